@@ -1,0 +1,62 @@
+# make and a Python from 3.11 on are all that is taken for granted; the rest is installed here.
+
+VENV   ?= .venv
+PYTHON ?= $(or $(firstword $(shell .ci/pythons)),$(error no Python from 3.11 on (with venv and ensurepip) found; name one by PYTHON=...))
+BIN     = $(VENV)/bin
+SUITE   = $(BIN)/python -m pytest $(PYTEST)
+EVERY   = --with slow --with browser --with peer
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all test-min lint docs bench clean
+
+help:  ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
+
+demo: $(VENV)/package.stamp  ## simulate two receivers, stitch them, say where to look
+	$(BIN)/miostitch demo --force -o demo
+
+test: $(VENV)/test.stamp  ## the fast suite
+	$(SUITE)
+
+test-all:  ## the whole suite on every supported interpreter of this machine
+	@set -e; for python in $$(.ci/pythons each); do \
+	  version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+	  echo "== Python $$version: $$python"; \
+	  $(MAKE) --no-print-directory test VENV=.envs/py$$version PYTHON=$$python PYTEST="$(PYTEST) $(EVERY)"; \
+	done
+
+test-min:  ## the fast suite with the oldest versions that pyproject.toml allows
+	@mkdir -p .envs
+	@set -e; python=$$(.ci/pythons each | head -n 1); \
+	$$python .ci/floors.py > .envs/floors.txt; \
+	$(MAKE) --no-print-directory test VENV=.envs/min PYTHON=$$python PIP="-c .envs/floors.txt"
+
+lint: $(VENV)/test.stamp $(VENV)/lint.stamp  ## style, types, spelling
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/codespell
+
+docs: $(VENV)/docs.stamp  ## docs/_build/html/index.html
+	$(BIN)/sphinx-build -W --keep-going -n -E docs docs/_build/html
+
+bench: $(VENV)/bench.stamp  ## time the working tree
+	cd benchmarks && ../$(BIN)/asv run --python=same --quick --show-stderr
+
+clean:  ## remove everything that is built or installed here
+	rm -rf .venv .envs build dist *.egg-info docs/_build demo benchmarks/.asv
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# One environment; package.stamp is the package alone, NAME.stamp adds that dependency group.
+$(VENV)/pip.stamp:
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
+	@touch $@
+
+$(VENV)/package.stamp: pyproject.toml $(VENV)/pip.stamp
+	$(BIN)/python -m pip install --quiet $(PIP) -e .
+	@touch $@
+
+$(VENV)/%.stamp: pyproject.toml $(VENV)/pip.stamp
+	$(BIN)/python -m pip install --quiet $(PIP) -e . --group $*
+	@touch $@

@@ -1,0 +1,68 @@
+"""Speed of the kernels on blocks of 200 x 200 pixels, in asv's conventions."""
+
+from time import perf_counter
+
+import numpy as np
+
+from miostitch import kernels
+
+FRAMES, HEIGHT, WIDTH = 200, 200, 200
+BUFFER_PIXELS = 5032
+
+
+def best_rate(call, repeats=20):
+    """Frames per second of the fastest of several calls."""
+
+    def seconds():
+        start = perf_counter()
+        call()
+        return perf_counter() - start
+
+    return FRAMES / min(seconds() for _ in range(repeats))
+
+
+class Kernels:
+    """Noise around a gray level with one buffer in nine lost."""
+
+    # Value threshold: nothing black but lost buffers; now and then a black pixel; every other one.
+    params = (0, 45, 60)
+    param_names = ("value_threshold",)
+
+    def setup(self, value_threshold):
+        rng = np.random.default_rng(2514)
+        shape = (FRAMES, HEIGHT * WIDTH)
+        flat = np.clip(rng.normal(60, 8, shape), 1, 255).astype(np.uint8)
+        self.bounds = np.append(np.arange(0, shape[1], BUFFER_PIXELS), shape[1])
+        for i, j in np.argwhere(rng.random((FRAMES, self.bounds.size - 1)) < 1 / 9):
+            flat[i, self.bounds[j] : self.bounds[j + 1]] = 0
+        self.flat = flat
+        self.frames = flat.reshape(FRAMES, HEIGHT, WIDTH)
+        self.other = self.frames[::-1].copy()
+        self.scores = np.zeros((3, FRAMES), np.int64)
+        self.counts = np.zeros(FRAMES, np.int64)
+        self.zero = np.zeros((FRAMES, self.bounds.size - 1), np.bool_)
+        self.time_score_frames(value_threshold)
+        self.time_differing_pixels(value_threshold)
+        self.time_zero_ranges(value_threshold)
+
+    def time_score_frames(self, value_threshold):
+        kernels.score_frames(self.frames, value_threshold, 5, 20.0, self.scores)
+
+    def time_differing_pixels(self, _):
+        kernels.differing_pixels(self.frames, self.other, self.counts)
+
+    def time_zero_ranges(self, _):
+        kernels.zero_ranges(self.flat, self.bounds, self.zero)
+
+    def track_score_frames(self, value_threshold):
+        return best_rate(lambda: self.time_score_frames(value_threshold))
+
+    def track_differing_pixels(self, _):
+        return best_rate(lambda: self.time_differing_pixels(_))
+
+    def track_zero_ranges(self, _):
+        return best_rate(lambda: self.time_zero_ranges(_))
+
+    track_score_frames.unit = "frames/s"
+    track_differing_pixels.unit = "frames/s"
+    track_zero_ranges.unit = "frames/s"

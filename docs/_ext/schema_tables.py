@@ -1,0 +1,94 @@
+"""Tables made from the code they describe, so that a page cannot drift away from it.
+
+``{schema-table} columns`` is the columns of a metadata table; ``index``, ``frame``, ``video`` and
+``scores`` are the arrays of a store; ``errors`` is the exceptions and their exit codes; ``layers``
+is the modules of the package in the order that ``tests/test_layers.py`` enforces.
+"""
+
+import ast
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from docutils.nodes import Node
+from sphinx.application import Sphinx
+from sphinx.util.docutils import SphinxDirective
+
+from miostitch import errors, schema
+
+ROOT = Path(__file__).parents[2]
+Row = tuple[object, ...]
+
+
+def columns() -> Iterator[Row]:
+    yield "column", "dtype", "unit", "needed", "meaning"
+    for column in schema.COLUMNS:
+        needed = "yes" if column.required else ""
+        yield code(column.name), column.dtype, column.unit, needed, column.doc
+
+
+def variables(chosen: Iterable[schema.Variable]) -> Iterator[Row]:
+    yield "array", "dimensions", "dtype", "unit", "absent", "meaning"
+    for variable in chosen:
+        absent = "" if variable.fill is None else code(variable.fill)
+        dims = f"({', '.join(variable.dims)})"
+        unit = variable.unit or ""
+        yield code(variable.name), dims, variable.dtype, unit, absent, variable.doc
+
+
+def error_classes() -> Iterator[Row]:
+    yield "exit code", "exception", "also a", "meaning"
+    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    for each in sorted(classes, key=lambda each: (each.exit_code, classes.index(each))):
+        parents = ", ".join(code(base.__name__) for base in each.__bases__)
+        yield each.exit_code, code(each.__name__), parents, each.__doc__.splitlines()[0]
+
+
+def layers() -> Iterator[Row]:
+    yield "layer", "module", "what it is"
+    order = parse(ROOT / "tests/test_layers.py").body
+    table = next(n.value for n in order if isinstance(n, ast.Assign) and n.targets[0].id == "LAYERS")
+    for number, names in reversed([*enumerate(ast.literal_eval(table))]):
+        files = [ROOT / f"miostitch/{name}.py" for name in names.split()]
+        for file in filter(Path.exists, files):
+            summary = ast.get_docstring(parse(file)).splitlines()[0]
+            yield number, code(file.stem), summary.removeprefix("miostitch: ")
+
+
+def parse(path: Path) -> ast.Module:
+    return ast.parse(path.read_text("utf-8"))
+
+
+def code(value: object) -> str:
+    return f"`{value}`"
+
+
+TABLES = {
+    "columns": columns,
+    "index": lambda: variables(schema.INDEX_VARIABLES),
+    "video": lambda: variables([schema.VIDEO]),
+    "frame": lambda: variables(schema.FRAME_VARIABLES),
+    "scores": lambda: variables(schema.SCORE_VARIABLES),
+    "errors": error_classes,
+    "layers": layers,
+}
+
+
+class SchemaTable(SphinxDirective):
+    required_arguments = 1
+
+    def run(self) -> list[Node]:
+        header, *rows = TABLES[self.arguments[0]]()
+        for source in (schema, errors):
+            self.env.note_dependency(source.__file__)
+        lines = [header, ["---"] * len(header), *rows]
+        text = "\n".join(f"| {' | '.join(map(escape, line))} |" for line in lines)
+        return self.parse_text_to_nodes(text)
+
+
+def escape(cell: object) -> str:
+    return str(cell).replace("|", r"\|")
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    app.add_directive("schema-table", SchemaTable)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,40 @@
+"""Sphinx configuration; warnings are errors (make docs)."""
+
+import sys
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parent / "_ext"))
+
+project = "miostitch"
+author = copyright = "The miostitch developers"  # noqa: A001
+version = release = installed_version("miostitch").split("+")[0]
+
+extensions = [
+    "myst_parser",
+    "schema_tables",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_click",
+    "sphinx_copybutton",
+]
+exclude_patterns = ["_build", "_ext"]
+
+html_theme = "furo"
+html_title = "miostitch"
+
+myst_enable_extensions = ["colon_fence"]
+myst_heading_anchors = 3  # links to headings are checked like all others
+
+autodoc_typehints = "description"
+autodoc_typehints_description_target = "documented"
+autodoc_typehints_format = "short"
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+
+# Other projects' names are not ours to check; the build needs no network.
+nitpick_ignore_regex = [("py:.*", r"(?!miostitch\b).*")]

@@ -1,0 +1,398 @@
+"""Compiled loops of the composition: presence, prediction, and the choice between copies.
+
+Letters: R recordings, m frames at hand (a block and its halo), n frames of the block, k buffers per
+frame, p pixels per frame. All arithmetic is integer, so that every machine composes the same bytes.
+"""
+# mypy: disallow-untyped-decorators=False
+
+from collections.abc import Callable
+from typing import Any
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+U8 = npt.NDArray[np.uint8]
+I8 = npt.NDArray[np.int8]
+I16 = npt.NDArray[np.int16]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+
+NOBODY, SINGLE, IDENTICAL, MAJORITY, STRETCHES = range(5)
+EXCLUDED = -1
+
+UNIT = 64  # costs are integers, in 1/64 nat
+SWITCH = 7 * UNIT  # inside a stretch the right copy changes about once in a thousand pixels
+AGREEMENT = 3 * UNIT  # inside a burst two copies agree by chance on about one pixel in twenty
+VOTE = 11 * UNIT // 2  # a wrong value is one of 256
+NEVER = 2**40
+
+NEIGHBOURS = 8  # two on either side in the row, above, below, the frame before, the frame after
+STEPS = (-1, 1, -2, 2)  # those in the row
+BESIDE = len(STEPS)
+UNKNOWN = -1
+
+jit: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(nogil=True, cache=True)
+
+
+@jit
+def same(a: U8, b: U8) -> bool:
+    """Whether two ranges hold the same bytes."""
+    for lo in range(0, a.size, 1024):
+        x = a[lo : lo + 1024]
+        y = b[lo : lo + 1024]
+        differ = np.uint8(0)
+        for i in range(x.size):  # from 0 and without a branch: this one is vectorised
+            differ |= x[i] ^ y[i]
+        if differ:
+            return False
+    return True
+
+
+@jit
+def put(source: U8, target: U8 | I16) -> None:
+    """Copy a range; ten times as fast as a slice assignment."""
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@jit
+def strike(known: I16, other: U8) -> None:
+    """Make UNKNOWN what another copy contradicts."""
+    for i in range(other.size):
+        known[i] = known[i] if known[i] == other[i] else UNKNOWN
+
+
+@jit
+def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
+    """Pixels that each copy of each buffer delivered, from the rows and from the pixels.
+
+    frames (R, m, p), given (R, m, k): pixels by the rows, 0 without a row, EXCLUDED for a copy that
+    must not be used; have (R, m, k) is the result. A range without a row that is not all zero was
+    delivered; a range with a row was delivered even if black.
+    """
+    recordings, count, buffers = given.shape
+    for r in range(recordings):
+        for f in range(count):
+            for b in range(buffers):
+                have[r, f, b] = max(given[r, f, b], 0)
+                if given[r, f, b] == 0:
+                    for i in range(bounds[b], bounds[b + 1]):
+                        if frames[r, f, i]:
+                            have[r, f, b] = bounds[b + 1] - bounds[b]
+                            break
+
+
+@jit
+def survey(frames: U8, have: I32, bounds: I64, f: int, known: I16) -> None:
+    """Write into known (p) the value on which all copies of frame f agree, UNKNOWN elsewhere."""
+    for b in range(bounds.size - 1):
+        lo, hi = bounds[b], bounds[b + 1]
+        known[lo:hi] = UNKNOWN
+        first = 0
+        for r in range(frames.shape[0]):
+            if have[r, f, b] > have[first, f, b]:
+                first = r
+        size = have[first, f, b]
+        put(frames[first, f, lo : lo + size], known[lo : lo + size])
+        for r in range(frames.shape[0]):
+            if r != first:
+                size = have[r, f, b]
+                strike(known[lo : lo + size], frames[r, f, lo : lo + size])
+
+
+@jit
+def surveyed(frames: U8, have: I32, bounds: I64, f: int, known: I16, held: I64) -> None:
+    """Have the surveys of frames f - 1, f, f + 1 at hand in known (3, p).
+
+    Frame g is row g % 3; held (3) says which frame a row holds now.
+    """
+    for g in range(f - 1, f + 2):
+        if held[g % 3] != g:
+            held[g % 3] = g
+            if 0 <= g < frames.shape[1]:
+                survey(frames, have, bounds, g, known[g % 3])
+            else:
+                known[g % 3] = UNKNOWN
+
+
+@jit
+def rows(known: I16, f: int) -> tuple[I16, I16, I16]:
+    """Return the surveys of frame f, of the one before and of the one after."""
+    return known[f % 3], known[(f - 1) % 3], known[(f + 1) % 3]
+
+
+@jit
+def beside(row: I16, i: int, step: int, width: int) -> int:
+    """Return what is known of the pixel step further in the row of the image."""
+    x = i % width + step
+    return row[i + step] if 0 <= x < width else UNKNOWN
+
+
+@jit
+def near(around: tuple[I16, I16, I16], i: int, width: int, j: int) -> int:
+    """Return what is known of the j-th neighbour of pixel i."""
+    row, before, after = around
+    if j < BESIDE:
+        return beside(row, i, STEPS[j], width)
+    if j == BESIDE:
+        return row[i - width] if i >= width else UNKNOWN
+    if j == BESIDE + 1:
+        return row[i + width] if i + width < row.size else UNKNOWN
+    return before[i] if j == BESIDE + 2 else after[i]
+
+
+@jit
+def predict(
+    around: tuple[I16, I16, I16], i: int, width: int, weights: I64, copy: U8, lo: int, hi: int
+) -> int:
+    """Predict pixel i as the weighted mean of its neighbours, UNKNOWN without any.
+
+    Neighbours in the row that are not known are read from copy (p), which holds lo:hi; lo == hi
+    reads nothing.
+    """
+    row, before, after = around
+    total = 0
+    weight = 0
+    x = i % width
+    for j in range(BESIDE):
+        q = i + STEPS[j]
+        if 0 <= x + STEPS[j] < width:
+            value = np.int64(row[q])
+            if value < 0 and lo <= q < hi:
+                value = np.int64(copy[q])
+            if value >= 0:
+                total += weights[j] * value
+                weight += weights[j]
+    for j in range(BESIDE, NEIGHBOURS):
+        value = near(around, i, width, j)
+        if value >= 0:
+            total += weights[j] * value
+            weight += weights[j]
+    return (total + weight // 2) // weight if weight else UNKNOWN
+
+
+@jit
+def spread(
+    frames: U8, have: I32, bounds: I64, width: int, step: int, sums: I64, counts: I64
+) -> None:
+    """Add up the differences of proven pixels to each neighbour, into sums and counts (8)."""
+    known = np.empty((3, frames.shape[2]), np.int16)
+    held = np.full(3, -2)
+    for f in range(frames.shape[1]):
+        surveyed(frames, have, bounds, f, known, held)
+        around = rows(known, f)
+        for b in range(bounds.size - 1):
+            if not proven(frames, have, bounds, f, b):
+                continue
+            for i in range(bounds[b], bounds[b + 1], step):
+                for j in range(NEIGHBOURS):
+                    value = near(around, i, width, j)
+                    if value >= 0 and around[0][i] >= 0:
+                        sums[j] += abs(value - around[0][i])
+                        counts[j] += 1
+
+
+@jit
+def tally(
+    frames: U8, have: I32, bounds: I64, width: int, step: int, weights: I64, table: I64
+) -> None:
+    """Count how often proven pixels have which value at which prediction, into table (256, 256)."""
+    known = np.empty((3, frames.shape[2]), np.int16)
+    held = np.full(3, -2)
+    for f in range(frames.shape[1]):
+        surveyed(frames, have, bounds, f, known, held)
+        around = rows(known, f)
+        for b in range(bounds.size - 1):
+            if not proven(frames, have, bounds, f, b):
+                continue
+            for i in range(bounds[b], bounds[b + 1], step):
+                guess = predict(around, i, width, weights, frames[0, f], 0, 0)
+                if guess >= 0 and around[0][i] >= 0:
+                    table[guess, around[0][i]] += 1
+
+
+@jit
+def proven(frames: U8, have: I32, bounds: I64, f: int, b: int) -> bool:
+    """Whether two recordings delivered the whole buffer and agree on it."""
+    lo, hi = bounds[b], bounds[b + 1]
+    for r in range(frames.shape[0]):
+        for s in range(r):
+            whole = have[r, f, b] == hi - lo and have[s, f, b] == hi - lo
+            if whole and same(frames[r, f, lo:hi], frames[s, f, lo:hi]):
+                return True
+    return False
+
+
+@jit
+def vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]:
+    """Return the recording to start from (most pixels, then most votes) and the evidence."""
+    recordings = frames.shape[0]
+    lo = bounds[b]
+    best, copies, votes = -1, 0, 0
+    for r in range(recordings):
+        copies += have[r, f, b] > 0
+    for r in range(recordings):
+        size = have[r, f, b]
+        if size == 0:
+            continue
+        alike = 0
+        for s in range(recordings):
+            if have[s, f, b] == size:
+                alike += s == r or same(frames[r, f, lo : lo + size], frames[s, f, lo : lo + size])
+        if best < 0 or size > have[best, f, b] or (size == have[best, f, b] and alike > votes):
+            best, votes = r, alike
+        if alike == copies:
+            break
+    if copies < 2:
+        return best, (SINGLE if copies else NOBODY)
+    if votes == copies:
+        return best, IDENTICAL
+    if 2 * votes > copies:
+        return best, MAJORITY
+    return best, STRETCHES
+
+
+@jit
+def weigh(
+    copy: U8,
+    lo: int,
+    hi: int,
+    around: tuple[I16, I16, I16],
+    width: int,
+    weights: I64,
+    cost: I32,
+    where: I64,
+    prices: I64,
+) -> None:
+    """Write into prices (d) how surprising the pixels where (d) are in one copy (p).
+
+    The copy holds lo:hi, elsewhere it can never be taken. Where the copies differ on neighbours in
+    the row, too, it is judged by its own: noise is at odds with itself.
+    """
+    for d in range(where.size):
+        prices[d] = NEVER
+        if where[d] < hi:
+            guess = predict(around, where[d], width, weights, copy, lo, hi)
+            prices[d] = cost[guess, copy[where[d]]] if guess >= 0 else 0
+
+
+@jit
+def contradict(copy: U8, other: U8, hi: int, where: I64, prices: I64) -> None:
+    """Raise the prices (d) of a copy (p) where another one, that ends at hi, has other values."""
+    for d in range(where.size):
+        if where[d] < hi and other[where[d]] != copy[where[d]]:
+            prices[d] += VOTE
+
+
+@jit
+def follow(where: I64, prices: I64, back: U8) -> None:
+    """Write into back[:, 0] the cheapest choice of a recording per differing pixel.
+
+    prices (R, d) are the costs at the differing pixels where (d), back (d, R) is scratch. Changing
+    the recording costs SWITCH, less AGREEMENT for every pixel in between on which the copies agree:
+    far apart, the differences are decided one by one, and inside a burst together.
+    """
+    recordings, found = prices.shape
+    for d in range(1, found):
+        change = max(0, SWITCH - AGREEMENT * (where[d] - where[d - 1] - 1))
+        best = 0
+        for r in range(1, recordings):
+            if prices[r, d - 1] < prices[best, d - 1]:
+                best = r
+        for r in range(recordings):
+            back[d, r] = r
+            stay = prices[r, d - 1]
+            if prices[best, d - 1] + change < stay:
+                back[d, r] = best
+                stay = prices[best, d - 1] + change
+            prices[r, d] += stay
+    last = 0
+    for r in range(1, recordings):
+        if prices[r, found - 1] < prices[last, found - 1]:
+            last = r
+    for d in range(found - 1, -1, -1):
+        before = back[d, last] if d else last
+        back[d, 0] = last
+        last = before
+
+
+@jit
+def settle(
+    frames: U8,
+    have: I32,
+    bounds: I64,
+    width: int,
+    weights: I64,
+    cost: I32,
+    f: int,
+    b: int,
+    known: I16,
+    out: U8,
+) -> int:
+    """Decide the pixels of a buffer on which the copies differ and put them into out (p).
+
+    Return the recording taken most often, -1 if the copies differ in nothing but length.
+    """
+    recordings = frames.shape[0]
+    lo = bounds[b]
+    around = rows(known, f)
+    where = lo + np.flatnonzero(around[0][lo : lo + np.max(have[:, f, b])] < 0)
+    if where.size == 0:
+        return -1
+    prices = np.empty((recordings, where.size), np.int64)
+    back = np.empty((where.size, recordings), np.uint8)
+    for r in range(recordings):
+        end = lo + have[r, f, b]
+        weigh(frames[r, f], lo, end, around, width, weights, cost, where, prices[r])
+        for s in range(recordings):
+            contradict(frames[r, f], frames[s, f], lo + have[s, f, b], where, prices[r])
+    follow(where, prices, back)
+    share = np.zeros(recordings, np.int64)
+    for d in range(where.size):
+        share[back[d, 0]] += 1
+        out[where[d]] = frames[back[d, 0], f, where[d]]
+    return np.argmax(share)
+
+
+@jit
+def compose(
+    frames: U8,
+    have: I32,
+    bounds: I64,
+    width: int,
+    weights: I64,
+    cost: I32,
+    start: int,
+    out: U8,
+    chosen: I8,
+    evidence: U8,
+    missing: I32,
+) -> None:
+    """Compose the frames start.. of frames (R, m, p) into out (n, p).
+
+    chosen (n, k) is the recording that gave most of what had to be decided, -1 nobody; evidence
+    (n, k) the code; missing (n) the pixels nobody delivered. The frames before start and after
+    start + n only help to predict.
+    """
+    known = np.empty((3, frames.shape[2]), np.int16)
+    held = np.full(3, -2)
+    for n in range(out.shape[0]):
+        f = start + n
+        missing[n] = 0
+        for b in range(bounds.size - 1):
+            lo, hi = bounds[b], bounds[b + 1]
+            r, proof = vote(frames, have, bounds, f, b)
+            size = have[r, f, b] if r >= 0 else 0
+            put(frames[r, f, lo : lo + size], out[n, lo : lo + size])
+            out[n, lo + size : hi] = 0
+            missing[n] += hi - lo - size
+            if proof == STRETCHES:
+                surveyed(frames, have, bounds, f, known, held)
+                most = settle(frames, have, bounds, width, weights, cost, f, b, known, out[n])
+                if most < 0:
+                    proof = IDENTICAL
+                else:
+                    r = most
+            chosen[n, b] = r
+            evidence[n, b] = proof

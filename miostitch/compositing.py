@@ -1,0 +1,280 @@
+"""One frame out of several flawed copies of it, buffer by buffer and, where copies differ, below.
+
+The rules, in the order in which they decide one buffer:
+
+1. Copies: a recording delivered a buffer if it has a row for it or pixels that are not all zero.
+2. One copy is taken as it is; copies that are identical prove each other.
+3. Of three copies or more, an identical majority wins.
+4. Otherwise the copies differ in bursts (tens to thousands of pixels of noise) and single flipped
+   bits. Every differing pixel has a price per copy: how surprising its value is next to the
+   neighbours in the image and in the frames before and after, and how many copies contradict it.
+   The cheapest path through the differing pixels wins, where changing the copy inside a stretch
+   costs too. How surprising a value is was learned from the pixels that two copies prove
+   (:func:`learn_model`): there is no threshold to set.
+
+Neighbours count only where all copies agree and are read from the recordings, never from earlier
+decisions: the result does not depend on how a session is cut into blocks. Choosing between copies,
+and voting where there are three, is what best source selection does in telemetry (IRIG 106-22,
+chapter 2, appendix G), taking blocks from a clean copy what dvrescue does for DV tapes.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from miostitch import composing_kernels as kernels
+from miostitch.errors import UsageError
+
+U8 = npt.NDArray[np.uint8]
+I8 = npt.NDArray[np.int8]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+
+SAMPLE_STEP = 7  # every seventh pixel teaches as much as all, and is no divisor of usual widths
+PRIOR_COUNT = 20  # pixels of the overall distribution that each prediction starts with
+UNFORESEEN = 0.02  # share of pixels, cells lighting up and motion, that no neighbour foretells
+
+
+class Evidence(IntEnum):
+    """Why a buffer of the output is what it is."""
+
+    NOBODY = kernels.NOBODY
+    SINGLE = kernels.SINGLE
+    IDENTICAL = kernels.IDENTICAL
+    MAJORITY = kernels.MAJORITY
+    STRETCHES = kernels.STRETCHES
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Consecutive output frames as each recording has them.
+
+    Attributes
+    ----------
+    frames
+        Pixels (recording, frame, pixel), flattened images; zero where a recording lacks the frame.
+    given
+        Pixels delivered by the rows (recording, frame, buffer), see :func:`delivered_pixels`.
+    bounds
+        Limits of the buffers in the flattened frame (buffer + 1).
+    width
+        Width of a frame in pixels.
+    """
+
+    frames: U8
+    given: I32
+    bounds: I64
+    width: int
+
+    def __post_init__(self) -> None:
+        recordings, frames, pixels = self.frames.shape
+        buffers = len(self.bounds) - 1
+        if self.given.shape != (recordings, frames, buffers):
+            msg = f"given is {self.given.shape}, expected {(recordings, frames, buffers)}"
+            raise UsageError(msg)
+        if self.bounds[0] != 0 or self.bounds[-1] != pixels or (np.diff(self.bounds) <= 0).any():
+            msg = f"bounds must rise from 0 to {pixels}, not {self.bounds.tolist()}"
+            raise UsageError(msg)
+        if pixels % self.width:
+            msg = f"{pixels} pixels are no rows of {self.width}"
+            raise UsageError(msg)
+
+    def presence(self) -> I32:
+        """Pixels that each copy delivered (recording, frame, buffer), by rows and pixels."""
+        have = np.empty_like(self.given)
+        kernels.presence(self.frames, self.given, self.bounds, have)
+        return have
+
+
+@dataclass(frozen=True)
+class PixelModel:
+    """What the pixels of a session look like, learned from those that two copies prove.
+
+    Attributes
+    ----------
+    weights
+        Weight of each neighbour in a prediction.
+    cost
+        Surprise (prediction, value) in 1/64 nat.
+    """
+
+    weights: I64
+    cost: I32
+
+
+@dataclass(frozen=True)
+class Composition:
+    """Composed frames and how every buffer was decided.
+
+    Attributes
+    ----------
+    frames
+        Pixels (frame, pixel); zero where nobody delivered.
+    recording
+        Recording that gave the buffer (frame, buffer), or most of the pixels on which the copies
+        differ; -1 nobody.
+    evidence
+        :class:`Evidence` (frame, buffer).
+    missing_pixels
+        Pixels that nobody delivered (frame).
+    """
+
+    frames: U8
+    recording: I8
+    evidence: U8
+    missing_pixels: I32
+
+    @property
+    def shared_buffers(self) -> int:
+        """Buffers that two or more recordings delivered."""
+        return int((self.evidence >= Evidence.IDENTICAL).sum())
+
+    @property
+    def identical_shared_buffers(self) -> int:
+        """Shared buffers whose copies are all bit-identical."""
+        return int((self.evidence == Evidence.IDENTICAL).sum())
+
+
+def delivered_pixels(
+    source_frame: I64, buffer: I64, padding: I64, sizes: I64, frames: int
+) -> tuple[I32, int]:
+    """Pixels that the rows of one recording say were delivered.
+
+    Parameters
+    ----------
+    source_frame, buffer
+        ``reconstructed_frame_index`` and ``frame_buffer_count`` of every row, as recorded: they say
+        where the pixels were put, whatever repair makes of them.
+    padding
+        ``black_padding_px`` of every row; negative is no padding.
+    sizes
+        Pixels of each buffer of a frame.
+    frames
+        Frames of the recording's video.
+
+    Returns
+    -------
+    tuple
+        ``given`` (frame, buffer), and the number of rows that belong to no place in the video.
+    """
+    given = np.zeros((frames, len(sizes)), np.int32)
+    placed = (source_frame >= 0) & (source_frame < frames) & (buffer >= 0) & (buffer < len(sizes))
+    place = source_frame[placed], buffer[placed]
+    pixels = sizes[buffer[placed]] - np.clip(padding[placed], 0, sizes[buffer[placed]])
+    np.maximum.at(given, place, pixels.astype(np.int32))
+    return given, int((~placed).sum())
+
+
+def glue_piece(frame: U8, given: I32, piece: U8, piece_given: I32, bounds: I64) -> int:
+    """Move the buffers that a split-off piece of a frame has, and the frame lacks, into the frame.
+
+    Parameters
+    ----------
+    frame, given
+        Pixels (pixel) and delivered pixels (buffer) of the frame; changed in place.
+    piece, piece_given
+        The same of another frame of the recording's video that holds the same ``frame_num``.
+    bounds
+        Limits of the buffers in the flattened frame (buffer + 1).
+
+    Returns
+    -------
+    int
+        Number of buffers moved.
+    """
+    moved = 0
+    for buffer in np.flatnonzero(piece_given > given):
+        lo, hi = bounds[buffer], bounds[buffer + 1]
+        frame[lo:hi] = piece[lo:hi]
+        given[buffer] = piece_given[buffer]
+        moved += 1
+    return moved
+
+
+def learn_model(samples: Iterable[Copies]) -> PixelModel:
+    """Learn what pixels look like next to their neighbours, where two copies prove them.
+
+    Parameters
+    ----------
+    samples
+        Runs of consecutive output frames from all over the session, of two frames or more each; a
+        few dozen frames in all are enough.
+
+    Notes
+    -----
+    Neighbours weigh as the inverse square of their mean difference. Without any proven pixel the
+    model is the prior: a Laplace distribution around the mean of the neighbours.
+    """
+    held = [(copies, copies.presence()) for copies in samples]
+    sums = np.ones(kernels.NEIGHBOURS, np.int64)
+    counts = np.ones(kernels.NEIGHBOURS, np.int64)
+    table = np.zeros((256, 256), np.int64)
+    where = [(c.frames, have, c.bounds, c.width, SAMPLE_STEP) for c, have in held]
+    for known in where:
+        kernels.spread(*known, sums, counts)
+    precision = (counts / sums) ** 2
+    weights = np.maximum(1, np.rint(64 * precision / precision.max())).astype(np.int64)
+    for known in where:
+        kernels.tally(*known, weights, table)
+    return PixelModel(weights, _surprise(table))
+
+
+def compose_block(
+    copies: Copies, model: PixelModel, before: int = 0, after: int = 0
+) -> Composition:
+    """Compose the frames of a block.
+
+    Parameters
+    ----------
+    copies
+        The block and, on either side, the frames next to it.
+    model
+        What pixels look like, the same for the whole session.
+    before, after
+        Frames of ``copies`` in front of and behind the block, which only help to decide; one is
+        enough, and with one the result is the same for any blocks.
+    """
+    frames = copies.frames.shape[1] - before - after
+    buffers = len(copies.bounds) - 1
+    composition = Composition(
+        np.empty((frames, copies.frames.shape[2]), np.uint8),
+        np.empty((frames, buffers), np.int8),
+        np.empty((frames, buffers), np.uint8),
+        np.empty(frames, np.int32),
+    )
+    kernels.compose(
+        copies.frames,
+        copies.presence(),
+        copies.bounds,
+        copies.width,
+        model.weights,
+        model.cost,
+        before,
+        composition.frames,
+        composition.recording,
+        composition.evidence,
+        composition.missing_pixels,
+    )
+    return composition
+
+
+def _surprise(table: I64) -> I32:
+    """Integer cost (prediction, value) of counts (prediction, value).
+
+    The residuals of all predictions together are the prior of each single one, and a Laplace
+    distribution is the prior of those.
+    """
+    value = np.arange(256)
+    residual = value - value[:, None]
+    laplace = np.exp(-np.abs(np.arange(-255, 256)) / 4)
+    counts = np.bincount((residual + 255).ravel(), table.ravel(), minlength=511)
+    overall = counts + PRIOR_COUNT * laplace / laplace.sum()
+    prior = overall[residual + 255]
+    prior /= prior.sum(axis=1, keepdims=True)
+    share = table + PRIOR_COUNT * prior
+    share /= share.sum(axis=1, keepdims=True)
+    share = (1 - UNFORESEEN) * share + UNFORESEEN / 256
+    return np.rint(-kernels.UNIT * np.log(share)).astype(np.int32)

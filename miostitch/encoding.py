@@ -1,0 +1,147 @@
+"""Write gray video as AVI: raw frames muxed as they are, or FFV1.
+
+Nothing but the pixels and the frame rate decides the bytes: no encoder's name, no time of day.
+"""
+
+import errno
+import os
+from fractions import Fraction
+from types import TracebackType
+from typing import Literal, Self
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from numpy.typing import NDArray
+
+from miostitch.errors import ResourceError, UsageError, VideoError
+
+NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+
+
+class VideoWriter:
+    """An AVI of 8-bit gray frames, OpenDML where it grows large.
+
+    Parameters
+    ----------
+    path
+        File to write; an existing one is overwritten.
+    width, height
+        Size of a frame in pixels.
+    fps
+        Frames per second, exact.
+    codec
+        ``rawvideo`` (fourcc Y800, rows not padded) or ``ffv1`` (lossless, every frame by itself).
+
+    Raises
+    ------
+    UsageError
+        No video can have this size or rate.
+    ResourceError
+        The file cannot be created.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        width: int,
+        height: int,
+        fps: Fraction,
+        codec: Literal["rawvideo", "ffv1"] = "rawvideo",
+    ) -> None:
+        if min(width, height) < 1 or max(width, height) > 65535 or fps <= 0:
+            raise UsageError(f"no AVI can have {width}x{height} pixels at {fps} frames per second")
+        self.path = os.fspath(path)
+        self.frame_count = 0
+        self._shape = (height, width)
+        self._raw = codec == "rawvideo"
+        try:
+            # The prefix keeps a name like `a:b.avi` from being read as a protocol.
+            self._container = av.open(
+                f"file:{self.path}", "w", format="avi", options={"fflags": "+bitexact"}
+            )
+            self._stream = self._container.add_stream(codec, rate=fps)
+            self._stream.width, self._stream.height = width, height
+            self._stream.pix_fmt = "gray"
+            context = self._stream.codec_context
+            context.time_base = 1 / fps
+            context.thread_count = 1
+            context.flags |= Flags.bitexact
+            if not self._raw:
+                self._stream.options = {"g": "1", "level": "3", "slicecrc": "1"}
+        except (av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def write(self, frames: NDArray[np.uint8]) -> None:
+        """Append frames.
+
+        Parameters
+        ----------
+        frames
+            (frame, height, width) images, uint8.
+
+        Raises
+        ------
+        UsageError
+            The images have another size or dtype.
+        ResourceError
+            The disk is full.
+        VideoError
+            FFmpeg cannot write them.
+        """
+        if frames.dtype != np.uint8 or frames.ndim != 3 or frames.shape[1:] != self._shape:
+            msg = f"frames must be uint8 (frame, {self._shape[0]}, {self._shape[1]})"
+            raise UsageError(f"{msg}, not {frames.dtype} {frames.shape}")
+        try:
+            for frame in np.ascontiguousarray(frames):
+                for packet in self._packets(frame):
+                    self._container.mux(packet)
+                self.frame_count += 1
+        except (av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def _packets(self, frame: NDArray[np.uint8]) -> list[av.Packet]:
+        if not self._raw:
+            picture = av.VideoFrame.from_ndarray(frame, format="gray")
+            picture.pts = self.frame_count
+            return self._stream.encode(picture)
+        packet = av.Packet(memoryview(frame).cast("B"))
+        packet.stream = self._stream
+        packet.time_base = self._stream.codec_context.time_base
+        packet.pts = packet.dts = self.frame_count
+        packet.is_keyframe = True
+        return [packet]
+
+    def close(self) -> None:
+        """Write what is left and close the file; a second call does nothing.
+
+        Raises
+        ------
+        ResourceError
+            The disk is full.
+        VideoError
+            FFmpeg cannot finish the file.
+        """
+        try:
+            if not self._raw and self.frame_count:
+                self._container.mux(self._stream.encode(None))
+            self._container.close()
+        except (av.FFmpegError, OSError) as error:
+            raise self._failure(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _failure(self, error: Exception) -> Exception:
+        if isinstance(error, OSError) and error.errno:
+            return ResourceError(f"{self.path}: cannot be written ({error.strerror}); free space")
+        return VideoError(f"{self.path}: FFmpeg cannot write it ({error})")

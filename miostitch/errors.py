@@ -1,0 +1,76 @@
+"""Everything miostitch raises on purpose.
+
+One base class, and leaves that also subclass the builtin a caller would expect. The class decides
+the exit code of the command line (``exit_code``), the message names the file, the row or frame,
+what is wrong and what to do about it.
+"""
+
+
+class MiostitchError(Exception):
+    """Base of every error that miostitch raises on purpose."""
+
+    exit_code = 6
+
+
+class UsageError(MiostitchError, ValueError):
+    """A call, option or configuration that cannot be meant."""
+
+    exit_code = 2
+
+
+class InputError(MiostitchError, ValueError):
+    """An input that cannot be used as it is."""
+
+    exit_code = 3
+
+
+class MissingInputError(InputError, FileNotFoundError):
+    """A file that should be there is not."""
+
+    # FileNotFoundError would print errno-style tuples; the message alone is wanted.
+    __str__ = Exception.__str__
+
+
+class VideoError(InputError):
+    """A video that cannot be read, or not exactly."""
+
+
+class TruncatedVideoError(VideoError, EOFError):
+    """A video that ends, or has a hole, where its frames should be."""
+
+
+class MetadataError(InputError):
+    """A metadata table that cannot be read as buffers."""
+
+
+class MismatchError(InputError):
+    """Metadata and video disagree; ``salvage`` would go on with what matches."""
+
+
+class AlignmentError(InputError, LookupError):
+    """Recordings that cannot be brought together."""
+
+
+class OutputExistsError(MiostitchError, FileExistsError):
+    """A product is already there and may not be replaced."""
+
+    exit_code = 4
+    __str__ = Exception.__str__
+
+
+class OutputLockedError(MiostitchError, BlockingIOError):
+    """Another run is writing the same products."""
+
+    exit_code = 4
+    __str__ = Exception.__str__
+
+
+class ResourceError(MiostitchError, OSError):
+    """Disk, memory or permissions do not suffice."""
+
+    exit_code = 5
+    __str__ = Exception.__str__
+
+
+class PlanError(ResourceError, MemoryError):
+    """A run that would need more memory than it may use, found before it starts."""

@@ -1,0 +1,155 @@
+"""From candidates and a choice to the pictures of the result, block by block."""
+
+from collections.abc import Sequence
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.kernels import differing_pixels
+from miostitch.schema import FRAME, HEIGHT, NO_FRAME, VIDEO, WIDTH
+
+MARK_PERIOD = 16
+"""Pixels from stripe to stripe of the pattern that stands for a missing candidate."""
+
+MARK_DARK, MARK_LIGHT = 64, 192
+
+
+def gather(video: xr.DataArray, source: xr.DataArray) -> xr.DataArray:
+    """Take every frame from its source.
+
+    Parameters
+    ----------
+    video
+        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
+    source
+        Recording that gives each frame, lazy int8 (frame,).
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy uint8 (frame, height, width).
+    """
+    data = da.blockwise(
+        _gather_block,
+        "fhw",
+        source.data,
+        "f",
+        video.data,
+        "rfhw",
+        dtype=VIDEO.dtype,
+        meta=np.empty((0, 0, 0), VIDEO.dtype),
+    )
+    return xr.DataArray(data, dims=VIDEO.dims)
+
+
+def difference(video: xr.DataArray, source: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Count the pixels in which the chosen candidate and the best other one differ.
+
+    Parameters
+    ----------
+    video
+        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
+    source, other
+        The two recordings, lazy int8 (frame,); -1: none.
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy int64 (frame,); -1 where there is no other.
+    """
+    data = da.blockwise(
+        _difference_block,
+        "f",
+        source.data,
+        "f",
+        other.data,
+        "f",
+        video.data,
+        "rfhw",
+        dtype=np.int64,
+        meta=np.empty(0, np.int64),
+    )
+    return xr.DataArray(data, dims=FRAME)
+
+
+def side_by_side(video: xr.DataArray, present: xr.DataArray) -> xr.DataArray:
+    """Candidates beside each other, and last where any two of them differ.
+
+    Parameters
+    ----------
+    video
+        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
+    present
+        Whether the recording has the frame, (recording, frame).
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy uint8 (frame, height, width * (recordings + 1)). A missing candidate is a pattern of
+        gray stripes, which no camera sees and no lost buffer leaves; the difference is 255 where
+        present candidates differ and 0 elsewhere.
+    """
+    panels = video.shape[0] + 1
+    data = da.blockwise(
+        _side_by_side_block,
+        "fhw",
+        present.chunk({FRAME: video.chunksizes[FRAME]}).data,
+        "rf",
+        video.data,
+        "rfhw",
+        adjust_chunks={"w": lambda width: width * panels},
+        dtype=VIDEO.dtype,
+        meta=np.empty((0, 0, 0), VIDEO.dtype),
+    )
+    return xr.DataArray(data, dims=(FRAME, HEIGHT, WIDTH))
+
+
+Blocks = Sequence[NDArray[np.uint8]]
+
+
+def _gather_block(source: NDArray[np.int8], blocks: Blocks) -> NDArray[np.uint8]:
+    if (source == source[0]).all():
+        return blocks[source[0]][0]
+    out = np.empty(blocks[0].shape[1:], np.uint8)
+    for number in np.unique(source):
+        mine = source == number
+        out[mine] = blocks[number][0][mine]
+    return out
+
+
+def _difference_block(
+    source: NDArray[np.int8], other: NDArray[np.int8], nested: Sequence[Sequence[Blocks]]
+) -> NDArray[np.int64]:
+    blocks = [rows[0][0] for rows in nested]  # dask nests a list per contracted dimension
+    out = np.full(len(source), NO_FRAME, np.int64)
+    compared = other != NO_FRAME
+    # the order within a pair does not matter, and one order gives long runs
+    pairs = np.sort(np.stack([source, other]), axis=0)
+    for first, second in np.unique(pairs[:, compared], axis=1).T:
+        mine = compared & (pairs[0] == first) & (pairs[1] == second)
+        counts = np.empty(int(mine.sum()), np.int64)
+        a, b = blocks[first][0], blocks[second][0]
+        if not mine.all():
+            a, b = a[mine], b[mine]
+        differing_pixels(a, b, counts)
+        out[mine] = counts
+    return out
+
+
+def _side_by_side_block(present: Sequence[NDArray[np.bool_]], blocks: Blocks) -> NDArray[np.uint8]:
+    count, height, width = blocks[0].shape[1:]
+    rows, columns = np.indices((height, width))
+    stripes = (rows + columns) // (MARK_PERIOD // 2) % 2
+    mark = np.where(stripes, MARK_LIGHT, MARK_DARK).astype(np.uint8)
+    panels = []
+    low = np.full((count, height, width), 255, np.uint8)
+    high = np.zeros((count, height, width), np.uint8)
+    for here, block in zip(present, blocks, strict=True):
+        shown = here.reshape(-1, 1, 1)
+        panels.append(np.where(shown, block[0], mark))
+        low = np.where(shown, np.minimum(low, block[0]), low)
+        high = np.where(shown, np.maximum(high, block[0]), high)
+    panels.append(np.where(low < high, 255, 0).astype(np.uint8))
+    return np.concatenate(panels, axis=2)

@@ -1,0 +1,225 @@
+"""The tables of a stitched recording, written span by span behind the blocks."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.metadata import TableWriter
+from miostitch.schema import (
+    COLUMN_BY_NAME,
+    FRAME_VARIABLES,
+    NO_FRAME,
+    PIXEL_SCORES,
+    SCORE_VARIABLES,
+)
+from miostitch.session import Session
+from miostitch.store import BufferColumns, write_frame_tables
+
+TABLE_SCORES = ("num_buffers", "black_padding", "black_pixels", "noisy_pixels")
+
+SCORE_COLUMNS = (
+    "index",
+    "frame_num",
+    "selected_video",
+    "compare_video",
+    *(f"{role}_{name}" for role in ("selected", "compare") for name in TABLE_SCORES),
+    "selected_edge_score",
+    "compare_edge_score",
+    "diff_pixels",
+)
+"""Columns of ``S_scores.csv``: mio's, and the pixels in which the two candidates differ."""
+
+TIMESTAMP_COLUMNS = ("frame", "timestamp_first", "timestamp_last")
+
+FrameColumns = dict[str, NDArray[Any]]
+
+
+class StitchedTables:
+    """Writes ``S.csv``, ``S_timestamps.csv``, ``S_scores.csv`` and the tables of the store.
+
+    Parameters
+    ----------
+    session
+        Recordings brought together.
+    store
+        The store, which holds the video already or soon.
+    path
+        Final or staged path of a product by its suffix.
+    columns
+        Gives the per-frame variables of a computed span.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        store: str,
+        path: Callable[[str], Path],
+        columns: Callable[[Session, slice, xr.Dataset], FrameColumns],
+    ) -> None:
+        self._session, self._store, self._columns = session, store, columns
+        count, recordings = len(session.alignment), len(session.recordings)
+        self.frames: FrameColumns = {v.name: np.empty(count, v.dtype) for v in FRAME_VARIABLES}
+        self.scores: FrameColumns = {
+            v.name: np.empty((recordings, count), v.dtype) for v in SCORE_VARIABLES
+        }
+        names = list(
+            dict.fromkeys(c for r in session.recordings for t in r.tables for c in t.columns)
+        )
+        self._defaults = {name: _default(name) for name in names}
+        self._buffers = TableWriter(path(".csv"), names)
+        self._timestamps = TableWriter(path("_timestamps.csv"), TIMESTAMP_COLUMNS)
+        self._score_table = TableWriter(path("_scores.csv"), SCORE_COLUMNS)
+        self._arrays = BufferColumns(
+            store,
+            {name: COLUMN_BY_NAME[name].dtype if name in COLUMN_BY_NAME else "str" for name in names},
+            {n: {"long_name": c.doc, "units": c.unit} for n, c in COLUMN_BY_NAME.items()},
+        )
+
+    def append(self, span: slice, computed: xr.Dataset) -> None:
+        """Write what belongs to a span of output frames.
+
+        Parameters
+        ----------
+        span
+            Output frames that follow those of the last call.
+        computed
+            ``choice``, ``scores`` and ``diff_pixels`` of the span.
+
+        Raises
+        ------
+        ResourceError
+            A file cannot be written.
+        MetadataError
+            An input changed while it was read.
+        """
+        frames = self._columns(self._session, span, computed)
+        for name, values in frames.items():
+            self.frames[name][span] = values
+        scores = self._scores(span, computed)
+        for name, values in scores.items():
+            self.scores[name][:, span] = values
+        positions = np.arange(span.start, span.stop)
+        self._timestamps.append(
+            pd.DataFrame({"frame": positions} | {n: frames[n] for n in TIMESTAMP_COLUMNS[1:]})
+        )
+        self._score_table.append(self._score_rows(positions, frames, scores, computed))
+        rows = self._rows(positions, frames["source"], scores["source_frame"])
+        self._buffers.append(rows)
+        self._arrays.append({name: rows[name].to_numpy() for name in self._defaults})
+
+    def close(self) -> None:
+        """Complete every table.
+
+        Raises
+        ------
+        ResourceError
+            A file cannot be written.
+        """
+        self._close_files()
+        self._arrays.close()
+        names = [recording.name for recording in self._session.recordings]
+        write_frame_tables(self._store, self.frames, self.scores, names)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._close_files()
+
+    def _close_files(self) -> None:
+        for table in (self._buffers, self._timestamps, self._score_table):
+            table.close()
+
+    def _scores(self, span: slice, computed: xr.Dataset) -> FrameColumns:
+        """All scores of all candidates, -1 where a recording lacks the frame."""
+        source_frame = self._session.alignment.source_frame[:, span]
+        absent = source_frame == NO_FRAME
+        tables = {
+            name: self._session.table(name, span).to_numpy()
+            for name in ("num_buffers", "black_padding")
+        }
+        pixels = {
+            variable.name: computed.scores.sel(score=variable.name).to_numpy()
+            for variable in PIXEL_SCORES
+        }
+        scores = {n: np.where(absent, NO_FRAME, v) for n, v in (tables | pixels).items()}
+        return {"source_frame": source_frame, **scores}
+
+    def _score_rows(
+        self,
+        positions: NDArray[np.int64],
+        frames: FrameColumns,
+        scores: FrameColumns,
+        computed: xr.Dataset,
+    ) -> pd.DataFrame:
+        names = np.array([recording.name for recording in self._session.recordings], object)
+        columns = np.arange(len(positions))
+        choice = {n: computed.choice.sel(role=n).to_numpy() for n in ("source", "other", "tie")}
+        none = choice["other"] == NO_FRAME
+        rows: dict[str, Any] = {
+            "index": positions,
+            "frame_num": frames["frame_num"],
+            "selected_video": names[choice["source"]],
+            "compare_video": np.where(none, None, names[choice["other"]]),
+        }
+        for role, number, empty in (
+            ("selected", choice["source"], np.zeros_like(none)),
+            ("compare", choice["other"], none),
+        ):
+            for name in TABLE_SCORES:
+                rows[f"{role}_{name}"] = _nullable(scores[name][number, columns], empty)
+            # mio's sign: the larger the better
+            edges = -scores["edge_energy"][number, columns]
+            rows[f"{role}_edge_score"] = _nullable(edges, choice["tie"] == 0)
+        rows["diff_pixels"] = _nullable(computed.diff_pixels.to_numpy(), none)
+        return pd.DataFrame(rows)[list(SCORE_COLUMNS)]
+
+    def _rows(
+        self,
+        positions: NDArray[np.int64],
+        source: NDArray[np.int8],
+        source_frame: NDArray[np.int64],
+    ) -> pd.DataFrame:
+        """Buffers of the chosen frames in the order of the output."""
+        parts = []
+        for number, recording in enumerate(self._session.recordings):
+            mine = np.flatnonzero(source == number)
+            if not len(mine):
+                continue
+            chosen = source_frame[number, mine]
+            part = recording.rows(chosen)
+            part["reconstructed_frame_index"] = np.repeat(
+                positions[mine], recording.frames.num_rows[chosen]
+            )
+            parts.append(part)
+        rows = pd.concat(parts, ignore_index=True)
+        order = np.argsort(rows["reconstructed_frame_index"].to_numpy(), kind="stable")
+        # tables may lack columns that others have
+        rows = rows.reindex(columns=list(self._defaults)).fillna(self._defaults)
+        rows = rows.astype({n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self._defaults})
+        return rows.iloc[order]
+
+
+def _default(column: str) -> int | str:
+    """What stands in a column that a recording's table does not have."""
+    if column not in COLUMN_BY_NAME:
+        return ""
+    return 0 if column == "black_padding_px" else NO_FRAME
+
+
+def _nullable(values: NDArray[np.integer], empty: NDArray[np.bool_]) -> pd.Series:
+    return pd.Series(pd.arrays.IntegerArray(values.astype(np.int64), empty))

@@ -1,0 +1,457 @@
+"""The hub: one receiver's video and table as one lazy, labelled Dataset."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from miostitch.errors import InputError, MismatchError, MissingInputError, UsageError
+from miostitch.metadata import FrameTable, Metadata, read_metadata
+from miostitch.schema import (
+    FRAME,
+    FRAME_VARIABLES,
+    HEIGHT,
+    RECORDING,
+    VIDEO,
+    WIDTH,
+    chunk_frames,
+)
+from miostitch.store import require_store
+from miostitch.video import DEFAULT_MAX_FRAME_PIXELS, FrameReader, VideoSource, open_video
+
+Path_ = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One receiver's recording: videos that follow each other, and the tables beside them.
+
+    Parameters
+    ----------
+    name
+        Stem of the first video.
+    videos
+        One video, or the segments of a recording in their order.
+    tables
+        The metadata table of each video; empty for a video without one.
+    frames
+        One row per picture over all videos; without a table every ``frame_num`` is -1.
+    notices
+        What a user should be told about the files.
+    """
+
+    name: str
+    videos: tuple[VideoSource, ...]
+    tables: tuple[Metadata, ...]
+    frames: FrameTable
+    notices: tuple[str, ...]
+
+    @property
+    def path(self) -> str:
+        """The first video, for messages."""
+        return self.videos[0].path
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Frames, height and width."""
+        return self.first_frames[-1], self.videos[0].height, self.videos[0].width
+
+    @cached_property
+    def first_frames(self) -> list[int]:
+        """Position of each video's first frame in the recording, and of the end."""
+        return [0, *np.cumsum([video.frame_count for video in self.videos]).tolist()]
+
+    @cached_property
+    def digest(self) -> str:
+        """Fingerprint of the content: sizes, both ends, frame indexes and tables."""
+        digests = [_file_digest(video) for video in self.videos]
+        return blake2b("".join([*digests, *(t.digest for t in self.tables)]).encode()).hexdigest()
+
+    def reader(self, frames: NDArray[np.int64]) -> "BlockReader":
+        """What a task needs to read these frames, and no more.
+
+        Parameters
+        ----------
+        frames
+            Positions in the recording, in any order; -1 gives zeros.
+        """
+        parts = []
+        for video, start, stop in zip(
+            self.videos, self.first_frames[:-1], self.first_frames[1:], strict=True
+        ):
+            inside = np.flatnonzero((frames >= start) & (frames < stop))
+            if len(inside):
+                parts.append((inside, video.subset(frames[inside] - start)))
+        return BlockReader((len(frames), *self.shape[1:]), tuple(parts))
+
+    def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
+        """Buffers of these frames, in the order of ``frames``, within a frame in buffer order.
+
+        The column ``reconstructed_frame_index`` counts within the file the row came from.
+        """
+        pieces, places = [], []
+        for number, table in enumerate(self.tables):
+            start, stop = self.first_frames[number : number + 2]
+            inside = np.flatnonzero((frames >= start) & (frames < stop))
+            local = frames[inside] - start
+            pieces.append(table.rows(local))
+            places.append(np.repeat(inside, table.frames.num_rows[local]))
+        if len(pieces) == 1:
+            return pieces[0]
+        rows = pd.concat(pieces, ignore_index=True)
+        return rows.iloc[np.argsort(np.concatenate(places), kind="stable")]
+
+    def to_dataset(self) -> xr.Dataset:
+        """The recording as a Dataset; see :func:`open_recording`."""
+        count, height, width = self.shape
+        data = indexing.LazilyIndexedArray(VideoArray(self))
+        chunks = {FRAME: chunk_frames(height, width), HEIGHT: height, WIDTH: width}
+        video = xr.Variable(VIDEO.dims, data, VIDEO.attrs, {"preferred_chunks": chunks})
+        attrs = {variable.name: variable.attrs for variable in FRAME_VARIABLES}
+        table = {
+            name: (FRAME, getattr(self.frames, name)[:count], attrs[name])
+            for name in ("frame_num", "timestamp_first", "timestamp_last", "num_buffers")
+        }
+        coords = {name: np.arange(n) for name, n in zip(VIDEO.dims, self.shape, strict=True)}
+        dataset = xr.Dataset(
+            {VIDEO.name: video},
+            {**coords, **table},
+            {"recording": self.name, "fps": str(self.videos[0].fps)},
+        )
+        return dataset.set_xindex("frame_num")
+
+
+@dataclass(frozen=True)
+class BlockReader:
+    """Reads the frames of one block; small and picklable.
+
+    Parameters
+    ----------
+    shape
+        Frames, height and width of the block.
+    parts
+        Places in the block and the reader of the frames that go there.
+    """
+
+    shape: tuple[int, int, int]
+    parts: tuple[tuple[NDArray[np.int64], FrameReader], ...]
+
+    def read(self) -> NDArray[np.uint8]:
+        """The block, uint8 (frame, height, width); zero where no part has a frame.
+
+        Raises
+        ------
+        VideoError
+            A frame cannot be read.
+        """
+        if len(self.parts) == 1 and len(self.parts[0][0]) == self.shape[0]:
+            return self.parts[0][1].read()
+        block = np.zeros(self.shape, np.uint8)
+        for places, reader in self.parts:
+            block[places] = reader.read()
+        return block
+
+
+class VideoArray(BackendArray):  # type: ignore[misc]
+    """A recording's pictures as the array that xarray indexes lazily."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.shape = recording.shape
+        self.dtype = np.dtype(VIDEO.dtype)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[np.uint8]:
+        frames = np.atleast_1d(np.arange(self.shape[0])[key[0]])
+        block = self.recording.reader(frames).read()
+        if isinstance(key[0], int | np.integer):
+            return np.asarray(block[0][key[1]][..., key[2]])
+        return np.asarray(block[:, key[1]][..., key[2]])
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read recordings.
+
+    Parameters
+    ----------
+    salvage
+        Go on with what matches where a table and its video disagree.
+    max_frame_pixels
+        Refuse videos whose frames are declared larger.
+    need_table
+        Whether a video without a table is refused.
+    """
+
+    salvage: bool = False
+    max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
+    need_table: bool = True
+
+
+def load_recording(
+    spec: Path_, options: ReadOptions | None = None, *, name: str | None = None
+) -> Recording:
+    """Open a recording: a video, or several that follow each other, with the tables beside them.
+
+    Parameters
+    ----------
+    spec
+        Path of a video, or paths of segments separated by commas; a file of that very name wins.
+    options
+        How to read.
+    name
+        The recording's name; by default the stem of its first video.
+
+    Raises
+    ------
+    MissingInputError
+        A file is not there.
+    InputError
+        A file cannot be read exactly, or segments differ in size.
+    MismatchError
+        Table and video disagree by more than the known one extra frame of the table.
+    """
+    options = options or ReadOptions()
+    paths = segment_paths(spec)
+    for path in paths:
+        if not os.path.isfile(path):
+            raise MissingInputError(f"{path}: no such video; check the path")
+        if options.need_table and not os.path.isfile(table_path(path)):
+            msg = f"{path}: its table {table_path(path)} is missing; put it beside the video"
+            raise MissingInputError(msg)
+    videos = [
+        open_video(path, max_frame_pixels=options.max_frame_pixels, salvage=options.salvage)
+        for path in paths
+    ]
+    if len({(video.height, video.width) for video in videos}) > 1:
+        sizes = ", ".join(f"{v.path}: {v.width}x{v.height}" for v in videos)
+        raise InputError(f"the segments of one recording differ in frame size ({sizes})")
+    notices = [notice for video in videos for notice in video.notices]
+    tables, frames = [], []
+    for video in videos:
+        if not os.path.isfile(table_path(video.path)):
+            frames.append(_table_of(video.frame_count))
+            continue
+        table = read_metadata(table_path(video.path), salvage=options.salvage)
+        kept, found = _match(video, table, salvage=options.salvage)
+        tables.append(table)
+        frames.append(kept)
+        notices += [*table.notices, *found]
+    if tables and len(tables) < len(videos):
+        raise MissingInputError(f"{paths[0]}: some segments have a table and others none")
+    return Recording(
+        name or Path(videos[0].path).stem,
+        tuple(videos),
+        tuple(tables),
+        _concat(frames),
+        tuple(notices),
+    )
+
+
+def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
+    """Open a recording as a lazy Dataset.
+
+    Parameters
+    ----------
+    path
+        A video with its table beside it (``x.avi`` and ``x.csv``), segments of a recording
+        separated by commas, or a miostitch store (``x.zarr``).
+    salvage
+        Go on with what matches where video and table disagree.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``video`` uint8 (frame, height, width) in dask chunks, with ``frame_num`` as an index
+        beside ``frame``: ``ds.video.sel(frame_num=2530)`` works. No frame is read before it is
+        asked for.
+
+    Raises
+    ------
+    MissingInputError
+        The video or its table is not there.
+    InputError
+        They cannot be read.
+    MismatchError
+        They disagree.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, frames=20, receivers=1, frame_loss=0)
+    >>> recording = miostitch.open_recording(session.videos[0])
+    >>> recording.video.dims
+    ('frame', 'height', 'width')
+    >>> recording.video.sel(frame_num=recording.frame_num[3]).shape
+    (200, 200)
+    >>> folder.cleanup()
+    """
+    if os.fspath(path).endswith(".zarr"):
+        require_store(os.fspath(path))
+        return xr.open_zarr(os.fspath(path)).set_xindex("frame_num")
+    dataset = load_recording(path, ReadOptions(salvage=salvage)).to_dataset()
+    return dataset.assign(video=dataset.video.chunk())
+
+
+def candidates(
+    recordings: Sequence[Recording], source_frame: NDArray[np.int64], block: int
+) -> xr.DataArray:
+    """The frames that could fill each output frame, read when asked for.
+
+    Parameters
+    ----------
+    recordings
+        Recordings of one frame size.
+    source_frame
+        Frame of each recording, (recording, frame); -1 where it has none.
+    block
+        Output frames per task.
+
+    Returns
+    -------
+    xarray.DataArray
+        uint8 (recording, frame, height, width), one chunk per recording and block; zeros where
+        ``source_frame`` is -1.
+    """
+    count = source_frame.shape[1]
+    starts = range(0, count, block)
+    readers = np.empty((len(recordings), len(starts)), object)
+    for number, recording in enumerate(recordings):
+        for place, start in enumerate(starts):
+            readers[number, place] = recording.reader(source_frame[number, start : start + block])
+    height, width = recordings[0].shape[1:]
+    sizes = tuple(min(block, count - start) for start in starts)
+    # from_array would tokenize the readers by pickling them: their content decides nothing here
+    lazy = da.from_array(readers, chunks=(1, 1), name=False)
+    data = da.map_blocks(
+        _read_block,
+        lazy,
+        new_axis=(2, 3),
+        chunks=((1,) * len(recordings), sizes, (height,), (width,)),
+        dtype=VIDEO.dtype,
+        meta=np.empty((0, 0, 0, 0), VIDEO.dtype),
+        name="read-" + lazy.name,
+    )
+    return xr.DataArray(data, dims=(RECORDING, FRAME, HEIGHT, WIDTH))
+
+
+def table_path(video: str) -> str:
+    """Where the table of a video is expected."""
+    return str(Path(video).with_suffix(".csv"))
+
+
+def _read_block(readers: NDArray[Any]) -> NDArray[np.uint8]:
+    reader: BlockReader = readers[0, 0]
+    return reader.read()[np.newaxis]
+
+
+def segment_paths(spec: Path_) -> list[str]:
+    """The videos that an argument names.
+
+    Parameters
+    ----------
+    spec
+        A path, or paths of segments separated by commas; a file of that very name wins.
+
+    Raises
+    ------
+    UsageError
+        A segment is empty or stands twice.
+    """
+    text = os.fspath(spec)
+    paths = [text] if os.path.exists(text) else text.split(",")
+    if len(set(paths)) < len(paths) or "" in paths:
+        raise UsageError(f"{text!r}: name a video, or segments separated by single commas")
+    return paths
+
+
+def _match(
+    video: VideoSource, table: Metadata, *, salvage: bool
+) -> tuple[FrameTable, list[str]]:
+    """Bring the table to one row per picture, or say why that cannot be done."""
+    pictures, described = video.frame_count, len(table.frames)
+    notices = []
+    if described == pictures + 1:
+        frame_num = int(table.frames.frame_num[-1])
+        notices.append(
+            f"{table.path}: frame {pictures} (frame_num {frame_num}) has no picture, as is usual "
+            "for the last one; its rows are left out"
+        )
+    elif described != pictures:
+        msg = (
+            f"{table.path}: describes frames 0 to {described - 1}, but {video.path} has frames 0 "
+            f"to {pictures - 1}; --salvage goes on with the first {min(described, pictures)}"
+        )
+        if not salvage:
+            raise MismatchError(msg)
+        notices.append(msg.replace("; --salvage goes on with", "; salvaged"))
+    kept = _concat([table.frames.head(pictures), _table_of(max(0, pictures - described))])
+    bare = np.flatnonzero(kept.num_rows == 0)
+    if len(bare):
+        msg = (
+            f"{table.path}: no row for {len(bare)} of the {pictures} frames of {video.path}, the "
+            f"first is frame {bare[0]}; --salvage goes on without them"
+        )
+        if not salvage:
+            raise MismatchError(msg)
+        notices.append(msg.replace("; --salvage goes on without them", "; they are left out"))
+    if len(video.lost):
+        # a picture that is not there cannot be a candidate, whatever its rows say
+        frame_num = kept.frame_num.copy()
+        frame_num[video.lost] = -1
+        kept = replace(kept, frame_num=frame_num)
+        notices.append(f"{video.path}: {len(video.lost)} frames are lost in holes of the file")
+    return kept, notices
+
+
+def _concat(tables: list[FrameTable]) -> FrameTable:
+    tables = [table for table in tables if len(table)] or tables[:1]
+    if len(tables) == 1:
+        return tables[0]
+    columns = {n: np.concatenate([getattr(t, n) for t in tables]) for n in vars(tables[0])}
+    return FrameTable(**columns)
+
+
+def _table_of(pictures: int) -> FrameTable:
+    """The frame table of pictures without rows."""
+    nothing = np.zeros(pictures, np.int64)
+    absent, never = nothing - 1, np.full(pictures, np.nan)
+    return FrameTable(
+        frame_num=absent,
+        num_rows=nothing.astype(np.int32),
+        num_buffers=nothing.astype(np.int16),
+        black_padding=nothing,
+        buffers=nothing.astype(np.uint64),
+        timestamp_first=never,
+        timestamp_last=never,
+        first_row=absent,
+        row_span=nothing,
+    )
+
+
+def _file_digest(video: VideoSource) -> str:
+    """Digest of a video without reading it whole: size, first and last MiB, frame index."""
+    digest = blake2b(video.index_digest.encode())
+    with open(video.path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(size.to_bytes(8, "little"))
+        digest.update(file.read(2**20))
+        file.seek(max(0, size - 2**20))
+        digest.update(file.read(2**20))
+    return digest.hexdigest()

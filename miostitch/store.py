@@ -1,0 +1,314 @@
+"""The Zarr store: create it, fill it block by block, complete its tables.
+
+Its layout is that of :mod:`miostitch.schema`; ``xarray.open_zarr`` reads it as it is. Every chunk
+carries a checksum and is written even when all zero, so that a missing chunk is always a loss.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from numcodecs import Zstd
+from zarr.codecs import ZstdCodec
+
+from miostitch.errors import InputError, MiostitchError, ResourceError
+from miostitch.schema import (
+    BUFFER,
+    FORMAT_VERSION,
+    FRAME,
+    FRAME_VARIABLES,
+    HEIGHT,
+    INDEX_VARIABLES,
+    RECORDING,
+    SCORE_VARIABLES,
+    VIDEO,
+    WIDTH,
+    Variable,
+)
+
+BUFFER_CHUNK = 2**17
+"""Rows per chunk of the ``buffers`` group."""
+
+TABLE_CHUNK = 2**17
+"""Frames per chunk of the tables along ``frame``."""
+
+ZSTD_LEVEL = 1
+
+Attrs = Mapping[str, Any]
+
+
+def create_store(
+    path: str,
+    *,
+    shape: tuple[int, int, int],
+    chunk_frames: int,
+    attrs: Attrs,
+    zarr_format: int = 3,
+) -> None:
+    """Create a store with an empty ``video``.
+
+    Parameters
+    ----------
+    path
+        A folder that does not exist yet.
+    shape
+        Frames, height and width.
+    chunk_frames
+        Frames per chunk of ``video``.
+    attrs
+        Attributes of the root group, JSON values.
+    zarr_format
+        3, or 2 for older readers.
+
+    Raises
+    ------
+    ResourceError
+        The folder cannot be written.
+    """
+    axes: Attrs = {"ome": _ome(shape)} if zarr_format == 3 else {}
+    try:
+        root = zarr.create_group(
+            path,
+            zarr_format=zarr_format,  # type: ignore[arg-type]
+            attributes={"format_version": FORMAT_VERSION, **attrs, **axes},
+        )
+        coordinates = " ".join(variable.name for variable in FRAME_VARIABLES)
+        _create(root, VIDEO, shape, (chunk_frames, *shape[1:]), {"coordinates": coordinates})
+        for variable, size in zip(INDEX_VARIABLES, shape, strict=True):
+            _write(root, variable, np.arange(size, dtype=variable.dtype))
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot create the store: {error}") from error
+
+
+def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
+    """Write a run of frames that covers whole chunks of ``video``.
+
+    Parameters
+    ----------
+    path
+        A store.
+    start
+        Position of the first frame; a multiple of the chunk's frames.
+    frames
+        uint8 (frame, height, width).
+
+    Raises
+    ------
+    ResourceError
+        The disk is full or cannot be written.
+    """
+    video = _open_video(path, "r+")
+    try:
+        video[start : start + len(frames)] = frames
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot write frame {start} and on: {error}") from error
+
+
+def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
+    """Read frames of ``video`` back, uint8 (frame, height, width)."""
+    return np.asarray(_open_video(path, "r")[start:stop])
+
+
+def write_frame_tables(
+    path: str,
+    frames: Mapping[str, npt.NDArray[Any]],
+    scores: Mapping[str, npt.NDArray[Any]],
+    names: Sequence[str],
+) -> None:
+    """Write all that is known per frame, once it is known for all of them.
+
+    Parameters
+    ----------
+    path
+        A store.
+    frames
+        An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
+    scores
+        An array (recording, frame) for each of :data:`miostitch.schema.SCORE_VARIABLES`.
+    names
+        The recordings' names.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full or cannot be written.
+    """
+    try:
+        root = zarr.open_group(path, mode="r+")
+        block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
+        for variable in FRAME_VARIABLES:
+            # xarray wants the chunks of coordinates to be those of the video
+            _write(root, variable, frames[variable.name], block)
+        group = root.create_group("scores", attributes={"recordings": list(names)})
+        index = Variable(RECORDING, (RECORDING,), "int64", "position in `recordings`")
+        _write(group, index, np.arange(len(names), dtype=np.int64))
+        _write(group, INDEX_VARIABLES[0], np.asarray(root[FRAME]))
+        for variable in SCORE_VARIABLES:
+            _write(group, variable, scores[variable.name])
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot write the tables: {error}") from error
+
+
+class BufferColumns:
+    """The ``buffers`` group: a metadata table as one-dimensional arrays, appended in pieces.
+
+    Parameters
+    ----------
+    path
+        A store without that group.
+    columns
+        Dtype of each column; ``str`` for text.
+    units
+        Attributes of the columns, by name.
+    """
+
+    def __init__(self, path: str, columns: Mapping[str, str], attrs: Mapping[str, Attrs]) -> None:
+        self._path = path
+        self._group = zarr.open_group(path, mode="r+").create_group("buffers")
+        self._arrays = {
+            name: _create(
+                self._group,
+                Variable(name, (BUFFER,), dtype, "", group="/buffers"),
+                (0,),
+                (BUFFER_CHUNK,),
+                attrs.get(name, {}),
+            )
+            for name, dtype in columns.items()
+        }
+        self._waiting: list[Mapping[str, npt.NDArray[Any]]] = []
+        self._waiting_rows = 0
+        self._rows = 0
+
+    def append(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Append rows, given as equally long columns; whole chunks are written as they fill."""
+        self._waiting.append(columns)
+        self._waiting_rows += len(next(iter(columns.values())))
+        if self._waiting_rows >= BUFFER_CHUNK:
+            self._flush(self._waiting_rows - self._waiting_rows % BUFFER_CHUNK)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._flush(self._waiting_rows)
+
+    def _flush(self, count: int) -> None:
+        if not count:
+            return
+        rest: dict[str, npt.NDArray[Any]] = {}
+        try:
+            for name, array in self._arrays.items():
+                values = np.concatenate([piece[name] for piece in self._waiting])
+                array.resize((self._rows + count,))
+                array[self._rows :] = values[:count]
+                rest[name] = values[count:]
+        except OSError as error:
+            raise ResourceError(f"{self._path}: cannot write the buffers: {error}") from error
+        self._waiting = [rest]
+        self._waiting_rows -= count
+        self._rows += count
+
+
+def consolidate(path: str) -> None:
+    """Gather the metadata of a finished store in one place, where ``xarray`` looks for it."""
+    with warnings.catch_warnings():
+        # zarr warns that format 3 does not specify this yet; readers without it lose nothing
+        warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
+        try:
+            zarr.consolidate_metadata(path)
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot write the metadata: {error}") from error
+
+
+def require_store(path: str) -> None:
+    """Check that a folder is a store of this format.
+
+    Raises
+    ------
+    InputError
+        It is not.
+    """
+    try:
+        version = zarr.open_group(path, mode="r").attrs.get("format_version")
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: not a Zarr store: {error}") from error
+    if version != FORMAT_VERSION:
+        msg = f"{path}: format version {version!r}, this miostitch reads {FORMAT_VERSION!r}"
+        raise InputError(msg)
+
+
+def _open_video(path: str, mode: str) -> zarr.Array[Any]:
+    # opening costs a millisecond; a cached handle would outlive a store that is replaced
+    array = zarr.open_array(os.fspath(Path(path) / VIDEO.name), mode=mode)  # type: ignore[arg-type]
+    return array.with_config({"write_empty_chunks": True})
+
+
+def _create(
+    group: zarr.Group,
+    variable: Variable,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    attrs: Attrs,
+    shards: tuple[int, ...] | None = None,
+) -> zarr.Array[Any]:
+    """Create one array with our codec."""
+    version = group.metadata.zarr_format
+    attributes = {**variable.attrs, **attrs}
+    if version == 2:
+        attributes["_ARRAY_DIMENSIONS"] = list(variable.dims)
+    return group.create_array(
+        variable.name,
+        shape=shape,
+        chunks=tuple(max(1, size) for size in chunks),
+        shards=shards,
+        dtype=variable.dtype,
+        compressors=[ZstdCodec(level=ZSTD_LEVEL, checksum=True)]
+        if version == 3
+        else [Zstd(ZSTD_LEVEL, checksum=True)],
+        dimension_names=variable.dims if version == 3 else None,
+        # xarray would mask the fill value of format 2
+        fill_value=None if version == 2 else _fill(variable),
+        attributes=attributes,
+        config={"write_empty_chunks": True},
+    )
+
+
+def _fill(variable: Variable) -> Any:
+    return np.zeros((), variable.dtype).item() if variable.fill is None else variable.fill
+
+
+def _write(
+    group: zarr.Group,
+    variable: Variable,
+    values: npt.NDArray[Any],
+    frames_per_chunk: int = TABLE_CHUNK,
+) -> None:
+    values = np.asarray(values)
+    if values.dtype != np.dtype(variable.dtype):
+        msg = f"{variable.name}: {values.dtype} given, the schema says {variable.dtype}"
+        raise MiostitchError(msg)
+
+    def along_frame(size: int) -> tuple[int, ...]:
+        return tuple(
+            size if dim == FRAME else length
+            for dim, length in zip(variable.dims, values.shape, strict=True)
+        )
+
+    shards = None
+    if frames_per_chunk < TABLE_CHUNK and group.metadata.zarr_format == 3:
+        # chunks as small as the video's, in few files
+        shards = along_frame(TABLE_CHUNK // frames_per_chunk * frames_per_chunk)
+    chunks = along_frame(frames_per_chunk)
+    _create(group, variable, values.shape, chunks, {}, shards)[...] = values
+
+
+def _ome(shape: tuple[int, int, int]) -> Attrs:
+    """OME-Zarr 0.5 multiscales metadata: one level, time and space."""
+    axes = [{"name": "t", "type": "time"}]
+    axes += [{"name": name, "type": "space"} for name in ("y", "x")]
+    transform = [{"type": "scale", "scale": [1.0] * len(shape)}]
+    dataset = {"path": VIDEO.name, "coordinateTransformations": transform}
+    return {"version": "0.5", "multiscales": [{"name": "video", "axes": axes, "datasets": [dataset]}]}

@@ -1,0 +1,43 @@
+"""Options and fixtures of the whole suite."""
+
+from pathlib import Path
+
+import pytest
+
+MARKED = ("slow", "browser", "peer")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--recordings",
+        type=Path,
+        default=Path(__file__).resolve().parents[2] / "shared" / "recordings",
+        help="folder of real recordings; tests that need it are skipped where it is absent",
+    )
+    parser.addoption(
+        "--with",
+        action="append",
+        default=[],
+        choices=MARKED,
+        dest="with_marks",
+        help="also run the tests with this mark (repeatable)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for mark in MARKED:
+        if mark in config.getoption("with_marks"):
+            continue
+        skip = pytest.mark.skip(reason=f"{mark}: run by make test-all, or with --with {mark}")
+        for item in items:
+            if item.get_closest_marker(mark):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def recordings(request: pytest.FixtureRequest) -> Path:
+    """Folder of real recordings."""
+    folder: Path = request.config.getoption("recordings")
+    if not folder.is_dir():
+        pytest.skip(f"no real recordings at {folder}; name them with --recordings")
+    return folder

@@ -1,0 +1,60 @@
+"""Imports only ever point to a lower layer, and heavy dependencies stay at home."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+LAYERS = (
+    "schema errors",
+    "kernels composing_kernels",
+    "alignment repair selection compositing damage filtering plan config"
+    " video encoding sinks metadata store staging",
+    "recording",
+    "session scoring gather writing report simulate",
+    "stitching products inspecting editing denoising export verify",
+    "workflow viewer",
+    "cli backend",
+    "__init__",
+)
+LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
+LAYER_OF["errors"] = -1  # the schema may raise them
+GRAPHS = " ".join([*LAYERS[3:6], "backend"])
+HOMES = dict(numba=LAYERS[1], av="video encoding", pyarrow="metadata", zarr="store")
+HOMES |= dict(filelock="store", yaml="config", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
+HOMES |= dict(bokeh="report viewer", click="cli", rich="cli", miostitch=" ".join(LAYERS))
+BAD = """selection: from miostitch.alignment import align
+schema: import miostitch.store
+schema: from . import cli
+schema: from miostitch import __version__
+scoring: import av.error
+alignment: def f(): import miostitch.errors
+recording: if TYPE_CHECKING: from miostitch.cli import main"""
+
+
+def violations(module: str, source: str) -> Iterator[str]:
+    nodes = [*ast.walk(ast.parse(source))]
+    functions = {n for n in nodes if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)}
+    hidden = {child for function in functions for child in ast.walk(function)}
+    ifs = [n for n in nodes if isinstance(n, ast.If) and "TYPE_CHECKING" in ast.unparse(n.test)]
+    types = {child for node in ifs for child in node.body}
+    for node in (n for n in nodes if isinstance(n, ast.Import | ast.ImportFrom)):
+        origin = ["miostitch"] * getattr(node, "level", 0) + [getattr(node, "module", None) or ""]
+        for name in (".".join(filter(None, [*origin, alias.name])) for alias in node.names):
+            package, target = f"{name}.".split(".")[:2]
+            if package == "miostitch" and LAYER_OF.get(target, 99) >= LAYER_OF[module]:
+                yield f"{module}: {name} is in no lower layer"
+            if module not in HOMES.get(package, module).split() and node not in types:
+                yield f"{module}: the home of {name} is {HOMES[package]}"
+            if node in hidden and package in HOMES and module not in {"cli", "__init__"}:
+                yield f"{module}: {name} is imported inside a function"
+
+
+def test_imports_point_down() -> None:
+    sources = {p.stem: p.read_text() for p in Path(__file__).parents[1].glob("miostitch/**/*.py")}
+    assert sources.keys() <= LAYER_OF.keys(), "give the new module a layer"
+    assert [wrong for source in sources.items() for wrong in violations(*source)] == []
+
+
+def test_bad_imports_are_found() -> None:
+    for module, source in (line.split(": ", 1) for line in BAD.splitlines()):
+        assert len([*violations(module, source)]) == 1, source

@@ -1,0 +1,129 @@
+"""Products appear whole or not at all."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from miostitch.errors import OutputExistsError, OutputLockedError, ResourceError, UsageError
+from miostitch.staging import Workspace
+
+SUFFIXES = (".zarr", ".avi", "_debug.avi")
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> Workspace:
+    return Workspace(tmp_path / "out", "s", SUFFIXES)
+
+
+def make(space: Workspace, text: str, *, debug: bool = False) -> None:
+    space.staged(".zarr").mkdir()
+    (space.staged(".zarr") / "chunk").write_text(text)
+    space.staged(".avi").write_text(text)
+    if debug:
+        space.staged("_debug.avi").write_text(text)
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_products_are_published_and_nothing_else(space: Workspace) -> None:
+    with space.open([], force=False):
+        make(space, "new")
+        assert not space.final(".avi").exists()
+        assert space.publish() == [space.final(".zarr"), space.final(".avi")]
+    assert content(space.output) == {"s.zarr/chunk": "new", "s.avi": "new"}
+
+
+def test_a_failure_publishes_nothing(space: Workspace) -> None:
+    with pytest.raises(KeyError), space.open([], force=False):
+        make(space, "new")
+        raise KeyError
+    assert content(space.output) == {}
+
+
+def test_without_force_the_old_result_is_untouched(space: Workspace) -> None:
+    with space.open([], force=False):
+        make(space, "old")
+        space.publish()
+    with pytest.raises(OutputExistsError, match=r"s\.zarr: exists"), space.open([], force=False):
+        pytest.fail("must not be entered")
+    assert content(space.output) == {"s.zarr/chunk": "old", "s.avi": "old"}
+
+
+def test_force_replaces_and_removes_what_is_stale(space: Workspace) -> None:
+    with space.open([], force=False):
+        make(space, "old", debug=True)
+        space.publish()
+    with pytest.raises(KeyError), space.open([], force=True):
+        make(space, "broken")
+        raise KeyError
+    assert content(space.output)["s.avi"] == "old"
+    with space.open([], force=True):
+        make(space, "new")
+        space.publish()
+    assert content(space.output) == {"s.zarr/chunk": "new", "s.avi": "new"}
+
+
+def test_one_folder_takes_several_stems_at_once(space: Workspace) -> None:
+    other = Workspace(space.output, "t", SUFFIXES)
+    with space.open([], force=False), other.open([], force=False):
+        make(space, "s")
+        make(other, "t")
+        space.publish()
+        other.publish()
+    assert sorted(content(space.output)) == ["s.avi", "s.zarr/chunk", "t.avi", "t.zarr/chunk"]
+
+
+def test_a_second_run_is_refused_and_names_the_first(space: Workspace) -> None:
+    code = (
+        "import sys; from pathlib import Path; from miostitch.staging import Workspace\n"
+        f"with Workspace(Path({str(space.output)!r}), 's', {SUFFIXES!r}).open([], force=False):\n"
+        "    print('in', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "in\n"
+        refused = pytest.raises(OutputLockedError, match=f"process {first.pid} on ")
+        with refused, space.open([], force=True):
+            pytest.fail("must not be entered")
+        first.kill()
+    # the lock of a dead process binds nobody
+    with space.open([], force=False):
+        make(space, "new")
+        space.publish()
+    assert content(space.output)["s.avi"] == "new"
+
+
+def test_what_a_killed_run_left_is_cleared(space: Workspace) -> None:
+    space.folder.mkdir(parents=True)
+    (space.folder / "s.avi").write_text("half")
+    (space.folder / "s.zarr").mkdir()
+    with space.open([], force=False):
+        assert not space.staged(".avi").exists()
+        assert not space.staged(".zarr").exists()
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_a_product_that_is_an_input_is_refused(space: Workspace, link: bool) -> None:
+    space.output.mkdir()
+    source = space.final(".avi")
+    source.write_text("input")
+    given = space.output / "link.avi" if link else source
+    if link:
+        given.symlink_to(source)
+    with pytest.raises(UsageError, match="replace an input"):
+        space.open([os.fspath(given)], force=True).__enter__()
+    assert source.read_text() == "input"
+
+
+def test_an_output_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    space = Workspace(tmp_path / "file" / "out", "s", SUFFIXES)
+    with pytest.raises(ResourceError, match="cannot be written"):
+        space.open([], force=False).__enter__()
