@@ -4,7 +4,8 @@ VENV   ?= .venv
 PYTHON ?= $(or $(firstword $(shell .ci/pythons)),$(error no Python from 3.11 on (with venv and ensurepip) found; name one by PYTHON=...))
 BIN     = $(VENV)/bin
 SUITE   = $(BIN)/python -m pytest $(PYTEST)
-EVERY   = --with slow --with browser --with peer
+PYTEST ?= -n 2
+EVERY   = --with=slow --with=browser --with=peer
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-all test-min lint docs bench clean

@@ -10,12 +10,13 @@ if TYPE_CHECKING:
     from miostitch.config import ScoreConfig
     from miostitch.inspecting import inspect_recording
     from miostitch.recording import open_recording
-    from miostitch.simulate import simulate
+    from miostitch.simulate import SimulationConfig, simulate
     from miostitch.stitching import stitch
     from miostitch.workflow import StitchOptions, stitch_files
 
 _HOMES = {
     "ScoreConfig": "config",
+    "SimulationConfig": "simulate",
     "StitchOptions": "workflow",
     "inspect_recording": "inspecting",
     "open_recording": "recording",
@@ -26,6 +27,7 @@ _HOMES = {
 
 __all__ = [
     "ScoreConfig",
+    "SimulationConfig",
     "StitchOptions",
     "inspect_recording",
     "open_recording",

@@ -285,9 +285,9 @@ def simulate(directory: str, console: Console, force: bool, **choices: Any) -> N
     with console.progress("simulating") as progress:
         counted = None if progress is None else _counted(progress, config.frames)
         session = simulate_session(directory, config, force=force, progress=counted)
-    videos = [os.fspath(path) for path in session.videos]
+    videos = [os.fspath(path) for path in session.recordings]
     console.result(
-        {"videos": videos, "truth": os.fspath(session.truth)},
+        {"videos": videos, "truth": os.fspath(session.truth_video)},
         lambda made: "\n".join([*made["videos"], f"{made['truth']} (what the device sent)"]),
     )
 
@@ -312,7 +312,7 @@ def demo(output: str, force: bool, console: Console) -> None:
     session = simulate_session(Path(output, "session"), SimulationConfig(frames=600), force=force)
     options = StitchOptions(debug_video=True, force=force)
     with console.progress("stitching") as progress:
-        names = [os.fspath(path) for path in session.videos]
+        names = [os.fspath(path) for path in session.recordings]
         summary = stitch_files(names, Path(output, "stitched"), options, progress=progress)
     console.result(summary, lambda made: f"{_stitch_text(made)}\n\n{_demo_text(made)}")
 
@@ -322,7 +322,14 @@ def _given(choices: dict[str, Any]) -> dict[str, Any]:
 
 
 def _counted(progress: Progress, total: int) -> Callable[[int], None]:
-    return lambda done: progress(done, total)
+    done = 0
+
+    def count(frames: int) -> None:
+        nonlocal done
+        done += frames
+        progress(done, total)
+
+    return count
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:

@@ -23,7 +23,7 @@ EXCLUDED = -1
 
 UNIT = 64  # costs are integers, in 1/64 nat
 SWITCH = 7 * UNIT  # inside a stretch the right copy changes about once in a thousand pixels
-AGREEMENT = 3 * UNIT  # inside a burst two copies agree by chance on about one pixel in twenty
+AGREEMENT = UNIT  # inside a burst two copies agree by chance on about one pixel in twenty
 VOTE = 11 * UNIT // 2  # a wrong value is one of 256
 NEVER = 2**40
 
@@ -117,59 +117,47 @@ def surveyed(frames: U8, have: I32, bounds: I64, f: int, known: I16, held: I64) 
 
 
 @jit
-def rows(known: I16, f: int) -> tuple[I16, I16, I16]:
-    """Return the surveys of frame f, of the one before and of the one after."""
-    return known[f % 3], known[(f - 1) % 3], known[(f + 1) % 3]
+def look(known: I16, f: int, where: I64, width: int, near: I16) -> None:
+    """Write into near (8, d) what is known of the neighbours of the pixels where (d) of frame f."""
+    row, before, after = known[f % 3], known[(f - 1) % 3], known[(f + 1) % 3]
+    pixels = row.size
+    for d in range(where.size):
+        i = where[d]
+        x = i % width
+        near[0, d] = row[i - 1] if x > 0 else UNKNOWN
+        near[1, d] = row[i + 1] if x + 1 < width else UNKNOWN
+        near[2, d] = row[i - 2] if x > 1 else UNKNOWN
+        near[3, d] = row[i + 2] if x + 2 < width else UNKNOWN
+        near[4, d] = row[i - width] if i >= width else UNKNOWN
+        near[5, d] = row[i + width] if i + width < pixels else UNKNOWN
+        near[6, d] = before[i]
+        near[7, d] = after[i]
 
 
 @jit
-def beside(row: I16, i: int, step: int, width: int) -> int:
-    """Return what is known of the pixel step further in the row of the image."""
-    x = i % width + step
-    return row[i + step] if 0 <= x < width else UNKNOWN
+def trust(copy: U8, lo: int, hi: int, where: I64, width: int, near: I16) -> None:
+    """Fill the unknown neighbours in the row from one copy (p), which holds lo:hi."""
+    for d in range(where.size):
+        x = where[d] % width
+        for j in range(BESIDE):
+            q = where[d] + STEPS[j]
+            if near[j, d] < 0 and lo <= q < hi and 0 <= x + STEPS[j] < width:
+                near[j, d] = copy[q]
 
 
 @jit
-def near(around: tuple[I16, I16, I16], i: int, width: int, j: int) -> int:
-    """Return what is known of the j-th neighbour of pixel i."""
-    row, before, after = around
-    if j < BESIDE:
-        return beside(row, i, STEPS[j], width)
-    if j == BESIDE:
-        return row[i - width] if i >= width else UNKNOWN
-    if j == BESIDE + 1:
-        return row[i + width] if i + width < row.size else UNKNOWN
-    return before[i] if j == BESIDE + 2 else after[i]
-
-
-@jit
-def predict(
-    around: tuple[I16, I16, I16], i: int, width: int, weights: I64, copy: U8, lo: int, hi: int
-) -> int:
-    """Predict pixel i as the weighted mean of its neighbours, UNKNOWN without any.
-
-    Neighbours in the row that are not known are read from copy (p), which holds lo:hi; lo == hi
-    reads nothing.
-    """
-    row, before, after = around
-    total = 0
-    weight = 0
-    x = i % width
-    for j in range(BESIDE):
-        q = i + STEPS[j]
-        if 0 <= x + STEPS[j] < width:
-            value = np.int64(row[q])
-            if value < 0 and lo <= q < hi:
-                value = np.int64(copy[q])
-            if value >= 0:
-                total += weights[j] * value
-                weight += weights[j]
-    for j in range(BESIDE, NEIGHBOURS):
-        value = near(around, i, width, j)
-        if value >= 0:
-            total += weights[j] * value
-            weight += weights[j]
-    return (total + weight // 2) // weight if weight else UNKNOWN
+def predict(near: I16, weights: I32, guess: I32) -> None:
+    """Write the weighted mean of the known neighbours into guess (d), UNKNOWN without any."""
+    weight = np.zeros(guess.size, np.int32)
+    guess[:] = 0
+    for j in range(NEIGHBOURS):
+        row = near[j]
+        for d in range(guess.size):  # without a branch: this one is vectorised
+            counts = weights[j] if row[d] >= 0 else np.int32(0)
+            guess[d] += counts * row[d]
+            weight[d] += counts
+    for d in range(guess.size):
+        guess[d] = (guess[d] + weight[d] // 2) // weight[d] if weight[d] else UNKNOWN
 
 
 @jit
@@ -181,35 +169,41 @@ def spread(
     held = np.full(3, -2)
     for f in range(frames.shape[1]):
         surveyed(frames, have, bounds, f, known, held)
-        around = rows(known, f)
         for b in range(bounds.size - 1):
             if not proven(frames, have, bounds, f, b):
                 continue
-            for i in range(bounds[b], bounds[b + 1], step):
+            where = np.arange(bounds[b], bounds[b + 1], step)
+            near = np.empty((NEIGHBOURS, where.size), np.int16)
+            look(known, f, where, width, near)
+            for d in range(where.size):
+                value = known[f % 3, where[d]]
                 for j in range(NEIGHBOURS):
-                    value = near(around, i, width, j)
-                    if value >= 0 and around[0][i] >= 0:
-                        sums[j] += abs(value - around[0][i])
+                    if near[j, d] >= 0 and value >= 0:
+                        sums[j] += abs(near[j, d] - value)
                         counts[j] += 1
 
 
 @jit
 def tally(
-    frames: U8, have: I32, bounds: I64, width: int, step: int, weights: I64, table: I64
+    frames: U8, have: I32, bounds: I64, width: int, step: int, weights: I32, table: I64
 ) -> None:
     """Count how often proven pixels have which value at which prediction, into table (256, 256)."""
     known = np.empty((3, frames.shape[2]), np.int16)
     held = np.full(3, -2)
     for f in range(frames.shape[1]):
         surveyed(frames, have, bounds, f, known, held)
-        around = rows(known, f)
         for b in range(bounds.size - 1):
             if not proven(frames, have, bounds, f, b):
                 continue
-            for i in range(bounds[b], bounds[b + 1], step):
-                guess = predict(around, i, width, weights, frames[0, f], 0, 0)
-                if guess >= 0 and around[0][i] >= 0:
-                    table[guess, around[0][i]] += 1
+            where = np.arange(bounds[b], bounds[b + 1], step)
+            near = np.empty((NEIGHBOURS, where.size), np.int16)
+            guess = np.empty(where.size, np.int32)
+            look(known, f, where, width, near)
+            predict(near, weights, guess)
+            for d in range(where.size):
+                value = known[f % 3, where[d]]
+                if guess[d] >= 0 and value >= 0:
+                    table[guess[d], value] += 1
 
 
 @jit
@@ -254,27 +248,13 @@ def vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]:
 
 
 @jit
-def weigh(
-    copy: U8,
-    lo: int,
-    hi: int,
-    around: tuple[I16, I16, I16],
-    width: int,
-    weights: I64,
-    cost: I32,
-    where: I64,
-    prices: I64,
-) -> None:
-    """Write into prices (d) how surprising the pixels where (d) are in one copy (p).
-
-    The copy holds lo:hi, elsewhere it can never be taken. Where the copies differ on neighbours in
-    the row, too, it is judged by its own: noise is at odds with itself.
-    """
+def weigh(copy: U8, lo: int, hi: int, where: I64, guess: I32, cost: I32, prices: I64) -> None:
+    """Write into prices (d) how surprising one copy (p) is, which holds lo:hi, at where (d)."""
     for d in range(where.size):
-        prices[d] = NEVER
-        if where[d] < hi:
-            guess = predict(around, where[d], width, weights, copy, lo, hi)
-            prices[d] = cost[guess, copy[where[d]]] if guess >= 0 else 0
+        if where[d] >= hi:
+            prices[d] = NEVER
+        else:
+            prices[d] = cost[guess[d], copy[where[d]]] if guess[d] >= 0 else 0
 
 
 @jit
@@ -323,7 +303,7 @@ def settle(
     have: I32,
     bounds: I64,
     width: int,
-    weights: I64,
+    weights: I32,
     cost: I32,
     f: int,
     b: int,
@@ -332,19 +312,27 @@ def settle(
 ) -> int:
     """Decide the pixels of a buffer on which the copies differ and put them into out (p).
 
+    Where the copies differ on neighbours in the row, too, each copy is judged by its own: noise is
+    at odds with itself. Above and below they may be another burst's, and are left out.
     Return the recording taken most often, -1 if the copies differ in nothing but length.
     """
     recordings = frames.shape[0]
     lo = bounds[b]
-    around = rows(known, f)
-    where = lo + np.flatnonzero(around[0][lo : lo + np.max(have[:, f, b])] < 0)
+    where = lo + np.flatnonzero(known[f % 3, lo : lo + np.max(have[:, f, b])] < 0)
     if where.size == 0:
         return -1
+    near = np.empty((NEIGHBOURS, where.size), np.int16)
+    own = np.empty_like(near)
+    guess = np.empty(where.size, np.int32)
     prices = np.empty((recordings, where.size), np.int64)
     back = np.empty((where.size, recordings), np.uint8)
+    look(known, f, where, width, near)
     for r in range(recordings):
         end = lo + have[r, f, b]
-        weigh(frames[r, f], lo, end, around, width, weights, cost, where, prices[r])
+        own[:] = near
+        trust(frames[r, f], lo, end, where, width, own)
+        predict(own, weights, guess)
+        weigh(frames[r, f], lo, end, where, guess, cost, prices[r])
         for s in range(recordings):
             contradict(frames[r, f], frames[s, f], lo + have[s, f, b], where, prices[r])
     follow(where, prices, back)
@@ -352,7 +340,7 @@ def settle(
     for d in range(where.size):
         share[back[d, 0]] += 1
         out[where[d]] = frames[back[d, 0], f, where[d]]
-    return np.argmax(share)
+    return int(np.argmax(share))
 
 
 @jit
@@ -361,7 +349,7 @@ def compose(
     have: I32,
     bounds: I64,
     width: int,
-    weights: I64,
+    weights: I32,
     cost: I32,
     start: int,
     out: U8,

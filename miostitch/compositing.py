@@ -70,6 +70,9 @@ class Copies:
     width: int
 
     def __post_init__(self) -> None:
+        # One layout, one compilation. Nothing is copied where the block was gathered as a whole.
+        object.__setattr__(self, "frames", np.ascontiguousarray(self.frames))
+        object.__setattr__(self, "given", np.ascontiguousarray(self.given))
         recordings, frames, pixels = self.frames.shape
         buffers = len(self.bounds) - 1
         if self.given.shape != (recordings, frames, buffers):
@@ -84,7 +87,7 @@ class Copies:
 
     def presence(self) -> I32:
         """Pixels that each copy delivered (recording, frame, buffer), by rows and pixels."""
-        have = np.empty_like(self.given)
+        have = np.empty(self.given.shape, np.int32)
         kernels.presence(self.frames, self.given, self.bounds, have)
         return have
 
@@ -101,7 +104,7 @@ class PixelModel:
         Surprise (prediction, value) in 1/64 nat.
     """
 
-    weights: I64
+    weights: I32
     cost: I32
 
 
@@ -216,7 +219,7 @@ def learn_model(samples: Iterable[Copies]) -> PixelModel:
     for known in where:
         kernels.spread(*known, sums, counts)
     precision = (counts / sums) ** 2
-    weights = np.maximum(1, np.rint(64 * precision / precision.max())).astype(np.int64)
+    weights = np.maximum(1, np.rint(64 * precision / precision.max())).astype(np.int32)
     for known in where:
         kernels.tally(*known, weights, table)
     return PixelModel(weights, _surprise(table))
@@ -277,4 +280,5 @@ def _surprise(table: I64) -> I32:
     share = table + PRIOR_COUNT * prior
     share /= share.sum(axis=1, keepdims=True)
     share = (1 - UNFORESEEN) * share + UNFORESEEN / 256
-    return np.rint(-kernels.UNIT * np.log(share)).astype(np.int32)
+    cost: I32 = np.rint(-kernels.UNIT * np.log(share)).astype(np.int32)
+    return cost

@@ -5,9 +5,10 @@ Nothing but the pixels and the frame rate decides the bytes: no encoder's name, 
 
 import errno
 import os
+from contextlib import suppress
 from fractions import Fraction
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import av
 import numpy as np
@@ -55,6 +56,7 @@ class VideoWriter:
         self.path = os.fspath(path)
         self.frame_count = 0
         self._shape = (height, width)
+        self._closed = False
         self._raw = codec == "rawvideo"
         try:
             # The prefix keeps a name like `a:b.avi` from being read as a protocol.
@@ -70,6 +72,7 @@ class VideoWriter:
             context.flags |= Flags.bitexact
             if not self._raw:
                 self._stream.options = {"g": "1", "level": "3", "slicecrc": "1"}
+            self._container.start_encoding()
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
 
@@ -84,12 +87,14 @@ class VideoWriter:
         Raises
         ------
         UsageError
-            The images have another size or dtype.
+            The images have another size or dtype, or the file is closed.
         ResourceError
             The disk is full.
         VideoError
             FFmpeg cannot write them.
         """
+        if self._closed:  # FFmpeg would crash
+            raise UsageError(f"{self.path}: is closed already; open another writer")
         if frames.dtype != np.uint8 or frames.ndim != 3 or frames.shape[1:] != self._shape:
             msg = f"frames must be uint8 (frame, {self._shape[0]}, {self._shape[1]})"
             raise UsageError(f"{msg}, not {frames.dtype} {frames.shape}")
@@ -101,12 +106,12 @@ class VideoWriter:
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
 
-    def _packets(self, frame: NDArray[np.uint8]) -> list[av.Packet]:
+    def _packets(self, frame: NDArray[np.uint8]) -> "list[av.Packet[Any]]":
         if not self._raw:
             picture = av.VideoFrame.from_ndarray(frame, format="gray")
             picture.pts = self.frame_count
             return self._stream.encode(picture)
-        packet = av.Packet(memoryview(frame).cast("B"))
+        packet = av.Packet(frame.data.cast("B"))  # type: ignore[arg-type]  # any buffer will do
         packet.stream = self._stream
         packet.time_base = self._stream.codec_context.time_base
         packet.pts = packet.dts = self.frame_count
@@ -123,6 +128,9 @@ class VideoWriter:
         VideoError
             FFmpeg cannot finish the file.
         """
+        if self._closed:
+            return
+        self._closed = True
         try:
             if not self._raw and self.frame_count:
                 self._container.mux(self._stream.encode(None))
@@ -139,9 +147,11 @@ class VideoWriter:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self.close()
+        with suppress(*[ResourceError, VideoError] if error else []):  # the first error tells more
+            self.close()
 
     def _failure(self, error: Exception) -> Exception:
         if isinstance(error, OSError) and error.errno:
-            return ResourceError(f"{self.path}: cannot be written ({error.strerror}); free space")
+            remedy = "free space" if error.errno in NO_SPACE else "check folder and rights"
+            return ResourceError(f"{self.path}: cannot be written ({error.strerror}); {remedy}")
         return VideoError(f"{self.path}: FFmpeg cannot write it ({error})")

@@ -294,8 +294,8 @@ def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
     --------
     >>> import tempfile, miostitch
     >>> folder = tempfile.TemporaryDirectory()
-    >>> session = miostitch.simulate(folder.name, frames=20, receivers=1, frame_loss=0)
-    >>> recording = miostitch.open_recording(session.videos[0])
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> recording = miostitch.open_recording(session.recordings[0])
     >>> recording.video.dims
     ('frame', 'height', 'width')
     >>> recording.video.sel(frame_num=recording.frame_num[3]).shape

@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, fields, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -58,6 +58,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("clock_offset_s", "clock_drift_ppm"), (-1e9, 1e9)),
     "fps": (0.001, 1e6),
     "lag": (-(2**31), 2**31),
+    "seed": (0, 2**63),
 }
 
 
@@ -142,13 +143,14 @@ class SimulationConfig:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            value, most = getattr(self, field.name), 1 if field.type is float else 2**31
-            low, high = BOUNDS.get(field.name, (0, most))
-            kind = float | int if field.type is float else field.type
-            fits = isinstance(value, kind) and (value is None or low <= value <= high)  # type: ignore[arg-type]
-            if not fits:
-                msg = f"{field.name}={value!r}: give a {kind} from {low} to {high}"
-                raise UsageError(msg)
+            value, kind = getattr(self, field.name), field.type
+            low, high = BOUNDS.get(field.name, (0, 1 if kind is float else 2**31))
+            kinds = get_args(kind) or ((float, int) if kind is float else (kind,))
+            if isinstance(value, kinds) and (value is None or low <= value <= high):
+                continue
+            names = " or ".join(allowed.__name__ for allowed in kinds)
+            msg = f"{field.name}={value!r}: give a number ({names}) from {low} to {high}"
+            raise UsageError(msg)
         if max(self.resets, abs(self.lag)) >= self.frames:
             msg = f"{self.frames} frames: too few for {self.resets} resets and a lag of {self.lag}"
             raise UsageError(msg)
@@ -495,8 +497,9 @@ class _Receiver:
         taken_by[local, slot] = np.arange(len(local))  # of several the last one stays
         missing = taken_by < 0
         if self.open_image is not None:
-            images[0], source[0] = self.open_image, -1
-            for k in np.flatnonzero(~missing[0]):  # what stood there is overwritten
+            images[0] = self.open_image
+            source[0] = NO_FRAME
+            for k in np.flatnonzero(~missing[0]).tolist():  # what stood there is overwritten
                 column = self.video_frame[:, k]
                 column[column == base + self.video_shift] = NO_FRAME
             missing[0] = False

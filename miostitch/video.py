@@ -18,7 +18,7 @@ from hashlib import blake2b
 from io import BufferedReader
 from itertools import pairwise
 from operator import attrgetter
-from typing import Literal, Protocol, TypeAlias, cast, get_args
+from typing import Any, Literal, TypeAlias, cast, get_args
 
 import av
 import numpy as np
@@ -54,18 +54,11 @@ CHUNK_HEADER = struct.Struct("<4sI")
 SCAN_BYTES = 2**22
 RUN_BYTES = 2**30  # one call may not ask for 2 GiB
 RUN_FRAMES = 512  # two buffers per frame, at most IOV_MAX (1024) per call
-Packet: TypeAlias = "av.Packet[VideoStream]"
+Packet: TypeAlias = "av.Packet[Any]"
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+MOVI = re.compile(rb"LIST....movi", re.DOTALL)
+SKIPPED = re.compile(rb"ix\d\d|idx1|indx|JUNK|LIST")
 H264_IDR = re.compile(rb"\x00\x00\x01[\x05\x25\x45\x65]")
-
-
-class Rational(Protocol):
-    """An exact ratio of any PyAV version."""
-
-    @property
-    def numerator(self) -> int: ...
-    @property
-    def denominator(self) -> int: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +197,7 @@ class CodedReader(FrameReader):
         for packet in packets:
             # FFmpeg would fill a damaged slice from the frame before and say nothing.
             if self.checksummed and packet.size and not _ffv1_is_sound(bytes(packet)):
-                msg = f"{self.path}: the checksum of coded frame {packet.pts} is wrong"
+                msg = f"{self.path}: the checksum of the coded frame at time {packet.pts} is wrong"
                 raise VideoError(f"{msg}; copy the file again from its source")
             yield from decoder.decode(packet)
         yield from decoder.decode(None)
@@ -267,17 +260,26 @@ class StampReader(CodedReader):
             context = container.streams.video[0].codec_context
             _configure(context)
             now: av.VideoFrame | None = None
+            before = -1
             for frame, stamp, seek in targets.tolist():
-                if now is None or _pts(now) < seek:
+                if now is None or (self._stamp(now) < seek and frame != before + 1):
                     pictures = self._decode(context, _packets_from(container, seek))
                     now = next(pictures, None)
-                    if now is None or _pts(now) > stamp:  # some containers seek by decoding time
+                    if (
+                        now is None or self._stamp(now) > stamp
+                    ):  # some containers seek by decoding time
                         pictures = self._decode(context, _packets_from(container, 0))
                         now = next(pictures, None)
-                while now is not None and _pts(now) < stamp:
+                while now is not None and self._stamp(now) < stamp:
                     now = next(pictures, None)
-                if now is not None and _pts(now) == stamp:
+                if now is not None and self._stamp(now) == stamp:
                     yield frame, now
+                before = frame
+
+    def _stamp(self, picture: av.VideoFrame) -> int:
+        if picture.pts is None:
+            raise VideoError(f"{self.path}: a picture has no time stamp; repair the file")
+        return picture.pts
 
 
 @dataclass(frozen=True, eq=False)
@@ -487,7 +489,9 @@ def open_video(
         notices = [f"{name}: {codec} is lossy; pixels are not the camera's"] * (codec in LOSSY)
         if container_format == "avi":
             index: ChunkIndex | StampIndex
-            index, lost = _chunk_index(_Avi(name, file, stream, codec, salvage, notices))
+            index, lost = _chunk_index(
+                _Avi(name, file, stream, len(container.streams), codec, salvage, notices)
+            )
             frame_count, places = len(index.position), (index.position, index.size)
             fps = 1 / _fraction(name, stream.time_base)  # the average is rounded in some versions
             checksummed = codec == "ffv1" and _are_checksummed(file, index)
@@ -496,7 +500,8 @@ def open_video(
             lost = np.empty(0, np.int64)
             frame_count, places = len(index.stamps), (index.stamps, index.keys)
             fps = _fraction(name, stream.average_rate)
-        if stream.frames and stream.frames != frame_count:
+        counted = stream.frames or container_format == "avi"  # Matroska declares none
+        if counted and stream.frames != frame_count:
             notices.append(
                 f"{name}: the header says {stream.frames} frames, there are {frame_count}"
             )
@@ -576,6 +581,7 @@ class _Avi:
     path: str
     file: BufferedReader
     stream: VideoStream
+    streams: int
     codec: Codec
     salvage: bool
     notices: list[str]
@@ -617,10 +623,20 @@ def _find_chunks(avi: _Avi, sizes: Sequence[int] | None) -> tuple[NDArray[np.voi
     after = (
         int(chunks[-1]["position"]) + _chunk_bytes(int(chunks[-1]["size"])) if len(chunks) else 0
     )
-    more = _walk(avi.file, after or 12, avi.stream.index, sizes)
-    walked = not len(chunks) or any(key for *_, key in more)
+    avi.file.seek(0)
+    movi = MOVI.search(avi.file.read(SCAN_BYTES))
+    start = movi.end() if movi else end
+    more = _walk(avi, after or start, sizes)
+    # FFmpeg moves the whole index to the first chunk it finds: a hole there would shift it.
+    first = next(_walk(avi, start, sizes), None)
+    walked = (
+        first is None
+        or not len(chunks)
+        or first[:2] != (chunks[0]["frame"], chunks[0]["position"])
+        or any(key for *_, key in more)
+    )
     if walked:
-        chunks = np.fromiter(_walk(avi.file, 12, avi.stream.index, sizes), CHUNK)
+        chunks = np.fromiter(_walk(avi, start, sizes), CHUNK)
         if len(chunks):
             avi.note("its index is missing or short; rebuilt from the chunks")
     cut = np.flatnonzero(chunks["position"] + CHUNK_HEADER.size + chunks["size"] > end)
@@ -634,7 +650,7 @@ def _find_chunks(avi: _Avi, sizes: Sequence[int] | None) -> tuple[NDArray[np.voi
 
 
 def _walk(
-    file: BufferedReader, position: int, stream: int, sizes: Sequence[int] | None
+    avi: _Avi, position: int, sizes: Sequence[int] | None
 ) -> Iterator[tuple[int, int, int, bool]]:
     """Rows of ``CHUNK``, from chunk header to chunk header.
 
@@ -642,12 +658,17 @@ def _walk(
     how many are lost. A hole that cannot be bridged is a last row, not a key, that ends beyond
     the file.
     """
+    file, stream = avi.file, avi.stream.index
     end, frame = file.seek(0, os.SEEK_END), 0
     tags = {header[:4] for header in _headers(stream, 0)}
+    others = {b"%02d" % other for other in range(avi.streams) if other != stream}
     while position + CHUNK_HEADER.size <= end:
         file.seek(position)
         head = file.read(12)
         tag, size = CHUNK_HEADER.unpack_from(head)
+        known = tag[:2] in others or SKIPPED.fullmatch(tag)
+        if tag in (b"JUNK", b"LIST") and sizes and size in sizes:  # was a frame
+            known = None
         if tag == b"RIFF" or (tag == b"LIST" and head[8:] in (b"movi", b"rec ")):
             position += 12
         elif tag in tags and (sizes is None or size in sizes or not size):
@@ -655,16 +676,15 @@ def _walk(
                 yield frame, position, size, True
             frame += 1
             position += _chunk_bytes(size)
-        elif tag not in tags and tag.isalnum() and position + size <= end:
+        elif known and position + size <= end:
             position += _chunk_bytes(size)
-        else:
-            found = _search(file, position + 1, stream, sizes or ())
-            if found is None:
-                if tag in tags or not tag.isalnum():
-                    yield frame, position, end, False
-                return
-            frame += max(1, round((found[0] - position) / _chunk_bytes(found[1])))
+        elif found := _search(file, position + 1, stream, sizes or ()):
+            frame += round((found[0] - position) / _chunk_bytes(found[1]))
             position = found[0]
+        else:
+            if not known:  # else a cut index, behind all frames
+                yield frame, position, end, False
+            return
 
 
 def _search(
@@ -781,13 +801,8 @@ def _packets_from(container: InputContainer, stamp: int) -> Iterator[Packet]:
 
 def _configure(decoder: av.VideoCodecContext) -> None:
     decoder.thread_count = 1  # tasks run side by side already
-    decoder.options = {"err_detect": "explode"}
-
-
-def _pts(picture: av.VideoFrame) -> int:
-    if picture.pts is None:
-        raise VideoError("a decoded picture has no time stamp; repair the file")
-    return picture.pts
+    if decoder.name != "h264":  # there the pictures before a seek are missed without harm
+        decoder.options = {"err_detect": "explode"}
 
 
 def _ffv1_is_sound(packet: bytes) -> bool:
@@ -842,7 +857,7 @@ def _lost(path: str, frame: int, offset: int, what: str) -> TruncatedVideoError:
     return TruncatedVideoError(msg)
 
 
-def _fraction(path: str, rational: Rational | None) -> Fraction:
+def _fraction(path: str, rational: Fraction | None) -> Fraction:
     """Older PyAV gives fractions, newer PyAV a type of its own."""
     if rational is None or rational.numerator <= 0:
         raise VideoError(f"{path}: does not say how many frames a second has; repair the header")

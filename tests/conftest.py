@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# a loaded machine is no failure
+settings.register_profile("miostitch", deadline=None, max_examples=50)
+settings.load_profile("miostitch")
 
 MARKED = ("slow", "browser", "peer")
 

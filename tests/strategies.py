@@ -13,7 +13,7 @@ RATES = st.sampled_from([0.0, 0.02, 0.2])
 
 
 @st.composite
-def simulation_configs(draw: st.DrawFn, **fixed: Any) -> SimulationConfig:
+def simulation_configs(draw: st.DrawFn, /, **fixed: Any) -> SimulationConfig:
     """Sessions of a few small frames; keywords fix what a test needs fixed.
 
     A few of them leave a receiver without a frame, which ``simulate`` refuses with UsageError:

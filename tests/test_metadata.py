@@ -1,5 +1,6 @@
 """Reading, looking up and writing metadata tables."""
 
+import hashlib
 import itertools
 import pickle
 from collections.abc import Iterator
@@ -151,7 +152,7 @@ def test_folding_often_changes_nothing(path: Path) -> None:
 
 def test_tie_takes_the_earliest_buffer_and_says_so(path: Path) -> None:
     table = session(3)
-    table.loc[12:15, "frame_num"] = 9
+    table.loc[9:12, "frame_num"] = 9
     read = read_metadata(write(path, table))
     assert read.frames.frame_num.tolist() == [500, 501, 502]
     assert read.notices == ("tie in frame 1: frame_num is taken from the earliest buffer",)
@@ -162,6 +163,10 @@ def test_times_that_go_backwards_are_flagged_not_sorted(path: Path, small_blocks
     table.loc[[9, 20], "buffer_recv_unix_time"] = 5.0
     read = read_metadata(write(path, table))
     assert read.notices == ("receive times go backwards at 2 rows, first at line 11",)
+    spaced = path.with_name("b.csv")
+    spaced.write_bytes(path.read_bytes().replace(b"\n", b"\n\n"))
+    (notice,) = read_metadata(spaced).notices
+    assert notice.endswith("first at line 21")
     assert read.rows(np.array([1]))["buffer_recv_unix_time"][1] == 5.0
 
 
@@ -241,9 +246,12 @@ def test_a_file_that_changes_is_noticed(path: Path, change: str) -> None:
 
 def test_a_rewritten_file_is_not_answered_from_memory(path: Path) -> None:
     table = session(3)
-    read_metadata(write(path, table)).rows(np.array([1]))
-    table["buffer_count"] += 1
-    assert read_metadata(write(path, table)).rows(np.array([1]))["buffer_count"][0] == 9
+    before = read_metadata(write(path, table))
+    before.rows(np.array([1]))
+    table["pixel_count"] += 100
+    after = read_metadata(write(path, table))
+    assert after.rows(np.array([1]))["pixel_count"][0] == 200
+    assert after.digest == hashlib.blake2b(path.read_bytes()).hexdigest() != before.digest
 
 
 # ---- odd but legal text ---------------------------------------------------------------------
@@ -523,6 +531,7 @@ def test_writer_writes_plainly(path: Path) -> None:
         min_size=1,
     )
 )
+@example([(0, 1.7e308, ""), (0, -1.7e308, "")])
 def test_writing_then_reading_is_identity(
     tmp_path_factory: pytest.TempPathFactory, cells: list[tuple[int, float, str]]
 ) -> None:

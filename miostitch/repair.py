@@ -1,0 +1,291 @@
+"""Repair of buffer headers that radio noise has flipped bits in.
+
+A header says its position in the stream four times over: ``buffer_count`` N is that position,
+``frame_num = N // factor``, ``frame_buffer_count = N % factor``, ``linked_list = N % ring``. Rows
+in which all four agree are sound. For the others every position that some fields or the nearest
+sound rows suggest is a candidate, and gets a vote from each field and each neighbour that agrees
+with it. A repair is made only where one candidate
+
+* lies between the sound rows around it (the counters never decrease, except at a reboot),
+* has the votes of two fields at least, and of three fields and neighbours in all, and
+* has more votes than any other candidate, where a field counts twice as much as a neighbour (from
+  which buffers may have been lost).
+
+``linked_list`` votes but never suggests a position, for it repeats. ``pixel_count`` follows from
+the position. Every changed cell is logged. Repairs depend on :data:`REACH` rows to either side and
+on the rows as recorded, never on earlier repairs: any batches give the same result.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+REACH = 16
+"""Rows to either side in which a sound neighbour is looked for."""
+
+WITNESSES = (
+    "buffer_count", "frame_num", "frame_buffer_count", "linked_list", "row before", "row after",
+)  # fmt: skip
+"""Who can vote for a position; the bits of ``evidence`` in this order."""
+
+PIXEL_COUNT_EVIDENCE = 1 << len(WITNESSES)
+LOG_COLUMNS = ("row", "column", "old", "new", "evidence")
+
+
+@dataclass(frozen=True)
+class HeaderLayout:
+    """The redundancy of a recording's headers.
+
+    Attributes
+    ----------
+    factor
+        Buffers per frame in ``buffer_count = factor * frame_num + frame_buffer_count``.
+    ring
+        ``linked_list = buffer_count % ring``; 0 where the column is absent or not like that.
+    sizes
+        ``pixel_count`` of each position in the frame; 0 where the rows do not agree on one.
+    """
+
+    factor: int
+    ring: int
+    sizes: tuple[int, ...]
+
+
+def derive_layout(table: pd.DataFrame) -> HeaderLayout | None:
+    """Derive the redundancy from rows, of which a part may be corrupted.
+
+    Parameters
+    ----------
+    table
+        Rows of one recording, some frames at least.
+
+    Returns
+    -------
+    HeaderLayout or None
+        None if the headers hold no such redundancy: nothing can be repaired then.
+    """
+    frame, count, position = (_ints(table, name) for name in WITNESSES[1::-1] + WITNESSES[2:3])
+    usable = (frame > 0) & (position >= 0) & (count > position)
+    first = (count - position)[usable]
+    divides = first % frame[usable] == 0
+    factor = _mode((first // frame[usable])[divides])
+    if factor < 1 or 2 * (factor * frame + position == count).sum() <= len(table):
+        return None
+    sound = (factor * frame + position == count) & (position < factor)
+    sizes = _ints(table, "pixel_count")
+    return HeaderLayout(
+        factor,
+        _ring(_ints(table, "linked_list")[sound], count[sound]) if "linked_list" in table else 0,
+        tuple(_mode(sizes[sound & (position == k)], share=0.9) for k in range(factor)),
+    )
+
+
+def repair_table(table: pd.DataFrame, layout: HeaderLayout) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Repair the headers of consecutive rows.
+
+    Parameters
+    ----------
+    table
+        Rows of one recording in the order of reception; not changed.
+    layout
+        The recording's redundancy.
+
+    Returns
+    -------
+    tuple of pandas.DataFrame
+        The repaired rows, and the log: ``row`` (label in the table's index), ``column``, ``old``,
+        ``new``, ``evidence`` (see :func:`describe_evidence`), ordered by row.
+    """
+    names = [n for n in WITNESSES[:4] if n in table and (n != "linked_list" or layout.ring)]
+    fields = {name: _ints(table, name) for name in names}
+    sound = np.logical_and.reduce(_agreeing(fields["buffer_count"], fields, layout))
+    position = fields["buffer_count"].copy()
+    evidence = np.zeros(len(table), np.int64)
+    doubtful = np.flatnonzero(~sound)
+    if doubtful.size:
+        position[doubtful], evidence[doubtful] = _decide(doubtful, sound, fields, layout)
+    settled = sound | (evidence > 0)
+    new = {name: np.where(settled, _field(name, position, layout), fields[name]) for name in names}
+    size = np.asarray(layout.sizes)[position % layout.factor]
+    old_size = _ints(table, "pixel_count")
+    new["pixel_count"] = np.where(settled & (size > 0), size, old_size)
+    fields["pixel_count"] = old_size
+    return _apply(table, fields, new, evidence)
+
+
+def repair_batches(
+    batches: Iterable[pd.DataFrame], layout: HeaderLayout
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Repair a table that is larger than memory.
+
+    Parameters
+    ----------
+    batches
+        Consecutive rows, any number at a time; their index must go on from batch to batch.
+    layout
+        The recording's redundancy, derived from the first rows.
+
+    Yields
+    ------
+    tuple of pandas.DataFrame
+        Repaired rows and their log, together what :func:`repair_table` gives for the whole table.
+
+    Notes
+    -----
+    Holds one batch and ``2 * REACH`` rows: the last rows wait until those after them are known.
+    """
+    window: pd.DataFrame | None = None
+    done = 0  # leading rows of the window that were given out already
+    for batch in batches:
+        window = batch if window is None else pd.concat([window, batch])
+        ready = len(window) - REACH
+        if ready > done:
+            yield _cut(window, layout, done, ready)
+            keep = max(0, ready - REACH)
+            window = window.iloc[keep:]
+            done = ready - keep
+    if window is not None and len(window) > done:
+        yield _cut(window, layout, done, len(window))
+
+
+def describe_evidence(evidence: int) -> str:
+    """Name the witnesses of a repair.
+
+    Examples
+    --------
+    >>> describe_evidence(0b110101)
+    'buffer_count, frame_buffer_count, row before, row after'
+    """
+    if evidence & PIXEL_COUNT_EVIDENCE:
+        return "size of the position"
+    return ", ".join(name for bit, name in enumerate(WITNESSES) if evidence >> bit & 1)
+
+
+def _cut(
+    window: pd.DataFrame, layout: HeaderLayout, start: int, stop: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Repair a window and keep the rows start:stop."""
+    table, log = repair_table(window, layout)
+    part = table.iloc[start:stop]
+    return part, log[log["row"].isin(part.index)].reset_index(drop=True)
+
+
+def _decide(
+    doubtful: Ints, sound: Bools, fields: dict[str, Ints], layout: HeaderLayout
+) -> tuple[Ints, Ints]:
+    """Position and evidence of the doubtful rows; evidence 0 leaves a row as it is."""
+    here = {name: values[doubtful] for name, values in fields.items()}
+    before, next_up, has_before = _neighbour(doubtful, sound, fields["buffer_count"], -1)
+    after, last_down, has_after = _neighbour(doubtful, sound, fields["buffer_count"], 1)
+    factor = layout.factor
+    own, frame = here["buffer_count"], here["frame_num"]
+    position = here["frame_buffer_count"]
+    candidates = np.stack([
+        own,
+        frame * factor + position,
+        frame * factor + own % factor,
+        own // factor * factor + position,
+        next_up,
+        last_down,
+    ])  # fmt: skip
+    votes = _agreeing(candidates, here, layout)
+    fields_for = votes.sum(axis=0)
+    neighbours = np.stack(
+        [has_before & (candidates == next_up), has_after & (candidates == last_down)]
+    )
+    in_all = fields_for + neighbours.sum(axis=0)
+    reboot = has_before & has_after & (before > after)
+    risen = ~has_before | reboot | (candidates >= before)
+    rising = ~has_after | reboot | (candidates <= after)
+    possible = risen & rising & (candidates >= 0) & (fields_for >= 2) & (in_all >= 3)
+    rank = np.where(possible, fields_for + in_all, 0)
+    rows = np.arange(doubtful.size)
+    best = rank.argmax(axis=0)
+    chosen = candidates[best, rows]
+    rival = np.where(candidates == chosen, 0, rank).max(axis=0)
+    sure = rank[best, rows] > rival
+    evidence = np.zeros(doubtful.size, np.int64)
+    for name, vote in zip(fields, votes, strict=True):
+        evidence |= vote[best, rows].astype(np.int64) << WITNESSES.index(name)
+    for bit, vote in enumerate(neighbours, start=4):
+        evidence |= vote[best, rows].astype(np.int64) << bit
+    return np.where(sure, chosen, own), np.where(sure, evidence, 0)
+
+
+def _neighbour(rows: Ints, sound: Bools, count: Ints, side: int) -> tuple[Ints, Ints, Bools]:
+    """Look for the nearest sound row, ``side`` -1 before or 1 after each row.
+
+    Return its position in the stream, the position that each row has if nothing was lost in
+    between, and whether there is such a row.
+    """
+    where = np.flatnonzero(sound)
+    found = np.searchsorted(where, rows) - (side < 0)
+    near = (found >= 0) & (found < where.size)
+    nearest = np.append(where, 0)[np.where(near, found, where.size)]
+    near &= side * (nearest - rows) <= REACH
+    return count[nearest], count[nearest] - (nearest - rows), near
+
+
+def _field(name: str, position: Ints, layout: HeaderLayout) -> Ints:
+    """Value of a field at a position in the stream."""
+    match name:
+        case "frame_num":
+            return position // layout.factor
+        case "frame_buffer_count":
+            return position % layout.factor
+        case "linked_list":
+            return position % layout.ring
+    return position
+
+
+def _agreeing(positions: Ints, fields: dict[str, Ints], layout: HeaderLayout) -> Bools:
+    """Which field (first axis) agrees with which position."""
+    return np.stack([_field(name, positions, layout) == value for name, value in fields.items()])
+
+
+def _apply(
+    table: pd.DataFrame, old: dict[str, Ints], new: dict[str, Ints], evidence: Ints
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Put the new values in and log every changed cell."""
+    parts = []
+    changes = {}
+    for name, values in new.items():
+        rows = np.flatnonzero(values != old[name])
+        if rows.size:
+            changes[name] = values
+            why = PIXEL_COUNT_EVIDENCE if name == "pixel_count" else evidence[rows]
+            cells = (table.index.to_numpy()[rows], name, old[name][rows], values[rows], why)
+            parts.append(pd.DataFrame(dict(zip(LOG_COLUMNS, cells, strict=True))))
+    log = pd.concat(parts) if parts else pd.DataFrame(columns=list(LOG_COLUMNS))
+    log = log.astype(dict.fromkeys(("row", "old", "new", "evidence"), "int64"))
+    return table.assign(**changes), log.sort_values("row", kind="stable", ignore_index=True)
+
+
+def _ints(table: pd.DataFrame, name: str) -> Ints:
+    return table[name].to_numpy(np.int64)
+
+
+def _mode(values: Ints, share: float = 0.0) -> int:
+    """Most frequent value, 0 if it holds no more than a share of the values."""
+    if not values.size:
+        return 0
+    unique, counts = np.unique(values, return_counts=True)
+    best = int(counts.argmax())
+    return int(unique[best]) if counts[best] > share * values.size else 0
+
+
+def _ring(linked_list: Ints, count: Ints) -> int:
+    """Modulus by which ``linked_list`` follows from ``buffer_count``, 0 without one."""
+    unique, counts = np.unique(linked_list, return_counts=True)
+    best, fits = 0, linked_list.size // 2
+    for ring in unique[counts > 1] + 1:
+        agree = int((count % ring == linked_list).sum())
+        if agree > fits:
+            best, fits = int(ring), agree
+    return best

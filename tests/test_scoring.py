@@ -1,0 +1,52 @@
+"""Scores and choices as lazy arrays: the kernels', in any chunking, and only when asked for."""
+
+import dask
+import numpy as np
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from miostitch.config import ScoreConfig
+from miostitch.kernels import score_frames
+from miostitch.scoring import choose, score
+from miostitch.selection import select
+
+DIMS = ("recording", "frame", "height", "width")
+
+
+def never(*args: object, **kwargs: object) -> None:
+    raise AssertionError("computed while it was built")
+
+
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_any_chunking_gives_the_same(
+    recordings: int, frames: int, block: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    video = rng.integers(0, 4, (recordings, frames, 6, 7), np.uint8)
+    config = ScoreConfig(value_threshold=1, consecutive_threshold=3, gradient_threshold=1.5)
+    chunked = xr.DataArray(video, dims=DIMS).chunk({"recording": 1, "frame": block})
+    with dask.config.set(scheduler=never):
+        lazy = score(chunked, config)
+    expected = np.empty((3, recordings * frames), np.int64)
+    score_frames(video.reshape(-1, 6, 7), 1, 3, 1.5, expected)
+    expected = expected.reshape(3, recordings, frames)
+    assert lazy.dims == ("recording", "frame", "score")
+    np.testing.assert_array_equal(lazy, np.moveaxis(expected, 0, -1))
+    np.testing.assert_array_equal(score(xr.DataArray(video, dims=DIMS), config), lazy)
+
+    present = rng.random((recordings, frames)) < 0.8
+    num_buffers, padding = rng.integers(0, 3, (2, recordings, frames))
+    tables = [xr.DataArray(t, dims=DIMS[:2]) for t in (present, num_buffers, padding)]
+    with dask.config.set(scheduler=never):
+        choice = choose(lazy, *tables)
+    by_hand = select(present, num_buffers, padding + expected[0] + expected[1], expected[2])
+    for role in by_hand._fields:
+        np.testing.assert_array_equal(choice.sel(role=role), getattr(by_hand, role))
+
+
+def test_scores_are_named() -> None:
+    scores = score(xr.DataArray(np.zeros((1, 1, 5, 8), np.uint8), dims=DIMS), ScoreConfig())
+    assert scores.sel(score="black_pixels").item() == 40
+    assert scores.sel(score="noisy_pixels").item() == 0
+    assert scores.sel(score="edge_energy").item() == 0

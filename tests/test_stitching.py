@@ -1,0 +1,151 @@
+"""Stitching as a whole: the reference figures, an independent oracle, and laziness."""
+
+import pickle
+from hashlib import blake2s
+from pathlib import Path
+
+import av
+import cv2
+import dask
+import numpy as np
+import pandas as pd
+import pytest
+
+import miostitch
+from miostitch.config import ScoreConfig
+from miostitch.recording import load_recording
+from miostitch.session import bring_together
+from miostitch.stitching import stitch_frames
+from tests.test_scoring import never
+
+GOLDEN = "df937c8651cf142b4d8e2a75140729dcacdc1151ebc3767b48d0ca71578007ff"
+"""blake2s over the gray frames, each value three times, of mio's own result."""
+
+
+def blake2s_of(frames: np.ndarray) -> str:
+    digest = blake2s()
+    for frame in frames:
+        digest.update(np.repeat(frame[..., None], 3, axis=2).tobytes())
+    return digest.hexdigest()
+
+
+def decode(path: Path) -> np.ndarray:
+    with av.open(str(path), format="avi") as container:
+        return np.stack([f.to_ndarray(format="gray") for f in container.decode(video=0)])
+
+
+def oracle(videos: list[Path]) -> dict[int, tuple[int, int]]:
+    """Recording and frame for every frame_num, one frame at a time with pandas and OpenCV."""
+    candidates: dict[int, list[tuple[tuple[float, ...], int, int]]] = {}
+    for number, path in enumerate(videos):
+        pictures = decode(path).astype(np.int32)
+        table = pd.read_csv(path.with_suffix(".csv"))
+        pieces: dict[int, tuple[tuple[float, ...], int, int]] = {}
+        for position, rows in table.groupby("reconstructed_frame_index"):
+            if not 0 <= position < len(pictures):
+                continue
+            ordered = rows.sort_values("frame_buffer_count", kind="stable").frame_num
+            counts = ordered.value_counts()
+            frame_num = next(n for n in ordered if counts[n] == counts.max())
+            key = (-rows.frame_buffer_count.nunique(), *rank(pictures[position], rows))
+            piece = (key, number, int(position))
+            if frame_num not in pieces or key[0] < pieces[frame_num][0][0]:
+                pieces[frame_num] = piece
+        for frame_num, piece in pieces.items():
+            candidates.setdefault(frame_num, []).append(piece)
+    return {n: min(found)[1:] for n, found in sorted(candidates.items())}
+
+
+def rank(picture: np.ndarray, rows: pd.DataFrame) -> tuple[float, float]:
+    width = picture.shape[1]
+    dark = np.lib.stride_tricks.sliding_window_view(picture <= 0, 5, axis=1).all(axis=2)
+    noisy = np.abs(np.diff(picture, n=2, axis=1)).mean(axis=1) > 20
+    flaws = (dark.any(axis=1).sum() + noisy.sum()) * width
+    flaws += rows.black_padding_px.clip(lower=0).sum()
+    gray = picture.astype(np.uint8)
+    gradients = [cv2.Sobel(gray, cv2.CV_16S, *d, ksize=3) for d in ((1, 0), (0, 1))]
+    edges = sum(np.abs(gradient.astype(np.int64)).sum() for gradient in gradients)
+    return float(flaws), float(edges)
+
+
+def test_the_reference_figures(recordings: Path) -> None:
+    videos = [recordings / "stitch" / f"video{n}.avi" for n in (1, 2)]
+    stitched = miostitch.stitch(videos)
+    assert blake2s_of(stitched.video.to_numpy()) == GOLDEN
+    assert stitched.frame_num.to_numpy().tolist() == list(range(2514, 2567))
+    assert stitched.source.sel(frame_num=2530) == 1
+
+
+@pytest.mark.parametrize("receivers", [1, 2, 3])
+def test_every_frame_is_the_one_an_oracle_picks(tmp_path: Path, receivers: int) -> None:
+    config = miostitch.SimulationConfig(
+        frames=90, receivers=receivers, seed=receivers, height=40, width=50, corruption=0.05
+    )
+    session = miostitch.simulate(tmp_path, config)
+    expected = oracle(list(session.recordings))
+    stitched = miostitch.stitch(session.recordings)
+    assert stitched.frame_num.to_numpy().tolist() == list(expected)
+    assert stitched.source.to_numpy().tolist() == [source for source, _ in expected.values()]
+    pictures = [decode(path) for path in session.recordings]
+    for frame, (source, position) in zip(stitched.video.to_numpy(), expected.values(), strict=True):
+        np.testing.assert_array_equal(frame, pictures[source][position])
+
+
+def test_real_recordings_agree_with_the_oracle(recordings: Path) -> None:
+    videos = [recordings / "capture3" / f"receiver{n}.avi" for n in (1, 2, 3)]
+    stitched = miostitch.stitch(videos)
+    expected = oracle(videos)
+    assert stitched.frame_num.to_numpy().tolist() == list(expected)
+    assert stitched.source.to_numpy().tolist() == [source for source, _ in expected.values()]
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    config = miostitch.SimulationConfig(frames=60, seed=5, height=40, width=50)
+    return list(miostitch.simulate(tmp_path_factory.mktemp("session"), config).recordings)
+
+
+def test_nothing_is_read_before_it_is_asked_for(session: list[Path]) -> None:
+    with dask.config.set(scheduler=never):
+        stitched = miostitch.stitch(session)
+        _ = stitched.video.isel(frame=slice(3, 9)).astype(float).mean("frame")
+
+
+def test_every_source_frame_is_read_once(
+    session: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from miostitch.recording import BlockReader
+
+    asked: list[int] = []
+    read = BlockReader.read
+
+    def counting(self: BlockReader) -> np.ndarray:
+        asked.append(sum(len(places) for places, _ in self.parts))
+        return read(self)
+
+    monkeypatch.setattr(BlockReader, "read", counting)
+    together = bring_together([load_recording(path) for path in session])
+    count = len(together.alignment)
+    lazy = stitch_frames(together, slice(0, count), 7, ScoreConfig(), debug=True)
+    lazy.compute(scheduler="synchronous")
+    assert sum(asked) == (together.alignment.source_frame >= 0).sum()
+
+
+def test_the_graph_is_small_and_picklable(session: list[Path]) -> None:
+    together = bring_together([load_recording(path) for path in session])
+    count = len(together.alignment)
+    lazy = stitch_frames(together, slice(0, count), 10, ScoreConfig())
+    blocks = -(-count // 10)
+    assert len(dict(lazy.__dask_graph__())) <= 30 * blocks
+    again = pickle.loads(pickle.dumps(lazy))
+    np.testing.assert_array_equal(again.video, lazy.video)
+
+
+def test_batches_are_parts_of_the_whole(session: list[Path]) -> None:
+    together = bring_together([load_recording(path) for path in session])
+    count = len(together.alignment)
+    whole = stitch_frames(together, slice(0, count), 10, ScoreConfig()).compute()
+    for start in range(0, count, 20):
+        span = slice(start, min(start + 20, count))
+        part = stitch_frames(together, span, 10, ScoreConfig()).compute()
+        assert part.equals(whole.isel(frame=span))

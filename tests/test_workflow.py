@@ -1,0 +1,339 @@
+"""Whole runs: the products agree with each other, and a refused run leaves nothing."""
+
+import json
+import os
+import shutil
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import miostitch
+from miostitch import workflow
+from miostitch.errors import (
+    AlignmentError,
+    InputError,
+    MismatchError,
+    MissingInputError,
+    OutputExistsError,
+    ResourceError,
+    UsageError,
+)
+from miostitch.schema import COLUMNS, FRAME_VARIABLES
+from miostitch.workflow import StitchOptions, recording_names, stitch_files
+from tests.test_stitching import GOLDEN, blake2s_of, decode
+
+STEM = "receiver1__receiver2_stitched"
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("session")
+    config = miostitch.SimulationConfig(frames=80, seed=3, height=40, width=50, fps=Fraction(30000, 1001))
+    miostitch.simulate(folder, config)
+    return folder
+
+
+@pytest.fixture
+def inputs(session: Path, tmp_path: Path) -> list[str]:
+    """A copy that a test may spoil."""
+    folder = tmp_path / "in"
+    shutil.copytree(session, folder)
+    return [str(folder / f"receiver{n}.avi") for n in (1, 2)]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+@pytest.fixture(scope="module")
+def products(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("out")
+    names = [str(session / f"receiver{n}.avi") for n in (1, 2)]
+    stitch_files(names, output, StitchOptions(debug_video=True, chunk_frames=16))
+    return output
+
+
+def test_store_video_and_tables_agree(products: Path, session: Path) -> None:
+    store = xr.open_zarr(products / f"{STEM}.zarr")
+    video = decode(products / f"{STEM}.avi")
+    np.testing.assert_array_equal(store.video, video)
+    pictures = [decode(session / f"receiver{n}.avi") for n in (1, 2)]
+    scores = xr.open_zarr(products / f"{STEM}.zarr", group="scores").load()
+    for frame, source in enumerate(store.source.to_numpy()):
+        position = int(scores.source_frame[source, frame])
+        np.testing.assert_array_equal(video[frame], pictures[source][position])
+
+    table = pd.read_csv(products / f"{STEM}.csv")
+    assert list(table.columns) == [column.name for column in COLUMNS]
+    assert table.dtypes.astype(str).to_dict() == {c.name: c.dtype for c in COLUMNS}
+    assert sorted(table.reconstructed_frame_index.unique()) == list(range(len(video)))
+    by_frame = table.groupby("reconstructed_frame_index")
+    np.testing.assert_array_equal(by_frame.frame_buffer_count.nunique(), store.num_buffers)
+    originals = [pd.read_csv(session / f"receiver{n}.csv") for n in (1, 2)]
+    for frame, rows in by_frame:
+        source = int(store.source[frame])
+        original = originals[source]
+        mine = original[original.reconstructed_frame_index == scores.source_frame[source, frame].item()]
+        mine = mine.sort_values("frame_buffer_count", kind="stable")
+        pd.testing.assert_frame_equal(
+            rows.drop(columns="reconstructed_frame_index").reset_index(drop=True),
+            mine.drop(columns="reconstructed_frame_index").reset_index(drop=True),
+        )
+
+    buffers = xr.open_zarr(products / f"{STEM}.zarr", group="buffers").to_dataframe()
+    pd.testing.assert_frame_equal(
+        buffers[list(table.columns)].reset_index(drop=True), table, check_names=False
+    )
+    times = pd.read_csv(products / f"{STEM}_timestamps.csv")
+    assert list(times.columns) == ["frame", "timestamp_first", "timestamp_last"]
+    np.testing.assert_array_equal(times.timestamp_first, store.timestamp_first)
+    np.testing.assert_array_equal(times.timestamp_last, by_frame.buffer_recv_unix_time.last())
+
+
+def test_scores_table_tells_the_choice(products: Path) -> None:
+    table = pd.read_csv(products / f"{STEM}_scores.csv")
+    store = xr.open_zarr(products / f"{STEM}.zarr")
+    scores = xr.open_zarr(products / f"{STEM}.zarr", group="scores").load()
+    names = np.array(store.attrs["recordings"])
+    assert (table.selected_video == names[store.source]).all()
+    both = (scores.source_frame >= 0).all("recording").to_numpy()
+    assert (table.compare_video.notna() == both).all()
+    assert (table.diff_pixels.notna() == both).all()
+    ties = table.selected_edge_score.notna()
+    assert (ties == table.compare_edge_score.notna()).all()
+    assert (table.selected_edge_score[ties] >= table.compare_edge_score[ties]).all()
+    np.testing.assert_array_equal(
+        -table.selected_edge_score[ties],
+        scores.edge_energy.to_numpy()[store.source, store.frame][ties],
+    )
+    absent = scores.source_frame == -1
+    for name in ("num_buffers", "black_padding", "black_pixels", "noisy_pixels", "edge_energy"):
+        assert (scores[name].where(absent, -1) == -1).all()
+
+
+def test_damage_is_what_the_truth_says(products: Path, session: Path) -> None:
+    store = xr.open_zarr(products / f"{STEM}.zarr").load()
+    damaged = store.damaged.to_numpy()
+    assert (damaged >= (store.missing_pixels > 0)).all()
+    assert (store.unrecoverable <= (store.missing_pixels > 0)).all()
+    # a lost buffer is a range of zeros, which this device never sends
+    zeros = (store.video == 0).sum(["height", "width"])
+    assert (zeros[store.missing_pixels > 0] > 0).all()
+
+
+def test_debug_video_is_readable_and_complete(products: Path) -> None:
+    debug = decode(products / f"{STEM}_debug.avi")
+    video = decode(products / f"{STEM}.avi")
+    assert debug.shape == (*video.shape[:2], 3 * video.shape[2])
+    panels = np.split(debug, 3, axis=2)
+    either = [(panel == video).all(axis=(1, 2)) for panel in panels[:2]]
+    assert (either[0] | either[1]).all()
+
+
+def test_the_summary_is_the_json_file(inputs: list[str], tmp_path: Path) -> None:
+    summary = stitch_files(inputs, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / f"{STEM}.json").read_text()) == summary
+    assert summary["frames"] == len(decode(tmp_path / "out" / f"{STEM}.avi"))
+    assert sum(r["chosen"] for r in summary["recordings"]) == summary["frames"]
+    assert all(Path(path).exists() for path in summary["outputs"])
+    assert {Path(path) for path in summary["outputs"]} == set((tmp_path / "out").iterdir())
+
+
+def test_same_inputs_same_bytes(inputs: list[str], tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        stitch_files(inputs, tmp_path / name)
+    one, two = content(tmp_path / "one"), content(tmp_path / "two")
+    summary = f"{STEM}.json"
+    assert one.pop(summary).replace(b"/one/", b"/two/") == two.pop(summary)
+    assert one == two
+
+
+def test_the_frame_rate_stays_exact(products: Path) -> None:
+    import av
+
+    with av.open(str(products / f"{STEM}.avi"), format="avi") as container:
+        assert Fraction(container.streams.video[0].average_rate or 0) == Fraction(30000, 1001)
+    assert xr.open_zarr(products / f"{STEM}.zarr").attrs["fps"] == "30000/1001"
+
+
+def test_ffv1_and_no_avi(inputs: list[str], tmp_path: Path) -> None:
+    stitch_files(inputs, tmp_path / "raw")
+    stitch_files(inputs, tmp_path / "ffv1", StitchOptions(codec="ffv1"))
+    stitch_files(inputs, tmp_path / "none", StitchOptions(codec=None, zarr_format=2))
+    raw, ffv1 = (decode(tmp_path / name / f"{STEM}.avi") for name in ("raw", "ffv1"))
+    np.testing.assert_array_equal(raw, ffv1)
+    assert not (tmp_path / "none" / f"{STEM}.avi").exists()
+    store = xr.open_zarr(tmp_path / "none" / f"{STEM}.zarr", consolidated=True)
+    np.testing.assert_array_equal(store.video, raw)
+    assert {v.name for v in FRAME_VARIABLES} < set(store.coords)
+
+
+def test_the_reference_figures_with_debug_video(recordings: Path, tmp_path: Path) -> None:
+    names = [str(recordings / "stitch" / f"video{n}.avi") for n in (1, 2)]
+    summary = stitch_files(names, tmp_path, StitchOptions(debug_video=True))
+    assert summary["frames"] == 53
+    assert blake2s_of(decode(tmp_path / "video1__video2_stitched.avi")) == GOLDEN
+    assert sorted(os.listdir(tmp_path)) == sorted(Path(p).name for p in summary["outputs"])
+
+
+def test_segments_are_one_recording(inputs: list[str], tmp_path: Path) -> None:
+    whole = stitch_files(inputs, tmp_path / "whole")
+    video, table = decode(Path(inputs[0])), pd.read_csv(Path(inputs[0]).with_suffix(".csv"))
+    from miostitch.encoding import VideoWriter
+
+    cut, parts = 31, []
+    for name, span in (("A1", slice(0, cut)), ("A2", slice(cut, len(video)))):
+        path = tmp_path / f"{name}.avi"
+        with VideoWriter(path, width=50, height=40, fps=Fraction(30000, 1001)) as writer:
+            writer.write(video[span])
+        index = table.reconstructed_frame_index
+        rows = table[(index >= span.start) & (index < span.stop)].copy()
+        rows["reconstructed_frame_index"] -= span.start
+        rows.to_csv(path.with_suffix(".csv"), index=False)
+        parts.append(str(path))
+    split = stitch_files([",".join(parts), inputs[1]], tmp_path / "split")
+    assert split["frames"] == whole["frames"]
+    one, two = tmp_path / "whole" / STEM, tmp_path / "split" / "A1__receiver2_stitched"
+    for suffix in (".avi", ".csv", "_timestamps.csv"):
+        assert Path(f"{one}{suffix}").read_bytes() == Path(f"{two}{suffix}").read_bytes()
+
+
+def test_names() -> None:
+    assert recording_names(["b.avi", "a.avi"]) == ["b", "a"]
+    assert recording_names(["x/left/r.avi", "x/right/r.avi"]) == ["left-r", "right-r"]
+    assert recording_names(["1/x/r.avi", "2/x/r.avi"]) == ["1-x-r", "2-x-r"]
+    assert recording_names(["A1.avi,A2.avi", "B.avi"]) == ["A1", "B"]
+    with pytest.raises(UsageError, match="two formats"):
+        recording_names(["a.avi", "a.mkv"])
+
+
+def test_order_given_decides_ties_names_do_not(inputs: list[str], tmp_path: Path) -> None:
+    forth = stitch_files(inputs, tmp_path / "forth")
+    back = stitch_files(inputs[::-1], tmp_path / "back")
+    assert [r["name"] for r in back["recordings"]] == ["receiver2", "receiver1"]
+    assert Path(back["outputs"][0]).name == Path(forth["outputs"][0]).name
+
+
+Spoil = Any
+
+
+def drop_column(folder: Path) -> None:
+    table = pd.read_csv(folder / "receiver2.csv")
+    table.drop(columns="pixel_count").to_csv(folder / "receiver2.csv", index=False)
+
+
+def shift(folder: Path) -> None:
+    table = pd.read_csv(folder / "receiver2.csv")
+    table["frame_num"] += 10_000
+    table.to_csv(folder / "receiver2.csv", index=False)
+
+
+def halve_table(folder: Path) -> None:
+    table = pd.read_csv(folder / "receiver2.csv")
+    table[table.reconstructed_frame_index < 20].to_csv(folder / "receiver2.csv", index=False)
+
+
+def other_size(folder: Path) -> None:
+    config = miostitch.SimulationConfig(frames=80, seed=3, height=20, width=50)
+    made = miostitch.simulate(folder / "small", config)
+    for path in (made.recordings[1], made.recordings[1].with_suffix(".csv")):
+        shutil.copy(path, folder)
+
+
+def truncate(folder: Path) -> None:
+    video = folder / "receiver2.avi"
+    os.truncate(video, video.stat().st_size // 2)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "error", "message"),
+    [
+        (lambda f: (f / "receiver2.csv").unlink(), MissingInputError, r"receiver2\.csv is missing"),
+        (lambda f: (f / "receiver2.avi").unlink(), MissingInputError, r"receiver2\.avi: no such"),
+        (drop_column, InputError, "missing columns pixel_count"),
+        (shift, AlignmentError, "no overlap"),
+        (halve_table, MismatchError, r"frames 0 to 19.*--salvage"),
+        (other_size, InputError, r"50x40 and .*receiver2\.avi has frames of 50x20"),
+        (lambda f: (f / "receiver2.avi").write_text("hello"), InputError, "AVI"),
+        (lambda f: (f / "receiver2.avi").write_bytes(b""), InputError, r"receiver2\.avi"),
+        (truncate, InputError, r"receiver2\.avi"),
+    ],
+)
+def test_a_refused_run_leaves_nothing(
+    inputs: list[str], tmp_path: Path, spoil: Spoil, error: type[Exception], message: str
+) -> None:
+    spoil(Path(inputs[0]).parent)
+    with pytest.raises(error, match=message):
+        stitch_files(inputs, tmp_path / "out")
+    assert not any((tmp_path / "out").glob("*")) or os.listdir(tmp_path / "out") == []
+
+
+def test_salvage_goes_on_with_what_matches(inputs: list[str], tmp_path: Path) -> None:
+    halve_table(Path(inputs[0]).parent)
+    summary = stitch_files(inputs, tmp_path / "out", StitchOptions(salvage=True))
+    assert summary["recordings"][1]["frames"] <= 20
+    assert any("salvaged" in warning for warning in summary["warnings"])
+
+
+def test_the_same_file_twice(inputs: list[str], tmp_path: Path) -> None:
+    link = tmp_path / "link.avi"
+    link.symlink_to(inputs[0])
+    for twin in (inputs[0], str(link)):
+        with pytest.raises(UsageError, match="same file as"):
+            stitch_files([inputs[0], twin], tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_existing_result_is_untouched(inputs: list[str], tmp_path: Path) -> None:
+    stitch_files(inputs, tmp_path / "out")
+    before = content(tmp_path / "out")
+    with pytest.raises(OutputExistsError):
+        stitch_files(inputs, tmp_path / "out")
+    assert content(tmp_path / "out") == before
+    stitch_files(inputs, tmp_path / "out", StitchOptions(force=True))
+    assert content(tmp_path / "out") == before
+
+
+def test_a_run_that_dies_leaves_the_old_result(
+    inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stitch_files(inputs, tmp_path / "out")
+    before = content(tmp_path / "out")
+
+    def dies(*args: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("miostitch.writing.write_block", dies)
+    with pytest.raises(KeyboardInterrupt):
+        stitch_files(inputs, tmp_path / "out", StitchOptions(force=True))
+    assert content(tmp_path / "out") == before
+
+
+def test_no_room(inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
+    monkeypatch.setattr(workflow.shutil, "disk_usage", lambda path: usage)
+    with pytest.raises(ResourceError, match="make room"):
+        stitch_files(inputs, tmp_path / "out")
+
+
+def test_nothing_is_written_beside_the_inputs(inputs: list[str], tmp_path: Path) -> None:
+    before = content(tmp_path / "in")
+    stitch_files(inputs, tmp_path / "out")
+    assert content(tmp_path / "in") == before
+
+
+@pytest.mark.parametrize("name", ["ü mlaut %d {}", "-dash", "new\nline", "<b>", "=1+1", "\udcff"])
+def test_names_of_any_characters(session: Path, tmp_path: Path, name: str) -> None:
+    video = tmp_path / f"{name}.avi"
+    for suffix in (".avi", ".csv"):
+        shutil.copy(session / f"receiver1{suffix}", video.with_suffix(suffix))
+    summary = stitch_files([str(video)], tmp_path / "out")
+    json.dumps(summary).encode("ascii")
+    assert (tmp_path / "out" / f"{name}_stitched.avi").exists()
+    store = xr.open_zarr(tmp_path / "out" / f"{name}_stitched.zarr")
+    assert store.sizes["frame"] == summary["frames"]
