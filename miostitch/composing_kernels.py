@@ -23,7 +23,7 @@ EXCLUDED = -1
 
 UNIT = 64  # costs are integers, in 1/64 nat
 SWITCH = 7 * UNIT  # inside a stretch the right copy changes about once in a thousand pixels
-AGREEMENT = UNIT  # inside a burst two copies agree by chance on about one pixel in twenty
+AGREEMENT = UNIT // 4  # a burst that spoils few bits leaves many pixels right in between
 VOTE = 11 * UNIT // 2  # a wrong value is one of 256
 NEVER = 2**40
 

@@ -271,6 +271,8 @@ class _Device:
             64 - 64 * (half[:, None] ** 2 + half**2) // (side * side), 0
         ).astype(np.uint16)
         self.activity = np.zeros(len(self.cells), np.int64)
+        # fresh memory for each block would cost more than all that is computed in it
+        self.memory = np.empty((self.block_frames, height * width), np.uint8)
 
     def send(self, block: int) -> _Sent:
         """Make and send one block; blocks come in order."""
@@ -287,7 +289,7 @@ class _Device:
 
     def _pixels(self, raw: Raw) -> Pixels:
         size = len(self.field)
-        out = np.empty((len(raw), size), np.uint8)
+        out = self.memory[: len(raw)]
         start = _below(raw[:, 0], len(self.noise) - size + 1)
         for frame, begin in zip(out, start.tolist(), strict=True):
             np.add(self.field, self.noise[begin : begin + size], out=frame)
@@ -430,6 +432,7 @@ class _Receiver:
         self.flips = [np.zeros(0, FLIP_RECORD)]
         self.counts = dict.fromkeys(("rows", "orphans", "overruns"), 0)
         self.open_image: Pixels | None = None
+        self.memory = np.empty((0, 0), np.uint8)
         self.piece = self.last_num = NO_FRAME
         self.received = self.shown = 0
         self.video_shift, self.table_shift = min(config.lag, 0), max(config.lag, 0)
@@ -492,7 +495,9 @@ class _Receiver:
         count = int(local[-1]) + 1
         source = np.zeros(count, np.int64)
         source[local[::-1]] = rows.frame[::-1]  # a piece is first taken for its first row's frame
-        images = sent.pixels[source]
+        if len(self.memory) < count:
+            self.memory = np.empty((count + count // 4, sent.pixels.shape[1]), np.uint8)
+        images = np.take(sent.pixels, source, axis=0, out=self.memory[:count], mode="clip")
         taken_by = np.full((count, len(self.air.sizes)), -1)
         taken_by[local, slot] = np.arange(len(local))  # of several the last one stays
         missing = taken_by < 0

@@ -246,6 +246,13 @@ def test_overruns_swallow_the_next_buffer() -> None:
         assert (table["frame_buffer_count"] == 0).sum() == 60
 
 
+def test_recording_begins_with_the_start_of_a_frame() -> None:
+    for seed in range(5):
+        options = CLEAN | {"buffer_loss": 0.6, "bursts": 0.0}
+        with session(SimulationConfig(frames=20, seed=seed, **options, **SMALL)) as s:
+            assert [table["frame_buffer_count"][0] for table in s.tables] == [0, 0]
+
+
 def test_header_flips_split_frames() -> None:
     options = CLEAN | {"header_flips": 0.05}
     with session(SimulationConfig(frames=100, receivers=1, **options, **SMALL)) as s:

@@ -1,0 +1,270 @@
+"""AVI container: where the chunks of a video lie in the file, by its index or without one.
+
+The index that FFmpeg reads is believed where it agrees with the first chunk and covers the file;
+otherwise the file is walked from chunk header to chunk header.
+"""
+
+import os
+import re
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BufferedReader
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.errors import TruncatedVideoError, VideoError
+
+CHUNK = np.dtype([("frame", "i8"), ("position", "i8"), ("size", "i8"), ("key", "?")])
+"""One video chunk; ``position`` is that of its 8-byte header in the file."""
+
+CHUNK_HEADER = struct.Struct("<4sI")
+SCAN_BYTES = 2**22
+MOVI = re.compile(rb"LIST....movi", re.DOTALL)
+SKIPPED = re.compile(rb"ix\d\d|idx1|indx|JUNK|LIST")
+H264_IDR = re.compile(rb"\x00\x00\x01[\x05\x25\x45\x65]")
+
+
+@dataclass(frozen=True)
+class OpenAvi:
+    """What indexing needs to know of an open AVI: its video stream, as the headers declare it."""
+
+    path: str
+    file: BufferedReader
+    stream: int
+    """Number of the video stream, of ``stream_count``."""
+    stream_count: int
+    codec: str
+    pixels: str
+    """FFmpeg's name of the pixel format."""
+    height: int
+    width: int
+    salvage: bool
+    """Check every chunk header; keep the frames before a truncation."""
+    notices: list[str]
+    """Grows by what a user should be told."""
+
+    def note(self, what: str) -> None:
+        """Tell the user something about the file."""
+        self.notices.append(f"{self.path}: {what}")
+
+    @property
+    def raw_sizes(self) -> tuple[int, ...]:
+        """Sizes in bytes that a raw chunk may have, the declared one first; none if coded."""
+        if self.codec != "rawvideo":
+            return ()
+        plane = self.width * self.height
+        i420 = plane + 2 * ((self.width + 1) // 2) * ((self.height + 1) // 2)
+        return (plane, i420) if self.pixels == "gray" else (i420,)
+
+
+@dataclass(frozen=True, eq=False)
+class ChunkIndex:
+    """Where the frames of an AVI are; ``position`` is -1 for lost ones."""
+
+    stream: int
+    position: NDArray[np.int64]
+    size: NDArray[np.int64]
+    keys: NDArray[np.int64]
+    """Frames that decoding can start from."""
+
+    @property
+    def lost(self) -> NDArray[np.int64]:
+        """Frames lost in holes."""
+        return np.flatnonzero(self.position < 0)
+
+    @property
+    def intra_only(self) -> bool:
+        """Whether every frame that is there is a key."""
+        return bool(np.isin(np.flatnonzero(self.position >= 0), self.keys).all())
+
+    def runs(
+        self, frames: NDArray[np.int64], whole_groups: bool
+    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+        """Stretches of chunks that give the (sorted) frames, from key frames on."""
+        group = np.searchsorted(self.keys, frames, side="right")
+        starts = self.keys[group - 1]
+        stops = np.append(self.keys, len(self.position))[group] if whole_groups else frames + 1
+        breaks = np.flatnonzero(starts[1:] > stops[:-1]) + 1
+        for first, last in pairwise([0, *breaks.tolist(), len(frames)]):
+            run = slice(int(starts[first]), int(stops[last - 1]))
+            yield run.start, self.position[run], self.size[run]
+
+
+def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
+    """Find the place of every frame.
+
+    Parameters
+    ----------
+    avi
+        The open file.
+    entries
+        Rows of ``CHUNK``: the index as FFmpeg reads it, perhaps short or empty; may be changed.
+
+    Raises
+    ------
+    TruncatedVideoError
+        The file ends inside a chunk (without ``salvage``).
+    VideoError
+        There are no frames, or they do not have the declared size.
+    """
+    sizes = _raw_sizes(avi.stream) if avi.codec == "rawvideo" else None
+    chunks, walked = _find_chunks(avi, sizes)
+    if len(chunks) and sizes:
+        chunks = _of_one_size(avi, chunks, sizes)
+    if len(chunks) and avi.salvage:
+        chunks = chunks[_headers_are_sound(avi, chunks)]
+    if not len(chunks):
+        raise VideoError(f"{avi.path}: 0 frames; leave it out")
+    if avi.codec == "h264" or (walked and avi.codec == "ffv1"):
+        chunks["key"] &= _are_keys(avi, chunks)
+    count = int(chunks["frame"][-1]) + 1
+    position, size, is_key = np.full(count, -1), np.zeros(count, np.int64), np.zeros(count, bool)
+    for array, field in ((position, "position"), (size, "size"), (is_key, "key")):
+        array[chunks["frame"]] = chunks[field]
+    keys = np.flatnonzero(is_key)
+    if len(keys) < len(chunks):  # what a hole touches cannot be trusted up to the next key frame
+        group = np.searchsorted(keys, np.arange(count), side="right")
+        position[np.isin(group, group[position < 0]) | (group == 0)] = -1
+    lost = np.flatnonzero(position < 0)
+    extradata = avi.stream.codec_context.extradata
+    return ChunkIndex(avi.stream, position, size, keys, extradata), lost
+
+
+def _find_chunks(avi: OpenAvi, sizes: Sequence[int] | None) -> tuple[NDArray[np.void], bool]:
+    """Chunks that are whole, and whether the file had to be walked for them."""
+    entries, end = entries, avi.file.seek(0, os.SEEK_END)
+    fields = attrgetter("timestamp", "pos", "size", "is_keyframe")
+    chunks = np.fromiter(map(fields, entries), CHUNK, len(entries))
+    after = (
+        int(chunks[-1]["position"]) + chunk_bytes(int(chunks[-1]["size"])) if len(chunks) else 0
+    )
+    avi.file.seek(0)
+    movi = MOVI.search(avi.file.read(SCAN_BYTES))
+    start = movi.end() if movi else end
+    more = _walk(avi, after or start, sizes)
+    # FFmpeg moves the whole index to the first chunk it finds: a hole there would shift it.
+    first = next(_walk(avi, start, sizes), None)
+    walked = (
+        first is None
+        or not len(chunks)
+        or first[:2] != (chunks[0]["frame"], chunks[0]["position"])
+        or any(key for *_, key in more)
+    )
+    if walked:
+        chunks = np.fromiter(_walk(avi, start, sizes), CHUNK)
+        if len(chunks):
+            avi.note("its index is missing or short; rebuilt from the chunks")
+    cut = np.flatnonzero(chunks["position"] + CHUNK_HEADER.size + chunks["size"] > end)
+    if cut.size:
+        frame, position = int(chunks["frame"][cut[0]]), int(chunks["position"][cut[0]])
+        if not avi.salvage:
+            raise lost_frame(avi.path, frame, position, "the file ends or is damaged from here on")
+        avi.note(f"truncated at frame {frame} (byte {position}); the frames before it are used")
+        chunks = chunks[: cut[0]]
+    return chunks, walked
+
+
+def _walk(
+    avi: OpenAvi, position: int, sizes: Sequence[int] | None
+) -> Iterator[tuple[int, int, int, bool]]:
+    """Rows of ``CHUNK``, from chunk header to chunk header.
+
+    Raw chunks have known ``sizes``: the next one after a hole is searched, and the distance tells
+    how many are lost. A hole that cannot be bridged is a last row, not a key, that ends beyond
+    the file.
+    """
+    file, stream = avi.file, avi.stream
+    end, frame = file.seek(0, os.SEEK_END), 0
+    tags = {header[:4] for header in chunk_headers(stream, 0)}
+    others = {b"%02d" % other for other in range(avi.stream_count) if other != stream}
+    while position + CHUNK_HEADER.size <= end:
+        file.seek(position)
+        head = file.read(12)
+        tag, size = CHUNK_HEADER.unpack_from(head)
+        known = tag[:2] in others or SKIPPED.fullmatch(tag)
+        if tag in (b"JUNK", b"LIST") and sizes and size in sizes:  # was a frame
+            known = None
+        if tag == b"RIFF" or (tag == b"LIST" and head[8:] in (b"movi", b"rec ")):
+            position += 12
+        elif tag in tags and (sizes is None or size in sizes or not size):
+            if size:  # an empty chunk stands for a frame that was dropped
+                yield frame, position, size, True
+            frame += 1
+            position += chunk_bytes(size)
+        elif known and position + size <= end:
+            position += chunk_bytes(size)
+        elif found := _search(file, position + 1, stream, sizes or ()):
+            frame += round((found[0] - position) / chunk_bytes(found[1]))
+            position = found[0]
+        else:
+            if not known:  # else a cut index, behind all frames
+                yield frame, position, end, False
+            return
+
+
+def _search(
+    file: BufferedReader, position: int, stream: int, sizes: Sequence[int]
+) -> tuple[int, int] | None:
+    """Position and size of the next chunk of one of these sizes."""
+    headers = [header for size in sizes for header in chunk_headers(stream, size)]
+    pattern = re.compile(b"|".join(map(re.escape, headers)))
+    while headers:
+        file.seek(position)
+        block = file.read(SCAN_BYTES)
+        if hit := pattern.search(block):
+            return position + hit.start(), CHUNK_HEADER.unpack(hit.group())[1]
+        if len(block) < SCAN_BYTES:
+            break
+        position += len(block) - CHUNK_HEADER.size + 1
+    return None
+
+
+def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void], sizes: Sequence[int]) -> NDArray[np.void]:
+    found, counts = np.unique(chunks["size"], return_counts=True)
+    size = int(found[np.argmax(counts)])
+    frame = f"{avi.width}x{avi.height} frame"
+    if size not in sizes:
+        msg = f"{avi.path}: a {frame} takes {sizes[0]} bytes, but its chunks hold {size}"
+        raise VideoError(f"{msg}; repair the header")
+    if size != sizes[0]:
+        avi.note(f"tagged Y800 but holds I420: the first {sizes[0]} bytes of a chunk are the image")
+    return np.asarray(chunks[chunks["size"] == size])
+
+
+def _headers_are_sound(avi: OpenAvi, chunks: NDArray[np.void]) -> list[bool]:
+    sound = []
+    for position, size in zip(chunks["position"].tolist(), chunks["size"].tolist(), strict=True):
+        avi.file.seek(position)
+        sound.append(avi.file.read(CHUNK_HEADER.size) in chunk_headers(avi.stream, size))
+    return sound
+
+
+def _are_keys(avi: OpenAvi, chunks: NDArray[np.void]) -> list[bool]:
+    """Whether decoding can start from a chunk, told from its bytes."""
+    keys = []
+    for row in chunks:
+        avi.file.seek(int(row["position"]) + CHUNK_HEADER.size)
+        if avi.codec == "ffv1":  # the first bit of the range coder
+            keys.append(int.from_bytes(avi.file.read(2), "big") >= 0x7F80)
+        else:  # an open group of pictures does not start with an IDR picture
+            keys.append(bool(row["key"] and H264_IDR.search(avi.file.read(int(row["size"])))))
+    return keys
+
+
+def chunk_headers(stream: int, size: int) -> tuple[bytes, bytes]:
+    """Both forms of the header of a video chunk."""
+    number = b"%02d" % stream
+    return CHUNK_HEADER.pack(number + b"dc", size), CHUNK_HEADER.pack(number + b"db", size)
+
+
+def chunk_bytes(size: int) -> int:
+    """Bytes that a chunk takes in the file: header, data, and a byte to make it even."""
+    return CHUNK_HEADER.size + size + size % 2
+
+
+def lost_frame(path: str, frame: int, offset: int, what: str) -> TruncatedVideoError:
+    msg = f"{path}: frame {frame} (byte {offset}): {what}; --salvage would go on without it"
+    return TruncatedVideoError(msg)
