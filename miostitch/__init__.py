@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from miostitch.config import ScoreConfig
     from miostitch.inspecting import inspect_recording
     from miostitch.recording import open_recording
-    from miostitch.simulate import SimulationConfig, simulate
+    from miostitch.simulation import SimulationConfig, simulate
     from miostitch.stitching import stitch
     from miostitch.workflow import StitchOptions, stitch_files
 
 _HOMES = {
     "ScoreConfig": "config",
-    "SimulationConfig": "simulate",
+    "SimulationConfig": "simulation",
     "StitchOptions": "workflow",
     "inspect_recording": "inspecting",
     "open_recording": "recording",
-    "simulate": "simulate",
+    "simulate": "simulation",
     "stitch": "stitching",
     "stitch_files": "workflow",
 }

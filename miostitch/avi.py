@@ -27,6 +27,23 @@ SKIPPED = re.compile(rb"ix\d\d|idx1|indx|JUNK|LIST")
 H264_IDR = re.compile(rb"\x00\x00\x01[\x05\x25\x45\x65]")
 
 
+def chunk_headers(stream: int, size: int) -> tuple[bytes, bytes]:
+    """Both forms of the header of a video chunk."""
+    number = b"%02d" % stream
+    return CHUNK_HEADER.pack(number + b"dc", size), CHUNK_HEADER.pack(number + b"db", size)
+
+
+def chunk_bytes(size: int) -> int:
+    """Bytes that a chunk takes in the file: header, data, and a byte to make it even."""
+    return CHUNK_HEADER.size + size + size % 2
+
+
+def lost_frame(path: str, frame: int, offset: int, what: str) -> TruncatedVideoError:
+    """Error for a frame that is not whole."""
+    msg = f"{path}: frame {frame} (byte {offset}): {what}; --salvage would go on without it"
+    return TruncatedVideoError(msg)
+
+
 @dataclass(frozen=True)
 class OpenAvi:
     """What indexing needs to know of an open AVI: its video stream, as the headers declare it."""
@@ -41,6 +58,8 @@ class OpenAvi:
     """FFmpeg's name of the pixel format."""
     height: int
     width: int
+    extradata: bytes | None
+    """What the decoder needs before the first chunk."""
     salvage: bool
     """Check every chunk header; keep the frames before a truncation."""
     notices: list[str]
@@ -69,6 +88,7 @@ class ChunkIndex:
     size: NDArray[np.int64]
     keys: NDArray[np.int64]
     """Frames that decoding can start from."""
+    extradata: bytes | None
 
     @property
     def lost(self) -> NDArray[np.int64]:
@@ -101,7 +121,7 @@ def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
     avi
         The open file.
     entries
-        Rows of ``CHUNK``: the index as FFmpeg reads it, perhaps short or empty; may be changed.
+        Rows of ``CHUNK``: the index as FFmpeg reads it, perhaps short or empty.
 
     Raises
     ------
@@ -110,51 +130,41 @@ def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
     VideoError
         There are no frames, or they do not have the declared size.
     """
-    sizes = _raw_sizes(avi.stream) if avi.codec == "rawvideo" else None
-    chunks, walked = _find_chunks(avi, sizes)
-    if len(chunks) and sizes:
-        chunks = _of_one_size(avi, chunks, sizes)
+    chunks, walked = _find_chunks(avi, entries)
+    if len(chunks) and avi.raw_sizes:
+        chunks = _of_one_size(avi, chunks)
     if len(chunks) and avi.salvage:
         chunks = chunks[_headers_are_sound(avi, chunks)]
     if not len(chunks):
         raise VideoError(f"{avi.path}: 0 frames; leave it out")
+    frames, key = chunks["frame"], chunks["key"]
     if avi.codec == "h264" or (walked and avi.codec == "ffv1"):
-        chunks["key"] &= _are_keys(avi, chunks)
-    count = int(chunks["frame"][-1]) + 1
+        key = key & _are_keys(avi, chunks)
+    count = int(frames[-1]) + 1
     position, size, is_key = np.full(count, -1), np.zeros(count, np.int64), np.zeros(count, bool)
-    for array, field in ((position, "position"), (size, "size"), (is_key, "key")):
-        array[chunks["frame"]] = chunks[field]
+    position[frames], size[frames], is_key[frames] = chunks["position"], chunks["size"], key
     keys = np.flatnonzero(is_key)
     if len(keys) < len(chunks):  # what a hole touches cannot be trusted up to the next key frame
         group = np.searchsorted(keys, np.arange(count), side="right")
         position[np.isin(group, group[position < 0]) | (group == 0)] = -1
-    lost = np.flatnonzero(position < 0)
-    extradata = avi.stream.codec_context.extradata
-    return ChunkIndex(avi.stream, position, size, keys, extradata), lost
+    return ChunkIndex(avi.stream, position, size, keys, avi.extradata)
 
 
-def _find_chunks(avi: OpenAvi, sizes: Sequence[int] | None) -> tuple[NDArray[np.void], bool]:
+def _find_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> tuple[NDArray[np.void], bool]:
     """Chunks that are whole, and whether the file had to be walked for them."""
-    entries, end = entries, avi.file.seek(0, os.SEEK_END)
-    fields = attrgetter("timestamp", "pos", "size", "is_keyframe")
-    chunks = np.fromiter(map(fields, entries), CHUNK, len(entries))
-    after = (
-        int(chunks[-1]["position"]) + chunk_bytes(int(chunks[-1]["size"])) if len(chunks) else 0
-    )
+    chunks, end = entries, avi.file.seek(0, os.SEEK_END)
     avi.file.seek(0)
     movi = MOVI.search(avi.file.read(SCAN_BYTES))
     start = movi.end() if movi else end
-    more = _walk(avi, after or start, sizes)
-    # FFmpeg moves the whole index to the first chunk it finds: a hole there would shift it.
-    first = next(_walk(avi, start, sizes), None)
-    walked = (
-        first is None
-        or not len(chunks)
-        or first[:2] != (chunks[0]["frame"], chunks[0]["position"])
-        or any(key for *_, key in more)
-    )
+    walked = True
+    if len(chunks):
+        # FFmpeg moves the whole index to the first chunk it finds: a hole there would shift it.
+        first = next(_walk(avi, start), (-1, -1))
+        after = int(chunks[-1]["position"]) + chunk_bytes(int(chunks[-1]["size"]))
+        shifted = first[:2] != (chunks[0]["frame"], chunks[0]["position"])
+        walked = shifted or any(key for *_, key in _walk(avi, after))
     if walked:
-        chunks = np.fromiter(_walk(avi, start, sizes), CHUNK)
+        chunks = np.fromiter(_walk(avi, start), CHUNK)
         if len(chunks):
             avi.note("its index is missing or short; rebuilt from the chunks")
     cut = np.flatnonzero(chunks["position"] + CHUNK_HEADER.size + chunks["size"] > end)
@@ -167,16 +177,14 @@ def _find_chunks(avi: OpenAvi, sizes: Sequence[int] | None) -> tuple[NDArray[np.
     return chunks, walked
 
 
-def _walk(
-    avi: OpenAvi, position: int, sizes: Sequence[int] | None
-) -> Iterator[tuple[int, int, int, bool]]:
+def _walk(avi: OpenAvi, position: int) -> Iterator[tuple[int, int, int, bool]]:
     """Rows of ``CHUNK``, from chunk header to chunk header.
 
-    Raw chunks have known ``sizes``: the next one after a hole is searched, and the distance tells
+    Raw chunks have known sizes: the next one after a hole is searched, and the distance tells
     how many are lost. A hole that cannot be bridged is a last row, not a key, that ends beyond
     the file.
     """
-    file, stream = avi.file, avi.stream
+    file, stream, sizes = avi.file, avi.stream, avi.raw_sizes
     end, frame = file.seek(0, os.SEEK_END), 0
     tags = {header[:4] for header in chunk_headers(stream, 0)}
     others = {b"%02d" % other for other in range(avi.stream_count) if other != stream}
@@ -185,18 +193,18 @@ def _walk(
         head = file.read(12)
         tag, size = CHUNK_HEADER.unpack_from(head)
         known = tag[:2] in others or SKIPPED.fullmatch(tag)
-        if tag in (b"JUNK", b"LIST") and sizes and size in sizes:  # was a frame
+        if tag in (b"JUNK", b"LIST") and size in sizes:  # was a frame
             known = None
         if tag == b"RIFF" or (tag == b"LIST" and head[8:] in (b"movi", b"rec ")):
             position += 12
-        elif tag in tags and (sizes is None or size in sizes or not size):
+        elif tag in tags and (not sizes or size in sizes or not size):
             if size:  # an empty chunk stands for a frame that was dropped
                 yield frame, position, size, True
             frame += 1
             position += chunk_bytes(size)
         elif known and position + size <= end:
             position += chunk_bytes(size)
-        elif found := _search(file, position + 1, stream, sizes or ()):
+        elif found := _search(file, position + 1, stream, sizes):
             frame += round((found[0] - position) / chunk_bytes(found[1]))
             position = found[0]
         else:
@@ -222,7 +230,9 @@ def _search(
     return None
 
 
-def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void], sizes: Sequence[int]) -> NDArray[np.void]:
+def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.void]:
+    """Chunks of the size that most have; others are no frames."""
+    sizes = avi.raw_sizes
     found, counts = np.unique(chunks["size"], return_counts=True)
     size = int(found[np.argmax(counts)])
     frame = f"{avi.width}x{avi.height} frame"
@@ -252,19 +262,3 @@ def _are_keys(avi: OpenAvi, chunks: NDArray[np.void]) -> list[bool]:
         else:  # an open group of pictures does not start with an IDR picture
             keys.append(bool(row["key"] and H264_IDR.search(avi.file.read(int(row["size"])))))
     return keys
-
-
-def chunk_headers(stream: int, size: int) -> tuple[bytes, bytes]:
-    """Both forms of the header of a video chunk."""
-    number = b"%02d" % stream
-    return CHUNK_HEADER.pack(number + b"dc", size), CHUNK_HEADER.pack(number + b"db", size)
-
-
-def chunk_bytes(size: int) -> int:
-    """Bytes that a chunk takes in the file: header, data, and a byte to make it even."""
-    return CHUNK_HEADER.size + size + size % 2
-
-
-def lost_frame(path: str, frame: int, offset: int, what: str) -> TruncatedVideoError:
-    msg = f"{path}: frame {frame} (byte {offset}): {what}; --salvage would go on without it"
-    return TruncatedVideoError(msg)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn, TypeVar
 import click
 
 from miostitch.errors import MiostitchError, MismatchError, UsageError
+from miostitch.text import printable
 
 INTERRUPTED = 130
 INTERNAL = 6
@@ -39,7 +40,7 @@ class Console:
         if self.as_json:
             click.echo(json.dumps(value, indent=1))
         elif not self.quiet:
-            click.echo(_printable(text(value)))
+            click.echo(printable(text(value)))
 
     @property
     def may_ask(self) -> bool:
@@ -202,7 +203,7 @@ def stitch(
     except MismatchError as error:
         if not console.may_ask:
             raise
-        click.echo(_printable(str(error)), err=True)
+        click.echo(printable(str(error)), err=True)
         if not click.confirm("Go on with what matches?", err=True):
             raise
         summary = run(replace(options, salvage=True))
@@ -278,8 +279,8 @@ def simulate(directory: str, console: Console, force: bool, **choices: Any) -> N
     Example:
       miostitch simulate session --frames 1000 --receivers 3 --buffer-loss 0.05 --seed 1
     """
-    from miostitch.simulate import SimulationConfig
-    from miostitch.simulate import simulate as simulate_session
+    from miostitch.simulation import SimulationConfig
+    from miostitch.simulation import simulate as simulate_session
 
     config = SimulationConfig(**_given(choices))
     with console.progress("simulating") as progress:
@@ -305,8 +306,8 @@ def simulate(directory: str, console: Console, force: bool, **choices: Any) -> N
 @talking
 def demo(output: str, force: bool, console: Console) -> None:
     """Simulate a session of two receivers, stitch it, and say where to look."""
-    from miostitch.simulate import SimulationConfig
-    from miostitch.simulate import simulate as simulate_session
+    from miostitch.simulation import SimulationConfig
+    from miostitch.simulation import simulate as simulate_session
     from miostitch.workflow import StitchOptions, stitch_files
 
     session = simulate_session(Path(output, "session"), SimulationConfig(frames=600), force=force)
@@ -339,17 +340,12 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 def _fail(ctx: click.Context, message: str, code: int) -> NoReturn:
     if "--json" in sys.argv:
         click.echo(json.dumps({"error": message, "exit_code": code}))
-    click.echo(_printable(f"miostitch: {message}"), err=True)
+    click.echo(printable(f"miostitch: {message}"), err=True)
     ctx.exit(code)
 
 
 def _verbosity(ctx: click.Context) -> int:
     return sum(arg.count("v") for arg in sys.argv if arg.strip("v") == "-" and len(arg) > 1)
-
-
-def _printable(text: str) -> str:
-    """Text that any terminal takes, whatever the bytes of the file names in it."""
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
 
 
 @contextmanager
@@ -435,6 +431,11 @@ def _demo_text(summary: dict[str, Any]) -> str:
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return [
-        "  ".join([row[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True))])
+        "  ".join(
+            [
+                row[0].ljust(widths[0]),
+                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
+            ]
+        )
         for row in rows
     ]

@@ -236,9 +236,8 @@ class StampReader(CodedReader):
                 if now is None or (self._stamp(now) < seek and frame != before + 1):
                     pictures = self._decode(context, _packets_from(container, seek))
                     now = next(pictures, None)
-                    if (
-                        now is None or self._stamp(now) > stamp
-                    ):  # some containers seek by decoding time
+                    # Some containers seek by decoding time.
+                    if now is None or self._stamp(now) > stamp:
                         pictures = self._decode(context, _packets_from(container, 0))
                         now = next(pictures, None)
                 while now is not None and self._stamp(now) < stamp:
@@ -302,18 +301,18 @@ def _read_into(file: BufferedReader, buffers: list[memoryview], offset: int) -> 
 
 
 def open_container(file: BufferedReader, container_format: str) -> InputContainer:
-    # An open file and a named format: neither the name nor the content can lead elsewhere.
+    """Open a file in a named format, so that neither name nor content can lead elsewhere."""
     return cast("InputContainer", av.open(file, format=container_format))
 
 
 @contextmanager
 def video_errors(path: str) -> Iterator[None]:
+    """Raise what FFmpeg and the system raise as errors that name the file."""
     try:
         yield
     except av.FFmpegError as error:
         msg = f"{path}: FFmpeg cannot read it ({error.strerror}); repair or convert the file"
         raise VideoError(msg) from error
     except OSError as error:
-        raise VideoError(
-            f"{path}: cannot be read ({error.strerror}); check disk and rights"
-        ) from error
+        msg = f"{path}: cannot be read ({error.strerror}); check disk and rights"
+        raise VideoError(msg) from error

@@ -8,7 +8,9 @@ import numpy as np
 from miostitch.recording import ReadOptions, Recording, load_recording
 
 
-def inspect_recording(spec: str | os.PathLike[str], options: ReadOptions | None = None) -> dict[str, Any]:
+def inspect_recording(
+    spec: str | os.PathLike[str], options: ReadOptions | None = None
+) -> dict[str, Any]:
     """Describe a recording from its index and its table; no picture is read.
 
     Parameters

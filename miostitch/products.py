@@ -10,7 +10,6 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.metadata import TableWriter
 from miostitch.schema import (
     COLUMN_BY_NAME,
     FRAME_VARIABLES,
@@ -20,6 +19,8 @@ from miostitch.schema import (
 )
 from miostitch.session import Session
 from miostitch.store import BufferColumns, write_frame_tables
+from miostitch.text import printable
+from miostitch.table_writer import TableWriter
 
 TABLE_SCORES = ("num_buffers", "black_padding", "black_pixels", "noisy_pixels")
 
@@ -77,7 +78,10 @@ class StitchedTables:
         self._score_table = TableWriter(path("_scores.csv"), SCORE_COLUMNS)
         self._arrays = BufferColumns(
             store,
-            {name: COLUMN_BY_NAME[name].dtype if name in COLUMN_BY_NAME else "str" for name in names},
+            {
+                name: COLUMN_BY_NAME[name].dtype if name in COLUMN_BY_NAME else "str"
+                for name in names
+            },
             {n: {"long_name": c.doc, "units": c.unit} for n, c in COLUMN_BY_NAME.items()},
         )
 
@@ -123,7 +127,7 @@ class StitchedTables:
         """
         self._close_files()
         self._arrays.close()
-        names = [recording.name for recording in self._session.recordings]
+        names = [printable(recording.name) for recording in self._session.recordings]
         write_frame_tables(self._store, self.frames, self.scores, names)
 
     def __enter__(self) -> Self:
@@ -166,7 +170,7 @@ class StitchedTables:
         scores: FrameColumns,
         computed: xr.Dataset,
     ) -> pd.DataFrame:
-        names = np.array([recording.name for recording in self._session.recordings], object)
+        names = np.array([printable(r.name) for r in self._session.recordings], object)
         columns = np.arange(len(positions))
         choice = {n: computed.choice.sel(role=n).to_numpy() for n in ("source", "other", "tie")}
         none = choice["other"] == NO_FRAME

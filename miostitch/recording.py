@@ -17,7 +17,9 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from miostitch.errors import InputError, MismatchError, MissingInputError, UsageError
-from miostitch.metadata import FrameTable, Metadata, read_metadata
+from miostitch.frame_readers import FrameReader
+from miostitch.frame_table import FrameTable
+from miostitch.metadata import Metadata, read_metadata
 from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
@@ -28,7 +30,7 @@ from miostitch.schema import (
     chunk_frames,
 )
 from miostitch.store import require_store
-from miostitch.video import DEFAULT_MAX_FRAME_PIXELS, FrameReader, VideoSource, open_video
+from miostitch.video import DEFAULT_MAX_FRAME_PIXELS, VideoSource, open_video
 
 Path_ = str | os.PathLike[str]
 
@@ -245,7 +247,7 @@ def load_recording(
     tables, frames = [], []
     for video in videos:
         if not os.path.isfile(table_path(video.path)):
-            frames.append(_table_of(video.frame_count))
+            frames.append(FrameTable.blank(video.frame_count))
             continue
         table = read_metadata(table_path(video.path), salvage=options.salvage)
         kept, found = _match(video, table, salvage=options.salvage)
@@ -258,7 +260,7 @@ def load_recording(
         name or Path(videos[0].path).stem,
         tuple(videos),
         tuple(tables),
-        _concat(frames),
+        FrameTable.concat(frames),
         tuple(notices),
     )
 
@@ -381,9 +383,7 @@ def segment_paths(spec: Path_) -> list[str]:
     return paths
 
 
-def _match(
-    video: VideoSource, table: Metadata, *, salvage: bool
-) -> tuple[FrameTable, list[str]]:
+def _match(video: VideoSource, table: Metadata, *, salvage: bool) -> tuple[FrameTable, list[str]]:
     """Bring the table to one row per picture, or say why that cannot be done."""
     pictures, described = video.frame_count, len(table.frames)
     notices = []
@@ -401,7 +401,8 @@ def _match(
         if not salvage:
             raise MismatchError(msg)
         notices.append(msg.replace("; --salvage goes on with", "; salvaged"))
-    kept = _concat([table.frames.head(pictures), _table_of(max(0, pictures - described))])
+    missing = FrameTable.blank(max(0, pictures - described))
+    kept = FrameTable.concat([table.frames.head(pictures), missing])
     bare = np.flatnonzero(kept.num_rows == 0)
     if len(bare):
         msg = (
@@ -418,31 +419,6 @@ def _match(
         kept = replace(kept, frame_num=frame_num)
         notices.append(f"{video.path}: {len(video.lost)} frames are lost in holes of the file")
     return kept, notices
-
-
-def _concat(tables: list[FrameTable]) -> FrameTable:
-    tables = [table for table in tables if len(table)] or tables[:1]
-    if len(tables) == 1:
-        return tables[0]
-    columns = {n: np.concatenate([getattr(t, n) for t in tables]) for n in vars(tables[0])}
-    return FrameTable(**columns)
-
-
-def _table_of(pictures: int) -> FrameTable:
-    """The frame table of pictures without rows."""
-    nothing = np.zeros(pictures, np.int64)
-    absent, never = nothing - 1, np.full(pictures, np.nan)
-    return FrameTable(
-        frame_num=absent,
-        num_rows=nothing.astype(np.int32),
-        num_buffers=nothing.astype(np.int16),
-        black_padding=nothing,
-        buffers=nothing.astype(np.uint64),
-        timestamp_first=never,
-        timestamp_last=never,
-        first_row=absent,
-        row_span=nothing,
-    )
 
 
 def _file_digest(video: VideoSource) -> str:

@@ -122,9 +122,7 @@ FRAME_VARIABLES: tuple[Variable, ...] = (
     Variable("num_buffers", (FRAME,), "int16", "distinct buffers received"),
     Variable("missing_pixels", (FRAME,), "int32", "pixels not delivered", unit="pixel"),
     Variable("damaged", (FRAME,), "bool", "pixels are missing or the frame is flagged noisy"),
-    Variable(
-        "unrecoverable", (FRAME,), "bool", "pixels are missing that no recording delivered"
-    ),
+    Variable("unrecoverable", (FRAME,), "bool", "pixels are missing that no recording delivered"),
 )
 
 PIXEL_SCORES: tuple[Variable, ...] = (

@@ -60,9 +60,7 @@ def stitch_frames(
     return xr.Dataset(frames)
 
 
-def frame_columns(
-    session: Session, span: slice, frames: xr.Dataset
-) -> dict[str, NDArray[Any]]:
+def frame_columns(session: Session, span: slice, frames: xr.Dataset) -> dict[str, NDArray[Any]]:
     """The per-frame variables of the store for some computed output frames.
 
     Parameters

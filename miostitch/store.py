@@ -311,4 +311,7 @@ def _ome(shape: tuple[int, int, int]) -> Attrs:
     axes += [{"name": name, "type": "space"} for name in ("y", "x")]
     transform = [{"type": "scale", "scale": [1.0] * len(shape)}]
     dataset = {"path": VIDEO.name, "coordinateTransformations": transform}
-    return {"version": "0.5", "multiscales": [{"name": "video", "axes": axes, "datasets": [dataset]}]}
+    return {
+        "version": "0.5",
+        "multiscales": [{"name": "video", "axes": axes, "datasets": [dataset]}],
+    }

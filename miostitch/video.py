@@ -221,24 +221,21 @@ def open_video(
     ):
         stream, codec = _checked_stream(name, container, max_frame_pixels)
         notices = [f"{name}: {codec} is lossy; pixels are not the camera's"] * (codec in LOSSY)
+        index: ChunkIndex | StampIndex
         if container_format == "avi":
-            index: ChunkIndex | StampIndex
-            index, lost = _chunk_index(
-                _Avi(name, file, stream, len(container.streams), codec, salvage, notices)
-            )
-            frame_count, places = len(index.position), (index.position, index.size)
+            index = _chunk_index(name, file, container, salvage, notices)
+            lost, places = index.lost, (index.position, index.size)
             fps = 1 / _fraction(name, stream.time_base)  # the average is rounded in some versions
             checksummed = codec == "ffv1" and _are_checksummed(file, index)
         else:
-            index, checksummed = _stamp_index(name, container, stream, salvage, notices)
-            lost = np.empty(0, np.int64)
-            frame_count, places = len(index.stamps), (index.stamps, index.keys)
+            index, checksummed = _stamp_index(name, container, salvage, notices)
+            lost, places = np.empty(0, np.int64), (index.stamps, index.keys)
             fps = _fraction(name, stream.average_rate)
+        frame_count = len(places[0])
         counted = stream.frames or container_format == "avi"  # Matroska declares none
         if counted and stream.frames != frame_count:
-            notices.append(
-                f"{name}: the header says {stream.frames} frames, there are {frame_count}"
-            )
+            says = f"the header says {stream.frames} frames, there are {frame_count}"
+            notices.append(f"{name}: {says}")
         height, width = stream.height, stream.width
     digest = blake2b(digest_size=16)
     for place in places:
@@ -303,6 +300,28 @@ def _is_supported(codec: str, pixels: str) -> bool:
         return False
 
 
+def _chunk_index(
+    path: str, file: BufferedReader, container: InputContainer, salvage: bool, notices: list[str]
+) -> ChunkIndex:
+    stream = container.streams.video[0]
+    context, entries = stream.codec_context, stream.index_entries
+    fields = attrgetter("timestamp", "pos", "size", "is_keyframe")
+    avi = OpenAvi(
+        path=path,
+        file=file,
+        stream=stream.index,
+        stream_count=len(container.streams),
+        codec=context.name,
+        pixels=context.pix_fmt or "",
+        height=stream.height,
+        width=stream.width,
+        extradata=context.extradata,
+        salvage=salvage,
+        notices=notices,
+    )
+    return index_chunks(avi, np.fromiter(map(fields, entries), CHUNK, len(entries)))
+
+
 def _are_checksummed(file: BufferedReader, index: ChunkIndex) -> bool:
     """Whether FFV1 slices carry checksums; one sound frame of the first few shows it."""
     for position, size in zip(index.position[:8].tolist(), index.size[:8].tolist(), strict=True):
@@ -313,9 +332,10 @@ def _are_checksummed(file: BufferedReader, index: ChunkIndex) -> bool:
 
 
 def _stamp_index(
-    path: str, container: InputContainer, stream: VideoStream, salvage: bool, notices: list[str]
+    path: str, container: InputContainer, salvage: bool, notices: list[str]
 ) -> tuple[StampIndex, bool]:
     """Index of a container with presentation times, and whether FFV1's slices have checksums."""
+    stream = container.streams.video[0]
     stamps: list[int] = []
     keys: list[int] = []
     end, cut, checksummed = 0, False, None

@@ -23,6 +23,7 @@ from miostitch.session import Session, bring_together
 from miostitch.staging import Workspace
 from miostitch.stitching import frame_columns, stitch_frames
 from miostitch.store import consolidate, create_store
+from miostitch.text import printable
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.writing import BlockVideo, write_batches
 
@@ -135,7 +136,7 @@ def stitch_files(
         tables = _write(session, options, workspace, progress)
         summary = _summarise(session, options, tables)
         summary["outputs"] = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
-        workspace.staged(".json").write_text(json.dumps(summary, indent=1) + "\n")
+        workspace.staged(".json").writeprintable(json.dumps(summary, indent=1) + "\n")
         workspace.publish()
     return summary
 
@@ -173,9 +174,11 @@ def _check_inputs(inputs: Sequence[str]) -> list[str]:
         except OSError as error:
             msg = f"{path}: no such video ({error.strerror}); check the path"
             raise MissingInputError(msg) from error
-        twin = seen.setdefault((stat.st_dev, stat.st_ino), path)
-        if twin is not path:
-            raise UsageError(f"{path}: is the same file as {twin}; name each recording once")
+        identity = stat.st_dev, stat.st_ino
+        if identity in seen:
+            msg = f"{path}: is the same file as {seen[identity]}; name each recording once"
+            raise UsageError(msg)
+        seen[identity] = path
     return paths
 
 
@@ -240,9 +243,9 @@ class _Counter:
 def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
     """Attributes of the store: nothing in them depends on the machine or the day."""
     return {
-        "recordings": [_text(recording.name) for recording in session.recordings],
+        "recordings": [printable(recording.name) for recording in session.recordings],
         "inputs": [
-            {"name": _text(Path(path).name), "size": os.path.getsize(path), "digest": r.digest}
+            {"name": printable(Path(path).name), "size": os.path.getsize(path), "digest": r.digest}
             for r in session.recordings
             for path in (video.path for video in r.videos)
         ],
@@ -266,8 +269,8 @@ def _summarise(session: Session, options: StitchOptions, tables: StitchedTables)
         "lost_frame_num": [list(span) for span in lost],
         "recordings": [
             {
-                "path": _text(recording.path),
-                "name": _text(recording.name),
+                "path": printable(recording.path),
+                "name": printable(recording.name),
                 "frames": int(here.sum()),
                 "buffers_lost": _buffers_lost(session, number),
                 "chosen": int((source == number).sum()),
@@ -277,7 +280,7 @@ def _summarise(session: Session, options: StitchOptions, tables: StitchedTables)
                 zip(session.recordings, present, strict=True)
             )
         ],
-        "warnings": [_text(w) for w in (*warnings, *_session_warnings(session))],
+        "warnings": [printable(w) for w in (*warnings, *_session_warnings(session))],
         "config": options.provenance,
         "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
     }
@@ -315,8 +318,3 @@ def _session_warnings(session: Session) -> list[str]:
 
 def _made(workspace: Workspace, suffix: str) -> bool:
     return suffix == ".json" or workspace.staged(suffix).exists()
-
-
-def _text(name: str) -> str:
-    """A file name as text that any writer takes, whatever its bytes."""
-    return os.fsencode(name).decode("utf-8", "backslashreplace")

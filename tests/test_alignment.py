@@ -23,9 +23,7 @@ def reference(recordings: list[Frames]) -> dict[int, list[int]]:
     for number, frames in enumerate(recordings):
         best: dict[int, int] = {}
         for position, (frame_num, buffers) in enumerate(frames):
-            if frame_num >= 0 and (
-                frame_num not in best or buffers > frames[best[frame_num]][1]
-            ):
+            if frame_num >= 0 and (frame_num not in best or buffers > frames[best[frame_num]][1]):
                 best[frame_num] = position
         for frame_num, position in best.items():
             joined.setdefault(frame_num, [-1] * len(recordings))[number] = position

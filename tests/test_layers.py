@@ -5,12 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors",
-    "kernels composing_kernels",
+    "schema errors avi text",
+    "kernels composing_kernels frame_readers frame_table table_parser",
     "alignment repair selection compositing damage filtering plan config"
-    " video encoding sinks metadata store staging",
+    " video encoding sinks transmission metadata table_writer store staging",
     "recording",
-    "session scoring gather writing report simulate",
+    "session scoring gather writing report simulation",
     "stitching products inspecting editing denoising export verify",
     "workflow viewer",
     "cli backend",
@@ -19,8 +19,9 @@ LAYERS = (
 LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 LAYER_OF["errors"] = -1  # the schema may raise them
 GRAPHS = " ".join([*LAYERS[3:6], "backend"])
-HOMES = dict(numba=LAYERS[1], av="video encoding", pyarrow="metadata", zarr="store")
-HOMES |= dict(filelock="store", yaml="config", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
+HOMES = dict(numba="kernels composing_kernels", av="frame_readers video encoding")
+HOMES |= dict(pyarrow="table_parser table_writer", zarr="store", filelock="staging")
+HOMES |= dict(yaml="config", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(bokeh="report viewer", click="cli", rich="cli", miostitch=" ".join(LAYERS))
 BAD = """selection: from miostitch.alignment import align
 schema: import miostitch.store

@@ -19,9 +19,7 @@ def never(*args: object, **kwargs: object) -> None:
 
 
 @given(st.integers(1, 3), st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
-def test_any_chunking_gives_the_same(
-    recordings: int, frames: int, block: int, seed: int
-) -> None:
+def test_any_chunking_gives_the_same(recordings: int, frames: int, block: int, seed: int) -> None:
     rng = np.random.default_rng(seed)
     video = rng.integers(0, 4, (recordings, frames, 6, 7), np.uint8)
     config = ScoreConfig(value_threshold=1, consecutive_threshold=3, gradient_threshold=1.5)

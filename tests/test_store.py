@@ -24,9 +24,7 @@ def make(path: Path, video: np.ndarray, *, chunk_frames: int = 4, zarr_format: i
     for start in range(0, len(video), chunk_frames):
         store.write_block(name, start, video[start : start + chunk_frames])
     frames = {v.name: np.arange(len(video)).astype(v.dtype) for v in schema.FRAME_VARIABLES}
-    scores = {
-        v.name: np.full((2, len(video)), 3).astype(v.dtype) for v in schema.SCORE_VARIABLES
-    }
+    scores = {v.name: np.full((2, len(video)), 3).astype(v.dtype) for v in schema.SCORE_VARIABLES}
     store.write_frame_tables(name, frames, scores, ["a", "b"])
     store.consolidate(name)
     return name
@@ -47,9 +45,7 @@ def test_xarray_reads_it_back(tmp_path: Path, video: np.ndarray, zarr_format: in
     np.testing.assert_array_equal(dataset.video, video)
     for variable in schema.FRAME_VARIABLES:
         assert dataset[variable.name].dtype == np.dtype(variable.dtype)
-        np.testing.assert_array_equal(
-            dataset[variable.name], np.arange(10).astype(variable.dtype)
-        )
+        np.testing.assert_array_equal(dataset[variable.name], np.arange(10).astype(variable.dtype))
     assert dataset.timestamp_first.attrs["units"] == "s"
     scores = xr.open_zarr(path, group="scores")
     assert scores.edge_energy.dims == ("recording", "frame")
@@ -64,9 +60,7 @@ def test_zero_chunks_are_written(tmp_path: Path, zarr_format: int) -> None:
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
-def test_every_flipped_bit_is_noticed(
-    tmp_path: Path, video: np.ndarray, zarr_format: int
-) -> None:
+def test_every_flipped_bit_is_noticed(tmp_path: Path, video: np.ndarray, zarr_format: int) -> None:
     path = make(tmp_path, video, zarr_format=zarr_format)
     chunk = Path(path, "video", "c/1/0/0" if zarr_format == 3 else "1.0.0")
     sound = chunk.read_bytes()

@@ -33,7 +33,9 @@ STEM = "receiver1__receiver2_stitched"
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("session")
-    config = miostitch.SimulationConfig(frames=80, seed=3, height=40, width=50, fps=Fraction(30000, 1001))
+    config = miostitch.SimulationConfig(
+        frames=80, seed=3, height=40, width=50, fps=Fraction(30000, 1001)
+    )
     miostitch.simulate(folder, config)
     return folder
 
@@ -78,7 +80,9 @@ def test_store_video_and_tables_agree(products: Path, session: Path) -> None:
     for frame, rows in by_frame:
         source = int(store.source[frame])
         original = originals[source]
-        mine = original[original.reconstructed_frame_index == scores.source_frame[source, frame].item()]
+        mine = original[
+            original.reconstructed_frame_index == scores.source_frame[source, frame].item()
+        ]
         mine = mine.sort_values("frame_buffer_count", kind="stable")
         pd.testing.assert_frame_equal(
             rows.drop(columns="reconstructed_frame_index").reset_index(drop=True),

@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 
 from miostitch.errors import OutputExistsError, UsageError
 from miostitch.schema import COLUMNS
-from miostitch.simulate import Simulation, SimulationConfig, simulate
+from miostitch.simulation import Simulation, SimulationConfig, simulate
 from tests.strategies import buffer_tables, simulation_configs
 
-module = import_module("miostitch.simulate")
+module = import_module("miostitch.simulation")
 CLEAN: dict[str, Any] = dict.fromkeys(
     ("buffer_loss", "frame_loss", "corruption", "truncation", "overrun", "header_flips"), 0.0
 )
@@ -74,7 +74,7 @@ def session(config: SimulationConfig) -> Iterator[Session]:
 def small_blocks() -> Iterator[None]:
     """Blocks of seven frames, so that short sessions have many seams."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "chunk_frames", lambda height, width: 7)
+        patch.setattr("miostitch.transmission.chunk_frames", lambda height, width: 7)
         yield
 
 
@@ -157,7 +157,7 @@ def test_frames_merge_across_the_seam_of_blocks() -> None:
     """A buffer with the ``frame_num`` of the next frame is filed there, in the next block."""
     options = CLEAN | {"header_flips": 0.5, "resets": 0, "extra_frame": False}
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "chunk_frames", lambda height, width: 1)
+        patch.setattr("miostitch.transmission.chunk_frames", lambda height, width: 1)
         with session(SimulationConfig(frames=250, height=4, width=8, **options)) as s:
             check_rows(s)
             check_truth(s)
@@ -271,7 +271,7 @@ def test_rates_are_those_asked_for(name: str, unit: int, bursts: float) -> None:
     options = CLEAN | {name: 0.03, "bursts": bursts, "late_start_frames": 0, "early_end_frames": 0}
     config = SimulationConfig(frames=2000, receivers=1, height=8, width=8, **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "chunk_frames", lambda height, width: 16)
+        patch.setattr("miostitch.transmission.chunk_frames", lambda height, width: 16)
         with session(config) as s:
             array = s.arrays["corrupted" if name == "corruption" else "video_frame"][0]
             hit = (array == 1 if name == "corruption" else array < 0).ravel()[:-8]

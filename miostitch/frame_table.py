@@ -1,0 +1,223 @@
+"""From rows of a metadata table, fed batch by batch in any order, to one row per frame."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.schema import NO_FRAME
+
+MASK_BITS = 64
+"""Buffer positions that :attr:`FrameTable.buffers` can show."""
+
+_UNFOLDED_KEYS = 2**16
+
+
+@dataclass(frozen=True, eq=False)
+class FrameTable:
+    """What a metadata table says per frame of the video, in arrays of shape (frame,).
+
+    A frame without rows has ``num_rows`` 0, ``frame_num`` -1 and NaN times.
+
+    Parameters
+    ----------
+    frame_num
+        int64, the most frequent value of the frame's rows; in a tie that of the earliest buffer.
+    num_rows
+        int32, rows of the frame.
+    num_buffers
+        int16, distinct values of ``frame_buffer_count``.
+    black_padding
+        int64, zeros appended to the frame's buffers, in pixels.
+    buffers
+        uint64, bit k set: a row with ``frame_buffer_count`` k is there (k < 64).
+    timestamp_first, timestamp_last
+        float64, reception of the first and last buffer in buffer order, in s.
+    """
+
+    frame_num: NDArray[np.int64]
+    num_rows: NDArray[np.int32]
+    num_buffers: NDArray[np.int16]
+    black_padding: NDArray[np.int64]
+    buffers: NDArray[np.uint64]
+    timestamp_first: NDArray[np.float64]
+    timestamp_last: NDArray[np.float64]
+
+    @classmethod
+    def blank(cls, frames: int) -> Self:
+        """Make the table of `frames` frames without rows."""
+        return cls(
+            frame_num=np.full(frames, NO_FRAME, np.int64),
+            num_rows=np.zeros(frames, np.int32),
+            num_buffers=np.zeros(frames, np.int16),
+            black_padding=np.zeros(frames, np.int64),
+            buffers=np.zeros(frames, np.uint64),
+            timestamp_first=np.full(frames, np.nan),
+            timestamp_last=np.full(frames, np.nan),
+        )
+
+    @classmethod
+    def concat(cls, tables: Sequence[Self]) -> Self:
+        """Put the frames of one or more tables one after the other."""
+        columns = {name: [vars(table)[name] for table in tables] for name in vars(tables[0])}
+        return cls(**{name: np.concatenate(parts) for name, parts in columns.items()})
+
+    def __len__(self) -> int:
+        return len(self.frame_num)
+
+    def head(self, frames: int) -> "FrameTable":
+        """Return the table of the first `frames` frames, or of all if they are fewer."""
+        return FrameTable(**{name: array[:frames] for name, array in vars(self).items()})
+
+
+class FrameTally:
+    """Counts the rows of a metadata table into a :class:`FrameTable`."""
+
+    def __init__(self) -> None:
+        self._votes = Fold(
+            ("frame", "frame_num"),
+            rows=np.add,
+            padding=np.add,
+            buffers=np.bitwise_or,
+            first=np.minimum,
+            last=np.maximum,
+        )
+        self._strays = Fold(("frame", "position"))  # positions that the mask cannot show
+
+    def add(self, rows: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
+        """Count some rows.
+
+        Parameters
+        ----------
+        rows
+            Columns of the table by their names in the schema; int64, times float64.
+            ``black_padding_px`` may be absent.
+
+        Returns
+        -------
+        tuple
+            First and last frame among the rows, (0, -1) where none belongs to a frame.
+        """
+        framed = rows["reconstructed_frame_index"] != NO_FRAME
+        rows = {name: values[framed] for name, values in rows.items()}
+        frame, position = rows["reconstructed_frame_index"], rows["frame_buffer_count"]
+        nothing = np.zeros(len(frame), np.int64)
+        in_mask = (position >= 0) & (position < MASK_BITS)
+        bit = np.uint64(1) << position.clip(0, MASK_BITS - 1).astype(np.uint64)
+        # complex numbers order by real part, then imaginary part: by position, then time
+        moment = position + 1j * rows["buffer_recv_unix_time"]
+        self._votes.add(
+            {
+                "frame": frame,
+                "frame_num": rows["frame_num"],
+                "rows": nothing + 1,
+                "padding": rows.get("black_padding_px", nothing).clip(min=0),
+                "buffers": np.where(in_mask, bit, np.uint64(0)),
+                "first": moment,
+                "last": moment,
+            }
+        )
+        self._strays.add({"frame": frame[~in_mask], "position": position[~in_mask]})
+        return (int(frame.min()), int(frame.max())) if len(frame) else (0, NO_FRAME)
+
+    def result(self) -> tuple[FrameTable, NDArray[np.int64]]:
+        """Elect each frame's ``frame_num``; at least one batch must have come.
+
+        Returns
+        -------
+        tuple
+            The table of all rows, up to the last frame that one belongs to, and the frames whose
+            ``frame_num`` was a tie, int64 (tie,).
+        """
+        votes = self._votes.result()
+        frame, rows = votes["frame"], votes["rows"]
+        ranked = np.lexsort((votes["frame_num"], votes["first"], -rows, frame))
+        starts = _run_starts([frame[ranked]])
+        elected = ranked[starts]
+        second = ranked[(starts + 1).clip(max=len(ranked) - 1)]
+        tied = (
+            (second != elected)
+            & (frame[second] == frame[elected])
+            & (rows[second] == rows[elected])
+        )
+        total = folded(votes, ("frame",), self._votes.folds)
+        at = total["frame"]
+        table = FrameTable.blank(int(at.max(initial=NO_FRAME)) + 1)
+        table.frame_num[at] = votes["frame_num"][elected]
+        table.num_rows[at] = total["rows"]
+        table.num_buffers[at] = np.bitwise_count(total["buffers"])
+        np.add.at(table.num_buffers, self._strays.result()["frame"], 1)
+        table.black_padding[at] = total["padding"]
+        table.buffers[at] = total["buffers"]
+        table.timestamp_first[at] = total["first"].imag
+        table.timestamp_last[at] = total["last"].imag
+        return table, frame[elected][tied]
+
+
+class Fold:
+    """A table with one row per distinct key, fed batch by batch in any order.
+
+    Memory depends on the number of distinct keys, not on the number of rows.
+
+    Parameters
+    ----------
+    keys
+        Names of the key columns.
+    **folds
+        How each further column is brought together over the rows of one key.
+    """
+
+    def __init__(self, keys: Sequence[str], **folds: np.ufunc) -> None:
+        self.keys, self.folds = keys, folds
+        self._parts: list[dict[str, NDArray[Any]]] = []
+        self._pending = self._folded = 0
+
+    def add(self, batch: Mapping[str, NDArray[Any]]) -> None:
+        """Fold some rows in, as arrays of shape (row,) by name."""
+        self._parts.append(folded(batch, self.keys, self.folds))
+        self._pending += len(self._parts[-1][self.keys[0]])
+        if self._pending > self._folded + _UNFOLDED_KEYS:  # seldom enough to stay linear
+            self.result()
+
+    def result(self) -> dict[str, NDArray[Any]]:
+        """Return the columns in the order of the keys; at least one batch must have come."""
+        names = (*self.keys, *self.folds)
+        # popped column by column, so that no second copy of the whole table stands
+        whole = {name: np.concatenate([part.pop(name) for part in self._parts]) for name in names}
+        whole = folded(whole, self.keys, self.folds)
+        self._parts = [dict(whole)]
+        self._pending, self._folded = 0, len(whole[self.keys[0]])
+        return whole
+
+
+def folded(
+    columns: Mapping[str, NDArray[Any]], keys: Sequence[str], folds: Mapping[str, np.ufunc]
+) -> dict[str, NDArray[Any]]:
+    """Bring the rows of each distinct key together, in the order of the keys.
+
+    Parameters
+    ----------
+    columns
+        Arrays of shape (row,) by name; those that are neither key nor folded are left out.
+    keys
+        Names of the key columns, the first one ordering first.
+    folds
+        How each other column is brought together.
+    """
+    order = np.lexsort([columns[key] for key in reversed(keys)])
+    starts = _run_starts([columns[key][order] for key in keys])
+    return {
+        **{key: columns[key][order][starts] for key in keys},
+        **{name: fold.reduceat(columns[name][order], starts) for name, fold in folds.items()},
+    }
+
+
+def _run_starts(keys: Sequence[NDArray[Any]]) -> NDArray[np.intp]:
+    """First position of every run of equal keys."""
+    new = np.zeros(len(keys[0]), bool)
+    new[:1] = True
+    for key in keys:
+        new[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(new)

@@ -1,0 +1,287 @@
+"""From the text of a metadata table to typed columns, the same in every pass over a file.
+
+The fast parser (pyarrow, without the GIL) vouches for a block of text or refuses it as a whole; a
+refused block is sifted line by line, which finds the faulty line exactly and leaves normalised
+text that the fast parser then reads. So there is one way from text to numbers, and only odd
+blocks are slow.
+"""
+
+import csv
+import io
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
+
+from miostitch.errors import MetadataError
+from miostitch.schema import COLUMN_BY_NAME, NO_FRAME, check_columns
+
+BLOCK_BYTES = 2**20
+"""Text parsed at once, in bytes: about 14,000 rows."""
+
+MAX_LINE_BYTES = 64 * BLOCK_BYTES
+"""Text without a line end beyond which a file is no table, in bytes."""
+
+_EXACT_FLOAT = 2**53
+_DTYPES = {"int64": pa.int64(), "float64": pa.float64()}
+# pyarrow takes 0x10 for 16, a lone CR for a line end, and NUL for text
+_ODD_TEXT = (b"\0", b"\r", b"0x", b"0X")
+_NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?[ \t]*")
+_PLAIN_INTEGER = re.compile(r"-?[0-9]{1,18}")
+
+
+@dataclass(frozen=True)
+class ParsedBlock:
+    """Rows of one block of text, and what was odd about it.
+
+    Parameters
+    ----------
+    table
+        pyarrow.Table, int64, float64 and string columns in the order of the file.
+    lines
+        int64 (row,), line of each row in the file.
+    faults
+        Line and fault of each row that was dropped.
+    headers
+        Lines that repeat the header.
+    floats
+        Integer columns that have cells such as 16.0.
+    """
+
+    table: pa.Table
+    lines: NDArray[np.int64]
+    faults: tuple[tuple[int, str], ...] = ()
+    headers: tuple[int, ...] = ()
+    floats: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class TableParser:
+    """Parses the blocks of one file; small and picklable.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    columns
+        Its column names.
+    max_frame
+        Largest frame a row may name: a corrupt index must not allocate a table of 2^31 frames.
+    salvage
+        Drop faulty rows instead of refusing the file.
+    floats
+        Integer columns to read as floats.
+    """
+
+    path: str
+    columns: tuple[str, ...]
+    max_frame: int
+    salvage: bool
+    floats: frozenset[str] = frozenset()
+
+    def parse(self, text: bytes, first_line: int) -> ParsedBlock:
+        """Parse a block of whole lines, of which the first is line `first_line` of the file.
+
+        Raises
+        ------
+        MetadataError
+            A row is faulty; the message names line, column and value.
+        """
+        text = text.replace(b"\r\n", b"\n") if b"\r" in text else text
+        if not any(odd in text for odd in _ODD_TEXT):
+            with suppress(pa.ArrowInvalid):
+                table = self._typed(text, self.floats)
+                return ParsedBlock(table, first_line + np.arange(len(table)))
+        return self._sifted(text, first_line)
+
+    def _typed(self, text: bytes, floats: frozenset[str]) -> pa.Table:
+        """Parse whole and quickly; ArrowInvalid wherever a line by line look is needed."""
+        types = {
+            name: _DTYPES[COLUMN_BY_NAME[name].dtype] if name in COLUMN_BY_NAME else pa.string()
+            for name in self.columns
+        } | dict.fromkeys(floats, pa.float64())
+        if not text:  # nothing is left of a sifted block
+            return pa.schema(types.items()).empty_table()
+        table = pa_csv.read_csv(
+            pa.BufferReader(text),
+            # one chunk per block, on the thread of the caller
+            pa_csv.ReadOptions(
+                use_threads=False, block_size=len(text) + 1, column_names=self.columns
+            ),
+            convert_options=pa_csv.ConvertOptions(column_types=types, null_values=[]),
+        )
+        sound = len(table) == text.count(b"\n")
+        for i, name in enumerate(self.columns):
+            if types[name] == pa.float64():
+                magnitude = np.abs(table[name].to_numpy())
+                sound &= bool((magnitude < (_EXACT_FLOAT if name in floats else np.inf)).all())
+            if name in floats:
+                table = table.set_column(i, name, table[name].cast(pa.int64()))
+        frame = table["reconstructed_frame_index"].to_numpy()
+        if not (sound and ((frame >= NO_FRAME) & (frame <= self.max_frame)).all()):
+            raise pa.ArrowInvalid
+        return table
+
+    def _sifted(self, text: bytes, first_line: int) -> ParsedBlock:
+        """Part good lines from faulty ones, write their numbers plainly, and parse that."""
+        kept = io.StringIO()
+        write = csv.writer(kept, lineterminator="\n").writerow
+        is_plain = self._plain_row().fullmatch
+        lines, faults, headers, floats = [], [], [], set[str]()
+        for line, raw in enumerate(text.split(b"\n")[:-1], first_line):
+            if is_plain(raw):
+                kept.write(raw.decode() + "\n")
+                lines.append(line)
+                continue
+            if not raw.strip():
+                continue
+            try:
+                cells = _cells(raw)
+                if tuple(cells) == self.columns:
+                    headers.append(line)
+                    continue
+                self._normalise(cells, floats)
+            except _FaultyLineError as fault:
+                if not self.salvage:
+                    msg = (
+                        f"{self.path}: line {line}: {fault}; mend or delete the line, or drop "
+                        f"such buffers with --salvage"
+                    )
+                    raise MetadataError(msg) from None
+                faults.append((line, str(fault)))
+            else:
+                write(cells)
+                lines.append(line)
+        table = self._typed(kept.getvalue().encode(), frozenset())
+        where = np.array(lines, "int64")
+        return ParsedBlock(table, where, tuple(faults), tuple(headers), frozenset(floats))
+
+    def _plain_row(self) -> re.Pattern[bytes]:
+        """Pattern of a row beyond doubt, as most are even in a block that has odd ones."""
+        patterns = {"int64": "-?[0-9]{1,18}", "float64": r"-?[0-9]{1,18}(?:\.[0-9]+)?"}
+        cells = [
+            patterns[COLUMN_BY_NAME[name].dtype] if name in COLUMN_BY_NAME else r"[ !#-+\--~]*"
+            for name in self.columns
+        ]
+        digits = len(str(self.max_frame)) - 1
+        cells[self.columns.index("reconstructed_frame_index")] = f"(?:-1|[0-9]{{1,{digits}}})"
+        return re.compile(",".join(cells).encode())
+
+    def _normalise(self, cells: list[str], floats: set[str]) -> None:
+        if len(cells) != len(self.columns):
+            msg = f"{len(cells)} cells where the header names {len(self.columns)} columns"
+            raise _FaultyLineError(msg)
+        for i, name in enumerate(self.columns):
+            if name not in COLUMN_BY_NAME:
+                continue
+            whole = COLUMN_BY_NAME[name].dtype == "int64"
+            if whole and _PLAIN_INTEGER.fullmatch(cells[i]):
+                value = cells[i]
+            else:
+                try:
+                    value = _integer(cells[i]) if whole else _real(cells[i])
+                except ValueError as error:
+                    msg = f"column {name} is {cells[i][:40]!r}, {error}"
+                    raise _FaultyLineError(msg) from None
+                if whole and not cells[i].strip(" \t+-").isdecimal():
+                    floats.add(name)
+            if name == "reconstructed_frame_index" and not NO_FRAME <= int(value) <= self.max_frame:
+                msg = f"column {name} is {value}, neither -1 nor a frame this file has rows for"
+                raise _FaultyLineError(msg)
+            cells[i] = value
+
+
+class _FaultyLineError(Exception):
+    """A line that is no row; never leaves this module."""
+
+
+def _cells(raw: bytes) -> list[str]:
+    if b"\0" in raw:
+        raise _FaultyLineError("NUL bytes (the computer lost power while recording?)")
+    try:
+        return next(csv.reader([raw.decode()], strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise _FaultyLineError("no comma separated UTF-8 text") from error
+
+
+def _integer(cell: str) -> str:
+    if not _NUMBER.fullmatch(cell):
+        raise ValueError("not an integer")
+    value = Decimal(cell.strip())
+    if not -(2**63) <= value < 2**63:
+        raise ValueError("more than 64 bits hold")
+    if value != value.to_integral_value():
+        raise ValueError("not an integer")
+    return str(int(value))
+
+
+def _real(cell: str) -> str:
+    if not _NUMBER.fullmatch(cell) or not np.isfinite(float(cell)):
+        raise ValueError("not a finite number")
+    return repr(float(cell))
+
+
+def header_columns(path: str, header: bytes) -> tuple[str, ...]:
+    """Read the column names in the first line of a file.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    header
+        Its first line.
+
+    Raises
+    ------
+    MetadataError
+        This is no line of the column names that a table needs, separated by commas.
+    """
+    if not header.endswith(b"\n"):
+        what = "the file holds no line" if header else "the file is empty"
+        raise MetadataError(f"{path}: {what}; a header and one row per received buffer are needed")
+    try:
+        columns = next(csv.reader([header.decode("utf-8-sig").rstrip("\r\n")], strict=True))
+    except (UnicodeDecodeError, csv.Error) as error:
+        msg = f"{path}: line 1: no comma separated UTF-8 text; save the table as that"
+        raise MetadataError(msg) from error
+    if len(columns) == 1 and re.search("[;\t]", columns[0]):
+        msg = f"{path}: line 1: the columns are not separated by commas; save the table with commas"
+        raise MetadataError(msg)
+    check_columns(columns, path)
+    return tuple(columns)
+
+
+def text_blocks(path: str, file: BinaryIO) -> Iterator[bytes]:
+    """Yield the rest of a file in blocks of whole lines; only the last may lack its line end.
+
+    Parameters
+    ----------
+    path
+        The file, for messages.
+    file
+        Open at the start of a line.
+
+    Raises
+    ------
+    MetadataError
+        A line has no end.
+    """
+    rest = b""
+    while chunk := file.read(BLOCK_BYTES):
+        lines, end, tail = chunk.rpartition(b"\n")
+        if end:
+            yield rest + lines + end
+            rest = tail
+        else:
+            rest += chunk
+        if len(rest) > MAX_LINE_BYTES:
+            raise MetadataError(f"{path}: a line of over {MAX_LINE_BYTES} bytes; no such table")
+    if rest:
+        yield rest

@@ -1,0 +1,111 @@
+"""Metadata tables are written here, and all other tables in the same plain spelling."""
+
+import csv
+import io
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+
+from miostitch.errors import ResourceError
+
+
+class TableWriter:
+    r"""A CSV file written batch by batch.
+
+    Cells are written plainly: integers as integers, floats in their shortest exact form, text as
+    it is (quoted only where it must be), missing values as empty cells, lines ended by ``\n``.
+
+    Parameters
+    ----------
+    path
+        The file, replaced if it exists.
+    columns
+        Columns to write, in this order.
+
+    Raises
+    ------
+    ResourceError
+        The file cannot be written, here or in any method: no space, no permission.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], columns: Sequence[str]) -> None:
+        self.path = os.fspath(path)
+        self.columns = list(columns)
+        header = io.StringIO()
+        csv.writer(header, lineterminator="\n").writerow(self.columns)
+        try:
+            self._file = open(self.path, "wb")  # noqa: SIM115 (closed by close)
+        except OSError as error:
+            raise self._failed(error) from error
+        self._write(header.getvalue().encode())
+
+    def append(self, table: pd.DataFrame) -> None:
+        """Write the rows of `table`, which has at least the columns of the file.
+
+        Raises
+        ------
+        ResourceError
+            No space is left.
+        """
+        self._write(_csv_text(pa.Table.from_pandas(table[self.columns], preserve_index=False)))
+
+    def close(self) -> None:
+        """Finish the file: all of it is on disk afterwards.
+
+        Raises
+        ------
+        ResourceError
+            No space is left.
+        """
+        try:
+            with self._file:
+                self._file.flush()
+                os.fsync(self._file.fileno())
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        _: TracebackType | None,
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            with suppress(OSError):
+                self._file.close()
+
+    def _write(self, text: bytes) -> None:
+        try:
+            self._file.write(text)
+        except OSError as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: OSError) -> ResourceError:
+        return ResourceError(
+            f"{self.path}: cannot be written: {error.strerror}; free some space or name another "
+            f"folder, and run again"
+        )
+
+
+def _csv_text(table: pa.Table) -> bytes:
+    text = io.BytesIO()
+    try:
+        options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
+        pa_csv.write_csv(table, text, options)
+        return text.getvalue()
+    except pa.ArrowInvalid:  # a cell needs quotes, and pyarrow would quote all text or none
+        cells = [column.cast(pa.string()).to_pylist() for column in table.columns]
+        quoted = io.StringIO()
+        csv.writer(quoted, lineterminator="\n").writerows(zip(*cells, strict=True))
+        return quoted.getvalue().encode()

@@ -1,0 +1,328 @@
+"""A simulated device and the air between it and its receivers.
+
+All randomness is drawn as raw PCG64 integers from one stream per receiver and block of frames, and
+all arithmetic on pixels is on integers: a seed gives the same session on any machine, and a longer
+session begins like a shorter one.
+"""
+
+import math
+from dataclasses import dataclass, fields
+from fractions import Fraction
+from typing import get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.errors import UsageError
+from miostitch.schema import chunk_frames
+
+Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
+Pixels = NDArray[np.uint8]
+Raw = NDArray[np.uint64]
+
+RING = 32
+HEADER_PIXELS = 48
+EPOCH_US = 1_764_712_600_000_000
+BOOT_US = 1_500_000
+NEURON_PIXELS = 20
+BOUNDS: dict[str, tuple[float, float]] = {
+    **dict.fromkeys(("frames", "receivers", "height", "width"), (1, 2**31)),
+    **dict.fromkeys(("buffer_pixels", "burst_length"), (1, 2**31)),
+    **dict.fromkeys(("clock_offset_s", "clock_drift_ppm"), (-1e9, 1e9)),
+    "fps": (0.001, 1e6),
+    "lag": (-(2**31), 2**31),
+    "seed": (0, 2**63),
+}
+
+
+@dataclass(frozen=True)
+class SimulationConfig:
+    """What to simulate.
+
+    Parameters
+    ----------
+    frames
+        Frames the device makes.
+    receivers
+        Receivers that listen.
+    seed
+        Start of every random stream.
+    height, width
+        Size of a frame in pixels.
+    buffer_pixels
+        Pixels of every buffer but the last of a frame; None for 5032 at 200 x 200 and in proportion
+        elsewhere, which makes eight buffers.
+    fps
+        Frames per second.
+    first_frame_num
+        ``frame_num`` of the first frame.
+    buffer_loss, frame_loss
+        Probability that a buffer, or all buffers of a frame, do not arrive.
+    corruption
+        Probability that a stretch of a buffer's pixels has bit errors.
+    truncation
+        Probability that a buffer breaks off and is padded with zeros.
+    overrun
+        Probability that the start of a buffer is not recognised: the buffer is lost and the one
+        before runs over (negative padding). Above 0 the last buffer of every frame runs over as
+        well, as it does in recordings that show negative padding at all.
+    header_flips
+        Probability that one or two bits of a buffer's header are flipped.
+    bursts
+        Probability that a loss or a corruption is the start of a burst.
+    burst_length
+        Mean length of a burst in buffers, in frames for whole frames.
+    late_start_frames, early_end_frames
+        Receiver r starts r times the former late, and the receivers before the last end as many
+        times the latter early; neither takes more than a quarter of the session.
+    resets
+        Reboots of the device, evenly spread; all its counters start again from 0.
+    lag
+        Video frame i + lag belongs to table index i.
+    extra_frame
+        Whether the last frame of the table is missing from the video, as in real recordings.
+    clock_offset_s, clock_drift_ppm
+        The clock of receiver r is r times the former ahead, and r times the latter fast.
+
+    Raises
+    ------
+    UsageError
+        A value that no session can have.
+    """
+
+    frames: int = 200
+    receivers: int = 2
+    seed: int = 0
+    height: int = 200
+    width: int = 200
+    buffer_pixels: int | None = None
+    fps: Fraction | int = 20
+    first_frame_num: int = 2500
+    buffer_loss: float = 0.03
+    frame_loss: float = 0.01
+    corruption: float = 0.01
+    truncation: float = 0.002
+    overrun: float = 0.002
+    header_flips: float = 0.002
+    bursts: float = 0.1
+    burst_length: int = 6
+    late_start_frames: int = 3
+    early_end_frames: int = 5
+    resets: int = 0
+    lag: int = 0
+    extra_frame: bool = True
+    clock_offset_s: float = 0.35
+    clock_drift_ppm: float = 5.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value, kind = getattr(self, field.name), field.type
+            low, high = BOUNDS.get(field.name, (0, 1 if kind is float else 2**31))
+            kinds = get_args(kind) or ((float, int) if kind is float else (kind,))
+            if isinstance(value, kinds) and (value is None or low <= value <= high):
+                continue
+            names = " or ".join(allowed.__name__ for allowed in kinds)
+            msg = f"{field.name}={value!r}: give a number ({names}) from {low} to {high}"
+            raise UsageError(msg)
+        if max(self.resets, abs(self.lag)) >= self.frames:
+            msg = f"{self.frames} frames: too few for {self.resets} resets and a lag of {self.lag}"
+            raise UsageError(msg)
+
+    @property
+    def edges(self) -> Ints:
+        """First pixel of every buffer in the flattened frame, and the end of the last one."""
+        pixels = self.height * self.width
+        step = self.buffer_pixels or -(-pixels * 5032 // 40000)
+        return np.append(np.arange(0, pixels, step), pixels)
+
+    def window(self, receiver: int) -> tuple[int, int]:
+        """First frame that a receiver could receive, and the end of the last one.
+
+        Parameters
+        ----------
+        receiver
+            Position of the receiver, from 0.
+        """
+        most = self.frames // 4
+        early = (self.receivers - 1 - receiver) * self.early_end_frames
+        return min(receiver * self.late_start_frames, most), self.frames - min(early, most)
+
+
+def draw(config: SimulationConfig, shape: tuple[int, ...], *key: int) -> Raw:
+    """Draw raw integers from the stream that `key` names."""
+    stream = np.random.PCG64(np.random.SeedSequence(config.seed, spawn_key=key))
+    return stream.random_raw(math.prod(shape)).reshape(shape)
+
+
+def chance(raw: Raw, probability: float) -> Bools:
+    """Turn raw integers into events of a probability."""
+    return (raw >> np.uint64(1)) < np.uint64(int(probability * 2**63))
+
+
+def below(raw: Raw, bound: int | Ints) -> Ints:
+    """Turn raw integers into integers from 0 up to `bound`, exclusive."""
+    return (raw % np.asarray(bound, np.uint64)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One block as the device sends it: pixels (frame, pixel), the rest (frame, buffer)."""
+
+    block: int
+    first: int
+    pixels: Pixels
+    header: dict[str, Ints]
+    time_us: Ints
+    overhang: Ints
+
+
+class Device:
+    """Makes frames: a vignette with shot noise, and neurons that flash and fade."""
+
+    def __init__(self, config: SimulationConfig) -> None:
+        self.config = config
+        self.edges = config.edges
+        self.block_frames = min(256, chunk_frames(config.height, config.width))
+        height, width = config.height, config.width
+        y, x = np.ogrid[:height, :width]
+        # 110 in the middle, 30 in the corners, in integers that no library rounds its own way
+        dy, dx = (2 * y - height + 1) ** 2, (2 * x - width + 1) ** 2
+        field = 110 - 40 * dy // height**2 - 40 * dx // width**2
+        self.field = field.astype(np.uint8).ravel()
+        self.entropy = draw(config, ((height * width + 2**18) // 8 + 1,), 0).view("<u1")
+        self.noise = (self.entropy & 7) + (self.entropy >> 3 & 7)
+        side = min(NEURON_PIXELS, height, width)
+        # one neuron in each cell of a grid, so that no two add up
+        self.cells = [
+            (i, j)
+            for i in range(0, height - side + 1, side)
+            for j in range(0, width - side + 1, side)
+        ]
+        half = np.arange(side) * 2 - side + 1
+        self.footprint = np.maximum(
+            64 - 64 * (half[:, None] ** 2 + half**2) // (side * side), 0
+        ).astype(np.uint16)
+        self.activity = np.zeros(len(self.cells), np.int64)
+        # fresh memory for each block would cost more than all that is computed in it
+        self.memory = np.empty((self.block_frames, height * width), np.uint8)
+
+    def send(self, block: int) -> Sent:
+        """Make and send one block; blocks come in order."""
+        first = block * self.block_frames
+        count = min(self.block_frames, self.config.frames - first)
+        index = np.arange(first, first + count)
+        raw = draw(self.config, (self.block_frames, 2 + len(self.cells)), 1, block)[:count]
+        header, time_us = self._headers(index)
+        overhang = np.zeros(time_us.shape, np.int64)
+        if self.config.overrun:
+            payload = int(self.edges[1])
+            overhang[:, -1] = payload * 3 // 4 + below(raw[:, 1], payload // 16 + 1)
+        return Sent(block, first, self._pixels(raw), header, time_us, overhang)
+
+    def _pixels(self, raw: Raw) -> Pixels:
+        size = len(self.field)
+        out = self.memory[: len(raw)]
+        start = below(raw[:, 0], len(self.noise) - size + 1)
+        for frame, begin in zip(out, start.tolist(), strict=True):
+            np.add(self.field, self.noise[begin : begin + size], out=frame)
+        spikes = np.where(chance(raw[:, 2:], 0.01), 40 + below(raw[:, 2:], 88), 0)
+        activity = np.empty(spikes.shape, np.uint16)
+        for t, spike in enumerate(spikes):
+            self.activity = np.minimum(self.activity - (self.activity + 15) // 16 + spike, 127)
+            activity[t] = self.activity
+        images = out.reshape(len(raw), self.config.height, self.config.width)
+        side = len(self.footprint)
+        for (i, j), level in zip(self.cells, activity.T, strict=True):
+            light = level[:, None, None] * self.footprint >> 7
+            images[:, i : i + side, j : j + side] += light.astype(np.uint8)
+        return out
+
+    def _headers(self, index: Ints) -> tuple[dict[str, Ints], Ints]:
+        config, buffers = self.config, len(self.edges) - 1
+        resets = np.arange(1, config.resets + 1) * config.frames // (config.resets + 1)
+        boots = np.searchsorted(resets, index, side="right")
+        counted_from = np.append(-config.first_frame_num, resets)[boots]
+        num = (index - counted_from)[:, None]
+        k = np.arange(buffers)
+        period_us = (Fraction(1_000_000) / config.fps).limit_denominator(1000)
+        up, down = period_us.numerator, period_us.denominator
+        count = buffers * num + k
+        header = {
+            "linked_list": count % RING,
+            "frame_num": num + 0 * k,
+            "buffer_count": count,
+            "frame_buffer_count": k + 0 * num,
+            "write_buffer_count": buffers * num + (k + 1) // 2,
+            "dropped_buffer_count": 0 * count,
+            # the sensor is read in a third of the period, the radio takes all of it
+            "timestamp": (num * up // down + k * up // (3 * buffers * down)) // 1000,
+            "pixel_count": np.diff(self.edges) + 0 * num,
+            "write_timestamp": 0 * count,
+            "battery_voltage_raw": 189 - index[:, None] // 16384 + 0 * k,
+            "input_voltage_raw": 108 - index[:, None] // 32768 + 0 * k,
+        }
+        start_us = EPOCH_US + index * up // down + boots * BOOT_US
+        return header, start_us[:, None] + k * up // (buffers * down)
+
+
+@dataclass(frozen=True)
+class Faults:
+    """What happens to one block on its way to one receiver, all (frame, buffer)."""
+
+    lost: Bools
+    corrupted: Bools
+    short: Bools
+    flipped: Bools
+    arrived: Ints  # pixels of the payload, those that ran over included
+    detail: Raw
+
+
+class Air:
+    """The way from the device to one receiver; bursts go on from block to block."""
+
+    def __init__(self, config: SimulationConfig, receiver: int, block_frames: int) -> None:
+        self.config, self.receiver = config, receiver
+        self.sizes = np.diff(config.edges)
+        self.shape = (block_frames, len(self.sizes))
+        self.burst_left = {"loss": 0, "corruption": 0}
+
+    def send(self, sent: Sent) -> Faults:
+        """Draw the faults of one block, always for a whole one."""
+        config, (frames, buffers) = self.config, self.shape
+        raw = draw(config, (10, frames, buffers), 2, self.receiver, sent.block)
+        losses = self._lengths(raw[0], raw[1], config.buffer_loss)
+        whole = buffers * self._lengths(raw[2, :, 0], raw[3, :, 0], config.frame_loss)
+        losses[:, 0] = np.maximum(losses[:, 0], whole)
+        lost = self._covered("loss", losses)
+        errors = self._lengths(raw[4], raw[5], config.corruption)
+        corrupted = self._covered("corruption", errors)
+        unseen = chance(raw[6], config.overrun)
+        unseen[:, 0] = False  # dummy words set the start of a frame apart
+        swallowed = np.zeros(self.shape, np.int64)
+        for k in reversed(range(buffers - 1)):
+            swallowed[:, k] = np.where(unseen[:, k + 1], swallowed[:, k + 1] + 1, 0)
+        start, stop = config.window(self.receiver)
+        index = np.arange(frames) + sent.first
+        lost |= unseen | ((index < start) | (index >= stop))[:, None]
+        short = chance(raw[7], config.truncation) & (self.sizes > 1) & (swallowed == 0)
+        cut = 1 + below(raw[9] >> np.uint64(8), np.maximum(self.sizes - 1, 1))
+        arrived = np.where(short, cut, self.sizes + swallowed * (self.sizes[0] + HEADER_PIXELS))
+        n = len(sent.pixels)
+        arrived[:n] += np.where(short[:n], 0, sent.overhang)
+        flipped = chance(raw[8], config.header_flips)
+        corrupted &= ~short
+        return Faults(lost[:n], corrupted[:n], short[:n], flipped[:n], arrived[:n], raw[9, :n])
+
+    def _lengths(self, events: Raw, extent: Raw, probability: float) -> Ints:
+        burst = 1 + below(extent, 2 * self.config.burst_length - 1)
+        length = np.where(chance(extent, self.config.bursts), burst, 1)
+        return np.where(chance(events, probability), length, 0)
+
+    def _covered(self, kind: str, lengths: Ints) -> Bools:
+        """Which buffers the events of these lengths cover (0: no event)."""
+        index = np.arange(lengths.size)
+        reach = np.maximum(index + lengths.ravel(), self.burst_left[kind])
+        reach = np.maximum.accumulate(reach)
+        self.burst_left[kind] = max(int(reach[-1]) - lengths.size, 0)
+        return (reach > index).reshape(self.shape)

@@ -1,0 +1,218 @@
+import os
+import shutil
+import struct
+from fractions import Fraction
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from miostitch.encoding import VideoWriter
+from miostitch.errors import InputError, TruncatedVideoError
+from miostitch.video import open_video
+from tests.video_files import (
+    CHUNK,
+    COUNT,
+    FPS,
+    HEIGHT,
+    WIDTH,
+    X264,
+    Frames,
+    chunk_at,
+    cut_index,
+    decode,
+    encode,
+    make_frames,
+    overwrite,
+    patch,
+    refusal,
+    write,
+)
+
+
+@pytest.fixture
+def frames() -> Frames:
+    return make_frames()
+
+
+@pytest.fixture
+def avi(tmp_path: Path, frames: Frames) -> Path:
+    path = tmp_path / "a.avi"
+    write(path, frames)
+    return path
+
+
+def test_index_cut(avi: Path, frames: Frames) -> None:
+    digest = open_video(avi).index_digest
+    cut_index(avi)
+    source = open_video(avi)
+    assert "rebuilt" in source.notices[0]
+    assert source.index_digest == digest
+    assert np.array_equal(source.read(range(COUNT)), frames)
+
+
+@pytest.mark.parametrize("codec", ["ffv1", "mjpeg", "libx264"])
+def test_index_cut_of_coded(tmp_path: Path, frames: Frames, codec: str) -> None:
+    path = tmp_path / "a.avi"
+    options = {"ffv1": {"g": "5"}, "mjpeg": {}, "libx264": X264}[codec]
+    encode(path, frames, codec, "yuvj420p" if codec == "mjpeg" else "yuv420p", options)
+    intact, expected = open_video(path), decode(path)
+    cut_index(path)
+    source = open_video(path)
+    assert np.array_equal(source.read(range(COUNT)), expected)
+    assert source.index_digest == intact.index_digest
+    assert source.intra_only == intact.intra_only
+    assert np.array_equal(source.read([17]), expected[17:18])
+
+
+def test_killed_writer(avi: Path, frames: Frames) -> None:
+    path = patch(avi, b"RIFF", 4, bytes(4))
+    for tag, offset in ((b"movi", -4), (b"avih", 24), (b"strh", 40)):
+        patch(avi, tag, offset, bytes(4))
+    cut_index(path)
+    assert np.array_equal(open_video(path).read(range(COUNT)), frames)
+
+
+@pytest.mark.parametrize("extra", [0, 4, 8, 500])
+def test_truncated(avi: Path, frames: Frames, extra: int) -> None:
+    position = chunk_at(avi, 10)
+    avi.write_bytes(avi.read_bytes()[: position + extra])
+    if extra < 8:  # no chunk has begun: as if the writer had been killed
+        assert open_video(avi).frame_count == 10
+    else:
+        with pytest.raises(TruncatedVideoError, match=rf"frame 10 \(byte {position}\).*--salvage"):
+            open_video(avi)
+    source = open_video(avi, salvage=True)
+    assert source.frame_count == 10
+    assert any(str(COUNT) in n or "truncated" in n for n in source.notices)
+    assert np.array_equal(source.read(range(10)), frames[:10])
+
+
+def test_cut_inside_the_index(avi: Path, frames: Frames) -> None:
+    content = avi.read_bytes()
+    avi.write_bytes(content[: content.rindex(b"idx1") + 100])
+    assert np.array_equal(open_video(avi).read(range(COUNT)), frames)
+
+
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize(
+    ("first", "data"),
+    [
+        (5, bytes(3 * CHUNK)),
+        (0, bytes(CHUNK)),
+        (0, b" "),
+        (4, b"01"),
+        (0, b"LIST"),
+        (4, b"JUNK"),
+        (7, b"00dc" + struct.pack("<I", 0xFFFFFFF0)),
+    ],
+)
+def test_hole_shifts_nothing(
+    avi: Path, frames: Frames, indexed: bool, first: int, data: bytes
+) -> None:
+    overwrite(avi, chunk_at(avi, 0) + first * CHUNK, data)
+    if not indexed:
+        cut_index(avi)
+    source = open_video(avi, salvage=True)
+    lost = np.arange(first, first + max(1, len(data) // CHUNK))
+    assert np.array_equal(source.lost, lost)
+    assert source.frame_count == COUNT
+    kept = np.setdiff1d(np.arange(COUNT), lost)
+    assert np.array_equal(source.read(kept), frames[kept])
+    with pytest.raises(TruncatedVideoError, match=f"frame {first} is lost"):
+        source.read([0, first])
+
+
+def test_hole_in_coded_video_takes_its_group(tmp_path: Path, frames: Frames) -> None:
+    path = tmp_path / "a.avi"
+    encode(path, frames, "ffv1", "gray", {"g": "5"})
+    source = open_video(path)
+    overwrite(path, int(source.index.position[12]), bytes(8))  # type: ignore[union-attr]
+    salvaged = open_video(path, salvage=True)
+    assert salvaged.lost.tolist() == [10, 11, 12, 13, 14]
+    assert np.array_equal(salvaged.read([9, 15, 29]), frames[[9, 15, 29]])
+
+
+def test_damaged_size_of_the_header_list(avi: Path, frames: Frames) -> None:
+    assert np.array_equal(open_video(patch(avi, b"LIST", 4, bytes(2))).read(range(COUNT)), frames)
+
+
+def test_height_halved(avi: Path) -> None:
+    path = patch(avi, b"strf", 16, struct.pack("<I", HEIGHT // 2))
+    assert f"chunks hold {HEIGHT * WIDTH}" in refusal(path)
+
+
+@pytest.mark.parametrize("tag", [b"Y800", b"I420"])
+def test_i420(tmp_path: Path, frames: Frames, tag: bytes) -> None:
+    path = tmp_path / "a.avi"
+    encode(path, frames, "rawvideo", "yuv420p", {})
+    with av.open(str(path)) as container:
+        luma = [picture.to_ndarray()[:HEIGHT] for picture in container.decode(video=0)]
+    path.write_bytes(path.read_bytes().replace(b"I420", tag, 2))
+    source = open_video(path)
+    assert ["I420" in notice for notice in source.notices] == [True] * (tag == b"Y800")
+    assert np.array_equal(source.read(range(COUNT)), luma)
+    assert np.array_equal(source.read([7, 3]), [luma[7], luma[3]])
+
+
+def test_no_frames(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    with VideoWriter(path, width=WIDTH, height=HEIGHT, fps=FPS):
+        pass
+    assert "0 frames" in refusal(path)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
+@given(data=st.data())
+def test_damage_never_invents_pixels(
+    tmp_path: Path, avi: Path, frames: Frames, data: st.DataObject
+) -> None:
+    damaged = tmp_path / "damaged.avi"
+    shutil.copy(avi, damaged)
+    size, first = damaged.stat().st_size, chunk_at(avi, 0)
+    if data.draw(st.booleans()):
+        os.truncate(damaged, data.draw(st.integers(0, size)))
+    # A change of pixels cannot be seen; of anything else it must be.
+    place = data.draw(
+        st.integers(0, first - 1) | st.integers(0, COUNT - 1).map(lambda i: first + i * CHUNK)
+    )
+    if place + 8 < damaged.stat().st_size:  # else zeros would fill what lies between
+        overwrite(damaged, place, data.draw(st.binary(min_size=1, max_size=8)))
+    try:
+        source = open_video(damaged, salvage=data.draw(st.booleans()), max_frame_pixels=2**20)
+        chosen = np.setdiff1d(np.arange(source.frame_count), source.lost)
+        found = source.read(chosen)
+    except InputError:
+        return
+    if found.shape[1:] == frames.shape[1:]:
+        assert np.array_equal(found, frames[chosen])
+
+
+@pytest.mark.slow
+def test_beyond_4_gib(tmp_path: Path) -> None:
+    path, side, count = tmp_path / "a.avi", 4096, 272
+    frame = np.zeros((1, side, side), np.uint8)
+    with VideoWriter(path, width=side, height=side, fps=Fraction(20)) as writer:
+        for number in range(count):
+            frame[0, 0, :4] = np.frombuffer(struct.pack("<I", number), np.uint8)
+            writer.write(frame)
+    assert path.stat().st_size > 2**32
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+        assert content.find(b"AVIX") > 0
+        head = content[:10000]
+    digests = set()
+    for indexed in (True, False):
+        source = open_video(path)
+        digests.add(source.index_digest)
+        assert source.frame_count == count
+        for start in range(0, count, 16):
+            found = source.read(range(start, start + 16))[:, 0, :4].copy().view("<u4")[:, 0]
+            assert found.tolist() == list(range(start, start + 16))
+        if indexed:  # the super index too
+            overwrite(path, head.index(b"indx"), b"JUNK")
+    assert len(digests) == 1
+    path.unlink()
