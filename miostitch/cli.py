@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, Literal, NoReturn, TypeVar
 
 import click
 
@@ -122,7 +122,7 @@ max_frame_pixels = click.option(
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="miostitch")
 def main() -> None:
-    """Turn several receivers' recordings of one miniscope session into one clean recording.
+    r"""Turn several receivers' recordings of one miniscope session into one clean recording.
 
     \b
     Start here:
@@ -170,12 +170,12 @@ def stitch(
     output: str,
     console: Console,
     max_frame_pixels: int | None,
-    codec: str,
+    codec: Literal["rawvideo", "ffv1"],
     no_avi: bool,
     zarr_format: str,
     **choices: Any,
 ) -> None:
-    """Stitch recordings of one session, one video per receiver.
+    r"""Stitch recordings of one session, one video per receiver.
 
     The table of each video (x.csv beside x.avi) must be there. A receiver that recorded in several
     files is one argument: A1.avi,A2.avi
@@ -223,7 +223,7 @@ def inspect(
     salvage: bool,
     console: Console,
 ) -> None:
-    """Say what a run would meet: sizes, rates, losses, and everything unusual.
+    r"""Say what a run would meet: sizes, rates, losses, and everything unusual.
 
     \b
     Example:
@@ -271,7 +271,7 @@ def simulated(command: Command) -> Command:
 @force
 @talking
 def simulate(directory: str, console: Console, force: bool, **choices: Any) -> None:
-    """Make a session with known truth: receiver1.avi, receiver2.avi, ..., truth.avi.
+    r"""Make a session with known truth: receiver1.avi, receiver2.avi, ..., truth.avi.
 
     The same options give the same bytes, every time and anywhere.
 

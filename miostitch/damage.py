@@ -26,14 +26,14 @@ def missing_pixels(
     missing = black_padding.astype(np.int64)
     for number, size in enumerate(np.diff(bounds)):
         missing = missing + np.where(_has(buffers, number), 0, size)
-    return np.minimum(missing, bounds[-1]).astype(np.int32)
+    return np.asarray(np.minimum(missing, bounds[-1]), np.int32)
 
 
 def complete(buffers: NDArray[np.uint64], bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Whether every buffer of the frame was received, in the shape of ``buffers``."""
     whole = np.uint64((1 << (len(bounds) - 1)) - 1)
-    return (buffers & whole) == whole
+    return np.asarray((buffers & whole) == whole)
 
 
 def _has(buffers: NDArray[np.uint64], number: int) -> NDArray[np.bool_]:
-    return (buffers >> np.uint64(number) & np.uint64(1)).astype(bool)
+    return np.asarray(buffers >> np.uint64(number) & np.uint64(1), bool)

@@ -19,6 +19,8 @@ from miostitch.errors import ResourceError, UsageError, VideoError
 
 NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
+Codec = Literal["rawvideo", "ffv1"]
+
 
 class VideoWriter:
     """An AVI of 8-bit gray frames, OpenDML where it grows large.
@@ -49,7 +51,7 @@ class VideoWriter:
         width: int,
         height: int,
         fps: Fraction,
-        codec: Literal["rawvideo", "ffv1"] = "rawvideo",
+        codec: Codec = "rawvideo",
     ) -> None:
         if min(width, height) < 1 or max(width, height) > 65535 or fps <= 0:
             raise UsageError(f"no AVI can have {width}x{height} pixels at {fps} frames per second")

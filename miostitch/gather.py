@@ -111,7 +111,7 @@ Blocks = Sequence[NDArray[np.uint8]]
 
 def _gather_block(source: NDArray[np.int8], blocks: Blocks) -> NDArray[np.uint8]:
     if (source == source[0]).all():
-        return blocks[source[0]][0]
+        return np.asarray(blocks[source[0]][0])
     out = np.empty(blocks[0].shape[1:], np.uint8)
     for number in np.unique(source):
         mine = source == number

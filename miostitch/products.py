@@ -19,8 +19,8 @@ from miostitch.schema import (
 )
 from miostitch.session import Session
 from miostitch.store import BufferColumns, write_frame_tables
-from miostitch.text import printable
 from miostitch.table_writer import TableWriter
+from miostitch.text import printable
 
 TABLE_SCORES = ("num_buffers", "black_padding", "black_pixels", "noisy_pixels")
 

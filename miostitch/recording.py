@@ -24,6 +24,7 @@ from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
     HEIGHT,
+    NO_FRAME,
     RECORDING,
     VIDEO,
     WIDTH,
@@ -306,7 +307,8 @@ def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
     """
     if os.fspath(path).endswith(".zarr"):
         require_store(os.fspath(path))
-        return xr.open_zarr(os.fspath(path)).set_xindex("frame_num")
+        stored: xr.Dataset = xr.open_zarr(os.fspath(path))
+        return stored.set_xindex("frame_num")
     dataset = load_recording(path, ReadOptions(salvage=salvage)).to_dataset()
     return dataset.assign(video=dataset.video.chunk())
 
@@ -414,9 +416,9 @@ def _match(video: VideoSource, table: Metadata, *, salvage: bool) -> tuple[Frame
         notices.append(msg.replace("; --salvage goes on without them", "; they are left out"))
     if len(video.lost):
         # a picture that is not there cannot be a candidate, whatever its rows say
-        frame_num = kept.frame_num.copy()
-        frame_num[video.lost] = -1
-        kept = replace(kept, frame_num=frame_num)
+        known = kept.frame_num.copy()
+        known[video.lost] = NO_FRAME
+        kept = replace(kept, frame_num=known)
         notices.append(f"{video.path}: {len(video.lost)} frames are lost in holes of the file")
     return kept, notices
 

@@ -62,10 +62,10 @@ def choose(
     xarray.DataArray
         int8 (frame, role) with the fields of :class:`miostitch.selection.Choice` as coordinate.
     """
-    tables = (present, num_buffers, black_padding)
+    tables = [present, num_buffers, black_padding]
     if scores.chunks:
         scores = scores.chunk({RECORDING: -1})
-        tables = tuple(table.chunk({FRAME: scores.chunksizes[FRAME]}) for table in tables)
+        tables = [table.chunk({FRAME: scores.chunksizes[FRAME]}) for table in tables]
     choice: xr.DataArray = xr.apply_ufunc(
         _choose_block,
         scores,

@@ -22,12 +22,10 @@ from miostitch.schema import (
     FORMAT_VERSION,
     FRAME,
     FRAME_VARIABLES,
-    HEIGHT,
     INDEX_VARIABLES,
     RECORDING,
     SCORE_VARIABLES,
     VIDEO,
-    WIDTH,
     Variable,
 )
 
@@ -242,7 +240,7 @@ def require_store(path: str) -> None:
 
 def _open_video(path: str, mode: str) -> zarr.Array[Any]:
     # opening costs a millisecond; a cached handle would outlive a store that is replaced
-    array = zarr.open_array(os.fspath(Path(path) / VIDEO.name), mode=mode)  # type: ignore[arg-type]
+    array = zarr.open_array(os.fspath(Path(path) / VIDEO.name), mode=mode)
     return array.with_config({"write_empty_chunks": True})
 
 

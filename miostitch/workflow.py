@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from miostitch.config import ScoreConfig
-from miostitch.encoding import VideoWriter
+from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import MissingInputError, ResourceError, UsageError
 from miostitch.products import StitchedTables
 from miostitch.recording import ReadOptions, load_recording, segment_paths
@@ -69,7 +68,7 @@ class StitchOptions:
     """
 
     score: ScoreConfig = field(default_factory=ScoreConfig)
-    codec: str | None = "rawvideo"
+    codec: Codec | None = "rawvideo"
     debug_video: bool = False
     zarr_format: int = 3
     chunk_frames: int | None = None
@@ -136,7 +135,7 @@ def stitch_files(
         tables = _write(session, options, workspace, progress)
         summary = _summarise(session, options, tables)
         summary["outputs"] = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
-        workspace.staged(".json").writeprintable(json.dumps(summary, indent=1) + "\n")
+        workspace.staged(".json").write_text(json.dumps(summary, indent=1) + "\n")
         workspace.publish()
     return summary
 
@@ -207,23 +206,24 @@ def _write(
         attrs=_attrs(session, options),
         zarr_format=options.zarr_format,
     )
-    opener = partial(VideoWriter, height=height, fps=session.fps, codec=options.codec)
-    avi = partial(opener, workspace.staged(".avi"), width=width)
-    videos = [BlockVideo("video", store, avi if options.codec else None)]
+    opener = partial(VideoWriter, height=height, fps=session.fps)
+    avi = None
+    if options.codec is not None:
+        avi = partial(opener, workspace.staged(".avi"), width=width, codec=options.codec)
+    videos = [BlockVideo("video", store, avi)]
     if options.debug_video:
         panels = width * (len(session.recordings) + 1)
         scratch = str(workspace.folder / "debug.zarr")
         shape = (count, height, panels)
         create_store(scratch, shape=shape, chunk_frames=block, attrs={})
-        opener = partial(VideoWriter, height=height, fps=session.fps)
         debug = partial(opener, workspace.staged("_debug.avi"), width=panels)
         videos.append(BlockVideo("debug", scratch, debug))
 
-    def build(span: slice) -> xr.Dataset:
-        return stitch_frames(session, span, block, options.score, debug=options.debug_video)
-
     with StitchedTables(session, store, workspace.staged, frame_columns) as tables:
         done = _Counter(count, progress) if progress else None
+        build = partial(
+            stitch_frames, session, block=block, config=options.score, debug=options.debug_video
+        )
         write_batches(build, videos, count, block, tables.append, progress=done)
     consolidate(store)
     return tables

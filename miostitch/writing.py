@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from miostitch.schema import FRAME
 from miostitch.sinks import FrameWriter, VideoSink
 from miostitch.store import read_block, write_block
 
@@ -127,8 +128,7 @@ def _announce(sink: VideoSink | None, progress: Callable[[int], None] | None) ->
 
 def _written(video: xr.DataArray, span: slice, store: str, announce: Announce) -> xr.DataArray:
     """Lazily write a video's blocks; the value is the position of every written frame."""
-    frame, height, width = video.dims
-    positions = da.arange(span.start, span.stop, chunks=(video.chunksizes[frame],))
+    positions = da.arange(span.start, span.stop, chunks=(video.chunksizes[FRAME],))
     data = da.blockwise(
         partial(_write_block, store=store, announce=announce),
         "f",
@@ -140,7 +140,7 @@ def _written(video: xr.DataArray, span: slice, store: str, announce: Announce) -
         meta=np.empty(0, np.int64),
         name=f"write-{video.data.name}",
     )
-    return xr.DataArray(data, dims=frame)
+    return xr.DataArray(data, dims=FRAME)
 
 
 def _write_block(

@@ -46,7 +46,9 @@ def error_classes() -> Iterator[Row]:
 def layers() -> Iterator[Row]:
     yield "layer", "module", "what it is"
     order = parse(ROOT / "tests/test_layers.py").body
-    table = next(n.value for n in order if isinstance(n, ast.Assign) and n.targets[0].id == "LAYERS")
+    table = next(
+        n.value for n in order if isinstance(n, ast.Assign) and n.targets[0].id == "LAYERS"
+    )
     for number, names in reversed([*enumerate(ast.literal_eval(table))]):
         files = [ROOT / f"miostitch/{name}.py" for name in names.split()]
         for file in filter(Path.exists, files):
