@@ -2,16 +2,14 @@
 
 The device's counter ``frame_num`` says which frame is which, as long as the device runs: from boot
 to boot it starts anew, so a recording is cut at its resets, and each *segment* is matched with the
-other recordings' segments of the same boot by the receivers' clocks. How far a clock is ahead is
-not known: frames of the same number in two segments suggest an offset. An offset is possible if
-no two segments contradict it that overlap under it, and the better the more shared frames it
-explains and the smaller it is, for receivers know the time of day: the evidence is the shared
-frames / (1 + abs(offset) / s), and must be twice that of any other offset.
+other recordings' segments of the same boot by the receivers' clocks, whose offset is estimated
+from the frames of equal number (:func:`miostitch.clocks.agree_on_offset`).
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from functools import cached_property
+from itertools import pairwise, product
 from typing import Literal
 
 import numpy as np
@@ -19,8 +17,9 @@ from numpy.typing import NDArray
 
 from miostitch.clocks import (
     DISORDER,
-    LEAST_FRAMES,
+    Agreement,
     Clock,
+    agree_on_offset,
     counter_resets,
     counter_shift,
     device_time,
@@ -33,14 +32,9 @@ from miostitch.schema import NO_FRAME
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-
-TOLERANCE_S = 0.5
-"""Offsets that differ by no more, and 200 ppm of the session's length, are one offset."""
-
-_LENGTH_TOLERANCE = 200e-6
-_CERTAIN = 2.0
 _FAR_S = 60.0
-_PLAUSIBLE = 0.75
+_SAME_INTERVAL = 0.01
+_SAMPLE = 4096
 
 
 @dataclass(frozen=True)
@@ -134,51 +128,6 @@ class Alignment:
         return lost
 
 
-@dataclass(frozen=True)
-class _Segment:
-    """Frames of one recording in one boot, each number once; or what is brought together of it.
-
-    ``frame_num`` ascends; ``rows`` says which recordings the rows of ``source`` belong to.
-    """
-
-    rows: tuple[int, ...]
-    frame_num: Ints
-    source: Ints
-    time: Floats  # on the first clock, once brought together
-    moment: Floats  # in frames of the counter; where frames are joined by time only
-
-    def take(self, order: NDArray[np.intp]) -> "_Segment":
-        return _Segment(
-            self.rows,
-            self.frame_num[order],
-            self.source[:, order],
-            self.time[order],
-            self.moment[order],
-        )
-
-    @property
-    def span(self) -> tuple[float, float]:
-        """Least and greatest time, from which single wrong times are kept out."""
-        time = self.time[np.isfinite(self.time)]
-        if not time.size:
-            return np.nan, np.nan
-        low, high = np.quantile(time, [0.01, 0.99])
-        return float(low), float(high)
-
-
-@dataclass(frozen=True)
-class _Link:
-    """Which segments of a recording belong to which boots, and how far its clock is ahead."""
-
-    evidence: float
-    certain: bool
-    offset_s: float
-    pairs: tuple[tuple[int, int, int], ...]  # boot, segment, shift of the counter
-
-
-_Join = Callable[[_Segment, _Segment], _Segment]
-
-
 def align(
     recordings: Sequence[FrameIdentity],
     *,
@@ -233,7 +182,7 @@ def align(
     join = _join_by_number
     if by_time:
         interval = _interval(recordings, segments)
-        segments = [[_timed(part, recordings, interval) for part in own] for own in segments]
+        segments = [[_timed(part, interval) for part in own] for own in segments]
         gap = 0.5 if max_gap is None else max_gap / interval
         join = lambda boot, part: _join_by_time(boot, part, gap)  # noqa: E731
         boots = _gather(recordings, segments, join, interval)
@@ -307,46 +256,94 @@ def _best_pieces(
     return frame_num[starts], position[starts], duplicates
 
 
-def _join_by_number(boot: _Segment, part: _Segment) -> _Segment:
-    """Bring the frames of equal number together."""
-    frame_num = np.union1d(boot.frame_num, part.frame_num)
-    source = np.full((len(boot.rows) + len(part.rows), len(frame_num)), NO_FRAME, np.int64)
-    time = np.full(len(frame_num), np.nan)
-    at, own = (np.searchsorted(frame_num, piece.frame_num) for piece in (boot, part))
-    source[: len(boot.rows), at], source[len(boot.rows) :, own] = boot.source, part.source
-    time[own] = part.time
-    time[at] = np.where(np.isfinite(boot.time), boot.time, time[at])
-    return _Segment(boot.rows + part.rows, frame_num, source, time, time)
+def _interval(recordings: Sequence[FrameIdentity], segments: list[list[_Segment]]) -> float:
+    """Frame interval of the first recording, checked against the others'."""
+    found = []
+    for recording, own in zip(recordings, segments, strict=True):
+        longest = max(own, key=lambda part: len(part.frame_num))
+        order = np.argsort(longest.source[0])
+        found.append(frame_interval(longest.frame_num[order], longest.time[order]))
+        if not abs(found[-1] / found[0] - 1) < _SAME_INTERVAL:
+            msg = (
+                f"{recording.name}: frame_num and times of reception do not rise together "
+                f"(a frame takes {found[-1]:.4g} s, in {recordings[0].name} {found[0]:.4g} s); "
+                "its frames cannot be joined by time, align by frame_num"
+            )
+            raise AlignmentError(msg)
+    return found[0]
 
 
-def _join_by_time(boot: _Segment, part: _Segment, gap: float) -> _Segment:
-    """Bring each other's nearest together; both in the order of their moments."""
-    near, back = _nearest(boot.moment, part.moment), _nearest(part.moment, boot.moment)
-    apart = np.abs(boot.frame_num - part.frame_num[near])
-    linked = (
-        (back[near] == np.arange(len(near)))
-        & (np.abs(part.moment[near] - boot.moment) <= gap)
-        & ((apart == 0) | (apart > DISORDER))
+def _result(
+    recordings: Sequence[FrameIdentity],
+    boots: list[_Segment],
+    duplicates: tuple[Duplicate, ...],
+    notices: list[str],
+) -> Alignment:
+    """Put the boots one after the other, and compare the clocks."""
+    sizes = [len(boot.frame_num) for boot in boots]
+    starts = [0, *np.cumsum(sizes).tolist()]
+    source_frame = np.full((len(recordings), starts[-1]), NO_FRAME, np.int64)
+    for boot, start, size in zip(boots, starts, sizes, strict=False):
+        source_frame[list(boot.rows), start : start + size] = boot.source
+    frame_num = np.concatenate([boot.frame_num for boot in boots])
+    clocks = _clocks(recordings, source_frame)
+    for recording, clock in zip(recordings, clocks, strict=True):
+        if abs(clock.offset_s) > _FAR_S:
+            notices.append(
+                f"{recording.name}: its clock is {clock.offset_s:.0f} s ahead of "
+                f"{recordings[0].name}; are these recordings of the same session?"
+            )
+    return Alignment(
+        frame_num, source_frame, duplicates, tuple(starts[:-1]), clocks, tuple(notices)
     )
-    alone = np.ones(len(part.moment), bool)
-    alone[near[linked]] = False
-    fields = [(getattr(boot, name), getattr(part, name)[alone]) for name in _COLUMNS]
-    source = np.full(
-        (len(boot.rows) + len(part.rows), len(linked) + alone.sum()), NO_FRAME, np.int64
+
+
+def _clocks(recordings: Sequence[FrameIdentity], source_frame: Ints) -> tuple[Clock, ...]:
+    """Every recording's clock against the first, directly or through others."""
+    clocks = [Clock() for _ in recordings]
+    reference = np.full(source_frame.shape[1], np.nan)
+    waiting = list(range(len(recordings)))
+    while waiting:
+        common = [(np.isfinite(reference) & (source_frame[n] != NO_FRAME)).sum() for n in waiting]
+        number = waiting.pop(int(np.argmax(common)))  # the first one to begin with
+        present = np.flatnonzero(source_frame[number] != NO_FRAME)
+        time = recordings[number].times[source_frame[number, present]]
+        if number:
+            clocks[number] = estimate_clock(time, reference[present])
+            time = to_first_clock(time, clocks[number])
+        else:
+            clocks[0] = Clock(0.0, None, int(np.isfinite(time).sum()))
+        unknown = ~np.isfinite(reference[present])
+        reference[present[unknown]] = time[unknown]
+    return tuple(clocks)
+
+
+def _require_overlap(recordings: Sequence[FrameIdentity], keys: list[Ints]) -> None:
+    """Check that a chain of shared frames links all recordings."""
+    seen, linked, waiting = keys[0], [0], list(range(1, len(keys)))
+    while waiting:
+        found = [i for i in waiting if np.isin(keys[i], seen, assume_unique=True).any()]
+        if not found:
+            raise AlignmentError(_no_overlap(recordings, linked, waiting))
+        seen = np.unique(np.concatenate([seen, *(keys[i] for i in found)]))
+        linked += found
+        waiting = [i for i in waiting if i not in found]
+
+
+def _no_overlap(
+    recordings: Sequence[FrameIdentity], linked: list[int], waiting: list[int], why: str = ""
+) -> str:
+    """Say which recordings share nothing, with the ranges of all."""
+    ranges = "; ".join(_range(recordings[i]) for i in (*linked, *waiting))
+    return (
+        f"no overlap: {', '.join(recordings[i].name for i in waiting)} shares no frame_num{why} "
+        f"with {', '.join(recordings[i].name for i in linked)} ({ranges}); "
+        "are these recordings of the same session?"
     )
-    source[: len(boot.rows), : len(linked)] = boot.source
-    source[len(boot.rows) :, np.flatnonzero(linked)] = part.source[:, near[linked]]
-    source[len(boot.rows) :, len(linked) :] = part.source[:, alone]
-    frame_num, time, moment = map(np.concatenate, fields)
-    joined = _Segment(boot.rows + part.rows, frame_num, source, time, moment)
-    return joined.take(np.argsort(moment, kind="stable"))
 
 
-_COLUMNS = ("frame_num", "time", "moment")
-
-
-def _nearest(of: Floats, among: Floats) -> NDArray[np.intp]:
-    """Position of the nearest of ascending values."""
-    after = np.searchsorted(among, of).clip(0, len(among) - 1)
-    before = (after - 1).clip(0)
-    return np.where(of - among[before] <= among[after] - of, before, after)
+def _range(recording: FrameIdentity) -> str:
+    known = recording.frame_num[recording.frame_num >= 0]
+    text = f"{recording.name} has frame_num {known.min()} to {known.max()}"
+    time = recording.times[np.isfinite(recording.times)]
+    return f"{text} at {time.min():.3f} to {time.max():.3f} s" if time.size else text

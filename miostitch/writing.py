@@ -1,22 +1,28 @@
 """One pass: lazy blocks, batch by batch, into a store and the videos beside it."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
+from threading import Condition
 
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
 from miostitch.schema import FRAME
 from miostitch.sinks import FrameWriter, VideoSink
 from miostitch.store import read_block, write_block
 
-BATCH_BLOCKS = 64
-"""Blocks per dask graph: so many that the end of a batch costs little, and yet a small graph."""
+BATCH_BLOCKS = 8
+"""Least blocks per dask graph; up to ten, dask computes them in their order."""
+
+BATCHES_AHEAD = 2
+"""Batches that may be computed and not yet in the tables."""
 
 KEPT_BLOCKS = 4
 """Finished blocks that may wait in memory for a video encoder."""
@@ -74,10 +80,13 @@ def write_batches(
 
     Notes
     -----
-    One graph per batch of blocks, computed by dask's current scheduler of this process; memory is
-    bounded by the blocks in flight, whatever ``count``.
+    One graph per batch of blocks. The next batch is built while one computes, and starts when so
+    few blocks of it are left that a thread would be idle. Memory is bounded by the blocks in
+    flight, whatever ``count``.
     """
     starts = range(0, count, block)
+    workers = CPU_COUNT
+    batch = block * max(BATCH_BLOCKS, workers)
     with ExitStack() as stack:
         sinks = [
             stack.enter_context(_sink(video, starts, count, block))
@@ -85,24 +94,67 @@ def write_batches(
             else None
             for video in videos
         ]
+        pool = stack.enter_context(ThreadPoolExecutor(workers, "miostitch-block"))
+        drivers = stack.enter_context(ThreadPoolExecutor(BATCHES_AHEAD, "miostitch-batch"))
         finisher = stack.enter_context(ThreadPoolExecutor(1, "miostitch-tables"))
-        finished: Future[None] | None = None
-        for start in range(0, count, block * BATCH_BLOCKS):
-            span = slice(start, min(start + block * BATCH_BLOCKS, count))
+        finished: deque[Future[None]] = deque()
+        before = _Countdown(0)
+        for start in range(0, count, batch):
+            span = slice(start, min(start + batch, count))
+            left = _Countdown(len(range(span.start, span.stop, block)))
             frames = build(span)
             for video, sink in zip(videos, sinks, strict=True):
-                announce = _announce(sink, progress if video is videos[0] else None)
+                first = video is videos[0]
+                announce = _announce(sink, left if first else None, progress if first else None)
                 written = _written(frames[video.name], span, video.store, announce)
                 frames = frames.drop_vars(video.name).assign({f"{video.name}_written": written})
-            computed = frames.compute()
-            if finished is not None:
-                finished.result()
-            finished = finisher.submit(finish, span, computed)
+            before.wait_below(workers)
+            computed = drivers.submit(_compute, frames, pool, left)
+            finished.append(finisher.submit(_finish, finish, span, computed))
+            before = left
+            if len(finished) > BATCHES_AHEAD:
+                finished.popleft().result()
             for sink in sinks:
                 if sink is not None:
                     sink.check()
-        if finished is not None:
-            finished.result()
+        for future in finished:
+            future.result()
+
+
+class _Countdown:
+    """Blocks of a batch that are not yet written."""
+
+    def __init__(self, blocks: int) -> None:
+        self._left = blocks
+        self._changed = Condition()
+
+    def step(self) -> None:
+        with self._changed:
+            self._left -= 1
+            self._changed.notify_all()
+
+    def end(self) -> None:
+        """Let nobody wait for a batch that failed."""
+        with self._changed:
+            self._left = 0
+            self._changed.notify_all()
+
+    def wait_below(self, blocks: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._left < blocks)
+
+
+def _compute(frames: xr.Dataset, pool: ThreadPoolExecutor, left: _Countdown) -> xr.Dataset:
+    try:
+        return frames.compute(scheduler="threads", pool=pool)
+    finally:
+        left.end()
+
+
+def _finish(
+    finish: Callable[[slice, xr.Dataset], None], span: slice, computed: Future[xr.Dataset]
+) -> None:
+    finish(span, computed.result())
 
 
 Announce = Callable[[int, NDArray[np.uint8]], None]
@@ -116,10 +168,14 @@ def _sink(video: BlockVideo, starts: Iterable[int], count: int, block: int) -> V
     return VideoSink(video.writer, starts, fetch, KEPT_BLOCKS)
 
 
-def _announce(sink: VideoSink | None, progress: Callable[[int], None] | None) -> Announce:
+def _announce(
+    sink: VideoSink | None, left: _Countdown | None, progress: Callable[[int], None] | None
+) -> Announce:
     def announce(start: int, frames: NDArray[np.uint8]) -> None:
         if sink is not None:
             sink.feed.offer(start, frames)
+        if left is not None:
+            left.step()
         if progress is not None:
             progress(len(frames))
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.video_files import Frames, make_frames, write
+
 # a loaded machine is no failure
 settings.register_profile("miostitch", deadline=None, max_examples=50)
 settings.load_profile("miostitch")
@@ -46,3 +48,15 @@ def recordings(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real recordings at {folder}; name them with --recordings")
     return folder
+
+
+@pytest.fixture
+def frames() -> Frames:
+    """A few small frames of noise."""
+    return make_frames()
+
+
+@pytest.fixture
+def avi(tmp_path: Path, frames: Frames) -> Path:
+    """The same as a raw AVI."""
+    return write(tmp_path / "a.avi", frames)

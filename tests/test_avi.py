@@ -26,24 +26,10 @@ from tests.video_files import (
     cut_index,
     decode,
     encode,
-    make_frames,
     overwrite,
     patch,
     refusal,
-    write,
 )
-
-
-@pytest.fixture
-def frames() -> Frames:
-    return make_frames()
-
-
-@pytest.fixture
-def avi(tmp_path: Path, frames: Frames) -> Path:
-    path = tmp_path / "a.avi"
-    write(path, frames)
-    return path
 
 
 def test_index_cut(avi: Path, frames: Frames) -> None:

@@ -3,7 +3,6 @@
 from itertools import combinations
 from pathlib import Path
 
-import av
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -21,6 +20,7 @@ from miostitch.compositing import (
     learn_model,
 )
 from miostitch.errors import UsageError
+from tests.video_files import decode
 
 WIDTH, HEIGHT, FRAMES = 40, 30, 6
 BOUNDS = np.array([0, 310, 620, 930, 1200])  # not along the rows
@@ -254,12 +254,6 @@ def test_copies_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
         Copies(frames, right, BOUNDS, 41)
 
 
-def decode(path: Path) -> U8:
-    with av.open(str(path), format="avi") as container:
-        frames = [frame.to_ndarray() for frame in container.decode(video=0)]
-    return np.stack(frames).reshape(len(frames), -1).astype(np.uint8)
-
-
 def test_three_real_receivers_give_the_whole_truth(recordings: Path) -> None:
     bounds = np.append(0, np.cumsum([5072] * 7 + [4496]))
     sizes = np.diff(bounds)
@@ -267,7 +261,8 @@ def test_three_real_receivers_give_the_whole_truth(recordings: Path) -> None:
     for name in ("receiver1", "receiver2", "receiver3", "truth"):
         path = recordings / "capture3" / f"{name}.avi"
         table = pd.read_csv(path.with_suffix(".csv"))
-        frames.append(decode(path))
+        pictures = decode(path)
+        frames.append(pictures.reshape(len(pictures), -1))
         delivered, _ = delivered_pixels(
             table["reconstructed_frame_index"].to_numpy(np.int64),
             table["frame_buffer_count"].to_numpy(np.int64),

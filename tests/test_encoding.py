@@ -5,7 +5,7 @@ import threading
 import time
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import av
 import cv2
@@ -13,27 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
-from numpy.typing import NDArray
 
-from miostitch.encoding import VideoWriter
+from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import ResourceError, UsageError
 from miostitch.video import open_video
+from tests.video_files import make_frames, write
 
-Codec = Literal["rawvideo", "ffv1"]
 CODECS: tuple[Codec, ...] = ("rawvideo", "ffv1")
-
-
-def make_frames(count: int, height: int, width: int, seed: int = 1) -> NDArray[np.uint8]:
-    return np.random.default_rng(seed).integers(0, 256, (count, height, width), dtype=np.uint8)
-
-
-def write(
-    path: Path, frames: NDArray[np.uint8], codec: Codec = "rawvideo", fps: Fraction = Fraction(20)
-) -> Path:
-    height, width = frames.shape[1:]
-    with VideoWriter(path, width=width, height=height, fps=fps, codec=codec) as writer:
-        writer.write(frames)
-    return path
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)

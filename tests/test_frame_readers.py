@@ -11,7 +11,6 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from miostitch.encoding import VideoWriter
 from miostitch.errors import TruncatedVideoError, VideoError
 from miostitch.video import open_video
 from tests.video_files import (
@@ -29,18 +28,6 @@ from tests.video_files import (
     overwrite,
     write,
 )
-
-
-@pytest.fixture
-def frames() -> Frames:
-    return make_frames()
-
-
-@pytest.fixture
-def avi(tmp_path: Path, frames: Frames) -> Path:
-    path = tmp_path / "a.avi"
-    write(path, frames)
-    return path
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
@@ -65,9 +52,8 @@ def test_reads_into_the_callers_array(avi: Path, frames: Frames) -> None:
 
 def test_more_frames_than_one_call_takes(tmp_path: Path) -> None:
     frames = make_frames(1300, 3, 5)
-    with VideoWriter(tmp_path / "a.avi", width=5, height=3, fps=FPS) as writer:
-        writer.write(frames)
-    assert np.array_equal(open_video(tmp_path / "a.avi").read(range(1300)), frames)
+    path = write(tmp_path / "a.avi", frames)
+    assert np.array_equal(open_video(path).read(range(1300)), frames)
 
 
 @pytest.mark.parametrize("limit", [1, 7, CHUNK, 3 * CHUNK + 9])

@@ -26,9 +26,8 @@ def test_any_chunking_gives_the_same(recordings: int, frames: int, block: int, s
     chunked = xr.DataArray(video, dims=DIMS).chunk({"recording": 1, "frame": block})
     with dask.config.set(scheduler=never):
         lazy = score(chunked, config)
-    expected = np.empty((3, recordings * frames), np.int64)
-    score_frames(video.reshape(-1, 6, 7), 1, 3, 1.5, expected)
-    expected = expected.reshape(3, recordings, frames)
+    expected = np.empty((3, recordings, frames), np.int64)
+    score_frames(video.reshape(-1, 6, 7), 1, 3, 1.5, expected.reshape(3, -1))
     assert lazy.dims == ("recording", "frame", "score")
     np.testing.assert_array_equal(lazy, np.moveaxis(expected, 0, -1))
     np.testing.assert_array_equal(score(xr.DataArray(video, dims=DIMS), config), lazy)

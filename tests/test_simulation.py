@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from miostitch.errors import OutputExistsError, UsageError
 from miostitch.schema import COLUMNS
 from miostitch.simulation import Simulation, SimulationConfig, simulate
+from tests.folders import content
 from tests.strategies import buffer_tables, simulation_configs
 
 module = import_module("miostitch.simulation")
@@ -76,10 +77,6 @@ def small_blocks() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("miostitch.transmission.chunk_frames", lambda height, width: 7)
         yield
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
 @settings(max_examples=15, deadline=None)
@@ -300,7 +297,7 @@ def test_same_seed_same_bytes(tmp_path: Path) -> None:
     configs = [SimulationConfig(frames=30, seed=seed, **SMALL) for seed in (1, 1, 2)]
     for number, config in enumerate(configs):
         simulate(tmp_path / str(number), config)
-    first, second, other = (files(tmp_path / str(number)) for number in range(3))
+    first, second, other = (content(tmp_path / str(number)) for number in range(3))
     assert first == second
     assert [name for name in first if first[name] == other[name]] == []
 
@@ -349,12 +346,12 @@ def test_summary_and_progress(tmp_path: Path) -> None:
 
 def test_files_are_replaced_only_by_force(tmp_path: Path) -> None:
     simulate(tmp_path, SimulationConfig(frames=10, **SMALL))
-    before = files(tmp_path)
+    before = content(tmp_path)
     with pytest.raises(OutputExistsError, match=r"receiver1\.avi"):
         simulate(tmp_path, SimulationConfig(frames=10, seed=1, **SMALL))
-    assert files(tmp_path) == before
+    assert content(tmp_path) == before
     simulate(tmp_path, SimulationConfig(frames=10, seed=1, **SMALL), force=True)
-    assert files(tmp_path)["truth.avi"] != before["truth.avi"]
+    assert content(tmp_path)["truth.avi"] != before["truth.avi"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """Blocks that finish in any order reach the encoder in theirs."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import numpy as np
@@ -14,6 +14,12 @@ from miostitch.sinks import VideoSink
 
 def block(start: int) -> np.ndarray:
     return np.full((2, 1, 1), start, np.uint8)
+
+
+def run(sink: VideoSink, starts: Iterable[int]) -> None:
+    with sink:
+        for start in starts:
+            sink.feed.offer(start, block(start))
 
 
 class Film:
@@ -38,20 +44,21 @@ def test_order_is_kept_whatever_waits_in_memory(order: list[int], keep: int) -> 
         fetched.append(start)
         return block(start)
 
-    with VideoSink(film.open, range(0, 16, 2), fetch, keep) as sink:
-        for start in order:
-            sink.feed.offer(start, block(start))
+    run(VideoSink(film.open, range(0, 16, 2), fetch, keep), order)
     assert film.frames == [start for start in range(0, 16, 2) for _ in range(2)]
     assert film.closed_whole
     assert len(fetched) <= max(0, 8 - keep)
 
 
 def test_a_failing_run_ends_the_encoder() -> None:
+    def fails() -> Iterator[int]:
+        yield 0
+        raise KeyError
+
     film = Film()
     sink = VideoSink(film.open, range(0, 4, 2), block, 1)
-    with pytest.raises(KeyError), sink:
-        sink.feed.offer(0, block(0))
-        raise KeyError
+    with pytest.raises(KeyError):
+        run(sink, fails())
     assert not film.closed_whole
     assert not [t for t in threading.enumerate() if t.name.startswith("miostitch")]
 
@@ -61,6 +68,6 @@ def test_a_failing_encoder_ends_the_run() -> None:
         def write(self, frames: np.ndarray) -> None:
             raise OSError("full")
 
-    with pytest.raises(OSError, match="full"), VideoSink(Full().open, [0, 2], block, 1) as sink:
-        sink.feed.offer(0, block(0))
-        sink.feed.offer(2, block(2))
+    sink = VideoSink(Full().open, [0, 2], block, 1)
+    with pytest.raises(OSError, match="full"):
+        run(sink, [0, 2])

@@ -9,6 +9,7 @@ import pytest
 
 from miostitch.errors import OutputExistsError, OutputLockedError, ResourceError, UsageError
 from miostitch.staging import Workspace
+from tests.folders import content
 
 SUFFIXES = (".zarr", ".avi", "_debug.avi")
 
@@ -26,8 +27,10 @@ def make(space: Workspace, text: str, *, debug: bool = False) -> None:
         space.staged("_debug.avi").write_text(text)
 
 
-def content(folder: Path) -> dict[str, str]:
-    return {str(p.relative_to(folder)): p.read_text() for p in folder.rglob("*") if p.is_file()}
+def fail(space: Workspace, *, force: bool) -> None:
+    with space.open([], force=force):
+        make(space, "broken")
+        raise KeyError
 
 
 def test_products_are_published_and_nothing_else(space: Workspace) -> None:
@@ -35,13 +38,12 @@ def test_products_are_published_and_nothing_else(space: Workspace) -> None:
         make(space, "new")
         assert not space.final(".avi").exists()
         assert space.publish() == [space.final(".zarr"), space.final(".avi")]
-    assert content(space.output) == {"s.zarr/chunk": "new", "s.avi": "new"}
+    assert content(space.output) == {"s.zarr/chunk": b"new", "s.avi": b"new"}
 
 
 def test_a_failure_publishes_nothing(space: Workspace) -> None:
-    with pytest.raises(KeyError), space.open([], force=False):
-        make(space, "new")
-        raise KeyError
+    with pytest.raises(KeyError):
+        fail(space, force=False)
     assert content(space.output) == {}
 
 
@@ -51,21 +53,20 @@ def test_without_force_the_old_result_is_untouched(space: Workspace) -> None:
         space.publish()
     with pytest.raises(OutputExistsError, match=r"s\.zarr: exists"), space.open([], force=False):
         pytest.fail("must not be entered")
-    assert content(space.output) == {"s.zarr/chunk": "old", "s.avi": "old"}
+    assert content(space.output) == {"s.zarr/chunk": b"old", "s.avi": b"old"}
 
 
 def test_force_replaces_and_removes_what_is_stale(space: Workspace) -> None:
     with space.open([], force=False):
         make(space, "old", debug=True)
         space.publish()
-    with pytest.raises(KeyError), space.open([], force=True):
-        make(space, "broken")
-        raise KeyError
-    assert content(space.output)["s.avi"] == "old"
+    with pytest.raises(KeyError):
+        fail(space, force=True)
+    assert content(space.output)["s.avi"] == b"old"
     with space.open([], force=True):
         make(space, "new")
         space.publish()
-    assert content(space.output) == {"s.zarr/chunk": "new", "s.avi": "new"}
+    assert content(space.output) == {"s.zarr/chunk": b"new", "s.avi": b"new"}
 
 
 def test_one_folder_takes_several_stems_at_once(space: Workspace) -> None:
@@ -97,7 +98,7 @@ def test_a_second_run_is_refused_and_names_the_first(space: Workspace) -> None:
     with space.open([], force=False):
         make(space, "new")
         space.publish()
-    assert content(space.output)["s.avi"] == "new"
+    assert content(space.output)["s.avi"] == b"new"
 
 
 def test_what_a_killed_run_left_is_cleared(space: Workspace) -> None:

@@ -1,10 +1,8 @@
 """Stitching as a whole: the reference figures, an independent oracle, and laziness."""
 
 import pickle
-from hashlib import blake2s
 from pathlib import Path
 
-import av
 import cv2
 import dask
 import numpy as np
@@ -17,38 +15,27 @@ from miostitch.recording import load_recording
 from miostitch.session import bring_together
 from miostitch.stitching import stitch_frames
 from tests.test_scoring import never
+from tests.video_files import GOLDEN, blake2s_of, decode
 
-GOLDEN = "df937c8651cf142b4d8e2a75140729dcacdc1151ebc3767b48d0ca71578007ff"
-"""blake2s over the gray frames, each value three times, of mio's own result."""
-
-
-def blake2s_of(frames: np.ndarray) -> str:
-    digest = blake2s()
-    for frame in frames:
-        digest.update(np.repeat(frame[..., None], 3, axis=2).tobytes())
-    return digest.hexdigest()
-
-
-def decode(path: Path) -> np.ndarray:
-    with av.open(str(path), format="avi") as container:
-        return np.stack([f.to_ndarray(format="gray") for f in container.decode(video=0)])
+Piece = tuple[tuple[int, float, float], int, int]
+"""Rank, recording and frame."""
 
 
 def oracle(videos: list[Path]) -> dict[int, tuple[int, int]]:
     """Recording and frame for every frame_num, one frame at a time with pandas and OpenCV."""
-    candidates: dict[int, list[tuple[tuple[float, ...], int, int]]] = {}
+    candidates: dict[int, list[Piece]] = {}
     for number, path in enumerate(videos):
-        pictures = decode(path).astype(np.int32)
         table = pd.read_csv(path.with_suffix(".csv"))
-        pieces: dict[int, tuple[tuple[float, ...], int, int]] = {}
-        for position, rows in table.groupby("reconstructed_frame_index"):
-            if not 0 <= position < len(pictures):
+        pieces: dict[int, Piece] = {}
+        for position, picture in enumerate(decode(path).astype(np.int32)):
+            rows = table[table.reconstructed_frame_index == position]
+            if rows.empty:
                 continue
             ordered = rows.sort_values("frame_buffer_count", kind="stable").frame_num
             counts = ordered.value_counts()
             frame_num = next(n for n in ordered if counts[n] == counts.max())
-            key = (-rows.frame_buffer_count.nunique(), *rank(pictures[position], rows))
-            piece = (key, number, int(position))
+            key = (-rows.frame_buffer_count.nunique(), *rank(picture, rows))
+            piece = (key, number, position)
             if frame_num not in pieces or key[0] < pieces[frame_num][0][0]:
                 pieces[frame_num] = piece
         for frame_num, piece in pieces.items():
@@ -58,9 +45,9 @@ def oracle(videos: list[Path]) -> dict[int, tuple[int, int]]:
 
 def rank(picture: np.ndarray, rows: pd.DataFrame) -> tuple[float, float]:
     width = picture.shape[1]
-    dark = np.lib.stride_tricks.sliding_window_view(picture <= 0, 5, axis=1).all(axis=2)
+    dark = np.lib.stride_tricks.sliding_window_view(picture <= 0, 5, axis=1)
     noisy = np.abs(np.diff(picture, n=2, axis=1)).mean(axis=1) > 20
-    flaws = (dark.any(axis=1).sum() + noisy.sum()) * width
+    flaws = (dark.all(axis=-1).any(axis=-1).sum() + noisy.sum()) * width
     flaws += rows.black_padding_px.clip(lower=0).sum()
     gray = picture.astype(np.uint8)
     gradients = [cv2.Sobel(gray, cv2.CV_16S, *d, ksize=3) for d in ((1, 0), (0, 1))]
@@ -136,7 +123,8 @@ def test_the_graph_is_small_and_picklable(session: list[Path]) -> None:
     count = len(together.alignment)
     lazy = stitch_frames(together, slice(0, count), 10, ScoreConfig())
     blocks = -(-count // 10)
-    assert len(dict(lazy.__dask_graph__())) <= 30 * blocks
+    graph = dict(lazy.__dask_graph__())  # type: ignore[no-untyped-call]  # xarray has no hint here
+    assert len(graph) <= 30 * blocks
     again = pickle.loads(pickle.dumps(lazy))
     np.testing.assert_array_equal(again.video, lazy.video)
 

@@ -20,23 +20,9 @@ from tests.video_files import (
     X264,
     Frames,
     encode,
-    make_frames,
     patch,
     refusal,
-    write,
 )
-
-
-@pytest.fixture
-def frames() -> Frames:
-    return make_frames()
-
-
-@pytest.fixture
-def avi(tmp_path: Path, frames: Frames) -> Path:
-    path = tmp_path / "a.avi"
-    write(path, frames)
-    return path
 
 
 def test_what_a_source_says(avi: Path, frames: Frames) -> None:

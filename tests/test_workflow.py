@@ -13,7 +13,6 @@ import pytest
 import xarray as xr
 
 import miostitch
-from miostitch import workflow
 from miostitch.errors import (
     AlignmentError,
     InputError,
@@ -25,7 +24,8 @@ from miostitch.errors import (
 )
 from miostitch.schema import COLUMNS, FRAME_VARIABLES
 from miostitch.workflow import StitchOptions, recording_names, stitch_files
-from tests.test_stitching import GOLDEN, blake2s_of, decode
+from tests.folders import content
+from tests.video_files import GOLDEN, blake2s_of, decode, write
 
 STEM = "receiver1__receiver2_stitched"
 
@@ -46,10 +46,6 @@ def inputs(session: Path, tmp_path: Path) -> list[str]:
     folder = tmp_path / "in"
     shutil.copytree(session, folder)
     return [str(folder / f"receiver{n}.avi") for n in (1, 2)]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +73,14 @@ def test_store_video_and_tables_agree(products: Path, session: Path) -> None:
     by_frame = table.groupby("reconstructed_frame_index")
     np.testing.assert_array_equal(by_frame.frame_buffer_count.nunique(), store.num_buffers)
     originals = [pd.read_csv(session / f"receiver{n}.csv") for n in (1, 2)]
-    for frame, rows in by_frame:
+    for frame in range(len(video)):
         source = int(store.source[frame])
         original = originals[source]
         mine = original[
             original.reconstructed_frame_index == scores.source_frame[source, frame].item()
         ]
         mine = mine.sort_values("frame_buffer_count", kind="stable")
+        rows = by_frame.get_group(frame)
         pd.testing.assert_frame_equal(
             rows.drop(columns="reconstructed_frame_index").reset_index(drop=True),
             mine.drop(columns="reconstructed_frame_index").reset_index(drop=True),
@@ -188,13 +185,10 @@ def test_the_reference_figures_with_debug_video(recordings: Path, tmp_path: Path
 def test_segments_are_one_recording(inputs: list[str], tmp_path: Path) -> None:
     whole = stitch_files(inputs, tmp_path / "whole")
     video, table = decode(Path(inputs[0])), pd.read_csv(Path(inputs[0]).with_suffix(".csv"))
-    from miostitch.encoding import VideoWriter
-
     cut, parts = 31, []
     for name, span in (("A1", slice(0, cut)), ("A2", slice(cut, len(video)))):
         path = tmp_path / f"{name}.avi"
-        with VideoWriter(path, width=50, height=40, fps=Fraction(30000, 1001)) as writer:
-            writer.write(video[span])
+        write(path, video[span])
         index = table.reconstructed_frame_index
         rows = table[(index >= span.start) & (index < span.stop)].copy()
         rows["reconstructed_frame_index"] -= span.start
@@ -320,7 +314,7 @@ def test_a_run_that_dies_leaves_the_old_result(
 
 def test_no_room(inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(workflow.shutil, "disk_usage", lambda path: usage)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
     with pytest.raises(ResourceError, match="make room"):
         stitch_files(inputs, tmp_path / "out")
 
