@@ -1,40 +1,38 @@
 """Which frame of which recording shows the same moment: the outer join of the recordings.
 
-The device's counter ``frame_num`` says which frame is which, as long as the device runs: from boot
-to boot it starts anew, so a recording is cut at its resets, and each *segment* is matched with the
-other recordings' segments of the same boot by the receivers' clocks, whose offset is estimated
-from the frames of equal number (:func:`miostitch.clocks.agree_on_offset`).
+The device's counter ``frame_num`` says which frame is which, as long as the device runs. At a
+reboot it starts anew: a recording is cut there, and each segment is matched with the other
+recordings' segments of the same boot (:mod:`miostitch.boots`).
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from itertools import pairwise, product
+from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.clocks import (
-    DISORDER,
-    Agreement,
-    Clock,
-    agree_on_offset,
-    counter_resets,
-    counter_shift,
-    device_time,
-    estimate_clock,
-    frame_interval,
-    to_first_clock,
+from miostitch.boots import (
+    USUAL_OFFSET_S,
+    Segment,
+    in_moments,
+    join_by_number,
+    join_by_time,
+    link,
+    merged,
 )
+from miostitch.clocks import Clock, counter_resets, estimate_clock, frame_interval, to_first_clock
 from miostitch.errors import AlignmentError, UsageError
 from miostitch.schema import NO_FRAME
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
-_FAR_S = 60.0
+
 _SAME_INTERVAL = 0.01
-_SAMPLE = 4096
+_NO_BOOT_S = 0.5
+_STEP_S = 1e-3  # pieces of a split frame scatter less
 
 
 @dataclass(frozen=True)
@@ -179,26 +177,22 @@ def align(
         raise UsageError(msg)
     by_time = method == "time"
     segments, duplicates, notices = _segments(recordings, cut=method != "frame-num", timed=by_time)
-    join = _join_by_number
     if by_time:
         interval = _interval(recordings, segments)
-        segments = [[_timed(part, interval) for part in own] for own in segments]
+        segments = [[in_moments(part, interval) for part in own] for own in segments]
         gap = 0.5 if max_gap is None else max_gap / interval
-        join = lambda boot, part: _join_by_time(boot, part, gap)  # noqa: E731
-        boots = _gather(recordings, segments, join, interval)
+        boots = _gather(recordings, segments, partial(join_by_time, gap=gap), interval)
     elif max(map(len, segments)) > 1:
-        boots = _gather(recordings, segments, join, None)
+        boots = _gather(recordings, segments, join_by_number)
     else:
         _require_overlap(recordings, [own[0].frame_num for own in segments])
-        boots = [segments[0][0]]
-        for (part,) in segments[1:]:
-            boots[0] = join(boots[0], part)
+        boots = [reduce(join_by_number, (own[0] for own in segments))]
     return _result(recordings, boots, tuple(duplicates), notices)
 
 
 def _segments(
     recordings: Sequence[FrameIdentity], *, cut: bool, timed: bool
-) -> tuple[list[list[_Segment]], list[Duplicate], list[str]]:
+) -> tuple[list[list[Segment]], list[Duplicate], list[str]]:
     """Cut every recording at its resets."""
     segments, duplicates, notices = [], [], []
     for number, recording in enumerate(recordings):
@@ -217,7 +211,7 @@ def _segments(
                 + ("" if cut else "; joined by frame_num all the same")
             )
         seen = time[known][np.isfinite(time[known])]
-        back = np.flatnonzero(np.diff(seen) < 0)
+        back = np.flatnonzero(np.diff(seen) < -_STEP_S)
         if back.size:
             notices.append(
                 f"{recording.name}: times of reception go backwards {back.size} times, by up to "
@@ -226,7 +220,7 @@ def _segments(
         own = []
         for frames in np.split(known, resets if cut else []):
             key, position, repeated = _best_pieces(number, recording, frames)
-            own.append(_Segment((number,), key, position[None], time[position], time[position]))
+            own.append(Segment((number,), key, position[None], time[position], time[position]))
             duplicates += repeated
         segments.append(own)
     return segments, duplicates, notices
@@ -256,7 +250,7 @@ def _best_pieces(
     return frame_num[starts], position[starts], duplicates
 
 
-def _interval(recordings: Sequence[FrameIdentity], segments: list[list[_Segment]]) -> float:
+def _interval(recordings: Sequence[FrameIdentity], segments: list[list[Segment]]) -> float:
     """Frame interval of the first recording, checked against the others'."""
     found = []
     for recording, own in zip(recordings, segments, strict=True):
@@ -273,9 +267,40 @@ def _interval(recordings: Sequence[FrameIdentity], segments: list[list[_Segment]
     return found[0]
 
 
+def _gather(
+    recordings: Sequence[FrameIdentity],
+    segments: list[list[Segment]],
+    join: Callable[[Segment, Segment], Segment],
+    interval: float | None = None,
+) -> list[Segment]:
+    """Join recordings boot by boot, those first that are linked best."""
+    boots, waiting = list(segments[0]), list(range(1, len(segments)))
+    while waiting:
+        links = {}
+        for number in waiting:
+            links[number] = link(boots, segments[number], interval)
+            if links[number][0].certain and abs(links[number][0].offset_s) < _NO_BOOT_S:
+                break  # no other boot lies as near
+        else:
+            number = max(links, key=lambda n: links[n][0].evidence)
+        agreement, parts = links[number]
+        if not agreement.certain:
+            linked = [n for n in range(len(segments)) if n not in waiting]
+            raise AlignmentError(
+                _no_overlap(recordings, linked, waiting, doubtful=bool(agreement.pairs))
+            )
+        for at, part in parts:
+            if at is None:
+                boots.append(part)
+            else:
+                boots[at] = join(boots[at], part)
+        waiting.remove(number)
+    return sorted(boots, key=lambda boot: boot.span[0])
+
+
 def _result(
     recordings: Sequence[FrameIdentity],
-    boots: list[_Segment],
+    boots: list[Segment],
     duplicates: tuple[Duplicate, ...],
     notices: list[str],
 ) -> Alignment:
@@ -288,7 +313,7 @@ def _result(
     frame_num = np.concatenate([boot.frame_num for boot in boots])
     clocks = _clocks(recordings, source_frame)
     for recording, clock in zip(recordings, clocks, strict=True):
-        if abs(clock.offset_s) > _FAR_S:
+        if abs(clock.offset_s) > USUAL_OFFSET_S:
             notices.append(
                 f"{recording.name}: its clock is {clock.offset_s:.0f} s ahead of "
                 f"{recordings[0].name}; are these recordings of the same session?"
@@ -325,19 +350,28 @@ def _require_overlap(recordings: Sequence[FrameIdentity], keys: list[Ints]) -> N
         found = [i for i in waiting if np.isin(keys[i], seen, assume_unique=True).any()]
         if not found:
             raise AlignmentError(_no_overlap(recordings, linked, waiting))
-        seen = np.unique(np.concatenate([seen, *(keys[i] for i in found)]))
+        seen = reduce(merged, (keys[i] for i in found), seen)
         linked += found
         waiting = [i for i in waiting if i not in found]
 
 
 def _no_overlap(
-    recordings: Sequence[FrameIdentity], linked: list[int], waiting: list[int], why: str = ""
+    recordings: Sequence[FrameIdentity],
+    linked: list[int],
+    waiting: list[int],
+    *,
+    doubtful: bool = False,
 ) -> str:
-    """Say which recordings share nothing, with the ranges of all."""
+    """Say which recordings cannot be linked, with the ranges of all."""
+    ours, others = (", ".join(recordings[i].name for i in group) for group in (waiting, linked))
     ranges = "; ".join(_range(recordings[i]) for i in (*linked, *waiting))
+    if doubtful:
+        return (
+            f"the device's counter was reset, and the clocks do not tell which boot of {ours} is "
+            f"which of {others} ({ranges}); stitch the boots one by one, or align by frame_num"
+        )
     return (
-        f"no overlap: {', '.join(recordings[i].name for i in waiting)} shares no frame_num{why} "
-        f"with {', '.join(recordings[i].name for i in linked)} ({ranges}); "
+        f"no overlap: {ours} shares no frame_num with {others} ({ranges}); "
         "are these recordings of the same session?"
     )
 

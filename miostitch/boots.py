@@ -8,7 +8,7 @@ frames that agree on it / (1 + abs(offset) / s), for receivers know the time of 
 segments is certain if no other has half of its evidence.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -36,29 +36,37 @@ _SAMPLE = 4096
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames of one recording in one boot, each number once; or what is brought together of it.
+    """Frames of one recording in one boot, or what several recordings saw of a boot.
 
-    ``frame_num`` ascends; ``rows`` says which recordings the rows of ``source`` belong to.
+    Parameters
+    ----------
+    rows
+        Recordings that the rows of `source` belong to.
+    frame_num
+        int64 (frame,), ascending, or in the order of `moment` where frames are joined by time.
+    source
+        Frames of the videos, int64 (row, frame); -1 where a recording has none.
+    time
+        Time of reception in s, float64 (frame,); NaN where unknown.
+    moment
+        The time in frames of the device's counter, float64 (frame,); ascending where frames are
+        joined by time, of no meaning elsewhere.
     """
 
     rows: tuple[int, ...]
     frame_num: Ints
     source: Ints
-    time: Floats  # on the first clock, once brought together
-    moment: Floats  # in frames of the counter; where frames are joined by time only
+    time: Floats
+    moment: Floats
 
     def take(self, order: NDArray[np.intp]) -> "Segment":
-        return Segment(
-            self.rows,
-            self.frame_num[order],
-            self.source[:, order],
-            self.time[order],
-            self.moment[order],
-        )
+        """Frames in another order, or some of them."""
+        numbers, source = self.frame_num[order], self.source[:, order]
+        return Segment(self.rows, numbers, source, self.time[order], self.moment[order])
 
     @cached_property
     def span(self) -> tuple[float, float]:
-        """Least and greatest time, from which single wrong times are kept out."""
+        """First and last time in s; single wrong times of long segments are left out."""
         time = self.time[np.isfinite(self.time)]
         if not time.size:
             return np.nan, np.nan
@@ -140,12 +148,81 @@ def agree_on_offset(
     return replace(best, certain=certain)
 
 
-Join = Callable[[Segment, Segment], Segment]
+def link(
+    boots: Sequence[Segment], parts: Sequence[Segment], interval: float | None = None
+) -> tuple[Agreement, list[tuple[int | None, Segment]]]:
+    """Find the boot of each segment of a recording.
+
+    Parameters
+    ----------
+    boots
+        What is already brought together.
+    parts
+        The recording's segments.
+    interval
+        Time from frame to frame in s, if the counters may have started apart: where the times
+        alone tell how far (:func:`miostitch.clocks.counter_shift`), that is believed.
+
+    Returns
+    -------
+    tuple
+        What was found, and for each segment its boot, None without one, and the segment with its
+        times and counter set by the boots'.
+    """
+    shape = len(boots), len(parts)
+    offsets = np.full(shape, np.nan)
+    shared, shifts = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for (i, boot), (j, part) in product(enumerate(boots), enumerate(parts)):
+        (low, high), (other_low, other_high) = boot.span, part.span
+        near = min(high, other_high) - max(low, other_low) > -USUAL_OFFSET_S
+        if interval is not None and near:
+            counters = (boot.frame_num, boot.time), (part.frame_num, part.time)
+            shifts[i, j] = counter_shift(*counters, interval) or 0
+        ahead = _ahead(boot, part, int(shifts[i, j]))
+        shared[i, j] = ahead.size
+        if ahead.size:
+            offsets[i, j] = np.median(ahead)
+    spans = (np.array([piece.span for piece in pieces]) for pieces in (boots, parts))
+    agreement = agree_on_offset(offsets, shared, *spans)
+    own = {part: boot for boot, part in agreement.pairs}
+    moved: list[tuple[int | None, Segment]] = []
+    for j, part in enumerate(parts):
+        at = own.get(j)
+        offset, shift = (agreement.offset_s, 0) if at is None else (offsets[at, j], shifts[at, j])
+        values = (part.frame_num + shift, part.source, part.time - offset, part.moment + shift)
+        moved.append((at, Segment(part.rows, *values)))
+    return agreement, moved
 
 
-def _join_by_number(boot: Segment, part: Segment) -> Segment:
-    """Bring the frames of equal number together."""
-    frame_num = np.union1d(boot.frame_num, part.frame_num)
+def in_moments(part: Segment, interval: float) -> Segment:
+    """Put a recording's segment in the order of its times, told in frames of the counter.
+
+    Parameters
+    ----------
+    part
+        Frames of one recording.
+    interval
+        Time from frame to frame in s.
+    """
+    part = part.take(np.argsort(part.source[0]))
+    number, moment = part.frame_num, device_time(part.frame_num, part.time, interval)
+    follows = np.ones(len(number) + 1, bool)
+    follows[1:-1] = (np.diff(number) > 0) & (np.diff(number) <= DISORDER)
+    # a number far from its time, but in line with those around it, is right: the time is not
+    late = follows[1:] & follows[:-1] & (np.abs(moment - number) > DISORDER)
+    part = replace(part, moment=np.where(late, number, moment))
+    return part.take(np.argsort(part.moment, kind="stable"))
+
+
+def join_by_number(boot: Segment, part: Segment) -> Segment:
+    """Bring the frames of equal number together; both in ascending order of the numbers.
+
+    Parameters
+    ----------
+    boot, part
+        What is already brought together, and one recording's part.
+    """
+    frame_num = merged(boot.frame_num, part.frame_num)
     source = np.full((len(boot.rows) + len(part.rows), len(frame_num)), NO_FRAME, np.int64)
     time = np.full(len(frame_num), np.nan)
     at, own = (np.searchsorted(frame_num, piece.frame_num) for piece in (boot, part))
@@ -155,30 +232,59 @@ def _join_by_number(boot: Segment, part: Segment) -> Segment:
     return Segment(boot.rows + part.rows, frame_num, source, time, time)
 
 
-def _join_by_time(boot: Segment, part: Segment, gap: float) -> Segment:
-    """Bring each other's nearest together; both in the order of their moments."""
+def join_by_time(boot: Segment, part: Segment, gap: float) -> Segment:
+    """Bring each other's nearest together; both in ascending order of the moments.
+
+    Frames whose numbers are a few apart are not linked, near as they may be: one came late, or
+    has a wrong number, and nobody knows which.
+
+    Parameters
+    ----------
+    boot, part
+        What is already brought together, and one recording's part.
+    gap
+        How far the moments may lie apart.
+    """
     near, back = _nearest(boot.moment, part.moment), _nearest(part.moment, boot.moment)
     apart = np.abs(boot.frame_num - part.frame_num[near])
-    linked = (
+    linked = np.flatnonzero(
         (back[near] == np.arange(len(near)))
         & (np.abs(part.moment[near] - boot.moment) <= gap)
         & ((apart == 0) | (apart > DISORDER))
     )
-    alone = np.ones(len(part.moment), bool)
-    alone[near[linked]] = False
-    fields = [(getattr(boot, name), getattr(part, name)[alone]) for name in _COLUMNS]
-    source = np.full(
-        (len(boot.rows) + len(part.rows), len(linked) + alone.sum()), NO_FRAME, np.int64
+    partner = near[linked]
+    alone = part.take(np.setdiff1d(np.arange(len(part.moment)), partner, assume_unique=True))
+    here, rows = len(near), len(boot.rows)
+    source = np.full((rows + len(part.rows), here + len(alone.moment)), NO_FRAME, np.int64)
+    source[:rows, :here] = boot.source
+    source[rows:, linked] = part.source[:, partner]
+    source[rows:, here:] = alone.source
+    joined = Segment(
+        boot.rows + part.rows,
+        np.append(boot.frame_num, alone.frame_num),
+        source,
+        np.append(boot.time, alone.time),
+        np.append(boot.moment, alone.moment),
     )
-    source[: len(boot.rows), : len(linked)] = boot.source
-    source[len(boot.rows) :, np.flatnonzero(linked)] = part.source[:, near[linked]]
-    source[len(boot.rows) :, len(linked) :] = part.source[:, alone]
-    frame_num, time, moment = map(np.concatenate, fields)
-    joined = Segment(boot.rows + part.rows, frame_num, source, time, moment)
-    return joined.take(np.argsort(moment, kind="stable"))
+    return joined.take(np.argsort(joined.moment, kind="stable"))
 
 
-_COLUMNS = ("frame_num", "time", "moment")
+def merged(one: Ints, other: Ints) -> Ints:
+    """Distinct values of two ascending arrays, ascending; a tenth of the time of numpy's union."""
+    both = np.sort(np.concatenate([one, other]), kind="stable")
+    new = np.ones(len(both), bool)
+    new[1:] = both[1:] != both[:-1]
+    return both[new]
+
+
+def _ahead(boot: Segment, part: Segment, shift: int) -> Floats:
+    """How far the times of frames of equal number lie apart; a sample of long segments."""
+    some = slice(None, None, 1 + len(part.frame_num) // _SAMPLE)
+    number = part.frame_num[some] + shift
+    order = np.argsort(boot.frame_num, kind="stable")
+    at = order[np.searchsorted(boot.frame_num, number, sorter=order).clip(max=len(order) - 1)]
+    ahead = np.where(boot.frame_num[at] == number, part.time[some] - boot.time[at], np.nan)
+    return ahead[np.isfinite(ahead)]
 
 
 def _nearest(of: Floats, among: Floats) -> NDArray[np.intp]:
@@ -186,91 +292,3 @@ def _nearest(of: Floats, among: Floats) -> NDArray[np.intp]:
     after = np.searchsorted(among, of).clip(0, len(among) - 1)
     before = (after - 1).clip(0)
     return np.where(of - among[before] <= among[after] - of, before, after)
-
-
-def _timed(part: Segment, interval: float) -> Segment:
-    """Order a segment by its moments."""
-    part = part.take(np.argsort(part.source[0]))
-    moment = device_time(part.frame_num, part.time, interval)
-    return replace(part, moment=moment).take(np.argsort(moment, kind="stable"))
-
-
-def _gather(
-    recordings: Sequence[FrameIdentity],
-    segments: list[list[Segment]],
-    join: Join,
-    interval: float | None,
-) -> list[Segment]:
-    """Join recordings boot by boot, those first that can be linked best."""
-    boots, waiting = list(segments[0]), list(range(1, len(segments)))
-    while waiting:
-        links = {}
-        for number in waiting:
-            links[number] = _link(boots, segments[number], interval)
-            if links[number][0].certain and abs(links[number][0].offset_s) < _FAR_S:
-                break
-        else:
-            number = max(links, key=lambda n: links[n][0].evidence)
-        agreement, offsets, shifts = links[number]
-        if not agreement.certain:
-            linked = [n for n in range(len(segments)) if n not in waiting]
-            doubt = (
-                " at times that fit no other boot as well" if agreement.pairs else " at one offset"
-            )
-            raise AlignmentError(_no_overlap(recordings, linked, waiting, doubt))
-        own: dict[int, int] = {part: boot for boot, part in agreement.pairs}
-        for index, part in enumerate(segments[number]):
-            boot = own.get(index)
-            if boot is None:
-                boots.append(replace(part, time=part.time - agreement.offset_s))
-                continue
-            moved = replace(
-                part,
-                time=part.time - offsets[boot, index],
-                frame_num=part.frame_num + shifts[boot, index],
-                moment=part.moment + shifts[boot, index],
-            )
-            boots[boot] = join(boots[boot], moved)
-        waiting.remove(number)
-    return sorted(boots, key=lambda boot: boot.span[0])
-
-
-def _link(
-    boots: list[Segment], parts: list[Segment], interval: float | None
-) -> tuple[Agreement, Floats, Ints]:
-    """Match a recording's segments with boots; offset and counter shift of each pair beside it."""
-    shape = (len(boots), len(parts))
-    offsets, shared, shifts = (
-        np.full(shape, np.nan),
-        np.zeros(shape, np.int64),
-        np.zeros(shape, np.int64),
-    )
-    for (i, boot), (j, part) in product(enumerate(boots), enumerate(parts)):
-        if interval is not None and _near(boot, part):
-            counters = (boot.frame_num, boot.time), (part.frame_num, part.time)
-            shifts[i, j] = counter_shift(*counters, interval) or 0
-        ahead = _ahead(boot, part, shifts[i, j])
-        shared[i, j] = ahead.size
-        if ahead.size:
-            offsets[i, j] = np.median(ahead)
-    spans = (np.array([piece.span for piece in pieces]) for pieces in (boots, parts))
-    return agree_on_offset(offsets, shared, *spans), offsets, shifts
-
-
-def _near(boot: Segment, part: Segment) -> bool:
-    """Whether two segments overlap in time if the clocks are a minute apart at most."""
-    (low, high), (other_low, other_high) = boot.span, part.span
-    return min(high, other_high) - max(low, other_low) > -_FAR_S
-
-
-def _ahead(boot: Segment, part: Segment, shift: np.int64) -> Floats:
-    """How far the times of frames of equal number lie apart; a sample of long segments."""
-    some = slice(None, None, 1 + len(part.frame_num) // _SAMPLE)
-    number = part.frame_num[some] + shift
-    order = np.argsort(boot.frame_num, kind="stable")
-    at = np.searchsorted(boot.frame_num, number, sorter=order).clip(max=len(order) - 1)
-    at = order[at]
-    ahead = np.where(boot.frame_num[at] == number, part.time[some] - boot.time[at], np.nan)
-    return ahead[np.isfinite(ahead)]
-
-

@@ -30,14 +30,15 @@ class Clock:
     Parameters
     ----------
     offset_s
-        How far the clock is ahead, in s: the median over shared frames; NaN without any.
+        How far the clock is ahead at `middle_s`, in s: the median over shared frames, without their
+        drift; NaN without any.
     drift_ppm
         How much faster the clock runs; None where it cannot be told from the scatter, or where the
         offset changes by steps rather than steadily.
     frames
         Shared frames that this rests on.
     middle_s
-        Time on this clock at which the offset holds, in s.
+        Median time of the shared frames on this clock, in s.
     """
 
     offset_s: float = np.nan
@@ -247,10 +248,10 @@ def estimate_clock(time: Floats, reference: Floats) -> Clock:
     drift = float(np.median(ahead[late]) - np.median(ahead[early])) / lever
     scatter = _scatter(np.diff(ahead)) / np.sqrt(2)
     error = 1.25 * scatter * np.sqrt(2 / third) / lever
-    steady = _scatter(ahead - drift * (time - middle)) <= 3 * scatter
-    if steady and abs(drift) > _MEASURABLE * error:
-        return Clock(offset, drift * 1e6, time.size, middle)
-    return clock
+    level = ahead - drift * (time - middle)
+    if abs(drift) <= _MEASURABLE * error or _scatter(level) > 3 * scatter:
+        return clock
+    return Clock(float(np.median(level)), drift * 1e6, time.size, middle)
 
 
 def to_first_clock(times: Floats, clock: Clock) -> Floats:

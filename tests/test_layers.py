@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors avi text",
-    "kernels composing_kernels frame_readers frame_table table_parser",
+    "schema errors avi text clocks",
+    "kernels composing_kernels frame_readers boots frame_table table_parser",
     "alignment repair selection compositing damage filtering plan config"
     " video encoding sinks transmission metadata table_writer store staging",
     "recording",
