@@ -166,7 +166,7 @@ class BlockReader:
         return block
 
 
-class VideoArray(BackendArray):  # type: ignore[misc]
+class VideoArray(BackendArray):
     """A recording's pictures as the array that xarray indexes lazily."""
 
     def __init__(self, recording: Recording) -> None:

@@ -59,17 +59,15 @@ def test_mio_opens_what_we_stitch(mio: Path, recordings: Path, tmp_path: Path) -
     assert found["frame_num"] == table.frame_num.tolist()
 
 
-def test_mio_makes_the_same_of_real_recordings(
-    mio: Path, recordings: Path, tmp_path: Path
-) -> None:
+def test_mio_makes_the_same_of_real_recordings(mio: Path, recordings: Path, tmp_path: Path) -> None:
     theirs, ours = tmp_path / "theirs", tmp_path / "ours"
     for path in (recordings / "stitch").iterdir():
         theirs.mkdir(exist_ok=True)
         shutil.copy(path, theirs)
     names = [str(theirs / f"video{n}.avi") for n in (1, 2)]
     stitch_files(names, ours)
-    command = [mio.with_name("mio"), "process", "stitch", "-i", names[0], "-i", names[1]]
-    subprocess.run([*command, "-o", theirs / "out"], check=True, capture_output=True)
+    command = [str(mio.with_name("mio")), "process", "stitch", "-i", names[0], "-i", names[1]]
+    subprocess.run([*command, "-o", str(theirs / "out")], check=True, capture_output=True)
     stem = "video1__video2_stitched"
     for folder in (theirs / "out", ours):
         assert blake2s_of(decode(folder / f"{stem}.avi")) == GOLDEN
