@@ -20,11 +20,12 @@ test: $(VENV)/test.stamp  ## the fast suite
 	$(SUITE)
 
 test-all:  ## the whole suite on every supported interpreter of this machine
-	@set -e; for python in $$(.ci/pythons each); do \
+	@failed=; for python in $$(.ci/pythons each); do \
 	  version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
 	  echo "== Python $$version: $$python"; \
-	  $(MAKE) --no-print-directory test VENV=.envs/py$$version PYTHON=$$python PYTEST="$(PYTEST) $(EVERY)"; \
-	done
+	  $(MAKE) --no-print-directory test VENV=.envs/py$$version PYTHON=$$python \
+	    PYTEST="$(PYTEST) $(EVERY)" || failed="$$failed $$version"; \
+	done; test -z "$$failed" || { echo "failed on Python$$failed"; exit 1; }
 
 test-min:  ## the fast suite with the oldest versions that pyproject.toml allows
 	@mkdir -p .envs
