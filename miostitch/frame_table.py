@@ -33,6 +33,8 @@ class FrameTable:
         int64, zeros appended to the frame's buffers, in pixels.
     buffers
         uint64, bit k set: a row with ``frame_buffer_count`` k is there (k < 64).
+    whole_buffers
+        uint64, bit k set: such a row is there without padding.
     timestamp_first, timestamp_last
         float64, reception of the first and last buffer in buffer order, in s.
     """
@@ -42,6 +44,7 @@ class FrameTable:
     num_buffers: NDArray[np.int16]
     black_padding: NDArray[np.int64]
     buffers: NDArray[np.uint64]
+    whole_buffers: NDArray[np.uint64]
     timestamp_first: NDArray[np.float64]
     timestamp_last: NDArray[np.float64]
 
@@ -54,6 +57,7 @@ class FrameTable:
             num_buffers=np.zeros(frames, np.int16),
             black_padding=np.zeros(frames, np.int64),
             buffers=np.zeros(frames, np.uint64),
+            whole_buffers=np.zeros(frames, np.uint64),
             timestamp_first=np.full(frames, np.nan),
             timestamp_last=np.full(frames, np.nan),
         )
@@ -81,6 +85,7 @@ class FrameTally:
             rows=np.add,
             padding=np.add,
             buffers=np.bitwise_or,
+            whole_buffers=np.bitwise_or,
             first=np.minimum,
             last=np.maximum,
         )
@@ -106,6 +111,8 @@ class FrameTally:
         nothing = np.zeros(len(frame), np.int64)
         in_mask = (position >= 0) & (position < MASK_BITS)
         bit = np.uint64(1) << position.clip(0, MASK_BITS - 1).astype(np.uint64)
+        padding = rows.get("black_padding_px", nothing).clip(min=0)
+        buffers = np.where(in_mask, bit, np.uint64(0))
         # complex numbers order by real part, then imaginary part: by position, then time
         moment = position + 1j * rows["buffer_recv_unix_time"]
         self._votes.add(
@@ -113,8 +120,9 @@ class FrameTally:
                 "frame": frame,
                 "frame_num": rows["frame_num"],
                 "rows": nothing + 1,
-                "padding": rows.get("black_padding_px", nothing).clip(min=0),
-                "buffers": np.where(in_mask, bit, np.uint64(0)),
+                "padding": padding,
+                "buffers": buffers,
+                "whole_buffers": np.where(padding == 0, buffers, np.uint64(0)),
                 "first": moment,
                 "last": moment,
             }
@@ -151,6 +159,7 @@ class FrameTally:
         np.add.at(table.num_buffers, self._strays.result()["frame"], 1)
         table.black_padding[at] = total["padding"]
         table.buffers[at] = total["buffers"]
+        table.whole_buffers[at] = total["whole_buffers"]
         table.timestamp_first[at] = total["first"].imag
         table.timestamp_last[at] = total["last"].imag
         return table, frame[elected][tied]

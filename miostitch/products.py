@@ -1,6 +1,7 @@
 """The tables of a stitched recording, written span by span behind the blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -10,6 +11,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from miostitch.damage import complete, missing_pixels
 from miostitch.schema import (
     COLUMN_BY_NAME,
     FRAME_VARIABLES,
@@ -41,6 +43,44 @@ TIMESTAMP_COLUMNS = ("frame", "timestamp_first", "timestamp_last")
 FrameColumns = dict[str, NDArray[Any]]
 
 
+def frame_columns(session: Session, span: slice, frames: xr.Dataset) -> dict[str, NDArray[Any]]:
+    """The per-frame variables of the store for some computed output frames.
+
+    Parameters
+    ----------
+    session
+        Recordings brought together.
+    span
+        Output frames.
+    frames
+        Computed ``choice`` and ``scores`` of :func:`miostitch.stitching.stitch_frames`.
+
+    Returns
+    -------
+    dict
+        An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
+    """
+    source = frames.choice.sel(role="source").to_numpy()
+    columns = np.arange(len(source))
+
+    def chosen(name: str) -> NDArray[Any]:
+        return np.asarray(session.table(name, span).to_numpy()[source, columns])
+
+    missing = missing_pixels(chosen("buffers"), chosen("black_padding"), session.bounds)
+    noisy = frames.scores.sel(score="noisy_pixels").to_numpy()[source, columns] > 0
+    anywhere = np.bitwise_or.reduce(session.table("whole_buffers", span).to_numpy(), axis=0)
+    return {
+        "frame_num": session.alignment.frame_num[span],
+        "timestamp_first": chosen("timestamp_first"),
+        "timestamp_last": chosen("timestamp_last"),
+        "source": source,
+        "num_buffers": chosen("num_buffers"),
+        "missing_pixels": missing,
+        "damaged": (missing > 0) | noisy,
+        "unrecoverable": ~complete(anywhere, session.bounds),
+    }
+
+
 class StitchedTables:
     """Writes ``S.csv``, ``S_timestamps.csv``, ``S_scores.csv`` and the tables of the store.
 
@@ -52,8 +92,6 @@ class StitchedTables:
         The store, which holds the video already or soon.
     path
         Final or staged path of a product by its suffix.
-    columns
-        Gives the per-frame variables of a computed span.
     """
 
     def __init__(
@@ -61,9 +99,8 @@ class StitchedTables:
         session: Session,
         store: str,
         path: Callable[[str], Path],
-        columns: Callable[[Session, slice, xr.Dataset], FrameColumns],
     ) -> None:
-        self._session, self._store, self._columns = session, store, columns
+        self._session, self._store = session, store
         count, recordings = len(session.alignment), len(session.recordings)
         self.frames: FrameColumns = {v.name: np.empty(count, v.dtype) for v in FRAME_VARIABLES}
         self.scores: FrameColumns = {
@@ -73,17 +110,14 @@ class StitchedTables:
             dict.fromkeys(c for r in session.recordings for t in r.tables for c in t.columns)
         )
         self._defaults = {name: _default(name) for name in names}
-        self._buffers = TableWriter(path(".csv"), names)
-        self._timestamps = TableWriter(path("_timestamps.csv"), TIMESTAMP_COLUMNS)
-        self._score_table = TableWriter(path("_scores.csv"), SCORE_COLUMNS)
-        self._arrays = BufferColumns(
-            store,
-            {
-                name: COLUMN_BY_NAME[name].dtype if name in COLUMN_BY_NAME else "str"
-                for name in names
-            },
-            {n: {"long_name": c.doc, "units": c.unit} for n, c in COLUMN_BY_NAME.items()},
-        )
+        with ExitStack() as files:
+            self._buffers = files.enter_context(TableWriter(path(".csv"), names))
+            self._timestamps = files.enter_context(
+                TableWriter(path("_timestamps.csv"), TIMESTAMP_COLUMNS)
+            )
+            self._score_table = files.enter_context(TableWriter(path("_scores.csv"), SCORE_COLUMNS))
+            self._arrays = self._open_arrays(names)
+            self._files = files.pop_all()
 
     def append(self, span: slice, computed: xr.Dataset) -> None:
         """Write what belongs to a span of output frames.
@@ -102,7 +136,7 @@ class StitchedTables:
         MetadataError
             An input changed while it was read.
         """
-        frames = self._columns(self._session, span, computed)
+        frames = frame_columns(self._session, span, computed)
         for name, values in frames.items():
             self.frames[name][span] = values
         scores = self._scores(span, computed)
@@ -125,10 +159,16 @@ class StitchedTables:
         ResourceError
             A file cannot be written.
         """
-        self._close_files()
+        self._files.close()
         self._arrays.close()
         names = [printable(recording.name) for recording in self._session.recordings]
         write_frame_tables(self._store, self.frames, self.scores, names)
+
+    def _open_arrays(self, names: Sequence[str]) -> BufferColumns:
+        known = {name: COLUMN_BY_NAME[name] for name in names if name in COLUMN_BY_NAME}
+        dtypes = {name: known[name].dtype if name in known else "str" for name in names}
+        attrs = {name: {"long_name": c.doc, "units": c.unit} for name, c in known.items()}
+        return BufferColumns(self._store, dtypes, attrs)
 
     def __enter__(self) -> Self:
         return self
@@ -142,11 +182,7 @@ class StitchedTables:
         if kind is None:
             self.close()
         else:
-            self._close_files()
-
-    def _close_files(self) -> None:
-        for table in (self._buffers, self._timestamps, self._score_table):
-            table.close()
+            self._files.__exit__(kind, error, traceback)
 
     def _scores(self, span: slice, computed: xr.Dataset) -> FrameColumns:
         """All scores of all candidates, -1 where a recording lacks the frame."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -34,6 +34,14 @@ from miostitch.store import require_store
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS, VideoSource, open_video
 
 Path_ = str | os.PathLike[str]
+
+
+class InputFile(NamedTuple):
+    """A file that was read: path, size in bytes, hexadecimal blake2b digest."""
+
+    path: str
+    size: int
+    digest: str
 
 
 @dataclass(frozen=True)
@@ -76,10 +84,11 @@ class Recording:
         return [0, *np.cumsum([video.frame_count for video in self.videos]).tolist()]
 
     @cached_property
-    def digest(self) -> str:
-        """Fingerprint of the content: sizes, both ends, frame indexes and tables."""
-        digests = [_file_digest(video) for video in self.videos]
-        return blake2b("".join([*digests, *(t.digest for t in self.tables)]).encode()).hexdigest()
+    def inputs(self) -> tuple[InputFile, ...]:
+        """Every file of the recording with a digest of its content."""
+        videos = [InputFile(v.path, os.path.getsize(v.path), _digest(v)) for v in self.videos]
+        tables = [InputFile(t.path, os.path.getsize(t.path), t.digest) for t in self.tables]
+        return (*videos, *tables)
 
     def reader(self, frames: NDArray[np.int64]) -> "BlockReader":
         """What a task needs to read these frames, and no more.
@@ -88,7 +97,15 @@ class Recording:
         ----------
         frames
             Positions in the recording, in any order; -1 gives zeros.
+
+        Raises
+        ------
+        VideoError
+            A frame lies beyond the recording or in a hole of the file.
         """
+        shape = (len(frames), *self.shape[1:])
+        if len(self.videos) == 1:
+            return BlockReader(shape, ((np.arange(len(frames)), self.videos[0].subset(frames)),))
         parts = []
         for video, start, stop in zip(
             self.videos, self.first_frames[:-1], self.first_frames[1:], strict=True
@@ -96,7 +113,7 @@ class Recording:
             inside = np.flatnonzero((frames >= start) & (frames < stop))
             if len(inside):
                 parts.append((inside, video.subset(frames[inside] - start)))
-        return BlockReader((len(frames), *self.shape[1:]), tuple(parts))
+        return BlockReader(shape, tuple(parts))
 
     def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
         """Buffers of these frames, in the order of ``frames``, within a frame in buffer order.
@@ -122,8 +139,9 @@ class Recording:
         chunks = {FRAME: chunk_frames(height, width), HEIGHT: height, WIDTH: width}
         video = xr.Variable(VIDEO.dims, data, VIDEO.attrs, {"preferred_chunks": chunks})
         attrs = {variable.name: variable.attrs for variable in FRAME_VARIABLES}
+        rows = {"preferred_chunks": {FRAME: chunks[FRAME]}}  # xarray wants one chunking
         table = {
-            name: (FRAME, getattr(self.frames, name)[:count], attrs[name])
+            name: xr.Variable(FRAME, getattr(self.frames, name)[:count], attrs[name], rows)
             for name in ("frame_num", "timestamp_first", "timestamp_last", "num_buffers")
         }
         coords = {name: np.arange(n) for name, n in zip(VIDEO.dims, self.shape, strict=True)}
@@ -254,7 +272,7 @@ def load_recording(
         kept, found = _match(video, table, salvage=options.salvage)
         tables.append(table)
         frames.append(kept)
-        notices += [*table.notices, *found]
+        notices += [*(f"{table.path}: {notice}" for notice in table.notices), *found]
     if tables and len(tables) < len(videos):
         raise MissingInputError(f"{paths[0]}: some segments have a table and others none")
     return Recording(
@@ -310,7 +328,8 @@ def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
         stored: xr.Dataset = xr.open_zarr(os.fspath(path))
         return stored.set_xindex("frame_num")
     dataset = load_recording(path, ReadOptions(salvage=salvage)).to_dataset()
-    return dataset.assign(video=dataset.video.chunk())
+    block = chunk_frames(dataset.sizes[HEIGHT], dataset.sizes[WIDTH])
+    return dataset.assign(video=dataset.video.chunk({FRAME: block}))
 
 
 def candidates(
@@ -423,7 +442,7 @@ def _match(video: VideoSource, table: Metadata, *, salvage: bool) -> tuple[Frame
     return kept, notices
 
 
-def _file_digest(video: VideoSource) -> str:
+def _digest(video: VideoSource) -> str:
     """Digest of a video without reading it whole: size, first and last MiB, frame index."""
     digest = blake2b(video.index_digest.encode())
     with open(video.path, "rb") as file:

@@ -1,8 +1,5 @@
 """Pixel scores of every candidate, and the choice they lead to, block by block."""
 
-from dataclasses import asdict
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
@@ -32,7 +29,7 @@ def score(video: xr.DataArray, config: ScoreConfig) -> xr.DataArray:
     scores: xr.DataArray = xr.apply_ufunc(
         _score_block,
         video,
-        kwargs=asdict(config),
+        kwargs={"config": config},
         input_core_dims=[[HEIGHT, WIDTH]],
         output_core_dims=[[SCORE]],
         dask="parallelized",
@@ -79,15 +76,15 @@ def choose(
     return choice.assign_coords(role=list(Choice._fields))
 
 
-def _score_block(video: NDArray[np.uint8], **thresholds: Any) -> NDArray[np.int64]:
+def _score_block(video: NDArray[np.uint8], config: ScoreConfig) -> NDArray[np.int64]:
     height, width = video.shape[-2:]
     frames = video.reshape(-1, height, width)
     out = np.empty((len(PIXEL_SCORES), len(frames)), np.int64)
     score_frames(
         frames,
-        thresholds["value_threshold"],
-        thresholds["consecutive_threshold"],
-        thresholds["gradient_threshold"],
+        config.value_threshold,
+        config.consecutive_threshold,
+        config.gradient_threshold,
         out,
     )
     return np.ascontiguousarray(out.T).reshape(*video.shape[:-2], len(PIXEL_SCORES))

@@ -9,7 +9,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.alignment import Alignment, FrameIdentity, align
-from miostitch.errors import InputError
+from miostitch.clocks import frame_times
+from miostitch.errors import InputError, MetadataError
+from miostitch.frame_table import MASK_BITS
 from miostitch.metadata import buffer_layout
 from miostitch.recording import Recording
 from miostitch.schema import FRAME, NO_FRAME, RECORDING
@@ -78,10 +80,20 @@ def bring_together(recordings: Sequence[Recording]) -> Session:
             )
             msg = f"{sizes} pixels; only recordings of one session can be stitched"
             raise InputError(msg)
-    identities = [
-        FrameIdentity(recording.path, recording.frames.frame_num, recording.frames.num_buffers)
-        for recording in recordings
-    ]
     tables = [table for recording in recordings for table in recording.tables]
-    height, width = recordings[0].shape[1:]
-    return Session(tuple(recordings), align(identities), buffer_layout(tables, height * width))
+    bounds = buffer_layout(tables, first.shape[1] * first.shape[2])
+    buffers = len(bounds) - 1
+    if buffers > MASK_BITS:
+        msg = f"{first.path}: {buffers} buffers per frame; at most {MASK_BITS} are supported"
+        raise MetadataError(msg)
+    identities = [
+        FrameIdentity(
+            recording.path,
+            frames.frame_num,
+            frames.num_buffers,
+            frame_times(frames.timestamp_first, frames.timestamp_last, frames.buffers, buffers),
+        )
+        for recording in recordings
+        for frames in (recording.frames,)
+    ]
+    return Session(tuple(recordings), align(identities), bounds)

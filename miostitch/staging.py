@@ -6,7 +6,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -15,6 +15,7 @@ from miostitch.errors import OutputExistsError, OutputLockedError, ResourceError
 
 LOCK = "lock"
 OWNER = "owner.json"
+OLD = "old"
 
 
 class Workspace:
@@ -25,7 +26,7 @@ class Workspace:
     output
         The output folder; made where it is missing.
     stem
-        Stem of the products; runs with other stems may share the output folder.
+        Stem of the products, maybe empty; runs with other stems may share the output folder.
     suffixes
         Endings of the final names a run with this stem can ever publish. What an earlier run left
         under one of them is replaced or, if this run makes no such product, removed.
@@ -35,7 +36,7 @@ class Workspace:
         self.output = output
         self.stem = stem
         self.suffixes = tuple(suffixes)
-        self.folder = output / f".{stem}.miostitch"
+        self.folder = output / f".{stem or 'session'}.miostitch"
 
     def final(self, suffix: str) -> Path:
         """Final path of a product."""
@@ -74,10 +75,10 @@ class Workspace:
             try:
                 yield self
             finally:
-                shutil.rmtree(self.folder, ignore_errors=True)
+                self._clear()
 
     def publish(self) -> list[Path]:
-        """Move every staged product to its final name, replacing or removing older ones.
+        """Give every staged product its final name, all of them or none.
 
         Returns
         -------
@@ -87,27 +88,36 @@ class Workspace:
         Raises
         ------
         ResourceError
-            A product cannot be moved.
+            A product cannot be moved; what was there before is there again.
         """
-        published = []
-        with tempfile.TemporaryDirectory(dir=self.folder, prefix="old-") as old:
-            for suffix in self.suffixes:
-                staged, final = self.staged(suffix), self.final(suffix)
-                try:
-                    if staged.exists():
-                        _sync(staged)
-                    if final.is_dir() or not staged.exists():
-                        # a folder cannot be replaced in one step
-                        with suppress(FileNotFoundError):
-                            final.rename(Path(old) / final.name)
-                    if staged.exists():
-                        staged.replace(final)
-                        published.append(final)
-                except OSError as error:
-                    raise ResourceError(f"{final}: cannot be published: {error}") from error
+        staged = [suffix for suffix in self.suffixes if self.staged(suffix).exists()]
+        old = self.folder / OLD
+        moved: list[tuple[Path, Path]] = []
+
+        def move(source: Path, target: Path) -> None:
+            source.rename(target)
+            moved.append((source, target))
+
+        try:
+            for suffix in staged:
+                _sync(self.staged(suffix))
+            old.mkdir()
+            # the last product tells of success: it leaves first and comes last
+            for suffix in reversed(self.suffixes):
+                if self.final(suffix).exists():
+                    move(self.final(suffix), old / self.final(suffix).name)
+            for suffix in staged:
+                move(self.staged(suffix), self.final(suffix))
+        except BaseException as error:
+            for source, target in reversed(moved):
+                target.rename(source)
+            if isinstance(error, OSError):
+                msg = f"{self.output}: cannot publish {self.stem}: {error}"
+                raise ResourceError(msg) from error
+            raise
         if os.name == "posix":  # elsewhere a folder cannot be opened
-            _fsync(self.output)
-        return published
+            _fsync(self.output, os.O_RDONLY)
+        return [self.final(suffix) for suffix in staged]
 
     def _check(self, inputs: list[str], *, force: bool) -> None:
         for suffix in self.suffixes:
@@ -137,14 +147,33 @@ class Workspace:
                 break
             lock.release()
         try:
-            for left in self.folder.iterdir():
-                if left.name != LOCK:
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            self._recover()
+            self._clear()
             owner = {"pid": os.getpid(), "host": socket.gethostname()}
             (self.folder / OWNER).write_text(json.dumps(owner))
             yield
         finally:
-            lock.release()
+            if os.name == "posix":
+                # while it is ours: a waiting run makes a folder of its own
+                shutil.rmtree(self.folder, ignore_errors=True)
+                lock.release()
+            else:  # what is open cannot be removed
+                lock.release()
+                shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _recover(self) -> None:
+        """Bring back what a run that was killed while it published had moved away."""
+        old = self.folder / OLD
+        for kept in sorted(old.iterdir()) if old.is_dir() else []:
+            final = self.output / kept.name
+            if final.is_dir():
+                shutil.rmtree(final)
+            kept.replace(final)
+
+    def _clear(self) -> None:
+        for left in self.folder.iterdir():
+            if left.name != LOCK:
+                shutil.rmtree(left) if left.is_dir() else left.unlink()
 
     def _owner(self) -> str:
         try:
@@ -168,11 +197,11 @@ def _sync(path: Path) -> None:
     """Bring a file, or every file below a folder, to the disk."""
     files = [p for p in path.rglob("*") if p.is_file()] if path.is_dir() else [path]
     for file in files:
-        _fsync(file)
+        _fsync(file, os.O_RDWR)  # Windows syncs only what may be written
 
 
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+def _fsync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

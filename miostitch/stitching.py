@@ -2,14 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from miostitch.config import ScoreConfig
-from miostitch.damage import complete, missing_pixels
 from miostitch.gather import difference, gather, side_by_side
 from miostitch.recording import candidates, load_recording
 from miostitch.schema import FRAME, NO_FRAME, RECORDING, chunk_frames
@@ -58,45 +55,6 @@ def stitch_frames(
     if debug:
         frames["debug"] = side_by_side(video, present).rename(width="debug_width")
     return xr.Dataset(frames)
-
-
-def frame_columns(session: Session, span: slice, frames: xr.Dataset) -> dict[str, NDArray[Any]]:
-    """The per-frame variables of the store for some computed output frames.
-
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-    span
-        Output frames.
-    frames
-        Computed ``choice`` and ``scores`` of :func:`stitch_frames`.
-
-    Returns
-    -------
-    dict
-        An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
-    """
-    source = frames.choice.sel(role="source").to_numpy()
-    columns = np.arange(len(source))
-
-    def chosen(name: str) -> NDArray[Any]:
-        return np.asarray(session.table(name, span).to_numpy()[source, columns])
-
-    buffers = session.table("buffers", span).to_numpy().astype(np.uint64)
-    missing = missing_pixels(chosen("buffers"), chosen("black_padding"), session.bounds)
-    flags = frames.scores.sel(score=["black_pixels", "noisy_pixels"]).sum("score").to_numpy()
-    together = np.bitwise_or.reduce(buffers, axis=0)
-    return {
-        "frame_num": session.alignment.frame_num[span],
-        "timestamp_first": chosen("timestamp_first"),
-        "timestamp_last": chosen("timestamp_last"),
-        "source": source,
-        "num_buffers": chosen("num_buffers"),
-        "missing_pixels": missing,
-        "damaged": (missing > 0) | (flags[source, columns] > 0),
-        "unrecoverable": ~complete(together, session.bounds),
-    }
 
 
 def stitch(

@@ -4,7 +4,6 @@ Its layout is that of :mod:`miostitch.schema`; ``xarray.open_zarr`` reads it as 
 carries a checksum and is written even when all zero, so that a missing chunk is always a loss.
 """
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,7 +70,7 @@ def create_store(
     axes: Attrs = {"ome": _ome(shape)} if zarr_format == 3 else {}
     try:
         root = zarr.create_group(
-            path,
+            Path(path),
             zarr_format=zarr_format,  # type: ignore[arg-type]
             attributes={"format_version": FORMAT_VERSION, **attrs, **axes},
         )
@@ -137,7 +136,7 @@ def write_frame_tables(
         The disk is full or cannot be written.
     """
     try:
-        root = zarr.open_group(path, mode="r+")
+        root = zarr.open_group(Path(path), mode="r+")
         block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
         for variable in FRAME_VARIABLES:
             # xarray wants the chunks of coordinates to be those of the video
@@ -167,7 +166,7 @@ class BufferColumns:
 
     def __init__(self, path: str, columns: Mapping[str, str], attrs: Mapping[str, Attrs]) -> None:
         self._path = path
-        self._group = zarr.open_group(path, mode="r+").create_group("buffers")
+        self._group = zarr.open_group(Path(path), mode="r+").create_group("buffers")
         self._arrays = {
             name: _create(
                 self._group,
@@ -216,7 +215,7 @@ def consolidate(path: str) -> None:
         # zarr warns that format 3 does not specify this yet; readers without it lose nothing
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
         try:
-            zarr.consolidate_metadata(path)
+            zarr.consolidate_metadata(Path(path))
         except OSError as error:
             raise ResourceError(f"{path}: cannot write the metadata: {error}") from error
 
@@ -230,7 +229,7 @@ def require_store(path: str) -> None:
         It is not.
     """
     try:
-        version = zarr.open_group(path, mode="r").attrs.get("format_version")
+        version = zarr.open_group(Path(path), mode="r").attrs.get("format_version")
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: not a Zarr store: {error}") from error
     if version != FORMAT_VERSION:
@@ -240,7 +239,7 @@ def require_store(path: str) -> None:
 
 def _open_video(path: str, mode: str) -> zarr.Array[Any]:
     # opening costs a millisecond; a cached handle would outlive a store that is replaced
-    array = zarr.open_array(os.fspath(Path(path) / VIDEO.name), mode=mode)
+    array = zarr.open_array(Path(path) / VIDEO.name, mode=mode)
     return array.with_config({"write_empty_chunks": True})
 
 

@@ -8,7 +8,8 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from threading import Lock
+from typing import Any, get_args
 
 import numpy as np
 
@@ -16,11 +17,11 @@ from miostitch.config import ScoreConfig
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import MissingInputError, ResourceError, UsageError
 from miostitch.products import StitchedTables
-from miostitch.recording import ReadOptions, load_recording, segment_paths
+from miostitch.recording import ReadOptions, load_recording, segment_paths, table_path
 from miostitch.schema import NO_FRAME, chunk_frames
 from miostitch.session import Session, bring_together
 from miostitch.staging import Workspace
-from miostitch.stitching import frame_columns, stitch_frames
+from miostitch.stitching import stitch_frames
 from miostitch.store import consolidate, create_store
 from miostitch.text import printable
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS
@@ -76,6 +77,16 @@ class StitchOptions:
     salvage: bool = False
     force: bool = False
 
+    def __post_init__(self) -> None:
+        if self.codec not in {None, *get_args(Codec)}:
+            raise UsageError(f"codec {self.codec!r}: {', '.join(get_args(Codec))} or None is meant")
+        if self.zarr_format not in (2, 3):
+            raise UsageError(f"zarr_format {self.zarr_format}: 2 or 3 is meant")
+        for name in ("chunk_frames", "max_frame_pixels"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise UsageError(f"{name} {value}: at least 1 is needed")
+
     @property
     def reading(self) -> ReadOptions:
         """How to read the inputs."""
@@ -125,7 +136,7 @@ def stitch_files(
     if longest > NAME_BYTES:
         raise UsageError(f"{stem}: too long for a file name; rename the recordings")
     workspace = Workspace(Path(output), stem, PRODUCTS)
-    with workspace.open(paths, force=options.force):
+    with workspace.open([*paths, *map(table_path, paths)], force=options.force):
         recordings = [
             load_recording(spec, name=name, options=options.reading)
             for spec, name in zip(inputs, names, strict=True)
@@ -135,9 +146,16 @@ def stitch_files(
         tables = _write(session, options, workspace, progress)
         summary = _summarise(session, options, tables)
         summary["outputs"] = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
-        workspace.staged(".json").write_text(json.dumps(summary, indent=1) + "\n")
+        _write_summary(workspace.staged(".json"), summary)
         workspace.publish()
     return summary
+
+
+def _write_summary(path: Path, summary: dict[str, Any]) -> None:
+    try:
+        path.write_text(json.dumps(summary, indent=1) + "\n")
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
 
 
 def recording_names(inputs: Sequence[str]) -> list[str]:
@@ -152,6 +170,11 @@ def recording_names(inputs: Sequence[str]) -> list[str]:
     --------
     >>> recording_names(["left/rec.avi", "right/rec.avi"])
     ['left-rec', 'right-rec']
+
+    Raises
+    ------
+    UsageError
+        Two inputs differ in the suffix only.
     """
     firsts = [Path(os.path.abspath(segment_paths(spec)[0])).with_suffix("") for spec in inputs]
     for depth in range(1, max(len(path.parts) for path in firsts) + 1):
@@ -219,7 +242,7 @@ def _write(
         debug = partial(opener, workspace.staged("_debug.avi"), width=panels)
         videos.append(BlockVideo("debug", scratch, debug))
 
-    with StitchedTables(session, store, workspace.staged, frame_columns) as tables:
+    with StitchedTables(session, store, workspace.staged) as tables:
         done = _Counter(count, progress) if progress else None
         build = partial(
             stitch_frames, session, block=block, config=options.score, debug=options.debug_video
@@ -234,10 +257,12 @@ class _Counter:
 
     def __init__(self, total: int, progress: Progress) -> None:
         self._done, self._total, self._progress = 0, total, progress
+        self._lock = Lock()
 
     def __call__(self, frames: int) -> None:
-        self._done += frames
-        self._progress(self._done, self._total)
+        with self._lock:
+            self._done += frames
+            self._progress(self._done, self._total)
 
 
 def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
@@ -245,9 +270,9 @@ def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
     return {
         "recordings": [printable(recording.name) for recording in session.recordings],
         "inputs": [
-            {"name": printable(Path(path).name), "size": os.path.getsize(path), "digest": r.digest}
-            for r in session.recordings
-            for path in (video.path for video in r.videos)
+            {"name": printable(Path(path).name), "size": size, "digest": digest}
+            for recording in session.recordings
+            for path, size, digest in recording.inputs
         ],
         "fps": str(session.fps),
         "config": options.provenance,
@@ -258,6 +283,7 @@ def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
 def _summarise(session: Session, options: StitchOptions, tables: StitchedTables) -> dict[str, Any]:
     source, frames = tables.frames["source"], tables.frames
     present = session.alignment.source_frame != NO_FRAME
+    sole = session.alignment.unlinked
     lost = session.alignment.lost_frame_num
     warnings = [notice for recording in session.recordings for notice in recording.notices]
     return {
@@ -274,7 +300,7 @@ def _summarise(session: Session, options: StitchOptions, tables: StitchedTables)
                 "frames": int(here.sum()),
                 "buffers_lost": _buffers_lost(session, number),
                 "chosen": int((source == number).sum()),
-                "sole": int((here & (present.sum(axis=0) == 1)).sum()),
+                "sole": sole[number],
             }
             for number, (recording, here) in enumerate(
                 zip(session.recordings, present, strict=True)
@@ -287,18 +313,17 @@ def _summarise(session: Session, options: StitchOptions, tables: StitchedTables)
 
 
 def _buffers_lost(session: Session, number: int) -> int:
-    """Buffers of the frames from a recording's first to its last that it did not receive."""
-    here = np.flatnonzero(session.alignment.source_frame[number] != NO_FRAME)
-    first, last = session.alignment.frame_num[here[[0, -1]]]
-    received = session.recordings[number].frames.num_buffers[
-        session.alignment.source_frame[number, here]
-    ]
-    return int((last - first + 1) * (len(session.bounds) - 1) - received.sum(dtype=np.int64))
+    """Buffers that a recording lacks of the frames it has."""
+    source_frame = session.alignment.source_frame[number]
+    have = session.recordings[number].frames.buffers[source_frame[source_frame != NO_FRAME]]
+    buffers = len(session.bounds) - 1
+    whole = np.uint64((1 << buffers) - 1)
+    return int(len(have) * buffers - np.bitwise_count(have & whole).sum(dtype=np.int64))
 
 
 def _session_warnings(session: Session) -> list[str]:
     """What a user should know about the recordings together."""
-    warnings = []
+    warnings = list(session.alignment.notices)
     rates = {str(video.fps): video.path for r in session.recordings for video in r.videos}
     if len(rates) > 1:
         found = ", ".join(f"{path}: {rate} fps" for rate, path in rates.items())

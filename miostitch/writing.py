@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from threading import Condition
+from threading import Condition, Event
 
 import dask.array as da
 import numpy as np
@@ -87,6 +87,7 @@ def write_batches(
     starts = range(0, count, block)
     workers = CPU_COUNT
     batch = block * max(BATCH_BLOCKS, workers)
+    stopped = Event()
     with ExitStack() as stack:
         sinks = [
             stack.enter_context(_sink(video, starts, count, block))
@@ -97,6 +98,7 @@ def write_batches(
         pool = stack.enter_context(ThreadPoolExecutor(workers, "miostitch-block"))
         drivers = stack.enter_context(ThreadPoolExecutor(BATCHES_AHEAD, "miostitch-batch"))
         finisher = stack.enter_context(ThreadPoolExecutor(1, "miostitch-tables"))
+        stack.push(lambda *failure: stopped.set() if failure[0] else None)
         finished: deque[Future[None]] = deque()
         before = _Countdown(0)
         for start in range(0, count, batch):
@@ -105,7 +107,9 @@ def write_batches(
             frames = build(span)
             for video, sink in zip(videos, sinks, strict=True):
                 first = video is videos[0]
-                announce = _announce(sink, left if first else None, progress if first else None)
+                announce = _announce(
+                    stopped, sink, left if first else None, progress if first else None
+                )
                 written = _written(frames[video.name], span, video.store, announce)
                 frames = frames.drop_vars(video.name).assign({f"{video.name}_written": written})
             before.wait_below(workers)
@@ -169,9 +173,14 @@ def _sink(video: BlockVideo, starts: Iterable[int], count: int, block: int) -> V
 
 
 def _announce(
-    sink: VideoSink | None, left: _Countdown | None, progress: Callable[[int], None] | None
+    stopped: Event,
+    sink: VideoSink | None,
+    left: _Countdown | None,
+    progress: Callable[[int], None] | None,
 ) -> Announce:
     def announce(start: int, frames: NDArray[np.uint8]) -> None:
+        if stopped.is_set():
+            raise InterruptedError  # ends the batches that are still computed
         if sink is not None:
             sink.feed.offer(start, frames)
         if left is not None:

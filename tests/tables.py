@@ -48,6 +48,7 @@ def reference(table: pd.DataFrame) -> pd.DataFrame:
         counts = ordered["frame_num"].value_counts()
         best = ordered["frame_num"].isin(counts.index[counts == counts.max()])
         seen = set(group["frame_buffer_count"])
+        whole = set(group["frame_buffer_count"][group["black_padding_px"] <= 0])
         time = ordered["buffer_recv_unix_time"].to_numpy()
         answers[frame] = {
             "frame_num": ordered["frame_num"][best].iloc[0],
@@ -55,6 +56,7 @@ def reference(table: pd.DataFrame) -> pd.DataFrame:
             "num_buffers": len(seen),
             "black_padding": group["black_padding_px"].clip(lower=0).sum(),
             "buffers": sum(1 << k for k in seen if 0 <= k < 64),
+            "whole_buffers": sum(1 << k for k in whole if 0 <= k < 64),
             "timestamp_first": time[0],
             "timestamp_last": time[-1],
         }

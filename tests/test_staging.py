@@ -128,3 +128,46 @@ def test_an_output_that_cannot_be_made(tmp_path: Path) -> None:
     space = Workspace(tmp_path / "file" / "out", "s", SUFFIXES)
     with pytest.raises(ResourceError, match="cannot be written"):
         space.open([], force=False).__enter__()
+
+
+def test_a_failing_publish_changes_nothing(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with space.open([], force=False):
+        make(space, "old", debug=True)
+        space.publish()
+    before = content(space.output)
+    rename = Path.rename
+
+    def fails_at_the_video(self: Path, target: Path) -> Path:
+        if self == space.staged(".avi"):
+            raise OSError("no")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", fails_at_the_video)
+    with space.open([], force=True):
+        make(space, "new")
+        with pytest.raises(ResourceError, match="cannot publish s: no"):
+            space.publish()
+    assert content(space.output) == before
+
+
+def test_a_run_killed_while_it_published_is_undone(space: Workspace) -> None:
+    with space.open([], force=False):
+        make(space, "old")
+        space.publish()
+    before = content(space.output)
+    # as SIGKILL between two renames leaves it
+    (space.folder / "old").mkdir(parents=True)
+    for suffix in (".zarr", ".avi"):
+        space.final(suffix).rename(space.folder / "old" / space.final(suffix).name)
+    space.final(".zarr").mkdir()
+    (space.final(".zarr") / "chunk").write_text("new")
+    with pytest.raises(OutputExistsError), space.open([], force=False):
+        pytest.fail("must not be entered")
+    with space.open([], force=True):
+        assert {
+            name: text
+            for name, text in content(space.output).items()
+            if "/old" not in name and ".miostitch" not in name
+        } == before

@@ -11,9 +11,11 @@ import pytest
 
 import miostitch
 from miostitch.config import ScoreConfig
+from miostitch.frame_readers import FrameReader
 from miostitch.recording import load_recording
 from miostitch.session import bring_together
 from miostitch.stitching import stitch_frames
+from miostitch.workflow import StitchOptions, stitch_files
 from tests.test_scoring import never
 from tests.video_files import GOLDEN, blake2s_of, decode
 
@@ -99,22 +101,19 @@ def test_nothing_is_read_before_it_is_asked_for(session: list[Path]) -> None:
 
 
 def test_every_source_frame_is_read_once(
-    session: list[Path], monkeypatch: pytest.MonkeyPatch
+    session: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from miostitch.recording import BlockReader
-
     asked: list[int] = []
-    read = BlockReader.read
+    read = FrameReader.read
 
-    def counting(self: BlockReader) -> np.ndarray:
-        asked.append(sum(len(places) for places, _ in self.parts))
-        return read(self)
+    def counting(self: FrameReader, out: np.ndarray | None = None) -> np.ndarray:
+        asked.append(int((np.asarray(self.frames) >= 0).sum()))
+        return read(self, out)
 
-    monkeypatch.setattr(BlockReader, "read", counting)
+    monkeypatch.setattr(FrameReader, "read", counting)
+    options = StitchOptions(debug_video=True, chunk_frames=5)
+    stitch_files([str(path) for path in session], tmp_path, options)
     together = bring_together([load_recording(path) for path in session])
-    count = len(together.alignment)
-    lazy = stitch_frames(together, slice(0, count), 7, ScoreConfig(), debug=True)
-    lazy.compute(scheduler="synchronous")
     assert sum(asked) == (together.alignment.source_frame >= 0).sum()
 
 
