@@ -32,18 +32,15 @@ class Kernels:
         rng = np.random.default_rng(2514)
         shape = (FRAMES, HEIGHT * WIDTH)
         flat = np.clip(rng.normal(60, 8, shape), 1, 255).astype(np.uint8)
-        self.bounds = np.append(np.arange(0, shape[1], BUFFER_PIXELS), shape[1])
-        for i, j in np.argwhere(rng.random((FRAMES, self.bounds.size - 1)) < 1 / 9):
-            flat[i, self.bounds[j] : self.bounds[j + 1]] = 0
-        self.flat = flat
+        bounds = np.append(np.arange(0, shape[1], BUFFER_PIXELS), shape[1])
+        for i, j in np.argwhere(rng.random((FRAMES, bounds.size - 1)) < 1 / 9):
+            flat[i, bounds[j] : bounds[j + 1]] = 0
         self.frames = flat.reshape(FRAMES, HEIGHT, WIDTH)
         self.other = self.frames[::-1].copy()
         self.scores = np.zeros((3, FRAMES), np.int64)
         self.counts = np.zeros(FRAMES, np.int64)
-        self.zero = np.zeros((FRAMES, self.bounds.size - 1), np.bool_)
         self.time_score_frames(value_threshold)
         self.time_differing_pixels(value_threshold)
-        self.time_zero_ranges(value_threshold)
 
     def time_score_frames(self, value_threshold):
         kernels.score_frames(self.frames, value_threshold, 5, 20.0, self.scores)
@@ -51,18 +48,11 @@ class Kernels:
     def time_differing_pixels(self, _):
         kernels.differing_pixels(self.frames, self.other, self.counts)
 
-    def time_zero_ranges(self, _):
-        kernels.zero_ranges(self.flat, self.bounds, self.zero)
-
     def track_score_frames(self, value_threshold):
         return best_rate(lambda: self.time_score_frames(value_threshold))
 
     def track_differing_pixels(self, _):
         return best_rate(lambda: self.time_differing_pixels(_))
 
-    def track_zero_ranges(self, _):
-        return best_rate(lambda: self.time_zero_ranges(_))
-
     track_score_frames.unit = "frames/s"
     track_differing_pixels.unit = "frames/s"
-    track_zero_ranges.unit = "frames/s"

@@ -34,7 +34,9 @@ class Run(NamedTuple):
 def run(*command: str | Path) -> Run:
     with tempfile.TemporaryFile() as said:
         start = time.monotonic()
-        process = subprocess.Popen([str(p) for p in command], stdout=subprocess.DEVNULL, stderr=said)
+        process = subprocess.Popen(
+            [str(p) for p in command], stdout=subprocess.DEVNULL, stderr=said
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - start
         if status:

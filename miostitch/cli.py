@@ -1,39 +1,56 @@
 """The command line: parse, set up logging and progress, make one library call, print."""
 
+import functools
 import json
 import logging
 import os
 import signal
 import sys
+import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, TypeVar
 
 import click
 
 from miostitch.errors import MiostitchError, MismatchError, UsageError
 from miostitch.text import printable
 
-INTERRUPTED = 130
-INTERNAL = 6
+if TYPE_CHECKING:
+    from miostitch.simulation import Simulation, SimulationConfig
+    from miostitch.workflow import StitchOptions
+
+# 141: what a shell reports of a program whose reader went away
+RESOURCES, INTERNAL, INTERRUPTED, UNREAD = 5, 6, 130, 141
 LOG_SECONDS = 10.0
 """Time between progress lines where there is no terminal."""
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Result = TypeVar("Result")
+Command = Callable[..., Any]
 Progress = Callable[[int, int], None]
+
+option = click.option
+codecs = click.Choice(["rawvideo", "ffv1"])
+positive: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "N"}
+whole: dict[str, Any] = {"type": click.IntRange(min=0), "metavar": "N"}
+share: dict[str, Any] = {"type": click.FloatRange(0, 1), "metavar": "P"}
+
+logger = logging.getLogger("miostitch")
 
 
 @dataclass(frozen=True)
 class Console:
     """How a command talks: text for people, or one JSON object for programs."""
 
-    as_json: bool
-    quiet: bool
-    verbose: int
-    show_progress: bool
+    as_json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    show_progress: bool = True
 
     def result(self, value: Any, text: Callable[[Any], str]) -> None:
         """Print what a command found."""
@@ -62,67 +79,62 @@ class Console:
 class Group(click.Group):
     """Turns every failure into one readable message and its exit code."""
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what stands before the command."""
+        # until a command has parsed its options, or where it cannot, this is how to answer
+        ctx.obj = Console(as_json="--json" in args)
+        return _answered(ctx, functools.partial(super().parse_args, ctx, args))
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; see the exit codes in the reference."""
-        signal.signal(signal.SIGTERM, _interrupt)
-        try:
-            return super().invoke(ctx)
-        except MiostitchError as error:
-            _fail(ctx, str(error), error.exit_code)
-        except KeyboardInterrupt:
-            _fail(ctx, "interrupted; nothing stands under a final name", INTERRUPTED)
-        except (click.ClickException, click.exceptions.Exit, click.Abort):
-            raise
-        except Exception as error:
-            if _verbosity(ctx) >= 2:
-                raise
-            name = type(error).__name__
-            _fail(ctx, f"internal error, please report it: {name}: {error} (-vv: where)", INTERNAL)
+        _catch_sigterm(ctx)
+        return _answered(ctx, functools.partial(super().invoke, ctx))
 
 
 def talking(command: Command) -> Command:
     """Add the options every command has; the command gets a :class:`Console` instead."""
 
-    def wrapped(
-        *args: Any, as_json: bool, quiet: bool, verbose: int, no_progress: bool, **kwargs: Any
-    ) -> Any:
-        level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-        logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr)
-        return command(*args, console=Console(as_json, quiet, verbose, not no_progress), **kwargs)
+    @option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
+    @option("-q", "--quiet", is_flag=True, help="Print errors only.")
+    @option("-v", "--verbose", count=True, help="Say more; -vv: also where errors arose.")
+    @option("--no-progress", is_flag=True, help="Show no progress.")
+    @functools.wraps(command)
+    def wrapped(as_json: bool, quiet: bool, verbose: int, no_progress: bool, **kwargs: Any) -> Any:
+        ctx = click.get_current_context()
+        console = ctx.find_root().obj = Console(as_json, quiet, verbose, not no_progress)
+        _log(ctx, verbose)
+        logger.info("%s %s", ctx.command_path, kwargs)
+        return command(console=console, **kwargs)
 
-    wrapped.__name__, wrapped.__doc__ = command.__name__, command.__doc__
-    wrapped.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
-    for option in (
-        click.option("--no-progress", is_flag=True, help="Show no progress."),
-        click.option("-v", "--verbose", count=True, help="Say more; -vv for tracebacks."),
-        click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
-        click.option("--json", "as_json", is_flag=True, help="Print one JSON object."),
-    ):
-        wrapped = option(wrapped)
-    return wrapped  # type: ignore[return-value]
+    return wrapped
 
 
-inputs = click.argument("inputs", nargs=-1, type=click.Path())
-more_inputs = click.option(
-    "-i", "--input", "more_inputs", multiple=True, type=click.Path(), help="A recording, as mio."
+def takes_recordings(command: Command) -> Command:
+    """Add the ways to name recordings; the command gets their names."""
+
+    @click.argument("inputs", nargs=-1, type=click.Path(), metavar="VIDEO...")
+    @option("-i", "--input", "more", multiple=True, metavar="VIDEO", help="As in mio; repeatable.")
+    @functools.wraps(command)
+    def wrapped(*, inputs: tuple[str, ...], more: tuple[str, ...], **kwargs: Any) -> Any:
+        if not inputs + more:
+            raise UsageError("no recording given; name at least one video")
+        return command(names=[*inputs, *more], **kwargs)
+
+    return wrapped
+
+
+output_in = functools.partial(
+    option, "-o", "--output", type=click.Path(), show_default=True, help="Folder to write to."
 )
-force = click.option(
-    "-f", "--force", is_flag=True, help="Replace existing products once the new ones are whole."
-)
-salvage = click.option(
-    "--salvage", is_flag=True, help="Go on with what is sound where table and video disagree."
-)
-max_frame_pixels = click.option(
-    "--max-frame-pixels",
-    type=click.IntRange(min=1),
-    help="Refuse videos that declare larger frames.",
-)
+force = option("-f", "--force", is_flag=True, help="Replace products once the new ones are whole.")
+salvage = option("--salvage", is_flag=True, help="Go on with what matches of table and video.")
+max_frame_pixels = option("--max-frame-pixels", help="Refuse videos of larger frames.", **positive)
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="miostitch")
 def main() -> None:
-    r"""Turn several receivers' recordings of one miniscope session into one clean recording.
+    """Turn several receivers' recordings of one miniscope session into one clean recording.
 
     \b
     Start here:
@@ -133,49 +145,27 @@ def main() -> None:
 
 
 @main.command()
-@inputs
-@more_inputs
-@click.option(
-    "-o",
-    "--output",
-    default="stitched",
-    show_default=True,
-    type=click.Path(),
-    help="Folder of the products.",
-)
-@click.option("--debug-video", is_flag=True, help="Also write the candidates side by side.")
-@click.option(
-    "--codec",
-    type=click.Choice(["rawvideo", "ffv1"]),
-    default="rawvideo",
-    show_default=True,
-    help="Codec of the .avi.",
-)
-@click.option("--no-avi", is_flag=True, help="Write no .avi; the store holds the video.")
-@click.option(
-    "--zarr-format",
-    type=click.Choice(["2", "3"]),
-    default="3",
-    show_default=True,
-    help="2 for minian and older readers.",
-)
-@click.option("--chunk-frames", type=click.IntRange(min=1), help="Frames per chunk of the store.")
+@takes_recordings
+@output_in(default="stitched")
+@option("--debug-video", is_flag=True, help="Also write the candidates side by side.")
+@option("--codec", type=codecs, default="rawvideo", show_default=True, help="Of the .avi.")
+@option("--no-avi", is_flag=True, help="Write no .avi; the store holds the video.")
+@option("--zarr-format", type=click.Choice([2, 3]), default=3, help="3; 2 for older readers.")
+@option("--chunk-frames", help="Frames per chunk of the store.", **positive)
+@option("--repair/--no-repair", default=True, help="Flipped headers, where there is no doubt.")
 @max_frame_pixels
 @salvage
 @force
 @talking
 def stitch(
-    inputs: tuple[str, ...],
-    more_inputs: tuple[str, ...],
+    names: list[str],
     output: str,
     console: Console,
-    max_frame_pixels: int | None,
     codec: Literal["rawvideo", "ffv1"],
     no_avi: bool,
-    zarr_format: str,
     **choices: Any,
 ) -> None:
-    r"""Stitch recordings of one session, one video per receiver.
+    """Stitch recordings of one session, one video per receiver.
 
     The table of each video (x.csv beside x.avi) must be there. A receiver that recorded in several
     files is one argument: A1.avi,A2.avi
@@ -185,45 +175,20 @@ def stitch(
       miostitch stitch left/rec.avi right/rec.avi -o stitched
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
     """
-    from miostitch.workflow import StitchOptions, stitch_files
+    from miostitch.workflow import StitchOptions
 
-    options = StitchOptions(
-        codec=None if no_avi else codec, zarr_format=int(zarr_format), **choices
-    )
-    if max_frame_pixels:
-        options = replace(options, max_frame_pixels=max_frame_pixels)
-    names = [*inputs, *more_inputs]
-
-    def run(options: StitchOptions) -> dict[str, Any]:
-        with console.progress("stitching") as progress:
-            return stitch_files(names, output, options, progress=progress)
-
-    try:
-        summary = run(options)
-    except MismatchError as error:
-        if not console.may_ask:
-            raise
-        click.echo(printable(str(error)), err=True)
-        if not click.confirm("Go on with what matches?", err=True):
-            raise
-        summary = run(replace(options, salvage=True))
-    console.result(summary, _stitch_text)
+    options = StitchOptions(codec=None if no_avi else codec, **_given(choices))
+    console.result(_stitch(names, output, options, console), _stitch_text)
 
 
 @main.command()
-@inputs
-@more_inputs
+@takes_recordings
 @max_frame_pixels
 @salvage
+@option("-f", "--force", is_flag=True, expose_value=False, help="Nothing is ever replaced here.")
 @talking
-def inspect(
-    inputs: tuple[str, ...],
-    more_inputs: tuple[str, ...],
-    max_frame_pixels: int | None,
-    salvage: bool,
-    console: Console,
-) -> None:
-    r"""Say what a run would meet: sizes, rates, losses, and everything unusual.
+def inspect(names: list[str], console: Console, **choices: Any) -> None:
+    """Say what a run would meet, without running it.
 
     \b
     Example:
@@ -232,36 +197,44 @@ def inspect(
     from miostitch.inspecting import inspect_recording
     from miostitch.recording import ReadOptions
 
-    names = [*inputs, *more_inputs]
-    if not names:
-        raise UsageError("no recording given; name at least one video")
-    options = ReadOptions(salvage=salvage, need_table=False)
-    if max_frame_pixels:
-        options = replace(options, max_frame_pixels=max_frame_pixels)
+    options = ReadOptions(need_table=False, **_given(choices))
     found = [inspect_recording(name, options) for name in names]
     console.result({"recordings": found}, _inspect_text)
 
 
+def _rate(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise click.BadParameter(f"{text!r}: give a number or a ratio, 30000/1001") from None
+
+
 def simulated(command: Command) -> Command:
     """Add the options of a simulated session."""
-    probability = click.FloatRange(0, 1)
-    for option in (
-        click.option("--width", type=click.IntRange(min=1), help="Pixels."),
-        click.option("--height", type=click.IntRange(min=1), help="Pixels."),
-        click.option("--resets", type=click.IntRange(min=0), help="Reboots of the device."),
-        click.option("--lag", type=int, help="Video frame i + lag belongs to table index i."),
-        click.option("--bursts", type=probability, help="Share of faults that start a burst."),
-        click.option("--header-flips", type=probability, help="Share of flipped headers."),
-        click.option("--overrun", type=probability, help="Share of payloads that run over."),
-        click.option("--corruption", type=probability, help="Share of buffers with bit errors."),
-        click.option("--frame-loss", type=probability, help="Share of frames lost whole."),
-        click.option("--buffer-loss", type=probability, help="Share of buffers lost."),
-        click.option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
-        click.option("--seed", type=click.IntRange(min=0), help="Start of all randomness."),
-        click.option("--receivers", type=click.IntRange(min=1), help="Receivers that listen."),
-        click.option("--frames", type=click.IntRange(min=1), help="Frames the device makes."),
-    ):
-        command = option(command)
+    options = (
+        option("--frames", help="Frames the device makes.", **positive),
+        option("--receivers", help="Receivers that listen.", **positive),
+        option("--seed", help="Start of all randomness.", **whole),
+        option("--width", help="Pixels.", **positive),
+        option("--height", help="Pixels.", **positive),
+        option("--fps", type=_rate, metavar="RATE", help="Frames per second: 20, 30000/1001."),
+        option("--buffer-loss", help="Share of buffers lost.", **share),
+        option("--frame-loss", help="Share of frames lost whole.", **share),
+        option("--corruption", help="Share of buffers with bit errors.", **share),
+        option("--truncation", help="Share of buffers that break off.", **share),
+        option("--overrun", help="Share that run into the one before.", **share),
+        option("--header-flips", help="Share of headers with flipped bits.", **share),
+        option("--bursts", help="Share of faults that start a burst.", **share),
+        option("--late-start", "late_start_frames", help="Frames, per receiver.", **whole),
+        option("--early-end", "early_end_frames", help="Frames, per receiver.", **whole),
+        option("--reset", "--resets", "resets", help="Reboots of the device.", **whole),
+        option("--lag", type=int, metavar="N", help="Video frame i + N is table index i."),
+        option("--extra-frame/--no-extra-frame", default=True, help="Table has one frame more."),
+        option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
+        option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
+    )
+    for add in reversed(options):
+        command = add(command)
     return command
 
 
@@ -271,81 +244,149 @@ def simulated(command: Command) -> Command:
 @force
 @talking
 def simulate(directory: str, console: Console, force: bool, **choices: Any) -> None:
-    r"""Make a session with known truth: receiver1.avi, receiver2.avi, ..., truth.avi.
+    """Make a session whose truth is known.
 
-    The same options give the same bytes, every time and anywhere.
+    Writes receiver1.avi, receiver2.avi, ... and truth.avi, each with its table. The same options
+    give the same bytes, every time and anywhere.
 
     \b
     Example:
-      miostitch simulate session --frames 1000 --receivers 3 --buffer-loss 0.05 --seed 1
+      miostitch simulate session --frames 1000 --buffer-loss 0.05 --seed 1
     """
     from miostitch.simulation import SimulationConfig
-    from miostitch.simulation import simulate as simulate_session
 
     config = SimulationConfig(**_given(choices))
-    with console.progress("simulating") as progress:
-        counted = None if progress is None else _counted(progress, config.frames)
-        session = simulate_session(directory, config, force=force, progress=counted)
-    videos = [os.fspath(path) for path in session.recordings]
-    console.result(
-        {"videos": videos, "truth": os.fspath(session.truth_video)},
-        lambda made: "\n".join([*made["videos"], f"{made['truth']} (what the device sent)"]),
-    )
+    made = _simulate(Path(directory), config, force, console)
+    videos = [os.fspath(path) for path in made.recordings]
+    console.result({"videos": videos, "truth": os.fspath(made.truth_video)}, _simulate_text)
 
 
 @main.command()
-@click.option(
-    "-o",
-    "--output",
-    default="demo",
-    show_default=True,
-    type=click.Path(),
-    help="Folder of the session and the products.",
-)
+@output_in(default="demo")
 @force
 @talking
 def demo(output: str, force: bool, console: Console) -> None:
-    """Simulate a session of two receivers, stitch it, and say where to look."""
-    from miostitch.simulation import SimulationConfig
-    from miostitch.simulation import simulate as simulate_session
-    from miostitch.workflow import StitchOptions, stitch_files
+    """Simulate a session, stitch it, say where to look.
 
-    session = simulate_session(Path(output, "session"), SimulationConfig(frames=600), force=force)
+    \b
+    Example:
+      miostitch demo -o demo
+    """
+    console.result(_make_demo(Path(output), force, console), _demo_text)
+
+
+def _stitch(names: list[str], output: str, options: "StitchOptions", console: Console) -> Any:
+    """Stitch; where table and video disagree and somebody is there, ask once whether to go on."""
+    from miostitch.workflow import stitch_files
+
+    try:
+        with console.progress("stitching") as progress:
+            return stitch_files(names, output, options, progress=progress)
+    except MismatchError as error:
+        if options.salvage or not console.may_ask:
+            raise
+        click.echo(printable(str(error)), err=True)
+        if not click.confirm("Go on with what matches?", err=True):
+            raise
+    return _stitch(names, output, replace(options, salvage=True), console)
+
+
+def _simulate(
+    folder: Path, config: "SimulationConfig", force: bool, console: Console
+) -> "Simulation":
+    from miostitch.simulation import simulate
+
+    with console.progress("simulating") as progress:
+        counted = _counted(progress, config.frames)
+        return simulate(folder, config, force=force, progress=counted)
+
+
+def _make_demo(folder: Path, force: bool, console: Console) -> Any:
+    from miostitch.simulation import SimulationConfig
+    from miostitch.workflow import StitchOptions
+
+    made = _simulate(folder / "session", SimulationConfig(frames=600), force, console)
+    names = [os.fspath(path) for path in made.recordings]
     options = StitchOptions(debug_video=True, force=force)
-    with console.progress("stitching") as progress:
-        names = [os.fspath(path) for path in session.recordings]
-        summary = stitch_files(names, Path(output, "stitched"), options, progress=progress)
-    console.result(summary, lambda made: f"{_stitch_text(made)}\n\n{_demo_text(made)}")
+    return _stitch(names, os.fspath(folder / "stitched"), options, console)
 
 
 def _given(choices: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in choices.items() if value is not None}
 
 
-def _counted(progress: Progress, total: int) -> Callable[[int], None]:
-    done = 0
+def _counted(progress: Progress | None, total: int) -> Callable[[int], None] | None:
+    """Turn frames since the last call, from any thread, into frames done of all."""
+    if progress is None:
+        return None
+    done, lock = 0, threading.Lock()
 
     def count(frames: int) -> None:
         nonlocal done
-        done += frames
-        progress(done, total)
+        with lock:
+            done += frames
+            progress(done, total)
 
     return count
+
+
+def _answered(ctx: click.Context, call: Callable[[], Result]) -> Result:
+    try:
+        return call()
+    except click.exceptions.Exit:
+        raise
+    except click.ClickException as error:
+        _fail(ctx, error.format_message(), error.exit_code, error.show)
+    except MiostitchError as error:
+        _fail(ctx, str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):  # Abort: at a question
+        _fail(ctx, "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # so that Python can flush at its end what nobody will read
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        ctx.exit(UNREAD)
+    except (OSError, MemoryError) as error:
+        _fail(ctx, f"disk, memory or permissions do not suffice: {_named(error)}", RESOURCES)
+    except Exception as error:
+        _fail(ctx, f"internal error, please report it: {_named(error)} (-vv: where)", INTERNAL)
+
+
+def _fail(
+    ctx: click.Context, message: str, code: int, show: Callable[[], None] | None = None
+) -> NoReturn:
+    console: Console = ctx.find_root().obj
+    if console.verbose >= 2:
+        click.echo(printable(traceback.format_exc()), err=True)
+    show() if show else click.echo(printable(f"miostitch: {message}"), err=True)
+    if console.as_json:
+        with suppress(OSError):  # stdout itself may be what failed
+            click.echo(json.dumps({"error": printable(message), "exit_code": code}))
+    ctx.exit(code)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def _catch_sigterm(ctx: click.Context) -> None:
+    """Let SIGTERM end a run as cleanly as Ctrl-C does."""
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        ctx.call_on_close(lambda: signal.signal(signal.SIGTERM, before))
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _fail(ctx: click.Context, message: str, code: int) -> NoReturn:
-    if "--json" in sys.argv:
-        click.echo(json.dumps({"error": message, "exit_code": code}))
-    click.echo(printable(f"miostitch: {message}"), err=True)
-    ctx.exit(code)
-
-
-def _verbosity(ctx: click.Context) -> int:
-    return sum(arg.count("v") for arg in sys.argv if arg.strip("v") == "-" and len(arg) > 1)
+def _log(ctx: click.Context, verbose: int) -> None:
+    """Send what the package logs, and nobody else, to stderr."""
+    handler, before = logging.StreamHandler(), logger.level
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
+    ctx.call_on_close(lambda: logger.removeHandler(handler))
+    ctx.call_on_close(lambda: logger.setLevel(before))
 
 
 @contextmanager
@@ -353,34 +394,31 @@ def _progress_bar(what: str) -> Iterator[Progress]:
     from rich import progress as bars
     from rich.console import Console as Terminal
 
-    columns = (
-        bars.TextColumn("{task.description}"),
-        bars.BarColumn(),
-        bars.MofNCompleteColumn(),
-        bars.TextColumn("{task.fields[rate]}"),
-        bars.TimeRemainingColumn(),
-    )
+    columns = (*bars.Progress.get_default_columns(), bars.TextColumn("{task.fields[speed]}"))
     began = time.monotonic()
     with bars.Progress(*columns, console=Terminal(stderr=True)) as bar:
-        task = bar.add_task(what, total=None, rate="")
+        task = bar.add_task(what, total=None, speed="")
 
         def advance(done: int, total: int) -> None:
             rate = done / max(time.monotonic() - began, 1e-3)
-            bar.update(task, completed=done, total=total, rate=f"{rate:,.0f} frames/s")
+            speed = f"{done} of {total} frames, {rate:,.0f} frames/s"
+            bar.update(task, completed=done, total=total, speed=speed)
 
         yield advance
 
 
 def _progress_lines(what: str) -> Progress:
     began = last = time.monotonic()
+    lock = threading.Lock()
 
     def advance(done: int, total: int) -> None:
         nonlocal last
-        now = time.monotonic()
-        if now - last < LOG_SECONDS:
-            return
-        last = now
-        rate = done / (now - began)
+        with lock:
+            now = time.monotonic()
+            if now - last < LOG_SECONDS:
+                return
+            last = now
+        rate = max(done, 1) / (now - began)
         left = (total - done) / rate
         click.echo(
             f"{what}: {done} of {total} frames, {rate:,.0f} frames/s, {left:,.0f} s left", err=True
@@ -400,10 +438,8 @@ def _stitch_text(summary: dict[str, Any]) -> str:
     if lost:
         lines.append(f"{lost} frames were seen by nobody")
     head = ("recording", "frames", "buffers lost", "chosen", "only here")
-    rows = [
-        tuple(str(r[k]) for k in ("name", "frames", "buffers_lost", "chosen", "sole"))
-        for r in summary["recordings"]
-    ]
+    keys = ("name", "frames", "buffers_lost", "chosen", "sole")
+    rows = [tuple(str(r[k]) for k in keys) for r in summary["recordings"]]
     lines += ["", *_table([head, *rows]), ""]
     return "\n".join([*lines, *summary["outputs"]])
 
@@ -411,31 +447,35 @@ def _stitch_text(summary: dict[str, Any]) -> str:
 def _inspect_text(found: dict[str, Any]) -> str:
     lines = []
     for recording in found["recordings"]:
-        notices, table = recording.pop("notices"), recording.pop("table") or {}
-        lines.append(recording.pop("path"))
-        lines += [f"  {name.replace('_', ' ')}: {v}" for name, v in (recording | table).items()]
-        lines += [f"  note: {notice}" for notice in notices]
+        facts = recording | (recording["table"] or {})
+        lines.append(recording["path"])
+        lines += [
+            f"  {name.replace('_', ' ')}: {value}"
+            for name, value in facts.items()
+            if name not in ("path", "table", "notices")
+        ]
+        lines += [f"  note: {notice}" for notice in recording["notices"]]
     return "\n".join(lines)
+
+
+def _simulate_text(made: dict[str, Any]) -> str:
+    return "\n".join([*made["videos"], f"{made['truth']} (what the device sent)"])
 
 
 def _demo_text(summary: dict[str, Any]) -> str:
     store = summary["outputs"][0]
     debug = next(path for path in summary["outputs"] if path.endswith("_debug.avi"))
     return (
-        "Look at it:\n"
+        f"{_stitch_text(summary)}\n\nLook at it:\n"
         f"  play {debug} (receiver 1, receiver 2, where they differ)\n"
         f"  python -c \"import xarray; print(xarray.open_zarr('{store}'))\""
     )
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
     return [
-        "  ".join(
-            [
-                row[0].ljust(widths[0]),
-                *(c.rjust(w) for c, w in zip(row[1:], widths[1:], strict=True)),
-            ]
-        )
+        row[0].ljust(first)
+        + "".join(f"  {cell:>{w}}" for cell, w in zip(row[1:], others, strict=True))
         for row in rows
     ]

@@ -3,14 +3,12 @@
 Letters: R recordings, m frames at hand (a block and its halo), n frames of the block, k buffers per
 frame, p pixels per frame. All arithmetic is integer, so that every machine composes the same bytes.
 """
-# mypy: disallow-untyped-decorators=False
 
-from collections.abc import Callable
-from typing import Any
-
-import numba
 import numpy as np
 import numpy.typing as npt
+from numba import types
+
+from miostitch.jit import kernel, part
 
 U8 = npt.NDArray[np.uint8]
 I8 = npt.NDArray[np.int8]
@@ -32,10 +30,17 @@ STEPS = (-1, 1, -2, 2)  # those in the row
 BESIDE = len(STEPS)
 UNKNOWN = -1
 
-jit: Callable[[Callable[..., Any]], Callable[..., Any]] = numba.njit(nogil=True, cache=True)
+_FRAMES = types.Array(types.uint8, 3, "C", readonly=True)
+_HAVE = types.Array(types.int32, 3, "C", readonly=True)
+_BOUNDS = types.Array(types.int64, 1, "A", readonly=True)
+_WEIGHTS = types.Array(types.int32, 1, "C", readonly=True)
+_COST = types.Array(types.int32, 2, "C", readonly=True)
+_COPIES = (_FRAMES, _HAVE, _BOUNDS)
+_COUNTS = types.int64[::1]
+_TABLE = types.int64[:, ::1]
 
 
-@jit
+@part
 def same(a: U8, b: U8) -> bool:
     """Whether two ranges hold the same bytes."""
     for lo in range(0, a.size, 1024):
@@ -49,21 +54,21 @@ def same(a: U8, b: U8) -> bool:
     return True
 
 
-@jit
+@part
 def put(source: U8, target: U8 | I16) -> None:
     """Copy a range; ten times as fast as a slice assignment."""
     for i in range(source.size):
         target[i] = source[i]
 
 
-@jit
+@part
 def strike(known: I16, other: U8) -> None:
     """Make UNKNOWN what another copy contradicts."""
     for i in range(other.size):
         known[i] = known[i] if known[i] == other[i] else UNKNOWN
 
 
-@jit
+@kernel(types.void(*_COPIES, types.int32[:, :, ::1]))
 def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
     """Pixels that each copy of each buffer delivered, from the rows and from the pixels.
 
@@ -83,7 +88,7 @@ def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
                             break
 
 
-@jit
+@part
 def survey(frames: U8, have: I32, bounds: I64, f: int, known: I16) -> None:
     """Write into known (p) the value on which all copies of frame f agree, UNKNOWN elsewhere."""
     for b in range(bounds.size - 1):
@@ -101,7 +106,7 @@ def survey(frames: U8, have: I32, bounds: I64, f: int, known: I16) -> None:
                 strike(known[lo : lo + size], frames[r, f, lo : lo + size])
 
 
-@jit
+@part
 def surveyed(frames: U8, have: I32, bounds: I64, f: int, known: I16, held: I64) -> None:
     """Have the surveys of frames f - 1, f, f + 1 at hand in known (3, p).
 
@@ -116,7 +121,7 @@ def surveyed(frames: U8, have: I32, bounds: I64, f: int, known: I16, held: I64) 
                 known[g % 3] = UNKNOWN
 
 
-@jit
+@part
 def look(known: I16, f: int, where: I64, width: int, near: I16) -> None:
     """Write into near (8, d) what is known of the neighbours of the pixels where (d) of frame f."""
     row, before, after = known[f % 3], known[(f - 1) % 3], known[(f + 1) % 3]
@@ -134,7 +139,7 @@ def look(known: I16, f: int, where: I64, width: int, near: I16) -> None:
         near[7, d] = after[i]
 
 
-@jit
+@part
 def trust(copy: U8, lo: int, hi: int, where: I64, width: int, near: I16) -> None:
     """Fill the unknown neighbours in the row from one copy (p), which holds lo:hi."""
     for d in range(where.size):
@@ -145,7 +150,7 @@ def trust(copy: U8, lo: int, hi: int, where: I64, width: int, near: I16) -> None
                 near[j, d] = copy[q]
 
 
-@jit
+@part
 def predict(near: I16, weights: I32, guess: I32) -> None:
     """Write the weighted mean of the known neighbours into guess (d), UNKNOWN without any."""
     weight = np.zeros(guess.size, np.int32)
@@ -160,7 +165,19 @@ def predict(near: I16, weights: I32, guess: I32) -> None:
         guess[d] = (guess[d] + weight[d] // 2) // weight[d] if weight[d] else UNKNOWN
 
 
-@jit
+@part
+def proven(frames: U8, have: I32, bounds: I64, f: int, b: int) -> bool:
+    """Whether two recordings delivered the whole buffer and agree on it."""
+    lo, hi = bounds[b], bounds[b + 1]
+    for r in range(frames.shape[0]):
+        for s in range(r):
+            whole = have[r, f, b] == hi - lo and have[s, f, b] == hi - lo
+            if whole and same(frames[r, f, lo:hi], frames[s, f, lo:hi]):
+                return True
+    return False
+
+
+@kernel(types.void(*_COPIES, types.int64, types.int64, _COUNTS, _COUNTS))
 def spread(
     frames: U8, have: I32, bounds: I64, width: int, step: int, sums: I64, counts: I64
 ) -> None:
@@ -183,7 +200,7 @@ def spread(
                         counts[j] += 1
 
 
-@jit
+@kernel(types.void(*_COPIES, types.int64, types.int64, _WEIGHTS, _TABLE))
 def tally(
     frames: U8, have: I32, bounds: I64, width: int, step: int, weights: I32, table: I64
 ) -> None:
@@ -206,19 +223,7 @@ def tally(
                     table[guess[d], value] += 1
 
 
-@jit
-def proven(frames: U8, have: I32, bounds: I64, f: int, b: int) -> bool:
-    """Whether two recordings delivered the whole buffer and agree on it."""
-    lo, hi = bounds[b], bounds[b + 1]
-    for r in range(frames.shape[0]):
-        for s in range(r):
-            whole = have[r, f, b] == hi - lo and have[s, f, b] == hi - lo
-            if whole and same(frames[r, f, lo:hi], frames[s, f, lo:hi]):
-                return True
-    return False
-
-
-@jit
+@part
 def vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]:
     """Return the recording to start from (most pixels, then most votes) and the evidence."""
     recordings = frames.shape[0]
@@ -247,7 +252,7 @@ def vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]:
     return best, STRETCHES
 
 
-@jit
+@part
 def weigh(copy: U8, lo: int, hi: int, where: I64, guess: I32, cost: I32, prices: I64) -> None:
     """Write into prices (d) how surprising one copy (p) is, which holds lo:hi, at where (d)."""
     for d in range(where.size):
@@ -257,7 +262,7 @@ def weigh(copy: U8, lo: int, hi: int, where: I64, guess: I32, cost: I32, prices:
             prices[d] = cost[guess[d], copy[where[d]]] if guess[d] >= 0 else 0
 
 
-@jit
+@part
 def contradict(copy: U8, other: U8, hi: int, where: I64, prices: I64) -> None:
     """Raise the prices (d) of a copy (p) where another one, that ends at hi, has other values."""
     for d in range(where.size):
@@ -265,7 +270,7 @@ def contradict(copy: U8, other: U8, hi: int, where: I64, prices: I64) -> None:
             prices[d] += VOTE
 
 
-@jit
+@part
 def follow(where: I64, prices: I64, back: U8) -> None:
     """Write into back[:, 0] the cheapest choice of a recording per differing pixel.
 
@@ -297,7 +302,7 @@ def follow(where: I64, prices: I64, back: U8) -> None:
         last = before
 
 
-@jit
+@part
 def settle(
     frames: U8,
     have: I32,
@@ -343,7 +348,19 @@ def settle(
     return int(np.argmax(share))
 
 
-@jit
+@kernel(
+    types.void(
+        *_COPIES,
+        types.int64,
+        _WEIGHTS,
+        _COST,
+        types.int64,
+        types.uint8[:, ::1],
+        types.int8[:, ::1],
+        types.uint8[:, ::1],
+        types.int32[::1],
+    )
+)
 def compose(
     frames: U8,
     have: I32,

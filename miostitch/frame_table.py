@@ -98,7 +98,8 @@ class FrameTally:
         ----------
         rows
             Columns of the table by their names in the schema; int64, times float64.
-            ``black_padding_px`` may be absent.
+            ``black_padding_px`` may be absent. Rows with a true ``misplaced``, which may be absent
+            too, came with a wrong position: their pixels are not where they belong.
 
         Returns
         -------
@@ -109,7 +110,8 @@ class FrameTally:
         rows = {name: values[framed] for name, values in rows.items()}
         frame, position = rows["reconstructed_frame_index"], rows["frame_buffer_count"]
         nothing = np.zeros(len(frame), np.int64)
-        in_mask = (position >= 0) & (position < MASK_BITS)
+        placed = ~rows.get("misplaced", nothing.astype(bool))
+        in_mask = (position >= 0) & (position < MASK_BITS) & placed
         bit = np.uint64(1) << position.clip(0, MASK_BITS - 1).astype(np.uint64)
         padding = rows.get("black_padding_px", nothing).clip(min=0)
         buffers = np.where(in_mask, bit, np.uint64(0))
@@ -127,7 +129,8 @@ class FrameTally:
                 "last": moment,
             }
         )
-        self._strays.add({"frame": frame[~in_mask], "position": position[~in_mask]})
+        stray = placed & ~in_mask
+        self._strays.add({"frame": frame[stray], "position": position[stray]})
         return (int(frame.min()), int(frame.max())) if len(frame) else (0, NO_FRAME)
 
     def result(self) -> tuple[FrameTable, NDArray[np.int64]]:

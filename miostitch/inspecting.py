@@ -54,7 +54,8 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
     frame_num = np.unique(table.frame_num[table.frame_num >= 0])
     if not len(frame_num):
         return {"rows": sum(t.row_count for t in recording.tables), "frame_num": None}
-    expected = int(table.num_buffers.max())
+    # the usual number: one flipped position must not raise it
+    expected = int(np.bincount(table.num_buffers[table.frame_num >= 0]).argmax())
     jumps = np.diff(frame_num)
     return {
         "rows": sum(t.row_count for t in recording.tables),
@@ -64,6 +65,7 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
         "repeated_frames": int((table.frame_num >= 0).sum()) - len(frame_num),
         "buffers_per_frame": expected,
         "incomplete_frames": int((table.num_buffers[table.frame_num >= 0] < expected).sum()),
-        "buffers_lost": int((expected - table.num_buffers[table.frame_num >= 0]).sum()),
+        "buffers_lost": int((expected - table.num_buffers[table.frame_num >= 0]).clip(min=0).sum()),
+        "repairable_cells": sum(len(t.repairs) for t in recording.tables),
         "padded_pixels": int(table.black_padding.sum()),
     }

@@ -1,44 +1,26 @@
 """Compiled loops over pixels: what one pass over a block of frames can tell.
 
-The sole home of numba. Dimension letters: n frames, h rows, w columns, p pixels of a flattened
-frame (p = h * w), k buffers of a frame. ``out`` stands last and is written, never read. Sums are
-exact integers. Arrays may be views of any strides and read-only; the loops are compiled for unit
-stride along a row as well, so a contiguous block runs vectorised and nothing is ever copied.
+Dimension letters: n frames, h rows, w columns. ``out`` stands last and is written, never read.
+Sums are exact integers. Arrays may be views of any strides and read-only; the loops are compiled
+for unit stride along a row as well, so a contiguous block runs vectorised and nothing is ever
+copied.
 """
 
-from collections.abc import Callable
-from typing import TypeVar, cast
-
 import numpy as np
-from numba import njit, types
+from numba import types
 from numpy.typing import NDArray
 
 from miostitch.errors import UsageError
+from miostitch.jit import kernel, part
 
-_Function = TypeVar("_Function", bound=Callable[..., object])
-
-_FRAME = types.Array(types.uint8, 2, "A", readonly=True)
 _FRAMES = types.Array(types.uint8, 3, "A", readonly=True)
-_FLAT_FRAMES = _FRAME
-_BOUNDS = types.Array(types.int64, 1, "A", readonly=True)
 
 # |gx| + |gy| <= 2040, so a 16-bit sum holds 32 rows; an 8-bit count holds 255.
 _SOBEL_ROWS = 32
 _COUNT_ROWS = 255
 
 
-def _kernel(signature: object) -> Callable[[_Function], _Function]:
-    """Compile on import, for this one signature, without the GIL and on one core.
-
-    dask owns the cores, hence never ``parallel``; sums are exact, hence never ``fastmath``. One
-    signature each is what makes numba's disk cache safe when several processes fill it at once:
-    it numbers the files of a function's signatures, and two processes that compiled different
-    ones would give them the same number. As it is they can only replace a file by its equal.
-    """
-    return cast("Callable[[_Function], _Function]", njit(signature, nogil=True, cache=True))
-
-
-@_kernel(types.int64(_FRAME, types.int64, types.int64))
+@part
 def _black_rows(frame: NDArray[np.uint8], value_threshold: int, consecutive_threshold: int) -> int:
     """Count the rows of a frame (h, w) that hold a run of black pixels."""
     h, w = frame.shape
@@ -62,7 +44,7 @@ def _black_rows(frame: NDArray[np.uint8], value_threshold: int, consecutive_thre
     return rows
 
 
-@_kernel(types.int64(_FRAME, types.float64, types.int16[::1]))
+@part
 def _noisy_rows(frame: NDArray[np.uint8], threshold: float, bend: NDArray[np.int16]) -> int:
     """Count the rows of a frame (h, w) with a large mean |second difference|; bend (w) is scratch.
 
@@ -83,7 +65,7 @@ def _noisy_rows(frame: NDArray[np.uint8], threshold: float, bend: NDArray[np.int
     return rows
 
 
-@_kernel(types.int64(_FRAME, types.int16[::1], types.int16[::1], types.uint16[::1]))
+@part
 def _edge_energy(
     frame: NDArray[np.uint8],
     smooth: NDArray[np.int16],
@@ -119,7 +101,7 @@ def _edge_energy(
     return total
 
 
-@_kernel(types.void(_FRAMES, types.int64, types.int64, types.float64, types.int64[:, :]))
+@kernel(types.void(_FRAMES, types.int64, types.int64, types.float64, types.int64[:, :]))
 def score_frames(
     frames: NDArray[np.uint8],
     value_threshold: int,
@@ -172,7 +154,7 @@ def score_frames(
         out[2, i] = _edge_energy(frame, smooth, slope, energy)
 
 
-@_kernel(types.void(_FRAMES, _FRAMES, types.int64[:]))
+@kernel(types.void(_FRAMES, _FRAMES, types.int64[:]))
 def differing_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.int64]) -> None:
     """Count the pixels in which the frames of two blocks differ.
 
@@ -204,43 +186,3 @@ def differing_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np
                     total += count[x]
                 count[:] = 0
         out[i] = total
-
-
-@_kernel(types.void(_FLAT_FRAMES, _BOUNDS, types.boolean[:, :]))
-def zero_ranges(
-    frames: NDArray[np.uint8], bounds: NDArray[np.int64], out: NDArray[np.bool_]
-) -> None:
-    """Tell which buffers of each frame hold nothing but zeros.
-
-    Parameters
-    ----------
-    frames
-        Flattened images, shape (n, p); views of any strides.
-    bounds
-        Where the buffers start, and the end of the last, shape (k + 1,): buffer j is
-        ``frame[bounds[j]:bounds[j + 1]]``, with the meaning a slice has in NumPy.
-    out
-        Written, shape (n, k). True for an empty buffer.
-
-    Raises
-    ------
-    TypeError
-        An array has another dtype or number of dimensions.
-    UsageError
-        ``out`` has another shape.
-    """
-    n = frames.shape[0]
-    k = bounds.size - 1
-    if out.shape != (n, k):
-        raise UsageError("zero_ranges: out must have the shape (number of frames, bounds - 1)")
-    for i in range(n):
-        for j in range(k):
-            pixels = frames[i, bounds[j] : bounds[j + 1]]
-            # A picture is seldom black at the first pixel; what is left is read without branches.
-            seen = pixels.size > 0 and pixels[0] != 0
-            if not seen:
-                bits = np.uint8(0)
-                for x in range(pixels.size):
-                    bits |= pixels[x]
-                seen = bits != 0
-            out[i, j] = not seen

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import chain
 from typing import BinaryIO
 
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from miostitch.errors import MetadataError, MissingInputError, UsageError
 from miostitch.frame_table import Fold, FrameTable, FrameTally, folded
+from miostitch.repair import LOG_COLUMNS, derive_layout, repair_batches
 from miostitch.schema import NO_FRAME
 from miostitch.table_parser import ParsedBlock, TableParser, header_columns, text_blocks
 
@@ -33,7 +35,7 @@ _TALLIED = (
     "reconstructed_frame_index",
 )
 _BLOCK = np.dtype(
-    [(name, "i8") for name in ("start", "size", "line", "rows", "frame_min", "frame_max")]
+    [(name, "i8") for name in ("start", "size", "line", "row", "rows", "frame_min", "frame_max")]
 )
 
 
@@ -57,6 +59,8 @@ class Metadata:
         Rows that belong to no frame.
     buffer_sizes
         int64 (n, 3): ``frame_buffer_count``, ``pixel_count``, rows that have this pair.
+    repairs
+        Repaired cells: ``row`` (from 0), ``column``, ``old``, ``new``, ``evidence``, by row.
     notices
         What the user should know, one sentence each.
     digest
@@ -69,6 +73,7 @@ class Metadata:
     frames: FrameTable
     orphan_rows: int
     buffer_sizes: NDArray[np.int64]
+    repairs: pd.DataFrame
     notices: tuple[str, ...]
     digest: str
     _parser: TableParser = field(repr=False)
@@ -133,13 +138,30 @@ class Metadata:
             The file changed since it was read.
         """
         for block in self._blocks:
-            yield _parse_block(self._parser, *block.item()[:4])
+            start, size, line, _, rows, *_ = block.item()
+            yield self._mended(block, _parse_block(self._parser, start, size, line, rows))
 
     def _block(self, block: np.void) -> pd.DataFrame:
-        return _cached_block(self.digest, self._parser, *block.item()[:4])
+        start, size, line, _, rows, *_ = block.item()
+        return self._mended(
+            block, _cached_block(self.digest, self._parser, start, size, line, rows)
+        )
+
+    def _mended(self, block: np.void, table: pd.DataFrame) -> pd.DataFrame:
+        """Put the repaired cells of a block in."""
+        first, stop = np.searchsorted(
+            self.repairs["row"].to_numpy(), (block["row"], block["row"] + block["rows"])
+        )
+        changes: dict[str, NDArray[np.int64]] = {}
+        for row, column, _, new, _ in self.repairs.iloc[first:stop].itertuples(index=False):
+            values = changes.setdefault(column, table[column].to_numpy().copy())
+            values[row - block["row"]] = new
+        return table.assign(**changes)
 
 
-def read_metadata(path: str | os.PathLike[str], *, salvage: bool = False) -> Metadata:
+def read_metadata(
+    path: str | os.PathLike[str], *, salvage: bool = False, repair: bool = False
+) -> Metadata:
     """Read a metadata table in one pass over its text.
 
     Parameters
@@ -148,6 +170,9 @@ def read_metadata(path: str | os.PathLike[str], *, salvage: bool = False) -> Met
         CSV file with a header line and at least the required columns of the schema, in any order.
     salvage
         Drop faulty rows and say so in a notice, instead of refusing the file.
+    repair
+        Repair flipped headers where the redundant fields leave no doubt; see
+        :mod:`miostitch.repair`.
 
     Raises
     ------
@@ -165,7 +190,7 @@ def read_metadata(path: str | os.PathLike[str], *, salvage: bool = False) -> Met
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
-            return _survey(name, file, salvage)
+            return _survey(name, file, salvage=salvage, repair=repair)
     except FileNotFoundError as error:
         msg = f"{name}: there is no such file; the metadata stands beside the video"
         raise MissingInputError(msg) from error
@@ -214,42 +239,30 @@ def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> NDArray[np.i
     return bounds[: end + 1]
 
 
-def _survey(path: str, file: BinaryIO, salvage: bool) -> Metadata:
+def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metadata:
     """Read the whole text once."""
-    # every row takes some bytes, so the size of the file bounds the frames it can name
-    max_frame = os.fstat(file.fileno()).st_size // _SHORTEST_ROW_BYTES + _SPARE_FRAMES
-    header = file.readline(_MAX_HEADER_BYTES)
-    parser = TableParser(path, header_columns(path, header), max_frame, salvage)
-    digest = hashlib.blake2b(header)
-    tally, sizes, oddities = FrameTally(), Fold(("position", "pixels"), rows=np.add), _Oddities()
-    entries = []
-    start, line = len(header), 2
-    for text in text_blocks(path, file):
-        digest.update(text)
-        whole = text.endswith(b"\n")
-        if not whole and b"\0" not in text:
-            oddities.cut.note(1, f"line {line}")
-            break
-        # a tail of NUL bytes is ended for the parser to say what is wrong with it
-        parsed = parser.parse(text if whole else text + b"\n", line)
-        parser = replace(parser, floats=parser.floats | parsed.floats)
-        rows = {name: parsed.table[name].to_numpy() for name in parser.columns if name in _TALLIED}
-        pixels = parsed.table["pixel_count"].to_numpy()
+    reading = _Reading(path, file, salvage)
+    tally, sizes, logs = FrameTally(), Fold(("position", "pixels"), rows=np.add), []
+    for table, log in _repaired(reading.batches(), repair=repair):
+        rows = {name: table[name].to_numpy() for name in _TALLIED if name in table}
+        moved = log["row"][log["column"] == "frame_buffer_count"]
+        tally.add(rows | {"misplaced": table.index.isin(moved)})
+        pixels = table["pixel_count"].to_numpy()
         votes = np.ones(len(pixels), np.int64)
         sizes.add({"position": rows["frame_buffer_count"], "pixels": pixels, "rows": votes})
-        framed = tally.add(rows)
-        if len(pixels):
-            entries.append((start, len(text), line, len(pixels), *framed))
-        oddities.look_at(parsed)
-        start += len(text)
-        line += text.count(b"\n")
-    blocks = np.array(entries, _BLOCK)
+        logs.append(log)
+    blocks = np.array(reading.blocks, _BLOCK)
     if not (blocks["frame_max"] > NO_FRAME).any():
-        what = "no row that belongs to a frame" if entries else "no rows"
+        what = "no row that belongs to a frame" if len(blocks) else "no rows"
         raise MetadataError(f"{path}: {what}; nothing was recorded, or the file was cut")
     frames, tied = tally.result()
+    oddities, parser = reading.oddities, reading.parser
     if len(tied):
         oddities.ties.note(len(tied), f"frame {tied[0]}")
+    repairs = pd.concat([log for log in logs if len(log)] or logs[:1], ignore_index=True)
+    if len(repairs):
+        first = repairs.iloc[0]
+        oddities.repairs.note(len(repairs), f"{first['column']} in row {first['row']} (from 0)")
     row_count = int(blocks["rows"].sum())
     return Metadata(
         path=path,
@@ -258,11 +271,69 @@ def _survey(path: str, file: BinaryIO, salvage: bool) -> Metadata:
         frames=frames,
         orphan_rows=row_count - int(frames.num_rows.sum()),
         buffer_sizes=np.stack([*sizes.result().values()], axis=1),
+        repairs=repairs,
         notices=oddities.notices([name for name in parser.columns if name in parser.floats]),
-        digest=digest.hexdigest(),
+        digest=reading.digest.hexdigest(),
         _parser=parser,
         _blocks=blocks,
     )
+
+
+def _repaired(
+    batches: Iterator[pd.DataFrame], *, repair: bool
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Repair a stream of rows, where it is wanted and the headers are redundant."""
+    nothing = pd.DataFrame(columns=list(LOG_COLUMNS)).astype({"row": "int64"})
+    first = next(batches, None)
+    if first is None:
+        return
+    layout = derive_layout(first) if repair else None
+    everything = chain([first], batches)
+    if layout is None:
+        yield from ((table, nothing) for table in everything)
+    else:
+        yield from repair_batches(everything, layout)
+
+
+class _Reading:
+    """One pass over the text of a table, and what is learned on the way."""
+
+    def __init__(self, path: str, file: BinaryIO, salvage: bool) -> None:
+        # every row takes some bytes, so the size of the file bounds the frames it can name
+        max_frame = os.fstat(file.fileno()).st_size // _SHORTEST_ROW_BYTES + _SPARE_FRAMES
+        self._path, self._file = path, file
+        self._header = file.readline(_MAX_HEADER_BYTES)
+        columns = header_columns(path, self._header)
+        self.parser = TableParser(path, columns, max_frame, salvage)
+        self.digest = hashlib.blake2b(self._header)
+        self.oddities = _Oddities()
+        self.blocks: list[tuple[int, ...]] = []
+
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """Parse block by block; the index of the rows goes on from block to block."""
+        start, line, row = len(self._header), 2, 0
+        for text in text_blocks(self._path, self._file):
+            self.digest.update(text)
+            whole = text.endswith(b"\n")
+            if not whole and b"\0" not in text:
+                self.oddities.cut.note(1, f"line {line}")
+                break
+            # a tail of NUL bytes is ended for the parser to say what is wrong with it
+            parsed = self.parser.parse(text if whole else text + b"\n", line)
+            floats = self.parser.floats | parsed.floats
+            self.parser = replace(self.parser, floats=floats)
+            self.oddities.look_at(parsed)
+            if count := len(parsed.table):
+                frame = parsed.table["reconstructed_frame_index"].to_numpy()
+                framed = frame[frame != NO_FRAME]
+                span = (framed.min(), framed.max()) if len(framed) else (0, NO_FRAME)
+                self.blocks.append((start, len(text), line, row, count, *map(int, span)))
+                table = parsed.table.to_pandas()
+                table.index = pd.RangeIndex(row, row + count)
+                yield table
+                row += count
+            start += len(text)
+            line += text.count(b"\n")
 
 
 def _parse_block(parser: TableParser, start: int, size: int, line: int, rows: int) -> pd.DataFrame:
@@ -304,7 +375,7 @@ class _Oddities:
 
     def __init__(self) -> None:
         self.headers, self.faults, self.cut = _Occurrences(), _Occurrences(), _Occurrences()
-        self.backwards, self.ties = _Occurrences(), _Occurrences()
+        self.backwards, self.ties, self.repairs = _Occurrences(), _Occurrences(), _Occurrences()
         self._last_time = -np.inf
 
     def look_at(self, parsed: ParsedBlock) -> None:
@@ -333,6 +404,10 @@ class _Oddities:
             (
                 self.ties.count,
                 f"tie in {self.ties}: frame_num is taken from the earliest buffer",
+            ),
+            (
+                self.repairs.count,
+                f"{self.repairs.count} flipped header cells repaired: {self.repairs}",
             ),
         )
         return tuple(sentence for count, sentence in sentences if count)

@@ -217,11 +217,14 @@ class ReadOptions:
         Refuse videos whose frames are declared larger.
     need_table
         Whether a video without a table is refused.
+    repair
+        Repair flipped headers where the redundant fields leave no doubt.
     """
 
     salvage: bool = False
     max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
     need_table: bool = True
+    repair: bool = True
 
 
 def load_recording(
@@ -268,7 +271,9 @@ def load_recording(
         if not os.path.isfile(table_path(video.path)):
             frames.append(FrameTable.blank(video.frame_count))
             continue
-        table = read_metadata(table_path(video.path), salvage=options.salvage)
+        table = read_metadata(
+            table_path(video.path), salvage=options.salvage, repair=options.repair
+        )
         kept, found = _match(video, table, salvage=options.salvage)
         tables.append(table)
         frames.append(kept)

@@ -7,6 +7,7 @@ recordings show.
 
 import json
 import os
+import re
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
@@ -19,8 +20,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.encoding import VideoWriter
-from miostitch.errors import OutputExistsError, UsageError
+from miostitch.errors import ResourceError, UsageError
 from miostitch.schema import COLUMNS, NO_FRAME
+from miostitch.staging import Workspace
 from miostitch.table_writer import TableWriter
 from miostitch.transmission import (
     EPOCH_US,
@@ -40,6 +42,9 @@ __all__ = ["DEFAULT_CONFIG", "Simulation", "SimulationConfig", "simulate"]
 DEFAULT_CONFIG = SimulationConfig()
 TABLE_COLUMNS = tuple(column.name for column in COLUMNS)
 TRUTH_ARRAYS = ("video_frame", "corrupted", "short")
+FILES = (".avi", ".csv")
+RECEIVER = re.compile(r"receiver[0-9]+\.(avi|csv)")
+ARRAYS, SUMMARY = "truth.npz", "truth.json"
 FLIPPABLE = (
     ("linked_list", 5),
     ("frame_num", 12),
@@ -310,11 +315,11 @@ def simulate(
     ----------
     directory
         Where to write ``receiver1.avi``, ``receiver1.csv`` and so on, ``truth.avi``, ``truth.csv``,
-        ``truth.npz`` and, last, ``truth.json`` (the configuration and the counts of faults).
+        ``truth.npz`` and ``truth.json`` (the configuration and the counts of faults).
     config
         What to simulate.
     force
-        Replace files of these names.
+        Replace the session that is there, all its receivers, once the new one is whole.
     progress
         Called with the number of frames done since the last call.
 
@@ -329,32 +334,66 @@ def simulate(
         A receiver gets so little that its video would have no frame.
     OutputExistsError
         A file of such a name is there and `force` is not set.
+    OutputLockedError
+        Another run is writing there.
     ResourceError
         A file cannot be written.
 
     Notes
     -----
-    Holds a block of at most 256 frames or 16 MiB and, per frame and receiver, 48 bytes of truth.
+    Files get their names when all are whole. Holds a block of at most 256 frames or 16 MiB and,
+    per frame and receiver, 48 bytes of truth.
     """
     folder = Path(directory)
     stems = [*(f"receiver{number + 1}" for number in range(config.receivers)), "truth"]
-    videos, tables = ([folder / f"{stem}{end}" for stem in stems] for end in (".avi", ".csv"))
-    arrays, summary = folder / "truth.npz", folder / "truth.json"
-    there = [path for path in (*videos, *tables, arrays, summary) if path.exists()]
-    if there and not force:
-        msg = f"{there[0]}: is there already; choose another directory, or replace it with --force"
-        raise OutputExistsError(msg)
-    folder.mkdir(parents=True, exist_ok=True)
-    summary.unlink(missing_ok=True)
+    names = [stem + end for stem in stems for end in FILES]
+    # a receiver left from the session before would pass for one of this
+    older = [name for name in _earlier_receivers(folder) if name not in names]
+    workspace = Workspace(folder, "", [*older, *names, ARRAYS, SUMMARY])
+    with workspace.open([], force=force):
+        receivers = _transmit(config, [workspace.staged(stem) for stem in stems], progress)
+        for name, receiver in zip(stems, receivers, strict=False):
+            if not receiver.shown:
+                msg = f"{folder / name}.avi: would show no frame; take more frames or lose less"
+                raise UsageError(msg)
+        counts = tuple(receiver.summary() for receiver in receivers)
+        try:
+            _write_truth(workspace.staged(ARRAYS), receivers)
+            content = {"config": {**asdict(config), "fps": str(config.fps)}, "receivers": counts}
+            workspace.staged(SUMMARY).write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+        except OSError as error:
+            msg = f"{folder}: cannot be written ({error.strerror}); free space or check rights"
+            raise ResourceError(msg) from error
+        workspace.publish()
+    *videos, truth = (workspace.final(f"{stem}.avi") for stem in stems)
+    arrays = workspace.final(ARRAYS)
+    return Simulation(config, tuple(videos), truth, truth.with_suffix(".csv"), arrays, counts)
+
+
+def _earlier_receivers(folder: Path) -> list[str]:
+    """Files of the receivers of a session that is there."""
+    try:
+        there = os.listdir(folder)
+    except OSError:  # the workspace makes it, or says what is wrong
+        return []
+    return sorted(filter(RECEIVER.fullmatch, there)) if SUMMARY in there else []
+
+
+def _transmit(
+    config: SimulationConfig, stems: list[Path], progress: Callable[[int], None] | None
+) -> list[_Receiver]:
+    """Write videos and tables; the last stem is the truth's."""
     device = Device(config)
+    height, width, fps = config.height, config.width, Fraction(config.fps)
     with ExitStack() as stack:
-        height, width, fps = config.height, config.width, Fraction(config.fps)
         writers = [
             (
-                stack.enter_context(VideoWriter(video, width=width, height=height, fps=fps)),
-                stack.enter_context(TableWriter(table, TABLE_COLUMNS)),
+                stack.enter_context(
+                    VideoWriter(f"{stem}.avi", width=width, height=height, fps=fps)
+                ),
+                stack.enter_context(TableWriter(f"{stem}.csv", TABLE_COLUMNS)),
             )
-            for video, table in zip(videos, tables, strict=True)
+            for stem in stems
         ]
         receivers = [_Receiver(device, number, *pair) for number, pair in enumerate(writers[:-1])]
         for block in range(-(-config.frames // device.block_frames)):
@@ -367,13 +406,10 @@ def simulate(
                 progress(len(sent.pixels))
         for receiver in receivers:
             receiver.finish()
-            if not receiver.shown:
-                msg = f"{receiver.video.path}: would show no frame; take more frames or lose less"
-                raise UsageError(msg)
+    return receivers
+
+
+def _write_truth(path: Path, receivers: list[_Receiver]) -> None:
     truth = {name: np.stack([getattr(r, name) for r in receivers]) for name in TRUTH_ARRAYS}
     truth["flips"] = np.concatenate([flips for r in receivers for flips in r.flips])
-    np.savez(arrays, allow_pickle=False, **truth)
-    counts = tuple(receiver.summary() for receiver in receivers)
-    content = {"config": {**asdict(config), "fps": str(config.fps)}, "receivers": counts}
-    summary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-    return Simulation(config, tuple(videos[:-1]), videos[-1], tables[-1], arrays, counts)
+    np.savez(path, allow_pickle=False, **truth)

@@ -64,6 +64,8 @@ class StitchOptions:
         Refuse videos whose frames are declared larger.
     salvage
         Go on with what matches where a table and its video disagree.
+    repair
+        Repair flipped headers where the redundant fields leave no doubt.
     force
         Replace existing products once the new ones are whole.
     """
@@ -75,6 +77,7 @@ class StitchOptions:
     chunk_frames: int | None = None
     max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
     salvage: bool = False
+    repair: bool = True
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -90,7 +93,7 @@ class StitchOptions:
     @property
     def reading(self) -> ReadOptions:
         """How to read the inputs."""
-        return ReadOptions(self.salvage, self.max_frame_pixels)
+        return ReadOptions(self.salvage, self.max_frame_pixels, repair=self.repair)
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -299,6 +302,7 @@ def _summarise(session: Session, options: StitchOptions, tables: StitchedTables)
                 "name": printable(recording.name),
                 "frames": int(here.sum()),
                 "buffers_lost": _buffers_lost(session, number),
+                "repairs": sum(len(table.repairs) for table in recording.tables),
                 "chosen": int((source == number).sum()),
                 "sole": sole[number],
             }

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from threading import Condition, Event
 
+import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
@@ -85,7 +86,7 @@ def write_batches(
     flight, whatever ``count``.
     """
     starts = range(0, count, block)
-    workers = CPU_COUNT
+    workers = dask.config.get("num_workers", None) or CPU_COUNT
     batch = block * max(BATCH_BLOCKS, workers)
     stopped = Event()
     with ExitStack() as stack:

@@ -1,18 +1,26 @@
 """The installed command: what it prints, asks and returns."""
 
 import json
+import logging
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
 import sysconfig
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
+from click.testing import CliRunner
 
 import miostitch
+from miostitch import cli, errors, inspecting
 
 COMMAND = str(Path(sysconfig.get_path("scripts"), "miostitch"))
 
@@ -95,27 +103,212 @@ def test_without_a_terminal_a_mismatch_is_exit_code_3(session: list[str], tmp_pa
     run("stitch", video, "-o", str(tmp_path / "out"), "--salvage", "-q")
 
 
-@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 3)])
+@contextmanager
+def on_a_terminal(*args: str, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    mine, theirs = pty.openpty()
+    env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
+    env |= {"TERM": "xterm-256color", **environment}
+    with subprocess.Popen(
+        [COMMAND, *args], stdin=theirs, stdout=theirs, stderr=theirs, env=env
+    ) as process:
+        os.close(theirs)
+        yield process, mine
+    os.close(mine)
+
+
+def read_all(terminal: int) -> bytes:
+    shown = b""
+    try:
+        while chunk := os.read(terminal, 4096):
+            shown += chunk
+    except OSError:  # Linux reports the closed terminal so
+        pass
+    return shown
+
+
+@pytest.mark.parametrize(
+    ("answer", "code"), [(b"y\n", 0), (b"n\n", 3), (b"\x04", 130), (signal.SIGINT, 130)]
+)
 def test_on_a_terminal_a_mismatch_is_asked_about(
-    session: list[str], tmp_path: Path, answer: str, code: int
+    session: list[str], tmp_path: Path, answer: bytes | signal.Signals, code: int
 ) -> None:
     video = mismatched(session, tmp_path)
-    mine, theirs = pty.openpty()
-    command = [COMMAND, "stitch", video, "-o", str(tmp_path / "out")]
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs) as process:
-        os.close(theirs)
+    with on_a_terminal("stitch", video, "-o", str(tmp_path / "out")) as (process, terminal):
         shown = b""
         while b"Go on with what matches?" not in shown:
-            shown += os.read(mine, 4096)
-        os.write(mine, answer.encode())
-        try:
-            while chunk := os.read(mine, 4096):
-                shown += chunk
-        except OSError:  # Linux reports the closed terminal so
-            pass
-    os.close(mine)
+            shown += os.read(terminal, 4096)
+        if isinstance(answer, bytes):
+            os.write(terminal, answer)
+        else:
+            process.send_signal(answer)
+        shown += read_all(terminal)
     assert process.returncode == code, shown
+    assert b"Traceback" not in shown
     assert (tmp_path / "out" / "short_stitched.avi").exists() == (code == 0)
+
+
+@pytest.mark.parametrize(("environment", "coloured"), [({}, True), ({"NO_COLOR": "1"}, False)])
+def test_no_color_is_respected(tmp_path: Path, environment: dict[str, str], coloured: bool) -> None:
+    args = ("simulate", str(tmp_path), "--frames", "20", "--height", "40", "--width", "50")
+    with on_a_terminal(*args, **environment) as (process, terminal):
+        shown = read_all(terminal)
+    assert process.returncode == 0
+    assert b"simulating" in shown
+    assert bool(re.search(rb"\x1b\[(\d+;)*[349][0-8]", shown)) == coloured
+
+
+def test_no_progress_where_it_is_not_wanted(tmp_path: Path) -> None:
+    args = ("simulate", str(tmp_path), "--frames", "20", "--height", "40", "--width", "50")
+    with on_a_terminal(*args, "--no-progress") as (process, terminal):
+        shown = read_all(terminal)
+    assert process.returncode == 0
+    assert b"simulating" not in shown
+
+
+@pytest.mark.parametrize(
+    ("raised", "code"),
+    [
+        (errors.MiostitchError("m"), 6),
+        (errors.InputError("m"), 3),
+        (KeyboardInterrupt(), 130),
+        (click.Abort(), 130),
+        (OSError(28, "No space left on device"), 5),
+        (MemoryError(), 5),
+        (ZeroDivisionError("m"), 6),
+        (SystemError("m"), 6),
+    ],
+)
+@pytest.mark.parametrize("verbosity", ["", "-v", "-vv"])
+def test_every_failure_has_its_exit_code_at_any_verbosity(
+    monkeypatch: pytest.MonkeyPatch, raised: BaseException, code: int, verbosity: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(inspecting, "inspect_recording", fail)
+    args = ["inspect", "a.avi", "--json", *([verbosity] if verbosity else [])]
+    done = CliRunner().invoke(cli.main, args)
+    assert done.exit_code == code
+    assert ("Traceback" in done.stderr) == (verbosity == "-vv")
+    answer = json.loads(done.stdout)
+    assert answer.keys() == {"error", "exit_code"}
+    assert answer["exit_code"] == code
+    assert answer["error"] in done.stderr
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["stitch", "--colour", "--json"],
+        ["stitch", "--json", "a.avi", "--chunk-frames", "0"],
+        ["simulate", "--json"],
+        ["simulate", "x", "--fps", "1/0", "--json"],
+        ["sew", "--json"],
+        ["--json", "stitch"],
+        ["stitch", "--json"],
+    ],
+)
+def test_json_answers_usage_errors_too(args: list[str]) -> None:
+    done = CliRunner().invoke(cli.main, args)
+    assert done.exit_code == 2
+    answer = json.loads(done.stdout)
+    assert answer["exit_code"] == 2
+    assert answer["error"].rstrip(".") in done.stderr
+    plain = CliRunner().invoke(cli.main, [arg for arg in args if arg != "--json"])
+    assert plain.stdout == ""
+
+
+@pytest.mark.parametrize("args", [["inspect", "{0}"], ["inspect", "--help"], ["--help"]])
+def test_a_reader_that_went_away_is_no_failure_to_report(
+    session: list[str], args: list[str]
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    command = [COMMAND, *(arg.format(*session) for arg in args)]
+    done = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, check=False)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.parametrize("json_too", [[], ["--json"]])
+def test_a_full_stdout_is_exit_code_5(session: list[str], json_too: list[str]) -> None:
+    with open("/dev/full", "wb") as full:
+        command = [COMMAND, "inspect", session[0], *json_too]
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+    assert done.returncode == 5
+    assert done.stderr.count(b"\n") == 1
+
+
+def test_verbose_concerns_this_package_only(session: list[str]) -> None:
+    ours, root = logging.getLogger("miostitch"), logging.getLogger()
+    before = ours.level, ours.handlers[:], root.level, root.handlers[:]
+    for _ in range(2):
+        done = CliRunner().invoke(cli.main, ["inspect", session[0], "-v"])
+        assert done.exit_code == 0
+        assert done.stderr.count("miostitch: ") == 1
+    assert (ours.level, ours.handlers, root.level, root.handlers) == before
+    quiet = CliRunner().invoke(cli.main, ["inspect", session[0]])
+    assert quiet.stderr == ""
+
+
+def test_in_process_and_in_a_thread(session: list[str]) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    codes: list[int | None] = []
+
+    def call() -> None:
+        codes.append(cli.main(["inspect", *session, "-q"], standalone_mode=False))
+
+    call()
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert codes == [None, None]
+    assert signal.getsignal(signal.SIGTERM) is handler
+
+
+def test_progress_counts_from_many_threads() -> None:
+    seen: list[tuple[int, int]] = []
+    count = cli._counted(lambda done, total: seen.append((done, total)), 4000)
+    assert count is not None
+    threads = [threading.Thread(target=lambda: [count(1) for _ in range(1000)]) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == [(done, 4000) for done in range(1, 4001)]
+
+
+def test_progress_without_a_terminal_is_a_line_now_and_then(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clock = iter([0.0, 5.0, 10.0, 19.0, 20.0])
+    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
+    advance = cli._progress_lines("stitching")
+    for done in (0, 50, 90, 100):
+        advance(done, 200)
+    assert capsys.readouterr().err.splitlines() == [
+        "stitching: 50 of 200 frames, 5 frames/s, 30 s left",
+        "stitching: 100 of 200 frames, 5 frames/s, 20 s left",
+    ]
+
+
+def test_text_leaves_the_result_as_it_was(session: list[str]) -> None:
+    found = {"recordings": [inspecting.inspect_recording(session[0])]}
+    before = json.dumps(found)
+    cli._inspect_text(found)
+    assert json.dumps(found) == before
+
+
+@pytest.mark.parametrize("command", ["", *cli.main.commands])
+def test_help_has_an_example_and_fits_80_columns(command: str) -> None:
+    args = [*command.split(), "--help"]
+    done = CliRunner().invoke(cli.main, args, env={"COLUMNS": "80"})
+    assert re.search(rf"^    miostitch {command}", done.stdout, re.MULTILINE)
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    if command:
+        for name in ("--json", "-q, --quiet", "-v, --verbose", "--no-progress", "-f, --force"):
+            assert name in done.stdout
 
 
 def test_inspect(session: list[str]) -> None:
@@ -144,6 +337,25 @@ def test_simulate_is_the_same_every_time(session: list[str], tmp_path: Path) -> 
     run("simulate", str(tmp_path), "--frames", "40", "--seed", "2", *size, "-q")
     for path in session:
         assert (tmp_path / Path(path).name).read_bytes() == Path(path).read_bytes()
+
+
+def test_every_fault_can_be_simulated(tmp_path: Path) -> None:
+    chosen = {
+        "frames": 30, "receivers": 3, "seed": 4, "width": 50, "height": 40, "fps": "30000/1001",
+        "buffer-loss": 0.1, "frame-loss": 0.02, "corruption": 0.03, "truncation": 0.04,
+        "overrun": 0.05, "header-flips": 0.06, "bursts": 0.2, "late-start": 2, "early-end": 1,
+        "resets": 1, "lag": 1, "clock-offset": 0.5, "clock-drift": 7.0,
+    }  # fmt: skip
+    args = [f"--{name}={value}" for name, value in chosen.items()]
+    run("simulate", str(tmp_path), *args, "--no-extra-frame", "-q")
+    config = json.loads((tmp_path / "truth.json").read_text())["config"]
+    names = {"late-start": "late_start_frames", "early-end": "early_end_frames"}
+    names |= {"clock-offset": "clock_offset_s", "clock-drift": "clock_drift_ppm"}
+    for name, value in chosen.items():
+        assert config[names.get(name, name.replace("-", "_"))] == value, name
+    assert config["extra_frame"] is False
+    run("simulate", str(tmp_path), "--reset", "2", "--frames", "20", "-f", "-q")
+    assert json.loads((tmp_path / "truth.json").read_text())["config"]["resets"] == 2
 
 
 def test_demo(tmp_path: Path) -> None:
@@ -184,3 +396,14 @@ def test_version() -> None:
     from importlib.metadata import version
 
     assert version("miostitch") in run("--version").stdout
+
+
+def test_headers_can_be_left_as_recorded(recordings: Path, tmp_path: Path) -> None:
+    names = [str(recordings / "stitch" / f"video{n}.avi") for n in (1, 2)]
+    counts = []
+    for choice in ("--repair", "--no-repair"):
+        done = run("stitch", *names, "-o", str(tmp_path / choice), choice, "--json")
+        summary = json.loads(done.stdout)
+        assert summary["frames"] == 53
+        counts.append([recording["repairs"] for recording in summary["recordings"]])
+    assert counts == [[4, 0], [0, 0]]

@@ -4,8 +4,8 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
+from types import ModuleType
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from miostitch import kernels, schema
+from miostitch import composing_kernels, kernels, schema
 from miostitch.errors import UsageError
 
 U8 = NDArray[np.uint8]
@@ -170,29 +170,6 @@ def test_differing_pixels_count_tall_frames(h: int) -> None:
     assert out.tolist() == [7 * h, 7 * h]
 
 
-@given(
-    hnp.arrays(
-        np.uint8, st.tuples(st.integers(0, 3), st.integers(1, 90)), elements=PIXELS, fill=st.just(0)
-    ),
-    st.lists(st.integers(0, 99), min_size=1, max_size=9),
-)
-def test_zero_ranges_equal_the_reference(frames: U8, cuts: list[int]) -> None:
-    bounds = np.array(cuts, np.int64)  # neither sorted nor inside the frame: slices decide
-    out = np.zeros((len(frames), len(cuts) - 1), np.bool_)
-    kernels.zero_ranges(frames, bounds, out)
-    want = [[not f[a:b].any() for a, b in pairwise(cuts)] for f in frames]
-    np.testing.assert_array_equal(out, np.array(want, np.bool_).reshape(out.shape))
-
-
-@pytest.mark.parametrize("bright", range(70))
-def test_one_bright_pixel_ends_the_zeros_of_its_range_alone(bright: int) -> None:
-    frames = np.zeros((1, 70), np.uint8)
-    frames[0, bright] = 1
-    out = np.zeros((1, 2), np.bool_)
-    kernels.zero_ranges(frames, np.array([0, 33, 70]), out)
-    assert out[0].tolist() == [bright >= 33, bright < 33]
-
-
 def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
     frames = np.zeros((2, 4, 5), np.uint8)
     out = np.full((3, 2), -1, np.int64)
@@ -202,38 +179,49 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
         kernels.differing_pixels(frames, frames[:1], out[0])
     with pytest.raises(UsageError, match="differing_pixels: a and b"):
         kernels.differing_pixels(frames, frames, out[0, :1])
-    with pytest.raises(UsageError, match="zero_ranges: out"):
-        kernels.zero_ranges(frames.reshape(2, -1), out[0], np.zeros((2, 2), np.bool_))
     with pytest.raises(TypeError, match="No matching definition"):
         kernels.score_frames(frames.astype(np.int16), 0, 5, 20.0, out)
     assert (out == -1).all()
 
 
-def test_every_kernel_follows_the_policy() -> None:
-    found = [f for f in vars(kernels).values() if hasattr(f, "nopython_signatures")]
-    assert {f.__name__ for f in found} >= {"score_frames", "differing_pixels", "zero_ranges"}
-    for kernel in found:
-        assert len(kernel.nopython_signatures) == 1
-        assert kernel.targetoptions["nogil"]
-        assert not {"parallel", "fastmath"} & {k for k, v in kernel.targetoptions.items() if v}
+HOMES = {
+    kernels: {"score_frames", "differing_pixels"},
+    composing_kernels: {"presence", "spread", "tally", "compose"},
+}
+
+
+@pytest.mark.parametrize("module", HOMES, ids=lambda module: str(module.__name__))
+def test_every_kernel_follows_the_policy(module: ModuleType) -> None:
+    compiled = [f for f in vars(module).values() if hasattr(f, "nopython_signatures")]
+    assert len(compiled) > len(HOMES[module])
+    for function in compiled:
+        cached = bool(function.stats.cache_path)  # numba's word for a function with files
+        assert cached == (function.__name__ in HOMES[module])
+        if cached:
+            assert len(function.nopython_signatures) == 1
+        assert function.targetoptions["nogil"]
+        assert not {"parallel", "fastmath"} & {k for k, v in function.targetoptions.items() if v}
 
 
 PROBE = """
+import sys
+from importlib import import_module
 import numpy as np
 from miostitch import kernels
 out = np.zeros((3, 2), np.int64)
 kernels.score_frames(np.arange(2 * 9 * 11, dtype=np.uint8).reshape(2, 9, 11), 5, 3, 1.0, out)
-loaded = sum(f.stats.cache_hits[s] for f in vars(kernels).values()
-             if hasattr(f, "stats") for s in f.nopython_signatures if s in f.stats.cache_hits)
-print(loaded, out.tolist())
+functions = [f for f in vars(import_module(sys.argv[1])).values() if hasattr(f, "stats")]
+print(sum(len(f.stats.cache_hits) for f in functions), out.tolist())
 """
+SLOW_TO_COMPILE = pytest.param(composing_kernels, marks=pytest.mark.slow)
 
 
-def test_processes_may_compile_at_the_same_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("module", [kernels, SLOW_TO_COMPILE], ids=lambda m: str(m.__name__))
+def test_processes_may_compile_at_the_same_time(module: ModuleType, tmp_path: Path) -> None:
     env = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)}
 
     def start() -> subprocess.Popen[str]:
-        command = [sys.executable, "-c", PROBE]
+        command = [sys.executable, "-c", PROBE, module.__name__]
         return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True)
 
     def result(process: subprocess.Popen[str]) -> str:
@@ -242,16 +230,16 @@ def test_processes_may_compile_at_the_same_time(tmp_path: Path) -> None:
         return answer
 
     first = [result(process) for process in [start() for _ in range(2)]]
-    kept = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    prefix = module.__name__.removeprefix("miostitch.") + "."
+    kept = {path.name for path in tmp_path.rglob(f"{prefix}*") if path.is_file()}
     loaded, answer = result(start()).split(" ", 1)
 
     frames = np.arange(2 * 9 * 11, dtype=np.uint8).reshape(2, 9, 11)
     assert answer.strip() == str(expected(frames, 5, 3, 1.0).tolist())
     assert {text.split(" ", 1)[1] for text in first} == {answer}
     # The last process compiled nothing, and nobody left a temporary file or a second version.
-    compiled = [f for f in vars(kernels).values() if hasattr(f, "nopython_signatures")]
-    assert int(loaded) == len(compiled)
-    assert len(kept) == 2 * len(compiled)
+    assert int(loaded) == len(HOMES[module])
+    assert len(kept) == 2 * len(HOMES[module])
 
 
 def test_real_recording_scores_as_opencv_says(recordings: Path) -> None:

@@ -393,6 +393,32 @@ def test_corrupt_headers_of_a_real_recording(recordings: Path) -> None:
     assert [524289, 5072, 1] in read.buffer_sizes.tolist()
 
 
+def test_flipped_headers_of_a_real_recording_are_repaired(recordings: Path) -> None:
+    read = read_metadata(recordings / "stitch" / "video1.csv", repair=True)
+    cells = read.repairs[["row", "column", "old", "new"]].itertuples(index=False, name=None)
+    assert set(cells) >= {
+        (63, "buffer_count", 20163, 20175),
+        (237, "frame_num", 2535, 2543),
+        (261, "buffer_count", 16791, 20375),
+    }
+    assert read.frames.frame_num[[30, 31]].tolist() == [2543, 2543]
+    assert read.rows(np.array([31])).frame_num.tolist() == [2543]
+    assert pd.concat(read.batches()).frame_num.iloc[237] == 2543
+
+
+def test_repair_counts_only_what_is_in_its_place(path: Path) -> None:
+    table = session(40)
+    table["buffer_count"] = 8 * table["frame_num"] + table["frame_buffer_count"]
+    flipped = table.index[table["reconstructed_frame_index"] == 20][3]
+    table.loc[flipped, "frame_buffer_count"] = 5  # the receiver put the pixels there
+    as_recorded = read_metadata(write(path, table))
+    repaired = read_metadata(write(path, table), repair=True)
+    assert repaired.repairs["column"].tolist() == ["frame_buffer_count"]
+    assert as_recorded.frames.num_buffers[20] == repaired.frames.num_buffers[20]
+    assert not repaired.frames.buffers[20] >> np.uint64(3) & np.uint64(1)
+    assert repaired.rows(np.array([20])).frame_buffer_count.tolist() == list(range(8))
+
+
 # ---- benchmarks -----------------------------------------------------------------------------
 
 

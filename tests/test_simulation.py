@@ -1,7 +1,9 @@
 """Simulated sessions: the truth holds, and mio's rules lead from the table to the video."""
 
+import errno
 import hashlib
 import json
+import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +20,7 @@ import pytest
 from hypothesis import given, reject, settings
 from numpy.typing import NDArray
 
-from miostitch.errors import OutputExistsError, UsageError
+from miostitch.errors import OutputExistsError, ResourceError, UsageError
 from miostitch.schema import COLUMNS
 from miostitch.simulation import Simulation, SimulationConfig, simulate
 from tests.folders import content
@@ -331,7 +333,7 @@ def test_nothing_received(tmp_path: Path) -> None:
     config = SimulationConfig(frames=20, receivers=1, buffer_loss=1.0, **SMALL)
     with pytest.raises(UsageError, match=r"receiver1\.avi: would show no frame"):
         simulate(tmp_path, config)
-    assert not (tmp_path / "truth.json").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_summary_and_progress(tmp_path: Path) -> None:
@@ -344,14 +346,62 @@ def test_summary_and_progress(tmp_path: Path) -> None:
     assert SimulationConfig(**content["config"]) == result.config
 
 
-def test_files_are_replaced_only_by_force(tmp_path: Path) -> None:
-    simulate(tmp_path, SimulationConfig(frames=10, **SMALL))
+def test_a_session_is_replaced_only_by_force(tmp_path: Path) -> None:
+    simulate(tmp_path, SimulationConfig(frames=10, receivers=3, **SMALL))
     before = content(tmp_path)
-    with pytest.raises(OutputExistsError, match=r"receiver1\.avi"):
+    with pytest.raises(OutputExistsError, match=r"receiver3\.avi"):
         simulate(tmp_path, SimulationConfig(frames=10, seed=1, **SMALL))
     assert content(tmp_path) == before
     simulate(tmp_path, SimulationConfig(frames=10, seed=1, **SMALL), force=True)
-    assert content(tmp_path)["truth.avi"] != before["truth.avi"]
+    after = content(tmp_path)
+    assert before.keys() - after.keys() == {"receiver3.avi", "receiver3.csv"}
+    assert after["truth.avi"] != before["truth.avi"]
+
+
+def test_receivers_of_no_session_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "receiver3.avi").write_bytes(b"recorded")
+    simulate(tmp_path, SimulationConfig(frames=10, **SMALL), force=True)
+    assert (tmp_path / "receiver3.avi").read_bytes() == b"recorded"
+
+
+class Stopped(BaseException):
+    """As ``KeyboardInterrupt``, which pytest would take for itself."""
+
+
+def test_a_stopped_run_leaves_what_was_there(tmp_path: Path) -> None:
+    seen: list[set[str]] = []
+
+    def look(frames: int) -> None:
+        seen.append({name for name in content(tmp_path) if not name.startswith(".session")})
+        if len(seen) == 3:
+            raise Stopped
+
+    for before in (set(), {"truth.json", "receiver1.avi"}):
+        seen.clear()
+        kept = content(tmp_path)
+        assert before <= kept.keys()
+        with pytest.raises(Stopped):
+            simulate(tmp_path, SimulationConfig(frames=30, **SMALL), force=True, progress=look)
+        assert seen == [kept.keys()] * 3
+        assert content(tmp_path) == kept
+        simulate(tmp_path, SimulationConfig(frames=10, **SMALL), force=True)
+
+
+def test_what_cannot_be_written_is_a_resource_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = SimulationConfig(frames=10, **SMALL)
+    (tmp_path / "file").touch()
+    with pytest.raises(ResourceError, match="file"):
+        simulate(tmp_path / "file", config)
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.raises(ResourceError, match="No space left"):
+        simulate(tmp_path / "session", config)
+    assert not list((tmp_path / "session").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,13 @@ def test_the_reference_figures(recordings: Path) -> None:
 @pytest.mark.parametrize("receivers", [1, 2, 3])
 def test_every_frame_is_the_one_an_oracle_picks(tmp_path: Path, receivers: int) -> None:
     config = miostitch.SimulationConfig(
-        frames=90, receivers=receivers, seed=receivers, height=40, width=50, corruption=0.05
+        frames=90,
+        receivers=receivers,
+        seed=receivers,
+        height=40,
+        width=50,
+        corruption=0.05,
+        header_flips=0,
     )
     session = miostitch.simulate(tmp_path, config)
     expected = oracle(list(session.recordings))
@@ -86,6 +92,17 @@ def test_real_recordings_agree_with_the_oracle(recordings: Path) -> None:
     expected = oracle(videos)
     assert stitched.frame_num.to_numpy().tolist() == list(expected)
     assert stitched.source.to_numpy().tolist() == [source for source, _ in expected.values()]
+
+
+def test_flipped_headers_invent_no_frame(tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(
+        frames=300, receivers=2, seed=9, height=40, width=50, header_flips=0.02
+    )
+    session = miostitch.simulate(tmp_path, config)
+    assert len(session.load_arrays()["flips"]) > 50
+    stitched = miostitch.stitch(session.recordings)
+    sent = range(config.first_frame_num, config.first_frame_num + config.frames)
+    assert set(stitched.frame_num.to_numpy()) <= set(sent)
 
 
 @pytest.fixture(scope="module")

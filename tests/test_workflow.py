@@ -53,7 +53,7 @@ def inputs(session: Path, tmp_path: Path) -> list[str]:
 def products(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("out")
     names = [str(session / f"receiver{n}.avi") for n in (1, 2)]
-    stitch_files(names, output, StitchOptions(debug_video=True, chunk_frames=16))
+    stitch_files(names, output, StitchOptions(debug_video=True, chunk_frames=16, repair=False))
     return output
 
 
@@ -116,6 +116,17 @@ def test_scores_table_tells_the_choice(products: Path) -> None:
     absent = scores.source_frame == -1
     for name in ("num_buffers", "black_padding", "black_pixels", "noisy_pixels", "edge_energy"):
         assert (scores[name].where(absent, -1) == -1).all()
+
+
+def test_repaired_cells_are_in_every_table(session: Path, tmp_path: Path) -> None:
+    names = [str(session / f"receiver{n}.avi") for n in (1, 2)]
+    summary = stitch_files(names, tmp_path)
+    assert sum(recording["repairs"] for recording in summary["recordings"]) > 0
+    assert any("header cells repaired" in warning for warning in summary["warnings"])
+    table = pd.read_csv(tmp_path / f"{STEM}.csv")
+    assert (table.buffer_count == 8 * table.frame_num + table.frame_buffer_count).all()
+    buffers = xr.open_zarr(tmp_path / f"{STEM}.zarr", group="buffers")
+    np.testing.assert_array_equal(buffers.buffer_count, table.buffer_count)
 
 
 def test_damage_is_what_the_truth_says(tmp_path: Path) -> None:

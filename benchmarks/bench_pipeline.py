@@ -1,0 +1,47 @@
+"""Stitching from files to files: two receivers of 200x200 frames."""
+
+from pathlib import Path
+from time import perf_counter
+
+from miostitch.config import ScoreConfig
+from miostitch.recording import load_recording
+from miostitch.schema import chunk_frames
+from miostitch.session import bring_together
+from miostitch.simulation import SimulationConfig, simulate
+from miostitch.stitching import stitch_frames
+from miostitch.workflow import StitchOptions, stitch_files
+
+FRAMES = 1000
+PAIR = ("session/receiver1.avi", "session/receiver2.avi")  # asv keeps the folder of setup_cache
+
+
+class Pipeline:
+    number = 1
+    warmup_time = 0.5  # the first run loads the kernels
+
+    def setup_cache(self):
+        simulate("session", SimulationConfig(frames=FRAMES, seed=1))
+
+    def time_stitch(self):
+        return stitch_files(PAIR, Path("stitched"), StitchOptions(force=True))
+
+    def peakmem_stitch(self):
+        self.time_stitch()
+
+    def track_frames_per_second(self):
+        def rate():
+            start = perf_counter()
+            frames = self.time_stitch()["frames"]
+            return frames / (perf_counter() - start)
+
+        return max(rate() for _ in range(3))
+
+    def track_tasks_per_block(self):
+        session = bring_together([load_recording(path) for path in PAIR])
+        count, height, width = session.shape
+        block = max(1, min(chunk_frames(height, width), count // 10))
+        frames = stitch_frames(session, slice(0, count), block, ScoreConfig())
+        return len(dict(frames.__dask_graph__())) / -(-count // block)
+
+    track_frames_per_second.unit = "frames/s"
+    track_tasks_per_block.unit = "tasks"

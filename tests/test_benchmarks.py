@@ -1,0 +1,66 @@
+"""Every benchmark runs, here once and at a small size."""
+
+import tempfile
+from collections.abc import Iterator
+from importlib.util import module_from_spec, spec_from_file_location
+from itertools import product
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+MODULES = {path.stem: path for path in sorted(FOLDER.glob("bench_*.py"))}
+KINDS = ("time_", "peakmem_", "track_", "mem_", "timeraw_")
+SMALL: dict[str, dict[str, Any]] = {
+    "bench_kernels": {"FRAMES": 3, "HEIGHT": 20, "WIDTH": 30, "BUFFER_PIXELS": 90},
+    "bench_metadata": {"Session.params": (800,)},
+    "bench_pipeline": {"FRAMES": 60},
+    "bench_video": {"BLOCK": 4, "BLOCKS": 2, "Index.frame_count": 1000},
+}
+
+
+def load(name: str) -> ModuleType:
+    spec = spec_from_file_location(name, MODULES[name])
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def suites(module: ModuleType) -> Iterator[tuple[type, list[str]]]:
+    for suite in vars(module).values():
+        if isinstance(suite, type) and suite.__module__ == module.__name__:
+            names = [name for name in dir(suite) if name.startswith(KINDS)]
+            if names:
+                yield suite, names
+
+
+def run(suite: Any, names: list[str]) -> None:
+    """As asv does: what ``setup_cache`` returns comes first, then the parameters."""
+    cached = suite().setup_cache() if hasattr(suite, "setup_cache") else None
+    params = getattr(suite, "params", ())
+    axes = params if params and isinstance(params[0], tuple | list) else [params] * bool(params)
+    for name, values in product(names, product(*axes)):
+        given = values if cached is None else (cached, *values)
+        instance = suite()
+        getattr(instance, "setup", lambda *_: None)(*given)
+        result = getattr(instance, name)(*given)
+        assert not name.startswith("track_") or result > 0
+        getattr(instance, "teardown", lambda *_: None)(*given)
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_benchmarks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    module = load(name)
+    for what, value in SMALL[name].items():
+        owner, _, attribute = what.rpartition(".")
+        monkeypatch.setattr(getattr(module, owner) if owner else module, attribute, value)
+    found = list(suites(module))
+    assert found
+    for suite, names in found:
+        run(suite, names)

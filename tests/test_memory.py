@@ -1,0 +1,63 @@
+"""A session may be longer than memory: what the program holds hardly grows with its frames."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import miostitch
+import miostitch.kernels  # compiles here, so that no measured process does
+
+LIMIT = 2**30
+BYTES_PER_FRAME = 400
+SHORT, LONG = 16_000, 160_000
+
+# Measured from a small process: on Linux a process starts with the peak of the one that forked it.
+PROBE = """
+import json, resource, subprocess, sys
+program = [sys.executable, "-c", "from miostitch.cli import main; main()"]
+subprocess.run([*program, "stitch", *sys.argv[1:], "--no-progress"], check=True, stdout=2)
+unit = 1 if sys.platform == "darwin" else 1024
+peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * unit
+print(json.dumps({"peak_bytes": peak}))
+"""
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage"),
+]
+
+
+def peak_bytes(folder: Path, frames: int, side: int) -> tuple[int, int]:
+    """Peak memory of stitching a pair, and the frames that came out."""
+    config = miostitch.SimulationConfig(frames=frames, height=side, width=side, seed=1)
+    try:
+        made = miostitch.simulate(folder / "session", config)
+        made.truth_video.unlink()  # a third of the disk
+        out = folder / "out"
+        command = [sys.executable, "-c", PROBE, *map(str, made.recordings), "-o", str(out)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        summary = json.loads(next(out.glob("*.json")).read_text("utf-8"))
+        return json.loads(done.stdout)["peak_bytes"], summary["frames"]
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_memory_hardly_grows_with_the_frames(tmp_path: Path) -> None:
+    short, few = peak_bytes(tmp_path / "pair", SHORT, 48)
+    long, many = peak_bytes(tmp_path / "pair", LONG, 48)
+    assert many > 9 * few
+    print(f"{few} frames: {short / 2**20:.0f} MiB, {many} frames: {long / 2**20:.0f} MiB")  # noqa: T201
+    assert max(short, long) < LIMIT
+    assert long - short <= BYTES_PER_FRAME * (many - few)
+
+
+def test_memory_of_frames_of_the_usual_size(tmp_path: Path) -> None:
+    peak, frames = peak_bytes(tmp_path / "pair", SHORT, 200)
+    print(f"{frames} frames of 200x200: {peak / 2**20:.0f} MiB")  # noqa: T201
+    assert frames > 0.9 * SHORT
+    assert peak < LIMIT
