@@ -16,6 +16,7 @@ import numpy as np
 from miostitch.config import ScoreConfig
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import MissingInputError, ResourceError, UsageError
+from miostitch.memory import give_back
 from miostitch.products import StitchedTables
 from miostitch.recording import ReadOptions, load_recording, segment_paths, table_path
 from miostitch.schema import NO_FRAME, chunk_frames
@@ -145,6 +146,7 @@ def stitch_files(
             for spec, name in zip(inputs, names, strict=True)
         ]
         session = bring_together(recordings)
+        give_back()
         _require_space(session, options, workspace.output)
         tables = _write(session, options, workspace, progress)
         summary = _summarise(session, options, tables)

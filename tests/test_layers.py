@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors avi text clocks jit",
+    "schema errors avi text clocks memory jit",
     "kernels composing_kernels frame_readers boots frame_table table_parser repair",
     "alignment selection compositing damage filtering plan config"
     " video encoding sinks transmission metadata table_writer store staging",
@@ -20,7 +20,7 @@ LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in 
 LAYER_OF["errors"] = -1  # the schema may raise them
 GRAPHS = " ".join([*LAYERS[3:6], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels", av="frame_readers video encoding")
-HOMES |= dict(pyarrow="table_parser table_writer", zarr="store", filelock="staging")
+HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
 HOMES |= dict(yaml="config", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(bokeh="report viewer", click="cli", rich="cli", miostitch=" ".join(LAYERS))
 BAD = """selection: from miostitch.alignment import align

@@ -39,6 +39,8 @@ def peak_bytes(folder: Path, frames: int, side: int) -> tuple[int, int]:
         made.truth_video.unlink()  # a third of the disk
         out = folder / "out"
         command = [sys.executable, "-c", PROBE, *map(str, made.recordings), "-o", str(out)]
+        # as many blocks as of frames of 200 x 200: then even the short session fills every thread
+        command += ["--chunk-frames", "419"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         summary = json.loads(next(out.glob("*.json")).read_text("utf-8"))
