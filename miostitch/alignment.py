@@ -368,7 +368,8 @@ def _no_overlap(
     if doubtful:
         return (
             f"the device's counter was reset, and the clocks do not tell which boot of {ours} is "
-            f"which of {others} ({ranges}); stitch the boots one by one, or align by frame_num"
+            f"which of {others} ({ranges}); are these recordings of one session, and the segments "
+            "of each in their order?"
         )
     return (
         f"no overlap: {ours} shares no frame_num with {others} ({ranges}); "

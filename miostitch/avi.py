@@ -24,6 +24,9 @@ CHUNK_HEADER = struct.Struct("<4sI")
 SCAN_BYTES = 2**22
 MOVI = re.compile(rb"LIST....movi", re.DOTALL)
 SKIPPED = re.compile(rb"ix\d\d|idx1|indx|JUNK|LIST")
+CHUNK_TAG = re.compile(rb"\d\d[a-z]{2}|RIFF|$|" + SKIPPED.pattern)
+"""What may follow a chunk; nothing at the end of the file."""
+VIDEO = (b"dc", b"db")
 H264_IDR = re.compile(rb"\x00\x00\x01[\x05\x25\x45\x65]")
 
 
@@ -155,7 +158,7 @@ def _find_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> tuple[NDArray[np.vo
     chunks, end = entries, avi.file.seek(0, os.SEEK_END)
     avi.file.seek(0)
     movi = MOVI.search(avi.file.read(SCAN_BYTES))
-    start = movi.end() if movi else end
+    start = movi.start() if movi else _start_by_index(avi.file)
     walked = True
     if len(chunks):
         # FFmpeg moves the whole index to the first chunk it finds: a hole there would shift it.
@@ -185,19 +188,23 @@ def _walk(avi: OpenAvi, position: int) -> Iterator[tuple[int, int, int, bool]]:
     the file.
     """
     file, stream, sizes = avi.file, avi.stream, avi.raw_sizes
-    end, frame = file.seek(0, os.SEEK_END), 0
+    end, frame, stop = file.seek(0, os.SEEK_END), 0, -1
     tags = {header[:4] for header in chunk_headers(stream, 0)}
     others = {b"%02d" % other for other in range(avi.stream_count) if other != stream}
     while position + CHUNK_HEADER.size <= end:
         file.seek(position)
-        head = file.read(12)
+        head = file.read(16)
         tag, size = CHUNK_HEADER.unpack_from(head)
-        known = tag[:2] in others or SKIPPED.fullmatch(tag)
-        if tag in (b"JUNK", b"LIST") and size in sizes:  # was a frame
-            known = None
-        if tag == b"RIFF" or (tag == b"LIST" and head[8:] in (b"movi", b"rec ")):
+        known = bool(tag[:2] in others or SKIPPED.fullmatch(tag))
+        if size in sizes and position != stop and not (tag[:2] in others and tag[2:] in VIDEO):
+            known = False  # was a frame
+        if tag == b"RIFF" or (tag == b"LIST" and head[8:12] in (b"movi", b"rec ")):
+            if head[8:12] == b"movi":
+                stop = position + CHUNK_HEADER.size + size
             position += 12
-        elif tag in tags and (not sizes or size in sizes or not size):
+        elif tag in tags and (
+            size in sizes if sizes and size else size or CHUNK_TAG.match(head[8:])
+        ):
             if size:  # an empty chunk stands for a frame that was dropped
                 yield frame, position, size, True
             frame += 1
@@ -205,12 +212,36 @@ def _walk(avi: OpenAvi, position: int) -> Iterator[tuple[int, int, int, bool]]:
         elif known and position + size <= end:
             position += chunk_bytes(size)
         elif found := _search(file, position + 1, stream, sizes):
-            frame += round((found[0] - position) / chunk_bytes(found[1]))
+            file.seek(position + chunk_bytes(size))
+            if size in sizes and CHUNK_TAG.match(file.read(4)):  # only the tag is damaged
+                found = position + chunk_bytes(size), size
+            whole, rest = divmod(found[0] - position, chunk_bytes(found[1]))
+            # Eight bytes too many are an empty chunk.
+            frame += whole + (rest == CHUNK_HEADER.size or round(rest / chunk_bytes(found[1])))
             position = found[0]
         else:
-            if not known:  # else a cut index, behind all frames
+            # Behind all frames there may be a cut or damaged index.
+            if not known and not (position == stop and end - position <= 8 + 16 * frame):
                 yield frame, position, end, False
             return
+
+
+def _start_by_index(file: BufferedReader) -> int:
+    """Where the first chunk is by an ``idx1`` right behind the last; else the end of the file."""
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - SCAN_BYTES))
+    tail = file.read()
+    place = tail.rfind(b"idx1")
+    if place < 0 or place + CHUNK_HEADER.size > len(tail):
+        return end
+    _, size = CHUNK_HEADER.unpack_from(tail, place)
+    entries = tail[place + CHUNK_HEADER.size :][:size]
+    if not size or size % 16 or len(entries) != size:
+        return end
+    (first,) = struct.unpack_from("<8xI", entries)
+    offset, last = struct.unpack_from("<8xII", entries, size - 16)
+    start = end - len(tail) + place - (offset - first + chunk_bytes(last))
+    return start if start > 0 else end
 
 
 def _search(

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from miostitch.recording import ReadOptions, Recording, load_recording
+from miostitch.damage import lost_buffers
+from miostitch.recording import ReadOptions, Recording, load_recording, table_path
 
 
 def inspect_recording(
@@ -45,8 +46,14 @@ def inspect_recording(
         "codec": video.codec,
         "lossy": video.lossy,
         "table": _describe_table(recording) if recording.tables else None,
-        "notices": list(recording.notices),
+        "notices": [*recording.notices, *_missing_table(recording)],
     }
+
+
+def _missing_table(recording: Recording) -> list[str]:
+    if recording.tables:
+        return []
+    return [f"no table {table_path(recording.path)}; stitching needs one beside the video"]
 
 
 def _describe_table(recording: Recording) -> dict[str, Any]:
@@ -65,7 +72,7 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
         "repeated_frames": int((table.frame_num >= 0).sum()) - len(frame_num),
         "buffers_per_frame": expected,
         "incomplete_frames": int((table.num_buffers[table.frame_num >= 0] < expected).sum()),
-        "buffers_lost": int((expected - table.num_buffers[table.frame_num >= 0]).clip(min=0).sum()),
+        "buffers_lost": lost_buffers(table.frame_num, table.buffers, expected),
         "repairable_cells": sum(len(t.repairs) for t in recording.tables),
         "padded_pixels": int(table.black_padding.sum()),
     }

@@ -254,7 +254,10 @@ def load_recording(
     paths = segment_paths(spec)
     for path in paths:
         if not os.path.isfile(path):
-            raise MissingInputError(f"{path}: no such video; check the path")
+            what = "is a folder; name the video in it" if os.path.isdir(path) else "no such video"
+            raise MissingInputError(f"{path}: {what}; check the path")
+        if path.lower().endswith(".csv"):
+            raise InputError(f"{path}: is a table; name the video, its table is found beside it")
         if options.need_table and not os.path.isfile(table_path(path)):
             msg = f"{path}: its table {table_path(path)} is missing; put it beside the video"
             raise MissingInputError(msg)
@@ -407,6 +410,32 @@ def segment_paths(spec: Path_) -> list[str]:
     if len(set(paths)) < len(paths) or "" in paths:
         raise UsageError(f"{text!r}: name a video, or segments separated by single commas")
     return paths
+
+
+def recording_names(inputs: Sequence[str]) -> list[str]:
+    """A name for each recording: the stem of its first video, with parent folders where equal.
+
+    Parameters
+    ----------
+    inputs
+        One path per recording, or its segments separated by commas.
+
+    Examples
+    --------
+    >>> recording_names(["left/rec.avi", "right/rec.avi"])
+    ['left-rec', 'right-rec']
+
+    Raises
+    ------
+    UsageError
+        Two inputs differ in the suffix only.
+    """
+    firsts = [Path(os.path.abspath(segment_paths(spec)[0])).with_suffix("") for spec in inputs]
+    for depth in range(1, max(len(path.parts) for path in firsts) + 1):
+        names = ["-".join(path.parts[1:][-depth:]) for path in firsts]
+        if len(set(names)) == len(names):
+            return names
+    raise UsageError(f"{inputs[0]}: given twice, or in two formats; name each recording once")
 
 
 def _match(video: VideoSource, table: Metadata, *, salvage: bool) -> tuple[FrameTable, list[str]]:

@@ -6,7 +6,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -16,6 +16,8 @@ from miostitch.errors import OutputExistsError, OutputLockedError, ResourceError
 LOCK = "lock"
 OWNER = "owner.json"
 OLD = "old"
+DONE = "done"
+MANIFEST = "publish.json"
 
 
 class Workspace:
@@ -68,14 +70,11 @@ class Workspace:
         UsageError
             A product would replace an input.
         """
-        self._check(list(inputs), force=force)
+        self._refuse_inputs(list(inputs))
         _probe(self.output)
         with self._lock():
-            self._check([], force=force)  # another run may have published while this one waited
-            try:
-                yield self
-            finally:
-                self._clear()
+            self._refuse_existing(force=force)  # after a publish that was cut off was undone
+            yield self
 
     def publish(self) -> list[Path]:
         """Give every staged product its final name, all of them or none.
@@ -101,41 +100,48 @@ class Workspace:
         try:
             for suffix in staged:
                 _sync(self.staged(suffix))
+            # from here until `old` goes, a run that is killed is undone by the next one
+            (self.folder / MANIFEST).write_text(json.dumps(staged))
             old.mkdir()
             # the last product tells of success: it leaves first and comes last
             for suffix in reversed(self.suffixes):
-                if self.final(suffix).exists():
+                if os.path.lexists(self.final(suffix)):
                     move(self.final(suffix), old / self.final(suffix).name)
             for suffix in staged:
                 move(self.staged(suffix), self.final(suffix))
         except BaseException as error:
             for source, target in reversed(moved):
                 target.rename(source)
+            with suppress(OSError):
+                old.rmdir()
             if isinstance(error, OSError):
                 msg = f"{self.output}: cannot publish {self.stem}: {error}"
                 raise ResourceError(msg) from error
             raise
+        old.rename(self.folder / DONE)
         if os.name == "posix":  # elsewhere a folder cannot be opened
             _fsync(self.output, os.O_RDONLY)
         return [self.final(suffix) for suffix in staged]
 
-    def _check(self, inputs: list[str], *, force: bool) -> None:
-        for suffix in self.suffixes:
-            final = self.final(suffix)
+    def _refuse_inputs(self, inputs: list[str]) -> None:
+        for final in map(self.final, self.suffixes):
             for path in inputs:
-                if final.exists() and os.path.samefile(final, path):
+                if final.exists() and os.path.exists(path) and os.path.samefile(final, path):
                     msg = f"{final}: this product would replace an input; choose another folder"
                     raise UsageError(msg)
-            if final.exists() and not force:
+
+    def _refuse_existing(self, *, force: bool) -> None:
+        for final in map(self.final, self.suffixes):
+            if os.path.lexists(final) and not force:
                 msg = f"{final}: exists; choose another folder, or replace it with --force"
                 raise OutputExistsError(msg)
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
         while True:
-            self.folder.mkdir(exist_ok=True)
             lock = FileLock(self.folder / LOCK)
             try:
+                self._make_folder()
                 lock.acquire(timeout=0)
             except Timeout:
                 msg = f"{self.output}: {self.stem} is being written by {self._owner()}; wait for it"
@@ -153,6 +159,8 @@ class Workspace:
             (self.folder / OWNER).write_text(json.dumps(owner))
             yield
         finally:
+            with suppress(OSError):
+                self._clear()  # the lock goes last: a folder without one is not ours
             if os.name == "posix":
                 # while it is ours: a waiting run makes a folder of its own
                 shutil.rmtree(self.folder, ignore_errors=True)
@@ -161,19 +169,33 @@ class Workspace:
                 lock.release()
                 shutil.rmtree(self.folder, ignore_errors=True)
 
+    def _make_folder(self) -> None:
+        """Make the work directory, or take over one that a run of ours left."""
+        try:
+            self.folder.mkdir()
+            (self.folder / LOCK).touch()
+        except FileExistsError:
+            ours = self.folder.is_dir() and not self.folder.is_symlink()
+            if not ours or (any(self.folder.iterdir()) and not (self.folder / LOCK).exists()):
+                msg = f"{self.folder}: is in the way and no work directory of ours; remove it"
+                raise ResourceError(msg) from None
+
     def _recover(self) -> None:
-        """Bring back what a run that was killed while it published had moved away."""
+        """Undo a publish that was cut off: remove what is new, bring back what was there."""
         old = self.folder / OLD
-        for kept in sorted(old.iterdir()) if old.is_dir() else []:
-            final = self.output / kept.name
-            if final.is_dir():
-                shutil.rmtree(final)
-            kept.replace(final)
+        if not old.is_dir():
+            return
+        for suffix in json.loads((self.folder / MANIFEST).read_text()):
+            # what still waits in the work directory was not published
+            if not self.staged(suffix).exists() and os.path.lexists(self.final(suffix)):
+                _remove(self.final(suffix))
+        for kept in old.iterdir():
+            kept.rename(self.output / kept.name)
 
     def _clear(self) -> None:
         for left in self.folder.iterdir():
             if left.name != LOCK:
-                shutil.rmtree(left) if left.is_dir() else left.unlink()
+                _remove(left)
 
     def _owner(self) -> str:
         try:
@@ -181,6 +203,13 @@ class Workspace:
             return f"process {owner['pid']} on {owner['host']}"
         except (OSError, ValueError, KeyError):
             return "another process"
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _probe(folder: Path) -> None:

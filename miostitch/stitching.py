@@ -8,7 +8,7 @@ import xarray as xr
 
 from miostitch.config import ScoreConfig
 from miostitch.gather import difference, gather, side_by_side
-from miostitch.recording import candidates, load_recording
+from miostitch.recording import candidates, load_recording, recording_names
 from miostitch.schema import FRAME, NO_FRAME, RECORDING, chunk_frames
 from miostitch.scoring import choose, score
 from miostitch.session import Session, bring_together
@@ -84,7 +84,11 @@ def stitch(
     -----
     One dask task per block reads each candidate; memory is bounded by the blocks in flight.
     """
-    session = bring_together([load_recording(path) for path in recordings])
+    paths = [os.fspath(path) for path in recordings]
+    names = recording_names(paths)
+    session = bring_together(
+        [load_recording(path, name=name) for path, name in zip(paths, names, strict=True)]
+    )
     count, height, width = session.shape
     everything = slice(0, count)
     frames = stitch_frames(
@@ -97,5 +101,4 @@ def stitch(
         frame_num=(FRAME, session.alignment.frame_num),
         source=frames.choice.sel(role="source", drop=True),
     )
-    names = [recording.name for recording in session.recordings]
     return result.assign_attrs(recordings=names, fps=str(session.fps)).set_xindex("frame_num")

@@ -11,14 +11,19 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, get_args
 
-import numpy as np
-
 from miostitch.config import ScoreConfig
+from miostitch.damage import lost_buffers
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import MissingInputError, ResourceError, UsageError
 from miostitch.memory import give_back
 from miostitch.products import StitchedTables
-from miostitch.recording import ReadOptions, load_recording, segment_paths, table_path
+from miostitch.recording import (
+    ReadOptions,
+    load_recording,
+    recording_names,
+    segment_paths,
+    table_path,
+)
 from miostitch.schema import NO_FRAME, chunk_frames
 from miostitch.session import Session, bring_together
 from miostitch.staging import Workspace
@@ -163,32 +168,6 @@ def _write_summary(path: Path, summary: dict[str, Any]) -> None:
         raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def recording_names(inputs: Sequence[str]) -> list[str]:
-    """A name for each recording: the stem of its first video, with parent folders where equal.
-
-    Parameters
-    ----------
-    inputs
-        One path per recording, or its segments separated by commas.
-
-    Examples
-    --------
-    >>> recording_names(["left/rec.avi", "right/rec.avi"])
-    ['left-rec', 'right-rec']
-
-    Raises
-    ------
-    UsageError
-        Two inputs differ in the suffix only.
-    """
-    firsts = [Path(os.path.abspath(segment_paths(spec)[0])).with_suffix("") for spec in inputs]
-    for depth in range(1, max(len(path.parts) for path in firsts) + 1):
-        names = ["-".join(path.parts[1:][-depth:]) for path in firsts]
-        if len(set(names)) == len(names):
-            return names
-    raise UsageError(f"{inputs[0]}: given twice, or in two formats; name each recording once")
-
-
 def _check_inputs(inputs: Sequence[str]) -> list[str]:
     """All files a run reads, each checked to be there and there only once."""
     if not inputs:
@@ -303,7 +282,9 @@ def _summarise(session: Session, options: StitchOptions, tables: StitchedTables)
                 "path": printable(recording.path),
                 "name": printable(recording.name),
                 "frames": int(here.sum()),
-                "buffers_lost": _buffers_lost(session, number),
+                "buffers_lost": lost_buffers(
+                    recording.frames.frame_num, recording.frames.buffers, len(session.bounds) - 1
+                ),
                 "repairs": sum(len(table.repairs) for table in recording.tables),
                 "chosen": int((source == number).sum()),
                 "sole": sole[number],
@@ -316,15 +297,6 @@ def _summarise(session: Session, options: StitchOptions, tables: StitchedTables)
         "config": options.provenance,
         "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
     }
-
-
-def _buffers_lost(session: Session, number: int) -> int:
-    """Buffers that a recording lacks of the frames it has."""
-    source_frame = session.alignment.source_frame[number]
-    have = session.recordings[number].frames.buffers[source_frame[source_frame != NO_FRAME]]
-    buffers = len(session.bounds) - 1
-    whole = np.uint64((1 << buffers) - 1)
-    return int(len(have) * buffers - np.bitwise_count(have & whole).sum(dtype=np.int64))
 
 
 def _session_warnings(session: Session) -> list[str]:

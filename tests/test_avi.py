@@ -92,6 +92,9 @@ def test_cut_inside_the_index(avi: Path, frames: Frames) -> None:
         (0, bytes(CHUNK)),
         (0, b" "),
         (4, b"01"),
+        *((first, tag) for first in (0, 10) for tag in (b"ix00", b"idx1", b"indx")),
+        (10, b"00dc" + bytes(4)),
+        (0, b"00dc" + bytes(4)),
         (0, b"LIST"),
         (4, b"JUNK"),
         (7, b"00dc" + struct.pack("<I", 0xFFFFFFF0)),
@@ -111,6 +114,54 @@ def test_hole_shifts_nothing(
     assert np.array_equal(source.read(kept), frames[kept])
     with pytest.raises(TruncatedVideoError, match=f"frame {first} is lost"):
         source.read([0, first])
+
+
+def test_tag_of_another_stream_shifts_nothing(tmp_path: Path, frames: Frames) -> None:
+    path = tmp_path / "a.avi"
+    with av.open(str(path), "w", format="avi") as container:
+        for _ in range(2):
+            stream = container.add_stream("rawvideo", rate=FPS)
+            stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "gray"
+        for frame in frames:
+            for stream in container.streams.video:
+                picture = av.VideoFrame.from_ndarray(frame, format="gray")
+                container.mux(stream.encode(picture))
+    cut_index(path)
+    assert np.array_equal(open_video(path).read(range(COUNT)), frames)
+    overwrite(path, int(open_video(path).index.position[10]), b"01wb")  # type: ignore[union-attr]
+    source = open_video(path)
+    assert source.lost.tolist() == [10]
+    assert np.array_equal(source.read([9, 11, 29]), frames[[9, 11, 29]])
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_empty_chunk(avi: Path, frames: Frames, damaged: bool) -> None:
+    cut_index(avi)
+    content, place = avi.read_bytes(), chunk_at(avi, 10)
+    behind = bytes(8 * damaged) + content[place + 8 * damaged :]
+    avi.write_bytes(content[:place] + b"00dc" + bytes(4) + behind)
+    source = open_video(avi)
+    assert source.lost.tolist() == [10, 11][: 1 + damaged]
+    assert np.array_equal(source.read([9, 12, 30]), frames[[9, 11, 29]])
+
+
+def test_hole_over_the_list_of_chunks(avi: Path, frames: Frames) -> None:
+    place = chunk_at(avi, 0)
+    overwrite(avi, place - 100, bytes(200))
+    source = open_video(avi)
+    assert source.lost.tolist() == [0]
+    assert source.frame_count == COUNT
+    assert np.array_equal(source.read(range(1, COUNT)), frames[1:])
+
+
+@pytest.mark.parametrize("count", [8, None])
+def test_index_zeroed(avi: Path, frames: Frames, count: int | None) -> None:
+    content = avi.read_bytes()
+    place = content.rindex(b"idx1")
+    overwrite(avi, place, bytes(count or len(content) - place))
+    source = open_video(avi)
+    assert "rebuilt" in source.notices[0]
+    assert np.array_equal(source.read(range(COUNT)), frames)
 
 
 def test_hole_in_coded_video_takes_its_group(tmp_path: Path, frames: Frames) -> None:

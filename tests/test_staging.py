@@ -103,6 +103,7 @@ def test_a_second_run_is_refused_and_names_the_first(space: Workspace) -> None:
 
 def test_what_a_killed_run_left_is_cleared(space: Workspace) -> None:
     space.folder.mkdir(parents=True)
+    (space.folder / "lock").touch()
     (space.folder / "s.avi").write_text("half")
     (space.folder / "s.zarr").mkdir()
     with space.open([], force=False):
@@ -152,22 +153,65 @@ def test_a_failing_publish_changes_nothing(
     assert content(space.output) == before
 
 
-def test_a_run_killed_while_it_published_is_undone(space: Workspace) -> None:
-    with space.open([], force=False):
-        make(space, "old")
-        space.publish()
-    before = content(space.output)
-    # as SIGKILL between two renames leaves it
-    (space.folder / "old").mkdir(parents=True)
-    for suffix in (".zarr", ".avi"):
-        space.final(suffix).rename(space.folder / "old" / space.final(suffix).name)
-    space.final(".zarr").mkdir()
-    (space.final(".zarr") / "chunk").write_text("new")
-    with pytest.raises(OutputExistsError), space.open([], force=False):
-        pytest.fail("must not be entered")
-    with space.open([], force=True):
-        assert {
-            name: text
-            for name, text in content(space.output).items()
-            if "/old" not in name and ".miostitch" not in name
-        } == before
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+@pytest.mark.filterwarnings("ignore:.* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("old", [False, True])
+def test_a_run_killed_while_it_published_is_undone(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, old: bool
+) -> None:
+    if old:
+        with space.open([], force=False):
+            make(space, "old", debug=True)
+            space.publish()
+    before = content(space.output) if old else {}
+    rename, left = Path.rename, 0
+
+    def killed(self: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        return rename(self, target)
+
+    for moves in range(7):
+        if (child := os.fork()) == 0:
+            left = moves
+            monkeypatch.setattr(Path, "rename", killed)
+            with space.open([], force=True):
+                make(space, "new")
+                space.publish()
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        if status == 0:
+            break
+        if old:
+            with pytest.raises(OutputExistsError):
+                space.open([], force=False).__enter__()
+            assert content(space.output) == before
+        else:
+            with space.open([], force=False):
+                assert not any(map(os.path.lexists, map(space.final, SUFFIXES)))
+    assert status == 0
+    assert content(space.output) == {"s.zarr/chunk": b"new", "s.avi": b"new"}
+
+
+def test_a_foreign_work_directory_is_left_alone(space: Workspace, tmp_path: Path) -> None:
+    space.output.mkdir()
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "precious").write_text("")
+    space.folder.symlink_to(other)
+    for _ in range(2):
+        with pytest.raises(ResourceError, match="in the way"):
+            space.open([], force=True).__enter__()
+        space.folder.unlink()
+        space.folder.touch()
+    assert os.listdir(other) == ["precious"]
+
+
+def test_a_dangling_link_is_an_existing_product(space: Workspace) -> None:
+    space.output.mkdir()
+    space.final(".avi").symlink_to("nowhere")
+    with pytest.raises(OutputExistsError):
+        space.open([], force=False).__enter__()
+    assert space.final(".avi").is_symlink()

@@ -23,8 +23,9 @@ from miostitch.errors import (
     ResourceError,
     UsageError,
 )
+from miostitch.recording import recording_names
 from miostitch.schema import COLUMNS, FRAME_VARIABLES
-from miostitch.workflow import StitchOptions, recording_names, stitch_files
+from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
 from tests.video_files import GOLDEN, blake2s_of, decode, write
 
