@@ -3,12 +3,11 @@
 from pathlib import Path
 from time import perf_counter
 
-from miostitch.config import ScoreConfig
 from miostitch.recording import load_recording
 from miostitch.schema import chunk_frames
 from miostitch.session import bring_together
 from miostitch.simulation import SimulationConfig, simulate
-from miostitch.stitching import stitch_frames
+from miostitch.stitching import StitchConfig, stitch_frames
 from miostitch.workflow import StitchOptions, stitch_files
 
 FRAMES = 1000
@@ -40,7 +39,7 @@ class Pipeline:
         session = bring_together([load_recording(path) for path in PAIR])
         count, height, width = session.shape
         block = max(1, min(chunk_frames(height, width), count // 10))
-        frames = stitch_frames(session, slice(0, count), block, ScoreConfig())
+        frames = stitch_frames(session, slice(0, count), block, StitchConfig())
         return len(dict(frames.__dask_graph__())) / -(-count // block)
 
     track_frames_per_second.unit = "frames/s"

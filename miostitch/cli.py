@@ -131,6 +131,15 @@ salvage = option("--salvage", is_flag=True, help="Go on with what matches of tab
 max_frame_pixels = option("--max-frame-pixels", help="Refuse videos of larger frames.", **positive)
 
 
+def _lag(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: give auto or a number of frames") from None
+
+
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="miostitch")
 def main() -> None:
@@ -147,6 +156,13 @@ def main() -> None:
 @main.command()
 @takes_recordings
 @output_in(default="stitched")
+@option("--by", type=click.Choice(["frame", "buffer"]), help="Choose frames, or compose them.")
+@option("--align", type=click.Choice(["auto", "frame-num", "time"]), help="What tells frames.")
+@option("--max-gap", type=float, metavar="S", help="By time: how far apart one frame may be.")
+@option("--lag", type=_lag, metavar="auto|N", help="Video frame i + N is table index i.")
+@option("--drop-damaged", is_flag=True, help="Leave damaged frames out, and list them.")
+@option("--unrecoverable-video", is_flag=True, help="Also write what nobody received whole.")
+@option("--keep-clocks", is_flag=True, help="Leave times on each receiver's own clock.")
 @option("--debug-video", is_flag=True, help="Also write the candidates side by side.")
 @option("--codec", type=codecs, default="rawvideo", show_default=True, help="Of the .avi.")
 @option("--no-avi", is_flag=True, help="Write no .avi; the store holds the video.")
@@ -174,6 +190,7 @@ def stitch(
     Examples:
       miostitch stitch left/rec.avi right/rec.avi -o stitched
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
+      miostitch stitch A.avi B.avi --by buffer      better than any receiver
     """
     from miostitch.workflow import StitchOptions
 
@@ -435,13 +452,40 @@ def _stitch_text(summary: dict[str, Any]) -> str:
         f"{summary['unrecoverable']} with pixels that nobody received"
     )
     lost = sum(stop - start + 1 for start, stop in summary["lost_frame_num"])
-    if lost:
-        lines.append(f"{lost} frames were seen by nobody")
-    head = ("recording", "frames", "buffers lost", "chosen", "only here")
-    keys = ("name", "frames", "buffers_lost", "chosen", "sole")
-    rows = [tuple(str(r[k]) for k in keys) for r in summary["recordings"]]
-    lines += ["", *_table([head, *rows]), ""]
+    counts = (
+        (summary["composed"], "frames were composed of several recordings"),
+        (len(summary["dropped_frame_num"]), "damaged frames were left out"),
+        (lost, "frames were seen by nobody"),
+    )
+    lines += [f"{count} {what}" for count, what in counts if count]
+    if shared := summary["shared_buffers"]:
+        same = summary["identical_shared_buffers"]
+        lines.append(
+            f"{same} of {shared} shared buffers are bit-identical ({100 * same / shared:.2f} %)"
+        )
+    head = {
+        "recording": "name",
+        "frames": "frames",
+        "buffers lost": "buffers_lost",
+        "noise %": "noise_share",
+        "chosen": "chosen",
+        "buffers given": "buffers_given",
+        "only here": "sole",
+        "clock s": "offset_s",
+    }
+    shown = {title: key for title, key in head.items() if key in summary["recordings"][0]}
+    rows = [tuple(_cell(r[key], key) for key in shown.values()) for r in summary["recordings"]]
+    lines += ["", *_table([tuple(shown), *rows]), ""]
     return "\n".join([*lines, *summary["outputs"]])
+
+
+def _cell(value: Any, key: str) -> str:
+    match key:
+        case "noise_share":
+            return f"{100 * value:.2f}"
+        case "offset_s":
+            return "?" if value is None else f"{value:+.3f}"
+    return str(value)
 
 
 def _inspect_text(found: dict[str, Any]) -> str:

@@ -15,6 +15,7 @@ I8 = npt.NDArray[np.int8]
 I16 = npt.NDArray[np.int16]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
 
 NOBODY, SINGLE, IDENTICAL, MAJORITY, STRETCHES = range(5)
 EXCLUDED = -1
@@ -66,6 +67,25 @@ def strike(known: I16, other: U8) -> None:
     """Make UNKNOWN what another copy contradicts."""
     for i in range(other.size):
         known[i] = known[i] if known[i] == other[i] else UNKNOWN
+
+
+_FLAT = types.Array(types.uint8, 2, "C", readonly=True)
+_MASKS = types.Array(types.uint64, 1, "A", readonly=True)
+
+
+@kernel(types.void(_FLAT, _FLAT, _MASKS, _BOUNDS, types.uint64[::1]))
+def identical_buffers(a: U8, b: U8, masks: U64, bounds: I64, out: U64) -> None:
+    """Find the buffers that two recordings have bit for bit alike.
+
+    a, b (n, p); masks (n): bit k set where buffer k is compared; out (n): where it is alike.
+    """
+    for f in range(a.shape[0]):
+        out[f] = 0
+        for k in range(bounds.size - 1):
+            bit = np.uint64(1) << np.uint64(k)
+            lo, hi = bounds[k], bounds[k + 1]
+            if masks[f] & bit and same(a[f, lo:hi], b[f, lo:hi]):
+                out[f] |= bit
 
 
 @kernel(types.void(*_COPIES, types.int32[:, :, ::1]))

@@ -18,21 +18,24 @@ and voting where there are three, is what best source selection does in telemetr
 chapter 2, appendix G), taking blocks from a clean copy what dvrescue does for DV tapes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
 from miostitch import composing_kernels as kernels
 from miostitch.errors import UsageError
+from miostitch.frame_table import FrameTable
 
 U8 = npt.NDArray[np.uint8]
 I8 = npt.NDArray[np.int8]
 I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
+EXCLUDED = kernels.EXCLUDED
 SAMPLE_STEP = 7  # every seventh pixel teaches as much as all, and is no divisor of usual widths
 PRIOR_COUNT = 20  # pixels of the overall distribution that each prediction starts with
 UNFORESEEN = 0.02  # share of pixels, cells lighting up and motion, that no neighbour foretells
@@ -57,7 +60,7 @@ class Copies:
     frames
         Pixels (recording, frame, pixel), flattened images; zero where a recording lacks the frame.
     given
-        Pixels delivered by the rows (recording, frame, buffer), see :func:`delivered_pixels`.
+        Pixels delivered by the rows (recording, frame, buffer), see :func:`given_pixels`.
     bounds
         Limits of the buffers in the flattened frame (buffer + 1).
     width
@@ -84,6 +87,10 @@ class Copies:
         if pixels % self.width:
             msg = f"{pixels} pixels are no rows of {self.width}"
             raise UsageError(msg)
+
+    def part(self, frames: slice) -> "Copies":
+        """Some of the frames."""
+        return Copies(self.frames[:, frames], self.given[:, frames], self.bounds, self.width)
 
     def presence(self) -> I32:
         """Pixels that each copy delivered (recording, frame, buffer), by rows and pixels."""
@@ -130,45 +137,48 @@ class Composition:
     evidence: U8
     missing_pixels: I32
 
-    @property
-    def shared_buffers(self) -> int:
-        """Buffers that two or more recordings delivered."""
-        return int((self.evidence >= Evidence.IDENTICAL).sum())
-
-    @property
-    def identical_shared_buffers(self) -> int:
-        """Shared buffers whose copies are all bit-identical."""
-        return int((self.evidence == Evidence.IDENTICAL).sum())
+    @classmethod
+    def concat(cls, parts: "Sequence[Composition]") -> "Composition":
+        """Put composed frames one after the other."""
+        if len(parts) == 1:
+            return parts[0]
+        columns = {name: [vars(part)[name] for part in parts] for name in vars(parts[0])}
+        return cls(**{name: np.concatenate(arrays) for name, arrays in columns.items()})
 
 
-def delivered_pixels(
-    source_frame: I64, buffer: I64, padding: I64, sizes: I64, frames: int
-) -> tuple[I32, int]:
-    """Pixels that the rows of one recording say were delivered.
+def given_pixels(table: FrameTable, frames: I64, bounds: I64) -> I32:
+    """Pixels that the rows of one recording say were delivered, at the place where they stand.
 
     Parameters
     ----------
-    source_frame, buffer
-        ``reconstructed_frame_index`` and ``frame_buffer_count`` of every row, as recorded: they say
-        where the pixels were put, whatever repair makes of them.
-    padding
-        ``black_padding_px`` of every row; negative is no padding.
-    sizes
-        Pixels of each buffer of a frame.
+    table
+        The recording's frames.
     frames
-        Frames of the recording's video.
+        Frames of the recording's video, (frame,); -1 for none.
+    bounds
+        Limits of the buffers in the flattened frame (buffer + 1).
 
     Returns
     -------
-    tuple
-        ``given`` (frame, buffer), and the number of rows that belong to no place in the video.
+    numpy.ndarray
+        ``given`` (frame, buffer): 0 without a row, :data:`EXCLUDED` where the pixels that stand
+        there belong elsewhere.
     """
-    given = np.zeros((frames, len(sizes)), np.int32)
-    placed = (source_frame >= 0) & (source_frame < frames) & (buffer >= 0) & (buffer < len(sizes))
-    place = source_frame[placed], buffer[placed]
-    pixels = sizes[buffer[placed]] - np.clip(padding[placed], 0, sizes[buffer[placed]])
-    np.maximum.at(given, place, pixels.astype(np.int32))
-    return given, int((~placed).sum())
+    sizes = np.diff(bounds)
+    bits = np.arange(len(sizes), dtype=np.uint64)
+    present = (frames >= 0)[:, None]
+
+    def has(masks: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
+        return (masks[frames][:, None] >> bits & np.uint64(1)).astype(bool) & present
+
+    given = np.where(has(table.buffers), sizes, 0)
+    first, stop = (np.searchsorted(table.short["frame"], frames, s) for s in ("left", "right"))
+    for place in np.flatnonzero(first < stop):
+        for _, buffer, pixels in table.short[first[place] : stop[place]].tolist():
+            if buffer < len(sizes):
+                given[place, buffer] = max(given[place, buffer] - pixels, 0)
+    given[has(table.excluded)] = EXCLUDED
+    return given.astype(np.int32)
 
 
 def glue_piece(frame: U8, given: I32, piece: U8, piece_given: I32, bounds: I64) -> int:
@@ -195,6 +205,34 @@ def glue_piece(frame: U8, given: I32, piece: U8, piece_given: I32, bounds: I64) 
         given[buffer] = piece_given[buffer]
         moved += 1
     return moved
+
+
+def shared_buffers(
+    frames: Sequence[U8], delivered: npt.NDArray[np.uint64], bounds: I64
+) -> npt.NDArray[np.int16]:
+    """Count the buffers that several recordings delivered whole, and those that are all alike.
+
+    Parameters
+    ----------
+    frames
+        Pixels of each recording (frame, pixel), flattened images.
+    delivered
+        Bit k set: the recording delivered the whole buffer k, (recording, frame).
+    bounds
+        Limits of the buffers in the flattened frame (buffer + 1).
+
+    Returns
+    -------
+    numpy.ndarray
+        Shared and identical buffers (frame, 2).
+    """
+    shared, unlike, alike = (np.zeros(delivered.shape[1], np.uint64) for _ in range(3))
+    for one, other in combinations(range(len(frames)), 2):
+        both = delivered[one] & delivered[other]
+        shared |= both
+        kernels.identical_buffers(frames[one], frames[other], both, bounds, alike)
+        unlike |= both & ~alike
+    return np.bitwise_count(np.stack([shared, shared & ~unlike], axis=1)).astype(np.int16)
 
 
 def learn_model(samples: Iterable[Copies]) -> PixelModel:

@@ -1,34 +1,9 @@
-"""What is missing from a frame, counted in pixels."""
+"""What is missing from frames and recordings, counted in buffers."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.clocks import counter_resets
-
-
-def missing_pixels(
-    buffers: NDArray[np.uint64], black_padding: NDArray[np.int64], bounds: NDArray[np.int64]
-) -> NDArray[np.int32]:
-    """Pixels of each frame that its buffers did not deliver.
-
-    Parameters
-    ----------
-    buffers
-        Bit k set: buffer k was received; any shape.
-    black_padding
-        Zeros appended to short buffers, in pixels, in the shape of ``buffers``.
-    bounds
-        Buffer k is ``frame.ravel()[bounds[k]:bounds[k + 1]]``.
-
-    Returns
-    -------
-    numpy.ndarray
-        int32 in the shape of ``buffers``, at most the pixels of a frame.
-    """
-    missing = black_padding.astype(np.int64)
-    for number, size in enumerate(np.diff(bounds)):
-        missing = missing + np.where(_has(buffers, number), 0, size)
-    return np.asarray(np.minimum(missing, bounds[-1]), np.int32)
 
 
 def complete(buffers: NDArray[np.uint64], bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -61,7 +36,3 @@ def lost_buffers(
     whole = np.uint64((1 << buffers_per_frame) - 1)
     received = np.bitwise_count(together & whole).sum(dtype=np.int64)
     return int(len(together) * buffers_per_frame - received)
-
-
-def _has(buffers: NDArray[np.uint64], number: int) -> NDArray[np.bool_]:
-    return np.asarray(buffers >> np.uint64(number) & np.uint64(1), bool)

@@ -1,7 +1,7 @@
 """From rows of a metadata table, fed batch by batch in any order, to one row per frame."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -11,6 +11,9 @@ from miostitch.schema import NO_FRAME
 
 MASK_BITS = 64
 """Buffer positions that :attr:`FrameTable.buffers` can show."""
+
+SHORT = np.dtype([("frame", "i8"), ("buffer", "i2"), ("pixels", "i4")])
+"""Padding of one buffer of a frame."""
 
 _UNFOLDED_KEYS = 2**16
 
@@ -35,8 +38,13 @@ class FrameTable:
         uint64, bit k set: a row with ``frame_buffer_count`` k is there (k < 64).
     whole_buffers
         uint64, bit k set: such a row is there without padding.
+    excluded
+        uint64, bit k set: what stands at the place of buffer k belongs elsewhere, by a row whose
+        position or ``frame_num`` was repaired.
     timestamp_first, timestamp_last
         float64, reception of the first and last buffer in buffer order, in s.
+    short
+        Which buffers were padded, by how many pixels, :data:`SHORT` (short buffer,), by frame.
     """
 
     frame_num: NDArray[np.int64]
@@ -45,8 +53,10 @@ class FrameTable:
     black_padding: NDArray[np.int64]
     buffers: NDArray[np.uint64]
     whole_buffers: NDArray[np.uint64]
+    excluded: NDArray[np.uint64]
     timestamp_first: NDArray[np.float64]
     timestamp_last: NDArray[np.float64]
+    short: NDArray[np.void]
 
     @classmethod
     def blank(cls, frames: int) -> Self:
@@ -58,22 +68,28 @@ class FrameTable:
             black_padding=np.zeros(frames, np.int64),
             buffers=np.zeros(frames, np.uint64),
             whole_buffers=np.zeros(frames, np.uint64),
+            excluded=np.zeros(frames, np.uint64),
             timestamp_first=np.full(frames, np.nan),
             timestamp_last=np.full(frames, np.nan),
+            short=np.zeros(0, SHORT),
         )
 
     @classmethod
     def concat(cls, tables: Sequence[Self]) -> Self:
         """Put the frames of one or more tables one after the other."""
         columns = {name: [vars(table)[name] for table in tables] for name in vars(tables[0])}
-        return cls(**{name: np.concatenate(parts) for name, parts in columns.items()})
+        joined = {name: np.concatenate(parts) for name, parts in columns.items()}
+        starts = np.cumsum([0, *map(len, tables[:-1])])
+        joined["short"]["frame"] += np.repeat(starts, [len(table.short) for table in tables])
+        return cls(**joined)
 
     def __len__(self) -> int:
         return len(self.frame_num)
 
     def head(self, frames: int) -> "FrameTable":
         """Return the table of the first `frames` frames, or of all if they are fewer."""
-        return FrameTable(**{name: array[:frames] for name, array in vars(self).items()})
+        columns = {name: array[:frames] for name, array in vars(self).items()}
+        return FrameTable(**{**columns, "short": self.short[self.short["frame"] < frames]})
 
 
 class FrameTally:
@@ -86,9 +102,11 @@ class FrameTally:
             padding=np.add,
             buffers=np.bitwise_or,
             whole_buffers=np.bitwise_or,
+            misplaced=np.bitwise_or,
             first=np.minimum,
             last=np.maximum,
         )
+        self._short = Fold(("frame", "buffer"), pixels=np.maximum)
         self._strays = Fold(("frame", "position"))  # positions that the mask cannot show
 
     def add(self, rows: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
@@ -98,8 +116,8 @@ class FrameTally:
         ----------
         rows
             Columns of the table by their names in the schema; int64, times float64.
-            ``black_padding_px`` may be absent. Rows with a true ``misplaced``, which may be absent
-            too, came with a wrong position: their pixels are not where they belong.
+            ``black_padding_px`` may be absent. ``recorded_position``, which may be absent too, is
+            ``frame_buffer_count`` before repair: where the pixels of the row were put.
 
         Returns
         -------
@@ -110,11 +128,10 @@ class FrameTally:
         rows = {name: values[framed] for name, values in rows.items()}
         frame, position = rows["reconstructed_frame_index"], rows["frame_buffer_count"]
         nothing = np.zeros(len(frame), np.int64)
-        placed = ~rows.get("misplaced", nothing.astype(bool))
-        in_mask = (position >= 0) & (position < MASK_BITS) & placed
-        bit = np.uint64(1) << position.clip(0, MASK_BITS - 1).astype(np.uint64)
+        recorded = rows.get("recorded_position", position)
+        placed = recorded == position
         padding = rows.get("black_padding_px", nothing).clip(min=0)
-        buffers = np.where(in_mask, bit, np.uint64(0))
+        buffers = np.where(placed, _bit(position), np.uint64(0))
         # complex numbers order by real part, then imaginary part: by position, then time
         moment = position + 1j * rows["buffer_recv_unix_time"]
         self._votes.add(
@@ -125,12 +142,16 @@ class FrameTally:
                 "padding": padding,
                 "buffers": buffers,
                 "whole_buffers": np.where(padding == 0, buffers, np.uint64(0)),
+                "misplaced": np.where(placed, np.uint64(0), _bit(recorded)),
                 "first": moment,
                 "last": moment,
             }
         )
-        stray = placed & ~in_mask
+        stray = placed & (buffers == 0)
         self._strays.add({"frame": frame[stray], "position": position[stray]})
+        short = {"frame": frame, "buffer": position, "pixels": padding}
+        padded = (buffers > 0) & (padding > 0)
+        self._short.add({name: values[padded] for name, values in short.items()})
         return (int(frame.min()), int(frame.max())) if len(frame) else (0, NO_FRAME)
 
     def result(self) -> tuple[FrameTable, NDArray[np.int64]]:
@@ -163,9 +184,17 @@ class FrameTally:
         table.black_padding[at] = total["padding"]
         table.buffers[at] = total["buffers"]
         table.whole_buffers[at] = total["whole_buffers"]
+        table.excluded[at] = total["misplaced"]
+        foreign = np.ones(len(frame), bool)
+        foreign[elected] = False
+        np.bitwise_or.at(table.excluded, frame[foreign], votes["buffers"][foreign])
         table.timestamp_first[at] = total["first"].imag
         table.timestamp_last[at] = total["last"].imag
-        return table, frame[elected][tied]
+        short = self._short.result()
+        padded = np.zeros(len(short["frame"]), SHORT)
+        for name in SHORT.names or ():
+            padded[name] = short[name]
+        return replace(table, short=padded), frame[elected][tied]
 
 
 class Fold:
@@ -224,6 +253,12 @@ def folded(
         **{key: columns[key][order][starts] for key in keys},
         **{name: fold.reduceat(columns[name][order], starts) for name, fold in folds.items()},
     }
+
+
+def _bit(position: NDArray[np.int64]) -> NDArray[np.uint64]:
+    """Bit of a position, 0 where the mask cannot show it."""
+    bit = np.uint64(1) << position.clip(0, MASK_BITS - 1).astype(np.uint64)
+    return np.where((position >= 0) & (position < MASK_BITS), bit, np.uint64(0))
 
 
 def _run_starts(keys: Sequence[NDArray[Any]]) -> NDArray[np.intp]:

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from miostitch.compositing import shared_buffers
 from miostitch.kernels import differing_pixels
 from miostitch.schema import FRAME, HEIGHT, NO_FRAME, VIDEO, WIDTH
 
@@ -24,7 +25,7 @@ def gather(video: xr.DataArray, source: xr.DataArray) -> xr.DataArray:
     video
         Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
     source
-        Recording that gives each frame, lazy int8 (frame,).
+        Recording that gives each frame, lazy integers (frame,).
 
     Returns
     -------
@@ -52,7 +53,7 @@ def difference(video: xr.DataArray, source: xr.DataArray, other: xr.DataArray) -
     video
         Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
     source, other
-        The two recordings, lazy int8 (frame,); -1: none.
+        The two recordings, lazy integers (frame,); -1: none.
 
     Returns
     -------
@@ -72,6 +73,40 @@ def difference(video: xr.DataArray, source: xr.DataArray, other: xr.DataArray) -
         meta=np.empty(0, np.int64),
     )
     return xr.DataArray(data, dims=FRAME)
+
+
+def agreement(
+    video: xr.DataArray, delivered: NDArray[np.uint64], bounds: NDArray[np.int64]
+) -> xr.DataArray:
+    """Count the buffers that several recordings delivered, and those that are all alike.
+
+    Parameters
+    ----------
+    video
+        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
+    delivered
+        Bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
+    bounds
+        Limits of the buffers in the flattened frame, int64 (buffer + 1,).
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy int16 (frame, agreement), the counts ``shared`` and ``identical``.
+    """
+    data = da.blockwise(
+        _agreement_block,
+        "fa",
+        da.from_array(delivered, chunks=(1, video.chunksizes[FRAME]), name=False),
+        "rf",
+        video.data,
+        "rfhw",
+        bounds=bounds,
+        new_axes={"a": len(AGREEMENT)},
+        dtype=np.int16,
+        meta=np.empty((0, 0), np.int16),
+    )
+    return xr.DataArray(data, dims=(FRAME, "agreement"), coords={"agreement": list(AGREEMENT)})
 
 
 def side_by_side(video: xr.DataArray, present: xr.DataArray) -> xr.DataArray:
@@ -106,6 +141,8 @@ def side_by_side(video: xr.DataArray, present: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(data, dims=(FRAME, HEIGHT, WIDTH))
 
 
+AGREEMENT = ("shared", "identical")
+
 Blocks = Sequence[NDArray[np.uint8]]
 
 
@@ -136,6 +173,15 @@ def _difference_block(
         differing_pixels(a, b, counts)
         out[mine] = counts
     return out
+
+
+def _agreement_block(
+    delivered: Sequence[NDArray[np.uint64]],
+    nested: Sequence[Sequence[Blocks]],
+    bounds: NDArray[np.int64],
+) -> NDArray[np.int16]:
+    frames = [rows[0][0][0].reshape(rows[0][0].shape[1], -1) for rows in nested]
+    return shared_buffers(frames, np.concatenate(delivered), bounds)
 
 
 def _side_by_side_block(present: Sequence[NDArray[np.bool_]], blocks: Blocks) -> NDArray[np.uint8]:

@@ -154,6 +154,36 @@ def score_frames(
         out[2, i] = _edge_energy(frame, smooth, slope, energy)
 
 
+@kernel(types.void(_FRAMES, types.float64, types.int64[:]))
+def noisy_pixels(
+    frames: NDArray[np.uint8], gradient_threshold: float, out: NDArray[np.int64]
+) -> None:
+    """Count the pixels of noisy rows alone, as :func:`score_frames` does.
+
+    Parameters
+    ----------
+    frames
+        Images, shape (n, h, w); views of any strides.
+    gradient_threshold
+        Mean |second difference| along a row above which the row is noisy.
+    out
+        Written, shape (n,).
+
+    Raises
+    ------
+    TypeError
+        An array has another dtype or number of dimensions.
+    UsageError
+        ``out`` has another shape.
+    """
+    n, _, w = frames.shape
+    if out.size != n:
+        raise UsageError("noisy_pixels: out must hold a number per frame")
+    bend = np.empty(w, np.int16)
+    for i in range(n):
+        out[i] = w * _noisy_rows(frames[i], gradient_threshold, bend)
+
+
 @kernel(types.void(_FRAMES, _FRAMES, types.int64[:]))
 def differing_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.int64]) -> None:
     """Count the pixels in which the frames of two blocks differ.

@@ -245,8 +245,10 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
     tally, sizes, logs = FrameTally(), Fold(("position", "pixels"), rows=np.add), []
     for table, log in _repaired(reading.batches(), repair=repair):
         rows = {name: table[name].to_numpy() for name in _TALLIED if name in table}
-        moved = log["row"][log["column"] == "frame_buffer_count"]
-        tally.add(rows | {"misplaced": table.index.isin(moved)})
+        moved = log[log["column"] == "frame_buffer_count"]
+        recorded = table["frame_buffer_count"].copy()
+        recorded[moved["row"]] = moved["old"].to_numpy()
+        tally.add(rows | {"recorded_position": recorded.to_numpy()})
         pixels = table["pixel_count"].to_numpy()
         votes = np.ones(len(pixels), np.int64)
         sizes.add({"position": rows["frame_buffer_count"], "pixels": pixels, "rows": votes})
@@ -283,7 +285,9 @@ def _repaired(
     batches: Iterator[pd.DataFrame], *, repair: bool
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Repair a stream of rows, where it is wanted and the headers are redundant."""
-    nothing = pd.DataFrame(columns=list(LOG_COLUMNS)).astype({"row": "int64"})
+    nothing = pd.DataFrame(columns=list(LOG_COLUMNS)).astype(
+        dict.fromkeys(("row", "old", "new", "evidence"), "int64")
+    )
     first = next(batches, None)
     if first is None:
         return

@@ -11,16 +11,22 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.damage import complete, missing_pixels
+from miostitch.compositing import Evidence
+from miostitch.damage import complete
+from miostitch.rows import RECEIVER, frame_times, rows_of_buffers, rows_of_frames
 from miostitch.schema import (
     COLUMN_BY_NAME,
+    COMPOSITION_VARIABLES,
     FRAME_VARIABLES,
     NO_FRAME,
     PIXEL_SCORES,
+    POSITION,
+    REPAIR_VARIABLES,
+    REPAIRED_COLUMNS,
     SCORE_VARIABLES,
 )
 from miostitch.session import Session
-from miostitch.store import BufferColumns, write_frame_tables
+from miostitch.store import BufferColumns, write_frame_tables, write_group
 from miostitch.table_writer import TableWriter
 from miostitch.text import printable
 
@@ -43,7 +49,9 @@ TIMESTAMP_COLUMNS = ("frame", "timestamp_first", "timestamp_last")
 FrameColumns = dict[str, NDArray[Any]]
 
 
-def frame_columns(session: Session, span: slice, frames: xr.Dataset) -> dict[str, NDArray[Any]]:
+def frame_columns(
+    session: Session, span: slice, frames: xr.Dataset, rows: pd.DataFrame
+) -> FrameColumns:
     """The per-frame variables of the store for some computed output frames.
 
     Parameters
@@ -53,32 +61,63 @@ def frame_columns(session: Session, span: slice, frames: xr.Dataset) -> dict[str
     span
         Output frames.
     frames
-        Computed ``choice`` and ``scores`` of :func:`miostitch.stitching.stitch_frames`.
+        What :func:`miostitch.stitching.stitch_frames` gives besides the videos, computed.
+    rows
+        Rows of the frames, see :mod:`miostitch.rows`.
 
     Returns
     -------
     dict
         An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
     """
-    source = frames.choice.sel(role="source").to_numpy()
-    columns = np.arange(len(source))
-
-    def chosen(name: str) -> NDArray[Any]:
-        return np.asarray(session.table(name, span).to_numpy()[source, columns])
-
-    missing = missing_pixels(chosen("buffers"), chosen("black_padding"), session.bounds)
-    noisy = frames.scores.sel(score="noisy_pixels").to_numpy()[source, columns] > 0
-    anywhere = np.bitwise_or.reduce(session.table("whole_buffers", span).to_numpy(), axis=0)
+    source = frames.source.to_numpy().astype(np.int8)
+    composed = "buffer_evidence" in frames
+    if composed:
+        received = (frames.buffer_evidence != Evidence.NOBODY).sum(POSITION)
+        num_buffers = received.to_numpy().astype(np.int16)
+    else:
+        num_buffers = session.table("num_buffers", span)[source, np.arange(len(source))]
+    first, last = frame_times(session, rows, span)
     return {
-        "frame_num": session.alignment.frame_num[span],
-        "timestamp_first": chosen("timestamp_first"),
-        "timestamp_last": chosen("timestamp_last"),
+        "frame_num": session.frame_num(span),
+        "timestamp_first": first,
+        "timestamp_last": last,
         "source": source,
-        "num_buffers": chosen("num_buffers"),
-        "missing_pixels": missing,
-        "damaged": (missing > 0) | noisy,
-        "unrecoverable": ~complete(anywhere, session.bounds),
+        "num_buffers": num_buffers,
+        "missing_pixels": frames.missing_pixels.to_numpy(),
+        **damage_flags(session, span, frames, composed=composed),
     }
+
+
+def damage_flags(
+    session: Session, span: slice, frames: xr.Dataset, *, composed: bool
+) -> FrameColumns:
+    """Tell which output frames are damaged.
+
+    Parameters
+    ----------
+    session
+        Recordings brought together.
+    span
+        Output frames.
+    frames
+        Computed ``missing_pixels`` and ``noisy_pixels`` (frame,).
+    composed
+        Whether the frames are composed buffer by buffer: then nobody delivered what is missing.
+
+    Returns
+    -------
+    dict
+        ``damaged`` and ``unrecoverable``, bool (frame,).
+    """
+    missing = frames.missing_pixels.to_numpy() > 0
+    if composed:
+        unrecoverable = missing
+    else:
+        anywhere = np.bitwise_or.reduce(session.delivered(span), axis=0)
+        unrecoverable = ~complete(anywhere, session.bounds)
+    noisy = frames.noisy_pixels.to_numpy() > 0
+    return {"damaged": missing | noisy, "unrecoverable": unrecoverable}
 
 
 class StitchedTables:
@@ -92,20 +131,31 @@ class StitchedTables:
         The store, which holds the video already or soon.
     path
         Final or staged path of a product by its suffix.
+    composed
+        Whether the frames are composed buffer by buffer.
+
+    Attributes
+    ----------
+    frames, scores, composition
+        What was written of every frame, by the names of the schema.
+    agreement
+        Shared and identical buffers of all frames, (2,).
     """
 
     def __init__(
-        self,
-        session: Session,
-        store: str,
-        path: Callable[[str], Path],
+        self, session: Session, store: str, path: Callable[[str], Path], *, composed: bool
     ) -> None:
         self._session, self._store = session, store
-        count, recordings = len(session.alignment), len(session.recordings)
+        count, recordings = session.shape[0], len(session.recordings)
         self.frames: FrameColumns = {v.name: np.empty(count, v.dtype) for v in FRAME_VARIABLES}
         self.scores: FrameColumns = {
             v.name: np.empty((recordings, count), v.dtype) for v in SCORE_VARIABLES
         }
+        self.composition: FrameColumns = {
+            v.name: np.empty((count, session.buffers), v.dtype)
+            for v in (COMPOSITION_VARIABLES if composed else ())
+        }
+        self.agreement = np.zeros(2, np.int64)
         names = list(
             dict.fromkeys(c for r in session.recordings for t in r.tables for c in t.columns)
         )
@@ -127,7 +177,7 @@ class StitchedTables:
         span
             Output frames that follow those of the last call.
         computed
-            ``choice``, ``scores`` and ``diff_pixels`` of the span.
+            What :func:`miostitch.stitching.stitch_frames` gives besides the videos.
 
         Raises
         ------
@@ -136,9 +186,16 @@ class StitchedTables:
         MetadataError
             An input changed while it was read.
         """
-        frames = frame_columns(self._session, span, computed)
+        if self.composition:
+            rows = rows_of_buffers(self._session, span, computed.buffer_source.to_numpy())
+        else:
+            rows = rows_of_frames(self._session, span, computed.source.to_numpy())
+        frames = frame_columns(self._session, span, computed, rows)
         for name, values in frames.items():
             self.frames[name][span] = values
+        for name, values in self.composition.items():
+            values[span] = computed[name]
+        self.agreement += computed.agreement.sum("frame").to_numpy()
         scores = self._scores(span, computed)
         for name, values in scores.items():
             self.scores[name][:, span] = values
@@ -147,7 +204,7 @@ class StitchedTables:
             pd.DataFrame({"frame": positions} | {n: frames[n] for n in TIMESTAMP_COLUMNS[1:]})
         )
         self._score_table.append(self._score_rows(positions, frames, scores, computed))
-        rows = self._rows(positions, frames["source"], scores["source_frame"])
+        rows = self._completed(rows)
         self._buffers.append(rows)
         self._arrays.append({name: rows[name].to_numpy() for name in self._defaults})
 
@@ -162,7 +219,14 @@ class StitchedTables:
         self._files.close()
         self._arrays.close()
         names = [printable(recording.name) for recording in self._session.recordings]
-        write_frame_tables(self._store, self.frames, self.scores, names)
+        attrs = {"recordings": names}
+        write_frame_tables(self._store, self.frames)
+        write_group(self._store, "scores", SCORE_VARIABLES, self.scores, attrs)
+        if self.composition:
+            write_group(self._store, "composition", COMPOSITION_VARIABLES, self.composition, attrs)
+        repairs = _repairs(self._session)
+        if len(repairs["row"]):
+            write_group(self._store, "repairs", REPAIR_VARIABLES, repairs, attrs)
 
     def _open_arrays(self, names: Sequence[str]) -> BufferColumns:
         known = {name: COLUMN_BY_NAME[name] for name in names if name in COLUMN_BY_NAME}
@@ -186,11 +250,10 @@ class StitchedTables:
 
     def _scores(self, span: slice, computed: xr.Dataset) -> FrameColumns:
         """All scores of all candidates, -1 where a recording lacks the frame."""
-        source_frame = self._session.alignment.source_frame[:, span]
+        source_frame = self._session.source_frame(span)
         absent = source_frame == NO_FRAME
         tables = {
-            name: self._session.table(name, span).to_numpy()
-            for name in ("num_buffers", "black_padding")
+            name: self._session.table(name, span) for name in ("num_buffers", "black_padding")
         }
         pixels = {
             variable.name: computed.scores.sel(score=variable.name).to_numpy()
@@ -228,30 +291,25 @@ class StitchedTables:
         rows["diff_pixels"] = _nullable(computed.diff_pixels.to_numpy(), none)
         return pd.DataFrame(rows)[list(SCORE_COLUMNS)]
 
-    def _rows(
-        self,
-        positions: NDArray[np.int64],
-        source: NDArray[np.int8],
-        source_frame: NDArray[np.int64],
-    ) -> pd.DataFrame:
-        """Buffers of the chosen frames in the order of the output."""
-        parts = []
-        for number, recording in enumerate(self._session.recordings):
-            mine = np.flatnonzero(source == number)
-            if not len(mine):
-                continue
-            chosen = source_frame[number, mine]
-            part = recording.rows(chosen)
-            part["reconstructed_frame_index"] = np.repeat(
-                positions[mine], recording.frames.num_rows[chosen]
-            )
-            parts.append(part)
-        rows = pd.concat(parts, ignore_index=True)
-        order = np.argsort(rows["reconstructed_frame_index"].to_numpy(), kind="stable")
-        # tables may lack columns that others have
-        rows = rows.reindex(columns=list(self._defaults)).fillna(self._defaults)
-        rows = rows.astype({n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self._defaults})
-        return rows.iloc[order]
+    def _completed(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The columns of the output: tables may lack some that others have."""
+        rows = rows.drop(columns=RECEIVER).reindex(columns=list(self._defaults))
+        rows = rows.fillna(self._defaults)
+        types = {n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self._defaults}
+        return rows.astype(types)
+
+
+def _repairs(session: Session) -> FrameColumns:
+    """Every repaired cell of all recordings."""
+    parts = [
+        table.repairs.assign(recording=number, segment=segment)
+        for number, recording in enumerate(session.recordings)
+        for segment, table in enumerate(recording.tables)
+    ]
+    cells = pd.concat(parts, ignore_index=True)
+    codes = {name: code for code, name in enumerate(REPAIRED_COLUMNS)}
+    cells["column"] = cells["column"].map(codes)
+    return {v.name: cells[v.name].to_numpy().astype(v.dtype) for v in REPAIR_VARIABLES}
 
 
 def _default(column: str) -> int | str:

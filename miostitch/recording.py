@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -225,6 +225,7 @@ class ReadOptions:
     max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
     need_table: bool = True
     repair: bool = True
+    lag: int | Literal["auto"] = 0
 
 
 def load_recording(

@@ -23,18 +23,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from miostitch.schema import WITNESSES
+
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
 
 REACH = 16
 """Rows to either side in which a sound neighbour is looked for."""
 
-WITNESSES = (
-    "buffer_count", "frame_num", "frame_buffer_count", "linked_list", "row before", "row after",
-)  # fmt: skip
-"""Who can vote for a position; the bits of ``evidence`` in this order."""
-
-PIXEL_COUNT_EVIDENCE = 1 << len(WITNESSES)
+PIXEL_COUNT_EVIDENCE = 1 << WITNESSES.index("size of the position")
 LOG_COLUMNS = ("row", "column", "old", "new", "evidence")
 
 
@@ -162,8 +159,6 @@ def describe_evidence(evidence: int) -> str:
     >>> describe_evidence(0b110101)
     'buffer_count, frame_buffer_count, row before, row after'
     """
-    if evidence & PIXEL_COUNT_EVIDENCE:
-        return "size of the position"
     return ", ".join(name for bit, name in enumerate(WITNESSES) if evidence >> bit & 1)
 
 

@@ -6,6 +6,7 @@ from this module; nothing else spells out a dtype, a fill value or a unit.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from miostitch.errors import MetadataError
 
@@ -16,6 +17,8 @@ HEIGHT = "height"
 WIDTH = "width"
 RECORDING = "recording"
 BUFFER = "buffer"
+POSITION = "position"
+REPAIR = "repair"
 SCORE = "score"
 
 NO_FRAME = -1
@@ -73,7 +76,7 @@ REQUIRED_COLUMNS = tuple(column.name for column in COLUMNS if column.required)
 
 @dataclass(frozen=True)
 class Variable:
-    """One array of a store."""
+    """One array of a store; `flags` says what its values, or their `bits`, mean."""
 
     name: str
     dims: tuple[str, ...]
@@ -82,12 +85,21 @@ class Variable:
     unit: str | None = None
     fill: float | bool | None = None
     group: str = "/"
+    flags: tuple[str, ...] = ()
+    bits: bool = False
 
     @property
-    def attrs(self) -> dict[str, str]:
-        """CF-like attributes, as written to the store."""
-        attrs = {"long_name": self.doc}
-        return attrs if self.unit is None else {**attrs, "units": self.unit}
+    def attrs(self) -> dict[str, Any]:
+        """CF attributes, as written to the store."""
+        attrs: dict[str, Any] = {"long_name": self.doc}
+        if self.unit is not None:
+            attrs["units"] = self.unit
+        if self.flags:
+            codes = range(len(self.flags))
+            name = "flag_masks" if self.bits else "flag_values"
+            attrs[name] = [1 << code if self.bits else code for code in codes]
+            attrs["flag_meanings"] = " ".join(flag.replace(" ", "_") for flag in self.flags)
+        return attrs
 
 
 VIDEO = Variable("video", (FRAME, HEIGHT, WIDTH), "uint8", "gray images", unit="1")
@@ -172,6 +184,70 @@ SCORE_VARIABLES: tuple[Variable, ...] = (
         group="/scores",
     ),
     *PIXEL_SCORES,
+)
+
+
+EVIDENCE = ("nobody", "single", "identical", "majority", "stretches")
+"""Why a composed buffer is what it is; see :class:`miostitch.compositing.Evidence`."""
+
+COMPOSITION_VARIABLES: tuple[Variable, ...] = (
+    Variable(
+        "buffer_source",
+        (FRAME, POSITION),
+        "int8",
+        "position in the attribute `recordings` of the one that gave the buffer, or most of what "
+        "its copies differ in; -1 nobody",
+        fill=NO_FRAME,
+        group="/composition",
+    ),
+    Variable(
+        "buffer_evidence",
+        (FRAME, POSITION),
+        "uint8",
+        "why the buffer is what it is",
+        group="/composition",
+        flags=EVIDENCE,
+    ),
+)
+
+REPAIRED_COLUMNS = (
+    "buffer_count", "frame_num", "frame_buffer_count", "linked_list", "pixel_count",
+)  # fmt: skip
+WITNESSES = (
+    "buffer_count", "frame_num", "frame_buffer_count", "linked_list", "row before", "row after",
+    "size of the position",
+)  # fmt: skip
+"""Who can vote in a repair; see :mod:`miostitch.repair`."""
+
+REPAIR_VARIABLES: tuple[Variable, ...] = (
+    Variable(
+        "recording",
+        (REPAIR,),
+        "int64",
+        "position in the attribute `recordings` of the one repaired",
+        group="/repairs",
+    ),
+    Variable("segment", (REPAIR,), "int64", "which of its tables, from 0", group="/repairs"),
+    Variable("row", (REPAIR,), "int64", "data row of the table, from 0", group="/repairs"),
+    Variable(
+        "column",
+        (REPAIR,),
+        "uint8",
+        "column of the cell",
+        group="/repairs",
+        flags=REPAIRED_COLUMNS,
+    ),
+    Variable("old", (REPAIR,), "int64", "value as recorded", group="/repairs"),
+    Variable("new", (REPAIR,), "int64", "value after repair", group="/repairs"),
+    Variable(
+        "evidence",
+        (REPAIR,),
+        "uint8",
+        "who voted for the new value",
+        group="/repairs",
+        flags=WITNESSES,
+        bits=True,
+    ),
 )
 
 

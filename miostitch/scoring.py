@@ -8,6 +8,10 @@ from miostitch.config import ScoreConfig
 from miostitch.kernels import score_frames
 from miostitch.schema import FRAME, HEIGHT, PIXEL_SCORES, RECORDING, SCORE, WIDTH
 from miostitch.selection import Choice, select
+from miostitch.session import TABLES
+
+OF_CHOSEN = ("missing_pixels", "noisy_pixels")
+"""What is said of the chosen candidate besides."""
 
 
 def score(video: xr.DataArray, config: ScoreConfig) -> xr.DataArray:
@@ -39,41 +43,37 @@ def score(video: xr.DataArray, config: ScoreConfig) -> xr.DataArray:
     return scores.assign_coords({SCORE: [variable.name for variable in PIXEL_SCORES]})
 
 
-def choose(
-    scores: xr.DataArray,
-    present: xr.DataArray,
-    num_buffers: xr.DataArray,
-    black_padding: xr.DataArray,
-) -> xr.DataArray:
+def choose(scores: xr.DataArray, tables: xr.DataArray) -> xr.DataArray:
     """Choose the best candidate of every frame; see :func:`miostitch.selection.select`.
 
     Parameters
     ----------
     scores
         int64 (recording, frame, score).
-    present, num_buffers, black_padding
-        What the tables say of each candidate, (recording, frame).
+    tables
+        int64 (recording, frame, table), see :meth:`miostitch.session.Session.tables`.
 
     Returns
     -------
     xarray.DataArray
-        int8 (frame, role) with the fields of :class:`miostitch.selection.Choice` as coordinate.
+        int64 (frame, role): the fields of :class:`miostitch.selection.Choice`, and of the chosen
+        candidate :data:`OF_CHOSEN`.
     """
-    tables = [present, num_buffers, black_padding]
     if scores.chunks:
         scores = scores.chunk({RECORDING: -1})
-        tables = [table.chunk({FRAME: scores.chunksizes[FRAME]}) for table in tables]
+        tables = tables.chunk({FRAME: scores.chunksizes[FRAME]})
+    roles = (*Choice._fields, *OF_CHOSEN)
     choice: xr.DataArray = xr.apply_ufunc(
         _choose_block,
         scores,
-        *tables,
-        input_core_dims=[[RECORDING, SCORE], *[[RECORDING]] * 3],
+        tables.drop_vars("table"),
+        input_core_dims=[[RECORDING, SCORE], [RECORDING, "table"]],
         output_core_dims=[["role"]],
         dask="parallelized",
-        output_dtypes=[np.int8],
-        dask_gufunc_kwargs={"output_sizes": {"role": len(Choice._fields)}},
+        output_dtypes=[np.int64],
+        dask_gufunc_kwargs={"output_sizes": {"role": len(roles)}},
     )
-    return choice.assign_coords(role=list(Choice._fields))
+    return choice.assign_coords(role=list(roles))
 
 
 def _score_block(video: NDArray[np.uint8], config: ScoreConfig) -> NDArray[np.int64]:
@@ -90,13 +90,12 @@ def _score_block(video: NDArray[np.uint8], config: ScoreConfig) -> NDArray[np.in
     return np.ascontiguousarray(out.T).reshape(*video.shape[:-2], len(PIXEL_SCORES))
 
 
-def _choose_block(
-    scores: NDArray[np.int64],
-    present: NDArray[np.bool_],
-    num_buffers: NDArray[np.int16],
-    black_padding: NDArray[np.int64],
-) -> NDArray[np.int8]:
-    # core dimensions come last: (frame, recording, score) and (frame, recording)
+def _choose_block(scores: NDArray[np.int64], tables: NDArray[np.int64]) -> NDArray[np.int64]:
+    # core dimensions come last: (frame, recording, score) and (frame, recording, table)
     black, noisy, edge = np.moveaxis(scores, -1, 0)
-    flaws = black_padding + black + noisy
-    return np.stack(select(present.T, num_buffers.T, flaws.T, edge.T), axis=-1).astype(np.int8)
+    table = dict(zip(TABLES, np.moveaxis(tables, -1, 0), strict=True))
+    flaws = table["black_padding"] + black + noisy
+    present = table["present"].astype(bool)
+    choice = select(present.T, table["num_buffers"].T, flaws.T, edge.T)
+    chosen = np.arange(len(scores)), choice.source
+    return np.stack([*choice, table["missing_pixels"][chosen], noisy[chosen]], axis=-1)

@@ -2,20 +2,53 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import xarray as xr
+from dask.delayed import Delayed, delayed
 
+from miostitch.composing import compose, learn
+from miostitch.compositing import PixelModel
 from miostitch.config import ScoreConfig
-from miostitch.gather import difference, gather, side_by_side
-from miostitch.recording import candidates, load_recording, recording_names
-from miostitch.schema import FRAME, NO_FRAME, RECORDING, chunk_frames
-from miostitch.scoring import choose, score
-from miostitch.session import Session, bring_together
+from miostitch.errors import UsageError
+from miostitch.gather import agreement, difference, gather, side_by_side
+from miostitch.recording import ReadOptions, candidates, load_recording, recording_names
+from miostitch.schema import FRAME, chunk_frames
+from miostitch.scoring import OF_CHOSEN, choose, score
+from miostitch.session import AlignOptions, Session, bring_together
+
+
+@dataclass(frozen=True)
+class StitchConfig:
+    """How frames are made of their candidates.
+
+    Parameters
+    ----------
+    score
+        Thresholds of the noise scores.
+    by
+        ``frame``: the best candidate; ``buffer``: composed of all of them.
+    """
+
+    score: ScoreConfig = field(default_factory=ScoreConfig)
+    by: Literal["frame", "buffer"] = "frame"
+
+    def __post_init__(self) -> None:
+        if self.by not in ("frame", "buffer"):
+            raise UsageError(f"by {self.by!r}: frame or buffer is meant")
 
 
 def stitch_frames(
-    session: Session, span: slice, block: int, config: ScoreConfig, *, debug: bool = False
+    session: Session,
+    span: slice,
+    block: int,
+    config: StitchConfig,
+    *,
+    model: PixelModel | Delayed | None = None,
+    debug: bool = False,
 ) -> xr.Dataset:
     """Build the lazy result for some of the output frames.
 
@@ -28,37 +61,58 @@ def stitch_frames(
     block
         Output frames per task.
     config
-        Thresholds of the scores.
+        How frames are made.
+    model
+        By buffer: what pixels look like, from :func:`miostitch.composing.learn`.
     debug
         Whether to add ``debug``, all candidates side by side.
 
     Returns
     -------
     xarray.Dataset
-        Lazy ``video`` (frame, height, width), ``choice`` (frame, role), ``scores`` (recording,
-        frame, score), ``diff_pixels`` (frame,), and ``debug``.
+        Lazy ``video`` (frame, height, width), and of each of its frames ``source``,
+        ``missing_pixels`` and ``noisy_pixels`` (frame,); ``choice`` (frame, role), ``scores``
+        (recording, frame, score), ``diff_pixels`` (frame,), ``agreement`` (frame, agreement); by
+        buffer ``buffer_source`` and ``buffer_evidence`` (frame, position); and ``debug``.
     """
-    source_frame = session.alignment.source_frame[:, span]
-    video = candidates(session.recordings, source_frame, block)
-    present = xr.DataArray(source_frame != NO_FRAME, dims=(RECORDING, FRAME))
-    scores = score(video, config)
-    choice = choose(
-        scores, present, session.table("num_buffers", span), session.table("black_padding", span)
+    video = candidates(session.recordings, session.source_frame(span), block)
+    tables = session.tables(span)
+    scores = score(video, config.score)
+    choice = choose(scores, tables)
+    source, other = (choice.sel(role=role, drop=True) for role in ("source", "other"))
+    frames = xr.Dataset(
+        {
+            "choice": choice,
+            "scores": scores,
+            "diff_pixels": difference(video, source, other),
+            "agreement": agreement(video, session.delivered(span), session.bounds),
+        }
     )
-    source, other = choice.sel(role="source"), choice.sel(role="other")
-    frames = {
-        "video": gather(video, source),
-        "choice": choice,
-        "scores": scores,
-        "diff_pixels": difference(video, source, other),
-    }
+    if config.by == "buffer":
+        model = pixel_model(session) if model is None else model
+        made = compose(session, span, video, model, config.score)
+    else:
+        chosen = {name: choice.sel(role=name, drop=True) for name in OF_CHOSEN}
+        made = xr.Dataset({"video": gather(video, source), "source": source, **chosen})
     if debug:
+        present = tables.sel(table="present", drop=True).astype(bool)
         frames["debug"] = side_by_side(video, present).rename(width="debug_width")
-    return xr.Dataset(frames)
+    return frames.merge(made)
+
+
+def pixel_model(session: Session) -> Delayed:
+    """Learn what pixels look like once the result is asked for."""
+    # the call takes no argument: dask would look into a session for things to compute
+    model: Delayed = delayed(partial(learn, session), pure=False, traverse=False)()
+    return model
 
 
 def stitch(
-    recordings: Sequence[str | os.PathLike[str]], config: ScoreConfig | None = None
+    recordings: Sequence[str | os.PathLike[str]],
+    config: StitchConfig | None = None,
+    *,
+    reading: ReadOptions | None = None,
+    aligning: AlignOptions | None = None,
 ) -> xr.Dataset:
     """Stitch recordings of one session, lazily.
 
@@ -67,13 +121,18 @@ def stitch(
     recordings
         Paths, each as for :func:`miostitch.open_recording`.
     config
-        Thresholds of the scores; those of mio by default.
+        How frames are made; by frame and with mio's thresholds by default.
+    reading
+        How to read: salvage, repair, lag.
+    aligning
+        How to align.
 
     Returns
     -------
     xarray.Dataset
         Lazy ``video`` uint8 (frame, height, width) with ``frame_num`` as an index beside
-        ``frame``, and lazy ``source`` int8 (frame,), the recording that gave each frame.
+        ``frame``; lazy ``source`` int8 (frame,), the recording that gave each frame, -1 where it
+        was composed of several, ``missing_pixels`` int32 and ``noisy_pixels`` int64 (frame,).
 
     Raises
     ------
@@ -87,18 +146,20 @@ def stitch(
     paths = [os.fspath(path) for path in recordings]
     names = recording_names(paths)
     session = bring_together(
-        [load_recording(path, name=name) for path, name in zip(paths, names, strict=True)]
+        [load_recording(path, reading, name=name) for path, name in zip(paths, names, strict=True)],
+        aligning,
     )
     count, height, width = session.shape
     everything = slice(0, count)
-    frames = stitch_frames(
-        session, everything, chunk_frames(height, width), config or ScoreConfig()
-    )
+    block = chunk_frames(height, width)
+    frames = stitch_frames(session, everything, block, config or StitchConfig())
     result = frames[["video"]].assign_coords(
         frame=np.arange(count),
         height=np.arange(height),
         width=np.arange(width),
-        frame_num=(FRAME, session.alignment.frame_num),
-        source=frames.choice.sel(role="source", drop=True),
+        frame_num=(FRAME, session.frame_num(everything)),
+        source=frames.source,
+        missing_pixels=frames.missing_pixels,
+        noisy_pixels=frames.noisy_pixels,
     )
     return result.assign_attrs(recordings=names, fps=str(session.fps)).set_xindex("frame_num")

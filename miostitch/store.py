@@ -22,8 +22,8 @@ from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
     INDEX_VARIABLES,
+    POSITION,
     RECORDING,
-    SCORE_VARIABLES,
     VIDEO,
     Variable,
 )
@@ -35,6 +35,13 @@ TABLE_CHUNK = 2**17
 """Frames per chunk of the tables along ``frame``."""
 
 ZSTD_LEVEL = 1
+
+DIMENSION_DOCS = {
+    FRAME: "position of the frame in the video",
+    RECORDING: "position in `recordings`",
+    POSITION: "position of the buffer in the frame",
+}
+"""Dimensions of the groups that have a coordinate."""
 
 Attrs = Mapping[str, Any]
 
@@ -111,13 +118,8 @@ def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
     return np.asarray(_open_video(path, "r")[start:stop])
 
 
-def write_frame_tables(
-    path: str,
-    frames: Mapping[str, npt.NDArray[Any]],
-    scores: Mapping[str, npt.NDArray[Any]],
-    names: Sequence[str],
-) -> None:
-    """Write all that is known per frame, once it is known for all of them.
+def write_frame_tables(path: str, frames: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Write what is known per frame, once it is known for all of them.
 
     Parameters
     ----------
@@ -125,10 +127,6 @@ def write_frame_tables(
         A store.
     frames
         An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
-    scores
-        An array (recording, frame) for each of :data:`miostitch.schema.SCORE_VARIABLES`.
-    names
-        The recordings' names.
 
     Raises
     ------
@@ -141,14 +139,52 @@ def write_frame_tables(
         for variable in FRAME_VARIABLES:
             # xarray wants the chunks of coordinates to be those of the video
             _write(root, variable, frames[variable.name], block)
-        group = root.create_group("scores", attributes={"recordings": list(names)})
-        index = Variable(RECORDING, (RECORDING,), "int64", "position in `recordings`")
-        _write(group, index, np.arange(len(names), dtype=np.int64))
-        _write(group, INDEX_VARIABLES[0], np.asarray(root[FRAME]))
-        for variable in SCORE_VARIABLES:
-            _write(group, variable, scores[variable.name])
     except OSError as error:
         raise ResourceError(f"{path}: cannot write the tables: {error}") from error
+
+
+def write_group(
+    path: str,
+    name: str,
+    variables: Sequence[Variable],
+    values: Mapping[str, npt.NDArray[Any]],
+    attrs: Attrs,
+) -> None:
+    """Write a group of tables, with a coordinate for each of their dimensions.
+
+    Parameters
+    ----------
+    path
+        A store without that group.
+    name
+        The group.
+    variables
+        Its arrays.
+    values
+        An array for each of them.
+    attrs
+        Attributes of the group, JSON values.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full or cannot be written.
+    """
+    try:
+        root = zarr.open_group(Path(path), mode="r+")
+        group = root.create_group(name, attributes=dict(attrs))
+        for variable in variables:
+            _write(group, variable, values[variable.name])
+        sizes = {
+            dim: size
+            for variable in variables
+            for dim, size in zip(variable.dims, values[variable.name].shape, strict=True)
+        }
+        for dim in sizes.keys() & DIMENSION_DOCS.keys():
+            index = Variable(dim, (dim,), "int64", DIMENSION_DOCS[dim])
+            _write(group, index, np.arange(sizes[dim], dtype=np.int64))
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot write {name}: {error}") from error
 
 
 class BufferColumns:

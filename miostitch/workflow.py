@@ -4,19 +4,23 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from threading import Lock
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
+import numpy as np
+import xarray as xr
+
+from miostitch.composing import learn
+from miostitch.compositing import PixelModel
 from miostitch.config import ScoreConfig
-from miostitch.damage import lost_buffers
 from miostitch.encoding import Codec, VideoWriter
-from miostitch.errors import MissingInputError, ResourceError, UsageError
+from miostitch.errors import InputError, MissingInputError, ResourceError, UsageError
 from miostitch.memory import give_back
-from miostitch.products import StitchedTables
+from miostitch.products import FrameColumns, StitchedTables, damage_flags
 from miostitch.recording import (
     ReadOptions,
     load_recording,
@@ -24,11 +28,12 @@ from miostitch.recording import (
     segment_paths,
     table_path,
 )
-from miostitch.schema import NO_FRAME, chunk_frames
-from miostitch.session import Session, bring_together
+from miostitch.schema import chunk_frames
+from miostitch.session import AlignOptions, Session, bring_together
 from miostitch.staging import Workspace
-from miostitch.stitching import stitch_frames
+from miostitch.stitching import StitchConfig, stitch_frames
 from miostitch.store import consolidate, create_store
+from miostitch.summary import summarise
 from miostitch.text import printable
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.writing import BlockVideo, write_batches
@@ -40,11 +45,12 @@ PRODUCTS = (
     "_timestamps.csv",
     "_scores.csv",
     "_debug.avi",
+    "_unrecoverable.avi",
+    "_unrecoverable.csv",
     ".json",
 )
 """Endings of everything a stitch can publish; the summary comes last, as the sign of success."""
 
-REPORTED_DUPLICATES = 5
 NAME_BYTES = 255
 
 Progress = Callable[[int, int], None]
@@ -56,8 +62,20 @@ class StitchOptions:
 
     Parameters
     ----------
+    by
+        ``frame``: the best candidate of every frame; ``buffer``: composed of all of them.
     score
         Thresholds of the noise scores.
+    align, max_gap
+        How to tell which frames belong together; see :func:`miostitch.alignment.align`.
+    lag
+        Video frame ``i + lag`` belongs to table index ``i``; ``auto``: as measured.
+    keep_clocks
+        Leave every time on the clock of its own receiver.
+    drop_damaged
+        Leave damaged frames out.
+    unrecoverable_video
+        Write the frames with pixels that nobody received as ``S_unrecoverable.avi``, too.
     codec
         Codec of ``S.avi``: ``rawvideo`` or ``ffv1``; ``None`` for no video file.
     debug_video
@@ -76,7 +94,14 @@ class StitchOptions:
         Replace existing products once the new ones are whole.
     """
 
+    by: Literal["frame", "buffer"] = "frame"
     score: ScoreConfig = field(default_factory=ScoreConfig)
+    align: Literal["auto", "frame-num", "time"] = "auto"
+    max_gap: float | None = None
+    lag: int | Literal["auto"] = 0
+    keep_clocks: bool = False
+    drop_damaged: bool = False
+    unrecoverable_video: bool = False
     codec: Codec | None = "rawvideo"
     debug_video: bool = False
     zarr_format: int = 3
@@ -91,6 +116,9 @@ class StitchOptions:
             raise UsageError(f"codec {self.codec!r}: {', '.join(get_args(Codec))} or None is meant")
         if self.zarr_format not in (2, 3):
             raise UsageError(f"zarr_format {self.zarr_format}: 2 or 3 is meant")
+        if not (self.lag == "auto" or isinstance(self.lag, int)):
+            raise UsageError(f"lag {self.lag!r}: auto or a number of frames is meant")
+        _ = self.making
         for name in ("chunk_frames", "max_frame_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -99,12 +127,32 @@ class StitchOptions:
     @property
     def reading(self) -> ReadOptions:
         """How to read the inputs."""
-        return ReadOptions(self.salvage, self.max_frame_pixels, repair=self.repair)
+        return ReadOptions(self.salvage, self.max_frame_pixels, repair=self.repair, lag=self.lag)
+
+    @property
+    def aligning(self) -> AlignOptions:
+        """How to align."""
+        return AlignOptions(self.align, self.max_gap, one_clock=not self.keep_clocks)
+
+    @property
+    def making(self) -> StitchConfig:
+        """How frames are made of their candidates."""
+        return StitchConfig(self.score, self.by)
 
     @property
     def provenance(self) -> dict[str, Any]:
         """The options that decide the result, as JSON values."""
         return {name: value for name, value in asdict(self).items() if name != "force"}
+
+
+@dataclass(frozen=True)
+class _Target:
+    """Where the products of a session, or of a part of it, go."""
+
+    store: str
+    path: Callable[[str], Path]
+    scratch: Path
+    debug: bool
 
 
 def stitch_files(
@@ -150,15 +198,52 @@ def stitch_files(
             load_recording(spec, name=name, options=options.reading)
             for spec, name in zip(inputs, names, strict=True)
         ]
-        session = bring_together(recordings)
+        session = bring_together(recordings, options.aligning)
         give_back()
         _require_space(session, options, workspace.output)
-        tables = _write(session, options, workspace, progress)
-        summary = _summarise(session, options, tables)
-        summary["outputs"] = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
+        summary = _make(session, options, workspace, progress)
         _write_summary(workspace.staged(".json"), summary)
         workspace.publish()
     return summary
+
+
+def _make(
+    session: Session, options: StitchOptions, workspace: Workspace, progress: Progress | None
+) -> dict[str, Any]:
+    """Write every product but the summary, and return that."""
+    everything = session
+    model = learn(session) if options.by == "buffer" else None
+    if options.drop_damaged:
+        flags = _find_damage(session, options, model)
+        session = session.only(~flags["damaged"])
+        if not len(session.kept):
+            msg = f"all {len(flags['damaged'])} frames are damaged; stitch without --drop-damaged"
+            raise InputError(msg)
+    store = str(workspace.staged(".zarr"))
+    target = _Target(store, workspace.staged, workspace.folder, options.debug_video)
+    tables = _write(session, options, model, target, progress)
+    if not options.drop_damaged:
+        flags = tables.frames
+    if options.unrecoverable_video and flags["unrecoverable"].any():
+        part = everything.only(flags["unrecoverable"])
+        _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(workspace))
+    columns = tables.frames, tables.scores, tables.agreement
+    return {
+        **summarise(session, *columns, tables.composition.get("buffer_source")),
+        "config": options.provenance,
+        "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
+        "outputs": [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)],
+    }
+
+
+def _aside(workspace: Workspace) -> _Target:
+    """Where the unrecoverable frames go: a video and its table; the rest is not published."""
+
+    def path(suffix: str) -> Path:
+        name = f"_unrecoverable{suffix}"
+        return workspace.staged(name) if name in PRODUCTS else workspace.folder / name
+
+    return _Target(str(path(".zarr")), path, workspace.folder, debug=False)
 
 
 def _write_summary(path: Path, summary: dict[str, Any]) -> None:
@@ -201,13 +286,16 @@ def _require_space(session: Session, options: StitchOptions, output: Path) -> No
 
 
 def _write(
-    session: Session, options: StitchOptions, workspace: Workspace, progress: Progress | None
+    session: Session,
+    options: StitchOptions,
+    model: PixelModel | None,
+    target: _Target,
+    progress: Progress | None = None,
 ) -> StitchedTables:
     count, height, width = session.shape
     block = options.chunk_frames or chunk_frames(height, width)
-    store = str(workspace.staged(".zarr"))
     create_store(
-        store,
+        target.store,
         shape=session.shape,
         chunk_frames=block,
         attrs=_attrs(session, options),
@@ -216,24 +304,49 @@ def _write(
     opener = partial(VideoWriter, height=height, fps=session.fps)
     avi = None
     if options.codec is not None:
-        avi = partial(opener, workspace.staged(".avi"), width=width, codec=options.codec)
-    videos = [BlockVideo("video", store, avi)]
-    if options.debug_video:
+        avi = partial(opener, target.path(".avi"), width=width, codec=options.codec)
+    videos = [BlockVideo("video", target.store, avi)]
+    if target.debug:
         panels = width * (len(session.recordings) + 1)
-        scratch = str(workspace.folder / "debug.zarr")
-        shape = (count, height, panels)
-        create_store(scratch, shape=shape, chunk_frames=block, attrs={})
-        debug = partial(opener, workspace.staged("_debug.avi"), width=panels)
+        scratch = str(target.scratch / "debug.zarr")
+        create_store(scratch, shape=(count, height, panels), chunk_frames=block, attrs={})
+        debug = partial(opener, target.path("_debug.avi"), width=panels)
         videos.append(BlockVideo("debug", scratch, debug))
-
-    with StitchedTables(session, store, workspace.staged) as tables:
+    composed = options.by == "buffer"
+    with StitchedTables(session, target.store, target.path, composed=composed) as tables:
         done = _Counter(count, progress) if progress else None
         build = partial(
-            stitch_frames, session, block=block, config=options.score, debug=options.debug_video
+            stitch_frames,
+            session,
+            block=block,
+            config=options.making,
+            model=model,
+            debug=target.debug,
         )
         write_batches(build, videos, count, block, tables.append, progress=done)
-    consolidate(store)
+    consolidate(target.store)
     return tables
+
+
+def _find_damage(
+    session: Session, options: StitchOptions, model: PixelModel | None
+) -> FrameColumns:
+    """Which frames are damaged and which unrecoverable, bool (frame,), before any is written."""
+    count, height, width = session.shape
+    block = options.chunk_frames or chunk_frames(height, width)
+    flags: FrameColumns = {n: np.empty(count, bool) for n in ("damaged", "unrecoverable")}
+
+    def build(span: slice) -> xr.Dataset:
+        frames = stitch_frames(session, span, block, options.making, model=model)
+        return frames[["source", "missing_pixels", "noisy_pixels"]]
+
+    def finish(span: slice, computed: xr.Dataset) -> None:
+        found = damage_flags(session, span, computed, composed=options.by == "buffer")
+        for name, values in found.items():
+            flags[name][span] = values
+
+    write_batches(build, [], count, block, finish)
+    return flags
 
 
 class _Counter:
@@ -262,61 +375,6 @@ def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
         "config": options.provenance,
         "versions": {name: version(name) for name in ("miostitch",)},
     }
-
-
-def _summarise(session: Session, options: StitchOptions, tables: StitchedTables) -> dict[str, Any]:
-    source, frames = tables.frames["source"], tables.frames
-    present = session.alignment.source_frame != NO_FRAME
-    sole = session.alignment.unlinked
-    lost = session.alignment.lost_frame_num
-    warnings = [notice for recording in session.recordings for notice in recording.notices]
-    return {
-        "frames": len(source),
-        "frame_num": [int(session.alignment.frame_num[i]) for i in (0, -1)],
-        "damaged": int(frames["damaged"].sum()),
-        "unrecoverable": int(frames["unrecoverable"].sum()),
-        "missing_pixels": int(frames["missing_pixels"].sum()),
-        "lost_frame_num": [list(span) for span in lost],
-        "recordings": [
-            {
-                "path": printable(recording.path),
-                "name": printable(recording.name),
-                "frames": int(here.sum()),
-                "buffers_lost": lost_buffers(
-                    recording.frames.frame_num, recording.frames.buffers, len(session.bounds) - 1
-                ),
-                "repairs": sum(len(table.repairs) for table in recording.tables),
-                "chosen": int((source == number).sum()),
-                "sole": sole[number],
-            }
-            for number, (recording, here) in enumerate(
-                zip(session.recordings, present, strict=True)
-            )
-        ],
-        "warnings": [printable(w) for w in (*warnings, *_session_warnings(session))],
-        "config": options.provenance,
-        "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
-    }
-
-
-def _session_warnings(session: Session) -> list[str]:
-    """What a user should know about the recordings together."""
-    warnings = list(session.alignment.notices)
-    rates = {str(video.fps): video.path for r in session.recordings for video in r.videos}
-    if len(rates) > 1:
-        found = ", ".join(f"{path}: {rate} fps" for rate, path in rates.items())
-        warnings.append(f"frame rates differ ({found}); the first is used, frame_num aligns")
-    duplicates = session.alignment.duplicates
-    for duplicate in duplicates[:REPORTED_DUPLICATES]:
-        recording = session.recordings[duplicate.recording]
-        dropped = ", ".join(map(str, duplicate.dropped))
-        warnings.append(
-            f"{recording.path}: frame_num {duplicate.frame_num} stands in several frames; frame "
-            f"{duplicate.kept} has most buffers and is the candidate, not {dropped}"
-        )
-    if len(duplicates) > REPORTED_DUPLICATES:
-        warnings.append(f"{len(duplicates) - REPORTED_DUPLICATES} more frame_num stand repeatedly")
-    return warnings
 
 
 def _made(workspace: Workspace, suffix: str) -> bool:

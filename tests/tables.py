@@ -50,17 +50,29 @@ def reference(table: pd.DataFrame) -> pd.DataFrame:
         seen = set(group["frame_buffer_count"])
         whole = set(group["frame_buffer_count"][group["black_padding_px"] <= 0])
         time = ordered["buffer_recv_unix_time"].to_numpy()
+        elected = ordered["frame_num"][best].iloc[0]
+        foreign = set(group["frame_buffer_count"][group["frame_num"] != elected])
         answers[frame] = {
-            "frame_num": ordered["frame_num"][best].iloc[0],
+            "frame_num": elected,
             "num_rows": len(group),
             "num_buffers": len(seen),
             "black_padding": group["black_padding_px"].clip(lower=0).sum(),
             "buffers": sum(1 << k for k in seen if 0 <= k < 64),
             "whole_buffers": sum(1 << k for k in whole if 0 <= k < 64),
+            "excluded": sum(1 << k for k in foreign if 0 <= k < 64),
             "timestamp_first": time[0],
             "timestamp_last": time[-1],
         }
     return pd.DataFrame(answers).T
+
+
+def short_buffers(table: pd.DataFrame) -> list[tuple[int, int, int]]:
+    """Frame, position and padding of every padded buffer of a frame, by a plain groupby."""
+    rows = table[(table["reconstructed_frame_index"] >= 0) & (table["black_padding_px"] > 0)]
+    rows = rows[rows["frame_buffer_count"].between(0, 63)]
+    place = ["reconstructed_frame_index", "frame_buffer_count"]
+    padding = rows.groupby(place)["black_padding_px"].max()
+    return [(int(f), int(k), int(n)) for (f, k), n in zip(padding.index, padding, strict=True)]
 
 
 tables = st.lists(

@@ -1,26 +1,26 @@
 """Composition: the truth comes back wherever the copies hold it."""
 
-from itertools import combinations
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from miostitch.compositing import (
+    EXCLUDED,
     Copies,
     Evidence,
     PixelModel,
     compose_block,
-    delivered_pixels,
+    given_pixels,
     glue_piece,
     learn_model,
+    shared_buffers,
 )
 from miostitch.errors import UsageError
-from tests.video_files import decode
+from miostitch.frame_table import SHORT, FrameTable
 
 WIDTH, HEIGHT, FRAMES = 40, 30, 6
 BOUNDS = np.array([0, 310, 620, 930, 1200])  # not along the rows
@@ -64,7 +64,7 @@ def test_identical_copies_prove_each_other(model: PixelModel) -> None:
     result = compose_block(copies_of(truth, 2), model)
     np.testing.assert_array_equal(result.frames, truth)
     assert (result.evidence == Evidence.IDENTICAL).all()
-    assert result.shared_buffers == result.identical_shared_buffers == FRAMES * 4
+    assert (result.evidence == Evidence.IDENTICAL).all()
     assert not result.missing_pixels.any()
 
 
@@ -84,7 +84,7 @@ def test_losses_alone_cost_only_what_everybody_lost(seed: int, recordings: int, 
     np.testing.assert_array_equal(result.evidence == Evidence.NOBODY, nobody)
     alone = lost.sum(axis=0) == recordings - 1
     np.testing.assert_array_equal(result.evidence == Evidence.SINGLE, alone)
-    assert result.shared_buffers == (~nobody & ~alone).sum() == result.identical_shared_buffers
+    np.testing.assert_array_equal(result.evidence == Evidence.IDENTICAL, ~nobody & ~alone)
 
 
 @pytest.mark.parametrize("size", [12, 60, 250])
@@ -98,7 +98,7 @@ def test_a_burst_in_either_copy_is_left_out(model: PixelModel, size: int) -> Non
         buffer = np.searchsorted(BOUNDS, start) - 1
         assert result.evidence[2, buffer] == Evidence.STRETCHES
         assert result.recording[2, buffer] == 1 - recording
-        assert result.identical_shared_buffers == result.shared_buffers - 1
+        assert (result.evidence == Evidence.IDENTICAL).sum() == result.evidence.size - 1
 
 
 def test_bursts_in_both_copies_of_one_buffer_make_it_whole(model: PixelModel) -> None:
@@ -209,13 +209,28 @@ def test_order_of_recordings_permutes_the_result(model: PixelModel) -> None:
     np.testing.assert_array_equal(a.missing_pixels, b.missing_pixels)
 
 
-def test_delivered_pixels_read_rows_as_recorded() -> None:
-    frame = np.array([0, 0, 1, 1, -1, 2, 0, 1])
-    buffer = np.array([0, 3, 1, 1, 2, 0, 9, 2])
-    padding = np.array([0, -4000, 10, 4, 0, 0, 0, 999])
-    pixels, unplaced = delivered_pixels(frame, buffer, padding, SIZES, 2)
-    assert pixels.tolist() == [[310, 0, 0, 270], [0, 306, 0, 0]]
-    assert unplaced == 3
+def test_given_pixels_are_what_the_rows_say() -> None:
+    table = FrameTable.blank(3)
+    table.buffers[:] = [0b1001, 0b0110, 0b110001]
+    table.excluded[1] = 0b0100
+    padded = [(0, 3, 70), (1, 1, 10), (1, 2, 5), (2, 0, 999), (2, 5, 1)]
+    table = replace(table, short=np.array(padded, SHORT))
+    given_ = given_pixels(table, np.array([1, -1, 0, 2]), BOUNDS)
+    assert given_.tolist() == [[0, 300, EXCLUDED, 0], [0] * 4, [310, 0, 0, 200], [0] * 4]
+
+
+@pytest.mark.parametrize("recordings", [2, 3])
+def test_shared_buffers_are_counted(recordings: int) -> None:
+    copies = copies_of(scene(), recordings)
+    burst(copies, 0, 1, 5, 3)
+    burst(copies, recordings - 1, 4, 700, 1)
+    delivered = np.full((recordings, FRAMES), 0b1111, np.uint64)
+    delivered[0, 2] = 0b0011
+    delivered[1, 3] = 0b1000
+    shared, identical = shared_buffers(list(copies.frames), delivered, BOUNDS).T
+    many = recordings > 2
+    assert shared.tolist() == [4, 4, 4 if many else 2, 4 if many else 1, 4, 4]
+    assert (shared - identical).tolist() == [0, 1, 0, 0, 1, 0]
 
 
 def test_pieces_are_glued() -> None:
@@ -252,29 +267,3 @@ def test_copies_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
         Copies(frames, right, BOUNDS - 1, WIDTH)
     with pytest.raises(UsageError, match="no rows of 41"):
         Copies(frames, right, BOUNDS, 41)
-
-
-def test_three_real_receivers_give_the_whole_truth(recordings: Path) -> None:
-    bounds = np.append(0, np.cumsum([5072] * 7 + [4496]))
-    sizes = np.diff(bounds)
-    frames, rows = [], []
-    for name in ("receiver1", "receiver2", "receiver3", "truth"):
-        path = recordings / "capture3" / f"{name}.avi"
-        table = pd.read_csv(path.with_suffix(".csv"))
-        pictures = decode(path)
-        frames.append(pictures.reshape(len(pictures), -1))
-        delivered, _ = delivered_pixels(
-            table["reconstructed_frame_index"].to_numpy(np.int64),
-            table["frame_buffer_count"].to_numpy(np.int64),
-            table["black_padding_px"].to_numpy(np.int64),
-            sizes,
-            len(frames[-1]),
-        )
-        rows.append(delivered)
-    truth, there = frames.pop(), rows.pop() > 0
-    whole = Copies(np.stack(frames), np.stack(rows), bounds, 200)
-    for chosen, least in [*((pair, 868) for pair in combinations(range(3), 2)), ((0, 1, 2), 905)]:
-        copies = Copies(whole.frames[[*chosen]], whole.given[[*chosen]], bounds, 200)
-        result = compose_block(copies, learn_model([copies]))
-        right = np.add.reduceat(result.frames != truth, bounds[:-1], axis=1) == 0
-        assert (right & there).sum() >= least

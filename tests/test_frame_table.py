@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from miostitch import frame_table
 from miostitch.frame_table import Fold, FrameTable, FrameTally, folded
-from tests.tables import LAWS, reference, session, tables
+from tests.tables import LAWS, reference, session, short_buffers, tables
 
 
 def tallied(*batches: pd.DataFrame) -> tuple[FrameTable, list[int]]:
@@ -34,9 +34,11 @@ def test_tally_equals_a_plain_groupby_in_any_order_and_batches(
     want = reference(table)
     for name in map(str, want):
         assert vars(read)[name][want.index.to_numpy()].tolist() == want[name].tolist(), name
+    assert read.short.tolist() == short_buffers(table)
     absent = np.setdiff1d(np.arange(len(read)), want.index.to_numpy(dtype=np.int64))
     for name, values in vars(FrameTable.blank(len(absent))).items():
-        np.testing.assert_array_equal(vars(read)[name][absent], values, strict=True)
+        if name != "short":
+            np.testing.assert_array_equal(vars(read)[name][absent], values, strict=True)
     shuffled = table.sample(frac=1, random_state=seed)
     again, tied_again = tallied(shuffled[:cut], shuffled[cut:])
     assert_equal(again, read)
@@ -84,6 +86,31 @@ def test_tables_are_cut_and_joined() -> None:
     assert joined.frame_num.tolist() == [500, 501, -1, -1, *range(500, 550)]
     assert np.isnan(joined.timestamp_last).tolist() == [False] * 2 + [True] * 2 + [False] * 50
     assert_equal(FrameTable.concat([FrameTable.blank(0), table]), table)
+
+
+def test_padding_stays_with_its_frame() -> None:
+    rows = session(6)
+    rows["black_padding_px"] = 0
+    rows.loc[[8, 20, 40], "black_padding_px"] = [4, 5, 6]
+    table = tallied(rows)[0]
+    assert table.short.tolist() == [(1, 0, 4), (2, 4, 5), (5, 0, 6)]
+    assert table.head(3).short.tolist() == [(1, 0, 4), (2, 4, 5)]
+    joined = FrameTable.concat([table.head(2), FrameTable.blank(3), table.head(3)])
+    assert joined.short.tolist() == [(1, 0, 4), (6, 0, 4), (7, 4, 5)]
+    assert table.short.tolist()[-1] == (5, 0, 6)
+
+
+def test_what_stands_in_a_wrong_place_is_excluded() -> None:
+    rows = session(2)
+    recorded = rows["frame_buffer_count"].copy()
+    recorded[3] = 6  # repaired: its pixels stand at 6
+    rows.loc[12, "frame_num"] = 507  # repaired: its pixels stand in the frame before
+    rows["black_padding_px"] = 0
+    rows.loc[3, "black_padding_px"] = 9
+    table = tallied(rows.assign(recorded_position=recorded))[0]
+    assert table.excluded.tolist() == [1 << 6, 1 << 4]
+    assert table.buffers.tolist() == [0xFF - (1 << 3), 0xFF]
+    assert table.short.size == 0
 
 
 def test_blank_frames_have_no_rows() -> None:

@@ -185,8 +185,8 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
 
 
 HOMES = {
-    kernels: {"score_frames", "differing_pixels"},
-    composing_kernels: {"presence", "spread", "tally", "compose"},
+    kernels: {"score_frames", "noisy_pixels", "differing_pixels"},
+    composing_kernels: {"identical_buffers", "presence", "spread", "tally", "compose"},
 }
 
 

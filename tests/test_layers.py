@@ -10,7 +10,8 @@ LAYERS = (
     "alignment selection compositing damage filtering plan config"
     " video encoding sinks transmission metadata table_writer store staging",
     "recording",
-    "session scoring gather writing report simulation",
+    "session",
+    "scoring gather composing rows summary writing report simulation",
     "stitching products inspecting editing denoising export verify",
     "workflow viewer",
     "cli backend",
@@ -18,7 +19,7 @@ LAYERS = (
 )
 LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 LAYER_OF["errors"] = -1  # the schema may raise them
-GRAPHS = " ".join([*LAYERS[3:6], "backend"])
+GRAPHS = " ".join([*LAYERS[3:8], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels", av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
 HOMES |= dict(yaml="config", pydantic="config", dask=GRAPHS, xarray=GRAPHS)

@@ -10,6 +10,7 @@ from miostitch.config import ScoreConfig
 from miostitch.kernels import score_frames
 from miostitch.scoring import choose, score
 from miostitch.selection import select
+from miostitch.session import TABLES
 
 DIMS = ("recording", "frame", "height", "width")
 
@@ -33,13 +34,17 @@ def test_any_chunking_gives_the_same(recordings: int, frames: int, block: int, s
     np.testing.assert_array_equal(score(xr.DataArray(video, dims=DIMS), config), lazy)
 
     present = rng.random((recordings, frames)) < 0.8
-    num_buffers, padding = rng.integers(0, 3, (2, recordings, frames))
-    tables = [xr.DataArray(t, dims=DIMS[:2]) for t in (present, num_buffers, padding)]
+    num_buffers, padding, missing = rng.integers(0, 3, (3, recordings, frames))
+    stacked = np.stack([present, num_buffers, padding, missing], axis=-1)
+    tables = xr.DataArray(stacked, {"table": list(TABLES)}, (*DIMS[:2], "table"))
     with dask.config.set(scheduler=never):
-        choice = choose(lazy, *tables)
+        choice = choose(lazy, tables)
     by_hand = select(present, num_buffers, padding + expected[0] + expected[1], expected[2])
     for role in by_hand._fields:
         np.testing.assert_array_equal(choice.sel(role=role), getattr(by_hand, role))
+    chosen = by_hand.source, np.arange(frames)
+    np.testing.assert_array_equal(choice.sel(role="missing_pixels"), missing[chosen])
+    np.testing.assert_array_equal(choice.sel(role="noisy_pixels"), expected[1][chosen])
 
 
 def test_scores_are_named() -> None:

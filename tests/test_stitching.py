@@ -10,11 +10,10 @@ import pandas as pd
 import pytest
 
 import miostitch
-from miostitch.config import ScoreConfig
 from miostitch.frame_readers import FrameReader
 from miostitch.recording import load_recording
 from miostitch.session import bring_together
-from miostitch.stitching import stitch_frames
+from miostitch.stitching import StitchConfig, stitch_frames
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.test_scoring import never
 from tests.video_files import GOLDEN, blake2s_of, decode
@@ -137,7 +136,7 @@ def test_every_source_frame_is_read_once(
 def test_the_graph_is_small_and_picklable(session: list[Path]) -> None:
     together = bring_together([load_recording(path) for path in session])
     count = len(together.alignment)
-    lazy = stitch_frames(together, slice(0, count), 10, ScoreConfig())
+    lazy = stitch_frames(together, slice(0, count), 10, StitchConfig())
     blocks = -(-count // 10)
     graph = dict(lazy.__dask_graph__())  # type: ignore[no-untyped-call]  # xarray has no hint here
     assert len(graph) <= 30 * blocks
@@ -148,8 +147,8 @@ def test_the_graph_is_small_and_picklable(session: list[Path]) -> None:
 def test_batches_are_parts_of_the_whole(session: list[Path]) -> None:
     together = bring_together([load_recording(path) for path in session])
     count = len(together.alignment)
-    whole = stitch_frames(together, slice(0, count), 10, ScoreConfig()).compute()
+    whole = stitch_frames(together, slice(0, count), 10, StitchConfig()).compute()
     for start in range(0, count, 20):
         span = slice(start, min(start + 20, count))
-        part = stitch_frames(together, span, 10, ScoreConfig()).compute()
+        part = stitch_frames(together, span, 10, StitchConfig()).compute()
         assert part.equals(whole.isel(frame=span))

@@ -26,7 +26,8 @@ def make(path: Path, video: np.ndarray, *, chunk_frames: int = 4, zarr_format: i
         store.write_block(name, start, video[start : start + chunk_frames])
     frames = {v.name: np.arange(len(video)).astype(v.dtype) for v in schema.FRAME_VARIABLES}
     scores = {v.name: np.full((2, len(video)), 3).astype(v.dtype) for v in schema.SCORE_VARIABLES}
-    store.write_frame_tables(name, frames, scores, ["a", "b"])
+    store.write_frame_tables(name, frames)
+    store.write_group(name, "scores", schema.SCORE_VARIABLES, scores, {"recordings": ["a", "b"]})
     store.consolidate(name)
     return name
 
@@ -114,7 +115,7 @@ def test_a_wrong_dtype_is_refused(tmp_path: Path, video: np.ndarray) -> None:
     path = make(tmp_path, video)
     frames = {v.name: np.zeros(10, "float32") for v in schema.FRAME_VARIABLES}
     with pytest.raises(MiostitchError, match="the schema says int64"):
-        store.write_frame_tables(path, frames, {}, [])
+        store.write_frame_tables(path, frames)
 
 
 def test_an_unwritable_place_is_a_resource_error(tmp_path: Path) -> None:

@@ -54,7 +54,8 @@ def inputs(session: Path, tmp_path: Path) -> list[str]:
 def products(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     output = tmp_path_factory.mktemp("out")
     names = [str(session / f"receiver{n}.avi") for n in (1, 2)]
-    stitch_files(names, output, StitchOptions(debug_video=True, chunk_frames=16, repair=False))
+    options = StitchOptions(debug_video=True, chunk_frames=16, repair=False, keep_clocks=True)
+    stitch_files(names, output, options)
     return output
 
 

@@ -1,0 +1,129 @@
+"""What a run found and did, in numbers: the summary that people and programs read."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.clocks import Clock
+from miostitch.damage import complete, lost_buffers
+from miostitch.recording import Recording
+from miostitch.repair import describe_evidence
+from miostitch.schema import NO_FRAME
+from miostitch.session import Session
+from miostitch.text import printable
+
+REPORTED_DUPLICATES = 5
+REPORTED_REPAIRS = 1000
+"""Repaired cells that a summary lists; the store has them all."""
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+def summarise(
+    session: Session,
+    frames: Columns,
+    scores: Columns,
+    agreement: NDArray[np.int64],
+    buffer_source: NDArray[np.int8] | None,
+) -> dict[str, Any]:
+    """Summarise a finished stitch.
+
+    Parameters
+    ----------
+    session
+        Recordings brought together.
+    frames
+        What was written per frame, (frame,), by the names of the schema.
+    scores
+        Scores of all candidates, (recording, frame).
+    agreement
+        Shared and identical buffers of all frames, (2,).
+    buffer_source
+        Recording that gave each buffer, (frame, position); None if whole frames were chosen.
+
+    Returns
+    -------
+    dict
+        JSON values; see the reference of ``S.json``.
+    """
+    everything = slice(0, session.shape[0])
+    present = session.source_frame(everything) != NO_FRAME
+    whole = complete(session.delivered(everything), session.bounds)
+    pixels = present.sum(axis=1) * session.bounds[-1]
+    noisy = np.where(present, scores["noisy_pixels"], 0).sum(axis=1)
+    recordings = []
+    for number, recording in enumerate(session.recordings):
+        facts = {
+            **_describe(recording, session.buffers, session.alignment.clocks[number]),
+            "noise_share": round(float(noisy[number] / max(pixels[number], 1)), 6),
+            "chosen": int((frames["source"] == number).sum()),
+            "sole": int((present[number] & (present.sum(axis=0) == 1)).sum()),
+            "only_complete": int((whole[number] & (whole.sum(axis=0) == 1)).sum()),
+        }
+        if buffer_source is not None:
+            facts["buffers_given"] = int((buffer_source == number).sum())
+        recordings.append({**facts, "frames": int(present[number].sum())})
+    kept = np.zeros(len(session.alignment), bool)
+    kept[session.kept] = True
+    return {
+        "frames": session.shape[0],
+        "frame_num": [int(frames["frame_num"][i]) for i in (0, -1)],
+        "damaged": int(frames["damaged"].sum()),
+        "unrecoverable": int(frames["unrecoverable"].sum()),
+        "missing_pixels": int(frames["missing_pixels"].sum()),
+        "lost_frame_num": [list(span) for span in session.alignment.lost_frame_num],
+        "dropped_frame_num": session.alignment.frame_num[~kept].tolist(),
+        "composed": int((frames["source"] == NO_FRAME).sum()),
+        "shared_buffers": int(agreement[0]),
+        "identical_shared_buffers": int(agreement[1]),
+        "recordings": recordings,
+        "warnings": [printable(warning) for warning in _warnings(session)],
+    }
+
+
+def _describe(recording: Recording, buffers: int, clock: Clock) -> dict[str, Any]:
+    """What the files of a recording say."""
+    cells = [
+        {
+            "table": printable(table.path),
+            **cell,
+            "evidence": describe_evidence(cell["evidence"]),
+        }
+        for table in recording.tables
+        for cell in table.repairs.head(REPORTED_REPAIRS).to_dict("records")
+    ]
+    frame_num, have = recording.frames.frame_num, recording.frames.buffers
+    known = bool(clock.frames)
+    return {
+        "path": printable(recording.path),
+        "name": printable(recording.name),
+        "frames": 0,
+        "buffers_lost": lost_buffers(frame_num, have, buffers),
+        "repairs": sum(len(table.repairs) for table in recording.tables),
+        "repaired_cells": cells[:REPORTED_REPAIRS],
+        "offset_s": round(clock.offset_s, 6) if known else None,
+        "drift_ppm": None if clock.drift_ppm is None else round(clock.drift_ppm, 3),
+    }
+
+
+def _warnings(session: Session) -> list[str]:
+    """What a user should know."""
+    warnings = [notice for recording in session.recordings for notice in recording.notices]
+    warnings += session.alignment.notices
+    rates = {str(video.fps): video.path for r in session.recordings for video in r.videos}
+    if len(rates) > 1:
+        found = ", ".join(f"{path}: {rate} fps" for rate, path in rates.items())
+        warnings.append(f"frame rates differ ({found}); the first is used, frame_num aligns")
+    duplicates = session.alignment.duplicates
+    for duplicate in duplicates[:REPORTED_DUPLICATES]:
+        recording = session.recordings[duplicate.recording]
+        dropped = ", ".join(map(str, duplicate.dropped))
+        warnings.append(
+            f"{recording.path}: frame_num {duplicate.frame_num} stands in several frames; frame "
+            f"{duplicate.kept} has most buffers and is the candidate, not {dropped}"
+        )
+    if len(duplicates) > REPORTED_DUPLICATES:
+        warnings.append(f"{len(duplicates) - REPORTED_DUPLICATES} more frame_num stand repeatedly")
+    return warnings
