@@ -7,18 +7,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from miostitch.config import ScoreConfig
+    from miostitch.config import DenoiseConfig
+    from miostitch.config_files import load_config
     from miostitch.inspecting import inspect_recording
     from miostitch.recording import open_recording
     from miostitch.simulation import SimulationConfig, simulate
     from miostitch.stitching import stitch
+    from miostitch.thresholds import ScoreConfig
     from miostitch.workflow import StitchOptions, stitch_files
 
 _HOMES = {
-    "ScoreConfig": "config",
+    "DenoiseConfig": "config",
+    "ScoreConfig": "thresholds",
     "SimulationConfig": "simulation",
     "StitchOptions": "workflow",
     "inspect_recording": "inspecting",
+    "load_config": "config_files",
     "open_recording": "recording",
     "simulate": "simulation",
     "stitch": "stitching",
@@ -26,10 +30,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "DenoiseConfig",
     "ScoreConfig",
     "SimulationConfig",
     "StitchOptions",
     "inspect_recording",
+    "load_config",
     "open_recording",
     "simulate",
     "stitch",

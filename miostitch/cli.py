@@ -127,6 +127,9 @@ output_in = functools.partial(
     option, "-o", "--output", type=click.Path(), show_default=True, help="Folder to write to."
 )
 force = option("-f", "--force", is_flag=True, help="Replace products once the new ones are whole.")
+no_products = option(
+    "-f", "--force", is_flag=True, expose_value=False, help="Nothing is ever replaced here."
+)
 salvage = option("--salvage", is_flag=True, help="Go on with what matches of table and video.")
 max_frame_pixels = option("--max-frame-pixels", help="Refuse videos of larger frames.", **positive)
 
@@ -202,7 +205,7 @@ def stitch(
 @takes_recordings
 @max_frame_pixels
 @salvage
-@option("-f", "--force", is_flag=True, expose_value=False, help="Nothing is ever replaced here.")
+@no_products
 @talking
 def inspect(names: list[str], console: Console, **choices: Any) -> None:
     """Say what a run would meet, without running it.
@@ -290,6 +293,53 @@ def demo(output: str, force: bool, console: Console) -> None:
       miostitch demo -o demo
     """
     console.result(_make_demo(Path(output), force, console), _demo_text)
+
+
+@main.group(context_settings=main.context_settings)
+def config() -> None:
+    """The configurations of denoise and workflow.
+
+    \b
+    Example:
+      miostitch config show denoise_example
+    """
+
+
+@config.command("list")
+@no_products
+@talking
+def list_configs(console: Console) -> None:
+    """List the shipped configurations.
+
+    \b
+    Example:
+      miostitch config list
+    """
+    from miostitch.config_files import shipped_configs
+
+    found = [{"id": i, "description": c.description} for i, c in shipped_configs().items()]
+    console.result({"configs": found}, _configs_text)
+
+
+@config.command("show")
+@click.argument("name", metavar="ID|PATH")
+@no_products
+@talking
+def show_config(name: str, console: Console) -> None:
+    """Show a configuration, what every setting means and may be.
+
+    What it prints is a configuration again, to be kept and changed.
+
+    \b
+    Examples:
+      miostitch config show denoise_example
+      miostitch config show mine.yml --json
+    """
+    from miostitch.config import described
+    from miostitch.config_files import config_text, load_config
+
+    chosen = load_config(name)
+    console.result(described(chosen), lambda _: config_text(chosen))
 
 
 def _stitch(names: list[str], output: str, options: "StitchOptions", console: Console) -> Any:
@@ -500,6 +550,11 @@ def _inspect_text(found: dict[str, Any]) -> str:
         ]
         lines += [f"  note: {notice}" for notice in recording["notices"]]
     return "\n".join(lines)
+
+
+def _configs_text(found: dict[str, Any]) -> str:
+    wide = max(len(each["id"]) for each in found["configs"])
+    return "\n".join(f"{each['id']:{wide}}  {each['description']}" for each in found["configs"])
 
 
 def _simulate_text(made: dict[str, Any]) -> str:

@@ -25,11 +25,11 @@ from miostitch.compositing import (
     glue_piece,
     learn_model,
 )
-from miostitch.config import ScoreConfig
 from miostitch.kernels import noisy_pixels
 from miostitch.recording import BlockReader
 from miostitch.schema import COMPOSITE, FRAME, HEIGHT, POSITION, VIDEO, WIDTH, chunk_frames
 from miostitch.session import Session
+from miostitch.thresholds import ScoreConfig
 
 SAMPLED_FRAMES = 256
 """Most frames from which the look of a session's pixels is learned."""

@@ -18,6 +18,10 @@ class UsageError(MiostitchError, ValueError):
     exit_code = 2
 
 
+class ConfigError(UsageError):
+    """A configuration that is not there, or cannot be meant."""
+
+
 class InputError(MiostitchError, ValueError):
     """An input that cannot be used as it is."""
 

@@ -12,8 +12,11 @@ with it. A repair is made only where one candidate
   which buffers may have been lost).
 
 ``linked_list`` votes but never suggests a position, for it repeats. ``pixel_count`` follows from
-the position. Every changed cell is logged. Repairs depend on :data:`REACH` rows to either side and
-on the rows as recorded, never on earlier repairs: any batches give the same result.
+the position. A row whose fields all agree is not sound if the sound rows next to it agree with each
+other and leave no place for it: the same bit of several counters was flipped. A ``frame_num`` that
+cannot be repaired and for which there is no place either becomes -1, unknown, so that it invents no
+frame. Every changed cell is logged. Repairs depend on :data:`MARGIN` rows to either side and on the
+rows as recorded, never on earlier repairs: any batches give the same result.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from miostitch.schema import WITNESSES
+from miostitch.schema import NO_FRAME, WITNESSES
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -31,7 +34,11 @@ Bools = npt.NDArray[np.bool_]
 REACH = 16
 """Rows to either side in which a sound neighbour is looked for."""
 
+MARGIN = 2 * REACH
+"""Rows to either side that a repair depends on: the neighbours, and those that prove them sound."""
+
 PIXEL_COUNT_EVIDENCE = 1 << WITNESSES.index("size of the position")
+NO_PLACE_EVIDENCE = 1 << WITNESSES.index("no place between its neighbours")
 LOG_COLUMNS = ("row", "column", "old", "new", "evidence")
 
 
@@ -102,6 +109,7 @@ def repair_table(table: pd.DataFrame, layout: HeaderLayout) -> tuple[pd.DataFram
     names = [n for n in WITNESSES[:4] if n in table and (n != "linked_list" or layout.ring)]
     fields = {name: _ints(table, name) for name in names}
     sound = np.logical_and.reduce(_agreeing(fields["buffer_count"], fields, layout))
+    sound &= ~_contradicted(sound, fields["buffer_count"])
     position = fields["buffer_count"].copy()
     evidence = np.zeros(len(table), np.int64)
     doubtful = np.flatnonzero(~sound)
@@ -109,6 +117,9 @@ def repair_table(table: pd.DataFrame, layout: HeaderLayout) -> tuple[pd.DataFram
         position[doubtful], evidence[doubtful] = _decide(doubtful, sound, fields, layout)
     settled = sound | (evidence > 0)
     new = {name: np.where(settled, _field(name, position, layout), fields[name]) for name in names}
+    nowhere = ~settled & _without_place(sound, fields, layout)
+    new["frame_num"][nowhere] = NO_FRAME
+    evidence[nowhere] = NO_PLACE_EVIDENCE
     size = np.asarray(layout.sizes)[position % layout.factor]
     old_size = _ints(table, "pixel_count")
     new["pixel_count"] = np.where(settled & (size > 0), size, old_size)
@@ -135,16 +146,16 @@ def repair_batches(
 
     Notes
     -----
-    Holds one batch and ``2 * REACH`` rows: the last rows wait until those after them are known.
+    Holds one batch and ``2 * MARGIN`` rows: the last rows wait until those after them are known.
     """
     window: pd.DataFrame | None = None
     done = 0  # leading rows of the window that were given out already
     for batch in batches:
         window = batch if window is None else pd.concat([window, batch])
-        ready = len(window) - REACH
+        ready = len(window) - MARGIN
         if ready > done:
             yield _cut(window, layout, done, ready)
-            keep = max(0, ready - REACH)
+            keep = max(0, ready - MARGIN)
             window = window.iloc[keep:]
             done = ready - keep
     if window is not None and len(window) > done:
@@ -211,6 +222,28 @@ def _decide(
     for bit, vote in enumerate(neighbours, start=4):
         evidence |= vote[best, rows].astype(np.int64) << bit
     return np.where(sure, chosen, own), np.where(sure, evidence, 0)
+
+
+def _contradicted(sound: Bools, count: Ints) -> Bools:
+    """Rows that agree with themselves, but lie outside two sound neighbours that are in order."""
+    where = np.flatnonzero(sound)
+    before, own, after = count[where[:-2]], count[where[1:-1]], count[where[2:]]
+    outside = (before <= after) & ((own < before) | (own > after))
+    wrong = np.zeros(len(sound), bool)
+    wrong[where[1:-1]] = outside & (where[2:] - where[:-2] <= REACH)
+    return wrong
+
+
+def _without_place(sound: Bools, fields: dict[str, Ints], layout: HeaderLayout) -> Bools:
+    """Rows whose ``frame_num`` does not lie between the sound rows around them."""
+    rows = np.flatnonzero(~sound)
+    before, _, has_before = _neighbour(rows, sound, fields["buffer_count"], -1)
+    after, _, has_after = _neighbour(rows, sound, fields["buffer_count"], 1)
+    own = fields["frame_num"][rows]
+    outside = (own < before // layout.factor) | (own > after // layout.factor)
+    nowhere = np.zeros(len(sound), bool)
+    nowhere[rows] = has_before & has_after & (before <= after) & outside
+    return nowhere
 
 
 def _neighbour(rows: Ints, sound: Bools, count: Ints, side: int) -> tuple[Ints, Ints, Bools]:

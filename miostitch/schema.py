@@ -215,7 +215,7 @@ REPAIRED_COLUMNS = (
 )  # fmt: skip
 WITNESSES = (
     "buffer_count", "frame_num", "frame_buffer_count", "linked_list", "row before", "row after",
-    "size of the position",
+    "size of the position", "no place between its neighbours",
 )  # fmt: skip
 """Who can vote in a repair; see :mod:`miostitch.repair`."""
 

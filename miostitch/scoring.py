@@ -4,11 +4,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.config import ScoreConfig
 from miostitch.kernels import score_frames
 from miostitch.schema import FRAME, HEIGHT, PIXEL_SCORES, RECORDING, SCORE, WIDTH
 from miostitch.selection import Choice, select
 from miostitch.session import TABLES
+from miostitch.thresholds import ScoreConfig
 
 OF_CHOSEN = ("missing_pixels", "noisy_pixels")
 """What is said of the chosen candidate besides."""

@@ -12,13 +12,13 @@ from dask.delayed import Delayed, delayed
 
 from miostitch.composing import compose, learn
 from miostitch.compositing import PixelModel
-from miostitch.config import ScoreConfig
 from miostitch.errors import UsageError
 from miostitch.gather import agreement, difference, gather, side_by_side
 from miostitch.recording import ReadOptions, candidates, load_recording, recording_names
 from miostitch.schema import FRAME, chunk_frames
 from miostitch.scoring import OF_CHOSEN, choose, score
 from miostitch.session import AlignOptions, Session, bring_together
+from miostitch.thresholds import ScoreConfig
 
 
 @dataclass(frozen=True)

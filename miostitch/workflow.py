@@ -16,7 +16,6 @@ import xarray as xr
 
 from miostitch.composing import learn
 from miostitch.compositing import PixelModel
-from miostitch.config import ScoreConfig
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import InputError, MissingInputError, ResourceError, UsageError
 from miostitch.memory import give_back
@@ -35,6 +34,7 @@ from miostitch.stitching import StitchConfig, stitch_frames
 from miostitch.store import consolidate, create_store
 from miostitch.summary import summarise
 from miostitch.text import printable
+from miostitch.thresholds import ScoreConfig
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.writing import BlockVideo, write_batches
 

@@ -5,9 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors avi text clocks memory jit",
-    "kernels composing_kernels frame_readers boots frame_table table_parser repair",
-    "alignment selection compositing damage filtering plan config"
+    "schema errors avi text clocks memory jit thresholds",
+    "kernels composing_kernels frame_readers boots frame_table table_parser repair"
+    " safe_yaml config",
+    "alignment selection compositing damage filtering plan config_files"
     " video encoding sinks transmission metadata table_writer store staging",
     "recording",
     "session",
@@ -22,7 +23,7 @@ LAYER_OF["errors"] = -1  # the schema may raise them
 GRAPHS = " ".join([*LAYERS[3:8], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels", av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
-HOMES |= dict(yaml="config", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
+HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(bokeh="report viewer", click="cli", rich="cli", miostitch=" ".join(LAYERS))
 BAD = """selection: from miostitch.alignment import align
 schema: import miostitch.store

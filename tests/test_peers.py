@@ -4,12 +4,15 @@ import json
 import shutil
 import subprocess
 import venv
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pytest
 
 import miostitch
+from miostitch.config_files import config_text, load_config, shipped_configs
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.video_files import GOLDEN, blake2s_of, decode
 
@@ -26,6 +29,20 @@ print(json.dumps({
     "rows": len(recording.metadata),
     "frame_num": [int(n) for n in recording.metadata["frame_num"]],
 }))
+"""
+
+CONFIGS = """
+import json, sys
+from pathlib import Path
+from mio.const import CONFIG_DIR
+from mio.models.process import DenoiseConfig, FrequencyMaskingConfig
+KINDS = {kind.__name__: kind for kind in (DenoiseConfig, FrequencyMaskingConfig)}
+found = {}
+for path in sorted((Path(sys.argv[1]) if sys.argv[1:] else CONFIG_DIR).rglob("*.y*ml")):
+    head = path.read_text().partition("mio_model:")[2].split()
+    if head and (kind := KINDS.get(head[0].rpartition(".")[2])):
+        found[str(path)] = kind.from_yaml(path).model_dump()
+print(json.dumps(found))
 """
 
 
@@ -91,3 +108,50 @@ def test_mio_opens_what_we_simulate(mio: Path, tmp_path: Path) -> None:
     found = opened_by(mio, session.recordings[0])
     # mio, like us, leaves out the rows of the last frame, which has no picture
     assert found["rows"] == (table.reconstructed_frame_index < found["frames"]).sum()
+
+
+def values(found: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Settings by dotted key, without what mio does not know and what names its version."""
+    flat: dict[str, Any] = {}
+    for name, value in found.items():
+        if isinstance(value, dict):
+            flat |= values(value, f"{prefix}{name}.")
+        elif name not in ("description", "mio_version"):
+            flat[f"{prefix}{name}"] = [*value] if isinstance(value, tuple) else value
+    return flat
+
+
+def configs_of(mio: Path, *folder: Path) -> dict[str, dict[str, Any]]:
+    """What mio reads from its own configurations of denoising, or from those of a folder."""
+    done = subprocess.run(
+        [mio, "-W", "ignore", "-c", CONFIGS, *folder], check=True, capture_output=True, text=True
+    )
+    found: dict[str, dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_configs_of_mio_load_unchanged(mio: Path) -> None:
+    theirs = configs_of(mio)
+    assert sorted(each["id"] for each in theirs.values()) == [*shipped_configs()]
+    for path, found in theirs.items():
+        expected = values(found)
+        if "output_min_proj: true" in Path(path).read_text():  # mio passes over it
+            expected["minimum_projection.output_min_projection"] = True
+        for config in (load_config(path), load_config(found["id"])):
+            ours = config.model_dump()
+            same = values(ours["frequency_masking"] if "cast_float32" in found else ours)
+            assert same == expected, path
+
+
+def test_mio_loads_the_configs_we_ship_and_show(mio: Path, tmp_path: Path) -> None:
+    theirs = {each["id"]: values(each) for each in configs_of(mio).values()}
+    for file in (resources.files("miostitch") / "configs").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    for name in theirs.keys() - {"remove_stripe_example"}:  # shown as a whole, another kind to mio
+        (tmp_path / f"{name}_shown.yml").write_text(config_text(load_config(name)))
+    read = configs_of(mio, tmp_path)
+    assert len(read) == 2 * len(theirs) - 1
+    for found in read.values():
+        same = values(found)
+        differing = {key for key, value in theirs[found["id"]].items() if same[key] != value}
+        assert differing <= {"minimum_projection.output_min_projection"}

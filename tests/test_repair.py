@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miostitch.repair import (
-    REACH,
+    MARGIN,
     HeaderLayout,
     derive_layout,
     describe_evidence,
@@ -78,7 +78,7 @@ def test_batches_give_what_the_whole_table_gives(
 def test_only_a_few_rows_are_held_back() -> None:
     stream = headers(np.arange(100, 1100))
     first, _ = next(repair_batches(iter([stream.iloc[:500]]), LAYOUT))
-    assert len(first) == 500 - REACH
+    assert len(first) == 500 - MARGIN
 
 
 def test_what_was_recorded_is_left_alone() -> None:
@@ -99,8 +99,14 @@ def test_a_header_of_noise_stays(columns: tuple[str, ...]) -> None:
     for column in columns:
         stream.loc[50, column] = 123457
     repaired, log = repair_table(stream, LAYOUT)
-    pd.testing.assert_frame_equal(repaired, stream)
-    assert log.empty
+    unknown = stream.copy()
+    if "frame_num" in columns:
+        unknown.loc[50, "frame_num"] = -1  # so that it invents no frame
+    pd.testing.assert_frame_equal(repaired, unknown)
+    assert log["column"].tolist() == [c for c in columns if c == "frame_num"]
+    assert [describe_evidence(e) for e in log["evidence"]] == [
+        "no place between its neighbours" for _ in log["column"]
+    ]
 
 
 def test_two_fields_go_with_two_neighbours_only() -> None:
@@ -110,7 +116,28 @@ def test_two_fields_go_with_two_neighbours_only() -> None:
         flip(table, 50, "frame_num", 2)
         flip(table, 50, "buffer_count", 7)
     assert repair_table(dense, LAYOUT)[0].equals(headers(np.arange(100, 200)))
-    assert repair_table(sparse, LAYOUT)[0].equals(sparse)
+    repaired = repair_table(sparse, LAYOUT)[0]
+    assert repaired.drop(columns="frame_num").equals(sparse.drop(columns="frame_num"))
+    assert repaired["frame_num"].drop(50).equals(sparse["frame_num"].drop(50))
+    assert repaired["frame_num"][50] == -1
+
+
+def test_the_same_bit_of_all_counters_is_found_by_the_neighbours() -> None:
+    stream = headers(np.arange(2000, 2200))
+    flip(stream, 83, "frame_num", 6)
+    flip(stream, 83, "buffer_count", 9)
+    repaired, log = repair_table(stream, LAYOUT)
+    assert repaired.equals(headers(np.arange(2000, 2200)))
+    assert log["column"].tolist() == ["buffer_count", "frame_num"]
+
+
+def test_a_tie_invents_no_frame() -> None:
+    stream = headers(np.concatenate([np.arange(2000, 2080), np.arange(2088, 2200)]))
+    flip(stream, 80, "frame_num", 6)
+    flip(stream, 80, "linked_list", 3)
+    repaired, _ = repair_table(stream, LAYOUT)
+    assert repaired["frame_num"][80] == -1
+    assert repaired["frame_num"].drop(80).equals(stream["frame_num"].drop(80))
 
 
 def test_counters_do_not_run_back_but_a_reboot_is_left_alone() -> None:

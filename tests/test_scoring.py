@@ -6,11 +6,11 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miostitch.config import ScoreConfig
 from miostitch.kernels import score_frames
 from miostitch.scoring import choose, score
 from miostitch.selection import select
 from miostitch.session import TABLES
+from miostitch.thresholds import ScoreConfig
 
 DIMS = ("recording", "frame", "height", "width")
 

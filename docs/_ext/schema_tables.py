@@ -2,18 +2,23 @@
 
 ``{schema-table} columns`` is the columns of a metadata table; ``index``, ``frame``, ``video`` and
 ``scores`` are the arrays of a store; ``errors`` is the exceptions and their exit codes; ``layers``
-is the modules of the package in the order that ``tests/test_layers.py`` enforces.
+is the modules of the package in the order that ``tests/test_layers.py`` enforces; ``config`` is the
+settings at the top of a configuration, ``config.noise_patch`` and so on those of a block of it;
+``shipped`` is the shipped configurations.
 """
 
 import ast
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from docutils.nodes import Node
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from miostitch import errors, schema
+from miostitch import config, errors, schema
+from miostitch.config_files import shipped_configs
+from miostitch.safe_yaml import scalar_text
 
 ROOT = Path(__file__).parents[2]
 Row = tuple[object, ...]
@@ -41,6 +46,25 @@ def error_classes() -> Iterator[Row]:
     for each in sorted(classes, key=lambda each: (each.exit_code, classes.index(each))):
         parents = ", ".join(code(base.__name__) for base in each.__bases__)
         yield each.exit_code, code(each.__name__), parents, each.__doc__.splitlines()[0]
+
+
+def config_settings(block: tuple[str, ...]) -> Iterator[Row]:
+    yield "key", "allowed", "default", "meaning"
+    for key, value, default, allowed, doc in config.settings(config.DenoiseConfig()):
+        is_here = key[:1] == block if block else len(key) == 1
+        if is_here and not isinstance(value, config.Block):
+            yield code(".".join(key[len(block) :])), allowed, code(scalar_text(default)), doc
+
+
+def shipped() -> Iterator[Row]:
+    yield "id", "what it is for", "stages that are on"
+    for name, each in shipped_configs().items():
+        stages = (code(stage) for stage in type(each).model_fields if is_on(getattr(each, stage)))
+        yield code(name), each.description, ", ".join(stages)
+
+
+def is_on(value: object) -> bool:
+    return getattr(value, "enable", False)
 
 
 def layers() -> Iterator[Row]:
@@ -72,6 +96,13 @@ TABLES = {
     "scores": lambda: variables(schema.SCORE_VARIABLES),
     "errors": error_classes,
     "layers": layers,
+    "shipped": shipped,
+    "config": lambda: config_settings(()),
+}
+TABLES |= {
+    f"config.{name}": partial(config_settings, (name,))
+    for name, value in config.DenoiseConfig()
+    if isinstance(value, config.Block)
 }
 
 
@@ -80,7 +111,7 @@ class SchemaTable(SphinxDirective):
 
     def run(self) -> list[Node]:
         header, *rows = TABLES[self.arguments[0]]()
-        for source in (schema, errors):
+        for source in (schema, errors, config):
             self.env.note_dependency(source.__file__)
         lines = [header, ["---"] * len(header), *rows]
         text = "\n".join(f"| {' | '.join(map(escape, line))} |" for line in lines)
