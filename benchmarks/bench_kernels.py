@@ -4,7 +4,7 @@ from time import perf_counter
 
 import numpy as np
 
-from miostitch import kernels
+from miostitch import filtering, kernels
 
 FRAMES, HEIGHT, WIDTH = 200, 200, 200
 BUFFER_PIXELS = 5032
@@ -56,3 +56,45 @@ class Kernels:
 
     track_score_frames.unit = "frames/s"
     track_differing_pixels.unit = "frames/s"
+
+
+class Filters:
+    """The stages of denoising, on a smooth picture with noise and horizontal stripes."""
+
+    def setup(self):
+        rng = np.random.default_rng(2514)
+        y, x = np.ogrid[:HEIGHT, :WIDTH]
+        picture = 90 + 40 * np.sin(x / 30) * np.cos(y / 40)
+        stripes = rng.normal(0, 6, (FRAMES, HEIGHT, 1))
+        noise = rng.normal(0, 4, (FRAMES, HEIGHT, WIDTH))
+        self.frames = np.clip(picture + stripes + noise, 0, 255).astype(np.uint8)
+        self.filter = filtering.StripeFilter(HEIGHT, WIDTH, 15, 2)
+        self.kept = np.fft.ifftshift(self.filter.mask)
+        self.background = filtering.extremes(self.frames)
+        self.time_stripes()
+
+    def time_detectors(self):
+        filtering.noisy_frames(filtering.flagged_rows(self.frames))
+
+    def time_stripes(self):
+        self.filter.apply(self.frames)
+
+    def time_stripes_by_full_transform(self):
+        for frame in self.frames:
+            left = np.abs(np.fft.ifft2(np.fft.fft2(frame) * self.kept))
+            np.clip(left, 0, 255).astype(np.uint8)
+
+    def time_spectrum(self):
+        filtering.spectrum(self.frames)
+
+    def time_extremes(self):
+        filtering.extremes(self.frames)
+
+    def time_background(self):
+        above = filtering.subtract(self.frames, self.background[0])
+        filtering.normalise(above, filtering.difference_range(self.background))
+
+    def track_stripes(self):
+        return best_rate(self.time_stripes)
+
+    track_stripes.unit = "frames/s"

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
-from miostitch.recording import ReadOptions, load_recording
+from miostitch.opening import ReadOptions
+from miostitch.recording import load_recording
 
 SUFFIXES = (".avi", ".mkv", ".mp4")
 

@@ -214,12 +214,11 @@ def inspect(names: list[str], console: Console, **choices: Any) -> None:
     Example:
       miostitch inspect A.avi B.avi
     """
-    from miostitch.inspecting import inspect_recording
-    from miostitch.recording import ReadOptions
+    from miostitch.inspecting import inspect_recordings
+    from miostitch.opening import ReadOptions
 
     options = ReadOptions(need_table=False, **_given(choices))
-    found = [inspect_recording(name, options) for name in names]
-    console.result({"recordings": found}, _inspect_text)
+    console.result(inspect_recordings(names, options), _inspect_text)
 
 
 def _rate(text: str) -> Fraction:
@@ -519,7 +518,7 @@ def _stitch_text(summary: dict[str, Any]) -> str:
         "buffers lost": "buffers_lost",
         "noise %": "noise_share",
         "chosen": "chosen",
-        "buffers given": "buffers_given",
+        "buffers only here": "sole_buffers",
         "only here": "sole",
         "clock s": "offset_s",
     }
@@ -542,19 +541,36 @@ def _inspect_text(found: dict[str, Any]) -> str:
     lines = []
     for recording in found["recordings"]:
         facts = recording | (recording["table"] or {})
-        lines.append(recording["path"])
-        lines += [
-            f"  {name.replace('_', ' ')}: {value}"
-            for name, value in facts.items()
-            if name not in ("path", "table", "notices")
-        ]
-        lines += [f"  note: {notice}" for notice in recording["notices"]]
+        lines += [recording["path"], *_facts(facts), *_notes(recording["notices"])]
+    session = found["session"] or {}
+    if "error" in session:
+        lines += ["together", *_notes([session["error"]])]
+    elif session:
+        rows = [[_shown(value) for value in each.values()] for each in session["recordings"]]
+        head = [name.replace("_", " ") for name in session["recordings"][0]]
+        lines += ["together", *_facts(session), *_notes(session["notices"]), ""]
+        lines += _table([tuple(row) for row in (head, *rows)])
     return "\n".join(lines)
 
 
 def _configs_text(found: dict[str, Any]) -> str:
     wide = max(len(each["id"]) for each in found["configs"])
     return "\n".join(f"{each['id']:{wide}}  {each['description']}" for each in found["configs"])
+
+
+def _facts(facts: dict[str, Any]) -> list[str]:
+    apart = ("path", "table", "notices", "recordings")
+    return [f"  {k.replace('_', ' ')}: {_shown(v)}" for k, v in facts.items() if k not in apart]
+
+
+def _notes(notices: list[str]) -> list[str]:
+    return [f"  note: {notice}" for notice in notices]
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name.replace('_', ' ')} {each}" for name, each in value.items())
+    return "unknown" if value is None else str(value)
 
 
 def _simulate_text(made: dict[str, Any]) -> str:

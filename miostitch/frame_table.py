@@ -86,10 +86,21 @@ class FrameTable:
     def __len__(self) -> int:
         return len(self.frame_num)
 
-    def head(self, frames: int) -> "FrameTable":
-        """Return the table of the first `frames` frames, or of all if they are fewer."""
-        columns = {name: array[:frames] for name, array in vars(self).items()}
-        return FrameTable(**{**columns, "short": self.short[self.short["frame"] < frames]})
+    def placed(self, lag: int, pictures: int) -> "FrameTable":
+        """Return the table of a video's pictures: picture p gets the row of frame p - `lag`.
+
+        Pictures without a row are as frames without rows are.
+        """
+        table = FrameTable.blank(pictures)
+        start, stop = max(0, lag), min(pictures, len(self) + lag)
+        if start < stop:
+            for name, array in vars(table).items():
+                if name != "short":
+                    array[start:stop] = vars(self)[name][start - lag : stop - lag]
+        picture = self.short["frame"] + lag
+        short = self.short[(picture >= start) & (picture < stop)]
+        short["frame"] += lag
+        return replace(table, short=short)
 
 
 class FrameTally:

@@ -1,18 +1,24 @@
 """What a run would meet, without running it."""
 
+import math
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from miostitch.damage import lost_buffers
-from miostitch.recording import ReadOptions, Recording, load_recording, table_path
+from miostitch.errors import InputError
+from miostitch.opening import ReadOptions, table_path
+from miostitch.recording import Recording, load_recording, load_recordings
+from miostitch.schema import NO_FRAME
+from miostitch.session import bring_together
 
 
 def inspect_recording(
     spec: str | os.PathLike[str], options: ReadOptions | None = None
 ) -> dict[str, Any]:
-    """Describe a recording from its index and its table; no picture is read.
+    """Describe a recording from its index, its table and at most 256 pictures.
 
     Parameters
     ----------
@@ -24,17 +30,53 @@ def inspect_recording(
     Returns
     -------
     dict
-        JSON values: size, rate and codec of the video, what the table says was received and
-        lost, and everything worth a notice.
+        JSON values: size, rate and codec of the video, how far its pictures lag behind the table
+        (None: cannot be told) and the evidence, what the table says was received and lost, and
+        everything worth a notice.
 
     Raises
     ------
     InputError
         The files cannot be read.
     """
-    recording = load_recording(spec, options or ReadOptions(need_table=False))
+    return _describe(load_recording(spec, options or ReadOptions(need_table=False)))
+
+
+def inspect_recordings(
+    specs: Sequence[str | os.PathLike[str]], options: ReadOptions | None = None
+) -> dict[str, Any]:
+    """Describe recordings one by one, and what they are to each other.
+
+    Parameters
+    ----------
+    specs
+        As for :func:`inspect_recording`.
+    options
+        How to read; a missing table is no fault here.
+
+    Returns
+    -------
+    dict
+        JSON values: ``recordings``, one entry each, and ``session``: frames that a stitch of them
+        would give and which recording alone has, clocks, resets. It is None for a single recording
+        and where one has no table; where they cannot be stitched its one key ``error`` says why.
+
+    Raises
+    ------
+    InputError
+        The files cannot be read.
+    """
+    recordings = load_recordings(specs, options or ReadOptions(need_table=False))
+    together = len(recordings) > 1 and all(recording.tables for recording in recordings)
+    return {
+        "recordings": [_describe(recording) for recording in recordings],
+        "session": _compare(recordings) if together else None,
+    }
+
+
+def _describe(recording: Recording) -> dict[str, Any]:
     frames, height, width = recording.shape
-    video = recording.videos[0]
+    video, lag = recording.videos[0], recording.measured_lag
     return {
         "path": recording.path,
         "segments": len(recording.videos),
@@ -45,8 +87,43 @@ def inspect_recording(
         "duration_s": round(float(frames / video.fps), 3),
         "codec": video.codec,
         "lossy": video.lossy,
+        "lag": lag.lag,
+        "lag_evidence": {
+            "missing_buffers": lag.missing,
+            "black_at_lag": lag.matches,
+            "black_at_0": lag.matches_unshifted,
+        },
         "table": _describe_table(recording) if recording.tables else None,
         "notices": [*recording.notices, *_missing_table(recording)],
+    }
+
+
+def _compare(recordings: list[Recording]) -> dict[str, Any]:
+    try:
+        alignment = bring_together(recordings).alignment
+    except InputError as error:
+        return {"error": str(error)}
+    present = alignment.source_frame != NO_FRAME
+    lost = sum(stop - start + 1 for start, stop in alignment.lost_frame_num)
+    return {
+        "frames": len(alignment),
+        "seen_by_all": int(present.all(axis=0).sum()),
+        "lost_frame_num": lost,
+        "repeated_frame_num": len(alignment.duplicates),
+        "boots": len(alignment.boot_starts),
+        "recordings": [
+            {
+                "path": recording.path,
+                "frames": int(here.sum()),
+                "only_here": only_here,
+                "offset_s": None if math.isnan(clock.offset_s) else round(clock.offset_s, 6),
+                "drift_ppm": None if clock.drift_ppm is None else round(clock.drift_ppm, 3),
+            }
+            for recording, here, only_here, clock in zip(
+                recordings, present, alignment.unlinked, alignment.clocks, strict=True
+            )
+        ],
+        "notices": list(alignment.notices),
     }
 
 

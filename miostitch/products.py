@@ -114,8 +114,7 @@ def damage_flags(
     if composed:
         unrecoverable = missing
     else:
-        anywhere = np.bitwise_or.reduce(session.delivered(span), axis=0)
-        unrecoverable = ~complete(anywhere, session.bounds)
+        unrecoverable = ~complete(session.delivered_anywhere(span), session.bounds)
     noisy = frames.noisy_pixels.to_numpy() > 0
     return {"damaged": missing | noisy, "unrecoverable": unrecoverable}
 

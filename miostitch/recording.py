@@ -2,11 +2,11 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import dask.array as da
 import numpy as np
@@ -16,24 +16,22 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from miostitch.errors import InputError, MismatchError, MissingInputError, UsageError
 from miostitch.frame_readers import FrameReader
 from miostitch.frame_table import FrameTable
-from miostitch.metadata import Metadata, read_metadata
+from miostitch.lags import Lag
+from miostitch.metadata import Metadata
+from miostitch.opening import Path_, ReadOptions, choose_lags, open_files
 from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
     HEIGHT,
-    NO_FRAME,
     RECORDING,
     VIDEO,
     WIDTH,
     chunk_frames,
 )
 from miostitch.store import require_store
-from miostitch.video import DEFAULT_MAX_FRAME_PIXELS, VideoSource, open_video
-
-Path_ = str | os.PathLike[str]
+from miostitch.video import VideoSource
 
 
 class InputFile(NamedTuple):
@@ -60,6 +58,10 @@ class Recording:
         One row per picture over all videos; without a table every ``frame_num`` is -1.
     notices
         What a user should be told about the files.
+    lag
+        Picture ``i + lag`` of a video has the row of frame ``i`` of its table.
+    measured_lag
+        What the pictures say about that.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Recording:
     tables: tuple[Metadata, ...]
     frames: FrameTable
     notices: tuple[str, ...]
+    lag: int = 0
+    measured_lag: Lag = field(default_factory=Lag)
 
     @property
     def path(self) -> str:
@@ -123,8 +127,10 @@ class Recording:
         pieces, places = [], []
         for number, table in enumerate(self.tables):
             start, stop = self.first_frames[number : number + 2]
-            inside = np.flatnonzero((frames >= start) & (frames < stop))
-            local = frames[inside] - start
+            place = frames - start - self.lag  # in the table; a picture may have no row there
+            has_row = (place >= 0) & (place < len(table.frames))
+            inside = np.flatnonzero((frames >= start) & (frames < stop) & has_row)
+            local = place[inside]
             pieces.append(table.rows(local))
             places.append(np.repeat(inside, table.frames.num_rows[local]))
         if len(pieces) == 1:
@@ -205,29 +211,6 @@ class VideoArray(BackendArray):
         return np.asarray(block[:, key[1]][..., key[2]])
 
 
-@dataclass(frozen=True)
-class ReadOptions:
-    """How to read recordings.
-
-    Parameters
-    ----------
-    salvage
-        Go on with what matches where a table and its video disagree.
-    max_frame_pixels
-        Refuse videos whose frames are declared larger.
-    need_table
-        Whether a video without a table is refused.
-    repair
-        Repair flipped headers where the redundant fields leave no doubt.
-    """
-
-    salvage: bool = False
-    max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
-    need_table: bool = True
-    repair: bool = True
-    lag: int | Literal["auto"] = 0
-
-
 def load_recording(
     spec: Path_, options: ReadOptions | None = None, *, name: str | None = None
 ) -> Recording:
@@ -244,53 +227,57 @@ def load_recording(
 
     Raises
     ------
+    InputError, UsageError
+        As :func:`load_recordings` does.
+    """
+    return load_recordings([spec], options, names=None if name is None else [name])[0]
+
+
+def load_recordings(
+    specs: Sequence[Path_],
+    options: ReadOptions | None = None,
+    *,
+    names: Sequence[str] | None = None,
+) -> list[Recording]:
+    """Open the recordings of one session.
+
+    Parameters
+    ----------
+    specs
+        For each recording a path, or paths of segments separated by commas.
+    options
+        How to read. With the lag ``"auto"``, a recording whose lag cannot be told takes that of
+        the others.
+    names
+        The recordings' names; by default the stems of their first videos.
+
+    Raises
+    ------
     MissingInputError
         A file is not there.
     InputError
         A file cannot be read exactly, or segments differ in size.
     MismatchError
         Table and video disagree by more than the known one extra frame of the table.
+    UsageError
+        At the lag asked for no picture has a row.
+
+    Notes
+    -----
+    Reads at most 256 pictures of each recording, to measure its lag.
     """
     options = options or ReadOptions()
-    paths = segment_paths(spec)
-    for path in paths:
-        if not os.path.isfile(path):
-            what = "is a folder; name the video in it" if os.path.isdir(path) else "no such video"
-            raise MissingInputError(f"{path}: {what}; check the path")
-        if path.lower().endswith(".csv"):
-            raise InputError(f"{path}: is a table; name the video, its table is found beside it")
-        if options.need_table and not os.path.isfile(table_path(path)):
-            msg = f"{path}: its table {table_path(path)} is missing; put it beside the video"
-            raise MissingInputError(msg)
-    videos = [
-        open_video(path, max_frame_pixels=options.max_frame_pixels, salvage=options.salvage)
-        for path in paths
-    ]
-    if len({(video.height, video.width) for video in videos}) > 1:
-        sizes = ", ".join(f"{v.path}: {v.width}x{v.height}" for v in videos)
-        raise InputError(f"the segments of one recording differ in frame size ({sizes})")
-    notices = [notice for video in videos for notice in video.notices]
-    tables, frames = [], []
-    for video in videos:
-        if not os.path.isfile(table_path(video.path)):
-            frames.append(FrameTable.blank(video.frame_count))
-            continue
-        table = read_metadata(
-            table_path(video.path), salvage=options.salvage, repair=options.repair
-        )
-        kept, found = _match(video, table, salvage=options.salvage)
-        tables.append(table)
-        frames.append(kept)
-        notices += [*(f"{table.path}: {notice}" for notice in table.notices), *found]
-    if tables and len(tables) < len(videos):
-        raise MissingInputError(f"{paths[0]}: some segments have a table and others none")
-    return Recording(
-        name or Path(videos[0].path).stem,
-        tuple(videos),
-        tuple(tables),
-        FrameTable.concat(frames),
-        tuple(notices),
-    )
+    opened = [open_files(spec, options) for spec in specs]
+    names = names or [Path(files.videos[0].path).stem for files in opened]
+    recordings = []
+    for name, files, (lag, said) in zip(
+        names, opened, choose_lags(opened, options.lag), strict=True
+    ):
+        frames, found = files.frames(lag, salvage=options.salvage)
+        notices = (*files.notices, *found, *said)
+        videos, tables = files.videos, files.tables
+        recordings.append(Recording(name, videos, tables, frames, notices, lag, files.measured_lag))
+    return recordings
 
 
 def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
@@ -309,7 +296,7 @@ def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
     xarray.Dataset
         ``video`` uint8 (frame, height, width) in dask chunks, with ``frame_num`` as an index
         beside ``frame``: ``ds.video.sel(frame_num=2530)`` works. No frame is read before it is
-        asked for.
+        asked for, except at most 256 that tell whether the pictures lag behind the table.
 
     Raises
     ------
@@ -383,98 +370,9 @@ def candidates(
     return xr.DataArray(data, dims=(RECORDING, FRAME, HEIGHT, WIDTH))
 
 
-def table_path(video: str) -> str:
-    """Where the table of a video is expected."""
-    return str(Path(video).with_suffix(".csv"))
-
-
 def _read_block(readers: NDArray[Any]) -> NDArray[np.uint8]:
     reader: BlockReader = readers[0, 0]
     return reader.read()[np.newaxis]
-
-
-def segment_paths(spec: Path_) -> list[str]:
-    """The videos that an argument names.
-
-    Parameters
-    ----------
-    spec
-        A path, or paths of segments separated by commas; a file of that very name wins.
-
-    Raises
-    ------
-    UsageError
-        A segment is empty or stands twice.
-    """
-    text = os.fspath(spec)
-    paths = [text] if os.path.exists(text) else text.split(",")
-    if len(set(paths)) < len(paths) or "" in paths:
-        raise UsageError(f"{text!r}: name a video, or segments separated by single commas")
-    return paths
-
-
-def recording_names(inputs: Sequence[str]) -> list[str]:
-    """A name for each recording: the stem of its first video, with parent folders where equal.
-
-    Parameters
-    ----------
-    inputs
-        One path per recording, or its segments separated by commas.
-
-    Examples
-    --------
-    >>> recording_names(["left/rec.avi", "right/rec.avi"])
-    ['left-rec', 'right-rec']
-
-    Raises
-    ------
-    UsageError
-        Two inputs differ in the suffix only.
-    """
-    firsts = [Path(os.path.abspath(segment_paths(spec)[0])).with_suffix("") for spec in inputs]
-    for depth in range(1, max(len(path.parts) for path in firsts) + 1):
-        names = ["-".join(path.parts[1:][-depth:]) for path in firsts]
-        if len(set(names)) == len(names):
-            return names
-    raise UsageError(f"{inputs[0]}: given twice, or in two formats; name each recording once")
-
-
-def _match(video: VideoSource, table: Metadata, *, salvage: bool) -> tuple[FrameTable, list[str]]:
-    """Bring the table to one row per picture, or say why that cannot be done."""
-    pictures, described = video.frame_count, len(table.frames)
-    notices = []
-    if described == pictures + 1:
-        frame_num = int(table.frames.frame_num[-1])
-        notices.append(
-            f"{table.path}: frame {pictures} (frame_num {frame_num}) has no picture, as is usual "
-            "for the last one; its rows are left out"
-        )
-    elif described != pictures:
-        msg = (
-            f"{table.path}: describes frames 0 to {described - 1}, but {video.path} has frames 0 "
-            f"to {pictures - 1}; --salvage goes on with the first {min(described, pictures)}"
-        )
-        if not salvage:
-            raise MismatchError(msg)
-        notices.append(msg.replace("; --salvage goes on with", "; salvaged"))
-    missing = FrameTable.blank(max(0, pictures - described))
-    kept = FrameTable.concat([table.frames.head(pictures), missing])
-    bare = np.flatnonzero(kept.num_rows == 0)
-    if len(bare):
-        msg = (
-            f"{table.path}: no row for {len(bare)} of the {pictures} frames of {video.path}, the "
-            f"first is frame {bare[0]}; --salvage goes on without them"
-        )
-        if not salvage:
-            raise MismatchError(msg)
-        notices.append(msg.replace("; --salvage goes on without them", "; they are left out"))
-    if len(video.lost):
-        # a picture that is not there cannot be a candidate, whatever its rows say
-        known = kept.frame_num.copy()
-        known[video.lost] = NO_FRAME
-        kept = replace(kept, frame_num=known)
-        notices.append(f"{video.path}: {len(video.lost)} frames are lost in holes of the file")
-    return kept, notices
 
 
 def _digest(video: VideoSource) -> str:

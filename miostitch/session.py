@@ -106,6 +106,16 @@ class Session:
         whole, excluded = (self.table(name, span) for name in ("whole_buffers", "excluded"))
         return np.asarray(whole & ~excluded)
 
+    def delivered_anywhere(self, span: slice) -> NDArray[np.uint64]:
+        """Buffers that any candidate, or a piece split off from it, holds whole, (frame,)."""
+        anywhere: NDArray[np.uint64] = np.bitwise_or.reduce(self.delivered(span), axis=0)
+        for number, recording in enumerate(self.recordings):
+            places, pieces = self.pieces(number, self.source_frame(span)[number])
+            table = recording.frames
+            whole = table.whole_buffers[pieces] & ~table.excluded[pieces]
+            np.bitwise_or.at(anywhere, places, whole)
+        return anywhere
+
     def tables(self, span: slice) -> xr.DataArray:
         """What the tables say of each candidate.
 

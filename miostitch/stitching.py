@@ -14,7 +14,8 @@ from miostitch.composing import compose, learn
 from miostitch.compositing import PixelModel
 from miostitch.errors import UsageError
 from miostitch.gather import agreement, difference, gather, side_by_side
-from miostitch.recording import ReadOptions, candidates, load_recording, recording_names
+from miostitch.opening import ReadOptions, recording_names
+from miostitch.recording import candidates, load_recordings
 from miostitch.schema import FRAME, chunk_frames
 from miostitch.scoring import OF_CHOSEN, choose, score
 from miostitch.session import AlignOptions, Session, bring_together
@@ -145,10 +146,7 @@ def stitch(
     """
     paths = [os.fspath(path) for path in recordings]
     names = recording_names(paths)
-    session = bring_together(
-        [load_recording(path, reading, name=name) for path, name in zip(paths, names, strict=True)],
-        aligning,
-    )
+    session = bring_together(load_recordings(paths, reading, names=names), aligning)
     count, height, width = session.shape
     everything = slice(0, count)
     block = chunk_frames(height, width)

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.clocks import Clock
+from miostitch.compositing import Evidence
 from miostitch.damage import complete, lost_buffers
 from miostitch.recording import Recording
 from miostitch.repair import describe_evidence
@@ -26,7 +27,7 @@ def summarise(
     frames: Columns,
     scores: Columns,
     agreement: NDArray[np.int64],
-    buffer_source: NDArray[np.int8] | None,
+    composition: Columns,
 ) -> dict[str, Any]:
     """Summarise a finished stitch.
 
@@ -40,8 +41,8 @@ def summarise(
         Scores of all candidates, (recording, frame).
     agreement
         Shared and identical buffers of all frames, (2,).
-    buffer_source
-        Recording that gave each buffer, (frame, position); None if whole frames were chosen.
+    composition
+        Which recording gave each buffer and why, (frame, position); empty if frames were chosen.
 
     Returns
     -------
@@ -62,8 +63,10 @@ def summarise(
             "sole": int((present[number] & (present.sum(axis=0) == 1)).sum()),
             "only_complete": int((whole[number] & (whole.sum(axis=0) == 1)).sum()),
         }
-        if buffer_source is not None:
-            facts["buffers_given"] = int((buffer_source == number).sum())
+        if composition:
+            gave = composition["buffer_source"] == number
+            alone = composition["buffer_evidence"] == Evidence.SINGLE
+            facts |= {"buffers_given": int(gave.sum()), "sole_buffers": int((gave & alone).sum())}
         recordings.append({**facts, "frames": int(present[number].sum())})
     kept = np.zeros(len(session.alignment), bool)
     kept[session.kept] = True
@@ -100,7 +103,11 @@ def _describe(recording: Recording, buffers: int, clock: Clock) -> dict[str, Any
         "path": printable(recording.path),
         "name": printable(recording.name),
         "frames": 0,
+        "unidentified": int(((frame_num < 0) & (recording.frames.num_rows > 0)).sum()),
         "buffers_lost": lost_buffers(frame_num, have, buffers),
+        "lag": recording.lag,
+        "measured_lag": recording.measured_lag.lag,
+        "lag_evidence": str(recording.measured_lag),
         "repairs": sum(len(table.repairs) for table in recording.tables),
         "repaired_cells": cells[:REPORTED_REPAIRS],
         "offset_s": round(clock.offset_s, 6) if known else None,

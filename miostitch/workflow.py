@@ -19,14 +19,9 @@ from miostitch.compositing import PixelModel
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import InputError, MissingInputError, ResourceError, UsageError
 from miostitch.memory import give_back
+from miostitch.opening import ReadOptions, recording_names, segment_paths, table_path
 from miostitch.products import FrameColumns, StitchedTables, damage_flags
-from miostitch.recording import (
-    ReadOptions,
-    load_recording,
-    recording_names,
-    segment_paths,
-    table_path,
-)
+from miostitch.recording import load_recordings
 from miostitch.schema import chunk_frames
 from miostitch.session import AlignOptions, Session, bring_together
 from miostitch.staging import Workspace
@@ -194,10 +189,7 @@ def stitch_files(
         raise UsageError(f"{stem}: too long for a file name; rename the recordings")
     workspace = Workspace(Path(output), stem, PRODUCTS)
     with workspace.open([*paths, *map(table_path, paths)], force=options.force):
-        recordings = [
-            load_recording(spec, name=name, options=options.reading)
-            for spec, name in zip(inputs, names, strict=True)
-        ]
+        recordings = load_recordings(inputs, options.reading, names=names)
         session = bring_together(recordings, options.aligning)
         give_back()
         _require_space(session, options, workspace.output)
@@ -229,7 +221,7 @@ def _make(
         _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(workspace))
     columns = tables.frames, tables.scores, tables.agreement
     return {
-        **summarise(session, *columns, tables.composition.get("buffer_source")),
+        **summarise(session, *columns, tables.composition),
         "config": options.provenance,
         "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
         "outputs": [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)],

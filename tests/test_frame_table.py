@@ -80,9 +80,7 @@ def test_folding_often_equals_folding_once(rows: list[tuple[int, int, int]]) -> 
 def test_tables_are_cut_and_joined() -> None:
     table = tallied(session(50))[0]
     assert sum(values.itemsize for values in vars(table).values()) <= 80
-    assert table.head(7).frame_num.tolist() == list(range(500, 507))
-    assert len(table.head(60)) == 50
-    joined = FrameTable.concat([table.head(2), FrameTable.blank(2), table])
+    joined = FrameTable.concat([table.placed(0, 2), FrameTable.blank(2), table])
     assert joined.frame_num.tolist() == [500, 501, -1, -1, *range(500, 550)]
     assert np.isnan(joined.timestamp_last).tolist() == [False] * 2 + [True] * 2 + [False] * 50
     assert_equal(FrameTable.concat([FrameTable.blank(0), table]), table)
@@ -94,9 +92,11 @@ def test_padding_stays_with_its_frame() -> None:
     rows.loc[[8, 20, 40], "black_padding_px"] = [4, 5, 6]
     table = tallied(rows)[0]
     assert table.short.tolist() == [(1, 0, 4), (2, 4, 5), (5, 0, 6)]
-    assert table.head(3).short.tolist() == [(1, 0, 4), (2, 4, 5)]
-    joined = FrameTable.concat([table.head(2), FrameTable.blank(3), table.head(3)])
+    assert table.placed(0, 3).short.tolist() == [(1, 0, 4), (2, 4, 5)]
+    joined = FrameTable.concat([table.placed(0, 2), FrameTable.blank(3), table.placed(0, 3)])
     assert joined.short.tolist() == [(1, 0, 4), (6, 0, 4), (7, 4, 5)]
+    assert table.placed(2, 5).short.tolist() == [(3, 0, 4), (4, 4, 5)]
+    assert table.placed(-2, 9).short.tolist() == [(0, 4, 5), (3, 0, 6)]
     assert table.short.tolist()[-1] == (5, 0, 6)
 
 
@@ -111,6 +111,16 @@ def test_what_stands_in_a_wrong_place_is_excluded() -> None:
     assert table.excluded.tolist() == [1 << 6, 1 << 4]
     assert table.buffers.tolist() == [0xFF - (1 << 3), 0xFF]
     assert table.short.size == 0
+
+
+@pytest.mark.parametrize("lag", [-60, -50, -49, -2, 0, 1, 9, 10, 70])
+@pytest.mark.parametrize("pictures", [1, 10, 50, 60])
+def test_pictures_get_the_rows_of_their_frames(lag: int, pictures: int) -> None:
+    table = tallied(session(50))[0]
+    placed = table.placed(lag, pictures)
+    expected = [500 + p - lag if 0 <= p - lag < 50 else -1 for p in range(pictures)]
+    assert placed.frame_num.tolist() == expected
+    assert (placed.num_rows == np.where(placed.frame_num < 0, 0, 8)).all()
 
 
 def test_blank_frames_have_no_rows() -> None:

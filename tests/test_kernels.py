@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from miostitch import composing_kernels, kernels, schema
+from miostitch import composing_kernels, filtering_kernels, kernels, schema
 from miostitch.errors import UsageError
 
 U8 = NDArray[np.uint8]
@@ -186,6 +186,7 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
 
 HOMES = {
     kernels: {"score_frames", "noisy_pixels", "differing_pixels"},
+    filtering_kernels: {"stripe_profiles", "subtract_stripes"},
     composing_kernels: {"identical_buffers", "presence", "spread", "tally", "compose"},
 }
 

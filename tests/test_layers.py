@@ -6,10 +6,11 @@ from pathlib import Path
 
 LAYERS = (
     "schema errors avi text clocks memory jit thresholds",
-    "kernels composing_kernels frame_readers boots frame_table table_parser repair"
-    " safe_yaml config",
+    "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
+    " table_parser repair safe_yaml config",
     "alignment selection compositing damage filtering plan config_files"
-    " video encoding sinks transmission metadata table_writer store staging",
+    " lags video encoding sinks transmission metadata table_writer store staging",
+    "opening",
     "recording",
     "session",
     "scoring gather composing rows summary writing report simulation",
@@ -20,8 +21,9 @@ LAYERS = (
 )
 LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 LAYER_OF["errors"] = -1  # the schema may raise them
-GRAPHS = " ".join([*LAYERS[3:8], "backend"])
-HOMES = dict(numba="jit kernels composing_kernels", av="frame_readers video encoding")
+GRAPHS = " ".join([*LAYERS[4:9], "backend"])
+HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
+HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
 HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(bokeh="report viewer", click="cli", rich="cli", miostitch=" ".join(LAYERS))

@@ -23,7 +23,7 @@ from miostitch.errors import (
     ResourceError,
     UsageError,
 )
-from miostitch.recording import recording_names
+from miostitch.opening import recording_names
 from miostitch.schema import COLUMNS, FRAME_VARIABLES
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content

@@ -1,0 +1,348 @@
+"""The files of a recording: found, opened, their lag measured, each table fitted to its video."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.errors import (
+    InputError,
+    MetadataError,
+    MismatchError,
+    MissingInputError,
+    UsageError,
+    VideoError,
+)
+from miostitch.frame_table import FrameTable
+from miostitch.lags import Lag, measure_lag
+from miostitch.metadata import Metadata, buffer_layout, read_metadata
+from miostitch.schema import NO_FRAME
+from miostitch.video import DEFAULT_MAX_FRAME_PIXELS, VideoSource, open_video
+
+Path_ = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class ReadOptions:
+    """How to read recordings.
+
+    Parameters
+    ----------
+    salvage
+        Go on with what matches where a table and its video disagree.
+    max_frame_pixels
+        Refuse videos whose frames are declared larger.
+    need_table
+        Whether a video without a table is refused.
+    repair
+        Repair flipped headers where the redundant fields leave no doubt.
+    lag
+        Picture ``i + lag`` belongs to frame ``i`` of the table; ``"auto"``: as measured.
+
+    Raises
+    ------
+    UsageError
+        The lag is neither a number nor ``"auto"``.
+    """
+
+    salvage: bool = False
+    max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
+    need_table: bool = True
+    repair: bool = True
+    lag: int | Literal["auto"] = 0
+
+    def __post_init__(self) -> None:
+        if self.lag != "auto" and not isinstance(self.lag, int):
+            raise UsageError(f"lag {self.lag!r}: give a number of frames, or auto")
+
+
+@dataclass(frozen=True)
+class Files:
+    """The opened files of one recording.
+
+    Parameters
+    ----------
+    videos
+        One video, or the segments of a recording in their order.
+    tables
+        The metadata table of each video; empty for a recording without tables.
+    measured_lag
+        What the pictures say about the lag.
+    notices
+        What a user should be told about the files.
+    """
+
+    videos: tuple[VideoSource, ...]
+    tables: tuple[Metadata, ...]
+    measured_lag: Lag
+    notices: tuple[str, ...]
+
+    def frames(self, lag: int = 0, *, salvage: bool = False) -> tuple[FrameTable, tuple[str, ...]]:
+        """Bring the tables to one row per picture.
+
+        Parameters
+        ----------
+        lag
+            Picture ``i + lag`` gets the row of frame ``i``.
+        salvage
+            Go on with what matches.
+
+        Returns
+        -------
+        tuple
+            The frames of all videos, and what a user should be told.
+
+        Raises
+        ------
+        MismatchError
+            Table and video disagree by more than the known one extra frame of the table.
+        UsageError
+            At this lag no picture has a row.
+        """
+        if not self.tables:
+            return FrameTable.concat([FrameTable.blank(v.frame_count) for v in self.videos]), ()
+        advice, measured = [], self.measured_lag
+        if measured.lag not in (None, lag):
+            advice.append(f"{self.videos[0].path}: {_lag_text(measured, lag)}")
+        frames, notices = [], []
+        for video, table in zip(self.videos, self.tables, strict=True):
+            try:
+                kept, found = _match(video, table, lag, salvage=salvage)
+            except MismatchError as error:
+                raise MismatchError("; ".join([str(error), *advice])) from error
+            frames.append(kept)
+            notices += found
+        return FrameTable.concat(frames), (*notices, *advice)
+
+
+def open_files(spec: Path_, options: ReadOptions) -> Files:
+    """Open the videos and tables of a recording and measure its lag.
+
+    Parameters
+    ----------
+    spec
+        Path of a video, or paths of segments separated by commas; a file of that very name wins.
+    options
+        How to read.
+
+    Raises
+    ------
+    MissingInputError
+        A file is not there.
+    InputError
+        A file cannot be read exactly, or segments differ in size.
+    """
+    paths = segment_paths(spec)
+    for path in paths:
+        _require(path, need_table=options.need_table)
+    videos = [
+        open_video(path, max_frame_pixels=options.max_frame_pixels, salvage=options.salvage)
+        for path in paths
+    ]
+    if len({(video.height, video.width) for video in videos}) > 1:
+        sizes = ", ".join(f"{v.path}: {v.width}x{v.height}" for v in videos)
+        raise InputError(f"the segments of one recording differ in frame size ({sizes})")
+    tables = [
+        read_metadata(table_path(path), salvage=options.salvage, repair=options.repair)
+        for path in paths
+        if os.path.isfile(table_path(path))
+    ]
+    if tables and len(tables) < len(videos):
+        raise MissingInputError(f"{paths[0]}: some segments have a table and others none")
+    notices = [notice for video in videos for notice in video.notices]
+    notices += [f"{table.path}: {notice}" for table in tables for notice in table.notices]
+    measured = Lag()
+    try:
+        measured = _measured(videos, tables)
+    except VideoError as error:  # reading it for a result will be refused, looking at it is not
+        notices.append(f"{paths[0]}: its lag was not measured: {error}")
+    return Files(tuple(videos), tuple(tables), measured, tuple(notices))
+
+
+def choose_lags(files: Sequence[Files], lag: int | Literal["auto"]) -> list[tuple[int, list[str]]]:
+    """Say which lag to apply to each recording of a session.
+
+    Parameters
+    ----------
+    files
+        The recordings of one session.
+    lag
+        That of all, or ``"auto"``: what was measured. Where that cannot be told, it is what all
+        others have in common, for one program recorded them; 0 if there is no such thing.
+
+    Returns
+    -------
+    list
+        The lag of each recording, and what a user should be told.
+    """
+    if lag != "auto":
+        return [(lag, []) for _ in files]
+    known = {each.measured_lag.lag for each in files} - {None}
+    usual = (known.pop() if len(known) == 1 else None) or 0
+    chosen: list[tuple[int, list[str]]] = []
+    for each in files:
+        if each.measured_lag.lag is not None or not each.tables:
+            chosen.append((each.measured_lag.lag or 0, []))
+            continue
+        taken = f"{usual}, as the other recordings have," if usual else "0"
+        msg = f"the lag cannot be told ({each.measured_lag}); {taken} is taken; --lag N sets it"
+        chosen.append((usual, [f"{each.videos[0].path}: {msg}"]))
+    return chosen
+
+
+def table_path(video: str) -> str:
+    """Where the table of a video is expected."""
+    return str(Path(video).with_suffix(".csv"))
+
+
+def segment_paths(spec: Path_) -> list[str]:
+    """The videos that an argument names.
+
+    Parameters
+    ----------
+    spec
+        A path, or paths of segments separated by commas; a file of that very name wins.
+
+    Raises
+    ------
+    UsageError
+        A segment is empty or stands twice.
+    """
+    text = os.fspath(spec)
+    paths = [text] if os.path.exists(text) else text.split(",")
+    if len(set(paths)) < len(paths) or "" in paths:
+        raise UsageError(f"{text!r}: name a video, or segments separated by single commas")
+    return paths
+
+
+def recording_names(inputs: Sequence[str]) -> list[str]:
+    """A name for each recording: the stem of its first video, with parent folders where equal.
+
+    Parameters
+    ----------
+    inputs
+        One path per recording, or its segments separated by commas.
+
+    Examples
+    --------
+    >>> recording_names(["left/rec.avi", "right/rec.avi"])
+    ['left-rec', 'right-rec']
+
+    Raises
+    ------
+    UsageError
+        Two inputs differ in the suffix only.
+    """
+    firsts = [Path(os.path.abspath(segment_paths(spec)[0])).with_suffix("") for spec in inputs]
+    for depth in range(1, max(len(path.parts) for path in firsts) + 1):
+        names = ["-".join(path.parts[1:][-depth:]) for path in firsts]
+        if len(set(names)) == len(names):
+            return names
+    raise UsageError(f"{inputs[0]}: given twice, or in two formats; name each recording once")
+
+
+def _require(path: str, *, need_table: bool) -> None:
+    """Check that a video, and its table if need be, are there."""
+    if not os.path.isfile(path):
+        what = "is a folder; name the video in it" if os.path.isdir(path) else "no such video"
+        raise MissingInputError(f"{path}: {what}; check the path")
+    if path.lower().endswith(".csv"):
+        raise InputError(f"{path}: is a table; name the video, its table is found beside it")
+    if need_table and not os.path.isfile(table_path(path)):
+        msg = f"{path}: its table {table_path(path)} is missing; put it beside the video"
+        raise MissingInputError(msg)
+
+
+def _measured(videos: Sequence[VideoSource], tables: Sequence[Metadata]) -> Lag:
+    """Measure the lag over all segments together."""
+    if not tables or any(video.lossy for video in videos):
+        return Lag()  # a lossy codec leaves no exact zeros
+    try:
+        bounds = buffer_layout(tables, videos[0].height * videos[0].width)
+    except MetadataError:  # aligning reports it
+        return Lag()
+    counts = [video.frame_count for video in videos]
+    first_frames = [0, *np.cumsum(counts).tolist()]
+    lost = [video.lost + first for video, first in zip(videos, first_frames, strict=False)]
+    frames = [t.frames.placed(0, count) for t, count in zip(tables, counts, strict=True)]
+
+    def read(pictures: NDArray[np.int64]) -> NDArray[np.uint8]:
+        owner = np.searchsorted(first_frames, pictures, side="right") - 1
+        parts = [
+            videos[number].read(pictures[owner == number] - first_frames[number])
+            for number in np.unique(owner).tolist()
+        ]
+        return np.concatenate(parts)
+
+    return measure_lag(FrameTable.concat(frames), bounds, first_frames, read, np.concatenate(lost))
+
+
+def _lag_text(measured: Lag, applied: int) -> str:
+    """Say that the pictures are not where the run takes them to be, and what to do."""
+    lag = measured.lag or 0
+    count = f"{abs(lag)} frame{'s' * (abs(lag) != 1)}"
+    where = (
+        f"lag {count} behind" if lag > 0 else f"run {count} ahead of" if lag else "are level with"
+    )
+    but = f", not at lag {applied}" if applied else ""
+    return f"pictures {where} the table{but} ({measured}); --lag auto puts that right"
+
+
+def _match(
+    video: VideoSource, table: Metadata, lag: int, *, salvage: bool
+) -> tuple[FrameTable, list[str]]:
+    """Bring the table to one row per picture, or say why that cannot be done."""
+    pictures, described = video.frame_count, len(table.frames)
+    first, end = max(0, lag), described + lag  # pictures that the table describes
+    if first >= min(pictures, end):
+        msg = f"{video.path}: at lag {lag} none of its {pictures} pictures has a row; set --lag"
+        raise UsageError(msg)
+    notices = _unpaired(video, table, lag)
+    if end == pictures + 1:
+        frame_num = int(table.frames.frame_num[-1])
+        notices.append(
+            f"{table.path}: frame {described - 1} (frame_num {frame_num}) has no picture, as is "
+            "usual for the last one; its rows are left out"
+        )
+    elif end != pictures:
+        at = f" at lag {lag}" if lag else ""
+        msg = (
+            f"{table.path}: describes frames 0 to {described - 1}, but {video.path} has frames 0 "
+            f"to {pictures - 1}{at}; --salvage goes on with the first {min(end, pictures) - first}"
+        )
+        if not salvage:
+            raise MismatchError(msg)
+        notices.append(msg.replace("; --salvage goes on with", "; salvaged"))
+    kept = table.frames.placed(lag, pictures)
+    bare = first + np.flatnonzero(kept.num_rows[first:] == 0)
+    if len(bare):
+        msg = (
+            f"{table.path}: no row for {len(bare)} of the {pictures} frames of {video.path}, the "
+            f"first is frame {bare[0]}; --salvage goes on without them"
+        )
+        if not salvage:
+            raise MismatchError(msg)
+        notices.append(msg.replace("; --salvage goes on without them", "; they are left out"))
+    if len(video.lost):
+        # a picture that is not there cannot be a candidate, whatever its rows say
+        known = kept.frame_num.copy()
+        known[video.lost] = NO_FRAME
+        kept = replace(kept, frame_num=known)
+        notices.append(f"{video.path}: {len(video.lost)} frames are lost in holes of the file")
+    return kept, notices
+
+
+def _unpaired(video: VideoSource, table: Metadata, lag: int) -> list[str]:
+    """Say what a lag leaves over at the start: pictures without a row, or rows without one."""
+    if lag > 0:
+        what = f"{video.path}: the first {lag} pictures have no row at lag {lag}"
+        return [f"{what}; they are left out"]
+    if lag < 0:
+        rows = int(table.frames.num_rows[:-lag].sum())
+        what = f"{table.path}: the first {-lag} frames have no picture at lag {lag}"
+        return [f"{what}; their {rows} rows are left out"]
+    return []
