@@ -21,8 +21,8 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 
 
-def load(name: str) -> ModuleType:
-    spec = spec_from_file_location(name, MODULES[name])
+def load(path: Path) -> ModuleType:
+    spec = spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
@@ -56,7 +56,7 @@ def run(suite: Any, names: list[str]) -> None:
 def test_benchmarks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    module = load(name)
+    module = load(MODULES[name])
     for what, value in SMALL[name].items():
         owner, _, attribute = what.rpartition(".")
         monkeypatch.setattr(getattr(module, owner) if owner else module, attribute, value)
@@ -64,3 +64,30 @@ def test_benchmarks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert found
     for suite, names in found:
         run(suite, names)
+
+
+SIMULATED = ["flips", "--frames", "40", "--size", "48"]
+
+
+def test_simulated_session_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
+    simulated = load(FOLDER / "quality" / "simulated.py")
+    assert simulated.main(SIMULATED) == 0
+    *_, row = capsys.readouterr().out.splitlines()
+    assert row.startswith("| flips | 2 | 40 |")
+
+
+def test_simulated_session_that_does_not_come_back_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    simulated = load(FOLDER / "quality" / "simulated.py")
+    stitch = simulated.stitch
+
+    def misnumbered(*args: Any) -> tuple[Any, Any]:
+        video, frame_num = stitch(*args)
+        return video, frame_num + 1
+
+    monkeypatch.setattr(simulated, "stitch", misnumbered)
+    assert simulated.main(SIMULATED) == 1
+    missed = capsys.readouterr().err
+    assert "flips: by frame agrees with the oracle in 0.00% of the frames" in missed
+    assert "flips: by frame invents 39 frames" in missed  # the last one is in no video
