@@ -17,6 +17,7 @@ from dask.delayed import Delayed
 from numpy.typing import NDArray
 
 from miostitch.compositing import (
+    AGREEMENT,
     Composition,
     Copies,
     PixelModel,
@@ -24,6 +25,7 @@ from miostitch.compositing import (
     given_pixels,
     glue_piece,
     learn_model,
+    shared_buffers,
 )
 from miostitch.kernels import noisy_pixels
 from miostitch.recording import BlockReader
@@ -112,11 +114,14 @@ class ComposedBlock:
         The first recording whose frame is the composed one bit for bit, int8 (frame,); -1: none.
     noisy_pixels
         Pixels of noisy rows of the composed frames, int64 (frame,).
+    agreement
+        Shared and identical buffers, pieces glued, int16 (frame, 2).
     """
 
     composition: Composition
     source: NDArray[np.int8]
     noisy_pixels: NDArray[np.int64]
+    agreement: NDArray[np.int16]
 
 
 def compose(
@@ -145,7 +150,8 @@ def compose(
     -------
     xarray.Dataset
         Lazy ``video`` uint8 (frame, height, width); ``source`` int8, ``missing_pixels`` int32 and
-        ``noisy_pixels`` int64 (frame,) of the composed frame; ``buffer_source`` int8 and
+        ``noisy_pixels`` int64 (frame,) of the composed frame; ``shared_buffers`` int16 (frame,
+        agreement) as of :func:`miostitch.gather.agreement`; ``buffer_source`` int8 and
         ``buffer_evidence`` uint8 (frame, position), see
         :class:`miostitch.compositing.Composition`.
 
@@ -200,9 +206,11 @@ def compose(
             "source": field("source", "int8"),
             "missing_pixels": field("composition.missing_pixels", "int32"),
             "noisy_pixels": field("noisy_pixels", "int64"),
+            "shared_buffers": field("agreement", "int16", ("agreement", len(AGREEMENT))),
             "buffer_source": field("composition.recording", "int8", (POSITION, session.buffers)),
             "buffer_evidence": field("composition.evidence", "uint8", (POSITION, session.buffers)),
-        }
+        },
+        {"agreement": list(AGREEMENT)},
     )
 
 
@@ -281,7 +289,8 @@ def _compose_block(
     noisy = np.empty(count, np.int64)
     noisy_pixels(out.frames.reshape(-1, height, width), config.gradient_threshold, noisy)
     block = np.empty(1, object)
-    block[0] = ComposedBlock(out, source, noisy)
+    shared = shared_buffers(copies.frames, copies.whole_buffers(), plan.bounds)
+    block[0] = ComposedBlock(out, source, noisy, shared[plan.own])
     return block
 
 

@@ -36,6 +36,9 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 
 EXCLUDED = kernels.EXCLUDED
+AGREEMENT = ("shared", "identical")
+"""What :func:`shared_buffers` counts."""
+
 SAMPLE_STEP = 7  # every seventh pixel teaches as much as all, and is no divisor of usual widths
 PRIOR_COUNT = 20  # pixels of the overall distribution that each prediction starts with
 UNFORESEEN = 0.02  # share of pixels, cells lighting up and motion, that no neighbour foretells
@@ -91,6 +94,12 @@ class Copies:
     def part(self, frames: slice) -> "Copies":
         """Some of the frames."""
         return Copies(self.frames[:, frames], self.given[:, frames], self.bounds, self.width)
+
+    def whole_buffers(self) -> npt.NDArray[np.uint64]:
+        """Bit k set: the rows say that the whole buffer k was delivered, (recording, frame)."""
+        bits = np.uint64(1) << np.arange(self.given.shape[2], dtype=np.uint64)
+        whole = self.given == np.diff(self.bounds)
+        return np.asarray(np.bitwise_or.reduce(np.where(whole, bits, np.uint64(0)), axis=2))
 
     def presence(self) -> I32:
         """Pixels that each copy delivered (recording, frame, buffer), by rows and pixels."""
@@ -208,7 +217,7 @@ def glue_piece(frame: U8, given: I32, piece: U8, piece_given: I32, bounds: I64) 
 
 
 def shared_buffers(
-    frames: Sequence[U8], delivered: npt.NDArray[np.uint64], bounds: I64
+    frames: Sequence[U8] | U8, delivered: npt.NDArray[np.uint64], bounds: I64
 ) -> npt.NDArray[np.int16]:
     """Count the buffers that several recordings delivered whole, and those that are all alike.
 
@@ -224,7 +233,7 @@ def shared_buffers(
     Returns
     -------
     numpy.ndarray
-        Shared and identical buffers (frame, 2).
+        Shared and identical buffers (frame, agreement).
     """
     shared, unlike, alike = (np.zeros(delivered.shape[1], np.uint64) for _ in range(3))
     for one, other in combinations(range(len(frames)), 2):

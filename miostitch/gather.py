@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.compositing import shared_buffers
+from miostitch.compositing import AGREEMENT, shared_buffers
 from miostitch.kernels import differing_pixels
 from miostitch.schema import FRAME, HEIGHT, NO_FRAME, VIDEO, WIDTH
 
@@ -140,8 +140,6 @@ def side_by_side(video: xr.DataArray, present: xr.DataArray) -> xr.DataArray:
     )
     return xr.DataArray(data, dims=(FRAME, HEIGHT, WIDTH))
 
-
-AGREEMENT = ("shared", "identical")
 
 Blocks = Sequence[NDArray[np.uint8]]
 

@@ -194,7 +194,7 @@ class StitchedTables:
             self.frames[name][span] = values
         for name, values in self.composition.items():
             values[span] = computed[name]
-        self.agreement += computed.agreement.sum("frame").to_numpy()
+        self.agreement += computed.shared_buffers.sum("frame").to_numpy()
         scores = self._scores(span, computed)
         for name, values in scores.items():
             self.scores[name][:, span] = values

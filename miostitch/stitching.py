@@ -73,8 +73,8 @@ def stitch_frames(
     xarray.Dataset
         Lazy ``video`` (frame, height, width), and of each of its frames ``source``,
         ``missing_pixels`` and ``noisy_pixels`` (frame,); ``choice`` (frame, role), ``scores``
-        (recording, frame, score), ``diff_pixels`` (frame,), ``agreement`` (frame, agreement); by
-        buffer ``buffer_source`` and ``buffer_evidence`` (frame, position); and ``debug``.
+        (recording, frame, score), ``diff_pixels`` (frame,), ``shared_buffers`` (frame, agreement);
+        by buffer ``buffer_source`` and ``buffer_evidence`` (frame, position); and ``debug``.
     """
     video = candidates(session.recordings, session.source_frame(span), block)
     tables = session.tables(span)
@@ -86,15 +86,20 @@ def stitch_frames(
             "choice": choice,
             "scores": scores,
             "diff_pixels": difference(video, source, other),
-            "agreement": agreement(video, session.delivered(span), session.bounds),
         }
     )
     if config.by == "buffer":
         model = pixel_model(session) if model is None else model
         made = compose(session, span, video, model, config.score)
     else:
-        chosen = {name: choice.sel(role=name, drop=True) for name in OF_CHOSEN}
-        made = xr.Dataset({"video": gather(video, source), "source": source, **chosen})
+        made = xr.Dataset(
+            {
+                "video": gather(video, source),
+                "source": source,
+                **{name: choice.sel(role=name, drop=True) for name in OF_CHOSEN},
+                "shared_buffers": agreement(video, session.delivered(span), session.bounds),
+            }
+        )
     if debug:
         present = tables.sel(table="present", drop=True).astype(bool)
         frames["debug"] = side_by_side(video, present).rename(width="debug_width")
