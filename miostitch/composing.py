@@ -26,10 +26,11 @@ from miostitch.compositing import (
     glue_piece,
     learn_model,
     shared_buffers,
+    whole_sources,
 )
 from miostitch.kernels import noisy_pixels
 from miostitch.recording import BlockReader
-from miostitch.schema import COMPOSITE, FRAME, HEIGHT, POSITION, VIDEO, WIDTH, chunk_frames
+from miostitch.schema import FRAME, HEIGHT, POSITION, VIDEO, WIDTH, chunk_frames
 from miostitch.session import Session
 from miostitch.thresholds import ScoreConfig
 
@@ -282,14 +283,11 @@ def _compose_block(
         at_hand = copies.part(slice(run.start - before, run.stop + after))
         parts.append(compose_block(at_hand, model, before, after))
     out = Composition.concat(parts)
-    source = np.full(count, COMPOSITE, np.int8)
-    for number in reversed(range(len(candidates))):
-        same = (out.frames == copies.frames[number, plan.own]).all(axis=1)
-        source[same] = number
     noisy = np.empty(count, np.int64)
     noisy_pixels(out.frames.reshape(-1, height, width), config.gradient_threshold, noisy)
-    block = np.empty(1, object)
     shared = shared_buffers(copies.frames, copies.whole_buffers(), plan.bounds)
+    source = whole_sources(copies, plan.own, out.frames)
+    block = np.empty(1, object)
     block[0] = ComposedBlock(out, source, noisy, shared[plan.own])
     return block
 

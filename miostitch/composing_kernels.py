@@ -88,6 +88,21 @@ def identical_buffers(a: U8, b: U8, masks: U64, bounds: I64, out: U64) -> None:
                 out[f] |= bit
 
 
+@kernel(types.void(_FRAMES, types.int64[::1], _FLAT, types.int8[::1]))
+def whole_sources(frames: U8, own: I64, out: U8, source: I8) -> None:
+    """Find the first recording whose frame is the composed one.
+
+    frames (R, m, p); own (n): which of the m each composed frame is; out (n, p) the composed
+    frames; source (n) the recording, -1 where there is none.
+    """
+    for i in range(own.size):
+        source[i] = -1
+        for r in range(frames.shape[0]):
+            if same(frames[r, own[i]], out[i]):
+                source[i] = r
+                break
+
+
 @kernel(types.void(*_COPIES, types.int32[:, :, ::1]))
 def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
     """Pixels that each copy of each buffer delivered, from the rows and from the pixels.

@@ -244,6 +244,28 @@ def shared_buffers(
     return np.bitwise_count(np.stack([shared, shared & ~unlike], axis=1)).astype(np.int16)
 
 
+def whole_sources(copies: Copies, own: npt.NDArray[np.intp], composed: U8) -> I8:
+    """Find the recording that has a composed frame as a whole.
+
+    Parameters
+    ----------
+    copies
+        All frames at hand.
+    own
+        Which of them were composed, (frame,).
+    composed
+        The composed frames (frame, pixel).
+
+    Returns
+    -------
+    numpy.ndarray
+        The first recording whose frame is the composed one bit for bit, int8 (frame,); -1 none.
+    """
+    source = np.empty(len(own), np.int8)
+    kernels.whole_sources(copies.frames, own.astype(np.int64), composed, source)
+    return source
+
+
 def learn_model(samples: Iterable[Copies]) -> PixelModel:
     """Learn what pixels look like next to their neighbours, where two copies prove them.
 

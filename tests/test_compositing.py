@@ -18,6 +18,7 @@ from miostitch.compositing import (
     glue_piece,
     learn_model,
     shared_buffers,
+    whole_sources,
 )
 from miostitch.errors import UsageError
 from miostitch.frame_table import SHORT, FrameTable
@@ -231,6 +232,16 @@ def test_shared_buffers_are_counted(recordings: int) -> None:
     many = recordings > 2
     assert shared.tolist() == [4, 4, 4 if many else 2, 4 if many else 1, 4, 4]
     assert (shared - identical).tolist() == [0, 1, 0, 0, 1, 0]
+
+
+def test_a_whole_frame_has_its_source() -> None:
+    copies = copies_of(scene(), 2)
+    burst(copies, 0, 3, 5, 3)
+    burst(copies, 1, 4, 5, 3)
+    own = np.array([1, 3, 4])
+    composed = scene()[own]
+    composed[2, 0] ^= 1
+    assert whole_sources(copies, own, composed).tolist() == [0, 1, -1]
 
 
 def test_pieces_are_glued() -> None:

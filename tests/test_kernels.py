@@ -187,7 +187,14 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
 HOMES = {
     kernels: {"score_frames", "noisy_pixels", "differing_pixels"},
     filtering_kernels: {"stripe_profiles", "subtract_stripes"},
-    composing_kernels: {"identical_buffers", "presence", "spread", "tally", "compose"},
+    composing_kernels: {
+        "identical_buffers",
+        "whole_sources",
+        "presence",
+        "spread",
+        "tally",
+        "compose",
+    },
 }
 
 
