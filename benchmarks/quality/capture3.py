@@ -41,7 +41,7 @@ class Figures(NamedTuple):
 def load_truth(path: Path) -> Truth:
     session = bring_together([load_recording(path)])
     everything = slice(0, session.shape[0])
-    masks = session.delivered(everything).to_numpy()[0]
+    masks = session.delivered(everything)[0]
     there = (masks[:, None] >> np.arange(session.buffers, dtype=np.uint64) & np.uint64(1)) > 0
     video = stitch([path]).video.to_numpy()
     frames = video.reshape(len(video), -1)
