@@ -60,7 +60,9 @@ def choose(scores: xr.DataArray, tables: xr.DataArray) -> xr.DataArray:
         candidate :data:`OF_CHOSEN`.
     """
     if scores.chunks:
-        scores = scores.chunk({RECORDING: -1})
+        # said how, dask need not load distributed to find out
+        together = scores.data.rechunk({scores.dims.index(RECORDING): -1}, method="tasks")
+        scores = scores.copy(data=together)
         tables = tables.chunk({FRAME: scores.chunksizes[FRAME]})
     roles = (*Choice._fields, *OF_CHOSEN)
     choice: xr.DataArray = xr.apply_ufunc(
