@@ -10,6 +10,7 @@ from threading import Condition, Event
 
 import dask
 import dask.array as da
+import dask.threaded
 import numpy as np
 import xarray as xr
 from dask.system import CPU_COUNT
@@ -151,7 +152,8 @@ class _Countdown:
 
 def _compute(frames: xr.Dataset, pool: ThreadPoolExecutor, left: _Countdown) -> xr.Dataset:
     try:
-        return frames.compute(scheduler="threads", pool=pool)
+        # the function itself: by its name, dask would load distributed to look it up
+        return frames.compute(scheduler=dask.threaded.get, pool=pool)
     finally:
         left.end()
 
