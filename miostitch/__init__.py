@@ -10,16 +10,21 @@ if TYPE_CHECKING:
     from miostitch.config import DenoiseConfig
     from miostitch.config_files import load_config
     from miostitch.inspecting import inspect_recording
+    from miostitch.opening import ReadOptions
     from miostitch.recording import open_recording
+    from miostitch.session import AlignOptions
     from miostitch.simulation import SimulationConfig, simulate
-    from miostitch.stitching import stitch
+    from miostitch.stitching import StitchConfig, stitch
     from miostitch.thresholds import ScoreConfig
     from miostitch.workflow import StitchOptions, stitch_files
 
 _HOMES = {
+    "AlignOptions": "session",
     "DenoiseConfig": "config",
+    "ReadOptions": "opening",
     "ScoreConfig": "thresholds",
     "SimulationConfig": "simulation",
+    "StitchConfig": "stitching",
     "StitchOptions": "workflow",
     "inspect_recording": "inspecting",
     "load_config": "config_files",
@@ -30,9 +35,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "AlignOptions",
     "DenoiseConfig",
+    "ReadOptions",
     "ScoreConfig",
     "SimulationConfig",
+    "StitchConfig",
     "StitchOptions",
     "inspect_recording",
     "load_config",

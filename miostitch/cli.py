@@ -159,9 +159,15 @@ def main() -> None:
 @main.command()
 @takes_recordings
 @output_in(default="stitched")
-@option("--by", type=click.Choice(["frame", "buffer"]), help="Choose frames, or compose them.")
-@option("--align", type=click.Choice(["auto", "frame-num", "time"]), help="What tells frames.")
-@option("--max-gap", type=float, metavar="S", help="By time: how far apart one frame may be.")
+@option(
+    "--by", type=click.Choice(["frame", "buffer"]), help="Choose frames (default) or compose them."
+)
+@option(
+    "--align",
+    type=click.Choice(["auto", "frame-num", "time"]),
+    help="Which frames are one (default auto).",
+)
+@option("--max-gap", type=float, metavar="S", help="By time: most between times of one frame.")
 @option("--lag", type=_lag, metavar="auto|N", help="Video frame i + N is table index i.")
 @option("--drop-damaged", is_flag=True, help="Leave damaged frames out, and list them.")
 @option("--unrecoverable-video", is_flag=True, help="Also write what nobody received whole.")
@@ -193,7 +199,7 @@ def stitch(
     Examples:
       miostitch stitch left/rec.avi right/rec.avi -o stitched
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
-      miostitch stitch A.avi B.avi --by buffer      better than any receiver
+      miostitch stitch A.avi B.avi --by buffer      each frame from all receivers
     """
     from miostitch.workflow import StitchOptions
 
@@ -518,8 +524,8 @@ def _stitch_text(summary: dict[str, Any]) -> str:
         "buffers lost": "buffers_lost",
         "noise %": "noise_share",
         "chosen": "chosen",
-        "buffers only here": "sole_buffers",
-        "only here": "sole",
+        "sole": "sole",
+        "sole buffers": "sole_buffers",
         "clock s": "offset_s",
     }
     shown = {title: key for title, key in head.items() if key in summary["recordings"][0]}

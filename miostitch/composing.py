@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from miostitch.compositing import (
     AGREEMENT,
+    EXCLUDED,
     Composition,
     Copies,
     PixelModel,
@@ -252,7 +253,10 @@ def _plan(session: Session, span: slice) -> BlockPlan:
     for number, recording in enumerate(session.recordings):
         source_frame = session.alignment.source_frame[number]
         place, piece = session.pieces(number, source_frame[near])
-        given.append(given_pixels(recording.frames, source_frame[near], session.bounds))
+        rows = given_pixels(recording.frames, source_frame[near], session.bounds)
+        if any(video.lossy for video in recording.videos):
+            rows[rows == 0] = EXCLUDED  # zeros do not stay zero: pixels prove nothing
+        given.append(rows)
         readers.append(recording.reader(np.concatenate([source_frame[beside], piece])))
         places.append(place)
         piece_given.append(given_pixels(recording.frames, piece, session.bounds))

@@ -25,12 +25,13 @@ TABLES = ("present", "num_buffers", "black_padding", "missing_pixels")
 
 @dataclass(frozen=True)
 class AlignOptions:
-    """How to bring recordings together; see :func:`miostitch.alignment.align`.
+    """How to bring recordings together.
 
     Parameters
     ----------
     method
-        ``auto``, ``frame-num`` or ``time``.
+        ``auto``: by ``frame_num``, boot by boot of the device; ``frame-num``: by that alone;
+        ``time``: each other's nearest in time.
     max_gap
         By ``time``: how far the times of one frame may lie apart, in s; half a frame by default.
     one_clock

@@ -62,7 +62,7 @@ class StitchOptions:
     score
         Thresholds of the noise scores.
     align, max_gap
-        How to tell which frames belong together; see :func:`miostitch.alignment.align`.
+        How to tell which frames belong together; see :class:`miostitch.AlignOptions`.
     lag
         Video frame ``i + lag`` belongs to table index ``i``; ``auto``: as measured.
     keep_clocks

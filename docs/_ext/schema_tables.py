@@ -1,7 +1,8 @@
 """Tables made from the code they describe, so that a page cannot drift away from it.
 
-``{schema-table} columns`` is the columns of a metadata table; ``index``, ``frame``, ``video`` and
-``scores`` are the arrays of a store; ``errors`` is the exceptions and their exit codes; ``layers``
+``{schema-table} columns`` is the columns of a metadata table; ``index``, ``frame``, ``video``,
+``scores``, ``composition`` and ``repairs`` are the arrays of a store, ``flags.evidence`` and so on
+the codes in them; ``errors`` is the exceptions and their exit codes; ``layers``
 is the modules of the package in the order that ``tests/test_layers.py`` enforces; ``config`` is the
 settings at the top of a configuration, ``config.noise_patch`` and so on those of a block of it;
 ``shipped`` is the shipped configurations.
@@ -38,6 +39,14 @@ def variables(chosen: Iterable[schema.Variable]) -> Iterator[Row]:
         dims = f"({', '.join(variable.dims)})"
         unit = variable.unit or ""
         yield code(variable.name), dims, variable.dtype, unit, absent, variable.doc
+
+
+def flags(name: str) -> Iterator[Row]:
+    yield "value", "name"
+    found = [*schema.COMPOSITION_VARIABLES, *schema.REPAIR_VARIABLES]
+    attrs = next(each for each in found if each.name == name).attrs
+    values = attrs.get("flag_values") or attrs["flag_masks"]
+    yield from zip(values, map(code, attrs["flag_meanings"].split()), strict=True)
 
 
 def error_classes() -> Iterator[Row]:
@@ -94,6 +103,9 @@ TABLES = {
     "video": lambda: variables([schema.VIDEO]),
     "frame": lambda: variables(schema.FRAME_VARIABLES),
     "scores": lambda: variables(schema.SCORE_VARIABLES),
+    "composition": lambda: variables(schema.COMPOSITION_VARIABLES),
+    "repairs": lambda: variables(schema.REPAIR_VARIABLES),
+    **{f"flags.{name}": partial(flags, name) for name in ("buffer_evidence", "column", "evidence")},
     "errors": error_classes,
     "layers": layers,
     "shipped": shipped,
