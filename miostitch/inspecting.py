@@ -9,6 +9,7 @@ import numpy as np
 
 from miostitch.damage import lost_buffers
 from miostitch.errors import InputError
+from miostitch.lags import Lag
 from miostitch.opening import ReadOptions, table_path
 from miostitch.recording import Recording, load_recording, load_recordings
 from miostitch.schema import NO_FRAME
@@ -88,13 +89,22 @@ def _describe(recording: Recording) -> dict[str, Any]:
         "codec": video.codec,
         "lossy": video.lossy,
         "lag": lag.lag,
-        "lag_evidence": {
-            "missing_buffers": lag.missing,
-            "black_at_lag": lag.matches,
-            "black_at_0": lag.matches_unshifted,
-        },
+        "lag_evidence": _describe_lag(lag),
         "table": _describe_table(recording) if recording.tables else None,
         "notices": [*recording.notices, *_missing_table(recording)],
+    }
+
+
+def _describe_lag(lag: Lag) -> dict[str, Any]:
+    if lag.shared_with is None:
+        witness, what, state = {}, "missing", "black"
+    else:
+        witness, what, state = {"compared_with": lag.shared_with}, "shared", "identical"
+    return {
+        **witness,
+        f"{what}_buffers": lag.looked_at,
+        f"{state}_at_lag": lag.matches,
+        f"{state}_at_0": lag.matches_unshifted,
     }
 
 

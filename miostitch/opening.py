@@ -3,6 +3,7 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -18,7 +19,7 @@ from miostitch.errors import (
     VideoError,
 )
 from miostitch.frame_table import FrameTable
-from miostitch.lags import Lag, measure_lag
+from miostitch.lags import Lag, Pictures, measure_lag
 from miostitch.metadata import Metadata, buffer_layout, read_metadata
 from miostitch.schema import NO_FRAME
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS, VideoSource, open_video
@@ -71,7 +72,7 @@ class Files:
     tables
         The metadata table of each video; empty for a recording without tables.
     measured_lag
-        What the pictures say about the lag.
+        What the pictures say about the lag, or other recordings of the session.
     notices
         What a user should be told about the files.
     """
@@ -80,6 +81,29 @@ class Files:
     tables: tuple[Metadata, ...]
     measured_lag: Lag
     notices: tuple[str, ...]
+
+    @property
+    def exact(self) -> bool:
+        """Whether pixels and rows can be told apart: a lossy codec leaves no exact values."""
+        return bool(self.tables) and not any(video.lossy for video in self.videos)
+
+    @cached_property
+    def pictures(self) -> Pictures:
+        """The pictures of all segments, and what the tables say of them; it needs tables."""
+        counts = [video.frame_count for video in self.videos]
+        firsts = [0, *np.cumsum(counts).tolist()]
+        lost = [video.lost + first for video, first in zip(self.videos, firsts, strict=False)]
+        frames = [t.frames.placed(0, count) for t, count in zip(self.tables, counts, strict=True)]
+
+        def read(positions: NDArray[np.int64]) -> NDArray[np.uint8]:
+            owner = np.searchsorted(firsts, positions, side="right") - 1
+            parts = [
+                self.videos[number].read(positions[owner == number] - firsts[number])
+                for number in np.unique(owner).tolist()
+            ]
+            return np.concatenate(parts)
+
+        return Pictures(FrameTable.concat(frames), firsts, read, np.concatenate(lost))
 
     def frames(self, lag: int = 0, *, salvage: bool = False) -> tuple[FrameTable, tuple[str, ...]]:
         """Bring the tables to one row per picture.
@@ -155,43 +179,7 @@ def open_files(spec: Path_, options: ReadOptions) -> Files:
         raise MissingInputError(f"{paths[0]}: some segments have a table and others none")
     notices = [notice for video in videos for notice in video.notices]
     notices += [f"{table.path}: {notice}" for table in tables for notice in table.notices]
-    measured = Lag()
-    try:
-        measured = _measured(videos, tables)
-    except VideoError as error:  # reading it for a result will be refused, looking at it is not
-        notices.append(f"{paths[0]}: its lag was not measured: {error}")
-    return Files(tuple(videos), tuple(tables), measured, tuple(notices))
-
-
-def choose_lags(files: Sequence[Files], lag: int | Literal["auto"]) -> list[tuple[int, list[str]]]:
-    """Say which lag to apply to each recording of a session.
-
-    Parameters
-    ----------
-    files
-        The recordings of one session.
-    lag
-        That of all, or ``"auto"``: what was measured. Where that cannot be told, it is what all
-        others have in common, for one program recorded them; 0 if there is no such thing.
-
-    Returns
-    -------
-    list
-        The lag of each recording, and what a user should be told.
-    """
-    if lag != "auto":
-        return [(lag, []) for _ in files]
-    known = {each.measured_lag.lag for each in files} - {None}
-    usual = (known.pop() if len(known) == 1 else None) or 0
-    chosen: list[tuple[int, list[str]]] = []
-    for each in files:
-        if each.measured_lag.lag is not None or not each.tables:
-            chosen.append((each.measured_lag.lag or 0, []))
-            continue
-        taken = f"{usual}, as the other recordings have," if usual else "0"
-        msg = f"the lag cannot be told ({each.measured_lag}); {taken} is taken; --lag N sets it"
-        chosen.append((usual, [f"{each.videos[0].path}: {msg}"]))
-    return chosen
+    return _measured(Files(tuple(videos), tuple(tables), Lag(), tuple(notices)))
 
 
 def table_path(video: str) -> str:
@@ -257,28 +245,19 @@ def _require(path: str, *, need_table: bool) -> None:
         raise MissingInputError(msg)
 
 
-def _measured(videos: Sequence[VideoSource], tables: Sequence[Metadata]) -> Lag:
+def _measured(files: Files) -> Files:
     """Measure the lag over all segments together."""
-    if not tables or any(video.lossy for video in videos):
-        return Lag()  # a lossy codec leaves no exact zeros
+    if not files.exact:
+        return files
+    first = files.videos[0]
     try:
-        bounds = buffer_layout(tables, videos[0].height * videos[0].width)
+        bounds = buffer_layout(files.tables, first.height * first.width)
+        return replace(files, measured_lag=measure_lag(files.pictures, bounds))
     except MetadataError:  # aligning reports it
-        return Lag()
-    counts = [video.frame_count for video in videos]
-    first_frames = [0, *np.cumsum(counts).tolist()]
-    lost = [video.lost + first for video, first in zip(videos, first_frames, strict=False)]
-    frames = [t.frames.placed(0, count) for t, count in zip(tables, counts, strict=True)]
-
-    def read(pictures: NDArray[np.int64]) -> NDArray[np.uint8]:
-        owner = np.searchsorted(first_frames, pictures, side="right") - 1
-        parts = [
-            videos[number].read(pictures[owner == number] - first_frames[number])
-            for number in np.unique(owner).tolist()
-        ]
-        return np.concatenate(parts)
-
-    return measure_lag(FrameTable.concat(frames), bounds, first_frames, read, np.concatenate(lost))
+        return files
+    except VideoError as error:  # reading it for a result will be refused, looking at it is not
+        notice = f"{first.path}: its lag was not measured: {error}"
+        return replace(files, notices=(*files.notices, notice))
 
 
 def _lag_text(measured: Lag, applied: int) -> str:

@@ -20,7 +20,7 @@ from miostitch.frame_readers import FrameReader
 from miostitch.frame_table import FrameTable
 from miostitch.lags import Lag
 from miostitch.metadata import Metadata
-from miostitch.opening import Path_, ReadOptions, choose_lags, open_files
+from miostitch.opening import Path_, ReadOptions, open_files
 from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
@@ -30,6 +30,7 @@ from miostitch.schema import (
     WIDTH,
     chunk_frames,
 )
+from miostitch.session_lags import choose_lags, compare_lags
 from miostitch.store import require_store
 from miostitch.video import VideoSource
 
@@ -246,8 +247,8 @@ def load_recordings(
     specs
         For each recording a path, or paths of segments separated by commas.
     options
-        How to read. With the lag ``"auto"``, a recording whose lag cannot be told takes that of
-        the others.
+        How to read. With the lag ``"auto"``, a recording whose lag cannot be told, neither by its
+        own pictures nor by those of the others, takes that of the others.
     names
         The recordings' names; by default the stems of their first videos.
 
@@ -269,6 +270,7 @@ def load_recordings(
     options = options or ReadOptions()
     opened = [open_files(spec, options) for spec in specs]
     names = names or [Path(files.videos[0].path).stem for files in opened]
+    opened = compare_lags(opened, names)
     recordings = []
     for name, files, (lag, said) in zip(
         names, opened, choose_lags(opened, options.lag), strict=True

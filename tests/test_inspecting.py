@@ -102,7 +102,14 @@ def test_real_recordings(recordings: Path) -> None:
     assert first["lag"] == 1
     assert first["lag_evidence"] == {"missing_buffers": 18, "black_at_lag": 18, "black_at_0": 0}
     assert second["table"]["buffers_lost"] == 0
-    assert second["lag"] is None
+    assert second["lag"] == 1
+    assert second["lag_evidence"] == {
+        "compared_with": "video1",
+        "shared_buffers": 310,
+        "identical_at_lag": 310,
+        "identical_at_0": 0,
+    }
+    assert inspect_recording(videos[1])["lag"] is None
     assert found["session"] | {"recordings": 0} == {
         "frames": 53,
         "seen_by_all": 45,

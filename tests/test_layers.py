@@ -11,6 +11,7 @@ LAYERS = (
     "alignment selection compositing damage filtering plan config_files"
     " lags video encoding sinks transmission metadata table_writer store staging",
     "opening",
+    "session_lags",
     "recording",
     "session",
     "scoring gather composing rows summary writing report simulation",
@@ -21,7 +22,7 @@ LAYERS = (
 )
 LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 LAYER_OF["errors"] = -1  # the schema may raise them
-GRAPHS = " ".join([*LAYERS[4:9], "backend"])
+GRAPHS = " ".join([*LAYERS[5:10], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")

@@ -176,7 +176,7 @@ def test_segments_share_one_lag(tmp_path: Path) -> None:
     loaded = load_recording(spec, ReadOptions(lag="auto"))
     alone = [load_recording(session.recordings[0]).measured_lag for session in made]
     assert loaded.measured_lag.lag == 1
-    assert loaded.measured_lag.missing == sum(lag.missing for lag in alone)
+    assert loaded.measured_lag.looked_at == sum(lag.looked_at for lag in alone)
     assert loaded.measured_lag.matches == sum(lag.matches for lag in alone)
     edges = loaded.first_frames
     assert np.flatnonzero(loaded.frames.frame_num < 0).tolist() == edges[:-1]
@@ -266,17 +266,6 @@ def test_what_cannot_be_measured_does_not_keep_a_recording_closed(
     loaded = load_recording(video)
     assert loaded.measured_lag == Lag()
     assert any("its lag was not measured: x.avi: frame 3" in notice for notice in loaded.notices)
-
-
-def test_a_lag_that_cannot_be_told_is_that_of_the_others(recordings: Path) -> None:
-    videos = [recordings / "stitch" / f"video{n}.avi" for n in (1, 2)]
-    both = load_recordings(videos, ReadOptions(lag="auto"))
-    assert [recording.lag for recording in both] == [1, 1]
-    assert "1, as the other recordings have, is taken; --lag N" in both[1].notices[-1]
-    alone = load_recording(videos[1], ReadOptions(lag="auto"))
-    assert alone.lag == 0
-    assert "the lag cannot be told (no missing buffer was there to" in alone.notices[-1]
-    assert "; 0 is taken" in alone.notices[-1]
 
 
 @pytest.mark.parametrize(("lag", "frames"), [(0, 53), (1, 52), ("auto", 52)])

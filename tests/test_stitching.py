@@ -129,7 +129,7 @@ def test_every_source_frame_is_read_once(
         return read(self, out)
 
     monkeypatch.setattr(FrameReader, "read", counting)
-    monkeypatch.setattr(opening, "measure_lag", lambda *_: Lag())  # reads some, once more
+    monkeypatch.setattr(opening, "measure_lag", lambda *_: Lag(0))  # reads some, once more
     options = StitchOptions(debug_video=True, chunk_frames=5)
     stitch_files([str(path) for path in session], tmp_path, options)
     together = bring_together([load_recording(path) for path in session])
