@@ -261,7 +261,7 @@ def _interval(recordings: Sequence[FrameIdentity], segments: list[list[Segment]]
             msg = (
                 f"{recording.name}: frame_num and times of reception do not rise together "
                 f"(a frame takes {found[-1]:.4g} s, in {recordings[0].name} {found[0]:.4g} s); "
-                "its frames cannot be joined by time, align by frame_num"
+                "its frames cannot be joined by time; --align frame-num does without"
             )
             raise AlignmentError(msg)
     return found[0]

@@ -575,7 +575,7 @@ def _notes(notices: list[str]) -> list[str]:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')} {each}" for name, each in value.items())
+        return ", ".join(f"{name.replace('_', ' ')}: {each}" for name, each in value.items())
     return "unknown" if value is None else str(value)
 
 

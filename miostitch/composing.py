@@ -18,12 +18,10 @@ from numpy.typing import NDArray
 
 from miostitch.compositing import (
     AGREEMENT,
-    EXCLUDED,
     Composition,
     Copies,
     PixelModel,
     compose_block,
-    given_pixels,
     glue_piece,
     learn_model,
     shared_buffers,
@@ -31,7 +29,7 @@ from miostitch.compositing import (
 )
 from miostitch.kernels import noisy_pixels
 from miostitch.recording import BlockReader
-from miostitch.schema import FRAME, HEIGHT, POSITION, VIDEO, WIDTH, chunk_frames
+from miostitch.schema import FRAME, HEIGHT, NO_FRAME, POSITION, VIDEO, WIDTH, chunk_frames
 from miostitch.session import Session
 from miostitch.thresholds import ScoreConfig
 
@@ -51,6 +49,8 @@ class BlockPlan:
     own
         Where the block's frames stand among the frames at hand, which are those and the ones next
         to them, in the order of the session, (frame,).
+    present
+        Which recording has which of the block's frames, (recording, frame).
     count
         Frames at hand.
     given
@@ -67,6 +67,7 @@ class BlockPlan:
     """
 
     own: NDArray[np.intp]
+    present: NDArray[np.bool_]
     count: int
     given: NDArray[np.int32]
     readers: tuple[BlockReader, ...]
@@ -253,15 +254,13 @@ def _plan(session: Session, span: slice) -> BlockPlan:
     for number, recording in enumerate(session.recordings):
         source_frame = session.alignment.source_frame[number]
         place, piece = session.pieces(number, source_frame[near])
-        rows = given_pixels(recording.frames, source_frame[near], session.bounds)
-        if any(video.lossy for video in recording.videos):
-            rows[rows == 0] = EXCLUDED  # zeros do not stay zero: pixels prove nothing
-        given.append(rows)
+        given.append(session.given(number, source_frame[near]))
         readers.append(recording.reader(np.concatenate([source_frame[beside], piece])))
         places.append(place)
-        piece_given.append(given_pixels(recording.frames, piece, session.bounds))
+        piece_given.append(session.given(number, piece))
     return BlockPlan(
         np.searchsorted(near, own),
+        session.source_frame(span) != NO_FRAME,
         len(near),
         np.stack(given),
         tuple(readers),
@@ -290,7 +289,7 @@ def _compose_block(
     noisy = np.empty(count, np.int64)
     noisy_pixels(out.frames.reshape(-1, height, width), config.gradient_threshold, noisy)
     shared = shared_buffers(copies.frames, copies.whole_buffers(), plan.bounds)
-    source = whole_sources(copies, plan.own, out.frames)
+    source = whole_sources(copies, plan.own, plan.present, out.frames)
     block = np.empty(1, object)
     block[0] = ComposedBlock(out, source, noisy, shared[plan.own])
     return block

@@ -70,6 +70,7 @@ def strike(known: I16, other: U8) -> None:
 
 
 _FLAT = types.Array(types.uint8, 2, "C", readonly=True)
+_PRESENT = types.Array(types.boolean, 2, "A", readonly=True)
 _MASKS = types.Array(types.uint64, 1, "A", readonly=True)
 
 
@@ -88,17 +89,20 @@ def identical_buffers(a: U8, b: U8, masks: U64, bounds: I64, out: U64) -> None:
                 out[f] |= bit
 
 
-@kernel(types.void(_FRAMES, types.int64[::1], _FLAT, types.int8[::1]))
-def whole_sources(frames: U8, own: I64, out: U8, source: I8) -> None:
+@kernel(types.void(_FRAMES, types.int64[::1], _PRESENT, _FLAT, types.int8[::1]))
+def whole_sources(
+    frames: U8, own: I64, present: npt.NDArray[np.bool_], out: U8, source: I8
+) -> None:
     """Find the first recording whose frame is the composed one.
 
-    frames (R, m, p); own (n): which of the m each composed frame is; out (n, p) the composed
-    frames; source (n) the recording, -1 where there is none.
+    frames (R, m, p); own (n): which of the m each composed frame is; present (R, n): whether the
+    recording has it; out (n, p) the composed frames; source (n) the recording, -1 where there is
+    none.
     """
     for i in range(own.size):
         source[i] = -1
         for r in range(frames.shape[0]):
-            if same(frames[r, own[i]], out[i]):
+            if present[r, i] and same(frames[r, own[i]], out[i]):
                 source[i] = r
                 break
 

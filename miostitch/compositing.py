@@ -244,7 +244,9 @@ def shared_buffers(
     return np.bitwise_count(np.stack([shared, shared & ~unlike], axis=1)).astype(np.int16)
 
 
-def whole_sources(copies: Copies, own: npt.NDArray[np.intp], composed: U8) -> I8:
+def whole_sources(
+    copies: Copies, own: npt.NDArray[np.intp], present: npt.NDArray[np.bool_], composed: U8
+) -> I8:
     """Find the recording that has a composed frame as a whole.
 
     Parameters
@@ -253,6 +255,9 @@ def whole_sources(copies: Copies, own: npt.NDArray[np.intp], composed: U8) -> I8
         All frames at hand.
     own
         Which of them were composed, (frame,).
+    present
+        Which recording has which of the composed frames, (recording, frame): a frame may be as
+        black as no frame.
     composed
         The composed frames (frame, pixel).
 
@@ -262,7 +267,7 @@ def whole_sources(copies: Copies, own: npt.NDArray[np.intp], composed: U8) -> I8
         The first recording whose frame is the composed one bit for bit, int8 (frame,); -1 none.
     """
     source = np.empty(len(own), np.int8)
-    kernels.whole_sources(copies.frames, own.astype(np.int64), composed, source)
+    kernels.whole_sources(copies.frames, own.astype(np.int64), present, composed, source)
     return source
 
 

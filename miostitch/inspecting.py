@@ -103,8 +103,8 @@ def _describe_lag(lag: Lag) -> dict[str, Any]:
     return {
         **witness,
         f"{what}_buffers": lag.looked_at,
-        f"{state}_at_lag": lag.matches,
-        f"{state}_at_0": lag.matches_unshifted,
+        f"{state}_at_that_lag": lag.matches,
+        f"{state}_at_lag_0": lag.matches_unshifted,
     }
 
 

@@ -207,7 +207,7 @@ def segment_paths(spec: Path_) -> list[str]:
     return paths
 
 
-def recording_names(inputs: Sequence[str]) -> list[str]:
+def recording_names(inputs: Sequence[Path_]) -> list[str]:
     """A name for each recording: the stem of its first video, with parent folders where equal.
 
     Parameters
@@ -223,8 +223,10 @@ def recording_names(inputs: Sequence[str]) -> list[str]:
     Raises
     ------
     UsageError
-        Two inputs differ in the suffix only.
+        Two inputs differ in the suffix only, or there is none.
     """
+    if isinstance(inputs, str | os.PathLike) or not len(inputs):
+        raise UsageError(f"{inputs!r}: give a list of recordings, one at least")
     firsts = [Path(os.path.abspath(segment_paths(spec)[0])).with_suffix("") for spec in inputs]
     for depth in range(1, max(len(path.parts) for path in firsts) + 1):
         names = ["-".join(path.parts[1:][-depth:]) for path in firsts]
@@ -318,7 +320,7 @@ def _match(
 def _unpaired(video: VideoSource, table: Metadata, lag: int) -> list[str]:
     """Say what a lag leaves over at the start: pictures without a row, or rows without one."""
     if lag > 0:
-        what = f"{video.path}: the first {lag} pictures have no row at lag {lag}"
+        what = f"{video.path}: the first pictures ({lag}) have no row at lag {lag}"
         return [f"{what}; they are left out"]
     if lag < 0:
         rows = int(table.frames.num_rows[:-lag].sum())

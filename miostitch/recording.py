@@ -79,6 +79,11 @@ class Recording:
         return self.videos[0].path
 
     @property
+    def lossy(self) -> bool:
+        """Whether pixels are not exactly those that were recorded."""
+        return any(video.lossy for video in self.videos)
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Frames, height and width."""
         return self.first_frames[-1], self.videos[0].height, self.videos[0].width

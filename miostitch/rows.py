@@ -68,26 +68,21 @@ def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int
     MetadataError
         An input changed while it was read.
     """
-    frame_num = session.frame_num(span)
     parts = []
-    for number, recording in enumerate(session.recordings):
-        source_frame = session.source_frame(span)[number]
+    for number, source_frame in enumerate(session.source_frame(span)):
         places, pieces = session.pieces(number, source_frame)
         present = np.flatnonzero(source_frame != NO_FRAME)
-        whole = _rows(recording, number, source_frame[present], present)
-        parts += [whole, _rows(recording, number, pieces, places)]
+        whole = _valid_rows(session, number, source_frame[present], present)
+        parts += [whole, _valid_rows(session, number, pieces, places)]
     rows = pd.concat(parts, ignore_index=True)
     place, position = (
         rows[name].to_numpy() for name in ("reconstructed_frame_index", "frame_buffer_count")
     )
-    # a row of another frame stands in a piece only where a flipped header put it there
-    valid = (position >= 0) & (position < session.buffers)
-    valid &= rows["frame_num"].to_numpy() == frame_num[place]
-    rows, place, position = rows[valid], place[valid], position[valid]
     gave = buffer_source[place, position]
     delivered = gave != NO_FRAME
-    short = rows["black_padding_px"].to_numpy() if "black_padding_px" in rows else 0 * place
-    order = np.lexsort((short.clip(min=0), rows[RECEIVER].to_numpy() != gave, position, place))
+    nothing = pd.Series(0, rows.index)
+    short = rows.get("black_padding_px", nothing).fillna(0).clip(lower=0).to_numpy()
+    order = np.lexsort((short, rows[RECEIVER].to_numpy() != gave, position, place))
     order = order[delivered[order]]
     first = np.ones(len(order), bool)
     at = place * session.buffers + position
@@ -113,7 +108,8 @@ def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np
     -------
     numpy.ndarray
         float64 (2, frame) in s, on the first recording's clock unless the session keeps the
-        clocks; NaN for a frame without rows.
+        clocks; NaN for a frame without rows. Of a frame with rows of several recordings the
+        earliest and the latest.
     """
     received = rows["buffer_recv_unix_time"].to_numpy()
     receiver = rows[RECEIVER].to_numpy()
@@ -127,6 +123,13 @@ def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np
     times = np.full((2, len(positions)), np.nan)
     there = first < stop
     times[:, there] = received[first[there]], received[stop[there] - 1]
+    starts = first[there]
+    if len(starts):
+        # between two receivers' rows the order of the buffers is not exactly that of the times
+        least, most = (f.reduceat(receiver, starts) for f in (np.minimum, np.maximum))
+        mixed = np.flatnonzero(there)[least < most]
+        times[0, mixed] = np.minimum.reduceat(received, starts)[least < most]
+        times[1, mixed] = np.maximum.reduceat(received, starts)[least < most]
     return times
 
 
@@ -139,6 +142,23 @@ def _rows(
     rows["reconstructed_frame_index"] = index
     rows[RECEIVER] = number
     return rows
+
+
+def _valid_rows(
+    session: Session, number: int, frames: NDArray[np.int64], places: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Rows as of :func:`_rows` that are of their frame, and of a buffer of it.
+
+    A row of another frame stands there only where a flipped header put it. Aligned by time, what
+    is one frame may have another number in each recording.
+    """
+    recording = session.recordings[number]
+    rows = _rows(recording, number, frames, places)
+    own = np.repeat(recording.frames.frame_num[frames], recording.frames.num_rows[frames])
+    valid = rows["frame_num"].to_numpy() == own
+    valid &= rows["frame_buffer_count"].between(0, session.buffers - 1).to_numpy()
+    kept: pd.DataFrame = rows[valid]
+    return kept
 
 
 def _in_order(rows: pd.DataFrame) -> pd.DataFrame:

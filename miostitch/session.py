@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from miostitch.alignment import Alignment, FrameIdentity, align
 from miostitch.clocks import frame_times
-from miostitch.compositing import given_pixels
+from miostitch.compositing import EXCLUDED, given_pixels
 from miostitch.errors import InputError, MetadataError
 from miostitch.frame_table import MASK_BITS
 from miostitch.metadata import buffer_layout
@@ -102,6 +102,29 @@ class Session:
         ]
         return np.stack(rows)
 
+    def given(self, number: int, source_frame: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Pixels that a recording's rows say were delivered.
+
+        Parameters
+        ----------
+        number
+            The recording.
+        source_frame
+            Frames of its video, (frame,); -1 for none.
+
+        Returns
+        -------
+        numpy.ndarray
+            int32 (frame, buffer), see :func:`miostitch.compositing.given_pixels`. A lossy video's
+            pixels are no witness, for what was lost does not stay black there: what has no row is
+            excluded.
+        """
+        recording = self.recordings[number]
+        given = given_pixels(recording.frames, source_frame, self.bounds)
+        if recording.lossy:
+            given[given == 0] = EXCLUDED
+        return given
+
     def delivered(self, span: slice) -> NDArray[np.uint64]:
         """Buffers that each recording delivered whole, uint64 (recording, frame), a bit each."""
         whole, excluded = (self.table(name, span) for name in ("whole_buffers", "excluded"))
@@ -133,8 +156,8 @@ class Session:
         """
         source_frame = self.source_frame(span)
         given = [
-            given_pixels(recording.frames, frames, self.bounds).clip(0).sum(axis=1)
-            for recording, frames in zip(self.recordings, source_frame, strict=True)
+            self.given(number, frames).clip(0).sum(axis=1)
+            for number, frames in enumerate(source_frame)
         ]
         columns = (
             source_frame != NO_FRAME,

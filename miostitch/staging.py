@@ -71,10 +71,16 @@ class Workspace:
             A product would replace an input.
         """
         self._refuse_inputs(list(inputs))
+        made = not self.output.exists()
         _probe(self.output)
-        with self._lock():
-            self._refuse_existing(force=force)  # after a publish that was cut off was undone
-            yield self
+        try:
+            with self._lock():
+                self._refuse_existing(force=force)  # after a publish that was cut off was undone
+                yield self
+        finally:
+            if made:
+                with suppress(OSError):  # it is empty only where nothing came of the run
+                    self.output.rmdir()
 
     def publish(self) -> list[Path]:
         """Give every staged product its final name, all of them or none.
@@ -146,7 +152,8 @@ class Workspace:
             except Timeout:
                 msg = f"{self.output}: {self.stem} is being written by {self._owner()}; wait for it"
                 raise OutputLockedError(msg) from None
-            except FileNotFoundError:
+            except FileNotFoundError:  # another run has just ended, without products perhaps
+                _probe(self.output)
                 continue
             # the run before may have removed the folder between our mkdir and our lock
             if (self.folder / LOCK).exists():

@@ -166,8 +166,8 @@ def stitch(
     buffer 49 of 59
     >>> folder.cleanup()
     """
+    names = recording_names(recordings)
     paths = [os.fspath(path) for path in recordings]
-    names = recording_names(paths)
     session = bring_together(load_recordings(paths, reading, names=names), aligning)
     count, height, width = session.shape
     everything = slice(0, count)

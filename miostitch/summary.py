@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.clocks import Clock
+from miostitch.clocks import Clock, frame_interval, frame_times
 from miostitch.compositing import Evidence
 from miostitch.damage import complete, lost_buffers
 from miostitch.recording import Recording
@@ -16,6 +16,9 @@ from miostitch.session import Session
 from miostitch.text import printable
 
 REPORTED_DUPLICATES = 5
+RATE_TOLERANCE = 0.1
+"""How far the frame rate of video and table may be apart before it is worth a warning."""
+
 REPORTED_REPAIRS = 1000
 """Repaired cells that a summary lists; the store has them all."""
 
@@ -123,6 +126,7 @@ def _warnings(session: Session) -> list[str]:
     if len(rates) > 1:
         found = ", ".join(f"{path}: {rate} fps" for rate, path in rates.items())
         warnings.append(f"frame rates differ ({found}); the first is used, frame_num aligns")
+    warnings += [text for r in session.recordings for text in _rate_contradicted(r, session)]
     duplicates = session.alignment.duplicates
     for duplicate in duplicates[:REPORTED_DUPLICATES]:
         recording = session.recordings[duplicate.recording]
@@ -134,3 +138,19 @@ def _warnings(session: Session) -> list[str]:
     if len(duplicates) > REPORTED_DUPLICATES:
         warnings.append(f"{len(duplicates) - REPORTED_DUPLICATES} more frame_num stand repeatedly")
     return warnings
+
+
+def _rate_contradicted(recording: Recording, session: Session) -> list[str]:
+    """Say that a video's frame rate is not that of its table."""
+    frames, fps = recording.frames, recording.videos[0].fps
+    times = frame_times(
+        frames.timestamp_first, frames.timestamp_last, frames.buffers, session.buffers
+    )
+    known = frames.frame_num >= 0
+    interval = frame_interval(frames.frame_num[known], times[known])
+    if not abs(interval * fps - 1) > RATE_TOLERANCE:
+        return []
+    return [
+        f"{recording.path}: plays {float(fps):.4g} frames per second, by its table the device made "
+        f"{1 / interval:.4g}; the video keeps its rate, the timestamps tell the time"
+    ]

@@ -66,6 +66,18 @@ def test_benchmarks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         run(suite, names)
 
 
+def test_a_real_bit_stream_comes_back(
+    recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capture3 = load(FOLDER / "quality" / "capture3.py")
+    monkeypatch.setattr("sys.argv", ["capture3.py", str(recordings / "capture3")])
+    capture3.main()
+    *_, by_frame, by_buffer = capsys.readouterr().out.splitlines()
+    assert by_frame.startswith("| 1+2+3 | 892 | frame | 798 of 905 |")
+    assert by_buffer.startswith("| 1+2+3 | 892 | buffer | 905 of 905 |")
+    assert by_buffer.endswith("| 100.0000 % | 116 of 116 | 0 |")
+
+
 SIMULATED = ["flips", "--frames", "40", "--size", "48"]
 
 

@@ -71,6 +71,10 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["stitch", "{0}", "nowhere.avi"], 3, "nowhere.avi: no such video"),
         (["stitch", "{0}", "--chunk-frames", "0"], 2, "chunk-frames"),
         (["stitch", "{0}", "--colour"], 2, "No such option"),
+        (["stitch", "{0}", "--by", "pixel"], 2, "--by"),
+        (["stitch", "{0}", "--lag", "1.5"], 2, "'1.5': give auto or a number of frames"),
+        (["stitch", "{0}", "--lag", "1000"], 2, "at lag 1000 none of its"),
+        (["stitch", "{0}", "--max-gap", "nan"], 2, "give a time above 0 s"),
         (["inspect"], 2, "no recording given"),
         (["simulate", "{folder}"], 4, "--force"),
     ],
@@ -84,6 +88,37 @@ def test_exit_codes(
         filled += ["-o", str(tmp_path)]
     done = run(*filled, code=code)
     assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert os.listdir(tmp_path) == []
+
+
+def test_composed_with_every_option(session: list[str], tmp_path: Path) -> None:
+    options = ("--by", "buffer", "--align", "time", "--max-gap", "0.02", "--lag", "auto",
+               "--keep-clocks", "--drop-damaged", "--unrecoverable-video")  # fmt: skip
+    done = run("stitch", *session, "-o", str(tmp_path), *options, "--chunk-frames", "1", "--json")
+    summary = json.loads(done.stdout)
+    chosen = {"by": "buffer", "align": "time", "max_gap": 0.02, "lag": "auto",
+              "keep_clocks": True, "drop_damaged": True, "unrecoverable_video": True}  # fmt: skip
+    assert summary["config"].items() >= chosen.items()
+    assert summary["damaged"] == 0 < len(summary["dropped_frame_num"])
+    unrecoverable = tmp_path / "receiver1__receiver2_stitched_unrecoverable.avi"
+    assert str(unrecoverable) in summary["outputs"]
+    run("stitch", str(unrecoverable), "-o", str(tmp_path / "again"), "--by", "buffer", "-q")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+@pytest.mark.parametrize("most", [5_000, 60_000])
+def test_a_full_disk_leaves_nothing(session: list[str], tmp_path: Path, most: int) -> None:
+    import resource
+
+    done = subprocess.run(
+        [COMMAND, "stitch", *session, "-o", str(tmp_path), "--by", "buffer"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 5, done.stderr
     assert "Traceback" not in done.stderr
     assert os.listdir(tmp_path) == []
 

@@ -241,7 +241,10 @@ def test_a_whole_frame_has_its_source() -> None:
     own = np.array([1, 3, 4])
     composed = scene()[own]
     composed[2, 0] ^= 1
-    assert whole_sources(copies, own, composed).tolist() == [0, 1, -1]
+    present = np.array([[True, True, True], [True, True, True]])
+    assert whole_sources(copies, own, present, composed).tolist() == [0, 1, -1]
+    present[:, :2] = [[False, True], [True, False]]
+    assert whole_sources(copies, own, present, composed).tolist() == [1, -1, -1]
 
 
 def test_pieces_are_glued() -> None:

@@ -88,8 +88,8 @@ def test_the_lag_and_its_evidence(tmp_path: Path, lag: int) -> None:
     found = inspect_recording(video)
     evidence = found["lag_evidence"]
     assert found["lag"] == lag
-    assert evidence["missing_buffers"] == evidence["black_at_lag"] > 5
-    assert (evidence["black_at_0"] == evidence["black_at_lag"]) == (lag == 0)
+    assert evidence["missing_buffers"] == evidence["black_at_that_lag"] > 5
+    assert (evidence["black_at_lag_0"] == evidence["black_at_that_lag"]) == (lag == 0)
     assert any("--lag auto" in notice for notice in found["notices"]) == (lag != 0)
 
 
@@ -100,14 +100,18 @@ def test_real_recordings(recordings: Path) -> None:
     assert (first["frames"], first["fps"], first["codec"]) == (50, "20", "rawvideo")
     assert first["table"]["repeated_frames"] == 2
     assert first["lag"] == 1
-    assert first["lag_evidence"] == {"missing_buffers": 18, "black_at_lag": 18, "black_at_0": 0}
+    assert first["lag_evidence"] == {
+        "missing_buffers": 18,
+        "black_at_that_lag": 18,
+        "black_at_lag_0": 0,
+    }
     assert second["table"]["buffers_lost"] == 0
     assert second["lag"] == 1
     assert second["lag_evidence"] == {
         "compared_with": "video1",
         "shared_buffers": 310,
-        "identical_at_lag": 310,
-        "identical_at_0": 0,
+        "identical_at_that_lag": 310,
+        "identical_at_lag_0": 0,
     }
     assert inspect_recording(videos[1])["lag"] is None
     assert found["session"] | {"recordings": 0} == {

@@ -215,3 +215,14 @@ def test_a_dangling_link_is_an_existing_product(space: Workspace) -> None:
     with pytest.raises(OutputExistsError):
         space.open([], force=False).__enter__()
     assert space.final(".avi").is_symlink()
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_failed_run_leaves_no_folder_of_its_own(tmp_path: Path, there: bool) -> None:
+    output = tmp_path / "out"
+    if there:
+        output.mkdir()
+    workspace = Workspace(output, "S", (".json",))
+    with pytest.raises(ValueError, match="no luck"), workspace.open([], force=False):
+        raise ValueError("no luck")
+    assert output.exists() == there

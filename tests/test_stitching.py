@@ -11,8 +11,10 @@ import pytest
 
 import miostitch
 from miostitch import opening
+from miostitch.errors import UsageError
 from miostitch.frame_readers import FrameReader
 from miostitch.lags import Lag
+from miostitch.opening import ReadOptions
 from miostitch.recording import load_recording
 from miostitch.session import bring_together
 from miostitch.stitching import StitchConfig, stitch_frames
@@ -64,6 +66,20 @@ def test_the_reference_figures(recordings: Path) -> None:
     assert blake2s_of(stitched.video.to_numpy()) == GOLDEN
     assert stitched.frame_num.to_numpy().tolist() == list(range(2514, 2567))
     assert stitched.source.sel(frame_num=2530) == 1
+
+
+def test_at_the_right_lag_two_receivers_have_all_by_frame_or_by_buffer(recordings: Path) -> None:
+    videos = [recordings / "stitch" / f"video{n}.avi" for n in (1, 2)]
+    reading = ReadOptions(lag="auto")
+    chosen, made = (
+        miostitch.stitch(videos, StitchConfig(by=by), reading=reading).load()
+        for by in ("frame", "buffer")
+    )
+    assert made.frame_num.to_numpy().tolist() == chosen.frame_num.to_numpy().tolist()
+    for frames in (chosen, made):
+        assert not frames.missing_pixels.any()
+        assert not frames.noisy_pixels.any()
+    np.testing.assert_array_equal(made.video, chosen.video)
 
 
 @pytest.mark.parametrize("receivers", [1, 2, 3])
@@ -118,6 +134,11 @@ def test_nothing_is_read_before_it_is_asked_for(session: list[Path]) -> None:
         _ = stitched.video.isel(frame=slice(3, 9)).astype(float).mean("frame")
 
 
+def test_there_are_two_ways_to_make_frames() -> None:
+    with pytest.raises(UsageError, match="by 'pixel': frame or buffer is meant"):
+        StitchConfig(by="pixel")  # type: ignore[arg-type]
+
+
 def test_every_source_frame_is_read_once(
     session: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,3 +176,9 @@ def test_batches_are_parts_of_the_whole(session: list[Path]) -> None:
         span = slice(start, min(start + 20, count))
         part = stitch_frames(together, span, 10, StitchConfig()).compute()
         assert part.equals(whole.isel(frame=span))
+
+
+@pytest.mark.parametrize("recordings", [[], "a.avi", Path("a.avi")])
+def test_a_list_of_recordings_is_needed(recordings: list[str]) -> None:
+    with pytest.raises(UsageError, match="give a list of recordings"):
+        miostitch.stitch(recordings)

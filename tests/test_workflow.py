@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import xarray as xr
 import zarr
 
 import miostitch
+from miostitch.clocks import to_first_clock
 from miostitch.errors import (
     AlignmentError,
     InputError,
@@ -24,9 +26,13 @@ from miostitch.errors import (
     UsageError,
 )
 from miostitch.opening import recording_names
+from miostitch.recording import load_recordings
 from miostitch.schema import COLUMNS, FRAME_VARIABLES
+from miostitch.session import bring_together
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
+from tests.sessions import Made, change_table
+from tests.slow_reference import composed_rows, copies_of, repaired_table
 from tests.video_files import GOLDEN, blake2s_of, decode, write
 
 STEM = "receiver1__receiver2_stitched"
@@ -395,3 +401,159 @@ def test_names_of_any_characters(session: Path, tmp_path: Path, name: str) -> No
     assert (tmp_path / "out" / f"{name}_stitched.avi").exists()
     store = zarr.open_group(tmp_path / "out" / f"{name}_stitched.zarr", mode="r")
     assert store["video"].shape[0] == summary["frames"]  # type: ignore[union-attr]
+
+
+@pytest.fixture(scope="module")
+def flawed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """A session with damage that one receiver can mend, and damage that none can."""
+    folder = tmp_path_factory.mktemp("flawed")
+    return Made(folder, seed=21, frames=30, receivers=3, buffer_loss=0.25, truncation=0.05).names
+
+
+def opened(folder: Path, group: str | None = None, suffix: str = "") -> xr.Dataset:
+    (path,) = folder.glob(f"*_stitched{suffix}.zarr")
+    found: xr.Dataset = xr.open_zarr(path, group=group).load()
+    return found
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_without_damaged_frames_the_others_stay_as_they_are(
+    flawed: list[str], tmp_path: Path, by: Any
+) -> None:
+    options = {"by": by, "unrecoverable_video": True, "chunk_frames": 7}
+    whole = stitch_files(flawed, tmp_path / "whole", StitchOptions(**options))
+    part = stitch_files(
+        flawed, tmp_path / "part", StitchOptions(**options, drop_damaged=True, debug_video=True)
+    )
+    all_frames, frames = opened(tmp_path / "whole"), opened(tmp_path / "part")
+    damaged = all_frames.damaged.to_numpy()
+    assert 0 < damaged.sum() < len(damaged)
+    sound = all_frames.isel(frame=~damaged)
+    assert frames.identical(sound.assign_coords(frame=frames.frame).assign_attrs(frames.attrs))
+    for group in ("scores", *(["composition"] if by == "buffer" else [])):
+        mine = opened(tmp_path / "part", group)
+        kept = opened(tmp_path / "whole", group).isel(frame=~damaged)
+        assert mine.identical(kept.assign_coords(frame=mine.frame))
+    assert part["dropped_frame_num"] == all_frames.frame_num.to_numpy()[damaged].tolist()
+    assert whole["dropped_frame_num"] == []
+    assert (part["frames"], part["damaged"]) == (len(sound.frame), 0)
+
+    place = np.cumsum(~damaged) - 1
+    for suffix, column in ((".csv", "reconstructed_frame_index"), ("_scores.csv", "index"),
+                           ("_timestamps.csv", "frame")):  # fmt: skip
+        tables = [
+            pd.read_csv(next((tmp_path / run).glob(f"*_stitched{suffix}")))
+            for run in ("whole", "part")
+        ]
+        kept = tables[0][~damaged[tables[0][column]]]
+        kept = kept.assign(**{column: place[kept[column]]}).reset_index(drop=True)
+        pd.testing.assert_frame_equal(tables[1], kept, check_dtype=False)  # empty cells
+
+    lost = all_frames.isel(frame=all_frames.unrecoverable.to_numpy())
+    assert len(lost.frame) > 2
+    for run in ("whole", "part"):
+        (video,) = (tmp_path / run).glob("*_unrecoverable.avi")
+        np.testing.assert_array_equal(decode(video), lost.video)
+        again = miostitch.open_recording(video)
+        assert again.frame_num.to_numpy().tolist() == lost.frame_num.to_numpy().tolist()
+        assert stitch_files([str(video)], tmp_path / f"again {run}")["frames"] == len(lost.frame)
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_if_all_frames_are_damaged_none_is_left(tmp_path: Path, by: Any) -> None:
+    lossy = Made(tmp_path / "in", seed=22, height=20)
+    for path in lossy.videos:
+        change_table(path, lambda t: t.assign(black_padding_px=10 * (t.frame_buffer_count == 3)))
+    options = StitchOptions(by=by, drop_damaged=True, unrecoverable_video=True)
+    with pytest.raises(InputError, match="frames are damaged; stitch without --drop-damaged"):
+        stitch_files(lossy.names, tmp_path / "out", options)
+    assert os.listdir(tmp_path / "out") == []
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_groups_open_as_they_are_and_tell_the_composition(
+    flawed: list[str], tmp_path: Path, zarr_format: int
+) -> None:
+    options = StitchOptions(by="buffer", zarr_format=zarr_format)
+    summary = stitch_files(flawed, tmp_path, options)
+    store, found = opened(tmp_path), opened(tmp_path, "composition")
+    names = [recording["name"] for recording in summary["recordings"]]
+    assert found.attrs["recordings"] == names
+    count, buffers = len(store.frame), found.sizes["position"]
+    assert found.buffer_source.dims == found.buffer_evidence.dims == ("frame", "position")
+    assert (found.buffer_source.dtype, found.buffer_evidence.dtype) == ("int8", "uint8")
+    assert found.buffer_evidence.attrs["flag_values"] == [0, 1, 2, 3, 4]
+    assert found.buffer_evidence.attrs["flag_meanings"].split() == [
+        "nobody", "single", "identical", "majority", "stretches",
+    ]  # fmt: skip
+    assert found.buffer_source.shape == (count, buffers)
+    nobody = found.buffer_evidence == 0
+    assert (nobody == (found.buffer_source == -1)).all()
+    assert nobody.any()
+    np.testing.assert_array_equal((~nobody).sum("position"), store.num_buffers)
+    assert set(np.flatnonzero(nobody.any("position"))) <= set(np.flatnonzero(store.unrecoverable))
+    np.testing.assert_array_equal(store.unrecoverable, store.missing_pixels > 0)
+
+    session = bring_together(load_recordings(flawed))
+    for position, (lo, hi) in enumerate(pairwise(session.bounds)):
+        lost = nobody.isel(position=position).to_numpy()
+        assert not store.video.to_numpy().reshape(count, -1)[lost, lo:hi].any()
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_every_repaired_cell_is_in_the_store(
+    flawed: list[str], tmp_path: Path, zarr_format: int
+) -> None:
+    summary = stitch_files(flawed, tmp_path, StitchOptions(zarr_format=zarr_format))
+    found = opened(tmp_path, "repairs")
+    assert found.attrs["recordings"] == [r["name"] for r in summary["recordings"]]
+    assert found.sizes == {"repair": sum(r["repairs"] for r in summary["recordings"])}
+    assert found.sizes["repair"] > 5
+    columns = found.column.attrs["flag_meanings"].split()
+    assert found.column.attrs["flag_values"] == [*range(len(columns))]
+    masks = found.evidence.attrs["flag_masks"]
+    assert masks == [1 << bit for bit in range(8)]
+    assert len(found.evidence.attrs["flag_meanings"].split()) == len(masks)
+    raw = [pd.read_csv(Path(name).with_suffix(".csv")) for name in flawed]
+    mended = [repaired_table(Path(name)) for name in flawed]
+    for cell in found.to_dataframe().to_dict("records"):
+        at = cell["row"], columns[cell["column"]]
+        assert cell["old"] == raw[cell["recording"]].loc[at] != cell["new"]
+        assert cell["new"] == mended[cell["recording"]].loc[at]
+        assert (cell["segment"], cell["evidence"] > 0) == (0, True)
+    assert not found.to_dataframe()[["recording", "row", "column"]].duplicated().any()
+
+
+def test_without_repair_there_is_no_log(flawed: list[str], tmp_path: Path) -> None:
+    stitch_files(flawed, tmp_path, StitchOptions(repair=False))
+    (path,) = tmp_path.glob("*.zarr")
+    assert set(zarr.open_group(path, mode="r").group_keys()) == {"scores", "buffers"}
+
+
+@pytest.mark.parametrize("keep_clocks", [True, False])
+def test_tables_by_buffer_agree(flawed: list[str], tmp_path: Path, keep_clocks: bool) -> None:
+    options = StitchOptions(by="buffer", keep_clocks=keep_clocks, chunk_frames=3)
+    stitch_files(flawed, tmp_path, options)
+    store, gave = opened(tmp_path), opened(tmp_path, "composition").buffer_source.to_numpy()
+    table = pd.read_csv(next(tmp_path.glob("*_stitched.csv")))
+    assert table.dtypes.astype(str).to_dict() == {c.name: c.dtype for c in COLUMNS}
+    session = bring_together(load_recordings(flawed))
+    copies = [copies_of(Path(name), session.bounds) for name in flawed]
+    expected = composed_rows(copies, store.frame_num.to_numpy().tolist(), gave)
+    receiver = expected.pop("receiver").to_numpy()
+    pd.testing.assert_frame_equal(table, expected)
+    buffers = opened(tmp_path, "buffers").to_dataframe()[list(table)]
+    pd.testing.assert_frame_equal(buffers.reset_index(drop=True), table)
+
+    times = table.buffer_recv_unix_time.to_numpy().copy()
+    if not keep_clocks:
+        for number, clock in enumerate(session.alignment.clocks):
+            mine = receiver == number
+            times[mine] = to_first_clock(times[mine], clock)
+    by_frame = table.assign(time=times).groupby("reconstructed_frame_index").time
+    written = pd.read_csv(next(tmp_path.glob("*_timestamps.csv")))
+    np.testing.assert_array_equal(written.frame, np.arange(len(store.frame)))
+    for name, ends in (("first", by_frame.first()), ("last", by_frame.last())):
+        expected_times = ends.reindex(store.frame.to_numpy())
+        np.testing.assert_array_equal(written[f"timestamp_{name}"], expected_times)
+        np.testing.assert_array_equal(store[f"timestamp_{name}"], expected_times)
