@@ -118,7 +118,7 @@ class ComposedBlock:
     noisy_pixels
         Pixels of noisy rows of the composed frames, int64 (frame,).
     agreement
-        Shared and identical buffers, pieces glued, int16 (frame, 2).
+        Shared and identical buffers, int16 (frame, agreement).
     """
 
     composition: Composition

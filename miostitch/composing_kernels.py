@@ -17,20 +17,23 @@ I32 = npt.NDArray[np.int32]
 I64 = npt.NDArray[np.int64]
 U64 = npt.NDArray[np.uint64]
 
-NOBODY, SINGLE, IDENTICAL, MAJORITY, STRETCHES = range(5)
+NOBODY, SINGLE, IDENTICAL, MAJORITY, STRETCHES = range(5)  # in the order of schema.EVIDENCE
 EXCLUDED = -1
 
 UNIT = 64  # costs are integers, in 1/64 nat
-SWITCH = 7 * UNIT  # inside a stretch the right copy changes about once in a thousand pixels
-AGREEMENT = UNIT // 4  # a burst that spoils few bits leaves many pixels right in between
-VOTE = 11 * UNIT // 2  # a wrong value is one of 256
-NEVER = 2**40
+_SWITCH = 7 * UNIT  # inside a stretch the right copy changes about once in a thousand pixels
+_CALM = UNIT // 4  # a burst that spoils few bits leaves many pixels right in between
+_VOTE = 11 * UNIT // 2  # a wrong value is one of 256
+_NEVER = 2**40  # price of a copy that ends before the pixel
 
 NEIGHBOURS = 8  # two on either side in the row, above, below, the frame before, the frame after
-STEPS = (-1, 1, -2, 2)  # those in the row
-BESIDE = len(STEPS)
-UNKNOWN = -1
+_STEPS = (-1, 1, -2, 2)  # those in the row
+_BESIDE = len(_STEPS)
+_UNKNOWN = -1  # no gray value: the copies differ, or there is no such pixel
 
+_FLAT = types.Array(types.uint8, 2, "C", readonly=True)
+_PRESENT = types.Array(types.boolean, 2, "A", readonly=True)
+_MASKS = types.Array(types.uint64, 1, "A", readonly=True)
 _FRAMES = types.Array(types.uint8, 3, "C", readonly=True)
 _HAVE = types.Array(types.int32, 3, "C", readonly=True)
 _BOUNDS = types.Array(types.int64, 1, "A", readonly=True)
@@ -42,7 +45,7 @@ _TABLE = types.int64[:, ::1]
 
 
 @part
-def same(a: U8, b: U8) -> bool:
+def _same(a: U8, b: U8) -> bool:
     """Whether two ranges hold the same bytes."""
     for lo in range(0, a.size, 1024):
         x = a[lo : lo + 1024]
@@ -56,22 +59,17 @@ def same(a: U8, b: U8) -> bool:
 
 
 @part
-def put(source: U8, target: U8 | I16) -> None:
+def _put(source: U8, target: U8 | I16) -> None:
     """Copy a range; ten times as fast as a slice assignment."""
     for i in range(source.size):
         target[i] = source[i]
 
 
 @part
-def strike(known: I16, other: U8) -> None:
-    """Make UNKNOWN what another copy contradicts."""
+def _strike(known: I16, other: U8) -> None:
+    """Make _UNKNOWN what another copy contradicts."""
     for i in range(other.size):
-        known[i] = known[i] if known[i] == other[i] else UNKNOWN
-
-
-_FLAT = types.Array(types.uint8, 2, "C", readonly=True)
-_PRESENT = types.Array(types.boolean, 2, "A", readonly=True)
-_MASKS = types.Array(types.uint64, 1, "A", readonly=True)
+        known[i] = known[i] if known[i] == other[i] else _UNKNOWN
 
 
 @kernel(types.void(_FLAT, _FLAT, _MASKS, _BOUNDS, types.uint64[::1]))
@@ -85,25 +83,24 @@ def identical_buffers(a: U8, b: U8, masks: U64, bounds: I64, out: U64) -> None:
         for k in range(bounds.size - 1):
             bit = np.uint64(1) << np.uint64(k)
             lo, hi = bounds[k], bounds[k + 1]
-            if masks[f] & bit and same(a[f, lo:hi], b[f, lo:hi]):
+            if masks[f] & bit and _same(a[f, lo:hi], b[f, lo:hi]):
                 out[f] |= bit
 
 
 @kernel(types.void(_FRAMES, types.int64[::1], _PRESENT, _FLAT, types.int8[::1]))
 def whole_sources(
-    frames: U8, own: I64, present: npt.NDArray[np.bool_], out: U8, source: I8
+    frames: U8, own: I64, present: npt.NDArray[np.bool_], composed: U8, out: I8
 ) -> None:
     """Find the first recording whose frame is the composed one.
 
     frames (R, m, p); own (n): which of the m each composed frame is; present (R, n): whether the
-    recording has it; out (n, p) the composed frames; source (n) the recording, -1 where there is
-    none.
+    recording has it; composed (n, p); out (n): the recording, -1 where there is none.
     """
     for i in range(own.size):
-        source[i] = -1
+        out[i] = -1
         for r in range(frames.shape[0]):
-            if present[r, i] and same(frames[r, own[i]], out[i]):
-                source[i] = r
+            if present[r, i] and _same(frames[r, own[i]], composed[i]):
+                out[i] = r
                 break
 
 
@@ -128,25 +125,25 @@ def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
 
 
 @part
-def survey(frames: U8, have: I32, bounds: I64, f: int, known: I16) -> None:
-    """Write into known (p) the value on which all copies of frame f agree, UNKNOWN elsewhere."""
+def _survey(frames: U8, have: I32, bounds: I64, f: int, known: I16) -> None:
+    """Write into known (p) the value on which all copies of frame f agree, _UNKNOWN elsewhere."""
     for b in range(bounds.size - 1):
         lo, hi = bounds[b], bounds[b + 1]
-        known[lo:hi] = UNKNOWN
+        known[lo:hi] = _UNKNOWN
         first = 0
         for r in range(frames.shape[0]):
             if have[r, f, b] > have[first, f, b]:
                 first = r
         size = have[first, f, b]
-        put(frames[first, f, lo : lo + size], known[lo : lo + size])
+        _put(frames[first, f, lo : lo + size], known[lo : lo + size])
         for r in range(frames.shape[0]):
             if r != first:
                 size = have[r, f, b]
-                strike(known[lo : lo + size], frames[r, f, lo : lo + size])
+                _strike(known[lo : lo + size], frames[r, f, lo : lo + size])
 
 
 @part
-def surveyed(frames: U8, have: I32, bounds: I64, f: int, known: I16, held: I64) -> None:
+def _surveyed(frames: U8, have: I32, bounds: I64, f: int, known: I16, held: I64) -> None:
     """Have the surveys of frames f - 1, f, f + 1 at hand in known (3, p).
 
     Frame g is row g % 3; held (3) says which frame a row holds now.
@@ -155,43 +152,43 @@ def surveyed(frames: U8, have: I32, bounds: I64, f: int, known: I16, held: I64) 
         if held[g % 3] != g:
             held[g % 3] = g
             if 0 <= g < frames.shape[1]:
-                survey(frames, have, bounds, g, known[g % 3])
+                _survey(frames, have, bounds, g, known[g % 3])
             else:
-                known[g % 3] = UNKNOWN
+                known[g % 3] = _UNKNOWN
 
 
 @part
-def look(known: I16, f: int, where: I64, width: int, near: I16) -> None:
+def _look(known: I16, f: int, where: I64, width: int, near: I16) -> None:
     """Write into near (8, d) what is known of the neighbours of the pixels where (d) of frame f."""
     row, before, after = known[f % 3], known[(f - 1) % 3], known[(f + 1) % 3]
     pixels = row.size
     for d in range(where.size):
         i = where[d]
         x = i % width
-        near[0, d] = row[i - 1] if x > 0 else UNKNOWN
-        near[1, d] = row[i + 1] if x + 1 < width else UNKNOWN
-        near[2, d] = row[i - 2] if x > 1 else UNKNOWN
-        near[3, d] = row[i + 2] if x + 2 < width else UNKNOWN
-        near[4, d] = row[i - width] if i >= width else UNKNOWN
-        near[5, d] = row[i + width] if i + width < pixels else UNKNOWN
+        near[0, d] = row[i - 1] if x > 0 else _UNKNOWN
+        near[1, d] = row[i + 1] if x + 1 < width else _UNKNOWN
+        near[2, d] = row[i - 2] if x > 1 else _UNKNOWN
+        near[3, d] = row[i + 2] if x + 2 < width else _UNKNOWN
+        near[4, d] = row[i - width] if i >= width else _UNKNOWN
+        near[5, d] = row[i + width] if i + width < pixels else _UNKNOWN
         near[6, d] = before[i]
         near[7, d] = after[i]
 
 
 @part
-def trust(copy: U8, lo: int, hi: int, where: I64, width: int, near: I16) -> None:
+def _trust(copy: U8, lo: int, hi: int, where: I64, width: int, near: I16) -> None:
     """Fill the unknown neighbours in the row from one copy (p), which holds lo:hi."""
     for d in range(where.size):
         x = where[d] % width
-        for j in range(BESIDE):
-            q = where[d] + STEPS[j]
-            if near[j, d] < 0 and lo <= q < hi and 0 <= x + STEPS[j] < width:
+        for j in range(_BESIDE):
+            q = where[d] + _STEPS[j]
+            if near[j, d] < 0 and lo <= q < hi and 0 <= x + _STEPS[j] < width:
                 near[j, d] = copy[q]
 
 
 @part
-def predict(near: I16, weights: I32, guess: I32) -> None:
-    """Write the weighted mean of the known neighbours into guess (d), UNKNOWN without any."""
+def _predict(near: I16, weights: I32, guess: I32) -> None:
+    """Write the weighted mean of the known neighbours into guess (d), _UNKNOWN without any."""
     weight = np.zeros(guess.size, np.int32)
     guess[:] = 0
     for j in range(NEIGHBOURS):
@@ -201,17 +198,17 @@ def predict(near: I16, weights: I32, guess: I32) -> None:
             guess[d] += counts * row[d]
             weight[d] += counts
     for d in range(guess.size):
-        guess[d] = (guess[d] + weight[d] // 2) // weight[d] if weight[d] else UNKNOWN
+        guess[d] = (guess[d] + weight[d] // 2) // weight[d] if weight[d] else _UNKNOWN
 
 
 @part
-def proven(frames: U8, have: I32, bounds: I64, f: int, b: int) -> bool:
+def _proven(frames: U8, have: I32, bounds: I64, f: int, b: int) -> bool:
     """Whether two recordings delivered the whole buffer and agree on it."""
     lo, hi = bounds[b], bounds[b + 1]
     for r in range(frames.shape[0]):
         for s in range(r):
             whole = have[r, f, b] == hi - lo and have[s, f, b] == hi - lo
-            if whole and same(frames[r, f, lo:hi], frames[s, f, lo:hi]):
+            if whole and _same(frames[r, f, lo:hi], frames[s, f, lo:hi]):
                 return True
     return False
 
@@ -224,13 +221,13 @@ def spread(
     known = np.empty((3, frames.shape[2]), np.int16)
     held = np.full(3, -2)
     for f in range(frames.shape[1]):
-        surveyed(frames, have, bounds, f, known, held)
+        _surveyed(frames, have, bounds, f, known, held)
         for b in range(bounds.size - 1):
-            if not proven(frames, have, bounds, f, b):
+            if not _proven(frames, have, bounds, f, b):
                 continue
             where = np.arange(bounds[b], bounds[b + 1], step)
             near = np.empty((NEIGHBOURS, where.size), np.int16)
-            look(known, f, where, width, near)
+            _look(known, f, where, width, near)
             for d in range(where.size):
                 value = known[f % 3, where[d]]
                 for j in range(NEIGHBOURS):
@@ -247,15 +244,15 @@ def tally(
     known = np.empty((3, frames.shape[2]), np.int16)
     held = np.full(3, -2)
     for f in range(frames.shape[1]):
-        surveyed(frames, have, bounds, f, known, held)
+        _surveyed(frames, have, bounds, f, known, held)
         for b in range(bounds.size - 1):
-            if not proven(frames, have, bounds, f, b):
+            if not _proven(frames, have, bounds, f, b):
                 continue
             where = np.arange(bounds[b], bounds[b + 1], step)
             near = np.empty((NEIGHBOURS, where.size), np.int16)
             guess = np.empty(where.size, np.int32)
-            look(known, f, where, width, near)
-            predict(near, weights, guess)
+            _look(known, f, where, width, near)
+            _predict(near, weights, guess)
             for d in range(where.size):
                 value = known[f % 3, where[d]]
                 if guess[d] >= 0 and value >= 0:
@@ -263,7 +260,7 @@ def tally(
 
 
 @part
-def vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]:
+def _vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]:
     """Return the recording to start from (most pixels, then most votes) and the evidence."""
     recordings = frames.shape[0]
     lo = bounds[b]
@@ -277,7 +274,7 @@ def vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]:
         alike = 0
         for s in range(recordings):
             if have[s, f, b] == size:
-                alike += s == r or same(frames[r, f, lo : lo + size], frames[s, f, lo : lo + size])
+                alike += s == r or _same(frames[r, f, lo : lo + size], frames[s, f, lo : lo + size])
         if best < 0 or size > have[best, f, b] or (size == have[best, f, b] and alike > votes):
             best, votes = r, alike
         if alike == copies:
@@ -292,34 +289,34 @@ def vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]:
 
 
 @part
-def weigh(copy: U8, lo: int, hi: int, where: I64, guess: I32, cost: I32, prices: I64) -> None:
+def _weigh(copy: U8, lo: int, hi: int, where: I64, guess: I32, cost: I32, prices: I64) -> None:
     """Write into prices (d) how surprising one copy (p) is, which holds lo:hi, at where (d)."""
     for d in range(where.size):
         if where[d] >= hi:
-            prices[d] = NEVER
+            prices[d] = _NEVER
         else:
             prices[d] = cost[guess[d], copy[where[d]]] if guess[d] >= 0 else 0
 
 
 @part
-def contradict(copy: U8, other: U8, hi: int, where: I64, prices: I64) -> None:
+def _contradict(copy: U8, other: U8, hi: int, where: I64, prices: I64) -> None:
     """Raise the prices (d) of a copy (p) where another one, that ends at hi, has other values."""
     for d in range(where.size):
         if where[d] < hi and other[where[d]] != copy[where[d]]:
-            prices[d] += VOTE
+            prices[d] += _VOTE
 
 
 @part
-def follow(where: I64, prices: I64, back: U8) -> None:
+def _follow(where: I64, prices: I64, back: U8) -> None:
     """Write into back[:, 0] the cheapest choice of a recording per differing pixel.
 
     prices (R, d) are the costs at the differing pixels where (d), back (d, R) is scratch. Changing
-    the recording costs SWITCH, less AGREEMENT for every pixel in between on which the copies agree:
+    the recording costs _SWITCH, less _CALM for every pixel in between on which the copies agree:
     far apart, the differences are decided one by one, and inside a burst together.
     """
     recordings, found = prices.shape
     for d in range(1, found):
-        change = max(0, SWITCH - AGREEMENT * (where[d] - where[d - 1] - 1))
+        change = max(0, _SWITCH - _CALM * (where[d] - where[d - 1] - 1))
         best = 0
         for r in range(1, recordings):
             if prices[r, d - 1] < prices[best, d - 1]:
@@ -342,7 +339,7 @@ def follow(where: I64, prices: I64, back: U8) -> None:
 
 
 @part
-def settle(
+def _settle(
     frames: U8,
     have: I32,
     bounds: I64,
@@ -370,16 +367,16 @@ def settle(
     guess = np.empty(where.size, np.int32)
     prices = np.empty((recordings, where.size), np.int64)
     back = np.empty((where.size, recordings), np.uint8)
-    look(known, f, where, width, near)
+    _look(known, f, where, width, near)
     for r in range(recordings):
         end = lo + have[r, f, b]
         own[:] = near
-        trust(frames[r, f], lo, end, where, width, own)
-        predict(own, weights, guess)
-        weigh(frames[r, f], lo, end, where, guess, cost, prices[r])
+        _trust(frames[r, f], lo, end, where, width, own)
+        _predict(own, weights, guess)
+        _weigh(frames[r, f], lo, end, where, guess, cost, prices[r])
         for s in range(recordings):
-            contradict(frames[r, f], frames[s, f], lo + have[s, f, b], where, prices[r])
-    follow(where, prices, back)
+            _contradict(frames[r, f], frames[s, f], lo + have[s, f, b], where, prices[r])
+    _follow(where, prices, back)
     share = np.zeros(recordings, np.int64)
     for d in range(where.size):
         share[back[d, 0]] += 1
@@ -426,14 +423,14 @@ def compose(
         missing[n] = 0
         for b in range(bounds.size - 1):
             lo, hi = bounds[b], bounds[b + 1]
-            r, proof = vote(frames, have, bounds, f, b)
+            r, proof = _vote(frames, have, bounds, f, b)
             size = have[r, f, b] if r >= 0 else 0
-            put(frames[r, f, lo : lo + size], out[n, lo : lo + size])
+            _put(frames[r, f, lo : lo + size], out[n, lo : lo + size])
             out[n, lo + size : hi] = 0
             missing[n] += hi - lo - size
             if proof == STRETCHES:
-                surveyed(frames, have, bounds, f, known, held)
-                most = settle(frames, have, bounds, width, weights, cost, f, b, known, out[n])
+                _surveyed(frames, have, bounds, f, known, held)
+                most = _settle(frames, have, bounds, width, weights, cost, f, b, known, out[n])
                 if most < 0:
                     proof = IDENTICAL
                 else:

@@ -28,7 +28,7 @@ import numpy.typing as npt
 
 from miostitch import composing_kernels as kernels
 from miostitch.errors import UsageError
-from miostitch.frame_table import FrameTable
+from miostitch.frame_table import FrameTable, mask_bits
 
 U8 = npt.NDArray[np.uint8]
 I8 = npt.NDArray[np.int8]
@@ -58,16 +58,21 @@ class Evidence(IntEnum):
 class Copies:
     """Consecutive output frames as each recording has them.
 
-    Attributes
+    Parameters
     ----------
     frames
-        Pixels (recording, frame, pixel), flattened images; zero where a recording lacks the frame.
+        Flattened images, uint8 (recording, frame, pixel); zero where a recording lacks the frame.
     given
-        Pixels delivered by the rows (recording, frame, buffer), see :func:`given_pixels`.
+        Pixels delivered by the rows, int32 (recording, frame, buffer), see :func:`given_pixels`.
     bounds
-        Limits of the buffers in the flattened frame (buffer + 1).
+        Limits of the buffers in the flattened frame, int64 (buffer + 1,).
     width
         Width of a frame in pixels.
+
+    Raises
+    ------
+    UsageError
+        The shapes do not fit each other, or the bounds do not rise.
     """
 
     frames: U8
@@ -92,17 +97,17 @@ class Copies:
             raise UsageError(msg)
 
     def part(self, frames: slice) -> "Copies":
-        """Some of the frames."""
+        """Take some of the frames."""
         return Copies(self.frames[:, frames], self.given[:, frames], self.bounds, self.width)
 
     def whole_buffers(self) -> npt.NDArray[np.uint64]:
-        """Bit k set: the rows say that the whole buffer k was delivered, (recording, frame)."""
+        """Bit k set: the rows say that buffer k was delivered whole, uint64 (recording, frame)."""
         bits = np.uint64(1) << np.arange(self.given.shape[2], dtype=np.uint64)
         whole = self.given == np.diff(self.bounds)
         return np.asarray(np.bitwise_or.reduce(np.where(whole, bits, np.uint64(0)), axis=2))
 
     def presence(self) -> I32:
-        """Pixels that each copy delivered (recording, frame, buffer), by rows and pixels."""
+        """Pixels that each copy delivered by rows and pixels, int32 (recording, frame, buffer)."""
         have = np.empty(self.given.shape, np.int32)
         kernels.presence(self.frames, self.given, self.bounds, have)
         return have
@@ -112,12 +117,12 @@ class Copies:
 class PixelModel:
     """What the pixels of a session look like, learned from those that two copies prove.
 
-    Attributes
+    Parameters
     ----------
     weights
-        Weight of each neighbour in a prediction.
+        Weight of each neighbour in a prediction, int32 (neighbour,).
     cost
-        Surprise (prediction, value) in 1/64 nat.
+        Surprise in 1/64 nat, int32 (prediction, value).
     """
 
     weights: I32
@@ -128,17 +133,17 @@ class PixelModel:
 class Composition:
     """Composed frames and how every buffer was decided.
 
-    Attributes
+    Parameters
     ----------
     frames
-        Pixels (frame, pixel); zero where nobody delivered.
+        Flattened images, uint8 (frame, pixel); zero where nobody delivered.
     recording
-        Recording that gave the buffer (frame, buffer), or most of the pixels on which the copies
-        differ; -1 nobody.
+        Recording that gave the buffer, or most of the pixels on which the copies differ, int8
+        (frame, buffer); -1 nobody.
     evidence
-        :class:`Evidence` (frame, buffer).
+        :class:`Evidence`, uint8 (frame, buffer).
     missing_pixels
-        Pixels that nobody delivered (frame).
+        Pixels that nobody delivered, int32 (frame,).
     """
 
     frames: U8
@@ -163,22 +168,21 @@ def given_pixels(table: FrameTable, frames: I64, bounds: I64) -> I32:
     table
         The recording's frames.
     frames
-        Frames of the recording's video, (frame,); -1 for none.
+        Frames of the recording's video, int64 (frame,); -1 for none.
     bounds
-        Limits of the buffers in the flattened frame (buffer + 1).
+        Limits of the buffers in the flattened frame, int64 (buffer + 1,).
 
     Returns
     -------
     numpy.ndarray
-        ``given`` (frame, buffer): 0 without a row, :data:`EXCLUDED` where the pixels that stand
-        there belong elsewhere.
+        ``given``, int32 (frame, buffer): 0 without a row, :data:`EXCLUDED` where the pixels that
+        stand there belong elsewhere.
     """
     sizes = np.diff(bounds)
-    bits = np.arange(len(sizes), dtype=np.uint64)
     present = (frames >= 0)[:, None]
 
     def has(masks: npt.NDArray[np.uint64]) -> npt.NDArray[np.bool_]:
-        return (masks[frames][:, None] >> bits & np.uint64(1)).astype(bool) & present
+        return mask_bits(masks[frames], len(sizes)) & present
 
     given = np.where(has(table.buffers), sizes, 0)
     first, stop = (np.searchsorted(table.short["frame"], frames, s) for s in ("left", "right"))
@@ -190,30 +194,22 @@ def given_pixels(table: FrameTable, frames: I64, bounds: I64) -> I32:
     return given.astype(np.int32)
 
 
-def glue_piece(frame: U8, given: I32, piece: U8, piece_given: I32, bounds: I64) -> int:
+def glue_piece(frame: U8, given: I32, piece: U8, piece_given: I32, bounds: I64) -> None:
     """Move the buffers that a split-off piece of a frame has, and the frame lacks, into the frame.
 
     Parameters
     ----------
     frame, given
-        Pixels (pixel) and delivered pixels (buffer) of the frame; changed in place.
+        Pixels (pixel,) and delivered pixels (buffer,) of the frame; changed in place.
     piece, piece_given
         The same of another frame of the recording's video that holds the same ``frame_num``.
     bounds
-        Limits of the buffers in the flattened frame (buffer + 1).
-
-    Returns
-    -------
-    int
-        Number of buffers moved.
+        Limits of the buffers in the flattened frame, int64 (buffer + 1,).
     """
-    moved = 0
     for buffer in np.flatnonzero(piece_given > given):
         lo, hi = bounds[buffer], bounds[buffer + 1]
         frame[lo:hi] = piece[lo:hi]
         given[buffer] = piece_given[buffer]
-        moved += 1
-    return moved
 
 
 def shared_buffers(
@@ -224,16 +220,16 @@ def shared_buffers(
     Parameters
     ----------
     frames
-        Pixels of each recording (frame, pixel), flattened images.
+        Flattened images of each recording, uint8 (frame, pixel).
     delivered
-        Bit k set: the recording delivered the whole buffer k, (recording, frame).
+        Bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
     bounds
-        Limits of the buffers in the flattened frame (buffer + 1).
+        Limits of the buffers in the flattened frame, int64 (buffer + 1,).
 
     Returns
     -------
     numpy.ndarray
-        Shared and identical buffers (frame, agreement).
+        Shared and identical buffers, int16 (frame, agreement) in the order of :data:`AGREEMENT`.
     """
     shared, unlike, alike = (np.zeros(delivered.shape[1], np.uint64) for _ in range(3))
     for one, other in combinations(range(len(frames)), 2):
@@ -259,7 +255,7 @@ def whole_sources(
         Which recording has which of the composed frames, (recording, frame): a frame may be as
         black as no frame.
     composed
-        The composed frames (frame, pixel).
+        The composed frames, uint8 (frame, pixel).
 
     Returns
     -------

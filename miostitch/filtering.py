@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 from miostitch.errors import UsageError
 from miostitch.filtering_kernels import WAVE_UNIT, Band, stripe_profiles, subtract_stripes
 from miostitch.kernels import score_frames
-
-METHODS = ("gradient", "black_area")
-"""Detectors of noisy frames."""
+from miostitch.thresholds import ScoreConfig
 
 NEGLIGIBLE = 1e-12  # what is left of a table entry that cancels out
 
 
 class FlaggedRows(NamedTuple):
-    """How many rows of each frame look broken, int64 (frame,) each; named as :data:`METHODS`.
+    """How many rows of each frame look broken, int64 (frame,) each, by detector.
 
     Parameters
     ----------
@@ -37,12 +35,16 @@ class FlaggedRows(NamedTuple):
     black_area: NDArray[np.int64]
 
 
+METHODS = FlaggedRows._fields
+"""Detectors of noisy frames."""
+
+
 def flagged_rows(
     frames: NDArray[np.uint8],
     *,
-    gradient_threshold: float = 20.0,
-    value_threshold: int = 0,
-    consecutive_threshold: int = 5,
+    gradient_threshold: float = ScoreConfig.gradient_threshold,
+    value_threshold: int = ScoreConfig.value_threshold,
+    consecutive_threshold: int = ScoreConfig.consecutive_threshold,
 ) -> FlaggedRows:
     """Count the rows of every frame that look broken.
 
@@ -181,7 +183,8 @@ class StripeFilter:
 
         Returns
         -------
-        uint8 (frame, height, width), new.
+        numpy.ndarray
+            uint8 (frame, height, width), new.
 
         Raises
         ------
@@ -287,8 +290,9 @@ def spectrum(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Returns
     -------
-    uint8 (frame, height, width); each frame from 0, its smallest value, to 255, its largest. A
-    frame whose spectrum is the same everywhere is all 0.
+    numpy.ndarray
+        uint8 (frame, height, width); each frame from 0, its smallest value, to 255, its largest.
+        A frame whose spectrum is the same everywhere is all 0.
     """
     out = np.zeros(frames.shape, np.uint8)
     for frame, picture in zip(frames, out, strict=True):
@@ -309,8 +313,9 @@ def extremes(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
     Returns
     -------
-    uint8 (2, height, width): minimum projection (the background) and maximum projection; 255 and
-    0 of no frames, which :func:`combine_extremes` then passes over.
+    numpy.ndarray
+        uint8 (2, height, width): minimum projection (the background) and maximum projection; 255
+        and 0 of no frames, which :func:`combine_extremes` then passes over.
     """
     return np.stack([frames.min(axis=0, initial=255), frames.max(axis=0, initial=0)])
 
@@ -321,7 +326,12 @@ def combine_extremes(blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Parameters
     ----------
     blocks
-        uint8 (block, 2, height, width), which becomes (2, height, width).
+        uint8 (block, 2, height, width), each as of :func:`extremes`.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8 (2, height, width).
     """
     return np.stack([blocks[:, 0].min(axis=0, initial=255), blocks[:, 1].max(axis=0, initial=0)])
 
@@ -339,7 +349,8 @@ def difference_range(projections: NDArray[np.uint8]) -> int:
 
     Returns
     -------
-    From 0 to 255; 0 of no frames.
+    int
+        From 0 to 255; 0 of no frames.
     """
     minimum, maximum = projections
     return int((np.maximum(minimum, maximum) - minimum).max(initial=0))
@@ -357,7 +368,8 @@ def subtract(frames: NDArray[np.uint8], projection: NDArray[np.uint8]) -> NDArra
 
     Returns
     -------
-    uint8 (frame, height, width).
+    numpy.ndarray
+        uint8 (frame, height, width).
 
     Raises
     ------
@@ -381,7 +393,8 @@ def normalise(differences: NDArray[np.uint8], largest: int) -> NDArray[np.uint8]
 
     Returns
     -------
-    uint8 (frame, height, width).
+    numpy.ndarray
+        uint8 (frame, height, width).
 
     Raises
     ------

@@ -266,6 +266,29 @@ def folded(
     }
 
 
+def mask_bits(masks: NDArray[np.uint64], count: int) -> NDArray[np.bool_]:
+    """Take masks such as :attr:`FrameTable.buffers` apart.
+
+    Parameters
+    ----------
+    masks
+        One per frame, (frame,).
+    count
+        Buffers of a frame, at most :data:`MASK_BITS`.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (frame, buffer): whether bit k is set in column k.
+
+    Examples
+    --------
+    >>> mask_bits(np.array([0b001, 0b110], np.uint64), 3).astype(int).tolist()
+    [[1, 0, 0], [0, 1, 1]]
+    """
+    return (masks[:, None] >> np.arange(count, dtype=np.uint64) & np.uint64(1)).astype(bool)
+
+
 def _bit(position: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Bit of a position, 0 where the mask cannot show it."""
     bit = np.uint64(1) << position.clip(0, MASK_BITS - 1).astype(np.uint64)

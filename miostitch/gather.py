@@ -16,6 +16,8 @@ MARK_PERIOD = 16
 
 MARK_DARK, MARK_LIGHT = 64, 192
 
+Blocks = Sequence[NDArray[np.uint8]]
+
 
 def gather(video: xr.DataArray, source: xr.DataArray) -> xr.DataArray:
     """Take every frame from its source.
@@ -139,9 +141,6 @@ def side_by_side(video: xr.DataArray, present: xr.DataArray) -> xr.DataArray:
         meta=np.empty((0, 0, 0), VIDEO.dtype),
     )
     return xr.DataArray(data, dims=(FRAME, HEIGHT, WIDTH))
-
-
-Blocks = Sequence[NDArray[np.uint8]]
 
 
 def _gather_block(source: NDArray[np.int8], blocks: Blocks) -> NDArray[np.uint8]:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.frame_table import MASK_BITS, FrameTable
+from miostitch.frame_table import MASK_BITS, FrameTable, mask_bits
 from miostitch.schema import NO_FRAME
 
 LAGS = np.arange(-3, 4)
@@ -22,11 +22,11 @@ LAGS = np.arange(-3, 4)
 MOST_PICTURES = 256
 """Pictures read of a recording at most; half of them for each witness if it has more."""
 
-_FEWEST = 3
-_ODDS = 4
-_MOST_SITES = MOST_PICTURES // 2 // len(LAGS)
-_BLOCK_BYTES = 2**24
-_ONE_VALUE = np.uint64(0)
+_FEWEST = 3  # frames that must speak for a lag: two may agree by accident
+_ODDS = 4  # frames for a lag to each one against it
+_MOST_SITES = MOST_PICTURES // 2 // len(LAGS)  # frames of the table looked at by one witness
+_BLOCK_BYTES = 2**24  # pictures held at a time
+_ONE_VALUE = np.uint64(0)  # instead of a digest, where all pixels of a buffer are equal
 
 Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
 Bools = NDArray[np.bool_]
@@ -80,9 +80,9 @@ class Pictures:
     first_frames
         Position of each segment's first picture, and of the end.
     read
-        Gives pictures, uint8 (frame, height, width), by their distinct positions.
+        Gives pictures, uint8 (frame, height, width), by their ascending positions, int64 (frame,).
     lost
-        Pictures that cannot be read.
+        Positions of pictures that cannot be read, int64 (picture,).
     """
 
     frames: FrameTable
@@ -155,7 +155,7 @@ def measure_lag(pictures: Pictures, bounds: NDArray[np.int64]) -> Lag:
     if not len(sites):
         return Lag()
     black = _seen(pictures.read, sites[:, None] + LAGS, bounds, _black)
-    return _judged(_bits(telling[sites], buffers), _bits(have[sites], buffers), black)
+    return _judged(mask_bits(telling[sites], buffers), mask_bits(have[sites], buffers), black)
 
 
 def measure_shared_lag(
@@ -214,7 +214,7 @@ def measure_shared_lag(
         return Lag()
     here = _seen(mine.read, sites[usable, None] + LAGS, bounds, _digests)
     there = _seen(other.read, places[usable, None] + other_lag, bounds, _digests)
-    telling = _bits(shared[usable], len(bounds) - 1) & (there[:, 0] != _ONE_VALUE)
+    telling = mask_bits(shared[usable], len(bounds) - 1) & (there[:, 0] != _ONE_VALUE)
     telling &= (here[:, 1:] != here[:, :-1]).all(axis=1)
     return _judged_shared(telling, telling[:, None] & (here == there), name)
 
@@ -281,10 +281,7 @@ def _judged(missing: Bools, have: Bools, black: Bools) -> Lag:
     ahead = (score[:, [best]] > score).sum(axis=0)
     against = int((hits[:, best] < missing.sum(axis=1)).sum())
     clear = np.delete(ahead, best).min() >= max(_FEWEST, _ODDS * against)
-    looked_at, unshifted = int(missing.sum()), int(matches[LAGS == 0][0])
-    if not clear:
-        return Lag(None, looked_at, unshifted, unshifted)
-    return Lag(int(LAGS[best]), looked_at, int(matches[best]), unshifted)
+    return _claimed(best if clear else None, missing, matches)
 
 
 def _judged_shared(telling: Bools, hits: Bools, name: str) -> Lag:
@@ -296,12 +293,14 @@ def _judged_shared(telling: Bools, hits: Bools, name: str) -> Lag:
     behind = (score[:, [best]] < score).sum(axis=0)
     silent = int((telling.any(axis=1) & (score[:, best] == 0)).sum())
     clear = np.delete(ahead >= np.maximum(max(_FEWEST, silent), _ODDS * behind), best).all()
-    looked_at, unshifted = int(telling.sum()), int(matches[LAGS == 0][0])
-    if not clear:
-        return Lag(None, looked_at, unshifted, unshifted, name)
-    return Lag(int(LAGS[best]), looked_at, int(matches[best]), unshifted, name)
+    return _claimed(best if clear else None, telling, matches, name)
 
 
-def _bits(masks: NDArray[np.uint64], count: int) -> Bools:
-    """Bit k of each mask in column k."""
-    return (masks[:, None] >> np.arange(count, dtype=np.uint64) & np.uint64(1)).astype(bool)
+def _claimed(
+    best: int | None, looked_at: Bools, matches: NDArray[np.int64], name: str | None = None
+) -> Lag:
+    """Claim the lag at this place of `LAGS`, or none; matches (lag,)."""
+    lag = None if best is None else int(LAGS[best])
+    unshifted = int(matches[LAGS == 0][0])
+    found = unshifted if best is None else int(matches[best])
+    return Lag(lag, int(looked_at.sum()), found, unshifted, name)

@@ -11,12 +11,13 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.compositing import Evidence
+from miostitch.compositing import AGREEMENT, Evidence
 from miostitch.damage import complete
 from miostitch.rows import RECEIVER, frame_times, rows_of_buffers, rows_of_frames
 from miostitch.schema import (
     COLUMN_BY_NAME,
     COMPOSITION_VARIABLES,
+    FRAME,
     FRAME_VARIABLES,
     NO_FRAME,
     PIXEL_SCORES,
@@ -138,7 +139,7 @@ class StitchedTables:
     frames, scores, composition
         What was written of every frame, by the names of the schema.
     agreement
-        Shared and identical buffers of all frames, (2,).
+        Shared and identical buffers of all frames, int64 (agreement,).
     """
 
     def __init__(
@@ -154,7 +155,7 @@ class StitchedTables:
             v.name: np.empty((count, session.buffers), v.dtype)
             for v in (COMPOSITION_VARIABLES if composed else ())
         }
-        self.agreement = np.zeros(2, np.int64)
+        self.agreement = np.zeros(len(AGREEMENT), np.int64)
         names = list(
             dict.fromkeys(c for r in session.recordings for t in r.tables for c in t.columns)
         )
@@ -194,7 +195,7 @@ class StitchedTables:
             self.frames[name][span] = values
         for name, values in self.composition.items():
             values[span] = computed[name]
-        self.agreement += computed.shared_buffers.sum("frame").to_numpy()
+        self.agreement += computed.shared_buffers.sum(FRAME).to_numpy()
         scores = self._scores(span, computed)
         for name, values in scores.items():
             self.scores[name][:, span] = values
@@ -227,12 +228,6 @@ class StitchedTables:
         if len(repairs["row"]):
             write_group(self._store, "repairs", REPAIR_VARIABLES, repairs, attrs)
 
-    def _open_arrays(self, names: Sequence[str]) -> BufferColumns:
-        known = {name: COLUMN_BY_NAME[name] for name in names if name in COLUMN_BY_NAME}
-        dtypes = {name: known[name].dtype if name in known else "str" for name in names}
-        attrs = {name: {"long_name": c.doc, "units": c.unit} for name, c in known.items()}
-        return BufferColumns(self._store, dtypes, attrs)
-
     def __enter__(self) -> Self:
         return self
 
@@ -246,6 +241,12 @@ class StitchedTables:
             self.close()
         else:
             self._files.__exit__(kind, error, traceback)
+
+    def _open_arrays(self, names: Sequence[str]) -> BufferColumns:
+        known = {name: COLUMN_BY_NAME[name] for name in names if name in COLUMN_BY_NAME}
+        dtypes = {name: known[name].dtype if name in known else "str" for name in names}
+        attrs = {name: {"long_name": c.doc, "units": c.unit} for name, c in known.items()}
+        return BufferColumns(self._store, dtypes, attrs)
 
     def _scores(self, span: slice, computed: xr.Dataset) -> FrameColumns:
         """All scores of all candidates, -1 where a recording lacks the frame."""

@@ -37,6 +37,9 @@ REACH = 16
 MARGIN = 2 * REACH
 """Rows to either side that a repair depends on: the neighbours, and those that prove them sound."""
 
+POSITION_FIELDS = WITNESSES[:4]
+"""Columns that each tell the position in the stream."""
+
 PIXEL_COUNT_EVIDENCE = 1 << WITNESSES.index("size of the position")
 NO_PLACE_EVIDENCE = 1 << WITNESSES.index("no place between its neighbours")
 LOG_COLUMNS = ("row", "column", "old", "new", "evidence")
@@ -46,7 +49,7 @@ LOG_COLUMNS = ("row", "column", "old", "new", "evidence")
 class HeaderLayout:
     """The redundancy of a recording's headers.
 
-    Attributes
+    Parameters
     ----------
     factor
         Buffers per frame in ``buffer_count = factor * frame_num + frame_buffer_count``.
@@ -74,7 +77,9 @@ def derive_layout(table: pd.DataFrame) -> HeaderLayout | None:
     HeaderLayout or None
         None if the headers hold no such redundancy: nothing can be repaired then.
     """
-    frame, count, position = (_ints(table, name) for name in WITNESSES[1::-1] + WITNESSES[2:3])
+    frame, count, position = (
+        _ints(table, name) for name in ("frame_num", "buffer_count", "frame_buffer_count")
+    )
     usable = (frame > 0) & (position >= 0) & (count > position)
     first = (count - position)[usable]
     divides = first % frame[usable] == 0
@@ -106,7 +111,7 @@ def repair_table(table: pd.DataFrame, layout: HeaderLayout) -> tuple[pd.DataFram
         The repaired rows, and the log: ``row`` (label in the table's index), ``column``, ``old``,
         ``new``, ``evidence`` (see :func:`describe_evidence`), ordered by row.
     """
-    names = [n for n in WITNESSES[:4] if n in table and (n != "linked_list" or layout.ring)]
+    names = [n for n in POSITION_FIELDS if n in table and (n != "linked_list" or layout.ring)]
     fields = {name: _ints(table, name) for name in names}
     sound = np.logical_and.reduce(_agreeing(fields["buffer_count"], fields, layout))
     sound &= ~_contradicted(sound, fields["buffer_count"])
@@ -217,10 +222,9 @@ def _decide(
     rival = np.where(candidates == chosen, 0, rank).max(axis=0)
     sure = rank[best, rows] > rival
     evidence = np.zeros(doubtful.size, np.int64)
-    for name, vote in zip(fields, votes, strict=True):
+    witnesses = (*fields, "row before", "row after")
+    for name, vote in zip(witnesses, (*votes, *neighbours), strict=True):
         evidence |= vote[best, rows].astype(np.int64) << WITNESSES.index(name)
-    for bit, vote in enumerate(neighbours, start=4):
-        evidence |= vote[best, rows].astype(np.int64) << bit
     return np.where(sure, chosen, own), np.where(sure, evidence, 0)
 
 

@@ -32,6 +32,11 @@ class StitchConfig:
         Thresholds of the noise scores.
     by
         ``frame``: the best candidate; ``buffer``: composed of all of them.
+
+    Raises
+    ------
+    UsageError
+        ``by`` is neither.
     """
 
     score: ScoreConfig = field(default_factory=ScoreConfig)
@@ -89,7 +94,7 @@ def stitch_frames(
         }
     )
     if config.by == "buffer":
-        model = pixel_model(session) if model is None else model
+        model = _pixel_model(session) if model is None else model
         made = compose(session, span, video, model, config.score)
     else:
         made = xr.Dataset(
@@ -104,13 +109,6 @@ def stitch_frames(
         present = tables.sel(table="present", drop=True).astype(bool)
         frames["debug"] = side_by_side(video, present).rename(width="debug_width")
     return frames.merge(made)
-
-
-def pixel_model(session: Session) -> Delayed:
-    """Learn what pixels look like once the result is asked for."""
-    # the call takes no argument: dask would look into a session for things to compute
-    model: Delayed = delayed(partial(learn, session), pure=False, traverse=False)()
-    return model
 
 
 def stitch(
@@ -145,6 +143,8 @@ def stitch(
     ------
     InputError
         A recording cannot be read, or they do not belong together.
+    UsageError
+        A recording is named twice, or at the lag asked for no picture has a row.
 
     Notes
     -----
@@ -183,3 +183,10 @@ def stitch(
         noisy_pixels=frames.noisy_pixels,
     )
     return result.assign_attrs(recordings=names, fps=str(session.fps)).set_xindex("frame_num")
+
+
+def _pixel_model(session: Session) -> Delayed:
+    """Learn what pixels look like once the result is asked for."""
+    # the call takes no argument: dask would look into a session for things to compute
+    model: Delayed = delayed(partial(learn, session), pure=False, traverse=False)()
+    return model

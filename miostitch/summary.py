@@ -11,11 +11,13 @@ from miostitch.compositing import Evidence
 from miostitch.damage import complete, lost_buffers
 from miostitch.recording import Recording
 from miostitch.repair import describe_evidence
-from miostitch.schema import NO_FRAME
+from miostitch.schema import COMPOSITE, NO_FRAME
 from miostitch.session import Session
 from miostitch.text import printable
 
 REPORTED_DUPLICATES = 5
+"""Repeated ``frame_num`` that warnings name one by one."""
+
 RATE_TOLERANCE = 0.1
 """How far the frame rate of video and table may be apart before it is worth a warning."""
 
@@ -41,9 +43,9 @@ def summarise(
     frames
         What was written per frame, (frame,), by the names of the schema.
     scores
-        Scores of all candidates, (recording, frame).
+        Scores of all candidates, (recording, frame), by the names of the schema.
     agreement
-        Shared and identical buffers of all frames, (2,).
+        Shared and identical buffers of all frames, int64 (agreement,).
     composition
         Which recording gave each buffer and why, (frame, position); empty if frames were chosen.
 
@@ -60,7 +62,12 @@ def summarise(
     recordings = []
     for number, recording in enumerate(session.recordings):
         facts = {
-            **_describe(recording, session.buffers, session.alignment.clocks[number]),
+            **_describe(
+                recording,
+                int(present[number].sum()),
+                session.buffers,
+                session.alignment.clocks[number],
+            ),
             "noise_share": round(float(noisy[number] / max(pixels[number], 1)), 6),
             "chosen": int((frames["source"] == number).sum()),
             "sole": int((present[number] & (present.sum(axis=0) == 1)).sum()),
@@ -70,7 +77,7 @@ def summarise(
             gave = composition["buffer_source"] == number
             alone = composition["buffer_evidence"] == Evidence.SINGLE
             facts |= {"buffers_given": int(gave.sum()), "sole_buffers": int((gave & alone).sum())}
-        recordings.append({**facts, "frames": int(present[number].sum())})
+        recordings.append(facts)
     kept = np.zeros(len(session.alignment), bool)
     kept[session.kept] = True
     return {
@@ -81,7 +88,7 @@ def summarise(
         "missing_pixels": int(frames["missing_pixels"].sum()),
         "lost_frame_num": [list(span) for span in session.alignment.lost_frame_num],
         "dropped_frame_num": session.alignment.frame_num[~kept].tolist(),
-        "composed": int((frames["source"] == NO_FRAME).sum()),
+        "composed": int((frames["source"] == COMPOSITE).sum()),
         "shared_buffers": int(agreement[0]),
         "identical_shared_buffers": int(agreement[1]),
         "recordings": recordings,
@@ -89,8 +96,8 @@ def summarise(
     }
 
 
-def _describe(recording: Recording, buffers: int, clock: Clock) -> dict[str, Any]:
-    """What the files of a recording say."""
+def _describe(recording: Recording, frames: int, buffers: int, clock: Clock) -> dict[str, Any]:
+    """What the files of a recording say, of which so many frames are candidates."""
     cells = [
         {
             "table": printable(table.path),
@@ -105,7 +112,7 @@ def _describe(recording: Recording, buffers: int, clock: Clock) -> dict[str, Any
     return {
         "path": printable(recording.path),
         "name": printable(recording.name),
-        "frames": 0,
+        "frames": frames,
         "unidentified": int(((frame_num < 0) & (recording.frames.num_rows > 0)).sum()),
         "buffers_lost": lost_buffers(frame_num, have, buffers),
         "lag": recording.lag,

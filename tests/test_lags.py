@@ -80,7 +80,10 @@ def test_a_claimed_lag_is_the_true_one(seed: int, lag: int, share: float) -> Non
     found = measured(lost, pictures_of(shifted(lost, lag)))
     assert found.lag == lag if share else found == Lag()
     assert found.matches == found.looked_at
-    assert found.matches_unshifted == found.matches if lag == 0 else found.matches_unshifted >= 0
+    if lag == 0:
+        assert found.matches_unshifted == found.matches
+    else:
+        assert found.matches_unshifted < found.matches or not share
 
 
 @given(st.integers(0, 2**32), st.integers(4, 9), st.sampled_from([1, -1]), st.integers(1, 30))

@@ -19,7 +19,7 @@ from miostitch.recording import load_recording
 from miostitch.session import bring_together
 from miostitch.stitching import StitchConfig, stitch_frames
 from miostitch.workflow import StitchOptions, stitch_files
-from tests.test_scoring import never
+from tests.laziness import never
 from tests.video_files import GOLDEN, blake2s_of, decode
 
 Piece = tuple[tuple[int, float, float], int, int]
