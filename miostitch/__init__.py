@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from miostitch.config import DenoiseConfig
     from miostitch.config_files import load_config
+    from miostitch.datasets import open_recording
+    from miostitch.editing import concat, parse_frames, remove_frames, trim
     from miostitch.inspecting import inspect_recording
     from miostitch.opening import ReadOptions
-    from miostitch.recording import open_recording
+    from miostitch.saving import write_recording
     from miostitch.session import AlignOptions
     from miostitch.simulation import SimulationConfig, simulate
     from miostitch.stitching import StitchConfig, stitch
@@ -26,12 +28,17 @@ _HOMES = {
     "SimulationConfig": "simulation",
     "StitchConfig": "stitching",
     "StitchOptions": "workflow",
+    "concat": "editing",
     "inspect_recording": "inspecting",
     "load_config": "config_files",
-    "open_recording": "recording",
+    "open_recording": "datasets",
+    "parse_frames": "editing",
+    "remove_frames": "editing",
     "simulate": "simulation",
     "stitch": "stitching",
     "stitch_files": "workflow",
+    "trim": "editing",
+    "write_recording": "saving",
 }
 
 __all__ = [
@@ -42,12 +49,17 @@ __all__ = [
     "SimulationConfig",
     "StitchConfig",
     "StitchOptions",
+    "concat",
     "inspect_recording",
     "load_config",
     "open_recording",
+    "parse_frames",
+    "remove_frames",
     "simulate",
     "stitch",
     "stitch_files",
+    "trim",
+    "write_recording",
 ]
 
 

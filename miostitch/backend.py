@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from miostitch.datasets import to_dataset
 from miostitch.opening import ReadOptions
 from miostitch.recording import load_recording
 
@@ -48,7 +49,7 @@ class MiostitchBackendEntrypoint(BackendEntrypoint):
             The recording cannot be read.
         """
         options = ReadOptions(salvage=salvage, need_table=False)
-        dataset = load_recording(filename_or_obj, options).to_dataset()
+        dataset = to_dataset(load_recording(filename_or_obj, options))
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or []
         return dataset.drop_vars(list(dropped), errors="ignore")
 

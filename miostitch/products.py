@@ -1,6 +1,6 @@
 """The tables of a stitched recording, written span by span behind the blocks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -11,11 +11,11 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from miostitch.buffer_table import BufferTable
 from miostitch.compositing import AGREEMENT, Evidence
 from miostitch.damage import complete
-from miostitch.rows import RECEIVER, frame_times, rows_of_buffers, rows_of_frames
+from miostitch.rows import frame_times, rows_of_buffers, rows_of_frames
 from miostitch.schema import (
-    COLUMN_BY_NAME,
     COMPOSITION_VARIABLES,
     FRAME,
     FRAME_VARIABLES,
@@ -27,7 +27,7 @@ from miostitch.schema import (
     SCORE_VARIABLES,
 )
 from miostitch.session import Session
-from miostitch.store import BufferColumns, write_frame_tables, write_group
+from miostitch.store import write_frame_tables, write_group
 from miostitch.table_writer import TableWriter
 from miostitch.text import printable
 
@@ -159,14 +159,12 @@ class StitchedTables:
         names = list(
             dict.fromkeys(c for r in session.recordings for t in r.tables for c in t.columns)
         )
-        self._defaults = {name: _default(name) for name in names}
         with ExitStack() as files:
-            self._buffers = files.enter_context(TableWriter(path(".csv"), names))
+            self._buffers = files.enter_context(BufferTable(names, path(".csv"), store))
             self._timestamps = files.enter_context(
                 TableWriter(path("_timestamps.csv"), TIMESTAMP_COLUMNS)
             )
             self._score_table = files.enter_context(TableWriter(path("_scores.csv"), SCORE_COLUMNS))
-            self._arrays = self._open_arrays(names)
             self._files = files.pop_all()
 
     def append(self, span: slice, computed: xr.Dataset) -> None:
@@ -204,9 +202,7 @@ class StitchedTables:
             pd.DataFrame({"frame": positions} | {n: frames[n] for n in TIMESTAMP_COLUMNS[1:]})
         )
         self._score_table.append(self._score_rows(positions, frames, scores, computed))
-        rows = self._completed(rows)
         self._buffers.append(rows)
-        self._arrays.append({name: rows[name].to_numpy() for name in self._defaults})
 
     def close(self) -> None:
         """Complete every table.
@@ -217,7 +213,6 @@ class StitchedTables:
             A file cannot be written.
         """
         self._files.close()
-        self._arrays.close()
         names = [printable(recording.name) for recording in self._session.recordings]
         attrs = {"recordings": names}
         write_frame_tables(self._store, self.frames)
@@ -241,12 +236,6 @@ class StitchedTables:
             self.close()
         else:
             self._files.__exit__(kind, error, traceback)
-
-    def _open_arrays(self, names: Sequence[str]) -> BufferColumns:
-        known = {name: COLUMN_BY_NAME[name] for name in names if name in COLUMN_BY_NAME}
-        dtypes = {name: known[name].dtype if name in known else "str" for name in names}
-        attrs = {name: {"long_name": c.doc, "units": c.unit} for name, c in known.items()}
-        return BufferColumns(self._store, dtypes, attrs)
 
     def _scores(self, span: slice, computed: xr.Dataset) -> FrameColumns:
         """All scores of all candidates, -1 where a recording lacks the frame."""
@@ -291,13 +280,6 @@ class StitchedTables:
         rows["diff_pixels"] = _nullable(computed.diff_pixels.to_numpy(), none)
         return pd.DataFrame(rows)[list(SCORE_COLUMNS)]
 
-    def _completed(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The columns of the output: tables may lack some that others have."""
-        rows = rows.drop(columns=RECEIVER).reindex(columns=list(self._defaults))
-        rows = rows.fillna(self._defaults)
-        types = {n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self._defaults}
-        return rows.astype(types)
-
 
 def _repairs(session: Session) -> FrameColumns:
     """Every repaired cell of all recordings."""
@@ -310,13 +292,6 @@ def _repairs(session: Session) -> FrameColumns:
     codes = {name: code for code, name in enumerate(REPAIRED_COLUMNS)}
     cells["column"] = cells["column"].map(codes)
     return {v.name: cells[v.name].to_numpy().astype(v.dtype) for v in REPAIR_VARIABLES}
-
-
-def _default(column: str) -> int | str:
-    """What stands in a column that a recording's table does not have."""
-    if column not in COLUMN_BY_NAME:
-        return ""
-    return 0 if column == "black_padding_px" else NO_FRAME
 
 
 def _nullable(values: NDArray[np.integer], empty: NDArray[np.bool_]) -> pd.Series:

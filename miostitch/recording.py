@@ -13,8 +13,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from xarray.backends import BackendArray
-from xarray.core import indexing
 
 from miostitch.frame_readers import FrameReader
 from miostitch.frame_table import FrameTable
@@ -23,15 +21,12 @@ from miostitch.metadata import Metadata
 from miostitch.opening import Path_, ReadOptions, open_files
 from miostitch.schema import (
     FRAME,
-    FRAME_VARIABLES,
     HEIGHT,
     RECORDING,
     VIDEO,
     WIDTH,
-    chunk_frames,
 )
 from miostitch.session_lags import choose_lags, compare_lags
-from miostitch.store import require_store
 from miostitch.video import VideoSource
 
 
@@ -144,26 +139,6 @@ class Recording:
         rows = pd.concat(pieces, ignore_index=True)
         return rows.iloc[np.argsort(np.concatenate(places), kind="stable")]
 
-    def to_dataset(self) -> xr.Dataset:
-        """The recording as a Dataset; see :func:`open_recording`."""
-        count, height, width = self.shape
-        data = indexing.LazilyIndexedArray(VideoArray(self))
-        chunks = {FRAME: chunk_frames(height, width), HEIGHT: height, WIDTH: width}
-        video = xr.Variable(VIDEO.dims, data, VIDEO.attrs, {"preferred_chunks": chunks})
-        attrs = {variable.name: variable.attrs for variable in FRAME_VARIABLES}
-        rows = {"preferred_chunks": {FRAME: chunks[FRAME]}}  # xarray wants one chunking
-        table = {
-            name: xr.Variable(FRAME, getattr(self.frames, name)[:count], attrs[name], rows)
-            for name in ("frame_num", "timestamp_first", "timestamp_last", "num_buffers")
-        }
-        coords = {name: np.arange(n) for name, n in zip(VIDEO.dims, self.shape, strict=True)}
-        dataset = xr.Dataset(
-            {VIDEO.name: video},
-            {**coords, **table},
-            {"recording": self.name, "fps": str(self.videos[0].fps)},
-        )
-        return dataset.set_xindex("frame_num")
-
 
 @dataclass(frozen=True)
 class BlockReader:
@@ -194,27 +169,6 @@ class BlockReader:
         for places, reader in self.parts:
             block[places] = reader.read()
         return block
-
-
-class VideoArray(BackendArray):
-    """A recording's pictures as the array that xarray indexes lazily."""
-
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.shape = recording.shape
-        self.dtype = np.dtype(VIDEO.dtype)
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
-        )
-
-    def _read(self, key: tuple[Any, ...]) -> NDArray[np.uint8]:
-        frames = np.atleast_1d(np.arange(self.shape[0])[key[0]])
-        block = self.recording.reader(frames).read()
-        if isinstance(key[0], int | np.integer):
-            return np.asarray(block[0][key[1]][..., key[2]])
-        return np.asarray(block[:, key[1]][..., key[2]])
 
 
 def load_recording(
@@ -285,54 +239,6 @@ def load_recordings(
         videos, tables = files.videos, files.tables
         recordings.append(Recording(name, videos, tables, frames, notices, lag, files.measured_lag))
     return recordings
-
-
-def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
-    """Open a recording as a lazy Dataset.
-
-    Parameters
-    ----------
-    path
-        A video with its table beside it (``x.avi`` and ``x.csv``), segments of a recording
-        separated by commas, or a miostitch store (``x.zarr``).
-    salvage
-        Go on with what matches where video and table disagree.
-
-    Returns
-    -------
-    xarray.Dataset
-        ``video`` uint8 (frame, height, width) in dask chunks, with ``frame_num`` as an index
-        beside ``frame``: ``ds.video.sel(frame_num=2530)`` works. No frame is read before it is
-        asked for, except at most 256 that tell whether the pictures lag behind the table.
-
-    Raises
-    ------
-    MissingInputError
-        The video or its table is not there.
-    InputError
-        They cannot be read.
-    MismatchError
-        They disagree.
-
-    Examples
-    --------
-    >>> import tempfile, miostitch
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
-    >>> recording = miostitch.open_recording(session.recordings[0])
-    >>> recording.video.dims
-    ('frame', 'height', 'width')
-    >>> recording.video.sel(frame_num=recording.frame_num[3]).shape
-    (200, 200)
-    >>> folder.cleanup()
-    """
-    if os.fspath(path).endswith(".zarr"):
-        require_store(os.fspath(path))
-        stored: xr.Dataset = xr.open_zarr(os.fspath(path))
-        return stored.set_xindex("frame_num")
-    dataset = load_recording(path, ReadOptions(salvage=salvage)).to_dataset()
-    block = chunk_frames(dataset.sizes[HEIGHT], dataset.sizes[WIDTH])
-    return dataset.assign(video=dataset.video.chunk({FRAME: block}))
 
 
 def candidates(

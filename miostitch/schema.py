@@ -137,6 +137,14 @@ FRAME_VARIABLES: tuple[Variable, ...] = (
     Variable("unrecoverable", (FRAME,), "bool", "pixels are missing that no recording delivered"),
 )
 
+ORIGIN_VARIABLES: tuple[Variable, ...] = (
+    Variable(
+        "origin", (FRAME,), "int16", "position in the attribute `origins` of the frame's file"
+    ),
+    Variable("origin_frame", (FRAME,), "int64", "position of the frame in that file"),
+)
+"""Coordinates of an open recording that no store has; see :mod:`miostitch.datasets`."""
+
 PIXEL_SCORES: tuple[Variable, ...] = (
     Variable(
         "black_pixels",

@@ -7,7 +7,7 @@ carries a checksum and is written even when all zero, so that a missing chunk is
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from zarr.codecs import ZstdCodec
 from miostitch.errors import InputError, MiostitchError, ResourceError
 from miostitch.schema import (
     BUFFER,
+    COLUMN_BY_NAME,
     FORMAT_VERSION,
     FRAME,
     FRAME_VARIABLES,
@@ -271,6 +272,61 @@ def require_store(path: str) -> None:
     if version != FORMAT_VERSION:
         msg = f"{path}: format version {version!r}, this miostitch reads {FORMAT_VERSION!r}"
         raise InputError(msg)
+
+
+class StoreFacts(NamedTuple):
+    """What a store is, without its arrays.
+
+    Parameters
+    ----------
+    frames, height, width
+        Shape of ``video``.
+    zarr_format
+        2 or 3.
+    chunk_frames
+        Frames per chunk of ``video``.
+    groups
+        Names of the groups.
+    attrs
+        Attributes of the root group.
+    buffer_columns
+        Names of the columns of the ``buffers`` group, those of the schema first.
+    """
+
+    frames: int
+    height: int
+    width: int
+    zarr_format: int
+    chunk_frames: int
+    groups: tuple[str, ...]
+    attrs: dict[str, Any]
+    buffer_columns: tuple[str, ...]
+
+
+def store_facts(path: str) -> StoreFacts:
+    """Say what a store is.
+
+    Raises
+    ------
+    InputError
+        It is no store of this format.
+    """
+    require_store(path)
+    root = zarr.open_group(Path(path), mode="r")
+    video = root[VIDEO.name]
+    names = {*root["buffers"].array_keys()} if "buffers" in root else set()  # type: ignore[union-attr]
+    known = [name for name in COLUMN_BY_NAME if name in names]
+    frames, height, width = video.shape  # type: ignore[union-attr]
+    return StoreFacts(
+        frames,
+        height,
+        width,
+        root.metadata.zarr_format,
+        video.chunks[0],  # type: ignore[union-attr]
+        tuple(sorted(root.group_keys())),
+        dict(root.attrs),
+        (*known, *sorted(names - {*known})),
+    )
 
 
 def _open_video(path: str, mode: str) -> zarr.Array[Any]:

@@ -1,14 +1,11 @@
 """Whole runs: from the files of a session to published products."""
 
-import json
 import os
-import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from threading import Lock
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -17,10 +14,12 @@ import xarray as xr
 from miostitch.composing import learn
 from miostitch.compositing import PixelModel
 from miostitch.encoding import Codec, VideoWriter
-from miostitch.errors import InputError, MissingInputError, ResourceError, UsageError
+from miostitch.errors import InputError, MissingInputError, UsageError
 from miostitch.memory import give_back
 from miostitch.opening import ReadOptions, recording_names, segment_paths, table_path
 from miostitch.products import FrameColumns, StitchedTables, damage_flags
+from miostitch.progress import Progress, counted
+from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
 from miostitch.recording import load_recordings
 from miostitch.schema import chunk_frames
 from miostitch.session import AlignOptions, Session, bring_together
@@ -32,23 +31,6 @@ from miostitch.text import printable
 from miostitch.thresholds import ScoreConfig
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.writing import BlockVideo, write_batches
-
-PRODUCTS = (
-    ".zarr",
-    ".avi",
-    ".csv",
-    "_timestamps.csv",
-    "_scores.csv",
-    "_debug.avi",
-    "_unrecoverable.avi",
-    "_unrecoverable.csv",
-    ".json",
-)
-"""Endings of everything a stitch can publish; the summary comes last, as the sign of success."""
-
-NAME_BYTES = 255
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -184,17 +166,15 @@ def stitch_files(
     paths = _check_inputs(inputs)
     names = recording_names(inputs)
     stem = "__".join(sorted(names)) + "_stitched"
-    longest = max(len(os.fsencode(f".{stem}{suffix}")) for suffix in (*PRODUCTS, ".miostitch"))
-    if longest > NAME_BYTES:
-        raise UsageError(f"{stem}: too long for a file name; rename the recordings")
+    require_name(stem, PRODUCTS)
     workspace = Workspace(Path(output), stem, PRODUCTS)
     with workspace.open([*paths, *map(table_path, paths)], force=options.force):
         recordings = load_recordings(inputs, options.reading, names=names)
         session = bring_together(recordings, options.aligning)
         give_back()
-        _require_space(session, options, workspace.output)
+        require_space(workspace.output, _uncompressed_bytes(session, options))
         summary = _make(session, options, workspace, progress)
-        _write_summary(workspace.staged(".json"), summary)
+        write_summary(workspace.staged(".json"), summary)
         workspace.publish()
     return summary
 
@@ -238,13 +218,6 @@ def _aside(workspace: Workspace) -> _Target:
     return _Target(str(path(".zarr")), path, workspace.folder, debug=False)
 
 
-def _write_summary(path: Path, summary: dict[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(summary, indent=1) + "\n")
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
-
-
 def _check_inputs(inputs: Sequence[str]) -> list[str]:
     """All files a run reads, each checked to be there and there only once."""
     if not inputs:
@@ -265,16 +238,11 @@ def _check_inputs(inputs: Sequence[str]) -> list[str]:
     return paths
 
 
-def _require_space(session: Session, options: StitchOptions, output: Path) -> None:
-    """Refuse a run that cannot fit: what is written without compression is known beforehand."""
+def _uncompressed_bytes(session: Session, options: StitchOptions) -> int:
     count, height, width = session.shape
-    raw = count * height * width
     panels = len(session.recordings) + 1
-    needed = raw * ((options.codec == "rawvideo") + panels * options.debug_video)
-    free = shutil.disk_usage(output).free
-    if needed > free:
-        msg = f"{output}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room"
-        raise ResourceError(msg)
+    videos = (options.codec == "rawvideo") + panels * options.debug_video
+    return count * height * width * videos
 
 
 def _write(
@@ -306,7 +274,6 @@ def _write(
         videos.append(BlockVideo("debug", scratch, debug))
     composed = options.by == "buffer"
     with StitchedTables(session, target.store, target.path, composed=composed) as tables:
-        done = _Counter(count, progress) if progress else None
         build = partial(
             stitch_frames,
             session,
@@ -315,7 +282,7 @@ def _write(
             model=model,
             debug=target.debug,
         )
-        write_batches(build, videos, count, block, tables.append, progress=done)
+        write_batches(build, videos, count, block, tables.append, progress=counted(progress, count))
     consolidate(target.store)
     return tables
 
@@ -339,19 +306,6 @@ def _find_damage(
 
     write_batches(build, [], count, block, finish)
     return flags
-
-
-class _Counter:
-    """Sums finished frames for a progress display."""
-
-    def __init__(self, total: int, progress: Progress) -> None:
-        self._done, self._total, self._progress = 0, total, progress
-        self._lock = Lock()
-
-    def __call__(self, frames: int) -> None:
-        with self._lock:
-            self._done += frames
-            self._progress(self._done, self._total)
 
 
 def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:

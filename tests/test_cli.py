@@ -21,7 +21,8 @@ import pytest
 from click.testing import CliRunner
 
 import miostitch
-from miostitch import cli, errors, inspecting
+from miostitch import cli, console, errors, inspecting, wording
+from miostitch.progress import counted
 
 COMMAND = str(Path(sysconfig.get_path("scripts"), "miostitch"))
 
@@ -76,6 +77,13 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["stitch", "{0}", "--lag", "1000"], 2, "at lag 1000 none of its"),
         (["stitch", "{0}", "--max-gap", "nan"], 2, "give a time above 0 s"),
         (["inspect"], 2, "no recording given"),
+        (["trim", "{0}", "{1}", "-o", "{out}"], 2, "one recording at a time"),
+        (["trim", "{0}", "-s", "40", "-o", "{out}"], 2, "leave out fewer"),
+        (["remove-frames", "{0}", "-f", "0,x", "-o", "{out}"], 2, "0,5,10-20"),
+        (["remove-frames", "{0}", "-o", "{out}"], 2, "--frames"),
+        (["concat", "{0}"], 2, "--output"),
+        (["concat", "{0}", "nowhere.avi", "-o", "{out}"], 3, "nowhere.avi: no such video"),
+        (["score", "{0}", "-c", "denoise_exampel", "-o", "{out}"], 2, "denoise_example"),
         (["simulate", "{folder}"], 4, "--force"),
     ],
 )
@@ -83,7 +91,7 @@ def test_exit_codes(
     session: list[str], tmp_path: Path, args: list[str], code: int, words: str
 ) -> None:
     folder = str(Path(session[0]).parent)
-    filled = [arg.format(*session, folder=folder) for arg in args]
+    filled = [arg.format(*session, folder=folder, out=tmp_path) for arg in args]
     if args[0] == "stitch":
         filled += ["-o", str(tmp_path)]
     done = run(*filled, code=code)
@@ -109,18 +117,37 @@ def test_composed_with_every_option(session: list[str], tmp_path: Path) -> None:
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
 @pytest.mark.parametrize("most", [5_000, 60_000])
 def test_a_full_disk_leaves_nothing(session: list[str], tmp_path: Path, most: int) -> None:
-    import resource
-
+    limit = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({most},) * 2)"
     done = subprocess.run(
-        [COMMAND, "stitch", *session, "-o", str(tmp_path), "--by", "buffer"],
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (most, most)),
+        [sys.executable, "-c", f"{limit}; os.execv(sys.argv[1], sys.argv[1:])", COMMAND,
+         "stitch", *session, "-o", str(tmp_path), "--by", "buffer"],
         capture_output=True,
         text=True,
         check=False,
-    )
+    )  # fmt: skip
     assert done.returncode == 5, done.stderr
     assert "Traceback" not in done.stderr
     assert os.listdir(tmp_path) == []
+
+
+def test_edit_and_go_on(session: list[str], tmp_path: Path) -> None:
+    out = str(tmp_path)
+    assert "frames, of" in run("trim", "-i", session[0], "-s", "2", "-e", "3", "-o", out).stdout
+    trimmed = str(tmp_path / "receiver1_trimmed.avi")
+    run("remove-frames", trimmed, "-f", "0,5,10-12", "-o", out, "-q")
+    removed = str(tmp_path / "receiver1_trimmed_removed.avi")
+    joined = str(tmp_path / "joined" / "A.avi")
+    summary = json.loads(run("concat", trimmed, "-i", removed, "-o", joined, "--json").stdout)
+    assert summary == json.loads(Path(joined).with_suffix(".json").read_text())
+    assert summary["outputs"] == [
+        str(Path(joined).with_suffix(s)) for s in (".avi", ".csv", ".json")
+    ]
+    kept, left = (origin["frames"] for origin in summary["origins"])
+    assert (summary["frames"], kept - left) == (kept + left, 5)
+    assert "time goes backwards" in summary["warnings"][-1]
+    shown = run("score", joined, trimmed, "-o", out, "-c", "denoise_example").stdout
+    assert re.search(rf"^{re.escape(joined)} +{kept + left} ", shown, re.MULTILINE)
+    assert (tmp_path / "A_noise.csv").exists()
 
 
 def mismatched(session: list[str], folder: Path) -> str:
@@ -331,7 +358,7 @@ def test_in_process_and_in_a_thread(session: list[str]) -> None:
 
 def test_progress_counts_from_many_threads() -> None:
     seen: list[tuple[int, int]] = []
-    count = cli._counted(lambda done, total: seen.append((done, total)), 4000)
+    count = counted(lambda done, total: seen.append((done, total)), 4000)
     assert count is not None
     threads = [threading.Thread(target=lambda: [count(1) for _ in range(1000)]) for _ in range(4)]
     for thread in threads:
@@ -346,7 +373,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
 ) -> None:
     clock = iter([0.0, 5.0, 10.0, 19.0, 20.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    advance = cli._progress_lines("stitching")
+    advance = console._progress_lines("stitching")
     for done in (0, 50, 90, 100):
         advance(done, 200)
     assert capsys.readouterr().err.splitlines() == [
@@ -358,7 +385,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
 def test_text_leaves_the_result_as_it_was(session: list[str]) -> None:
     found = inspecting.inspect_recordings(session)
     before = json.dumps(found)
-    cli._inspect_text(found)
+    wording.inspect_text(found)
     assert json.dumps(found) == before
 
 
@@ -380,7 +407,9 @@ def test_help_has_an_example_and_fits_80_columns(command: str) -> None:
     assert re.search(rf"^    miostitch {command}", done.stdout, re.MULTILINE)
     assert max(map(len, done.stdout.splitlines())) <= 80
     if command and not isinstance(COMMANDS[command], click.Group):
-        for name in ("--json", "-q, --quiet", "-v, --verbose", "--no-progress", "-f, --force"):
+        # as in mio, -f names the frames to remove
+        forced = "--force" if command == "remove-frames" else "-f, --force"
+        for name in ("--json", "-q, --quiet", "-v, --verbose", "--no-progress", forced):
             assert name in done.stdout
 
 

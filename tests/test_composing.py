@@ -14,9 +14,9 @@ from miostitch.composing import learn
 from miostitch.compositing import Evidence
 from miostitch.session import Session
 from miostitch.stitching import StitchConfig, stitch_frames
+from tests.laziness import never
 from tests.sessions import CONFIGS, Made, change_video, made
 from tests.slow_reference import check_composed, copies_of
-from tests.test_scoring import never
 from tests.video_files import X264, decode, encode
 
 BY_BUFFER = StitchConfig(by="buffer")

@@ -13,6 +13,7 @@ import pytest
 
 import miostitch
 from miostitch.config_files import config_text, load_config, shipped_configs
+from miostitch.noise import score_files
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.video_files import GOLDEN, blake2s_of, decode
 
@@ -99,6 +100,59 @@ def test_mio_makes_the_same_of_real_recordings(mio: Path, recordings: Path, tmp_
     for column in ("selected_edge_score", "compare_edge_score"):
         # mio adds up three equal colour channels
         pd.testing.assert_series_equal(one[column], 3.0 * two[column])
+
+
+def test_trimmed_as_mio_trims(mio: Path, recordings: Path, tmp_path: Path) -> None:
+    theirs, ours = tmp_path / "theirs", tmp_path / "ours"
+    theirs.mkdir()
+    for suffix in (".avi", ".csv"):
+        shutil.copy(recordings / "stitch" / f"video1{suffix}", theirs)
+    video = theirs / "video1.avi"
+    command = [
+        str(mio.with_name("mio")),
+        "process",
+        "trim",
+        "-i",
+        str(video),
+        "-s",
+        "10",
+        "-e",
+        "9",
+    ]
+    subprocess.run([*command, "-o", str(theirs / "x.avi")], check=True, capture_output=True)
+    miostitch.write_recording(
+        miostitch.trim(miostitch.open_recording(video), 10, 9), ours / "x.avi"
+    )
+    assert blake2s_of(decode(ours / "x.avi")) == blake2s_of(decode(theirs / "x.avi"))
+    one, two = (pd.read_csv(folder / "x.csv") for folder in (theirs, ours))
+    order = ["reconstructed_frame_index", "frame_buffer_count", "buffer_recv_index"]
+    one, two = (table.sort_values(order, ignore_index=True) for table in (one, two))
+    pd.testing.assert_frame_equal(one, two, check_dtype=False)
+    assert opened_by(mio, ours / "x.avi")["frames"] == 31
+
+
+def test_scored_as_mio_scores(mio: Path, recordings: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    for path in (recordings / "stitch").iterdir():
+        shutil.copy(path, theirs)
+    names = [str(theirs / f"video{n}.avi") for n in (1, 2)]
+    command = [str(mio.with_name("mio")), "process", "stitch", "-i", names[0], "-i", names[1]]
+    subprocess.run([*command, "-o", str(theirs / "out")], check=True, capture_output=True)
+    score_files(names, tmp_path / "ours")
+    for name in ("video1_noise.csv", "video2_noise.csv"):
+        assert (tmp_path / "ours" / name).read_bytes() == (theirs / name).read_bytes()
+
+
+def test_mio_opens_an_edited_result(mio: Path, recordings: Path, tmp_path: Path) -> None:
+    names = [str(recordings / "stitch" / f"video{n}.avi") for n in (1, 2)]
+    stitch_files(names, tmp_path / "in")
+    stem = "video1__video2_stitched"
+    edited = miostitch.open_recording(tmp_path / "in" / f"{stem}.zarr")
+    kept = miostitch.remove_frames(miostitch.trim(edited, 5, 5), "0,7-9")
+    miostitch.write_recording(kept, tmp_path / "out")
+    found = opened_by(mio, tmp_path / "out" / f"{stem}.avi")
+    assert (found["kind"], found["frames"]) == ("StitchedRecording", 39)
 
 
 def test_mio_opens_what_we_simulate(mio: Path, tmp_path: Path) -> None:

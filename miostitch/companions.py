@@ -1,0 +1,350 @@
+"""What is known of the frames of a file besides their pixels, looked up frame by frame.
+
+A file of frames, a video or a store, has companions of the same stem: the table of its buffers,
+tables with one line per frame, and a store beside a video or a video beside a store. All of them
+must tell of the same number of frames, or they are not companions.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.datasets import STORE
+from miostitch.errors import InputError, MismatchError
+from miostitch.metadata import read_metadata
+from miostitch.opening import ReadOptions, table_path
+from miostitch.recording import Recording, load_recording
+from miostitch.schema import BUFFER
+from miostitch.store import StoreFacts, store_facts
+from miostitch.video import VideoSource, open_video
+
+LINE_TABLES = {
+    "_timestamps.csv": "frame",
+    "_scores.csv": "index",
+    "_noise.csv": "reconstructed_frame_index",
+}
+"""Endings of the tables that have one line per frame, and the column that counts the frames."""
+
+SCANNED_BYTES = 2**22
+
+
+class Rows(Protocol):
+    """Rows of buffers, looked up by frame."""
+
+    columns: tuple[str, ...]
+    counts: NDArray[np.int64]
+    """Rows of each frame, (frame,)."""
+
+    def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
+        """Rows of distinct frames, ascending, in their order."""
+
+
+class TableRows:
+    """Rows of the table beside a video."""
+
+    def __init__(self, recording: Recording) -> None:
+        self._recording = recording
+        self.columns = recording.tables[0].columns
+        self.counts = recording.frames.num_rows.astype(np.int64)
+
+    def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
+        """Rows of distinct frames, ascending, in their order."""
+        return self._recording.rows(frames)
+
+
+class StoredRows:
+    """Rows of the ``buffers`` group of a store, which stand in the order of the frames."""
+
+    def __init__(self, path: str, facts: StoreFacts) -> None:
+        self._buffers = xr.open_zarr(path, group="buffers", chunks=None, mask_and_scale=False)
+        self.columns = facts.buffer_columns
+        index = self._buffers["reconstructed_frame_index"].to_numpy()
+        sorted_ = not len(index) or (index[0] >= 0 and (np.diff(index) >= 0).all())
+        if not sorted_ or index[-1:].max(initial=0) >= facts.frames:
+            msg = f"{path}: its buffers are not those of its {facts.frames} frames, in their order"
+            raise MismatchError(f"{msg}; --salvage does not help, stitch again")
+        self.counts = np.bincount(index, minlength=facts.frames)
+        self._starts = np.cumsum(self.counts) - self.counts
+
+    def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
+        """Rows of distinct frames, ascending, in their order."""
+        rows = _ranges(self._starts[frames], self.counts[frames])
+        chosen = self._buffers.isel({BUFFER: rows})
+        return pd.DataFrame({name: chosen[name].to_numpy() for name in self.columns})
+
+
+class FrameLines:
+    """A table with one line per frame, of which only the places of the lines are in memory.
+
+    Parameters
+    ----------
+    path
+        A CSV file.
+    key
+        The column that counts the frames from 0.
+
+    Raises
+    ------
+    InputError
+        The file cannot be read, or has no such column.
+    """
+
+    def __init__(self, path: str, key: str) -> None:
+        self._path, self._key = path, key
+        ends = [np.zeros(1, np.int64)]
+        try:
+            with open(path, "rb") as file:
+                header = file.readline()
+                position = start = file.tell()
+                while text := file.read(SCANNED_BYTES):
+                    found = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
+                    ends.append(found + position + 1)
+                    position += len(text)
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+        self._starts = np.concatenate(ends)
+        self._starts[0] = start
+        if position > self._starts[-1]:  # the last line lacks its end
+            self._starts = np.append(self._starts, position)
+        self.columns = header.decode("utf-8-sig", "replace").rstrip("\r\n").split(",")
+        self.count = len(self._starts) - 1
+        if key not in self.columns:
+            msg = f"{path}: line 1: no column {key}; a table with one line per frame is needed"
+            raise InputError(msg)
+
+    def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
+        """Lines of distinct frames, ascending, in their order; every cell as it stands there.
+
+        Raises
+        ------
+        MismatchError
+            A line tells of another frame.
+        """
+        text = bytearray()
+        runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
+        with open(self._path, "rb") as file:
+            for run in runs:
+                start, stop = self._starts[[run[0], run[-1] + 1]].tolist()
+                file.seek(start)
+                text += file.read(stop - start)
+                text += b"" if text.endswith(b"\n") else b"\n"
+        lines = _cells(bytes(text), self.columns)
+        told = pd.to_numeric(lines[self._key], errors="coerce").to_numpy()
+        wrong = frames[: len(told)][told != frames[: len(told)]]
+        if len(told) != len(frames) or len(wrong):
+            at = frames[-1] if not len(wrong) else wrong[0]
+            msg = f"{self._path}: line {at + 2} does not tell of frame {at}; --salvage leaves"
+            raise MismatchError(f"{msg} the table out")
+        return lines
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A file of frames and its companions.
+
+    Parameters
+    ----------
+    path
+        The video or the store.
+    frames
+        How many it has.
+    video
+        The video; None for a store alone.
+    store
+        Path of the store and what it is; None for a video alone.
+    rows
+        Its buffers; None without a table.
+    has_table
+        Whether they stand in a ``.csv``.
+    lines
+        Tables with one line per frame, by their ending.
+    inputs
+        Name, size and digest of every file that the frames were recorded in.
+    notices
+        What a user should be told.
+    """
+
+    path: str
+    frames: int
+    video: VideoSource | None
+    store: tuple[str, StoreFacts] | None
+    rows: Rows | None
+    has_table: bool
+    lines: Mapping[str, FrameLines]
+    inputs: tuple[Mapping[str, Any], ...]
+    notices: tuple[str, ...] = ()
+
+    @property
+    def kinds(self) -> set[str]:
+        """Endings of the products that can be made of this file."""
+        found = {*self.lines}
+        found |= {".avi"} if self.video is not None else set()
+        found |= {STORE} if self.store is not None else set()
+        return found | ({".csv"} if self.has_table else set())
+
+    @property
+    def files(self) -> list[str]:
+        """Everything that is read."""
+        stem = Path(self.path).with_suffix("")
+        found = [self.path, table_path(self.path)] if self.has_table else [self.path]
+        found += [] if self.video is None else [self.video.path]
+        found += [] if self.store is None else [self.store[0]]
+        return found + [f"{stem}{suffix}" for suffix in self.lines]
+
+
+@dataclass
+class _Search:
+    """Looks for companions of a number of frames."""
+
+    frames: int
+    salvage: bool
+    notices: list[str] = field(default_factory=list)
+
+    def agrees(self, path: str, found: int, *, extra: int = 0) -> bool:
+        """Whether a file tells of all frames, or of `extra` more."""
+        return self.equal(path, found, self.frames, "frames", extra)
+
+    def equal(self, path: str, found: int, expected: int, what: str, extra: int = 0) -> bool:
+        """Whether a file has as many frames or rows as it should."""
+        if expected <= found <= expected + extra:
+            return True
+        msg = f"{path}: tells of {found} {what}, where there are {expected}"
+        if not self.salvage:
+            raise MismatchError(f"{msg}; make it anew, or --salvage leaves it out")
+        self.notices.append(f"{msg}; it is left out")
+        return False
+
+    def lines(self, stem: str) -> dict[str, FrameLines]:
+        """Tables with one line per frame; like the table, they may have one more."""
+        tables = {
+            suffix: FrameLines(f"{stem}{suffix}", key)
+            for suffix, key in LINE_TABLES.items()
+            if Path(f"{stem}{suffix}").is_file()
+        }
+        return {s: t for s, t in tables.items() if self.agrees(f"{stem}{s}", t.count, extra=1)}
+
+
+def find_origin(path: str, options: ReadOptions) -> Origin:
+    """Open a video or a store and everything beside it.
+
+    Parameters
+    ----------
+    path
+        One of the attribute ``origins`` of a Dataset.
+    options
+        How to read; with ``salvage`` what does not match is left out.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read.
+    MismatchError
+        Files of one stem tell of different numbers of frames.
+    """
+    return (_of_store if path.endswith(STORE) else _of_video)(path, options)
+
+
+def rows_at(rows: Rows, frames: NDArray[np.int64], positions: NDArray[np.int64]) -> pd.DataFrame:
+    """Rows of some frames, in any order and maybe repeatedly, and where they go.
+
+    Parameters
+    ----------
+    rows
+        Where they are.
+    frames
+        Frames, (frame,).
+    positions
+        Their positions in the output, which ``reconstructed_frame_index`` becomes, (frame,).
+    """
+    distinct, place = np.unique(frames, return_inverse=True)
+    counts = rows.counts[distinct]
+    taken = _ranges((np.cumsum(counts) - counts)[place], counts[place])
+    chosen = rows.of(distinct).iloc[taken]
+    return chosen.assign(reconstructed_frame_index=np.repeat(positions, counts[place]))
+
+
+def lines_at(
+    lines: FrameLines, key: str, frames: NDArray[np.int64], positions: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Lines of some frames, in any order and maybe repeatedly, counted by `positions`."""
+    distinct, place = np.unique(frames, return_inverse=True)
+    return lines.of(distinct).iloc[place].assign(**{key: positions})
+
+
+def _of_video(path: str, options: ReadOptions) -> Origin:
+    # rows are passed on as received: who reads the result repairs them where need be
+    recording = load_recording(path, replace(options, need_table=False, repair=False))
+    video, stem = recording.videos[0], str(Path(path).with_suffix(""))
+    search = _Search(recording.shape[0], options.salvage)
+    inputs = [
+        {"name": Path(file.path).name, "size": file.size, "digest": file.digest}
+        for file in recording.inputs
+    ]
+    store = None
+    if Path(stem + STORE).is_dir():
+        try:
+            facts = store_facts(stem + STORE)
+        except InputError as error:
+            search.notices.append(f"{error}; it is left out")
+        else:
+            if search.agrees(stem + STORE, facts.frames):
+                store, inputs = (stem + STORE, facts), facts.attrs.get("inputs", inputs)
+    has_table = bool(recording.tables)
+    return Origin(
+        path,
+        recording.shape[0],
+        video,
+        store,
+        TableRows(recording) if has_table else _stored_rows(store),
+        has_table,
+        search.lines(stem),
+        tuple(inputs),
+        (*recording.notices, *search.notices),
+    )
+
+
+def _of_store(path: str, options: ReadOptions) -> Origin:
+    facts, stem = store_facts(path), str(Path(path).with_suffix(""))
+    search = _Search(facts.frames, options.salvage)
+    video, has_table = None, False
+    if Path(f"{stem}.avi").is_file():
+        beside = open_video(f"{stem}.avi", max_frame_pixels=options.max_frame_pixels)
+        video = beside if search.agrees(beside.path, beside.frame_count) else None
+    rows = _stored_rows((path, facts))
+    if rows and Path(f"{stem}.csv").is_file():
+        table = read_metadata(f"{stem}.csv", salvage=options.salvage)
+        rows_there = int(rows.counts.sum())
+        has_table = search.equal(table.path, table.row_count, rows_there, "rows")
+    return Origin(
+        path,
+        facts.frames,
+        video,
+        (path, facts),
+        rows,
+        has_table,
+        search.lines(stem),
+        tuple(facts.attrs.get("inputs", [])),
+        tuple(search.notices),
+    )
+
+
+def _stored_rows(store: tuple[str, StoreFacts] | None) -> StoredRows | None:
+    return StoredRows(*store) if store and store[1].buffer_columns else None
+
+
+def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Positions of ranges that begin at `starts`, one range after the other."""
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())
+
+
+def _cells(text: bytes, columns: Sequence[str]) -> pd.DataFrame:
+    """Cells as they stand in the text."""
+    return pd.read_csv(BytesIO(text), names=list(columns), header=None, dtype=str, na_filter=False)

@@ -1,0 +1,196 @@
+"""How commands talk: results, progress, logging, failures and their exit codes."""
+
+import functools
+import json
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from miostitch.errors import MiostitchError
+from miostitch.progress import Progress
+from miostitch.text import printable
+
+# 141: what a shell reports of a program whose reader went away
+RESOURCES, INTERNAL, INTERRUPTED, UNREAD = 5, 6, 130, 141
+LOG_SECONDS = 10.0
+"""Time between progress lines where there is no terminal."""
+
+Result = TypeVar("Result")
+Command = Callable[..., Any]
+
+option = click.option
+
+logger = logging.getLogger("miostitch")
+
+
+@dataclass(frozen=True)
+class Console:
+    """How a command talks: text for people, or one JSON object for programs."""
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    show_progress: bool = True
+
+    def result(self, value: Any, text: Callable[[Any], str]) -> None:
+        """Print what a command found."""
+        if self.as_json:
+            click.echo(json.dumps(value, indent=1))
+        elif not self.quiet:
+            click.echo(printable(text(value)))
+
+    @property
+    def may_ask(self) -> bool:
+        """Whether somebody is there to answer."""
+        return not (self.as_json or self.quiet) and sys.stdin.isatty() and sys.stderr.isatty()
+
+    @contextmanager
+    def progress(self, what: str) -> Iterator[Progress | None]:
+        """Show frames done: a bar on a terminal, a line now and then elsewhere."""
+        if self.quiet or not self.show_progress:
+            yield None
+        elif sys.stderr.isatty():
+            with _progress_bar(what) as advance:
+                yield advance
+        else:
+            yield _progress_lines(what)
+
+
+class Group(click.Group):
+    """Turns every failure into one readable message and its exit code."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse what stands before the command."""
+        # until a command has parsed its options, or where it cannot, this is how to answer
+        ctx.obj = Console(as_json="--json" in args)
+        return _answered(ctx, functools.partial(super().parse_args, ctx, args))
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; see the exit codes in the reference."""
+        _catch_sigterm(ctx)
+        return _answered(ctx, functools.partial(super().invoke, ctx))
+
+
+def talking(command: Command) -> Command:
+    """Add the options every command has; the command gets a :class:`Console` instead."""
+
+    @option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
+    @option("-q", "--quiet", is_flag=True, help="Print errors only.")
+    @option("-v", "--verbose", count=True, help="Say more; -vv: also where errors arose.")
+    @option("--no-progress", is_flag=True, help="Show no progress.")
+    @functools.wraps(command)
+    def wrapped(as_json: bool, quiet: bool, verbose: int, no_progress: bool, **kwargs: Any) -> Any:
+        ctx = click.get_current_context()
+        console = ctx.find_root().obj = Console(as_json, quiet, verbose, not no_progress)
+        _log(ctx, verbose)
+        logger.info("%s %s", ctx.command_path, kwargs)
+        return command(console=console, **kwargs)
+
+    return wrapped
+
+
+def _answered(ctx: click.Context, call: Callable[[], Result]) -> Result:
+    try:
+        return call()
+    except click.exceptions.Exit:
+        raise
+    except click.ClickException as error:
+        _fail(ctx, error.format_message(), error.exit_code, error.show)
+    except MiostitchError as error:
+        _fail(ctx, str(error), error.exit_code)
+    except (KeyboardInterrupt, click.Abort):  # Abort: at a question
+        _fail(ctx, "interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # so that Python can flush at its end what nobody will read
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        ctx.exit(UNREAD)
+    except (OSError, MemoryError) as error:
+        _fail(ctx, f"disk, memory or permissions do not suffice: {_named(error)}", RESOURCES)
+    except Exception as error:
+        _fail(ctx, f"internal error, please report it: {_named(error)} (-vv: where)", INTERNAL)
+
+
+def _fail(
+    ctx: click.Context, message: str, code: int, show: Callable[[], None] | None = None
+) -> NoReturn:
+    console: Console = ctx.find_root().obj
+    if console.verbose >= 2:
+        click.echo(printable(traceback.format_exc()), err=True)
+    show() if show else click.echo(printable(f"miostitch: {message}"), err=True)
+    if console.as_json:
+        with suppress(OSError):  # stdout itself may be what failed
+            click.echo(json.dumps({"error": printable(message), "exit_code": code}))
+    ctx.exit(code)
+
+
+def _named(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def _catch_sigterm(ctx: click.Context) -> None:
+    """Let SIGTERM end a run as cleanly as Ctrl-C does."""
+    if threading.current_thread() is threading.main_thread():  # no other may set handlers
+        before = signal.signal(signal.SIGTERM, _interrupt)
+        ctx.call_on_close(lambda: signal.signal(signal.SIGTERM, before))
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _log(ctx: click.Context, verbose: int) -> None:
+    """Send what the package logs, and nobody else, to stderr."""
+    handler, before = logging.StreamHandler(), logger.level
+    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    logger.addHandler(handler)
+    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
+    ctx.call_on_close(lambda: logger.removeHandler(handler))
+    ctx.call_on_close(lambda: logger.setLevel(before))
+
+
+@contextmanager
+def _progress_bar(what: str) -> Iterator[Progress]:
+    from rich import progress as bars
+    from rich.console import Console as Terminal
+
+    columns = (*bars.Progress.get_default_columns(), bars.TextColumn("{task.fields[speed]}"))
+    began = time.monotonic()
+    with bars.Progress(*columns, console=Terminal(stderr=True)) as bar:
+        task = bar.add_task(what, total=None, speed="")
+
+        def advance(done: int, total: int) -> None:
+            rate = done / max(time.monotonic() - began, 1e-3)
+            speed = f"{done} of {total} frames, {rate:,.0f} frames/s"
+            bar.update(task, completed=done, total=total, speed=speed)
+
+        yield advance
+
+
+def _progress_lines(what: str) -> Progress:
+    began = last = time.monotonic()
+    lock = threading.Lock()
+
+    def advance(done: int, total: int) -> None:
+        nonlocal last
+        with lock:
+            now = time.monotonic()
+            if now - last < LOG_SECONDS:
+                return
+            last = now
+        rate = max(done, 1) / (now - began)
+        left = (total - done) / rate
+        click.echo(
+            f"{what}: {done} of {total} frames, {rate:,.0f} frames/s, {left:,.0f} s left", err=True
+        )
+
+    return advance

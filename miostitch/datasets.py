@@ -1,0 +1,218 @@
+"""A recording or a store as the Dataset that all editing takes and gives.
+
+Everything about a frame but its pixels can be looked up again: every frame carries the file it is
+from and its position there, and every selection of frames takes that along.
+"""
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from miostitch.opening import Path_, ReadOptions
+from miostitch.recording import Recording, load_recording
+from miostitch.schema import (
+    FRAME,
+    FRAME_VARIABLES,
+    HEIGHT,
+    ORIGIN_VARIABLES,
+    VIDEO,
+    WIDTH,
+    chunk_frames,
+)
+from miostitch.store import require_store
+
+STORE = ".zarr"
+
+Step = dict[str, Any]
+"""One step of a history: ``step``, ``parameters``, ``frames_before``, ``frames_after``."""
+
+
+def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
+    """Open a recording as a lazy Dataset.
+
+    Parameters
+    ----------
+    path
+        A video with its table beside it (``x.avi`` and ``x.csv``), segments of a recording
+        separated by commas, or a miostitch store (``x.zarr``).
+    salvage
+        Go on with what matches where video and table disagree.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``video`` uint8 (frame, height, width) in dask chunks, with ``frame_num`` as an index
+        beside ``frame``: ``ds.video.sel(frame_num=2530)`` works. No frame is read before it is
+        asked for, except at most 256 that tell whether the pictures lag behind the table.
+        ``origin`` and ``origin_frame`` say of every frame which of the attribute ``origins`` it
+        is from and which frame of that; they stay true whatever frames are selected, so that
+        :func:`miostitch.write_recording` finds what else is known of a frame. The attribute
+        ``history`` lists what was done to the recording so far, where anything was.
+
+    Raises
+    ------
+    MissingInputError
+        The video or its table is not there.
+    InputError
+        They cannot be read.
+    MismatchError
+        They disagree.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> recording = miostitch.open_recording(session.recordings[0])
+    >>> recording.video.dims
+    ('frame', 'height', 'width')
+    >>> recording.video.sel(frame_num=recording.frame_num[3]).shape
+    (200, 200)
+    >>> folder.cleanup()
+    """
+    return open_dataset(path, ReadOptions(salvage=salvage))
+
+
+def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
+    """Open a recording or a store; see :func:`open_recording`.
+
+    Parameters
+    ----------
+    path
+        As for :func:`open_recording`.
+    options
+        How to read a recording.
+
+    Raises
+    ------
+    InputError
+        The files cannot be read.
+    """
+    name = os.fspath(path)
+    if name.endswith(STORE):
+        require_store(name)
+        stored: xr.Dataset = xr.open_zarr(name)
+        attrs = {"origins": [os.path.abspath(name)]} | _history(stored.attrs)
+        origin = _origins([stored.sizes[FRAME]])
+        return stored.assign_coords(origin).assign_attrs(attrs).set_xindex("frame_num")
+    return in_chunks(to_dataset(load_recording(name, options)))
+
+
+def in_chunks(dataset: xr.Dataset) -> xr.Dataset:
+    """The same with ``video`` in dask chunks of the usual size, if it is in none yet."""
+    if dataset.video.chunks is not None:
+        return dataset
+    block = chunk_frames(dataset.sizes[HEIGHT], dataset.sizes[WIDTH])
+    return dataset.assign(video=dataset.video.chunk({FRAME: block}))
+
+
+def to_dataset(recording: Recording) -> xr.Dataset:
+    """A recording as a Dataset that reads pictures when they are asked for.
+
+    Parameters
+    ----------
+    recording
+        Every segment of it becomes an origin of its own.
+    """
+    count, height, width = recording.shape
+    data = indexing.LazilyIndexedArray(VideoArray(recording))
+    chunks = {FRAME: chunk_frames(height, width), HEIGHT: height, WIDTH: width}
+    video = xr.Variable(VIDEO.dims, data, VIDEO.attrs, {"preferred_chunks": chunks})
+    attrs = {variable.name: variable.attrs for variable in FRAME_VARIABLES}
+    rows = {"preferred_chunks": {FRAME: chunks[FRAME]}}  # xarray wants one chunking
+    table = {
+        name: xr.Variable(FRAME, getattr(recording.frames, name)[:count], attrs[name], rows)
+        for name in ("frame_num", "timestamp_first", "timestamp_last", "num_buffers")
+    }
+    coords = {name: np.arange(n) for name, n in zip(VIDEO.dims, recording.shape, strict=True)}
+    origins = [os.path.abspath(source.path) for source in recording.videos]
+    dataset = xr.Dataset(
+        {VIDEO.name: video},
+        {**coords, **table, **_origins([source.frame_count for source in recording.videos], rows)},
+        {
+            "recording": recording.name,
+            "fps": str(recording.videos[0].fps),
+            "origins": origins,
+            **(_history(_summary(origins[0])) if len(origins) == 1 else {}),
+        },
+    )
+    return dataset.set_xindex("frame_num")
+
+
+def union(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[NDArray[np.int64]]]:
+    """Bring lists of names together, each name once.
+
+    Parameters
+    ----------
+    lists
+        Names, as in the attribute ``recordings``.
+
+    Returns
+    -------
+    tuple
+        All names, and for each list the place of its names among them, int64 (name,).
+    """
+    lists = [*lists]
+    names = [*dict.fromkeys(name for each in lists for name in each)]
+    return names, [np.array([names.index(name) for name in each], np.int64) for each in lists]
+
+
+def _origins(counts: list[int], encoding: dict[str, Any] | None = None) -> dict[str, xr.Variable]:
+    """Where the frames of files of so many frames are from."""
+    values = (
+        np.repeat(np.arange(len(counts)), counts),
+        np.concatenate([np.arange(count) for count in counts]),
+    )
+    return {
+        variable.name: xr.Variable(FRAME, each.astype(variable.dtype), variable.attrs, encoding)
+        for variable, each in zip(ORIGIN_VARIABLES, values, strict=True)
+    }
+
+
+def _history(facts: dict[str, Any]) -> dict[str, list[Step]]:
+    """What was done to a recording, by the attributes of its store or by its summary."""
+    if "history" in facts:
+        return {"history": list(facts["history"])}
+    if "config" not in facts:
+        return {}
+    named = [each["name"] if isinstance(each, dict) else each for each in facts["recordings"]]
+    return {"history": [{"step": "stitch", "parameters": facts["config"], "recordings": named}]}
+
+
+def _summary(video: str) -> dict[str, Any]:
+    """The summary beside a video that a run of ours wrote."""
+    with suppress(OSError, ValueError):
+        found = json.loads(Path(video).with_suffix(".json").read_bytes())
+        if isinstance(found, dict) and "outputs" in found:
+            return found
+    return {}
+
+
+class VideoArray(BackendArray):
+    """A recording's pictures as the array that xarray indexes lazily."""
+
+    def __init__(self, recording: Recording) -> None:
+        self.recording = recording
+        self.shape = recording.shape
+        self.dtype = np.dtype(VIDEO.dtype)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[np.uint8]:
+        frames = np.atleast_1d(np.arange(self.shape[0])[key[0]])
+        block = self.recording.reader(frames).read()
+        if isinstance(key[0], int | np.integer):
+            return np.asarray(block[0][key[1]][..., key[2]])
+        return np.asarray(block[:, key[1]][..., key[2]])

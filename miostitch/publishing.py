@@ -1,0 +1,73 @@
+"""What all runs that publish products have in common."""
+
+import json
+import os
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from miostitch.errors import ResourceError, UsageError
+
+PRODUCTS = (
+    ".zarr",
+    ".avi",
+    ".csv",
+    "_timestamps.csv",
+    "_scores.csv",
+    "_debug.avi",
+    "_unrecoverable.avi",
+    "_unrecoverable.csv",
+    ".json",
+)
+"""Endings of everything a stitch can publish; the summary comes last, as the sign of success."""
+
+NAME_BYTES = 255
+
+
+def require_name(stem: str, suffixes: Iterable[str]) -> None:
+    """Refuse a stem whose products no file system could name.
+
+    Raises
+    ------
+    UsageError
+        A name is too long.
+    """
+    longest = max(len(os.fsencode(f".{stem}{suffix}")) for suffix in (*suffixes, ".miostitch"))
+    if longest > NAME_BYTES:
+        raise UsageError(f"{stem}: too long for a file name; rename the recordings")
+
+
+def require_space(output: Path, needed: int) -> None:
+    """Refuse a run that cannot fit: what is written without compression is known beforehand.
+
+    Parameters
+    ----------
+    output
+        Folder of the products.
+    needed
+        Space in bytes.
+
+    Raises
+    ------
+    ResourceError
+        Less is free.
+    """
+    free = shutil.disk_usage(output).free
+    if needed > free:
+        msg = f"{output}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room"
+        raise ResourceError(msg)
+
+
+def write_summary(path: Path, summary: dict[str, Any]) -> None:
+    """Write a summary as JSON.
+
+    Raises
+    ------
+    ResourceError
+        The file cannot be written.
+    """
+    try:
+        path.write_text(json.dumps(summary, indent=1) + "\n")
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error

@@ -1,0 +1,83 @@
+"""Lines and rows looked up by frame, as a plain reading finds them."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from miostitch.companions import FrameLines, lines_at, rows_at
+from miostitch.errors import InputError, MismatchError
+
+CELLS = st.sampled_from(["", "0", "1.50", "-3", "a b", '"x, y"', "ü"])
+
+
+class RowsOfMemory:
+    """Rows that stand in memory."""
+
+    columns: tuple[str, ...] = ("reconstructed_frame_index", "value")
+
+    def __init__(self, counts: list[int]) -> None:
+        self.counts = np.array(counts)
+        index = np.repeat(np.arange(len(counts)), counts)
+        self.table = pd.DataFrame(
+            {"reconstructed_frame_index": index, "value": np.arange(len(index))}
+        )
+
+    def of(self, frames: np.ndarray) -> pd.DataFrame:
+        assert (np.diff(frames) > 0).all()
+        return self.table[self.table.reconstructed_frame_index.isin(frames)]
+
+
+@given(st.data(), st.lists(st.integers(0, 4), min_size=1, max_size=8))
+def test_rows_in_any_order(data: st.DataObject, counts: list[int]) -> None:
+    rows = RowsOfMemory(counts)
+    frames = data.draw(st.lists(st.integers(0, len(counts) - 1), min_size=1, max_size=12))
+    found = rows_at(rows, np.array(frames), 100 + np.arange(len(frames)))
+    expected = [
+        (100 + position, value)
+        for position, frame in enumerate(frames)
+        for value in rows.table.value[rows.table.reconstructed_frame_index == frame]
+    ]
+    assert [*zip(found.reconstructed_frame_index, found.value, strict=True)] == expected
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.data(),
+    st.lists(st.tuples(CELLS, CELLS), min_size=1, max_size=9),
+    st.sampled_from(["\n", "\r\n"]),
+    st.booleans(),
+)
+def test_lines_in_any_order(
+    tmp_path: Path, data: st.DataObject, cells: list[tuple[str, str]], end: str, cut: bool
+) -> None:
+    path = tmp_path / "x.csv"
+    lines = [f"{a},{i},{b}" for i, (a, b) in enumerate(cells)]
+    text = end.join(["a,index,b", *lines]) + ("" if cut else end)
+    path.write_bytes(text.encode())
+    table = FrameLines(str(path), "index")
+    assert table.columns == ["a", "index", "b"]
+    assert table.count == len(cells)
+    frames = data.draw(st.lists(st.integers(0, len(cells) - 1), min_size=1, max_size=12))
+    found = lines_at(table, "index", np.array(frames), np.arange(len(frames)))
+    assert found["index"].tolist() == [*range(len(frames))]
+    for name, at in (("a", 0), ("b", 1)):
+        assert found[name].tolist() == [cells[frame][at].strip('"') for frame in frames]
+
+
+@pytest.mark.parametrize("text", ["", "a,b\n", "a,frame\n1,0\n"])
+def test_a_table_of_something_else(tmp_path: Path, text: str) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    with pytest.raises(InputError, match="no column index"):
+        FrameLines(str(tmp_path / "x.csv"), "index")
+
+
+@pytest.mark.parametrize("second", ["0,5", "x,5", "", "1,5\n1,5"])
+def test_a_line_of_another_frame(tmp_path: Path, second: str) -> None:
+    (tmp_path / "x.csv").write_text(f"index,a\n0,4\n{second}\n2,6\n")
+    table = FrameLines(str(tmp_path / "x.csv"), "index")
+    with pytest.raises(MismatchError, match=r"line \d does not tell of frame"):
+        table.of(np.arange(3))

@@ -1,0 +1,386 @@
+"""What is written of an edit: every file tells of the same frames, as they were before."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from hypothesis import HealthCheck, example, given, settings
+
+import miostitch
+from miostitch import concat, open_recording, remove_frames, trim, write_recording
+from miostitch.errors import (
+    MismatchError,
+    OutputExistsError,
+    ResourceError,
+    UsageError,
+)
+from miostitch.opening import ReadOptions
+from miostitch.recording import load_recording
+from miostitch.saving import edit_files
+from miostitch.workflow import StitchOptions, stitch_files
+from tests.folders import content
+from tests.test_editing import chains, follow
+from tests.video_files import blake2s_of, decode
+
+TRIMMED = "432642b1528fcd9ad553cfb3cc3862bef931301bd11d44dc3c2372fc379fa629"
+"""``blake2s_of`` what mio makes of ``stitch/video1``, trimmed by 10 and 10."""
+
+STEM = "receiver1__receiver2_stitched"
+SIDES = {"_timestamps.csv": "frame", "_scores.csv": "index"}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("session")
+    rates = {"buffer_loss": 0.05, "frame_loss": 0.03, "overrun": 0.02, "header_flips": 0.02}
+    config = miostitch.SimulationConfig(frames=40, seed=3, height=40, width=50, **rates)  # type: ignore[arg-type]
+    miostitch.simulate(folder, config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def stitched(session: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Results by frame and by buffer, in both formats of Zarr."""
+    names = [str(session / f"receiver{n}.avi") for n in (1, 2)]
+    made = {}
+    for by, zarr_format in (("frame", 2), ("buffer", 3)):
+        folder = tmp_path_factory.mktemp(by)
+        options = StitchOptions(by=by, zarr_format=zarr_format, chunk_frames=16)  # type: ignore[arg-type]
+        stitch_files(names, folder, options)
+        made[by] = folder / STEM
+    return made
+
+
+def beside(stem: Path, suffix: str) -> Path:
+    return stem.with_name(stem.name + suffix)
+
+
+def rows_of(table: Path, index: np.ndarray) -> pd.DataFrame:
+    """Rows of chosen frames, one frame after the other, as a plain loop finds them."""
+    rows = pd.read_csv(table)
+    parts = []
+    for position, frame in enumerate(index):
+        of_frame = rows[rows.reconstructed_frame_index == frame]
+        ordered = of_frame.sort_values("frame_buffer_count", kind="stable")
+        parts.append(ordered.assign(reconstructed_frame_index=position))
+    found: pd.DataFrame = pd.concat(parts, ignore_index=True)
+    return found
+
+
+def require_same(before: Path, after: Path, index: np.ndarray) -> None:
+    """Every file of a stem tells of the chosen frames what it told before."""
+    np.testing.assert_array_equal(
+        decode(beside(after, ".avi")), decode(beside(before, ".avi"))[index]
+    )
+    if beside(before, ".csv").exists():
+        written = pd.read_csv(beside(after, ".csv"))
+        pd.testing.assert_frame_equal(written, rows_of(beside(before, ".csv"), index))
+    for suffix, key in SIDES.items():
+        if not beside(before, suffix).exists():
+            assert not beside(after, suffix).exists()
+            continue
+        old, new = (pd.read_csv(beside(s, suffix), dtype=str) for s in (before, after))
+        expected = old.iloc[index].reset_index(drop=True)
+        expected[key] = np.arange(len(index)).astype(str)
+        pd.testing.assert_frame_equal(new, expected)
+    if beside(before, ".zarr").exists():
+        require_same_store(str(beside(before, ".zarr")), str(beside(after, ".zarr")), index)
+
+
+def require_same_store(before: str, after: str, index: np.ndarray) -> None:
+    old, new = (xr.open_zarr(path).load() for path in (before, after))
+    expected = old.isel(frame=index).assign_coords(frame=np.arange(len(index)))
+    xr.testing.assert_equal(new, expected)
+    assert new.video.encoding["chunks"] == old.video.encoding["chunks"]
+    groups = [p.name for p in Path(before).iterdir() if p.is_dir() and p.name not in old.variables]
+    assert {"scores", "buffers"} <= {*groups}
+    for name in groups:
+        old, new = (xr.open_zarr(path, group=name).load() for path in (before, after))
+        assert {n: v.attrs for n, v in new.variables.items()} == {
+            n: v.attrs for n, v in old.variables.items()
+        }
+        if name == "buffers":
+            table = old.to_dataframe().reset_index(drop=True)
+            parts = [
+                table[table.reconstructed_frame_index == frame].assign(
+                    reconstructed_frame_index=position
+                )
+                for position, frame in enumerate(index)
+            ]
+            pd.testing.assert_frame_equal(
+                new.to_dataframe().reset_index(drop=True), pd.concat(parts, ignore_index=True)
+            )
+        elif "frame" in old.sizes:
+            kept = old.isel(frame=index).assign_coords(frame=np.arange(len(index)))
+            xr.testing.assert_equal(new, kept)
+        else:
+            times = len(new.row) // len(old.row)
+            np.testing.assert_array_equal(new.row, np.tile(old.row, times))
+
+
+@settings(max_examples=6, suppress_health_check=[HealthCheck.too_slow], database=None)
+@given(chains)
+def test_a_raw_recording_stays_one(
+    session: Path, tmp_path_factory: pytest.TempPathFactory, chain: list[Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("raw")
+    edited, index = follow(open_recording(session / "receiver1.avi"), chain)
+    write_recording(edited, folder / "x.avi")
+    require_same(session / "receiver1", folder / "x", index)
+    again = load_recording(folder / "x.avi")
+    assert again.shape[0] == len(index)
+    shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+@example([("trim", 1, 2), ("remove", [0, 3, 4]), ("concat", 1), ("trim", 3, 0)])
+@settings(max_examples=1, suppress_health_check=[HealthCheck.too_slow], database=None)
+@given(chains)
+def test_all_products_of_a_result_stay_together(
+    by: str,
+    stitched: dict[str, Path],
+    tmp_path_factory: pytest.TempPathFactory,
+    chain: list[Any],
+) -> None:
+    folder = tmp_path_factory.mktemp("result")
+    for suffix in (".avi", ".zarr"):
+        edited, index = follow(open_recording(beside(stitched[by], suffix)), chain)
+        summary = write_recording(edited, folder / suffix[1:], stem="x")
+        assert not any("left out" in warning for warning in summary["warnings"])
+        require_same(stitched[by], folder / suffix[1:] / "x", index)
+    names = [{*content(folder / suffix[1:])} for suffix in (".avi", ".zarr")]
+    assert names[0] == names[1]
+    shutil.rmtree(folder)
+
+
+def test_steps_of_several_runs_are_one_history(stitched: dict[str, Path], tmp_path: Path) -> None:
+    for suffix in (".avi", ".zarr"):
+        first = trim(open_recording(beside(stitched["frame"], suffix)), 2, 3)
+        write_recording(first, tmp_path / "one", stem="x", force=True)
+        second = remove_frames(open_recording(tmp_path / "one" / f"x{suffix}"), "1,4-5")
+        at_once = remove_frames(first, "1,4-5")
+        assert second.attrs["history"] == at_once.attrs["history"]
+        twice = write_recording(second, tmp_path / f"two{suffix[1:]}", stem="x")
+        once = write_recording(at_once, tmp_path / f"once{suffix[1:]}", stem="x")
+        assert [step["step"] for step in twice["history"]] == ["stitch", "trim", "remove_frames"]
+        assert twice["history"] == once["history"]
+        files = [content(tmp_path / f"{n}{suffix[1:]}") for n in ("two", "once")]
+        for of_run in files:
+            summary = json.loads(of_run.pop("x.json"))
+            assert summary["inputs"] == once["inputs"]
+        assert files[0] == files[1]
+        stored = xr.open_zarr(tmp_path / f"two{suffix[1:]}" / "x.zarr").attrs
+        assert stored["history"] == once["history"]
+        assert stored["inputs"] == once["inputs"]
+        assert str(tmp_path) not in json.dumps(stored)
+
+
+def test_a_store_alone(stitched: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(beside(stitched["buffer"], ".zarr"), tmp_path / "in" / "s.zarr")
+    kept = trim(open_recording(tmp_path / "in" / "s.zarr"), 4, 4)
+    summary = write_recording(kept, tmp_path / "out")
+    assert [Path(p).name for p in summary["outputs"]] == ["s.zarr", "s.json"]
+    write_recording(kept, tmp_path / "out" / "video.avi")
+    assert sorted(os.listdir(tmp_path / "out")) == [
+        "s.json", "s.zarr", "video.avi", "video.csv", "video.json", "video.zarr",
+    ]  # fmt: skip
+    index = np.arange(4, kept.sizes["frame"] + 4)
+    expected = rows_of(beside(stitched["buffer"], ".csv"), index)
+    pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "video.csv"), expected)
+
+
+def test_joined_segments_stitch_as_segments_do(session: Path, tmp_path: Path) -> None:
+    """Parts of one recording, joined again, give what the whole gives."""
+    whole = open_recording(session / "receiver1.avi")
+    for name, part in (("A1", trim(whole, 0, 20)), ("A2", trim(whole, part_of(whole)))):
+        write_recording(part, tmp_path / f"{name}.avi")
+    segments = [str(tmp_path / "A1.avi"), str(tmp_path / "A2.avi")]
+    summary = edit_files(segments, tmp_path / "A.avi", concat, "")
+    (seam,) = summary["history"][-1]["parameters"]["seams"]
+    assert seam["kind"] == "continues"
+    require_same(session / "receiver1", tmp_path / "A", np.arange(whole.sizes["frame"]))
+    in_one = edit_files([",".join(segments)], tmp_path / "B.avi", lambda p: p[0], "")
+    assert [each["frames"] for each in in_one["origins"]] == [whole.sizes["frame"] - 20, 20]
+    for suffix in (".avi", ".csv"):
+        joined = (tmp_path / f"A{suffix}").read_bytes()
+        assert joined == (tmp_path / f"B{suffix}").read_bytes()
+
+
+def part_of(whole: xr.Dataset) -> int:
+    return int(whole.sizes["frame"]) - 20
+
+
+def test_boots_are_told_apart_after_joining(tmp_path: Path) -> None:
+    options = {"receivers": 2, "height": 40, "width": 50, "header_flips": 0.0}
+    config = miostitch.SimulationConfig(frames=120, resets=1, seed=5, **options)  # type: ignore[arg-type]
+    made = miostitch.simulate(tmp_path / "s", config)
+    names = [str(path) for path in made.recordings]
+    whole = open_recording(names[0])
+    fall = int(np.flatnonzero(np.diff(whole.frame_num) < 0)[0]) + 1
+    count = whole.sizes["frame"]
+    write_recording(trim(whole, 0, count - fall), tmp_path / "in" / "A1.avi")
+    write_recording(trim(whole, fall), tmp_path / "in" / "A2.avi")
+    parts = [open_recording(tmp_path / "in" / f"A{n}.avi") for n in (1, 2)]
+    joined = concat(parts)
+    assert joined.attrs["history"][-1]["parameters"]["seams"][0]["kind"] == "reboot"
+    write_recording(joined, tmp_path / "in" / "receiver1.avi")
+    one = stitch_files(names, tmp_path / "one")
+    two = stitch_files([str(tmp_path / "in" / "receiver1.avi"), names[1]], tmp_path / "two")
+    assert one["frames"] == two["frames"]
+    for suffix in (".avi", ".csv"):
+        files = [
+            next(p for p in (tmp_path / n).iterdir() if p.name.endswith(f"stitched{suffix}"))
+            for n in ("one", "two")
+        ]
+        assert files[0].read_bytes() == files[1].read_bytes()
+
+
+def test_joined_results_count_recordings_once(stitched: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(stitched["frame"].parent, tmp_path / "other")
+    twin = tmp_path / "other" / f"{STEM}.zarr"
+    for attributes in (".zattrs", ".zmetadata"):
+        text = (twin / attributes).read_text()
+        (twin / attributes).write_text(text.replace('"receiver1"', '"receiver9"'))
+    one, two = open_recording(beside(stitched["frame"], ".zarr")), open_recording(twin)
+    write_recording(concat([one, two]), tmp_path / "x.zarr")
+    made = xr.open_zarr(tmp_path / "x.zarr")
+    assert made.attrs["recordings"] == ["receiver1", "receiver2", "receiver9"]
+    count = one.sizes["frame"]
+    source = made.source.values
+    np.testing.assert_array_equal(source[:count], one.source)
+    np.testing.assert_array_equal(source[count:], np.array([2, 1, -1])[two.source.values])
+    np.testing.assert_array_equal(made.source, concat([one, two]).source)
+    scores = xr.open_zarr(tmp_path / "x.zarr", group="scores").edge_energy.values
+    old = xr.open_zarr(twin, group="scores").edge_energy.values
+    np.testing.assert_array_equal(scores[[2, 1], count:], old)
+    assert (scores[2, :count] == -1).all()
+    assert (scores[0, count:] == -1).all()
+
+
+def test_frames_of_two_files_in_turn(stitched: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(stitched["frame"].parent, tmp_path / "other")
+    stems = [stitched["frame"], tmp_path / "other" / STEM]
+    joined = concat([open_recording(beside(stem, ".zarr")) for stem in stems])
+    count = joined.sizes["frame"] // 2
+    turns = np.stack([np.arange(count), count + np.arange(count)[::-1]], axis=1).ravel()
+    write_recording(joined.isel(frame=turns), tmp_path / "x.zarr")
+    require_same(stitched["frame"], tmp_path / "x", turns % count)
+
+
+def test_what_not_all_have_is_left_out_and_told(
+    session: Path, stitched: dict[str, Path], tmp_path: Path
+) -> None:
+    raw, result = open_recording(session / "receiver1.avi"), beside(stitched["frame"], ".zarr")
+    summary = write_recording(concat([raw, open_recording(result)]), tmp_path, stem="x")
+    assert [Path(p).name for p in summary["outputs"]] == ["x.avi", "x.csv", "x.json"]
+    assert any("_scores.csv" in warning for warning in summary["warnings"])
+
+
+def test_a_video_without_a_table(session: Path, tmp_path: Path) -> None:
+    shutil.copy(session / "receiver1.avi", tmp_path / "bare.avi")
+    edit_files([tmp_path / "bare.avi"], tmp_path / "out", lambda p: trim(p[0], 1, 1), "_trimmed")
+    assert sorted(os.listdir(tmp_path / "out")) == ["bare_trimmed.avi", "bare_trimmed.json"]
+    with pytest.raises(UsageError, match="has no store"):
+        edit_files([tmp_path / "bare.avi"], tmp_path / "x.zarr", lambda p: p[0], "")
+
+
+def drop_line(path: Path) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:5] + lines[6:]))
+
+
+def swap_lines(path: Path) -> None:
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:5], lines[6], lines[5], *lines[7:]]))
+
+
+@pytest.mark.parametrize("suffix", ["_scores.csv", "_timestamps.csv", ".avi", ".csv"])
+def test_stale_companions_are_refused_or_left_out(
+    stitched: dict[str, Path], tmp_path: Path, suffix: str
+) -> None:
+    shutil.copytree(stitched["frame"].parent, tmp_path / "in")
+    stale = tmp_path / "in" / f"{STEM}{suffix}"
+    if suffix == ".avi":
+        write_recording(trim(open_recording(stale), 1), tmp_path / "short.avi")
+        shutil.copy(tmp_path / "short.avi", stale)
+    else:
+        drop_line(stale)
+    kept = trim(open_recording(tmp_path / "in" / f"{STEM}.zarr"), 1)
+    with pytest.raises(MismatchError, match=rf"{STEM}{suffix}: .*--salvage"):
+        write_recording(kept, tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == [] if (tmp_path / "out").exists() else True
+    summary = write_recording(kept, tmp_path / "out", reading=ReadOptions(salvage=True))
+    assert any(suffix in warning for warning in summary["warnings"])
+    assert not (tmp_path / "out" / f"{STEM}{suffix}").exists()
+
+
+def test_lines_in_disorder_are_refused(stitched: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(stitched["frame"].parent, tmp_path / "in")
+    swap_lines(tmp_path / "in" / f"{STEM}_scores.csv")
+    with pytest.raises(MismatchError, match="line 6 does not tell of frame 4"):
+        write_recording(open_recording(tmp_path / "in" / f"{STEM}.avi"), tmp_path / "out")
+    assert os.listdir(tmp_path / "out") == []
+
+
+def test_a_dataset_of_no_origin(session: Path, tmp_path: Path) -> None:
+    opened = open_recording(session / "receiver1.avi")
+    for wrong in (opened.drop_vars("origin"), opened.isel(frame=slice(0, 0))):
+        with pytest.raises(UsageError):
+            write_recording(wrong, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_input_and_an_existing_result_are_safe(session: Path, tmp_path: Path) -> None:
+    shutil.copytree(session, tmp_path / "in")
+    opened = trim(open_recording(tmp_path / "in" / "receiver1.avi"), 1)
+    with pytest.raises(UsageError, match="would replace an input"):
+        write_recording(opened, tmp_path / "in", force=True)
+    write_recording(opened, tmp_path / "out")
+    before = content(tmp_path / "out")
+    with pytest.raises(OutputExistsError):
+        write_recording(opened, tmp_path / "out")
+    assert content(tmp_path / "out") == before
+
+
+def test_stale_products_of_the_name_go(session: Path, tmp_path: Path) -> None:
+    opened = open_recording(session / "receiver1.avi")
+    write_recording(opened, tmp_path / "x.avi")
+    (tmp_path / "x_noise.csv").write_text("reconstructed_frame_index\n")
+    with pytest.raises(OutputExistsError):
+        write_recording(trim(opened, 1), tmp_path / "x.avi")
+    write_recording(trim(opened, 1), tmp_path / "x.avi", force=True)
+    assert sorted(os.listdir(tmp_path)) == ["x.avi", "x.csv", "x.json"]
+
+
+def test_a_full_disk_leaves_nothing(
+    session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = open_recording(session / "receiver1.avi")
+
+    def full(*_: object) -> None:
+        raise ResourceError("no space")
+
+    monkeypatch.setattr("miostitch.buffer_table.BufferTable.append", full)
+    with pytest.raises(ResourceError, match="no space"):
+        write_recording(opened, tmp_path)
+    assert os.listdir(tmp_path) == []
+
+
+def test_trimmed_as_mio_trims(recordings: Path, tmp_path: Path) -> None:
+    opened = open_recording(recordings / "stitch" / "video1.avi")
+    write_recording(trim(opened, 10, 10), tmp_path)
+    assert blake2s_of(decode(tmp_path / "video1.avi")) == TRIMMED
+    index = np.arange(10, 40)
+    require_same(recordings / "stitch" / "video1", tmp_path / "video1", index)
+
+
+def test_an_extra_row_frame_goes(recordings: Path, tmp_path: Path) -> None:
+    write_recording(open_recording(recordings / "capture3" / "receiver1.avi"), tmp_path)
+    assert pd.read_csv(tmp_path / "receiver1.csv").reconstructed_frame_index.max() == 115
+    require_same(recordings / "capture3" / "receiver1", tmp_path / "receiver1", np.arange(116))
