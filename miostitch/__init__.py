@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from miostitch.config import DenoiseConfig
     from miostitch.config_files import load_config
     from miostitch.datasets import open_recording
+    from miostitch.denoising import Denoised, denoise
     from miostitch.editing import concat, parse_frames, remove_frames, trim
     from miostitch.inspecting import inspect_recording
     from miostitch.opening import ReadOptions
@@ -23,12 +24,14 @@ if TYPE_CHECKING:
 _HOMES = {
     "AlignOptions": "session",
     "DenoiseConfig": "config",
+    "Denoised": "denoising",
     "ReadOptions": "opening",
     "ScoreConfig": "thresholds",
     "SimulationConfig": "simulation",
     "StitchConfig": "stitching",
     "StitchOptions": "workflow",
     "concat": "editing",
+    "denoise": "denoising",
     "inspect_recording": "inspecting",
     "load_config": "config_files",
     "open_recording": "datasets",
@@ -44,12 +47,14 @@ _HOMES = {
 __all__ = [
     "AlignOptions",
     "DenoiseConfig",
+    "Denoised",
     "ReadOptions",
     "ScoreConfig",
     "SimulationConfig",
     "StitchConfig",
     "StitchOptions",
     "concat",
+    "denoise",
     "inspect_recording",
     "load_config",
     "open_recording",

@@ -265,7 +265,7 @@ def _written(video: xr.DataArray, span: slice, store: str, announce: Announce) -
         "fhw",
         dtype=np.int64,
         meta=np.empty(0, np.int64),
-        name=f"write-{store}-{video.data.name}",  # one video may go to several stores,
+        name=f"write-{store}-{video.data.name}",  # one video may go to several stores
     )
     return xr.DataArray(data, dims=FRAME)
 

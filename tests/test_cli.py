@@ -416,7 +416,9 @@ def test_help_has_an_example_and_fits_80_columns(command: str) -> None:
 def test_inspect(session: list[str]) -> None:
     text = run("inspect", *session).stdout
     assert "receiver1.avi" in text
-    assert re.search(r"^  lag evidence: missing buffers \d+, black at lag", text, re.MULTILINE)
+    assert re.search(
+        r"^  lag evidence: missing buffers: \d+, black at that lag: ", text, re.MULTILINE
+    )
     assert re.search(r"^together\n  frames: \d+\n  seen by all: ", text, re.MULTILINE)
     assert re.search(rf"^{re.escape(session[1])} +\d+ +\d+ +0\.3", text, re.MULTILINE)
     found = json.loads(run("inspect", *session, "--json").stdout)
@@ -478,7 +480,7 @@ def test_a_terminated_run_ends_cleanly(tmp_path: Path) -> None:
         sent = time.monotonic()
         assert process.wait(10) == 130
         assert time.monotonic() - sent < 5
-    assert os.listdir(out) == []
+    assert not out.exists()
 
 
 def test_help_is_quick_and_imports_nothing_heavy() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors avi text clocks memory jit thresholds progress",
+    "schema errors avi text clocks memory jit thresholds progress png",
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
     " table_parser repair safe_yaml config",
     "alignment selection compositing damage filtering plan config_files"
@@ -13,10 +13,10 @@ LAYERS = (
     "opening",
     "session_lags",
     "recording",
-    "session datasets",
-    "scoring gather composing rows buffer_table companions stored_tables summary writing"
-    " publishing report simulation",
-    "stitching products inspecting editing saving noise denoising export verify",
+    "session datasets picking",
+    "scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
+    " writing publishing report simulation",
+    "stitching products inspecting editing saving noise denoising beside export verify",
     "workflow viewer console wording",
     "options",
     "cli backend",

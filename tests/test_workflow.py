@@ -467,7 +467,7 @@ def test_if_all_frames_are_damaged_none_is_left(tmp_path: Path, by: Any) -> None
     options = StitchOptions(by=by, drop_damaged=True, unrecoverable_video=True)
     with pytest.raises(InputError, match="frames are damaged; stitch without --drop-damaged"):
         stitch_files(lossy.names, tmp_path / "out", options)
-    assert os.listdir(tmp_path / "out") == []
+    assert not Path(tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
@@ -550,10 +550,13 @@ def test_tables_by_buffer_agree(flawed: list[str], tmp_path: Path, keep_clocks: 
         for number, clock in enumerate(session.alignment.clocks):
             mine = receiver == number
             times[mine] = to_first_clock(times[mine], clock)
-    by_frame = table.assign(time=times).groupby("reconstructed_frame_index").time
+    rows = table.assign(time=times, receiver=receiver).groupby("reconstructed_frame_index")
     written = pd.read_csv(next(tmp_path.glob("*_timestamps.csv")))
     np.testing.assert_array_equal(written.frame, np.arange(len(store.frame)))
-    for name, ends in (("first", by_frame.first()), ("last", by_frame.last())):
+    one = rows.receiver.nunique() == 1  # of several the earliest and the latest count
+    first = rows.time.first().where(one, rows.time.min())
+    last = rows.time.last().where(one, rows.time.max())
+    for name, ends in (("first", first), ("last", last)):
         expected_times = ends.reindex(store.frame.to_numpy())
         np.testing.assert_array_equal(written[f"timestamp_{name}"], expected_times)
         np.testing.assert_array_equal(store[f"timestamp_{name}"], expected_times)

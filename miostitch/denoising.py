@@ -1,0 +1,199 @@
+"""Denoising as one chain of stages, and everything that a configuration asks it to show."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch import filtering
+from miostitch.config import DenoiseConfig, NoisePatchConfig
+from miostitch.denoise_stages import (
+    DETECTOR,
+    PROJECTION,
+    drop,
+    extremes,
+    mark_rows,
+    noise,
+    noisy,
+    noted,
+    remove_stripes,
+    spectra,
+    stripe_filter,
+    subtract_background,
+)
+from miostitch.picking import in_blocks, pick
+from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
+
+Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """What denoising makes of a recording: all videos lazy, all else small and computed.
+
+    Parameters
+    ----------
+    dataset
+        The result, with ``frame`` counted anew.
+    dropped
+        The frames that were left out, as they came; ``frame`` is their position in the input.
+    rows
+        Flagged rows of every frame that was looked at, int64 (frame, detector); no frame where the
+        stage is off.
+    videos
+        Further videos that the configuration asks for, by the ending of their file; uint8 (frame,
+        height, width), of the same frames and in the same blocks as the result.
+    dropped_videos
+        The same of the dropped frames.
+    images
+        Pictures that it asks for, uint8 (height, width).
+    texts
+        Lists that it asks for.
+    """
+
+    dataset: xr.Dataset
+    dropped: xr.Dataset
+    rows: xr.DataArray
+    videos: Mapping[str, xr.DataArray]
+    dropped_videos: Mapping[str, xr.DataArray]
+    images: Mapping[str, Frames]
+    texts: Mapping[str, str]
+
+
+def denoise(ds: xr.Dataset, config: DenoiseConfig) -> Denoised:
+    """Denoise a recording: drop noisy frames, filter stripes, subtract the background.
+
+    Parameters
+    ----------
+    ds
+        ``video`` uint8 (frame, height, width), as of :func:`miostitch.open_recording`.
+    config
+        Stages and their settings, as of :func:`miostitch.load_config`.
+
+    Returns
+    -------
+    Denoised
+        The lazy result, and whatever else the configuration asks for.
+
+    Raises
+    ------
+    UsageError
+        ``ds`` holds no such video.
+    InputError
+        Every frame is noisy, or a frame cannot be read.
+
+    Notes
+    -----
+    Reads the video once, for what a frame of the result must know of all others: which frames
+    stay, and the background. It reads nothing where neither is asked for. The frames themselves
+    are computed when the result is written. Memory is bounded by the blocks in flight.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> recording = miostitch.open_recording(session.recordings[0])
+    >>> made = miostitch.denoise(recording, miostitch.load_config("denoise_example"))
+    >>> made.dataset.sizes["frame"] + made.dropped.sizes["frame"] == recording.sizes["frame"]
+    True
+    >>> folder.cleanup()
+    """
+    ds = _up_to(in_blocks(ds), config.end_frame)
+    rows, flags, projections = _first_pass(ds, config)
+    kept = filtered = drop(ds, flags) if config.noise_patch.enable else ds
+    if config.frequency_masking.enable:
+        filtered = remove_stripes(kept, config.frequency_masking)
+    result = filtered
+    if config.minimum_projection.enable:
+        normalize = config.minimum_projection.normalize
+        result = subtract_background(filtered, projections, normalize=normalize)
+    dropped = pick(ds, np.flatnonzero(flags))
+    stages = {"kept": kept, "filtered": filtered, "result": result}
+    return Denoised(
+        result,
+        dropped,
+        rows,
+        _videos({name: stage[VIDEO.name] for name, stage in stages.items()}, config),
+        _dropped_videos(dropped, config.noise_patch),
+        _images(ds, projections, config),
+        _texts(dropped, config.noise_patch),
+    )
+
+
+def _up_to(ds: xr.Dataset, end_frame: int | None) -> xr.Dataset:
+    """Leave out what comes after a frame; -1 or ``None``: nothing."""
+    count = ds.sizes[FRAME]
+    if end_frame in (None, -1) or end_frame + 1 >= count:
+        return ds
+    return noted(ds.isel({FRAME: slice(end_frame + 1)}), step="end", frames=count, end=end_frame)
+
+
+def _first_pass(
+    ds: xr.Dataset, config: DenoiseConfig
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Read the video once: flagged rows, noisy frames, and the extremes of the others, filtered.
+
+    What no stage needs is neither computed nor read; its array is empty, or says no.
+    """
+    lazy: dict[str, xr.DataArray] = {}
+    rows = xr.DataArray(np.empty((0, len(filtering.METHODS)), np.int64), dims=(FRAME, DETECTOR))
+    flags = xr.DataArray(np.zeros(ds.sizes[FRAME], np.bool_), dims=FRAME)
+    projections = xr.DataArray(np.empty((2, 0, 0), np.uint8), dims=(PROJECTION, HEIGHT, WIDTH))
+    if config.noise_patch.enable:
+        lazy["rows"] = rows = noise(ds, config.noise_patch)
+        lazy["noisy"] = flags = noisy(rows, config.noise_patch)
+    if config.minimum_projection.enable:
+        masking = config.frequency_masking
+        stripes = stripe_filter(ds, masking) if masking.enable else None
+        drops = flags if config.noise_patch.enable else None
+        lazy["projections"] = projections = extremes(ds[VIDEO.name], drops, stripes)
+    computed = xr.Dataset(lazy).compute()
+    return (
+        computed.get("rows", rows),
+        computed.get("noisy", flags),
+        computed.get("projections", projections),
+    )
+
+
+def _videos(stages: Mapping[str, xr.DataArray], config: DenoiseConfig) -> dict[str, xr.DataArray]:
+    patch, masking = config.noise_patch, config.frequency_masking
+    made = {}
+    if patch.enable and patch.output_result:
+        made["_patch.avi"] = stages["kept"]
+    if masking.enable and masking.output_result:
+        made["_freq_mask.avi"] = stages["filtered"]
+    if masking.enable and masking.output_freq_domain:
+        made["_freq_mask_freq_domain.avi"] = spectra(stages["kept"])
+    if config.minimum_projection.enable and config.minimum_projection.output_result:
+        made["_min_proj.avi"] = stages["result"]
+    return made
+
+
+def _dropped_videos(dropped: xr.Dataset, config: NoisePatchConfig) -> dict[str, xr.DataArray]:
+    made = {}
+    if config.enable and dropped.sizes[FRAME]:
+        if config.output_noisy_frames:
+            made["_patch_noisy_frames.avi"] = dropped[VIDEO.name]
+        if config.output_noise_patch:
+            made["_patch_patched_area.avi"] = mark_rows(dropped[VIDEO.name], config)
+    return made
+
+
+def _images(ds: xr.Dataset, projections: xr.DataArray, config: DenoiseConfig) -> dict[str, Frames]:
+    masking = config.frequency_masking
+    made = {}
+    if masking.enable and masking.output_mask:
+        mask = stripe_filter(ds, masking).mask
+        made["_freq_mask_freq_mask.png"] = np.where(mask, 255, 0).astype(np.uint8)
+    if config.minimum_projection.enable and config.minimum_projection.output_min_projection:
+        made["_min_proj.png"] = projections.to_numpy()[0]
+    return made
+
+
+def _texts(dropped: xr.Dataset, config: NoisePatchConfig) -> dict[str, str]:
+    if not (config.enable and config.output_noisy_frames):
+        return {}
+    return {"_patch_dropped_frames.txt": "".join(f"{n}\n" for n in dropped[FRAME].values)}

@@ -1,0 +1,106 @@
+"""Any choice of a recording's frames as a recording again, lazily and in blocks of equal size."""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
+from numpy.typing import NDArray
+
+from miostitch.errors import UsageError
+from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
+
+Frames = NDArray[np.uint8]
+
+
+def in_blocks(ds: xr.Dataset) -> xr.Dataset:
+    """Make sure that a Dataset holds a lazy video in blocks of whole frames, and counts them.
+
+    Parameters
+    ----------
+    ds
+        ``video`` uint8 (frame, height, width), lazy or not.
+
+    Raises
+    ------
+    UsageError
+        It holds no such video, or one without frames.
+    """
+    if VIDEO.name not in ds or ds[VIDEO.name].dims != VIDEO.dims or not ds.sizes[FRAME]:
+        raise UsageError(f"a Dataset with frames in {VIDEO.name!r} {VIDEO.dims} is needed")
+    video = ds[VIDEO.name]
+    if video.dtype != VIDEO.dtype:
+        raise UsageError(f"{VIDEO.name} is {video.dtype}: {VIDEO.dtype} is needed")
+    if FRAME not in ds.coords:
+        ds = ds.assign_coords({FRAME: np.arange(ds.sizes[FRAME])})
+    block = {} if video.chunks else {FRAME: chunk_frames(ds.sizes[HEIGHT], ds.sizes[WIDTH])}
+    return ds.assign({VIDEO.name: video.chunk({**block, HEIGHT: -1, WIDTH: -1})})
+
+
+def pick(ds: xr.Dataset, frames: NDArray[np.int64]) -> xr.Dataset:
+    """Pick frames, with all that is said of them.
+
+    Parameters
+    ----------
+    ds
+        Lazy ``video`` in blocks of whole frames, see :func:`in_blocks`.
+    frames
+        Positions, increasing.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same of these frames alone, in blocks of the size of the largest of ``ds``.
+
+    Notes
+    -----
+    One task per block, which holds the blocks it takes from; frames that lie next to each other
+    in one block are not copied.
+    """
+    video = ds[VIDEO.name].variable  # which has one chunking, whatever its coordinates have
+    block = max(video.chunksizes[FRAME])
+    others = ds.drop_vars(VIDEO.name).isel({FRAME: frames})
+    lazy = {name: c for name, c in others.coords.items() if c.variable.chunks and FRAME in c.dims}
+    others = others.assign_coords(
+        {n: (c.dims, c.variable.chunk({FRAME: block}).data, c.attrs) for n, c in lazy.items()}
+    )
+    return others.assign({VIDEO.name: (VIDEO.dims, _pick(video.data, frames, block), video.attrs)})
+
+
+def _pick(video: da.Array, frames: NDArray[np.int64], block: int) -> da.Array:
+    if not len(frames):
+        nothing: da.Array = video[:0]
+        return nothing
+    sizes = tuple(min(block, len(frames) - start) for start in range(0, len(frames), block))
+    if len(frames) == len(video) and sizes == video.chunks[0]:
+        return video
+    ends = np.cumsum(video.chunks[0])
+    starts = ends - video.chunks[0]
+    name = f"pick-{tokenize(video.name, frames, block)}"
+    tasks: dict[Any, Any] = {}
+    for number, start in enumerate(range(0, len(frames), block)):
+        wanted = frames[start : start + block]
+        owner = np.searchsorted(ends, wanted, side="right")
+        sources = np.unique(owner).tolist()
+        places = [_run(wanted[owner == source] - starts[source]) for source in sources]
+        keys = [(video.name, source, 0, 0) for source in sources]
+        tasks[name, number, 0, 0] = (partial(_pick_block, places), keys)
+    graph = HighLevelGraph.from_collections(name, tasks, dependencies=[video])  # type: ignore[list-item]
+    chunks = (sizes, *video.chunks[1:])
+    picked: da.Array = da.Array(graph, name, chunks, dtype=video.dtype, meta=video._meta)
+    return picked
+
+
+def _run(places: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """The same as a slice, if they follow each other: that is no copy, and small in a graph."""
+    first, last = int(places[0]), int(places[-1])
+    return slice(first, last + 1) if last - first + 1 == len(places) else places
+
+
+def _pick_block(places: Sequence[slice | NDArray[np.int64]], sources: Sequence[Frames]) -> Frames:
+    parts = [source[place] for source, place in zip(sources, places, strict=True)]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts)
