@@ -7,9 +7,11 @@ def stitch_text(summary: dict[str, Any]) -> str:
     """What a stitch made of which recording."""
     lines = [f"warning: {warning}" for warning in summary["warnings"]]
     first, last = summary["frame_num"]
+    by_buffer = summary["config"]["by"] == "buffer"
+    hopeless = "pixels that nobody received" if by_buffer else "buffers that nobody received whole"
     lines.append(
         f"{summary['frames']} frames (frame_num {first} to {last}): {summary['damaged']} damaged, "
-        f"{summary['unrecoverable']} with pixels that nobody received"
+        f"{summary['unrecoverable']} with {hopeless}"
     )
     lost = sum(stop - start + 1 for start, stop in summary["lost_frame_num"])
     counts = (
@@ -22,6 +24,11 @@ def stitch_text(summary: dict[str, Any]) -> str:
         same = summary["identical_shared_buffers"]
         lines.append(
             f"{same} of {shared} shared buffers are bit-identical ({100 * same / shared:.2f} %)"
+        )
+    if any(r["measured_lag"] not in (None, r["lag"]) for r in summary["recordings"]):
+        lines.append(
+            "BEWARE: pictures and tables are shifted against each other, see the warnings:\n"
+            "frames may stand under wrong numbers; --lag auto puts that right"
         )
     head = {
         "recording": "name",
