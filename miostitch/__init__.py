@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from miostitch.editing import concat, parse_frames, remove_frames, trim
     from miostitch.inspecting import inspect_recording
     from miostitch.opening import ReadOptions
+    from miostitch.pipeline import denoise_files, workflow_files
     from miostitch.saving import write_recording
     from miostitch.session import AlignOptions
     from miostitch.simulation import SimulationConfig, simulate
@@ -32,6 +33,7 @@ _HOMES = {
     "StitchOptions": "workflow",
     "concat": "editing",
     "denoise": "denoising",
+    "denoise_files": "pipeline",
     "inspect_recording": "inspecting",
     "load_config": "config_files",
     "open_recording": "datasets",
@@ -41,6 +43,7 @@ _HOMES = {
     "stitch": "stitching",
     "stitch_files": "workflow",
     "trim": "editing",
+    "workflow_files": "pipeline",
     "write_recording": "saving",
 }
 
@@ -55,6 +58,7 @@ __all__ = [
     "StitchOptions",
     "concat",
     "denoise",
+    "denoise_files",
     "inspect_recording",
     "load_config",
     "open_recording",
@@ -64,6 +68,7 @@ __all__ = [
     "stitch",
     "stitch_files",
     "trim",
+    "workflow_files",
     "write_recording",
 ]
 

@@ -1,9 +1,12 @@
 """What is written beside a result: further videos of its frames, pictures and lists."""
 
+import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +21,63 @@ from miostitch.writing import BlockVideo, write_batches
 
 PathOf = Callable[[str], Path]
 """Where the file of an ending goes."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is written beside a result, and how the result is called.
+
+    Parameters
+    ----------
+    ending
+        What the stem of the result gets, such as ``_denoised``.
+    videos
+        Lazy uint8 (frame, height, width) of the frames of the result, by the ending of their file.
+    other_videos
+        The same of other frames.
+    images, texts
+        As of :func:`write_notes`.
+    tables
+        Tables of the result that are also written under another ending, which is the key.
+    alone
+        Whether the result itself is left out.
+    facts
+        What the summary says besides, JSON values.
+    """
+
+    ending: str = ""
+    videos: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    other_videos: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def settle_tables(self, kinds: set[str], path: PathOf) -> None:
+        """Copy the tables that stand under two endings, or move them where the result is left out.
+
+        Parameters
+        ----------
+        kinds
+            Endings of what was written of the result.
+        path
+            Where the file of an ending goes.
+
+        Raises
+        ------
+        ResourceError
+            A table cannot be copied.
+        """
+        for ending, of in self.tables.items():
+            if of not in kinds:
+                continue
+            source = path(self.ending + of)
+            try:
+                (shutil.move if self.alone else shutil.copyfile)(source, path(ending))
+            except OSError as error:
+                msg = f"{path(ending)}: cannot be written: {error.strerror}; free space"
+                raise ResourceError(msg) from error
 
 
 def beside(

@@ -10,10 +10,12 @@ import click
 from miostitch.console import Console, Group, option, talking
 from miostitch.errors import MismatchError, UsageError
 from miostitch.options import (
+    brings_together,
     codecs,
+    denoises_by,
+    denoises_to,
     force,
     force_only,
-    lag,
     max_frame_pixels,
     no_products,
     output_in,
@@ -21,7 +23,7 @@ from miostitch.options import (
     salvage,
     simulated,
     takes_recordings,
-    whole,
+    trims,
     writes_to,
 )
 from miostitch.progress import counted
@@ -29,11 +31,13 @@ from miostitch.text import printable
 from miostitch.wording import (
     configs_text,
     demo_text,
+    denoise_text,
     edit_text,
     inspect_text,
     score_text,
     simulate_text,
     stitch_text,
+    workflow_text,
 )
 
 if TYPE_CHECKING:
@@ -61,16 +65,8 @@ def main() -> None:
 @main.command()
 @takes_recordings
 @output_in(default="stitched")
-@option(
-    "--by", type=click.Choice(["frame", "buffer"]), help="Choose frames (default) or compose them."
-)
-@option(
-    "--align",
-    type=click.Choice(["auto", "frame-num", "time"]),
-    help="Which frames are one (default auto).",
-)
-@option("--max-gap", type=float, metavar="S", help="By time: most between times of one frame.")
-@option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i.")
+@option("-c", "--config", metavar="ID|PATH", help="Configuration with the thresholds.")
+@brings_together
 @option("--drop-damaged", is_flag=True, help="Leave damaged frames out, and list them.")
 @option("--unrecoverable-video", is_flag=True, help="Also write what nobody received whole.")
 @option("--keep-clocks", is_flag=True, help="Leave times on each receiver's own clock.")
@@ -90,6 +86,7 @@ def stitch(
     console: Console,
     codec: Literal["rawvideo", "ffv1"],
     no_avi: bool,
+    config: str | None,
     **choices: Any,
 ) -> None:
     """Stitch recordings of one session, one video per receiver.
@@ -103,9 +100,12 @@ def stitch(
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
       miostitch stitch A.avi B.avi --by buffer      each frame from all receivers
     """
+    from miostitch.config_files import load_config
     from miostitch.workflow import StitchOptions
 
-    options = StitchOptions(codec=None if no_avi else codec, **_given(choices))
+    score = load_config(config).score_config() if config else None
+    codecs = None if no_avi else codec
+    options = StitchOptions(codec=codecs, **_given({**choices, "score": score}))
     console.result(_stitch(names, output, options, console), stitch_text)
 
 
@@ -132,8 +132,7 @@ def inspect(names: list[str], console: Console, **choices: Any) -> None:
 @main.command()
 @takes_recordings
 @output_in(**writes_to)
-@option("-s", "--trim-start", "start", default=0, help="Frames to leave out at the start.", **whole)
-@option("-e", "--trim-end", "end", default=0, help="Frames to leave out at the end.", **whole)
+@trims
 @max_frame_pixels
 @salvage
 @force
@@ -232,6 +231,78 @@ def score(
             names, output, thresholds, reading=reading, force=force, progress=progress
         )
     console.result(found, score_text)
+
+
+@main.command()
+@takes_recordings
+@denoises_to
+@denoises_by
+@max_frame_pixels
+@salvage
+@force
+@talking
+def denoise(
+    names: list[str], output: str | None, config: str, force: bool, console: Console, **choices: Any
+) -> None:
+    """Drop noisy frames, filter stripes, subtract the background.
+
+    What is done and written says the configuration; see config show. Everything that stands beside
+    the video goes along: table, time stamps, scores, store.
+
+    \b
+    Example:
+      miostitch denoise stitched/S.avi -c denoise_calcium_imaging -o denoised
+    """
+    from miostitch.config_files import load_config
+    from miostitch.opening import ReadOptions
+    from miostitch.pipeline import denoise_files
+
+    [name], chosen = _only_one(names), load_config(config)
+    reading = ReadOptions(need_table=False, **_given(choices))
+    with console.progress("denoising") as progress:
+        summary = denoise_files(
+            name, chosen, output, reading=reading, force=force, progress=progress
+        )
+    console.result(summary, denoise_text)
+
+
+@main.command()
+@takes_recordings
+@denoises_to
+@denoises_by
+@trims
+@brings_together
+@max_frame_pixels
+@salvage
+@force
+@talking
+def workflow(
+    names: list[str],
+    output: str | None,
+    config: str,
+    start: int,
+    end: int,
+    console: Console,
+    **choices: Any,
+) -> None:
+    """Stitch, trim and denoise in one go.
+
+    The stitched products are those of stitch, the others those of denoise. One recording alone is
+    not stitched. Everything is checked before the first frame is written.
+
+    \b
+    Example:
+      miostitch workflow A.avi B.avi -o out -c denoise_example -s 100 -e 20
+    """
+    from miostitch.config_files import load_config
+    from miostitch.pipeline import workflow_files
+    from miostitch.workflow import StitchOptions
+
+    chosen = load_config(config)
+    options = StitchOptions(score=chosen.score_config(), **_given(choices))
+    with console.progress("frames of the step") as progress:
+        summary = workflow_files(names, chosen, output, (start, end), options, progress=progress)
+    console.result(summary, workflow_text)
 
 
 @main.command()

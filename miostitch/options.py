@@ -1,6 +1,7 @@
 """Options that commands share, defined once."""
 
 import functools
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -42,7 +43,24 @@ writes_to: dict[str, Any] = {
     "default": "stitched",
     "help": "Folder, or file ending in .avi or .zarr.",
 }
+denoises_to = option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="Folder to write to  [default: the config's output_dir, or stitched]",
+)
+denoises_by = option(
+    "-c", "--config", required=True, metavar="ID|PATH", help="Configuration; see config list."
+)
 force_only = option("--force", is_flag=True, help="Replace products once the new ones are whole.")
+
+
+def trims(command: Command) -> Command:
+    """Add how many frames to leave out at both ends."""
+    about = "Frames to leave out at the {}.".format
+    add_end = option("-e", "--trim-end", "end", default=0, help=about("end"), **whole)
+    add_start = option("-s", "--trim-start", "start", default=0, help=about("start"), **whole)
+    return add_start(add_end(command))
 
 
 def lag(text: str) -> int | Literal["auto"]:
@@ -53,6 +71,34 @@ def lag(text: str) -> int | Literal["auto"]:
         return int(text)
     except ValueError:
         raise click.BadParameter(f"{text!r}: give auto or a number of frames") from None
+
+
+def brings_together(command: Command) -> Command:
+    """Add how frames of several recordings become one."""
+    options = (
+        option(
+            "--by",
+            type=click.Choice(["frame", "buffer"]),
+            help="Choose frames (default) or compose them.",
+        ),
+        option(
+            "--align",
+            type=click.Choice(["auto", "frame-num", "time"]),
+            help="Which frames are one (default auto).",
+        ),
+        option(
+            "--max-gap", type=float, metavar="S", help="By time: most between times of one frame."
+        ),
+        option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i."),
+    )
+    return _with(command, options)
+
+
+def _with(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Add options, to be shown in this order."""
+    for add in reversed(options):
+        command = add(command)
+    return command
 
 
 def _rate(text: str) -> Fraction:
@@ -86,6 +132,4 @@ def simulated(command: Command) -> Command:
         option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
         option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
     )
-    for add in reversed(options):
-        command = add(command)
-    return command
+    return _with(command, options)

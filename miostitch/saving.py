@@ -2,34 +2,31 @@
 
 import os
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.buffer_table import BufferTable
-from miostitch.companions import LINE_TABLES, FrameLines, Origin, find_origin, lines_at, rows_at
+from miostitch.beside import Extras, beside, write_notes, write_videos
+from miostitch.companions import Origin, find_origin
 from miostitch.datasets import STORE, in_chunks, open_dataset
-from miostitch.encoding import VideoWriter
-from miostitch.errors import MiostitchError, UsageError
+from miostitch.edited_tables import EditedTables, check_counts
+from miostitch.encoding import Codec, VideoWriter
+from miostitch.errors import UsageError
 from miostitch.opening import ReadOptions
 from miostitch.progress import Progress, counted
 from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
 from miostitch.staging import Workspace
-from miostitch.store import consolidate, create_store, store_facts
+from miostitch.store import consolidate, create_store
 from miostitch.stored_tables import StoredTables
-from miostitch.table_writer import TableWriter
 from miostitch.text import printable
-from miostitch.video import open_video
 from miostitch.writing import BlockVideo, write_batches, write_in_order
 
 SUFFIXES = (*PRODUCTS[:-1], "_noise.csv", PRODUCTS[-1])
@@ -37,6 +34,8 @@ SUFFIXES = (*PRODUCTS[:-1], "_noise.csv", PRODUCTS[-1])
 
 FILES = (".avi", STORE)
 """Endings by which a product can be named."""
+
+Lazy = TypeVar("Lazy", xr.Dataset, xr.DataArray)
 
 
 def write_recording(
@@ -86,27 +85,15 @@ def write_recording(
     Pixels come from ``video``, block by block; everything else is looked up in the files of the
     origins, batch by batch. Only a few numbers per frame are held.
     """
-    edit = _edit(dataset, reading or ReadOptions())
+    edit = Edit.of(dataset, reading or ReadOptions())
     target = Path(os.path.abspath(output))
     named = target.suffix if target.suffix in FILES and not _is_folder(target) else ""
     kinds = edit.kinds(named)
     stem = target.stem if named else stem or Path(edit.origins[0].path).stem
     require_name(stem, SUFFIXES)
     workspace = Workspace(target.parent if named else target, stem, SUFFIXES)
-    with workspace.open([path for o in edit.origins for path in o.files], force=force):
-        if ".avi" in kinds:
-            require_space(workspace.output, edit.video.size)
-        warnings = edit.write(kinds, workspace, progress)
-        summary = {
-            "frames": len(edit.origin),
-            "history": dataset.attrs.get("history", []),
-            "origins": [{"path": printable(o.path), "frames": o.frames} for o in edit.origins],
-            "inputs": edit.inputs,
-            "warnings": [printable(warning) for warning in (*edit.warnings(kinds), *warnings)],
-            "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
-            "outputs": [str(workspace.final(s)) for s in SUFFIXES if s in kinds or s == ".json"],
-        }
-        write_summary(workspace.staged(".json"), summary)
+    with workspace.open(edit.files, force=force):
+        summary = edit.write(kinds, workspace, progress=progress)
         workspace.publish()
     return summary
 
@@ -145,7 +132,7 @@ def edit_files(
 
 
 @dataclass(frozen=True)
-class _Edit:
+class Edit:
     """Frames to write: their pixels, and where the rest is.
 
     Parameters
@@ -165,6 +152,48 @@ class _Edit:
     origins: tuple[Origin, ...]
     origin: NDArray[np.int64]
     origin_frame: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, dataset: xr.Dataset, reading: ReadOptions, known: Sequence[Origin] = ()) -> "Edit":
+        """Find the files that the frames of a Dataset are from.
+
+        Parameters
+        ----------
+        dataset
+            As for :func:`write_recording`.
+        reading
+            How to read them.
+        known
+            Files that were found before.
+
+        Raises
+        ------
+        UsageError
+            The Dataset does not know its origins, or has no frame.
+        MismatchError
+            Files of one stem tell of different numbers of frames.
+        """
+        if not {"origin", "origin_frame"} <= {*dataset.coords} or "origins" not in dataset.attrs:
+            msg = "this Dataset does not know where its frames are from; begin with open_recording"
+            raise UsageError(f"{msg}, and select with isel, sel, trim, remove_frames or concat")
+        used, origin = np.unique(dataset.origin.to_numpy(), return_inverse=True)
+        if not len(used):
+            raise UsageError("no frame is left to be written; keep at least one")
+        found = {each.path: each for each in known}
+        paths = [dataset.attrs["origins"][number] for number in used]
+        origins = tuple(found.get(path) or find_origin(path, reading) for path in paths)
+        frames = dataset.origin_frame.to_numpy().astype(np.int64)
+        for number, each in enumerate(origins):
+            if frames[origin == number].max() >= each.frames:
+                msg = f"{each.path}: has fewer frames than when it was opened; open it again"
+                raise UsageError(msg)
+        video = in_chunks(dataset).video.transpose(FRAME, HEIGHT, WIDTH)
+        return cls(video.reset_coords(drop=True), dict(dataset.attrs), origins, origin, frames)
+
+    @property
+    def files(self) -> list[str]:
+        """Everything that is read."""
+        return [path for origin in self.origins for path in origin.files]
 
     @property
     def fps(self) -> Fraction:
@@ -209,27 +238,73 @@ class _Edit:
         ]
         return found + [_seam_text(s) for s in seams if s["kind"] in ("unclear", "backwards")]
 
-    def write(self, kinds: set[str], workspace: Workspace, progress: Progress | None) -> list[str]:
-        """Write everything but the summary, check it, and say what a user should be told."""
-        count, height, width = self.video.shape
-        staged, advance = workspace.staged, counted(progress, count)
+    def write(
+        self,
+        kinds: set[str],
+        workspace: Workspace,
+        *,
+        extras: Extras | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Write everything into a workspace, check it, and tell of it.
+
+        Parameters
+        ----------
+        kinds
+            Endings of what is written, of those that :meth:`kinds` gives.
+        workspace
+            Where; its stem and the ending of ``extras`` make the names.
+        extras
+            What else is written; by default nothing.
+        progress
+            Called with frames done and frames in all, from any thread.
+
+        Returns
+        -------
+        dict
+            The summary, as written.
+        """
+        extras, told = extras or Extras(), self.warnings(kinds)
+        if extras.alone:
+            kinds = kinds & {*extras.tables.values()}
+        videos = len(extras.videos) + (".avi" in kinds)
+        dropped = sum(video.size for video in extras.other_videos.values())
+        require_space(workspace.output, videos * self.video.size + dropped)
+        told += self._write_frames(kinds, workspace, extras, progress)
+        write_videos(extras.other_videos, workspace.staged, workspace.folder, self.fps)
+        write_notes(extras.images, extras.texts, workspace.staged)
+        extras.settle_tables(kinds, workspace.staged)
+        summary = {
+            "frames": len(self.origin),
+            "history": self.attrs.get("history", []),
+            **extras.facts,
+            "origins": [{"path": printable(o.path), "frames": o.frames} for o in self.origins],
+            "inputs": self.inputs,
+            "warnings": [printable(warning) for warning in told],
+            "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
+        }
+        last = workspace.suffixes[-1]
+        made = [s for s in workspace.suffixes if s == last or workspace.staged(s).exists()]
+        summary["outputs"] = [str(workspace.final(suffix)) for suffix in made]
+        write_summary(workspace.staged(last), summary)
+        return summary
+
+    def _write_frames(
+        self, kinds: set[str], workspace: Workspace, extras: Extras, progress: Progress | None
+    ) -> list[str]:
+        """Write everything that has these frames, and say what a user should be told."""
+        if not kinds and not extras.videos:
+            return []
+        count, advance = len(self.origin), counted(progress, len(self.origin))
+        staged = partial(_named, workspace, extras.ending)
         store = str(staged(STORE)) if STORE in kinds else None
-        codecs = {origin.video.codec for origin in self.origins if origin.video}
-        writer = partial(
-            VideoWriter,
-            staged(".avi"),
-            width=width,
-            height=height,
-            fps=self.fps,
-            codec="ffv1" if codecs == {"ffv1"} else "rawvideo",
-        )
         if store:
             self._create(store)
-        with _Tables(self, kinds, staged, store) as tables:
-            if store:
-                videos = [BlockVideo(VIDEO.name, store, writer if ".avi" in kinds else None)]
+        with EditedTables(self, kinds, staged, store) as tables:
+            if store or extras.videos:
+                videos, lazy = self._videos(kinds, store, workspace, extras)
                 write_batches(
-                    lambda span: self._part(span).to_dataset(name=VIDEO.name),
+                    lambda span: self._part(lazy, span),
                     videos,
                     count,
                     self.block,
@@ -238,19 +313,52 @@ class _Edit:
                 )
             else:
                 write_in_order(
-                    self._part, writer, count, self.block, tables.append, progress=advance
+                    lambda span: self._part(self.video, span),
+                    self._writer(staged(".avi")),
+                    count,
+                    self.block,
+                    tables.append,
+                    progress=advance,
                 )
         notes = []
         if store:
             stores = [origin.store for origin in self.origins if origin.store]
             notes = StoredTables(stores, self.origin, self.origin_frame).write(store)
             consolidate(store)
-        _check(kinds, staged, count, tables.rows)
+        check_counts(kinds, staged, count, tables.rows)
         return notes
 
-    def _part(self, span: slice) -> xr.DataArray:
-        part = self.video.isel({FRAME: span})
-        return part.chunk({FRAME: self.block, HEIGHT: -1, WIDTH: -1})
+    def _videos(
+        self, kinds: set[str], store: str | None, workspace: Workspace, extras: Extras
+    ) -> tuple[list[BlockVideo], xr.Dataset]:
+        """All videos of these frames: where they go, and the lazy frames under the same names."""
+        scratch, everything = workspace.folder, slice(0, len(self.origin))
+        # all in blocks of one size
+        frames = {name: self._part(video, everything) for name, video in extras.videos.items()}
+        videos = beside(frames, workspace.staged, scratch, self.fps)
+        if kinds & {*FILES}:
+            frames[VIDEO.name] = self.video
+            if not store:  # the blocks of a file alone wait for it somewhere
+                store = str(scratch / "video.zarr")
+                create_store(store, shape=self._shape, chunk_frames=self.block, attrs={})
+            path = workspace.staged(f"{extras.ending}.avi")
+            writer = self._writer(path) if ".avi" in kinds else None
+            videos = [BlockVideo(VIDEO.name, store, writer), *videos]
+        return videos, xr.Dataset({name: video.variable for name, video in frames.items()})
+
+    def _writer(self, path: Path) -> Callable[[], VideoWriter]:
+        _, height, width = self._shape
+        codecs = {origin.video.codec for origin in self.origins if origin.video}
+        codec: Codec = "ffv1" if codecs == {"ffv1"} else "rawvideo"
+        return partial(VideoWriter, path, width=width, height=height, fps=self.fps, codec=codec)
+
+    def _part(self, lazy: Lazy, span: slice) -> Lazy:
+        return lazy.isel({FRAME: span}).chunk({FRAME: self.block, HEIGHT: -1, WIDTH: -1})
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        count, height, width = self.video.shape
+        return count, height, width
 
     def _create(self, store: str) -> None:
         facts = [origin.store[1] for origin in self.origins if origin.store]
@@ -263,7 +371,7 @@ class _Edit:
         names = StoredTables([o.store for o in self.origins if o.store], *2 * [self.origin])
         create_store(
             store,
-            shape=self.video.shape,  # type: ignore[arg-type]
+            shape=self._shape,
             chunk_frames=self.block,
             attrs=kept
             | {
@@ -277,103 +385,8 @@ class _Edit:
         )
 
 
-class _Tables:
-    """Writes the tables span by span; `rows` counts the buffers written."""
-
-    def __init__(
-        self, edit: _Edit, kinds: set[str], path: Callable[[str], Path], store: str | None
-    ) -> None:
-        self._edit, self.rows = edit, 0
-        self._lines = [suffix for suffix in LINE_TABLES if suffix in kinds]
-        self._buffers: BufferTable | None = None
-        self._writers: dict[str, TableWriter] = {}
-        with ExitStack() as files:
-            rows = [origin.rows for origin in edit.origins if origin.rows]
-            wanted = ".csv" in kinds or store is not None
-            if wanted and len(rows) == len(edit.origins):
-                columns = dict.fromkeys(name for each in rows for name in each.columns)
-                table = path(".csv") if ".csv" in kinds else None
-                self._buffers = files.enter_context(BufferTable(columns, table, store))
-            for suffix in self._lines:
-                names = [name for o in edit.origins for name in o.lines[suffix].columns]
-                writer = TableWriter(path(suffix), list(dict.fromkeys(names)))
-                self._writers[suffix] = files.enter_context(writer)
-            self._files = files.pop_all()
-
-    def append(self, span: slice) -> None:
-        """Write what belongs to a span of output frames."""
-        if self._buffers:
-            rows = self._looked_up(span, lambda o, *at: rows_at(o.rows, *at))
-            self.rows += len(rows)
-            self._buffers.append(_in_order(rows, "reconstructed_frame_index"))
-        for suffix, writer in self._writers.items():
-            key = LINE_TABLES[suffix]
-            look = partial(_lines_of, suffix=suffix)
-            lines = self._looked_up(span, look).reindex(columns=writer.columns)
-            writer.append(_in_order(lines.fillna(""), key))
-
-    def _looked_up(self, span: slice, look: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-        """What is found of some frames in their origins."""
-        origin, frames = self._edit.origin[span], self._edit.origin_frame[span]
-        positions = np.arange(span.start, span.stop)
-        parts = []
-        for number in np.unique(origin).tolist():
-            mine = origin == number
-            parts.append(look(self._edit.origins[number], frames[mine], positions[mine]))
-        return pd.concat(parts, ignore_index=True)
-
-    def __enter__(self) -> "_Tables":
-        return self
-
-    def __exit__(self, *failure: Any) -> None:
-        self._files.__exit__(*failure)
-
-
-def _lines_of(
-    origin: Origin, frames: NDArray[np.int64], positions: NDArray[np.int64], suffix: str
-) -> pd.DataFrame:
-    lines: FrameLines = origin.lines[suffix]
-    return lines_at(lines, LINE_TABLES[suffix], frames, positions)
-
-
-def _in_order(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    return rows.iloc[np.argsort(rows[key].to_numpy(), kind="stable")]
-
-
-def _edit(dataset: xr.Dataset, reading: ReadOptions) -> _Edit:
-    """Find the files that the frames of a Dataset are from."""
-    if not {"origin", "origin_frame"} <= {*dataset.coords} or "origins" not in dataset.attrs:
-        msg = "this Dataset does not know where its frames are from; begin with open_recording"
-        raise UsageError(f"{msg}, and select with isel, sel, trim, remove_frames or concat")
-    used, origin = np.unique(dataset.origin.to_numpy(), return_inverse=True)
-    if not len(used):
-        raise UsageError("no frame is left to be written; keep at least one")
-    origins = tuple(find_origin(dataset.attrs["origins"][number], reading) for number in used)
-    frames = dataset.origin_frame.to_numpy().astype(np.int64)
-    for number, each in enumerate(origins):
-        if frames[origin == number].max() >= each.frames:
-            msg = f"{each.path}: has fewer frames than when it was opened; open it again"
-            raise UsageError(msg)
-    video = in_chunks(dataset).video.transpose(FRAME, HEIGHT, WIDTH)
-    return _Edit(video.reset_coords(drop=True), dict(dataset.attrs), origins, origin, frames)
-
-
-def _check(kinds: set[str], staged: Callable[[str], Path], count: int, rows: int) -> None:
-    """Count what was written, in the files."""
-    found = {}
-    if ".avi" in kinds:
-        found[".avi"] = open_video(staged(".avi")).frame_count, count
-    if STORE in kinds:
-        found[STORE] = store_facts(str(staged(STORE))).frames, count
-    for suffix, key in LINE_TABLES.items():
-        if suffix in kinds:
-            found[suffix] = FrameLines(str(staged(suffix)), key).count, count
-    if ".csv" in kinds:
-        lines = FrameLines(str(staged(".csv")), "reconstructed_frame_index")
-        found[".csv"] = lines.count, rows
-    for suffix, (has, should) in found.items():
-        if has != should:
-            raise MiostitchError(f"{staged(suffix)}: {has} were written, not {should}; report this")
+def _named(workspace: Workspace, ending: str, suffix: str) -> Path:
+    return workspace.staged(ending + suffix)
 
 
 def _seam_text(seam: dict[str, Any]) -> str:

@@ -48,6 +48,24 @@ class Workspace:
         """Path of a product while it is being made."""
         return self.folder / (self.stem + suffix)
 
+    def check(self, inputs: Iterable[str], *, force: bool) -> None:
+        """Refuse what :meth:`open` would refuse of the files that are there now.
+
+        Parameters
+        ----------
+        inputs, force
+            As of :meth:`open`.
+
+        Raises
+        ------
+        OutputExistsError
+            A product exists and ``force`` is not given.
+        UsageError
+            A product would replace an input.
+        """
+        self._refuse_inputs(list(inputs))
+        self._refuse_existing(force=force)
+
     @contextmanager
     def open(self, inputs: Iterable[str], *, force: bool) -> Iterator["Workspace"]:
         """Claim the stem, and give it back.

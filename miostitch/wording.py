@@ -86,6 +86,35 @@ def edit_text(summary: dict[str, Any]) -> str:
     return "\n".join([*lines, *summary["outputs"]])
 
 
+def denoise_text(summary: dict[str, Any]) -> str:
+    """What denoising left of how many frames."""
+    lines = [f"warning: {warning}" for warning in summary["warnings"]]
+    lines += [*_notes(summary["notices"]), _denoised(summary), ""]
+    return "\n".join([*lines, *summary["outputs"]])
+
+
+def _denoised(summary: dict[str, Any]) -> str:
+    dropped = len(summary["dropped_frames"])
+    return f"{summary['frames']} frames kept, of {summary['frames_before']}: {dropped} noisy"
+
+
+def workflow_text(summary: dict[str, Any]) -> str:
+    """What each step made of how many frames."""
+    lines = [f"warning: {warning}" for warning in summary["warnings"]]
+    for step in summary["steps"]:
+        match step["step"]:
+            case "stitch":
+                told = f"{step['frames']} frames of {len(step['recordings'])} recordings"
+                told += f", {step['damaged']} damaged"
+            case "trim":
+                told = f"{step['frames']} frames, of {step['frames_before']}"
+            case _:
+                lines += _notes(step["notices"])
+                told = _denoised(step)
+        lines.append(f"{step['step']}: {told}")
+    return "\n".join([*lines, "", *summary["outputs"]])
+
+
 def score_text(found: dict[str, Any]) -> str:
     """How many frames of each recording are flagged."""
     rows = [

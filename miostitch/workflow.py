@@ -107,6 +107,11 @@ class StitchOptions:
         return ReadOptions(self.salvage, self.max_frame_pixels, repair=self.repair, lag=self.lag)
 
     @property
+    def reading_alone(self) -> ReadOptions:
+        """How to read a recording that is not stitched, and the stitched one."""
+        return ReadOptions(self.salvage, self.max_frame_pixels, need_table=False)
+
+    @property
     def aligning(self) -> AlignOptions:
         """How to align."""
         return AlignOptions(self.align, self.max_gap, one_clock=not self.keep_clocks)
@@ -137,6 +142,7 @@ def stitch_files(
     output: str | os.PathLike[str],
     options: StitchOptions | None = None,
     *,
+    accept: Callable[[int], None] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Stitch recordings of one session and publish the products.
@@ -149,6 +155,9 @@ def stitch_files(
         Folder of the products.
     options
         How to stitch.
+    accept
+        Called with the number of frames before any is written, damaged ones included; what it
+        raises ends the run.
     progress
         Called with frames done and frames in all, from any thread.
 
@@ -165,18 +174,25 @@ def stitch_files(
     options = options or StitchOptions()
     paths = _check_inputs(inputs)
     names = recording_names(inputs)
-    stem = "__".join(sorted(names)) + "_stitched"
+    stem = stitched_stem(names)
     require_name(stem, PRODUCTS)
     workspace = Workspace(Path(output), stem, PRODUCTS)
     with workspace.open([*paths, *map(table_path, paths)], force=options.force):
         recordings = load_recordings(inputs, options.reading, names=names)
         session = bring_together(recordings, options.aligning)
         give_back()
+        if accept is not None:
+            accept(session.shape[0])
         require_space(workspace.output, _uncompressed_bytes(session, options))
         summary = _make(session, options, workspace, progress)
         write_summary(workspace.staged(".json"), summary)
         workspace.publish()
     return summary
+
+
+def stitched_stem(names: Sequence[str]) -> str:
+    """Name the products of recordings of these names."""
+    return "__".join(sorted(names)) + "_stitched"
 
 
 def _make(

@@ -30,6 +30,14 @@ def test_videos_follow_their_blocks(tmp_path: Path) -> None:
     assert sum(done) == 103
 
 
+def test_one_array_may_go_to_two_files(tmp_path: Path) -> None:
+    frames = make_frames(50, 8, 12)
+    video = xr.DataArray(frames, dims=("frame", "height", "width")).chunk(frame=10)
+    write_videos({"_a.avi": video, "_b.avi": video}, lambda end: tmp_path / end, tmp_path, FPS)
+    for ending in ("_a.avi", "_b.avi"):
+        np.testing.assert_array_equal(decode(tmp_path / ending), frames)
+
+
 def test_no_video_is_no_pass(tmp_path: Path) -> None:
     write_videos({}, lambda end: tmp_path / end, tmp_path, FPS)
     assert not [*tmp_path.iterdir()]

@@ -16,15 +16,16 @@ LAYERS = (
     "session datasets picking",
     "scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
     " writing publishing report simulation",
-    "stitching products inspecting editing saving noise denoising beside export verify",
+    "beside edited_tables",
+    "stitching products inspecting editing saving noise denoising export verify",
     "workflow viewer console wording",
-    "options",
+    "pipeline options",
     "cli backend",
     "__init__",
 )
 LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 LAYER_OF["errors"] = -1  # the schema may raise them
-GRAPHS = " ".join([*LAYERS[5:10], "backend"])
+GRAPHS = " ".join([*LAYERS[5:12], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")

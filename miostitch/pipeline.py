@@ -1,0 +1,291 @@
+"""Denoise files, and the whole way: stitch, trim, denoise."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from miostitch import editing
+from miostitch.beside import Extras
+from miostitch.config import DenoiseConfig
+from miostitch.datasets import STORE, open_dataset
+from miostitch.denoising import Denoised, denoise
+from miostitch.errors import MiostitchError, UsageError
+from miostitch.memory import give_back
+from miostitch.opening import ReadOptions, recording_names, segment_paths
+from miostitch.progress import Progress
+from miostitch.publishing import require_name
+from miostitch.saving import SUFFIXES, Edit
+from miostitch.schema import FRAME
+from miostitch.staging import Workspace
+from miostitch.workflow import StitchOptions, stitch_files, stitched_stem
+
+ENDING = "_denoised"
+TABLES = {"_patch.csv": ".csv", "_patch_timestamp.csv": "_timestamps.csv"}
+"""Tables of the kept frames under the names that mio gives them."""
+
+DENOISED = (
+    "_patch.avi",
+    *TABLES,
+    "_patch_noisy_frames.avi",
+    "_patch_dropped_frames.txt",
+    "_patch_patched_area.avi",
+    "_freq_mask.avi",
+    "_freq_mask_freq_domain.avi",
+    "_freq_mask_freq_mask.png",
+    "_min_proj.avi",
+    "_min_proj.png",
+    *(ENDING + suffix for suffix in SUFFIXES),
+)
+"""Endings of everything that denoising can publish; the summary comes last."""
+
+FOLDER = "stitched"
+"""Where results go if neither the call nor the configuration says it."""
+
+
+def denoise_files(
+    path: str | os.PathLike[str],
+    config: DenoiseConfig,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    reading: ReadOptions | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Denoise a recording and publish the products, all or none.
+
+    Parameters
+    ----------
+    path
+        A video, with or without a table, its segments separated by commas, or a store.
+    config
+        What to do, and which products to write.
+    output
+        Folder of the products; by default that of the configuration, else ``stitched``.
+    reading
+        How to read.
+    force
+        Replace existing products once the new ones are whole.
+    progress
+        Called with frames done and frames in all, from any thread.
+
+    Returns
+    -------
+    dict
+        The summary, as written to ``S_denoised.json``.
+
+    Raises
+    ------
+    MiostitchError
+        The error's class says what is wrong; nothing stands under a final name then.
+    """
+    reading = reading or ReadOptions(need_table=False)
+    _require_products(config)
+    dataset = open_dataset(path, reading)
+    workspace = _workspace(output_folder(output, config), Path(dataset.attrs["origins"][0]).stem)
+    return _denoise(dataset, config, workspace, reading, force=force, progress=progress)
+
+
+def workflow_files(
+    inputs: Sequence[str],
+    config: DenoiseConfig,
+    output: str | os.PathLike[str] | None = None,
+    trim: tuple[int, int] = (0, 0),
+    options: StitchOptions | None = None,
+    *,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Stitch recordings of one session, trim and denoise the result.
+
+    Parameters
+    ----------
+    inputs
+        One path per recording, or its segments separated by commas; one alone is not stitched.
+    config
+        How to denoise; its thresholds also score the candidates.
+    output
+        Folder of all products; by default that of the configuration, else ``stitched``.
+    trim
+        Frames to leave out at the start and the end.
+    options
+        How to stitch.
+    progress
+        Called with frames done and frames in all of each step, from any thread.
+
+    Returns
+    -------
+    dict
+        ``steps``, for each its name as ``step`` and its summary; ``frames`` of the result; all
+        ``warnings`` and ``outputs``.
+
+    Raises
+    ------
+    MiostitchError
+        The error's class says what is wrong. What a finished step published stays; of the others
+        nothing stands under a final name.
+
+    Notes
+    -----
+    All that can be checked is checked before a frame is written. The trimmed frames are not
+    written on their own: they are denoised as they are read, and the products are called what
+    trimming and then denoising would call them.
+    """
+    options = options or StitchOptions(score=config.score_config())
+    folder, names = output_folder(output, config), recording_names(inputs)
+    reading = options.reading_alone
+    _require_products(config)
+    ending = "_trimmed" if any(trim) else ""
+    steps = []
+    if len(inputs) == 1:
+        _require_no_choice(options)
+        dataset = open_dataset(inputs[0], reading)
+        stem = Path(dataset.attrs["origins"][0]).stem
+        workspace = _workspace(folder, stem + ending)
+    else:
+        stem = stitched_stem(names)
+        workspace = _workspace(folder, stem + ending)
+        paths = [path for spec in inputs for path in segment_paths(spec)]
+        workspace.check(paths, force=options.force)
+        accepted: list[int] = []
+
+        def accept(count: int) -> None:
+            require_left(count, trim)
+            accepted.append(count)
+
+        stitched = stitch_files(inputs, folder, options, accept=accept, progress=progress)
+        give_back()
+        steps.append({"step": "stitch", **stitched})
+        dataset = open_dataset(folder / f"{stem}{STORE}", reading)
+        if not options.drop_damaged:
+            _require_count("stitched", stitched["frames"], accepted[0])
+        _require_count("stitched", dataset.sizes[FRAME], stitched["frames"])
+    if any(trim):
+        before = dataset.sizes[FRAME]
+        dataset = editing.trim(dataset, *trim)
+        after = dataset.sizes[FRAME]
+        _require_count("trimmed", after, before - sum(trim))
+        done = {"start": trim[0], "end": trim[1], "frames_before": before, "frames": after}
+        steps.append({"step": "trim", **done, "warnings": [], "outputs": []})
+    made = _denoise(dataset, config, workspace, reading, force=options.force, progress=progress)
+    steps.append({"step": "denoise", **made})
+    return {
+        "frames": made["frames"],
+        "steps": steps,
+        "warnings": [warning for step in steps for warning in step["warnings"]],
+        "outputs": [path for step in steps for path in step["outputs"]],
+    }
+
+
+def output_folder(output: str | os.PathLike[str] | None, config: DenoiseConfig) -> Path:
+    """Where results go."""
+    return Path(os.path.abspath(output or config.output_dir or FOLDER))
+
+
+def require_left(count: int, trim: tuple[int, int]) -> None:
+    """Refuse to trim so much that no frame is left, before any is there."""
+    editing.trim(xr.Dataset({"frames": (FRAME, np.empty(count, np.bool_))}), *trim)
+
+
+def _workspace(folder: Path, stem: str) -> Workspace:
+    require_name(stem, DENOISED)
+    return Workspace(folder, stem, DENOISED)
+
+
+def _denoise(
+    dataset: xr.Dataset,
+    config: DenoiseConfig,
+    workspace: Workspace,
+    reading: ReadOptions,
+    *,
+    force: bool,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Denoise a recording and publish; outputs and companions are checked before it is read."""
+    edit = Edit.of(dataset, reading)
+    with workspace.open(edit.files, force=force):
+        made = denoise(dataset, config)
+        limit = dataset.sizes[FRAME] if config.end_frame in (None, -1) else config.end_frame + 1
+        read = min(dataset.sizes[FRAME], limit)
+        _require_count("kept and dropped", *(_sizes(made), read))
+        edit = Edit.of(made.dataset, reading, edit.origins)
+        summary = edit.write(
+            edit.kinds(""), workspace, extras=_extras(made, config), progress=progress
+        )
+        workspace.publish()
+    return summary
+
+
+def _sizes(made: Denoised) -> int:
+    return made.dataset.sizes[FRAME] + made.dropped.sizes[FRAME]
+
+
+def _extras(made: Denoised, config: DenoiseConfig) -> Extras:
+    """What is written beside the result, and what the summary says of it."""
+    kept, dropped = (_numbers(part) for part in (made.dataset, made.dropped))
+    return Extras(
+        ENDING,
+        made.videos,
+        made.dropped_videos,
+        made.images,
+        made.texts,
+        TABLES if "_patch.avi" in made.videos else {},
+        alone=not config.output_result,
+        facts={
+            "frames_before": _sizes(made),
+            "dropped_frames": made.dropped[FRAME].values.tolist(),
+            "dropped_frame_num": dropped,
+            "kept_frame_num": _runs(kept),
+            "config": config.model_dump(mode="json"),
+            "notices": config.notices,
+        },
+    )
+
+
+def _numbers(part: xr.Dataset) -> list[int]:
+    """Counters of the device, of the frames that have one."""
+    if "frame_num" not in part.coords:
+        return []
+    numbers = part.frame_num.values
+    found: list[int] = numbers[numbers >= 0].tolist()
+    return found
+
+
+def _runs(numbers: list[int]) -> list[list[int]]:
+    """First and last of every run of numbers that follow each other."""
+    if not numbers:
+        return []
+    values = np.array(numbers)
+    breaks = np.flatnonzero(np.diff(values) != 1)
+    firsts, lasts = np.append(0, breaks + 1), np.append(breaks, len(values) - 1)
+    return np.stack([values[firsts], values[lasts]], axis=1).tolist()  # type: ignore[no-any-return]
+
+
+def _require_products(config: DenoiseConfig) -> None:
+    """Refuse a configuration by which nothing would be written."""
+    stages = (config.noise_patch, config.frequency_masking, config.minimum_projection)
+    asked = any(
+        value is True and name.startswith("output_")
+        for stage in stages
+        if stage.enable
+        for name, value in stage
+    )
+    if not config.output_result and not asked:
+        where = config.id or "the configuration"
+        raise UsageError(f"{where}: asks for no product; set output_result: true")
+
+
+def _require_no_choice(options: StitchOptions) -> None:
+    """Refuse choices that would have no effect, since one recording alone is not stitched."""
+    for name in ("by", "align", "max_gap", "lag"):
+        if getattr(options, name) != getattr(StitchOptions, name):
+            option = name.replace("_", "-")
+            msg = f"{option} {getattr(options, name)}: one recording is not stitched"
+            raise UsageError(f"{msg}; leave {option} out, or name another recording")
+
+
+def _require_count(what: str, found: int, expected: int) -> None:
+    if found != expected:
+        raise MiostitchError(f"{found} frames were {what}, not {expected}; report this")

@@ -1,0 +1,253 @@
+"""Stitch, trim and denoise: in one go as one by one, whole or not at all."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+import xarray as xr
+from click.testing import CliRunner, Result
+
+import miostitch
+from miostitch import cli, denoise_files, load_config, open_recording, workflow_files
+from miostitch.config import DenoiseConfig
+from miostitch.errors import OutputExistsError, ResourceError, UsageError
+from miostitch.saving import edit_files
+from miostitch.workflow import StitchOptions, stitch_files
+from tests.folders import content
+from tests.test_cli import run
+from tests.video_files import decode
+
+STEM = "receiver1__receiver2_stitched"
+TABLES = {".csv", "_timestamps.csv", "_scores.csv"}
+RESULT = {f"_denoised{suffix}" for suffix in {*TABLES, ".avi", ".zarr", ".json"}}
+PATCH = {"_patch.avi", "_patch.csv", "_patch_timestamp.csv", "_patch_noisy_frames.avi"}
+PATCH |= {"_patch_dropped_frames.txt", "_patch_patched_area.avi"}
+CALCIUM = RESULT | PATCH | {"_freq_mask.avi", "_min_proj.avi"}
+SHOWN = {"_freq_mask_freq_domain.avi", "_freq_mask_freq_mask.png", "_min_proj.png"}
+PRODUCTS = {
+    "denoise_example": CALCIUM | SHOWN,
+    "denoise_calcium_imaging": CALCIUM,
+    "denoise_patch": PATCH | {"_denoised.json"},
+    "remove_stripe_example": RESULT,
+}
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("session")
+    config = miostitch.SimulationConfig(frames=50, seed=4, height=24, width=40, buffer_loss=0.1)
+    return [str(path) for path in miostitch.simulate(folder, config).recordings]
+
+
+@pytest.fixture(scope="module")
+def stitched(session: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stitched store in blocks that the trimmed frames do not fit."""
+    folder = tmp_path_factory.mktemp("stitched")
+    stitch_files(session, folder, StitchOptions(chunk_frames=16))
+    return folder / f"{STEM}.zarr"
+
+
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(cli.main, [*args, "-q"])
+
+
+def require_denoised(folder: Path, stem: str, source: xr.Dataset, config: DenoiseConfig) -> None:
+    """Every product says of the same frames what `denoise` says."""
+    made = miostitch.denoise(source, config)
+    kept = made.dataset.video.values
+    found = {path.name.removeprefix(stem) for path in folder.iterdir()}
+    for ending, video in {**made.videos, **made.dropped_videos}.items():
+        np.testing.assert_array_equal(decode(folder / f"{stem}{ending}"), video.values)
+    for ending, image in made.images.items():
+        written = cv2.imread(str(folder / f"{stem}{ending}"), cv2.IMREAD_UNCHANGED)
+        assert written is not None
+        np.testing.assert_array_equal(written, image)
+    for ending, text in made.texts.items():
+        assert (folder / f"{stem}{ending}").read_text() == text
+    if config.output_result:
+        np.testing.assert_array_equal(decode(folder / f"{stem}_denoised.avi"), kept)
+    if "_denoised.zarr" in found:
+        store = xr.open_zarr(folder / f"{stem}_denoised.zarr")
+        np.testing.assert_array_equal(store.video, kept)
+        np.testing.assert_array_equal(store.frame_num, made.dataset.frame_num)
+    facts = json.loads((folder / f"{stem}_denoised.json").read_text())
+    runs = [range(first, last + 1) for first, last in facts["kept_frame_num"]]
+    assert [n for each in runs for n in each] == made.dataset.frame_num.values.tolist()
+    assert facts["dropped_frame_num"] == made.dropped.frame_num.values.tolist()
+    assert facts["dropped_frames"] == made.dropped.frame.values.tolist()
+    assert facts["frames"] == len(kept)
+    assert facts["history"] == made.dataset.attrs["history"]
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_every_shipped_configuration(session: list[str], tmp_path: Path, name: str) -> None:
+    args = ("-o", str(tmp_path), "-c", name, "-s", "3", "-e", "4", "--json")
+    made = json.loads(run("workflow", *session, *args).stdout)
+    found = {p.name.removeprefix(STEM) for p in tmp_path.iterdir()}
+    assert found == {*TABLES, ".avi", ".zarr", ".json"} | {f"_trimmed{s}" for s in PRODUCTS[name]}
+    assert {Path(path).name for path in made["outputs"]} == {STEM + suffix for suffix in found}
+    steps = {step["step"]: step for step in made["steps"]}
+    assert [*steps] == ["stitch", "trim", "denoise"]
+    assert steps["trim"]["frames"] == steps["stitch"]["frames"] - 7
+    assert steps["denoise"]["frames_before"] == steps["trim"]["frames"]
+    trimmed = miostitch.trim(open_recording(tmp_path / f"{STEM}.zarr"), 3, 4)
+    require_denoised(tmp_path, f"{STEM}_trimmed", trimmed, load_config(name))
+
+
+def test_the_commands_one_by_one_give_the_same(session: list[str], tmp_path: Path) -> None:
+    config = load_config("denoise_example")
+    one, other = str(tmp_path / "one"), str(tmp_path / "other")
+    done = invoke("workflow", *session, "-o", one, "-c", "denoise_example", "-s", "3", "-e", "4")
+    assert done.exit_code == 0, done.output
+    assert invoke("stitch", *session, "-o", other, "-c", "denoise_example").exit_code == 0
+    edit_files(
+        [f"{other}/{STEM}.zarr"], other, lambda parts: miostitch.trim(parts[0], 3, 4), "_trimmed"
+    )
+    denoise_files(f"{other}/{STEM}_trimmed.zarr", config, other)
+    first, second = content(Path(one)), content(Path(other))
+    steps = {name for name in second if name.startswith(f"{STEM}_trimmed.")}
+    tables = {f"{STEM}_trimmed{s}" for s in TABLES}
+    assert second.keys() - first.keys() == steps | tables
+    for name in first:
+        if not name.endswith(".json") or ".zarr" in name:
+            assert first[name] == second[name], name
+
+
+@pytest.mark.parametrize("trim", [(0, 0), (5, 0), (1, 32)])
+def test_blocks_need_not_fit(stitched: Path, tmp_path: Path, trim: tuple[int, int]) -> None:
+    config = DenoiseConfig.model_validate(
+        {"frequency_masking": {"output_result": True, "output_freq_domain": True}}
+    )
+    made = workflow_files([str(stitched)], config, tmp_path, trim)
+    whole = open_recording(stitched)
+    source = miostitch.trim(whole, *trim) if any(trim) else whole
+    require_denoised(tmp_path, STEM + ("_trimmed" if any(trim) else ""), source, config)
+    assert [step["step"] for step in made["steps"]] == ["trim", "denoise"][not any(trim) :]
+
+
+def test_tables_under_two_names_are_one(stitched: Path, tmp_path: Path) -> None:
+    folders = {}
+    for whole in (True, False):
+        config = load_config("denoise_patch").model_copy(update={"output_result": whole})
+        denoise_files(stitched, config, tmp_path / str(whole))
+        folders[whole] = content(tmp_path / str(whole))
+    both, alone = folders[True], folders[False]
+    for patch, result in (("_patch.csv", ".csv"), ("_patch_timestamp.csv", "_timestamps.csv")):
+        assert both[STEM + patch] == both[f"{STEM}_denoised{result}"] == alone[STEM + patch]
+    assert {name for name in alone if "_denoised" in name} == {f"{STEM}_denoised.json"}
+
+
+def test_a_video_alone(session: list[str], tmp_path: Path) -> None:
+    shutil.copy(session[0], tmp_path / "bare.avi")
+    out = tmp_path / "out"
+    args = ("-i", str(tmp_path / "bare.avi"), "-c", "denoise_calcium_imaging", "-o", str(out))
+    assert invoke("denoise", *args).exit_code == 0
+    endings = {path.name.removeprefix("bare") for path in out.iterdir()}
+    tables = {s for s in CALCIUM if s.endswith((".csv", ".zarr"))}
+    assert endings == CALCIUM - tables
+    with_table = denoise_files(session[0], load_config("denoise_calcium_imaging"), tmp_path / "t")
+    same = (tmp_path / "t" / "receiver1_denoised.avi").read_bytes()
+    assert (out / "bare_denoised.avi").read_bytes() == same
+    assert with_table["dropped_frame_num"]
+
+
+def test_the_folder_of_the_configuration(
+    stitched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = DenoiseConfig.model_validate({"frequency_masking": {}, "end_frame": 3})
+    denoise_files(stitched, config)
+    denoise_files(stitched, config.model_copy(update={"output_dir": "a/b"}))
+    denoise_files(stitched, config.model_copy(update={"output_dir": "c"}), "d")
+    name = f"{STEM}_denoised.json"
+    assert {str(path.parent) for path in Path().rglob(name)} == {"stitched", "a/b", "d"}
+
+
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["-c", "denoise_example", "-s", "30", "-e", "30"], 2),
+        (["-c", "denoise_exampel"], 2),
+        (["-c", "{folder}/nothing.yml"], 2),
+        (["-s", "1"], 2),
+        (["nowhere.avi", "-c", "denoise_example"], 3),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_refused_before_anything_is_written(
+    session: list[str], tmp_path: Path, args: list[str], code: int, count: int
+) -> None:
+    (tmp_path / "nothing.yml").write_text("output_result: false\nnoise_patch: null\n")
+    out = tmp_path / "out"
+    filled = [arg.format(folder=tmp_path) for arg in args]
+    done = invoke("workflow", *session[:count], *filled, "-o", str(out))
+    assert done.exit_code == code, done.output
+    assert not out.exists()
+
+
+def test_what_concerns_stitching_is_refused_of_one_recording(
+    session: list[str], tmp_path: Path
+) -> None:
+    args = ("workflow", session[0], "-c", "denoise_example", "-o", str(tmp_path / "o"))
+    for choice in (("--lag", "1"), ("--by", "buffer"), ("--align", "time"), ("--max-gap", "1")):
+        done = invoke(*args, *choice)
+        assert (done.exit_code, "not stitched" in done.output) == (2, True), choice
+    assert not (tmp_path / "o").exists()
+
+
+def test_choices_of_stitching_reach_it(session: list[str], tmp_path: Path) -> None:
+    args = ("-c", "remove_stripe_example", "--by", "buffer", "--lag", "auto", "--align", "time")
+    done = invoke("workflow", *session, "-o", str(tmp_path), *args)
+    assert done.exit_code == 0, done.output
+    made = json.loads((tmp_path / f"{STEM}.json").read_text())
+    chosen = {"by": "buffer", "lag": "auto", "align": "time"}
+    assert made["config"].items() >= chosen.items()
+
+
+def test_existing_products_are_found_before_stitching(session: list[str], tmp_path: Path) -> None:
+    (tmp_path / f"{STEM}_patch.avi").write_text("mine")
+    config = load_config("denoise_patch")
+    with pytest.raises(OutputExistsError, match=r"_patch\.avi"):
+        workflow_files(session, config, tmp_path)
+    assert os.listdir(tmp_path) == [f"{STEM}_patch.avi"]
+
+
+def test_a_step_that_fails_leaves_what_was_there(
+    session: list[str], stitched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DenoiseConfig.model_validate({"frequency_masking": {"output_mask": True}})
+    denoise_files(stitched, config, tmp_path)
+    before = content(tmp_path)
+
+    def fail(*_: Any) -> bytes:
+        raise ResourceError("no space")
+
+    monkeypatch.setattr("miostitch.beside.png_bytes", fail)
+    with pytest.raises(ResourceError, match="no space"):
+        denoise_files(stitched, config, tmp_path, force=True)
+    assert content(tmp_path) == before
+    with pytest.raises(ResourceError, match="no space"):
+        workflow_files(session, config, tmp_path / "new")
+    left = {name.removeprefix(STEM) for name in os.listdir(tmp_path / "new")}
+    assert left == {*TABLES, ".avi", ".zarr", ".json"}
+
+
+def test_thresholds_of_a_configuration_score_the_candidates(
+    session: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yml").write_text("noise_patch:\n  gradient_config:\n    threshold: 7\n")
+    args = ("stitch", *session, "-o", str(tmp_path / "o"), "-c", str(tmp_path / "mine.yml"))
+    assert invoke(*args).exit_code == 0
+    made = json.loads((tmp_path / "o" / f"{STEM}.json").read_text())
+    assert made["config"]["score"]["gradient_threshold"] == 7
+
+
+def test_a_configuration_that_asks_for_nothing(stitched: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="output_result"):
+        denoise_files(stitched, DenoiseConfig(output_result=False), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
