@@ -8,7 +8,7 @@ from hypothesis import settings
 from tests.video_files import Frames, make_frames, write
 
 # a loaded machine is no failure
-settings.register_profile("miostitch", deadline=None, max_examples=30)
+settings.register_profile("miostitch", deadline=None, max_examples=50)
 settings.load_profile("miostitch")
 
 MARKED = ("slow", "browser", "peer")

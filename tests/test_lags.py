@@ -229,7 +229,7 @@ def compared(mine: Pictures, other: Pictures, other_lag: int = 0, partners: int 
 SEEDS, NEAR = st.integers(0, 2**32), st.integers(-3, 3)
 
 
-@given(SEEDS, NEAR, NEAR, st.sampled_from([0, 0.1, 0.3]), st.sampled_from([0, 0.1, 0.2]))
+@given(SEEDS, NEAR, NEAR, st.sampled_from([0, 0.1, 0.5]), st.sampled_from([0, 0.2, 0.4]))
 def test_shared_buffers_tell_the_lag(
     seed: int, lag: int, other_lag: int, share: float, errors: float
 ) -> None:
@@ -239,8 +239,11 @@ def test_shared_buffers_tell_the_lag(
     mine = heard(scene, lag, gone, first)
     other = heard(scene, other_lag, losses(120, share, seed + 1), second)
     found = compared(mine, other, other_lag)
-    assert found.lag == lag
     assert found.shared_with == "rec"
+    if found.lag is None:  # seen where half is lost and nearly half of the rest is wrong
+        assert (share, errors) == (0.5, 0.4)
+        return
+    assert found.lag == lag
     assert (found.matches == found.looked_at) == (not errors)
     assert found.matches_unshifted == (0 if lag else found.matches)
 
