@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from miostitch import edit_commands, look_commands
 from miostitch.console import Console, Group, option, talking
-from miostitch.errors import MismatchError, UsageError
+from miostitch.errors import MismatchError
 from miostitch.options import (
     brings_together,
     codecs,
     denoises_by,
     denoises_to,
     force,
-    force_only,
+    given,
     max_frame_pixels,
     no_products,
     output_in,
@@ -24,27 +25,19 @@ from miostitch.options import (
     simulated,
     takes_recordings,
     trims,
-    writes_to,
 )
 from miostitch.progress import counted
 from miostitch.text import printable
 from miostitch.wording import (
     configs_text,
     demo_text,
-    denoise_text,
-    edit_text,
     inspect_text,
-    score_text,
     simulate_text,
     stitch_text,
     workflow_text,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from xarray import Dataset
-
     from miostitch.simulation import Simulation, SimulationConfig
     from miostitch.workflow import StitchOptions
 
@@ -105,7 +98,7 @@ def stitch(
 
     score = load_config(config).score_config() if config else None
     codecs = None if no_avi else codec
-    options = StitchOptions(codec=codecs, **_given({**choices, "score": score}))
+    options = StitchOptions(codec=codecs, **given({**choices, "score": score}))
     console.result(_stitch(names, output, options, console), stitch_text)
 
 
@@ -125,145 +118,8 @@ def inspect(names: list[str], console: Console, **choices: Any) -> None:
     from miostitch.inspecting import inspect_recordings
     from miostitch.opening import ReadOptions
 
-    options = ReadOptions(need_table=False, **_given(choices))
+    options = ReadOptions(need_table=False, **given(choices))
     console.result(inspect_recordings(names, options), inspect_text)
-
-
-@main.command()
-@takes_recordings
-@output_in(**writes_to)
-@trims
-@max_frame_pixels
-@salvage
-@force
-@talking
-def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
-    """Leave frames out at the start and the end.
-
-    Everything that stands beside the video goes along: table, time stamps, scores, store.
-
-    \b
-    Example:
-      miostitch trim stitched/S.avi -s 100 -e 20 -o trimmed
-    """
-    from miostitch import editing
-
-    _edit(_only_one(names), lambda parts: editing.trim(parts[0], start, end), "_trimmed", **choices)
-
-
-@main.command("remove-frames")
-@takes_recordings
-@output_in(**writes_to)
-@option("-f", "--frames", required=True, metavar="LIST", help="Positions from 0: 0,5,10-20")
-@max_frame_pixels
-@salvage
-@force_only
-@talking
-def remove_frames(names: list[str], frames: str, **choices: Any) -> None:
-    """Leave single frames out.
-
-    Everything that stands beside the video goes along: table, time stamps, scores, store. As in
-    mio, -f names the frames here; only --force replaces products.
-
-    \b
-    Example:
-      miostitch remove-frames stitched/S.avi -f 0,5,10-20 -o cleaned
-    """
-    from miostitch import editing
-
-    _edit(
-        _only_one(names),
-        lambda parts: editing.remove_frames(parts[0], frames),
-        "_removed",
-        **choices,
-    )
-
-
-@main.command()
-@takes_recordings
-@output_in(required=True, help="File ending in .avi or .zarr, or folder.")
-@max_frame_pixels
-@salvage
-@force
-@talking
-def concat(names: list[str], **choices: Any) -> None:
-    """Join recordings, one behind the other.
-
-    The device's counters stay as received, so that the result can be stitched with what other
-    receivers recorded.
-
-    \b
-    Example:
-      miostitch concat A1.avi A2.avi A3.avi -o joined/A.avi
-    """
-    from miostitch import editing
-
-    _edit(names, editing.concat, "_combined", **choices)
-
-
-@main.command()
-@takes_recordings
-@output_in(default="stitched")
-@option("-c", "--config", "config", metavar="ID|PATH", help="Configuration with the thresholds.")
-@max_frame_pixels
-@salvage
-@force
-@talking
-def score(
-    names: list[str], output: str, config: str | None, force: bool, console: Console, **choices: Any
-) -> None:
-    """Count the noisy and black pixels of every frame.
-
-    Writes a table {stem}_noise.csv per recording. The videos need no table.
-
-    \b
-    Example:
-      miostitch score A.avi B.avi -o noise -c denoise_example
-    """
-    from miostitch.config_files import load_config
-    from miostitch.noise import score_files
-    from miostitch.opening import ReadOptions
-
-    thresholds = load_config(config).score_config() if config else None
-    reading = ReadOptions(need_table=False, **_given(choices))
-    with console.progress("scoring") as progress:
-        found = score_files(
-            names, output, thresholds, reading=reading, force=force, progress=progress
-        )
-    console.result(found, score_text)
-
-
-@main.command()
-@takes_recordings
-@denoises_to
-@denoises_by
-@max_frame_pixels
-@salvage
-@force
-@talking
-def denoise(
-    names: list[str], output: str | None, config: str, force: bool, console: Console, **choices: Any
-) -> None:
-    """Drop noisy frames, filter stripes, subtract the background.
-
-    What is done and written says the configuration; see config show. Everything that stands beside
-    the video goes along: table, time stamps, scores, store.
-
-    \b
-    Example:
-      miostitch denoise stitched/S.avi -c denoise_calcium_imaging -o denoised
-    """
-    from miostitch.config_files import load_config
-    from miostitch.opening import ReadOptions
-    from miostitch.pipeline import denoise_files
-
-    [name], chosen = _only_one(names), load_config(config)
-    reading = ReadOptions(need_table=False, **_given(choices))
-    with console.progress("denoising") as progress:
-        summary = denoise_files(
-            name, chosen, output, reading=reading, force=force, progress=progress
-        )
-    console.result(summary, denoise_text)
 
 
 @main.command()
@@ -299,7 +155,7 @@ def workflow(
     from miostitch.workflow import StitchOptions
 
     chosen = load_config(config)
-    options = StitchOptions(score=chosen.score_config(), **_given(choices))
+    options = StitchOptions(score=chosen.score_config(), **given(choices))
     with console.progress("frames of the step") as progress:
         summary = workflow_files(names, chosen, output, (start, end), options, progress=progress)
     console.result(summary, workflow_text)
@@ -322,7 +178,7 @@ def simulate(directory: str, console: Console, force: bool, **choices: Any) -> N
     """
     from miostitch.simulation import SimulationConfig
 
-    config = SimulationConfig(**_given(choices))
+    config = SimulationConfig(**given(choices))
     made = _simulate(Path(directory), config, force, console)
     videos = [os.fspath(path) for path in made.recordings]
     console.result({"videos": videos, "truth": os.fspath(made.truth_video)}, simulate_text)
@@ -340,6 +196,10 @@ def demo(output: str, force: bool, console: Console) -> None:
       miostitch demo -o demo
     """
     console.result(_make_demo(Path(output), force, console), demo_text)
+
+
+for command in (*edit_commands.commands, *look_commands.commands):
+    main.add_command(command)
 
 
 @main.group(context_settings=main.context_settings)
@@ -405,34 +265,6 @@ def _stitch(names: list[str], output: str, options: "StitchOptions", console: Co
     return _stitch(names, output, replace(options, salvage=True), console)
 
 
-def _edit(
-    names: list[str],
-    edit: "Callable[[list[Dataset]], Dataset]",
-    ending: str,
-    *,
-    output: str,
-    force: bool,
-    console: Console,
-    **choices: Any,
-) -> None:
-    """Edit recordings and write the result."""
-    from miostitch.opening import ReadOptions
-    from miostitch.saving import edit_files
-
-    reading = ReadOptions(need_table=False, **_given(choices))
-    with console.progress("writing") as progress:
-        summary = edit_files(
-            names, output, edit, ending, reading=reading, force=force, progress=progress
-        )
-    console.result(summary, edit_text)
-
-
-def _only_one(names: list[str]) -> list[str]:
-    if len(names) > 1:
-        raise UsageError(f"{names[1]}: one recording at a time; concat joins several")
-    return names
-
-
 def _simulate(
     folder: Path, config: "SimulationConfig", force: bool, console: Console
 ) -> "Simulation":
@@ -451,7 +283,3 @@ def _make_demo(folder: Path, force: bool, console: Console) -> Any:
     names = [os.fspath(path) for path in made.recordings]
     options = StitchOptions(debug_video=True, force=force)
     return _stitch(names, os.fspath(folder / "stitched"), options, console)
-
-
-def _given(choices: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in choices.items() if value is not None}

@@ -133,3 +133,8 @@ def simulated(command: Command) -> Command:
         option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
     )
     return _with(command, options)
+
+
+def given(choices: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given; the others keep the library's defaults."""
+    return {name: value for name, value in choices.items() if value is not None}
