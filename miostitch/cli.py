@@ -24,6 +24,7 @@ from miostitch.options import (
     salvage,
     simulated,
     takes_recordings,
+    thresholds,
     trims,
 )
 from miostitch.progress import counted
@@ -93,12 +94,10 @@ def stitch(
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
       miostitch stitch A.avi B.avi --by buffer      each frame from all receivers
     """
-    from miostitch.config_files import load_config
     from miostitch.workflow import StitchOptions
 
-    score = load_config(config).score_config() if config else None
     codecs = None if no_avi else codec
-    options = StitchOptions(codec=codecs, **given({**choices, "score": score}))
+    options = StitchOptions(codec=codecs, **given({**choices, "score": thresholds(config)}))
     console.result(_stitch(names, output, options, console), stitch_text)
 
 

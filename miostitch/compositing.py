@@ -240,6 +240,26 @@ def shared_buffers(
     return np.bitwise_count(np.stack([shared, shared & ~unlike], axis=1)).astype(np.int16)
 
 
+def shared_counts(delivered: npt.NDArray[np.uint64]) -> npt.NDArray[np.int16]:
+    """Count the buffers that several recordings delivered whole.
+
+    Parameters
+    ----------
+    delivered
+        Bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
+
+    Returns
+    -------
+    numpy.ndarray
+        int16 (frame,).
+    """
+    once, shared = np.zeros((2, delivered.shape[1]), np.uint64)
+    for masks in delivered:
+        shared |= once & masks
+        once |= masks
+    return np.bitwise_count(shared).astype(np.int16)
+
+
 def whole_sources(
     copies: Copies, own: npt.NDArray[np.intp], present: npt.NDArray[np.bool_], composed: U8
 ) -> I8:

@@ -1,6 +1,7 @@
 """How commands talk: results, progress, logging, failures and their exit codes."""
 
 import functools
+import gc
 import json
 import logging
 import os
@@ -57,6 +58,7 @@ class Console:
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress | None]:
         """Show frames done: a bar on a terminal, a line now and then elsewhere."""
+        _settle()
         if self.quiet or not self.show_progress:
             yield None
         elif sys.stderr.isatty():
@@ -77,6 +79,8 @@ class Group(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; see the exit codes in the reference."""
+        gc.disable()  # loading libraries makes a million objects and no garbage
+        ctx.call_on_close(gc.enable)
         _catch_sigterm(ctx)
         return _answered(ctx, functools.partial(super().invoke, ctx))
 
@@ -135,6 +139,15 @@ def _fail(
 
 def _named(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def _settle() -> None:
+    """Begin to work: all libraries are loaded, and blocks come and go from here on."""
+    from miostitch.memory import keep_freed
+
+    gc.freeze()  # what was loaded stays: collecting garbage need not look at it time and again
+    gc.enable()
+    keep_freed()
 
 
 def _catch_sigterm(ctx: click.Context) -> None:

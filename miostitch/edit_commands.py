@@ -16,6 +16,7 @@ from miostitch.options import (
     output_in,
     salvage,
     takes_recordings,
+    thresholds,
     trims,
     writes_to,
 )
@@ -118,15 +119,13 @@ def score(
     Example:
       miostitch score A.avi B.avi -o noise -c denoise_example
     """
-    from miostitch.config_files import load_config
     from miostitch.noise import score_files
     from miostitch.opening import ReadOptions
 
-    thresholds = load_config(config).score_config() if config else None
     reading = ReadOptions(need_table=False, **given(choices))
     with console.progress("scoring") as progress:
         found = score_files(
-            names, output, thresholds, reading=reading, force=force, progress=progress
+            names, output, thresholds(config), reading=reading, force=force, progress=progress
         )
     console.result(found, score_text)
 

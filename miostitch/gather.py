@@ -1,13 +1,14 @@
 """From candidates and a choice to the pictures of the result, block by block."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.compositing import AGREEMENT, shared_buffers
+from miostitch.compositing import AGREEMENT, shared_buffers, shared_counts
 from miostitch.kernels import differing_pixels
 from miostitch.schema import FRAME, HEIGHT, NO_FRAME, VIDEO, WIDTH
 
@@ -47,13 +48,17 @@ def gather(video: xr.DataArray, source: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(data, dims=VIDEO.dims)
 
 
-def difference(video: xr.DataArray, source: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+def difference(
+    video: xr.DataArray, alike: xr.DataArray, source: xr.DataArray, other: xr.DataArray
+) -> xr.DataArray:
     """Count the pixels in which the chosen candidate and the best other one differ.
 
     Parameters
     ----------
     video
         Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
+    alike
+        Which of them are the same, see :func:`miostitch.scoring.alike`.
     source, other
         The two recordings, lazy integers (frame,); -1: none.
 
@@ -65,6 +70,8 @@ def difference(video: xr.DataArray, source: xr.DataArray, other: xr.DataArray) -
     data = da.blockwise(
         _difference_block,
         "f",
+        alike.data,
+        "Rf",
         source.data,
         "f",
         other.data,
@@ -78,7 +85,10 @@ def difference(video: xr.DataArray, source: xr.DataArray, other: xr.DataArray) -
 
 
 def agreement(
-    video: xr.DataArray, delivered: NDArray[np.uint64], bounds: NDArray[np.int64]
+    video: xr.DataArray,
+    alike: xr.DataArray,
+    delivered: NDArray[np.uint64],
+    bounds: NDArray[np.int64],
 ) -> xr.DataArray:
     """Count the buffers that several recordings delivered, and those that are all alike.
 
@@ -86,6 +96,8 @@ def agreement(
     ----------
     video
         Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
+    alike
+        Which of them are the same, see :func:`miostitch.scoring.alike`.
     delivered
         Bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
     bounds
@@ -99,6 +111,8 @@ def agreement(
     data = da.blockwise(
         _agreement_block,
         "fa",
+        alike.data,
+        "Rf",
         da.from_array(delivered, chunks=(1, video.chunksizes[FRAME]), name=False),
         "rf",
         video.data,
@@ -147,38 +161,49 @@ def _gather_block(source: NDArray[np.int8], blocks: Blocks) -> NDArray[np.uint8]
     if (source == source[0]).all():
         return np.asarray(blocks[source[0]][0])
     out = np.empty(blocks[0].shape[1:], np.uint8)
-    for number in np.unique(source):
-        mine = source == number
-        out[mine] = blocks[number][0][mine]
+    # run by run: to pick frames by a mask would copy them twice
+    breaks = np.flatnonzero(np.diff(source)) + 1
+    for start, stop in pairwise([0, *breaks.tolist(), len(source)]):
+        out[start:stop] = blocks[source[start]][0, start:stop]
     return out
 
 
 def _difference_block(
-    source: NDArray[np.int8], other: NDArray[np.int8], nested: Sequence[Sequence[Blocks]]
+    alike: Sequence[NDArray[np.int8]],
+    source: NDArray[np.int8],
+    other: NDArray[np.int8],
+    nested: Sequence[Sequence[Blocks]],
 ) -> NDArray[np.int64]:
-    blocks = [rows[0][0] for rows in nested]  # dask nests a list per contracted dimension
-    out = np.full(len(source), NO_FRAME, np.int64)
-    compared = other != NO_FRAME
-    # the order within a pair does not matter, and one order gives long runs
+    blocks = [rows[0][0][0] for rows in nested]  # dask nests a list per contracted dimension
+    columns = np.arange(len(source))
+    same = alike[0][source, columns] == alike[0][other, columns]
+    out = np.where(other == NO_FRAME, NO_FRAME, 0).astype(np.int64)
+    compared = (other != NO_FRAME) & ~same
+    # the order within a pair does not matter, and one order gives more frames a pair
     pairs = np.sort(np.stack([source, other]), axis=0)
     for first, second in np.unique(pairs[:, compared], axis=1).T:
         mine = compared & (pairs[0] == first) & (pairs[1] == second)
         counts = np.empty(int(mine.sum()), np.int64)
-        a, b = blocks[first][0], blocks[second][0]
-        if not mine.all():
-            a, b = a[mine], b[mine]
-        differing_pixels(a, b, counts)
+        differing_pixels(blocks[first][mine], blocks[second][mine], counts)
         out[mine] = counts
     return out
 
 
 def _agreement_block(
+    alike: Sequence[NDArray[np.int8]],
     delivered: Sequence[NDArray[np.uint64]],
     nested: Sequence[Sequence[Blocks]],
     bounds: NDArray[np.int64],
 ) -> NDArray[np.int16]:
-    frames = [rows[0][0][0].reshape(rows[0][0].shape[1], -1) for rows in nested]
-    return shared_buffers(frames, np.concatenate(delivered), bounds)
+    blocks = [rows[0][0][0] for rows in nested]
+    masks, [first] = np.concatenate(delivered), alike
+    differ = (first != first[0]).any(axis=0)
+    # where all pictures are the same, every shared buffer is
+    shared = shared_counts(masks)
+    out = np.stack([shared, shared], axis=1)
+    frames = [block[differ].reshape(-1, bounds[-1]) for block in blocks]
+    out[differ] = shared_buffers(frames, masks[:, differ], bounds)
+    return out
 
 
 def _side_by_side_block(present: Sequence[NDArray[np.bool_]], blocks: Blocks) -> NDArray[np.uint8]:

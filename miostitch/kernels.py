@@ -216,3 +216,36 @@ def differing_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np
                     total += count[x]
                 count[:] = 0
         out[i] = total
+
+
+@kernel(types.void(_FRAMES, _FRAMES, types.bool_[:]))
+def same_frames(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.bool_]) -> None:
+    """Find the frames that two blocks have pixel for pixel alike.
+
+    Parameters
+    ----------
+    a, b
+        Images, both of shape (n, h, w); views of any strides.
+    out
+        Written, shape (n,).
+
+    Raises
+    ------
+    TypeError
+        An array has another dtype or number of dimensions.
+    UsageError
+        The shapes do not fit each other.
+    """
+    n, h, w = a.shape
+    if b.shape != a.shape or out.size != n:
+        raise UsageError("same_frames: a and b must have one shape, out its first length")
+    for i in range(n):
+        out[i] = True
+        for y in range(h):
+            # a whole row at a time, so that the comparison runs vectorised
+            differs = np.uint8(0)
+            for x in range(w):
+                differs |= a[i, y, x] ^ b[i, y, x]
+            if differs:
+                out[i] = False
+                break

@@ -3,12 +3,15 @@
 import functools
 from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
 from miostitch.console import Command, option
 from miostitch.errors import UsageError
+
+if TYPE_CHECKING:
+    from miostitch.thresholds import ScoreConfig
 
 codecs = click.Choice(["rawvideo", "ffv1"])
 positive: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "N"}
@@ -138,3 +141,12 @@ def simulated(command: Command) -> Command:
 def given(choices: dict[str, Any]) -> dict[str, Any]:
     """The options that were given; the others keep the library's defaults."""
     return {name: value for name, value in choices.items() if value is not None}
+
+
+def thresholds(config: str | None) -> "ScoreConfig | None":
+    """The thresholds of a configuration, if one was named."""
+    if config is None:
+        return None
+    from miostitch.config_files import load_config
+
+    return load_config(config).score_config()

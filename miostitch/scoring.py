@@ -1,10 +1,13 @@
 """Pixel scores of every candidate, and the choice they lead to, block by block."""
 
+from collections.abc import Sequence
+
+import dask.array as da
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.kernels import score_frames
+from miostitch.kernels import same_frames, score_frames
 from miostitch.schema import FRAME, HEIGHT, PIXEL_SCORES, RECORDING, SCORE, WIDTH
 from miostitch.selection import Choice, select
 from miostitch.session import TABLES
@@ -12,6 +15,8 @@ from miostitch.thresholds import ScoreConfig
 
 OF_CHOSEN = ("missing_pixels", "noisy_pixels")
 """What is said of the chosen candidate besides."""
+
+Blocks = Sequence[Sequence[Sequence[NDArray[np.uint8]]]]
 
 
 def score(video: xr.DataArray, config: ScoreConfig) -> xr.DataArray:
@@ -43,13 +48,75 @@ def score(video: xr.DataArray, config: ScoreConfig) -> xr.DataArray:
     return scores.assign_coords({SCORE: [variable.name for variable in PIXEL_SCORES]})
 
 
+def alike(video: xr.DataArray) -> xr.DataArray:
+    """Find candidates with the very same pixels.
+
+    Most are: what a radio delivers it delivers exactly. Nothing need be measured of them twice.
+
+    Parameters
+    ----------
+    video
+        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy int8 (recording, frame): the first recording whose candidate has these pixels.
+    """
+    data = da.blockwise(
+        _alike_block,
+        "Rf",
+        video.data,
+        "rfhw",
+        new_axes={"R": video.sizes[RECORDING]},
+        dtype=np.int8,
+        meta=np.empty((0, 0), np.int8),
+    )
+    return xr.DataArray(data, dims=(RECORDING, FRAME))
+
+
+def score_candidates(
+    video: xr.DataArray, alike: xr.DataArray, config: ScoreConfig
+) -> xr.DataArray:
+    """Score candidates as :func:`score` does, each picture once.
+
+    Parameters
+    ----------
+    video
+        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
+    alike
+        What :func:`alike` found of them.
+    config
+        Thresholds.
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy int64 (recording, frame, score) in chunks of all recordings.
+    """
+    names = [variable.name for variable in PIXEL_SCORES]
+    data = da.blockwise(
+        _score_candidates_block,
+        "Rfs",
+        alike.data,
+        "Rf",
+        video.data,
+        "rfhw",
+        config=config,
+        new_axes={"s": len(names)},
+        dtype=np.int64,
+        meta=np.empty((0, 0, 0), np.int64),
+    )
+    return xr.DataArray(data, {SCORE: names}, (RECORDING, FRAME, SCORE))
+
+
 def choose(scores: xr.DataArray, tables: xr.DataArray) -> xr.DataArray:
     """Choose the best candidate of every frame; see :func:`miostitch.selection.select`.
 
     Parameters
     ----------
     scores
-        int64 (recording, frame, score).
+        int64 (recording, frame, score); if lazy, in chunks of all recordings.
     tables
         int64 (recording, frame, table), see :meth:`miostitch.session.Session.tables`.
 
@@ -60,9 +127,6 @@ def choose(scores: xr.DataArray, tables: xr.DataArray) -> xr.DataArray:
         candidate :data:`OF_CHOSEN`.
     """
     if scores.chunks:
-        # said how, dask need not load distributed to find out
-        together = scores.data.rechunk({scores.dims.index(RECORDING): -1}, method="tasks")
-        scores = scores.copy(data=together)
         tables = tables.chunk({FRAME: scores.chunksizes[FRAME]})
     roles = (*Choice._fields, *OF_CHOSEN)
     choice: xr.DataArray = xr.apply_ufunc(
@@ -76,6 +140,27 @@ def choose(scores: xr.DataArray, tables: xr.DataArray) -> xr.DataArray:
         dask_gufunc_kwargs={"output_sizes": {"role": len(roles)}},
     )
     return choice.assign_coords(role=list(roles))
+
+
+def _alike_block(nested: Blocks) -> NDArray[np.int8]:
+    blocks = [rows[0][0][0] for rows in nested]  # dask nests a list per contracted dimension
+    first = np.repeat(np.arange(len(blocks), dtype=np.int8)[:, np.newaxis], len(blocks[0]), axis=1)
+    same = np.empty(len(blocks[0]), np.bool_)
+    for number, block in enumerate(blocks):
+        for earlier in reversed(range(number)):
+            same_frames(block, blocks[earlier], same)
+            first[number, same] = first[earlier, same]
+    return first
+
+
+def _score_candidates_block(
+    alike: NDArray[np.int8], nested: Blocks, config: ScoreConfig
+) -> NDArray[np.int64]:
+    scores = np.empty((*alike.shape, len(PIXEL_SCORES)), np.int64)
+    for number, rows in enumerate(nested):
+        block, own = rows[0][0][0], alike[number] == number
+        scores[number, own] = _score_block(block if own.all() else block[own], config)
+    return scores[alike, np.arange(alike.shape[1])]
 
 
 def _score_block(video: NDArray[np.uint8], config: ScoreConfig) -> NDArray[np.int64]:

@@ -23,27 +23,31 @@ class FrameWriter(Protocol):
 class BlockFeed:
     """Hands blocks that finish in any order to a reader that wants them in order.
 
-    At most ``keep`` blocks wait in memory; a further one is dropped, and the reader fetches it
+    At most ``room`` blocks wait in memory; a further one is dropped, and the reader fetches it
     from the store, so that neither side ever waits for memory.
 
     Parameters
     ----------
-    keep
+    room
         Blocks that may wait.
     """
 
-    def __init__(self, keep: int) -> None:
-        self._keep = keep
+    def __init__(self, room: int) -> None:
+        self._room = room
         self._kept: dict[int, Frames] = {}
         self._done: set[int] = set()
         self._closed = False
         self._changed = Condition()
 
-    def offer(self, start: int, frames: Frames) -> None:
-        """Announce the block that begins at frame ``start``, which is in the store already."""
+    def keep(self, start: int, frames: Frames) -> None:
+        """Have the block that begins at frame ``start`` at hand, if there is room."""
         with self._changed:
-            if len(self._kept) < self._keep:
+            if len(self._kept) < self._room:
                 self._kept[start] = frames
+
+    def announce(self, start: int) -> None:
+        """Tell that the block that begins at frame ``start`` is in the store."""
+        with self._changed:
             self._done.add(start)
             self._changed.notify_all()
 
@@ -80,7 +84,7 @@ class VideoSink:
         First frame of every block, in order.
     fetch
         Reads the block that begins at a frame from the store.
-    keep
+    room
         Blocks that may wait in memory.
     """
 
@@ -89,9 +93,9 @@ class VideoSink:
         writer: Callable[[], AbstractContextManager[FrameWriter]],
         starts: Iterable[int],
         fetch: Callable[[int], Frames],
-        keep: int,
+        room: int,
     ) -> None:
-        self.feed = BlockFeed(keep)
+        self.feed = BlockFeed(room)
         self._writer, self._starts, self._fetch = writer, starts, fetch
         self._pool = ThreadPoolExecutor(1, "miostitch-video")
         self._encoded: Future[None]

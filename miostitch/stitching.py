@@ -17,7 +17,7 @@ from miostitch.gather import agreement, difference, gather, side_by_side
 from miostitch.opening import ReadOptions, recording_names
 from miostitch.recording import candidates, load_recordings
 from miostitch.schema import FRAME, chunk_frames
-from miostitch.scoring import OF_CHOSEN, choose, score
+from miostitch.scoring import OF_CHOSEN, alike, choose, score_candidates
 from miostitch.session import AlignOptions, Session, bring_together
 from miostitch.thresholds import ScoreConfig
 
@@ -83,14 +83,15 @@ def stitch_frames(
     """
     video = candidates(session.recordings, session.source_frame(span), block)
     tables = session.tables(span)
-    scores = score(video, config.score)
+    same = alike(video)
+    scores = score_candidates(video, same, config.score)
     choice = choose(scores, tables)
     source, other = (choice.sel(role=role, drop=True) for role in ("source", "other"))
     frames = xr.Dataset(
         {
             "choice": choice,
             "scores": scores,
-            "diff_pixels": difference(video, source, other),
+            "diff_pixels": difference(video, same, source, other),
         }
     )
     if config.by == "buffer":
@@ -102,7 +103,9 @@ def stitch_frames(
                 "video": gather(video, source),
                 "source": source,
                 **{name: choice.sel(role=name, drop=True) for name in OF_CHOSEN},
-                "shared_buffers": agreement(video, session.delivered(span), session.bounds),
+                "shared_buffers": agreement(
+                    video, same, session.delivered(span), session.bounds
+                ),
             }
         )
     if debug:

@@ -1,27 +1,28 @@
 """One pass: lazy blocks, batch by batch, into a store and the videos beside it."""
 
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from functools import partial
-from threading import Condition, Event
+from typing import Any
 
 import dask
 import dask.array as da
-import dask.threaded
 import numpy as np
 import xarray as xr
+from dask.optimization import cull
 from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
+from miostitch.computing import Graph, Threads
 from miostitch.schema import FRAME
 from miostitch.sinks import FrameWriter, VideoSink
 from miostitch.store import read_block, write_block
 
 BATCH_BLOCKS = 8
-"""Least blocks per dask graph; up to ten, dask computes them in their order."""
+"""Least blocks per dask graph: to build one costs as much as a few frames."""
 
 BATCHES_AHEAD = 2
 """Batches that may be computed and not yet in the tables."""
@@ -82,47 +83,40 @@ def write_batches(
 
     Notes
     -----
-    One graph per batch of blocks. The next batch is built while one computes, and starts when so
-    few blocks of it are left that a thread would be idle. Memory is bounded by the blocks in
-    flight, whatever ``count``.
+    One graph per batch of blocks, and one task per block. The next batch is built while one
+    computes. Memory is bounded by the blocks in flight, whatever ``count``.
     """
     starts = range(0, count, block)
-    workers = dask.config.get("num_workers", None) or CPU_COUNT
-    batch = block * max(BATCH_BLOCKS, workers)
-    stopped = Event()
     with ExitStack() as stack:
-        sinks = [
-            stack.enter_context(_sink(video, starts, count, block))
-            if video.writer is not None
-            else None
+        sinks = {
+            video.name: stack.enter_context(_sink(video, starts, count, block))
             for video in videos
-        ]
-        pool = stack.enter_context(ThreadPoolExecutor(workers, "miostitch-block"))
-        drivers = stack.enter_context(ThreadPoolExecutor(BATCHES_AHEAD, "miostitch-batch"))
+            if video.writer is not None
+        }
+        threads = stack.enter_context(Threads())
         finisher = stack.enter_context(ThreadPoolExecutor(1, "miostitch-tables"))
-        stack.push(lambda *failure: stopped.set() if failure[0] else None)
+        batch = block * max(BATCH_BLOCKS, threads.workers)
         finished: deque[Future[None]] = deque()
-        before = _Countdown(0)
+
+        def done(span: slice, _: Future[Any]) -> None:
+            for sink in sinks.values():
+                sink.feed.announce(span.start)
+            if progress is not None:
+                progress(span.stop - span.start)
+
         for start in range(0, count, batch):
             span = slice(start, min(start + batch, count))
-            left = _Countdown(len(range(span.start, span.stop, block)))
-            frames = build(span)
-            for video, sink in zip(videos, sinks, strict=True):
-                first = video is videos[0]
-                announce = _announce(
-                    stopped, sink, left if first else None, progress if first else None
-                )
-                written = _written(frames[video.name], span, video.store, announce)
-                frames = frames.drop_vars(video.name).assign({f"{video.name}_written": written})
-            before.wait_below(workers)
-            computed = drivers.submit(_compute, frames, pool, left)
-            finished.append(finisher.submit(_finish, finish, span, computed))
-            before = left
+            lazy = _written(build(span), span, videos, sinks)
+            blocks = []
+            for begin, (graph, key) in zip(starts[start // block :], _blocks(lazy), strict=False):
+                blocks.append(threads.submit(graph, key))
+                part = slice(begin, min(begin + block, count))
+                blocks[-1].add_done_callback(partial(done, part))
+            finished.append(finisher.submit(_finish, finish, span, lazy, blocks))
             if len(finished) > BATCHES_AHEAD:
                 finished.popleft().result()
-            for sink in sinks:
-                if sink is not None:
-                    sink.check()
+            for sink in sinks.values():
+                sink.check()
         for future in finished:
             future.result()
 
@@ -186,46 +180,6 @@ def write_in_order(
             write(*waiting.popleft())
 
 
-class _Countdown:
-    """Blocks of a batch that are not yet written."""
-
-    def __init__(self, blocks: int) -> None:
-        self._left = blocks
-        self._changed = Condition()
-
-    def step(self) -> None:
-        with self._changed:
-            self._left -= 1
-            self._changed.notify_all()
-
-    def end(self) -> None:
-        """Let nobody wait for a batch that failed."""
-        with self._changed:
-            self._left = 0
-            self._changed.notify_all()
-
-    def wait_below(self, blocks: int) -> None:
-        with self._changed:
-            self._changed.wait_for(lambda: self._left < blocks)
-
-
-def _compute(frames: xr.Dataset, pool: ThreadPoolExecutor, left: _Countdown) -> xr.Dataset:
-    try:
-        # the function itself: by its name, dask would load distributed to look it up
-        return frames.compute(scheduler=dask.threaded.get, pool=pool)
-    finally:
-        left.end()
-
-
-def _finish(
-    finish: Callable[[slice, xr.Dataset], None], span: slice, computed: Future[xr.Dataset]
-) -> None:
-    finish(span, computed.result())
-
-
-Announce = Callable[[int, NDArray[np.uint8]], None]
-
-
 def _sink(video: BlockVideo, starts: Iterable[int], count: int, block: int) -> VideoSink:
     def fetch(start: int) -> NDArray[np.uint8]:
         return read_block(video.store, start, min(start + block, count))
@@ -234,50 +188,85 @@ def _sink(video: BlockVideo, starts: Iterable[int], count: int, block: int) -> V
     return VideoSink(video.writer, starts, fetch, KEPT_BLOCKS)
 
 
-def _announce(
-    stopped: Event,
-    sink: VideoSink | None,
-    left: _Countdown | None,
-    progress: Callable[[int], None] | None,
-) -> Announce:
-    def announce(start: int, frames: NDArray[np.uint8]) -> None:
-        if stopped.is_set():
-            raise InterruptedError  # ends the batches that are still computed
-        if sink is not None:
-            sink.feed.offer(start, frames)
-        if left is not None:
-            left.step()
-        if progress is not None:
-            progress(len(frames))
-
-    return announce
-
-
-def _written(video: xr.DataArray, span: slice, store: str, announce: Announce) -> xr.DataArray:
-    """Lazily write a video's blocks; the value is the position of every written frame."""
-    positions = da.arange(span.start, span.stop, chunks=(video.chunksizes[FRAME],))
-    data = da.blockwise(
-        partial(_write_block, store=store, announce=announce),
-        "f",
-        positions,
-        "f",
-        video.data,
-        "fhw",
-        dtype=np.int64,
-        meta=np.empty(0, np.int64),
-        name=f"write-{store}-{video.data.name}",  # one video may go to several stores
-    )
-    return xr.DataArray(data, dims=FRAME)
+def _written(
+    frames: xr.Dataset, span: slice, videos: Sequence[BlockVideo], sinks: Mapping[str, VideoSink]
+) -> xr.Dataset:
+    """Replace videos by the positions of their frames, which are known once these are written."""
+    for video in videos:
+        data = frames[video.name].data
+        positions = da.arange(span.start, span.stop, chunks=(data.chunks[0],))
+        keep = sinks[video.name].feed.keep if video.name in sinks else None
+        written = da.blockwise(
+            partial(_write_block, store=video.store, keep=keep),
+            "f",
+            positions,
+            "f",
+            data,
+            "fhw",
+            concatenate=True,
+            dtype=np.int64,
+            meta=np.empty(0, np.int64),
+            name=f"write-{video.store}-{data.name}",  # one video may go to several stores
+        )
+        name = f"{video.name}_written"
+        frames = frames.drop_vars(video.name).assign({name: (FRAME, written)})
+    return frames
 
 
 def _write_block(
     positions: NDArray[np.int64],
-    nested: Sequence[Sequence[NDArray[np.uint8]]],
+    frames: NDArray[np.uint8],
     *,
     store: str,
-    announce: Announce,
+    keep: Callable[[int, NDArray[np.uint8]], None] | None,
 ) -> NDArray[np.int64]:
-    frames = nested[0][0]  # dask nests a list per contracted dimension
     write_block(store, int(positions[0]), frames)
-    announce(int(positions[0]), frames)
+    if keep is not None:
+        keep(int(positions[0]), frames)
     return positions
+
+
+def _blocks(lazy: xr.Dataset) -> Iterator[tuple[Graph, Any]]:
+    """For each block the tasks that lead to all that is computed of it, and the last of them.
+
+    Left to itself dask would begin at the last block, and keep several at a time.
+    """
+    inputs: list[Any] = []
+    for variable in lazy.data_vars.values():
+        inputs += [variable.data, variable.dims]
+    blocks = da.blockwise(
+        _as_one,
+        (FRAME,),
+        *inputs,
+        adjust_chunks={FRAME: 1},
+        concatenate=True,
+        dtype=object,
+        meta=np.empty(0, object),
+    )
+    [optimised] = dask.optimize(blocks)
+    graph = dict(optimised.__dask_graph__())
+    for key in optimised.__dask_keys__():
+        part, _ = cull(graph, [key])
+        yield part, key
+
+
+def _as_one(*values: NDArray[Any]) -> NDArray[Any]:
+    block = np.empty(1, object)
+    block[0] = values
+    return block
+
+
+def _finish(
+    finish: Callable[[slice, xr.Dataset], None],
+    span: slice,
+    lazy: xr.Dataset,
+    blocks: Sequence[Future[NDArray[Any]]],
+) -> None:
+    """Put the blocks together as the lazy Dataset was."""
+    variables = lazy.data_vars.items()
+    columns = zip(*(block.result()[0] for block in blocks), strict=True)
+    computed = {
+        name: variable.copy(data=np.concatenate(parts, variable.dims.index(FRAME)))
+        for (name, variable), parts in zip(variables, columns, strict=True)
+    }
+    finish(span, lazy.assign(computed))

@@ -9,7 +9,9 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miostitch.gather import MARK_DARK, MARK_LIGHT, difference, gather, side_by_side
+from miostitch.compositing import shared_buffers
+from miostitch.gather import MARK_DARK, MARK_LIGHT, agreement, difference, gather, side_by_side
+from miostitch.scoring import alike
 
 
 @st.composite
@@ -18,6 +20,7 @@ def choices(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:
     recordings, frames = draw(st.integers(1, 4)), draw(st.integers(1, 9))
     seed = draw(st.integers(0, 2**32 - 1))
     video = np.random.default_rng(seed).integers(0, 3, (recordings, frames, 3, 4), np.uint8)
+    video[draw(st.integers(0, recordings - 1)), ::2] = video[0, ::2]  # most candidates are alike
     present = np.random.default_rng(seed + 1).random((recordings, frames)) < 0.7
     present[draw(st.integers(0, recordings - 1))] = True
     return video, present, draw(st.integers(1, frames))
@@ -53,10 +56,23 @@ def test_gather_takes_every_frame_from_its_source(
 def test_difference_counts_pixels(case: tuple[np.ndarray, np.ndarray, int]) -> None:
     video, present, block = case
     source, other = first_and_next(present)
-    found = difference(lazy(video, block), along_frame(source, block), along_frame(other, block))
+    frames = lazy(video, block)
+    sides = along_frame(source, block), along_frame(other, block)
+    found = difference(frames, alike(frames), *sides)
     for frame, (a, b) in enumerate(zip(source, other, strict=True)):
         expected = -1 if b < 0 else (video[a, frame] != video[b, frame]).sum()
         assert found[frame] == expected
+
+
+@given(choices())
+def test_agreement_counts_buffers(case: tuple[np.ndarray, np.ndarray, int]) -> None:
+    video, present, block = case
+    bounds = np.array([0, 5, 12])
+    delivered = np.where(present, 3, 0).astype(np.uint64)
+    frames = lazy(video, block)
+    found = agreement(frames, alike(frames), delivered, bounds)
+    flat = video.reshape(*video.shape[:2], -1)
+    np.testing.assert_array_equal(found, shared_buffers(list(flat), delivered, bounds))
 
 
 @given(choices())

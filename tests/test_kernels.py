@@ -162,6 +162,14 @@ def test_differing_pixels_equal_the_reference(a: U8, data: st.DataObject) -> Non
     np.testing.assert_array_equal(out, (a != b).sum(axis=(1, 2)))
 
 
+@given(FRAMES, st.data())
+def test_same_frames_equal_the_reference(a: U8, data: st.DataObject) -> None:
+    b = np.where(data.draw(hnp.arrays(np.bool_, a.shape, fill=st.just(False))), a ^ 1, a)
+    out = np.empty(len(a), np.bool_)
+    kernels.same_frames(a, b, out)
+    np.testing.assert_array_equal(out, (a == b).all(axis=(1, 2)))
+
+
 @pytest.mark.parametrize("h", [254, 255, 256, 600])
 def test_differing_pixels_count_tall_frames(h: int) -> None:
     a = np.zeros((2, h, 7), np.uint8)
@@ -179,13 +187,15 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
         kernels.differing_pixels(frames, frames[:1], out[0])
     with pytest.raises(UsageError, match="differing_pixels: a and b"):
         kernels.differing_pixels(frames, frames, out[0, :1])
+    with pytest.raises(UsageError, match="same_frames: a and b"):
+        kernels.same_frames(frames, frames[:1], np.empty(2, np.bool_))
     with pytest.raises(TypeError, match="No matching definition"):
         kernels.score_frames(frames.astype(np.int16), 0, 5, 20.0, out)
     assert (out == -1).all()
 
 
 HOMES = {
-    kernels: {"score_frames", "noisy_pixels", "differing_pixels"},
+    kernels: {"score_frames", "noisy_pixels", "differing_pixels", "same_frames"},
     filtering_kernels: {"stripe_profiles", "subtract_stripes"},
     composing_kernels: {
         "identical_buffers",

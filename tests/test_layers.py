@@ -14,8 +14,9 @@ LAYERS = (
     "session_lags",
     "recording",
     "session datasets picking",
-    "scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
-    " writing publishing report simulation",
+    "computing scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
+    " publishing report simulation",
+    "writing",
     "beside edited_tables",
     "stitching products inspecting editing saving noise denoising export verify",
     "workflow viewer console wording",
@@ -26,7 +27,7 @@ LAYERS = (
 )
 LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 LAYER_OF["errors"] = -1  # the schema may raise them
-GRAPHS = " ".join([*LAYERS[5:12], "backend"])
+GRAPHS = " ".join([*LAYERS[5:13], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
@@ -34,7 +35,7 @@ HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
     bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
 )
-STARTS = {"cli", "edit_commands", "look_commands", "console", "__init__"}
+STARTS = {"cli", "edit_commands", "look_commands", "console", "options", "__init__"}
 BAD = """selection: from miostitch.alignment import align
 schema: import miostitch.store
 schema: from . import cli

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miostitch.kernels import score_frames
-from miostitch.scoring import choose, score
+from miostitch.scoring import alike, choose, score, score_candidates
 from miostitch.selection import select
 from miostitch.session import TABLES
 from miostitch.thresholds import ScoreConfig
@@ -21,14 +21,20 @@ def test_any_chunking_gives_the_same(recordings: int, frames: int, block: int, s
     rng = np.random.default_rng(seed)
     video = rng.integers(0, 4, (recordings, frames, 6, 7), np.uint8)
     config = ScoreConfig(value_threshold=1, consecutive_threshold=3, gradient_threshold=1.5)
+    video[recordings - 1, ::2] = video[0, ::2]
     chunked = xr.DataArray(video, dims=DIMS).chunk({"recording": 1, "frame": block})
     with dask.config.set(scheduler=never):
-        lazy = score(chunked, config)
+        same = alike(chunked)
+        lazy = score_candidates(chunked, same, config)
+    for number, frame in np.ndindex(recordings, frames):
+        first = [(video[number, frame] == video[other, frame]).all() for other in range(number + 1)]
+        assert same[number, frame] == first.index(True)
     expected = np.empty((3, recordings, frames), np.int64)
     score_frames(video.reshape(-1, 6, 7), 1, 3, 1.5, expected.reshape(3, -1))
     assert lazy.dims == ("recording", "frame", "score")
     np.testing.assert_array_equal(lazy, np.moveaxis(expected, 0, -1))
     np.testing.assert_array_equal(score(xr.DataArray(video, dims=DIMS), config), lazy)
+    np.testing.assert_array_equal(score(chunked, config), lazy)
 
     present = rng.random((recordings, frames)) < 0.8
     num_buffers, padding, missing = rng.integers(0, 3, (3, recordings, frames))

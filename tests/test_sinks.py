@@ -19,7 +19,8 @@ def block(start: int) -> np.ndarray:
 def run(sink: VideoSink, starts: Iterable[int]) -> None:
     with sink:
         for start in starts:
-            sink.feed.offer(start, block(start))
+            sink.feed.keep(start, block(start))
+            sink.feed.announce(start)
 
 
 class Film:
