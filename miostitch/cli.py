@@ -21,6 +21,7 @@ from miostitch.options import (
     no_products,
     output_in,
     positive,
+    restart,
     salvage,
     simulated,
     takes_recordings,
@@ -72,6 +73,7 @@ def main() -> None:
 @option("--repair/--no-repair", default=True, help="Flipped headers, where there is no doubt.")
 @max_frame_pixels
 @salvage
+@restart
 @force
 @talking
 def stitch(
@@ -129,6 +131,7 @@ def inspect(names: list[str], console: Console, **choices: Any) -> None:
 @brings_together
 @max_frame_pixels
 @salvage
+@restart
 @force
 @talking
 def workflow(

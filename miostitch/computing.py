@@ -31,6 +31,10 @@ class Threads:
         """Compute one key of a graph that holds nothing else."""
         return self._pool.submit(dask.get, graph, key)
 
+    def cancel(self) -> None:
+        """Begin no further block."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
     def __enter__(self) -> Self:
         return self
 

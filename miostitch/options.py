@@ -37,6 +37,9 @@ output_in = functools.partial(
     option, "-o", "--output", type=click.Path(), show_default=True, help="Folder to write to."
 )
 force = option("-f", "--force", is_flag=True, help="Replace products once the new ones are whole.")
+restart = option(
+    "--restart", is_flag=True, help="Begin anew, even where a run that was cut off could go on."
+)
 no_products = option(
     "-f", "--force", is_flag=True, expose_value=False, help="Nothing is ever replaced here."
 )

@@ -1,13 +1,15 @@
 """Products appear whole under their final names, or not at all."""
 
 import json
+import logging
 import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -18,6 +20,10 @@ OWNER = "owner.json"
 OLD = "old"
 DONE = "done"
 MANIFEST = "publish.json"
+JOURNAL = "journal"
+FINGERPRINT = "fingerprint.json"
+
+logger = logging.getLogger(__name__)
 
 
 class Workspace:
@@ -66,8 +72,48 @@ class Workspace:
         self._refuse_inputs(list(inputs))
         self._refuse_existing(force=force)
 
+    def journal(self, name: str) -> Path:
+        """Folder in which the run notes what it has finished of one of its passes."""
+        return self.folder / JOURNAL / name
+
+    def go_on(self, fingerprint: Mapping[str, Any], *, restart: bool = False) -> bool:
+        """Keep what an earlier run of the same kind left, or begin with an empty folder.
+
+        Parameters
+        ----------
+        fingerprint
+            All that decides the result; JSON values. What a run left is kept only if that run had
+            the same.
+        restart
+            Keep nothing.
+
+        Returns
+        -------
+        bool
+            Whether something was kept. The log tells of it, and why if not.
+        """
+        path = self.folder / JOURNAL / FINGERPRINT
+        wanted = json.loads(json.dumps(fingerprint))
+        try:
+            left = json.loads(path.read_text("utf-8"))
+        except (OSError, ValueError):
+            left = None
+        if left == wanted and not restart:
+            logger.warning("%s: going on where an earlier run was cut off", self.folder)
+            return True
+        if left is not None:
+            changed = [name for name in wanted if left.get(name) != wanted[name]]
+            why = "as asked for" if restart else f"{', '.join(changed)} changed"
+            logger.warning("%s: an earlier run is not continued: %s", self.folder, why)
+        self._clear(OWNER)
+        path.parent.mkdir()
+        path.write_text(json.dumps(wanted), "utf-8")
+        return False
+
     @contextmanager
-    def open(self, inputs: Iterable[str], *, force: bool) -> Iterator["Workspace"]:
+    def open(
+        self, inputs: Iterable[str], *, force: bool, resumable: bool = False
+    ) -> Iterator["Workspace"]:
         """Claim the stem, and give it back.
 
         Parameters
@@ -76,6 +122,8 @@ class Workspace:
             Files the run reads; no product may be one of them.
         force
             Whether existing products may be replaced when the new ones are whole.
+        resumable
+            Whether to keep, if the run fails, what its journal says is finished; see :meth:`go_on`.
 
         Raises
         ------
@@ -92,7 +140,7 @@ class Workspace:
         made = not self.output.exists()
         _probe(self.output)
         try:
-            with self._lock():
+            with self._lock(resumable=resumable):
                 self._refuse_existing(force=force)  # after a publish that was cut off was undone
                 yield self
         finally:
@@ -161,7 +209,7 @@ class Workspace:
                 raise OutputExistsError(msg)
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self, *, resumable: bool) -> Iterator[None]:
         while True:
             lock = FileLock(self.folder / LOCK)
             try:
@@ -179,20 +227,30 @@ class Workspace:
             lock.release()
         try:
             self._recover()
-            self._clear()
+            if not (resumable and (self.folder / JOURNAL).is_dir()):
+                self._clear()
             owner = {"pid": os.getpid(), "host": socket.gethostname()}
             (self.folder / OWNER).write_text(json.dumps(owner))
             yield
-        finally:
-            with suppress(OSError):
-                self._clear()  # the lock goes last: a folder without one is not ours
-            if os.name == "posix":
-                # while it is ours: a waiting run makes a folder of its own
-                shutil.rmtree(self.folder, ignore_errors=True)
+        except BaseException:
+            if resumable and any(self.journal("").glob("*/*.npz")):
                 lock.release()
-            else:  # what is open cannot be removed
-                lock.release()
-                shutil.rmtree(self.folder, ignore_errors=True)
+            else:
+                self._leave(lock)
+            raise
+        self._leave(lock)
+
+    def _leave(self, lock: FileLock) -> None:
+        """Remove the work directory and release the lock."""
+        with suppress(OSError):
+            self._clear()  # the lock goes last: a folder without one is not ours
+        if os.name == "posix":
+            # while it is ours: a waiting run makes a folder of its own
+            shutil.rmtree(self.folder, ignore_errors=True)
+            lock.release()
+        else:  # what is open cannot be removed
+            lock.release()
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _make_folder(self) -> None:
         """Make the work directory, or take over one that a run of ours left."""
@@ -217,9 +275,9 @@ class Workspace:
         for kept in old.iterdir():
             kept.rename(self.output / kept.name)
 
-    def _clear(self) -> None:
+    def _clear(self, *kept: str) -> None:
         for left in self.folder.iterdir():
-            if left.name != LOCK:
+            if left.name not in (LOCK, *kept):
                 _remove(left)
 
     def _owner(self) -> str:

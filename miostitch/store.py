@@ -94,35 +94,6 @@ def create_store(
         raise ResourceError(f"{path}: cannot create the store: {error}") from error
 
 
-def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
-    """Write a run of frames that covers whole chunks of ``video``.
-
-    Parameters
-    ----------
-    path
-        A store.
-    start
-        Position of the first frame; a multiple of the chunk's frames.
-    frames
-        uint8 (frame, height, width).
-
-    Raises
-    ------
-    ResourceError
-        The disk is full or cannot be written.
-    """
-    video = _open_video(path, "r+")
-    try:
-        video[start : start + len(frames)] = frames
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot write frame {start} and on: {error}") from error
-
-
-def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
-    """Read frames of ``video`` back, uint8 (frame, height, width)."""
-    return np.asarray(_open_video(path, "r")[start:stop])
-
-
 def write_frame_tables(path: str, frames: Mapping[str, npt.NDArray[Any]]) -> None:
     """Write what is known per frame, once it is known for all of them.
 
@@ -331,12 +302,6 @@ def store_facts(path: str) -> StoreFacts:
         dict(root.attrs),
         (*known, *sorted(names - {*known})),
     )
-
-
-def _open_video(path: str, mode: str) -> zarr.Array[Any]:
-    # opening costs a millisecond; a cached handle would outlive a store that is replaced
-    array = zarr.open_array(Path(path) / VIDEO.name, mode=mode)
-    return array.with_config({"write_empty_chunks": True})
 
 
 def _create(

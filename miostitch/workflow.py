@@ -15,6 +15,7 @@ from miostitch.composing import learn
 from miostitch.compositing import PixelModel
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import InputError, MissingInputError, UsageError
+from miostitch.journal import Journal
 from miostitch.memory import give_back
 from miostitch.opening import ReadOptions, recording_names, segment_paths, table_path
 from miostitch.products import FrameColumns, StitchedTables, damage_flags
@@ -26,11 +27,16 @@ from miostitch.session import AlignOptions, Session, bring_together
 from miostitch.staging import Workspace
 from miostitch.stitching import StitchConfig, stitch_frames
 from miostitch.store import consolidate, create_store
+from miostitch.stored_blocks import set_aside, take_over
 from miostitch.summary import summarise
 from miostitch.text import printable
 from miostitch.thresholds import ScoreConfig
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.writing import BlockVideo, write_batches
+
+
+VERSIONS = ("miostitch", "av", "zarr", "numcodecs", "numpy")
+"""Whose version a result may depend on."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,8 @@ class StitchOptions:
         Repair flipped headers where the redundant fields leave no doubt.
     force
         Replace existing products once the new ones are whole.
+    restart
+        Begin anew even if an earlier run was cut off that could be continued.
     """
 
     by: Literal["frame", "buffer"] = "frame"
@@ -87,6 +95,7 @@ class StitchOptions:
     salvage: bool = False
     repair: bool = True
     force: bool = False
+    restart: bool = False
 
     def __post_init__(self) -> None:
         if self.codec not in {None, *get_args(Codec)}:
@@ -124,7 +133,7 @@ class StitchOptions:
     @property
     def provenance(self) -> dict[str, Any]:
         """The options that decide the result, as JSON values."""
-        return {name: value for name, value in asdict(self).items() if name != "force"}
+        return {name: v for name, v in asdict(self).items() if name not in ("force", "restart")}
 
 
 @dataclass(frozen=True)
@@ -134,6 +143,7 @@ class _Target:
     store: str
     path: Callable[[str], Path]
     scratch: Path
+    journal: Journal
     debug: bool
 
 
@@ -177,13 +187,16 @@ def stitch_files(
     stem = stitched_stem(names)
     require_name(stem, PRODUCTS)
     workspace = Workspace(Path(output), stem, PRODUCTS)
-    with workspace.open([*paths, *map(table_path, paths)], force=options.force):
+    with workspace.open(
+        [*paths, *map(table_path, paths)], force=options.force, resumable=True
+    ):
         recordings = load_recordings(inputs, options.reading, names=names)
         session = bring_together(recordings, options.aligning)
         give_back()
         if accept is not None:
             accept(session.shape[0])
         require_space(workspace.output, _uncompressed_bytes(session, options))
+        workspace.go_on(_fingerprint(session, options), restart=options.restart)
         summary = _make(session, options, workspace, progress)
         write_summary(workspace.staged(".json"), summary)
         workspace.publish()
@@ -202,13 +215,15 @@ def _make(
     everything = session
     model = learn(session) if options.by == "buffer" else None
     if options.drop_damaged:
-        flags = _find_damage(session, options, model)
+        journal = Journal(workspace.journal("damage"))
+        flags = _find_damage(session, options, model, journal)
         session = session.only(~flags["damaged"])
         if not len(session.kept):
             msg = f"all {len(flags['damaged'])} frames are damaged; stitch without --drop-damaged"
             raise InputError(msg)
     store = str(workspace.staged(".zarr"))
-    target = _Target(store, workspace.staged, workspace.folder, options.debug_video)
+    journal = Journal(workspace.journal("video"))
+    target = _Target(store, workspace.staged, workspace.folder, journal, options.debug_video)
     tables = _write(session, options, model, target, progress)
     if not options.drop_damaged:
         flags = tables.frames
@@ -218,8 +233,9 @@ def _make(
     columns = tables.frames, tables.scores, tables.agreement
     return {
         **summarise(session, *columns, tables.composition),
+        "resumed_blocks": journal.recalled,
         "config": options.provenance,
-        "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
+        "versions": {name: version(name) for name in VERSIONS},
         "outputs": [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)],
     }
 
@@ -231,7 +247,8 @@ def _aside(workspace: Workspace) -> _Target:
         name = f"_unrecoverable{suffix}"
         return workspace.staged(name) if name in PRODUCTS else workspace.folder / name
 
-    return _Target(str(path(".zarr")), path, workspace.folder, debug=False)
+    journal = Journal(workspace.journal("unrecoverable"))
+    return _Target(str(path(".zarr")), path, workspace.folder, journal, debug=False)
 
 
 def _check_inputs(inputs: Sequence[str]) -> list[str]:
@@ -270,6 +287,7 @@ def _write(
 ) -> StitchedTables:
     count, height, width = session.shape
     block = options.chunk_frames or chunk_frames(height, width)
+    set_aside(target.store)
     create_store(
         target.store,
         shape=session.shape,
@@ -277,6 +295,7 @@ def _write(
         attrs=_attrs(session, options),
         zarr_format=options.zarr_format,
     )
+    take_over(target.store)
     opener = partial(VideoWriter, height=height, fps=session.fps)
     avi = None
     if options.codec is not None:
@@ -285,7 +304,9 @@ def _write(
     if target.debug:
         panels = width * (len(session.recordings) + 1)
         scratch = str(target.scratch / "debug.zarr")
+        set_aside(scratch)
         create_store(scratch, shape=(count, height, panels), chunk_frames=block, attrs={})
+        take_over(scratch)
         debug = partial(opener, target.path("_debug.avi"), width=panels)
         videos.append(BlockVideo("debug", scratch, debug))
     composed = options.by == "buffer"
@@ -298,13 +319,21 @@ def _write(
             model=model,
             debug=target.debug,
         )
-        write_batches(build, videos, count, block, tables.append, progress=counted(progress, count))
+        write_batches(
+            build,
+            videos,
+            count,
+            block,
+            tables.append,
+            progress=counted(progress, count),
+            journal=target.journal,
+        )
     consolidate(target.store)
     return tables
 
 
 def _find_damage(
-    session: Session, options: StitchOptions, model: PixelModel | None
+    session: Session, options: StitchOptions, model: PixelModel | None, journal: Journal
 ) -> FrameColumns:
     """Which frames are damaged and which unrecoverable, bool (frame,), before any is written."""
     count, height, width = session.shape
@@ -320,8 +349,18 @@ def _find_damage(
         for name, values in found.items():
             flags[name][span] = values
 
-    write_batches(build, [], count, block, finish)
+    write_batches(build, [], count, block, finish, journal=journal)
     return flags
+
+
+def _fingerprint(session: Session, options: StitchOptions) -> dict[str, Any]:
+    """All that decides the result: a run that was cut off is continued only under the same."""
+    files = [file for recording in session.recordings for file in recording.inputs]
+    return {
+        "inputs": [[*file, os.stat(file.path).st_mtime_ns] for file in files],
+        "options": options.provenance,
+        "versions": {name: version(name) for name in VERSIONS},
+    }
 
 
 def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:

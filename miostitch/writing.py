@@ -17,9 +17,10 @@ from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
 from miostitch.computing import Graph, Threads
+from miostitch.journal import Journal, Values
 from miostitch.schema import FRAME
 from miostitch.sinks import FrameWriter, VideoSink
-from miostitch.store import read_block, write_block
+from miostitch.stored_blocks import read_block, recall_block, sync_block, write_block
 
 BATCH_BLOCKS = 8
 """Least blocks per dask graph: to build one costs as much as a few frames."""
@@ -58,6 +59,7 @@ def write_batches(
     finish: Callable[[slice, xr.Dataset], None],
     *,
     progress: Callable[[int], None] | None = None,
+    journal: Journal | None = None,
 ) -> None:
     """Compute all frames and write them.
 
@@ -75,6 +77,9 @@ def write_batches(
         Takes each span and what was computed for it, in order, on a thread of its own.
     progress
         Called with the number of frames of every finished block, from any thread.
+    journal
+        Where finished blocks are noted. What an earlier run noted there is not computed again, if
+        its chunks in the stores are sound.
 
     Raises
     ------
@@ -93,30 +98,45 @@ def write_batches(
             for video in videos
             if video.writer is not None
         }
+        if journal is not None:
+            stack.enter_context(journal)
         threads = stack.enter_context(Threads())
         finisher = stack.enter_context(ThreadPoolExecutor(1, "miostitch-tables"))
+        # first of all: the finisher would wait for every block that is still to come
+        stack.push(lambda *failure: threads.cancel() if failure[0] else None)
         batch = block * max(BATCH_BLOCKS, threads.workers)
         finished: deque[Future[None]] = deque()
 
-        def done(span: slice, _: Future[Any]) -> None:
+        def done(part: slice, noted: bool, computed: Future[NDArray[Any]]) -> None:
+            if computed.cancelled() or computed.exception():
+                return
             for sink in sinks.values():
-                sink.feed.announce(span.start)
+                sink.feed.announce(part.start)
+            if journal is not None and not noted:
+                sync = partial(_sync, [video.store for video in videos], part.start)
+                journal.note(part.start, computed.result()[0], sync)
             if progress is not None:
-                progress(span.stop - span.start)
+                progress(part.stop - part.start)
 
         for start in range(0, count, batch):
             span = slice(start, min(start + batch, count))
             lazy = _written(build(span), span, videos, sinks)
             blocks = []
-            for begin, (graph, key) in zip(starts[start // block :], _blocks(lazy), strict=False):
-                blocks.append(threads.submit(graph, key))
+            for begin, (graph, key) in zip(range(start, span.stop, block), _blocks(lazy), strict=True):
                 part = slice(begin, min(begin + block, count))
-                blocks[-1].add_done_callback(partial(done, part))
+                noted = journal.recall(begin) if journal else None
+                if journal is not None and noted is not None and _recalled(part, videos, sinks):
+                    journal.recalled += 1
+                    blocks.append(_known(noted))
+                else:
+                    noted = None
+                    blocks.append(threads.submit(graph, key))
+                blocks[-1].add_done_callback(partial(done, part, noted is not None))
             finished.append(finisher.submit(_finish, finish, span, lazy, blocks))
             if len(finished) > BATCHES_AHEAD:
                 finished.popleft().result()
-            for sink in sinks.values():
-                sink.check()
+            for follower in (*sinks.values(), *([journal] if journal else [])):
+                follower.check()
         for future in finished:
             future.result()
 
@@ -224,6 +244,31 @@ def _write_block(
     if keep is not None:
         keep(int(positions[0]), frames)
     return positions
+
+
+def _recalled(
+    part: slice, videos: Sequence[BlockVideo], sinks: Mapping[str, VideoSink]
+) -> bool:
+    """Whether an earlier run's block is sound in all stores; the encoders get it then."""
+    for video in videos:
+        frames = recall_block(video.store, part.start, part.stop)
+        if frames is None:
+            return False
+        if video.name in sinks:
+            sinks[video.name].feed.keep(part.start, frames)
+    return True
+
+
+def _known(values: Values) -> Future[NDArray[Any]]:
+    """What was computed before, as if it were computed now."""
+    future: Future[NDArray[Any]] = Future()
+    future.set_result(_as_one(*values))
+    return future
+
+
+def _sync(stores: Sequence[str], start: int) -> None:
+    for store in stores:
+        sync_block(store, start)
 
 
 def _blocks(lazy: xr.Dataset) -> Iterator[tuple[Graph, Any]]:

@@ -9,7 +9,7 @@ LAYERS = (
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
     " table_parser repair safe_yaml config",
     "alignment selection compositing damage filtering plan config_files"
-    " lags video encoding sinks transmission metadata table_writer store staging",
+    " lags video encoding sinks transmission metadata table_writer store stored_blocks staging journal",
     "opening",
     "session_lags",
     "recording",
@@ -30,7 +30,7 @@ LAYER_OF["errors"] = -1  # the schema may raise them
 GRAPHS = " ".join([*LAYERS[5:13], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
-HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
+HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store stored_blocks", filelock="staging")
 HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
     bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)

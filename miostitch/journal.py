@@ -1,0 +1,105 @@
+"""What a run has finished, so that the next one can go on where it was cut off."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.errors import ResourceError
+
+Values = tuple[NDArray[Any], ...]
+
+
+class Journal:
+    """Values of finished blocks, each in a file of its own that is whole or not there.
+
+    A block is noted on a thread of the journal, once everything that was written for it is on the
+    disk: what is noted survives a failure of power.
+
+    Parameters
+    ----------
+    folder
+        Where the notes are; made where it is missing.
+
+    Attributes
+    ----------
+    recalled
+        Blocks that were recalled so far.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._thread = ThreadPoolExecutor(1, "miostitch-journal")
+        self._notes: list[Future[None]] = []
+        self.recalled = 0
+
+    def recall(self, start: int) -> Values | None:
+        """What was noted of the block that begins at a frame; None if nothing was."""
+        with suppress(FileNotFoundError, BadZipFile, ValueError, EOFError):
+            with np.load(self._path(start), allow_pickle=False) as noted:
+                return tuple(noted.values())
+        return None
+
+    def note(self, start: int, values: Values, sync: Callable[[], None]) -> None:
+        """Note a block.
+
+        Parameters
+        ----------
+        start
+            Its first frame.
+        values
+            What was computed of it; arrays of numbers.
+        sync
+            Brings to the disk what was written for it.
+        """
+        self._notes = [note for note in self._notes if not note.done() or note.exception()]
+        self._notes.append(self._thread.submit(self._note, start, values, sync))
+
+    def check(self) -> None:
+        """Raise what went wrong with a note.
+
+        Raises
+        ------
+        ResourceError
+            The disk is full or cannot be written.
+        """
+        for note in self._notes:
+            if note.done():
+                note.result()
+
+    def _note(self, start: int, values: Values, sync: Callable[[], None]) -> None:
+        sync()
+        path = self._path(start)
+        unfinished = path.with_suffix(".partial")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with open(unfinished, "wb") as file:
+                np.savez(file, *values)
+                file.flush()
+                os.fsync(file.fileno())
+            unfinished.replace(path)
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
+
+    def _path(self, start: int) -> Path:
+        return self._folder / f"{start}.npz"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._thread.shutdown(cancel_futures=kind is not None)
+        if kind is None:
+            self.check()

@@ -1,0 +1,153 @@
+"""The blocks of a store's ``video``: one chunk each, one file each."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+
+from miostitch.errors import ResourceError
+from miostitch.schema import VIDEO
+
+BEFORE = ".before"
+"""Ending of a store that is being begun anew."""
+
+METADATA = ("zarr.json", ".zarray", ".zattrs")
+"""Files of an array that are no chunk."""
+
+
+def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
+    """Write a run of frames that covers whole chunks of ``video``.
+
+    Parameters
+    ----------
+    path
+        A store.
+    start
+        Position of the first frame; a multiple of the chunk's frames.
+    frames
+        uint8 (frame, height, width).
+
+    Raises
+    ------
+    ResourceError
+        The disk is full or cannot be written.
+    """
+    video = _open_video(path, "r+")
+    try:
+        video[start : start + len(frames)] = frames
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot write frame {start} and on: {error}") from error
+
+
+def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
+    """Read frames of ``video`` back, uint8 (frame, height, width)."""
+    return np.asarray(_open_video(path, "r")[start:stop])
+
+
+def recall_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8] | None:
+    """Read a block that an earlier run wrote; None if it is missing or damaged.
+
+    Parameters
+    ----------
+    path
+        A store.
+    start, stop
+        Frames of one chunk.
+    """
+    if not _chunk_file(path, start).exists():  # which would be read as black
+        return None
+    try:
+        return read_block(path, start, stop)
+    except (OSError, ValueError, RuntimeError):  # what a wrong checksum or length makes of it
+        return None
+
+
+def sync_block(path: str, start: int) -> None:
+    """Bring the chunk that begins at a frame to the disk.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full or failed.
+    """
+    file = _chunk_file(path, start)
+    try:
+        descriptor = os.open(file, os.O_RDWR)  # Windows syncs only what may be written
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise ResourceError(f"{file}: cannot be written: {error.strerror}") from error
+
+
+def set_aside(path: str) -> None:
+    """Move a store that an earlier run began out of the way, with all its chunks.
+
+    Parameters
+    ----------
+    path
+        Where the store is, if there is one.
+
+    Raises
+    ------
+    ResourceError
+        It cannot be moved.
+    """
+    store, before = Path(path), Path(path + BEFORE)
+    try:
+        if before.exists() and store.exists():  # taking chunks over was cut off
+            _move_chunks(store, before)
+            shutil.rmtree(store)
+        elif store.exists():
+            store.rename(before)
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be moved: {error}") from error
+
+
+def take_over(path: str) -> None:
+    """Move the chunks of the store that was set aside into the new one.
+
+    Parameters
+    ----------
+    path
+        A new store.
+
+    Raises
+    ------
+    ResourceError
+        They cannot be moved.
+    """
+    before = Path(path + BEFORE)
+    try:
+        if before.exists():
+            _move_chunks(before, Path(path))
+            shutil.rmtree(before)
+    except OSError as error:
+        raise ResourceError(f"{path}: chunks cannot be moved: {error}") from error
+
+
+def _move_chunks(source: Path, target: Path) -> None:
+    """Move whole chunks; what was cut off while it was written is left behind."""
+    old, new = source / VIDEO.name, target / VIDEO.name
+    for file in [*old.rglob("*")]:
+        if file.is_file() and file.name not in METADATA and file.suffix != ".partial":
+            moved = new / file.relative_to(old)
+            moved.parent.mkdir(parents=True, exist_ok=True)
+            file.replace(moved)
+
+
+def _open_video(path: str, mode: str) -> zarr.Array[Any]:
+    # opening costs a millisecond; a cached handle would outlive a store that is replaced
+    array = zarr.open_array(Path(path) / VIDEO.name, mode=mode)
+    return array.with_config({"write_empty_chunks": True})
+
+
+def _chunk_file(path: str, start: int) -> Path:
+    video = _open_video(path, "r")
+    key = video.metadata.encode_chunk_key((start // video.chunks[0], 0, 0))
+    return Path(path) / VIDEO.name / key
