@@ -13,11 +13,13 @@ from miostitch.errors import MismatchError
 from miostitch.options import (
     brings_together,
     codecs,
+    computes,
     denoises_by,
     denoises_to,
     force,
     given,
     max_frame_pixels,
+    memory_limit,
     no_products,
     output_in,
     positive,
@@ -74,8 +76,10 @@ def main() -> None:
 @max_frame_pixels
 @salvage
 @restart
+@memory_limit
 @force
 @talking
+@computes
 def stitch(
     names: list[str],
     output: str,
@@ -132,8 +136,10 @@ def inspect(names: list[str], console: Console, **choices: Any) -> None:
 @max_frame_pixels
 @salvage
 @restart
+@memory_limit
 @force
 @talking
+@computes
 def workflow(
     names: list[str],
     output: str | None,

@@ -17,7 +17,7 @@ from typing import Any, NoReturn, TypeVar
 
 import click
 
-from miostitch.errors import MiostitchError
+from miostitch.errors import MiostitchError, UsageError
 from miostitch.progress import Progress
 from miostitch.text import printable
 
@@ -54,6 +54,22 @@ class Console:
     def may_ask(self) -> bool:
         """Whether somebody is there to answer."""
         return not (self.as_json or self.quiet) and sys.stdin.isatty() and sys.stderr.isatty()
+
+    @contextmanager
+    def computing(self, workers: int | None, scheduler: str | None) -> Iterator[None]:
+        """Compute by threads, by processes, or on a cluster."""
+        if workers and scheduler:
+            raise UsageError("--workers and --scheduler exclude each other; give one of them")
+        if not (workers or scheduler):
+            yield
+            return
+        try:
+            from miostitch.cluster import local_cluster, remote_cluster
+        except ImportError as error:
+            msg = f"a cluster needs dask's distributed ({error}); pip install miostitch[distributed]"
+            raise UsageError(msg) from error
+        with remote_cluster(scheduler) if scheduler else local_cluster(workers or 1):
+            yield
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress | None]:

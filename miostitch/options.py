@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from miostitch.console import Command, option
+from miostitch.console import Command, Console, option
 from miostitch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,6 +98,28 @@ def brings_together(command: Command) -> Command:
         option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i."),
     )
     return _with(command, options)
+
+
+def computes(command: Command) -> Command:
+    """Add where blocks are computed; the command runs there and does not see it."""
+
+    @option("--workers", help="Processes of this machine, not threads.", **positive)
+    @option("--scheduler", metavar="ADDRESS", help="A running dask cluster.")
+    @functools.wraps(command)
+    def wrapped(*, workers: int | None, scheduler: str | None, console: Console, **kw: Any) -> Any:
+        with console.computing(workers, scheduler):
+            return command(console=console, **kw)
+
+    return wrapped
+
+
+def _size(text: str) -> int:
+    from miostitch.plan import parse_bytes
+
+    return parse_bytes(text)
+
+
+memory_limit = option("--memory-limit", type=_size, metavar="SIZE", help="As 2GB: bounds threads.")
 
 
 def _with(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from miostitch.beside import Extras, beside, write_notes, write_videos
 from miostitch.companions import Origin, find_origin
 from miostitch.datasets import STORE, in_chunks, open_dataset
+from miostitch.computing import require_paths
 from miostitch.edited_tables import EditedTables, check_counts
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import UsageError
@@ -270,6 +271,7 @@ class Edit:
         videos = len(extras.videos) + (".avi" in kinds)
         dropped = sum(video.size for video in extras.other_videos.values())
         require_space(workspace.output, videos * self.video.size + dropped)
+        require_paths([*self.files, os.fspath(workspace.output)])
         told += self._write_frames(kinds, workspace, extras, progress)
         write_videos(extras.other_videos, workspace.staged, workspace.folder, self.fps)
         write_notes(extras.images, extras.texts, workspace.staged)

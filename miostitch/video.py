@@ -134,7 +134,7 @@ class VideoSource:
         if gone.size:
             msg = f"{self.path}: frame {gone[0]} is lost in a hole of the file; leave it out"
             raise TruncatedVideoError(msg)
-        common = (self.path, self.height, self.width, chosen)
+        common = (os.path.abspath(self.path), self.height, self.width, chosen)  # for any process
         index = self.index
         if isinstance(index, StampIndex):
             stamps = index.stamps[chosen]

@@ -13,11 +13,13 @@ import xarray as xr
 
 from miostitch.composing import learn
 from miostitch.compositing import PixelModel
+from miostitch.computing import at_most, require_paths, thread_count
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import InputError, MissingInputError, UsageError
 from miostitch.journal import Journal
 from miostitch.memory import give_back
 from miostitch.opening import ReadOptions, recording_names, segment_paths, table_path
+from miostitch.plan import plan_stitch
 from miostitch.products import FrameColumns, StitchedTables, damage_flags
 from miostitch.progress import Progress, counted
 from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
@@ -32,8 +34,11 @@ from miostitch.summary import summarise
 from miostitch.text import printable
 from miostitch.thresholds import ScoreConfig
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS
-from miostitch.writing import BlockVideo, write_batches
+from miostitch.writing import KEPT_BLOCKS, BlockVideo, write_batches
 
+
+NO_RESULT = ("force", "restart", "memory_limit")
+"""Options that change nothing in the products."""
 
 VERSIONS = ("miostitch", "av", "zarr", "numcodecs", "numpy")
 """Whose version a result may depend on."""
@@ -77,6 +82,8 @@ class StitchOptions:
         Replace existing products once the new ones are whole.
     restart
         Begin anew even if an earlier run was cut off that could be continued.
+    memory_limit
+        Memory that this process may use, in bytes; it bounds the threads, never the chunks.
     """
 
     by: Literal["frame", "buffer"] = "frame"
@@ -96,6 +103,7 @@ class StitchOptions:
     repair: bool = True
     force: bool = False
     restart: bool = False
+    memory_limit: int | None = None
 
     def __post_init__(self) -> None:
         if self.codec not in {None, *get_args(Codec)}:
@@ -133,7 +141,7 @@ class StitchOptions:
     @property
     def provenance(self) -> dict[str, Any]:
         """The options that decide the result, as JSON values."""
-        return {name: v for name, v in asdict(self).items() if name not in ("force", "restart")}
+        return {name: value for name, value in asdict(self).items() if name not in NO_RESULT}
 
 
 @dataclass(frozen=True)
@@ -196,8 +204,18 @@ def stitch_files(
         if accept is not None:
             accept(session.shape[0])
         require_space(workspace.output, _uncompressed_bytes(session, options))
+        plan = plan_stitch(
+            session.shape[0],
+            _block(session, options) * session.shape[1] * session.shape[2],
+            len(recordings),
+            kept_blocks=KEPT_BLOCKS,
+            composed=options.by == "buffer",
+            debug=options.debug_video,
+        )
+        require_paths([*paths, workspace.output])
         workspace.go_on(_fingerprint(session, options), restart=options.restart)
-        summary = _make(session, options, workspace, progress)
+        with at_most(plan.threads(thread_count(), options.memory_limit)):
+            summary = _make(session, options, workspace, progress)
         write_summary(workspace.staged(".json"), summary)
         workspace.publish()
     return summary
@@ -286,7 +304,7 @@ def _write(
     progress: Progress | None = None,
 ) -> StitchedTables:
     count, height, width = session.shape
-    block = options.chunk_frames or chunk_frames(height, width)
+    block = _block(session, options)
     set_aside(target.store)
     create_store(
         target.store,
@@ -332,12 +350,16 @@ def _write(
     return tables
 
 
+def _block(session: Session, options: StitchOptions) -> int:
+    """Frames per task and chunk."""
+    return options.chunk_frames or chunk_frames(*session.shape[1:])
+
+
 def _find_damage(
     session: Session, options: StitchOptions, model: PixelModel | None, journal: Journal
 ) -> FrameColumns:
     """Which frames are damaged and which unrecoverable, bool (frame,), before any is written."""
-    count, height, width = session.shape
-    block = options.chunk_frames or chunk_frames(height, width)
+    count, block = session.shape[0], _block(session, options)
     flags: FrameColumns = {n: np.empty(count, bool) for n in ("damaged", "unrecoverable")}
 
     def build(span: slice) -> xr.Dataset:

@@ -1,5 +1,6 @@
 """One pass: lazy blocks, batch by batch, into a store and the videos beside it."""
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,10 +14,9 @@ import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.optimization import cull
-from dask.system import CPU_COUNT
 from numpy.typing import NDArray
 
-from miostitch.computing import Graph, Threads
+from miostitch.computing import Graph, runner, thread_count
 from miostitch.journal import Journal, Values
 from miostitch.schema import FRAME
 from miostitch.sinks import FrameWriter, VideoSink
@@ -100,11 +100,11 @@ def write_batches(
         }
         if journal is not None:
             stack.enter_context(journal)
-        threads = stack.enter_context(Threads())
+        blocks_by = stack.enter_context(runner())
         finisher = stack.enter_context(ThreadPoolExecutor(1, "miostitch-tables"))
         # first of all: the finisher would wait for every block that is still to come
-        stack.push(lambda *failure: threads.cancel() if failure[0] else None)
-        batch = block * max(BATCH_BLOCKS, threads.workers)
+        stack.push(lambda *failure: blocks_by.cancel() if failure[0] else None)
+        batch = block * max(BATCH_BLOCKS, blocks_by.workers)
         finished: deque[Future[None]] = deque()
 
         def done(part: slice, noted: bool, computed: Future[NDArray[Any]]) -> None:
@@ -120,7 +120,7 @@ def write_batches(
 
         for start in range(0, count, batch):
             span = slice(start, min(start + batch, count))
-            lazy = _written(build(span), span, videos, sinks)
+            lazy = _written(build(span), span, videos, sinks if blocks_by.shares_memory else {})
             blocks = []
             for begin, (graph, key) in zip(range(start, span.stop, block), _blocks(lazy), strict=True):
                 part = slice(begin, min(begin + block, count))
@@ -130,7 +130,7 @@ def write_batches(
                     blocks.append(_known(noted))
                 else:
                     noted = None
-                    blocks.append(threads.submit(graph, key))
+                    blocks.append(blocks_by.submit(graph, key, f"block-{begin}"))
                 blocks[-1].add_done_callback(partial(done, part, noted is not None))
             finished.append(finisher.submit(_finish, finish, span, lazy, blocks))
             if len(finished) > BATCHES_AHEAD:
@@ -177,7 +177,7 @@ def write_in_order(
     While one block is written the next ones compute: one per thread, and that many and one are in
     memory.
     """
-    workers = dask.config.get("num_workers", None) or CPU_COUNT
+    workers = thread_count()
     waiting: deque[tuple[slice, Future[NDArray[np.uint8]]]] = deque()
 
     def compute(span: slice) -> NDArray[np.uint8]:
@@ -217,7 +217,7 @@ def _written(
         positions = da.arange(span.start, span.stop, chunks=(data.chunks[0],))
         keep = sinks[video.name].feed.keep if video.name in sinks else None
         written = da.blockwise(
-            partial(_write_block, store=video.store, keep=keep),
+            partial(_write_block, store=os.path.abspath(video.store), keep=keep),
             "f",
             positions,
             "f",

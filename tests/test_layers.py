@@ -18,7 +18,7 @@ LAYERS = (
     " publishing report simulation",
     "writing",
     "beside edited_tables",
-    "stitching products inspecting editing saving noise denoising export verify",
+    "cluster stitching products inspecting editing saving noise denoising export verify",
     "workflow viewer console wording",
     "pipeline options",
     "edit_commands look_commands backend",
@@ -31,7 +31,7 @@ GRAPHS = " ".join([*LAYERS[5:13], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store stored_blocks", filelock="staging")
-HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
+HOMES |= dict(distributed="cluster", yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
     bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
 )

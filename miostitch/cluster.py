@@ -1,0 +1,192 @@
+"""Blocks computed by a dask cluster: processes on this machine, or machines that share its files."""
+
+import logging
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import dask
+import distributed
+from distributed.scheduler import KilledWorker
+
+from miostitch.computing import Graph, computing_by
+from miostitch.errors import MiostitchError, ResourceError, UsageError
+from miostitch.memory import keep_freed
+
+RETRIES = 3
+"""Times that a block is begun anew after an error of the system it ran on."""
+
+CONNECT_SECONDS = 20
+LOOPBACK = "127.0.0.1"
+
+
+class ClusterError(MiostitchError):
+    """A cluster that cannot do its work; what it finished is kept and continued."""
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """A block's graph as one task; opaque, so that dask does not look into it."""
+
+    graph: Graph
+    key: Any
+
+    def __call__(self) -> Any:
+        """Compute the block in this thread."""
+        return dask.get(self.graph, self.key)
+
+
+class Cluster:
+    """Computes blocks on a dask cluster, each as one task that can be repeated anywhere.
+
+    Parameters
+    ----------
+    client
+        Connected to a scheduler whose workers see the same files under the same paths.
+    """
+
+    shares_memory = False
+
+    def __init__(self, client: distributed.Client) -> None:
+        self._client = client
+        self._running: dict[Future[Any], distributed.Future] = {}
+        self._submitted = 0
+        client.register_plugin(_KeepFreed(), name="miostitch-memory")
+
+    @property
+    def workers(self) -> int:
+        """Threads of all workers."""
+        return max(1, sum(self._client.nthreads().values()))
+
+    def submit(self, graph: Graph, key: Any, name: str) -> Future[Any]:
+        """Compute one key of a graph that holds nothing else; those submitted first come first."""
+        self._submitted += 1
+        remote = self._client.submit(
+            BlockTask(graph, key),
+            key=f"{name}-{dask.base.tokenize(id(self), self._submitted)}",
+            pure=False,
+            retries=RETRIES,
+            priority=-self._submitted,
+        )
+        local: Future[Any] = Future()
+        local.set_running_or_notify_cancel()
+        self._running[local] = remote
+        remote.add_done_callback(partial(self._hand_over, local, name))
+        return local
+
+    def require_paths(self, paths: Iterable[str]) -> None:
+        """Find workers that do not see the files of a run.
+
+        Raises
+        ------
+        ResourceError
+            A worker lacks a path, or there is no worker.
+        """
+        wanted = {os.path.abspath(path): os.stat(path).st_size for path in paths}
+        found = self._client.run(_missing, wanted)
+        if not found:
+            msg = f"{self._client.scheduler.address}: has no workers; start one with dask worker"
+            raise ResourceError(msg)
+        lacking = [f"{worker} lacks {paths[0]}" for worker, paths in sorted(found.items()) if paths]
+        if lacking:
+            msg = "; ".join(lacking)
+            raise ResourceError(f"{msg}; mount the same files under the same path on every worker")
+
+    def cancel(self) -> None:
+        """Begin no further block."""
+        self._client.cancel([*self._running.values()])
+
+    def _hand_over(self, local: Future[Any], name: str, remote: distributed.Future) -> None:
+        try:
+            local.set_result(remote.result())
+        except KilledWorker as error:
+            msg = f"{name}: {error.allowed_failures + 1} workers died of it, the last at "
+            msg += f"{error.last_worker.address}; give them more memory, then run again to go on"
+            local.set_exception(ClusterError(msg))
+        except (CancelledError, distributed.client.FutureCancelledError) as error:
+            msg = f"{name}: the cluster gave it up ({error}); run again to go on"
+            local.set_exception(ClusterError(msg))
+        except BaseException as error:
+            local.set_exception(error)
+        finally:
+            del self._running[local]
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator[None]:
+    """Compute by processes of this machine, one thread each.
+
+    Parameters
+    ----------
+    workers
+        Processes.
+
+    Raises
+    ------
+    UsageError
+        There is to be no process.
+
+    Notes
+    -----
+    The processes are spawned: a script that calls this needs the usual
+    ``if __name__ == "__main__":``. All sockets, that of the dashboard too, are on the loopback
+    interface.
+    """
+    if workers < 1:
+        raise UsageError(f"workers {workers}: at least 1 is needed")
+    with (
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:0",
+            memory_limit=0,  # blocks are few; spilling them to the disk would cost more than it saves
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        computing_by(Cluster(client)),
+    ):
+        yield
+
+
+@contextmanager
+def remote_cluster(address: str) -> Iterator[None]:
+    """Compute on a cluster that is running.
+
+    Parameters
+    ----------
+    address
+        Of its scheduler; ``tls://`` with the certificates of dask's own configuration.
+
+    Raises
+    ------
+    ResourceError
+        No scheduler answers there.
+    """
+    try:
+        client = distributed.Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError, TypeError) as error:
+        msg = f"{address}: no dask scheduler answers ({error}); check the address, or start one"
+        raise ResourceError(msg) from error
+    with client, computing_by(Cluster(client)):
+        yield
+
+
+class _KeepFreed(distributed.WorkerPlugin):
+    """Sets up the memory of every worker, of those that come later too."""
+
+    def setup(self, worker: distributed.Worker) -> None:
+        keep_freed()
+
+
+def _missing(wanted: dict[str, int]) -> list[str]:
+    """Paths that this worker does not see as the caller does."""
+    return [
+        path
+        for path, size in wanted.items()
+        if not os.path.exists(path) or (os.path.isfile(path) and os.stat(path).st_size != size)
+    ]

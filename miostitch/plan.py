@@ -1,0 +1,115 @@
+"""How much memory a run takes, known before it starts."""
+
+from dataclasses import dataclass
+
+from miostitch.errors import PlanError, UsageError
+
+PROGRAM_BYTES = 330 * 2**20
+"""Python with all libraries loaded, and its small objects."""
+
+FRAME_BYTES = 200
+"""Of every frame and recording: its row in the tables, its scores."""
+
+UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+
+
+@dataclass(frozen=True)
+class MemoryPlan:
+    """Memory that a run takes.
+
+    Parameters
+    ----------
+    fixed_bytes
+        Whatever the number of threads.
+    thread_bytes
+        For each thread, which holds one block.
+    """
+
+    fixed_bytes: int
+    thread_bytes: int
+
+    def needed_bytes(self, threads: int) -> int:
+        """Projected peak with so many threads."""
+        return self.fixed_bytes + threads * self.thread_bytes
+
+    def threads(self, most: int, limit_bytes: int | None) -> int:
+        """How many threads fit.
+
+        Parameters
+        ----------
+        most
+            Threads wanted.
+        limit_bytes
+            Memory that may be used; None for as much as it takes.
+
+        Raises
+        ------
+        PlanError
+            Not even one fits.
+        """
+        if limit_bytes is None:
+            return most
+        if (needed := self.needed_bytes(1)) > limit_bytes:
+            msg = (
+                f"memory limit {limit_bytes / 1e6:.0f} MB: stitching takes "
+                f"{needed / 1e6:.0f} MB at least; allow that much, or give fewer --chunk-frames"
+            )
+            raise PlanError(msg)
+        return max(1, min(most, (limit_bytes - self.fixed_bytes) // self.thread_bytes))
+
+
+def plan_stitch(
+    frames: int, block_bytes: int, recordings: int, *, kept_blocks: int, composed: bool, debug: bool
+) -> MemoryPlan:
+    """Project the memory of a stitch.
+
+    Parameters
+    ----------
+    frames
+        Output frames.
+    block_bytes
+        Pixels of a block, which is a chunk of the store.
+    recordings
+        Number of them.
+    kept_blocks
+        Blocks that may wait for the encoder of each video.
+    composed
+        Whether frames are composed buffer by buffer.
+    debug
+        Whether the candidates are written side by side, too.
+    """
+    # candidates, the result, its packed chunk and the copy that gets the checksum
+    in_flight = recordings + 3
+    if composed:  # all copies in one array, with presence and pieces
+        in_flight += 2 * recordings + 2
+    waiting = kept_blocks
+    if debug:
+        panels = recordings + 1
+        in_flight += 3 * panels
+        waiting += kept_blocks * panels
+    fixed = PROGRAM_BYTES + frames * recordings * FRAME_BYTES + waiting * block_bytes
+    return MemoryPlan(fixed, in_flight * block_bytes)
+
+
+def parse_bytes(text: str) -> int:
+    """Read a size such as ``2GB``, ``1.5 GiB`` or ``800M``.
+
+    Raises
+    ------
+    UsageError
+        It is none.
+
+    Examples
+    --------
+    >>> parse_bytes("1.5 GiB"), parse_bytes("800M")
+    (1610612736, 800000000)
+    """
+    number = text.strip().lower().removesuffix("b")
+    digits = number.rstrip("kmgi ")
+    try:
+        size = float(digits) * UNITS[number[len(digits) :].strip()]
+    except (ValueError, KeyError):
+        size = 0
+    if not 0 < size < 2**63:
+        raise UsageError(f"{text!r}: give a size such as 2GB or 800MiB")
+    return int(size)
