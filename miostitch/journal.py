@@ -43,7 +43,8 @@ class Journal:
     def recall(self, start: int) -> Values | None:
         """What was noted of the block that begins at a frame; None if nothing was."""
         with suppress(FileNotFoundError, BadZipFile, ValueError, EOFError):
-            with np.load(self._path(start), allow_pickle=False) as noted:
+            # opened here, for NumPy leaves a damaged file open
+            with open(self._path(start), "rb") as file, np.load(file, allow_pickle=False) as noted:
                 return tuple(noted.values())
         return None
 

@@ -1,5 +1,6 @@
 """How much memory a run takes, known before it starts."""
 
+import re
 from dataclasses import dataclass
 
 from miostitch.errors import PlanError, UsageError
@@ -10,6 +11,7 @@ PROGRAM_BYTES = 330 * 2**20
 FRAME_BYTES = 200
 """Of every frame and recording: its row in the tables, its scores."""
 
+SIZE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*((?:[kmg]i?)?)b?\s*", re.ASCII | re.IGNORECASE)
 UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
 
 
@@ -104,12 +106,8 @@ def parse_bytes(text: str) -> int:
     >>> parse_bytes("1.5 GiB"), parse_bytes("800M")
     (1610612736, 800000000)
     """
-    number = text.strip().lower().removesuffix("b")
-    digits = number.rstrip("kmgi ")
-    try:
-        size = float(digits) * UNITS[number[len(digits) :].strip()]
-    except (ValueError, KeyError):
-        size = 0
-    if not 0 < size < 2**63:
+    found = SIZE.fullmatch(text)
+    size = float(found[1]) * UNITS[found[2].lower()] if found else 0
+    if not 1 <= size < 2**63:
         raise UsageError(f"{text!r}: give a size such as 2GB or 800MiB")
     return int(size)

@@ -93,7 +93,9 @@ class Workspace:
             Whether something was kept. The log tells of it, and why if not.
         """
         path = self.folder / JOURNAL / FINGERPRINT
-        wanted = json.loads(json.dumps(fingerprint))
+        # a copy of a folder is not the folder: it may have been made while a run was writing
+        place = [os.path.realpath(self.folder), self.folder.stat().st_ino]
+        wanted = json.loads(json.dumps({**fingerprint, "folder": place}))
         try:
             left = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError):

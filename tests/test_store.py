@@ -10,6 +10,7 @@ import zarr
 
 from miostitch import schema, store
 from miostitch.errors import InputError, MiostitchError, ResourceError
+from miostitch.stored_blocks import read_block, write_block
 from tests.folders import content
 
 
@@ -23,7 +24,7 @@ def make(path: Path, video: np.ndarray, *, chunk_frames: int = 4, zarr_format: i
         zarr_format=zarr_format,
     )
     for start in range(0, len(video), chunk_frames):
-        store.write_block(name, start, video[start : start + chunk_frames])
+        write_block(name, start, video[start : start + chunk_frames])
     frames = {v.name: np.arange(len(video)).astype(v.dtype) for v in schema.FRAME_VARIABLES}
     scores = {v.name: np.full((2, len(video)), 3).astype(v.dtype) for v in schema.SCORE_VARIABLES}
     store.write_frame_tables(name, frames)
@@ -73,7 +74,7 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path, video: np.ndarray, zarr_fo
         broken[bit // 8] ^= 1 << (bit % 8)
         chunk.write_bytes(broken)
         try:
-            found = store.read_block(path, 4, 8)
+            found = read_block(path, 4, 8)
         except (RuntimeError, ValueError):
             noticed += 1
         else:
@@ -81,7 +82,7 @@ def test_every_flipped_bit_is_noticed(tmp_path: Path, video: np.ndarray, zarr_fo
             np.testing.assert_array_equal(found, video[4:8])
     assert noticed >= 58
     chunk.write_bytes(sound)
-    np.testing.assert_array_equal(store.read_block(path, 4, 8), video[4:8])
+    np.testing.assert_array_equal(read_block(path, 4, 8), video[4:8])
 
 
 def test_same_content_same_bytes(tmp_path: Path, video: np.ndarray) -> None:

@@ -1,0 +1,276 @@
+"""A run that is cut off goes on when it is called again, and ends with the very same bytes."""
+
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import miostitch
+from miostitch import writing
+from miostitch.errors import ResourceError
+from miostitch.workflow import StitchOptions, stitch_files
+from tests.folders import content
+
+OPTIONS = StitchOptions(chunk_frames=5, debug_video=True)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("session")
+    config = miostitch.SimulationConfig(frames=40, height=40, width=50, buffer_loss=0.1, seed=1)
+    return [str(path) for path in miostitch.simulate(folder, config).recordings]
+
+
+def result(folder: Path) -> dict[str, bytes]:
+    """All but the summary, which tells of the resume."""
+    return {name: data for name, data in content(folder).items() if not name.endswith(".json")}
+
+
+class PowerCut(BaseException):
+    """What no code of ours catches."""
+
+
+def cut_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Let the run die when so many blocks are written."""
+    left, write = after, writing.write_block
+
+    def dies(*args: Any) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise PowerCut
+        write(*args)
+
+    monkeypatch.setattr(writing, "write_block", dies)
+
+
+def begin(
+    session: list[str], out: Path, monkeypatch: pytest.MonkeyPatch, options: StitchOptions = OPTIONS
+) -> Path:
+    """A run that was cut off; its work directory."""
+    with monkeypatch.context() as patch:
+        cut_off(patch, 9)
+        with pytest.raises(PowerCut):
+            stitch_files(session, out, options)
+    [folder] = out.iterdir()
+    assert [*folder.rglob("*.npz")]
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(session: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("whole")
+    assert stitch_files(session, folder, OPTIONS)["resumed_blocks"] == 0
+    return result(folder)
+
+
+def test_finished_blocks_are_not_computed_again(
+    session: list[str],
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    folder = begin(session, tmp_path / "out", monkeypatch)
+    noted = {int(path.stem) for path in folder.glob("journal/video/*.npz")}
+    written, write = set(), writing.write_block
+
+    def watched(path: str, start: int, frames: Any) -> None:
+        written.add(start)
+        write(path, start, frames)
+
+    monkeypatch.setattr(writing, "write_block", watched)
+    summary = stitch_files(session, tmp_path / "out", OPTIONS)
+    assert "going on" in caplog.text
+    assert summary["resumed_blocks"] == len(noted) > 0
+    assert written.isdisjoint(noted)
+    assert result(tmp_path / "out") == whole
+
+
+def lose_a_chunk(folder: Path) -> None:
+    next(folder.glob("*.zarr/video/c/*/0/0")).unlink()
+
+
+def cut_a_chunk(folder: Path) -> None:
+    chunk = next(folder.glob("*.zarr/video/c/*/0/0"))
+    chunk.write_bytes(chunk.read_bytes()[:-7])
+
+
+def flip_a_bit(folder: Path) -> None:
+    chunk = next(folder.glob("*.zarr/video/c/*/0/0"))
+    data = bytearray(chunk.read_bytes())
+    data[len(data) // 2] ^= 16
+    chunk.write_bytes(data)
+
+
+def cut_a_note(folder: Path) -> None:
+    note = next(folder.glob("journal/video/*.npz"))
+    note.write_bytes(note.read_bytes()[:100])
+
+
+def leave_half_a_chunk(folder: Path) -> None:
+    next(folder.glob("*.zarr/video/c/*/0/0")).with_name("0.abc.partial").write_bytes(b"half")
+
+
+@pytest.mark.parametrize(
+    "harm", [lose_a_chunk, cut_a_chunk, flip_a_bit, cut_a_note, leave_half_a_chunk]
+)
+def test_what_was_damaged_since_is_made_again(
+    session: list[str],
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    harm: Callable[[Path], None],
+) -> None:
+    harm(begin(session, tmp_path / "out", monkeypatch))
+    stitch_files(session, tmp_path / "out", OPTIONS)
+    assert result(tmp_path / "out") == whole
+
+
+@pytest.mark.parametrize("change", ["option", "table", "time", "version", "restart"])
+def test_another_run_begins_anew_and_says_why(
+    session: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    change: str,
+) -> None:
+    folder = tmp_path / "in"
+    shutil.copytree(Path(session[0]).parent, folder)
+    names = [str(folder / Path(name).name) for name in session]
+    begin(names, tmp_path / "out", monkeypatch)
+    options, table = OPTIONS, folder / "receiver1.csv"
+    if change == "option":
+        options = StitchOptions(chunk_frames=5)
+    elif change == "table":
+        table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))
+    elif change == "time":
+        os.utime(table, (1, 1))
+    elif change == "version":
+        monkeypatch.setattr("miostitch.workflow.version", lambda name: f"{name} 9")
+    else:
+        options = StitchOptions(chunk_frames=5, debug_video=True, restart=True)
+    assert stitch_files(names, tmp_path / "out", options)["resumed_blocks"] == 0
+    why = {"option": "options", "version": "versions", "restart": "as asked for"}
+    assert f"not continued: {why.get(change, 'inputs')}" in caplog.text
+
+
+def test_a_copied_work_directory_is_not_believed(
+    session: list[str], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = begin(session, tmp_path / "one", monkeypatch)
+    shutil.copytree(folder, tmp_path / "two" / folder.name)
+    summary = stitch_files(session, tmp_path / "two", OPTIONS)
+    assert summary["resumed_blocks"] == 0
+    assert result(tmp_path / "two") == whole
+
+
+@pytest.mark.parametrize("nth", [1, 2, 5, 8, 13])
+def test_a_disk_that_fills_up_loses_nothing(
+    session: list[str],
+    whole: dict[str, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    nth: int,
+) -> None:
+    with monkeypatch.context() as patch:
+        left, write = nth, writing.write_block
+
+        def full(*args: Any) -> None:
+            nonlocal left
+            left -= 1
+            if left <= 0:
+                raise ResourceError("No space left on device")
+            write(*args)
+
+        patch.setattr(writing, "write_block", full)
+        with pytest.raises(ResourceError, match="No space left"):
+            stitch_files(session, tmp_path / "out", OPTIONS)
+    assert not [*(tmp_path / "out").glob("[!.]*")]
+    stitch_files(session, tmp_path / "out", OPTIONS)
+    assert result(tmp_path / "out") == whole
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_every_pass_goes_on(
+    session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: Any
+) -> None:
+    options = StitchOptions(by=by, chunk_frames=5, drop_damaged=True, unrecoverable_video=True)
+    stitch_files(session, tmp_path / "whole", options)
+    with monkeypatch.context() as patch:
+        cut_off(patch, 2)
+        with pytest.raises(PowerCut):
+            stitch_files(session, tmp_path / "out", options)
+    stitch_files(session, tmp_path / "out", options)
+    assert result(tmp_path / "out") == result(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_killed_at_random_moments(tmp_path: Path, by: str) -> None:
+    config = miostitch.SimulationConfig(frames=3000, buffer_loss=0.05, header_flips=0.01, seed=1)
+    names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
+    program = [sys.executable, "-c", "from miostitch.cli import main; main()"]
+    options = ["--by", by, "--chunk-frames", "100", "--debug-video", "--no-progress", "-q"]
+    began = time.monotonic()
+    subprocess.run([*program, "stitch", *names, *options, "-o", str(tmp_path / "whole")], check=True)
+    takes = time.monotonic() - began
+    rng, killed, resumed = random.Random(1), 0, 0
+    for attempt in range(60):
+        out = tmp_path / "out"
+        command = [*program, "stitch", *names, *options, "-o", str(out), "--force"]
+        while True:
+            run = subprocess.Popen(command)
+            try:
+                assert run.wait(rng.uniform(0.2, 1.1) * takes) == 0
+                break
+            except subprocess.TimeoutExpired:
+                run.send_signal(signal.SIGKILL)
+                run.wait()
+                killed += 1
+        assert result(out) == result(tmp_path / "whole"), attempt
+        resumed += json.loads(next(out.glob("*.json")).read_text())["resumed_blocks"]
+        if killed >= 30:
+            break
+        shutil.rmtree(out)
+    assert killed >= 30
+    assert resumed > 0
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_within_seconds(tmp_path: Path, number: signal.Signals) -> None:
+    config = miostitch.SimulationConfig(frames=2000, buffer_loss=0.05, seed=1)
+    names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
+    reset = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    program = [sys.executable, "-c", f"{reset}from miostitch.cli import main; main()", "stitch"]
+    out = tmp_path / "out"
+    run = subprocess.Popen([*program, *names, "--chunk-frames", "20", "-o", str(out), "-q"])
+    try:
+        deadline = time.monotonic() + 120
+        while not [*out.glob(".*/journal/video/*.npz")]:
+            assert time.monotonic() < deadline
+            assert run.poll() is None
+            time.sleep(0.01)
+        run.send_signal(number)
+        began = time.monotonic()
+        assert run.wait(60) == 130
+        assert time.monotonic() - began < 5
+    finally:
+        run.kill()
+        run.wait()
+    assert [name for name in os.listdir(out) if not name.startswith(".")] == []
+    summary = stitch_files(names, out, StitchOptions(chunk_frames=20))
+    assert 0 < summary["resumed_blocks"] < summary["frames"] / 20
+    assert np.diff(summary["frame_num"]) > 0

@@ -1,0 +1,103 @@
+"""Chunks of a store: written, read, recalled if sound, taken over by a store begun anew."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from miostitch.errors import ResourceError
+from miostitch.store import create_store
+from miostitch.stored_blocks import (
+    read_block,
+    recall_block,
+    set_aside,
+    sync_block,
+    take_over,
+    write_block,
+)
+
+SHAPE = (10, 6, 5)
+
+
+@pytest.fixture(params=[2, 3])
+def zarr_format(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture
+def video() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, SHAPE, np.uint8)
+
+
+def begin(path: Path, zarr_format: int) -> str:
+    create_store(str(path), shape=SHAPE, chunk_frames=4, attrs={}, zarr_format=zarr_format)
+    return str(path)
+
+
+def chunk(path: str, number: int) -> Path:
+    return next(p for p in (Path(path, "video", f"c/{number}/0/0"), Path(path, "video", f"{number}.0.0")) if p.exists())  # fmt: skip
+
+
+def test_a_sound_block_is_recalled(tmp_path: Path, video: np.ndarray, zarr_format: int) -> None:
+    path = begin(tmp_path / "x.zarr", zarr_format)
+    assert recall_block(path, 4, 8) is None  # a missing chunk is no black one
+    write_block(path, 4, video[4:8])
+    write_block(path, 8, video[8:])
+    sync_block(path, 8)
+    for start, stop in ((4, 8), (8, 10)):
+        np.testing.assert_array_equal(recall_block(path, start, stop), video[start:stop])
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_a_damaged_block_is_not_recalled(
+    tmp_path: Path, video: np.ndarray, zarr_format: int, damage: str
+) -> None:
+    path = begin(tmp_path / "x.zarr", zarr_format)
+    write_block(path, 0, video[:4])
+    file = chunk(path, 0)
+    sound = file.read_bytes()
+    middle = len(sound) // 2
+    flipped = sound[:middle] + bytes([sound[middle] ^ 1]) + sound[middle + 1 :]
+    file.write_bytes({"flip": flipped, "cut": sound[:middle], "empty": b""}[damage])
+    assert recall_block(path, 0, 4) is None
+
+
+def test_what_is_not_there_cannot_be_synced(tmp_path: Path, zarr_format: int) -> None:
+    with pytest.raises(ResourceError, match="cannot be written"):
+        sync_block(begin(tmp_path / "x.zarr", zarr_format), 0)
+
+
+@pytest.mark.parametrize("cut_off", ["not", "before", "between"])
+def test_a_store_begun_anew_takes_chunks_over(
+    tmp_path: Path, video: np.ndarray, zarr_format: int, cut_off: str
+) -> None:
+    path = begin(tmp_path / "x.zarr", zarr_format)
+    write_block(path, 0, video[:4])
+    write_block(path, 8, video[8:])
+    Path(path, "junk").touch()
+    unfinished = chunk(path, 0).with_name("half.partial")
+    unfinished.write_bytes(b"half")
+    set_aside(path)
+    if cut_off != "not":  # the run dies, and so does the one that follows it
+        begin(tmp_path / "x.zarr", zarr_format)
+        if cut_off == "between":
+            moved = chunk(path + ".before", 0)
+            target = Path(path) / moved.relative_to(path + ".before")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            moved.rename(target)
+        set_aside(path)
+    assert not Path(path).exists()
+    begin(tmp_path / "x.zarr", zarr_format)
+    take_over(path)
+    np.testing.assert_array_equal(read_block(path, 0, 4), video[:4])
+    np.testing.assert_array_equal(recall_block(path, 8, 10), video[8:])
+    assert recall_block(path, 4, 8) is None
+    assert [p.name for p in tmp_path.iterdir()] == ["x.zarr"]
+    assert not [*Path(path).rglob("*.partial"), *Path(path).rglob("junk")]
+
+
+def test_nothing_to_take_over(tmp_path: Path, zarr_format: int) -> None:
+    set_aside(str(tmp_path / "x.zarr"))
+    path = begin(tmp_path / "x.zarr", zarr_format)
+    take_over(path)
+    assert recall_block(path, 0, 4) is None
