@@ -8,7 +8,7 @@ PYTEST ?= -n 2
 EVERY   = --with=slow --with=browser --with=peer
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-min lint docs bench clean
+.PHONY: help demo test test-all test-min lint docs bench bench-peers clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -44,6 +44,9 @@ docs: $(VENV)/docs.stamp  ## docs/_build/html/index.html
 
 bench: $(VENV)/bench.stamp  ## time the working tree
 	cd benchmarks && ../$(BIN)/asv run --python=same --quick --show-stderr
+
+bench-peers: $(VENV)/bench.stamp  ## time whole runs beside mio, table and plot into docs/
+	$(BIN)/python benchmarks/peers.py --docs
 
 clean:  ## remove everything that is built or installed here
 	rm -rf .venv .envs build dist *.egg-info docs/_build demo benchmarks/.asv

@@ -1,13 +1,15 @@
-"""Time whole processes of miostitch and of mio on the same simulated pairs.
+"""Time whole processes of miostitch and of mio on the same simulated recordings.
 
-``python benchmarks/peers.py [--frames N ...] [--runs N] [--folder DIR] [--mio PYTHON]`` prints a
-table in Markdown. mio 0.12.1 gets an environment of its own (``.envs/mio``), made when missing.
-The programs take turns, so that a machine whose speed drifts is as unkind to each. The disk floor
-is what ``cat`` of the inputs and ``cp`` of the same output bytes take.
+``python benchmarks/peers.py`` (``make bench-peers``) prints a table in Markdown and, with
+``--docs``, keeps it and a plot in the documentation. mio 0.12.1 gets an environment of its own
+(``.envs/mio``), made when missing; it needs ``ffmpeg``. The programs take turns, so that a machine
+whose speed drifts is as unkind to each; medians are told. The disk floor is what it takes to read all
+inputs with ``cat`` and to write the same output bytes with ``cp``.
 """
 
 import argparse
 import os
+import platform
 import shutil
 import statistics
 import subprocess
@@ -19,16 +21,47 @@ from pathlib import Path
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parents[1]
+DOCS = HERE / "docs" / "explanation"
 MIO = ("mio==0.12.1", "matplotlib")
 # what mio can load and aligns by frame_num: it refuses negative padding and takes any lost frame
 # or flipped frame_num for a reboot
 FAULTS = ("--overrun", "0", "--frame-loss", "0", "--header-flips", "0")
+CONFIG = "denoise_calcium_imaging"
+MOST_DENOISED = 16_000
+"""Frames beyond which mio's denoise, which holds every frame several times, is not asked."""
+
+HEAD = ("task", "size", "frames", "program", "wall", "CPU", "frames/s", "peak memory", "mio takes")
 
 
 class Run(NamedTuple):
     seconds: float
     cpu_seconds: float
     peak_mib: float
+
+
+class Row(NamedTuple):
+    task: str
+    size: int
+    frames: int
+    program: str
+    seconds: float
+    cpu_seconds: float
+    peak_mib: float
+    ratio: float | None
+
+    def cells(self) -> list[str]:
+        ratio = "" if self.ratio is None else f"{self.ratio:.1f} times as long"
+        return [
+            self.task,
+            f"{self.size}x{self.size}",
+            f"{self.frames:,}",
+            self.program,
+            f"{self.seconds:.1f} s",
+            f"{self.cpu_seconds:.1f} s",
+            f"{self.frames / self.seconds:,.0f}",
+            f"{self.peak_mib:,.0f} MiB",
+            ratio,
+        ]
 
 
 def run(*command: str | Path) -> Run:
@@ -45,58 +78,116 @@ def run(*command: str | Path) -> Run:
     return Run(seconds, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024)
 
 
-def mio_python(given: Path | None) -> Path:
+def mio_program(given: Path | None) -> Path:
     folder = HERE / ".envs" / "mio"
     if given is None and not folder.exists():
         venv.create(folder, with_pip=True)
-        pip = folder / "bin" / "pip"
-        subprocess.run([pip, "install", "--quiet", *MIO], check=True)
-    return given or folder / "bin" / "python"
+        subprocess.run([folder / "bin" / "pip", "install", "--quiet", *MIO], check=True)
+    return (given or folder / "bin" / "python").with_name("mio")
 
 
-def measure(folder: Path, frames: int, runs: int, mio: Path) -> None:
-    session = folder / "session"
-    shutil.rmtree(folder, ignore_errors=True)
-    miostitch = Path(sys.executable).with_name("miostitch")
-    size = ("--frames", str(frames), "--receivers", "2", "--seed", "1", *FAULTS)
-    subprocess.run([miostitch, "simulate", session, *size, "-q", "--no-progress"], check=True)
-    videos = [session / "receiver1.avi", session / "receiver2.avi"]
-    commands = {
-        "miostitch": (miostitch, "stitch", *videos, "-o", folder / "ours", "-q", "--force"),
-        "mio": (mio.with_name("mio"), "process", "stitch", "-i", videos[0], "-i", videos[1], "-o",
-                folder / "theirs", "-f"),
-        "disk floor": ("sh", "-c", f"cat {session}/receiver?.??? >/dev/null; "
-                       f"rm -rf {folder}/copy; cp -r {folder}/ours {folder}/copy"),
-    }  # fmt: skip
-    run(*commands["miostitch"])  # compiles, and warms the page cache
+def alternating(commands: dict[str, tuple[str | Path, ...]], runs: int) -> dict[str, Run]:
+    """Medians of whole processes that take turns."""
     found: dict[str, list[Run]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
             found[name].append(run(*command))
-    ratio = [b.seconds / a.seconds for a, b in zip(found["miostitch"], found["mio"], strict=True)]
-    for name, each in found.items():
-        seconds, cpu, peak = (statistics.median(column) for column in zip(*each, strict=True))
-        note = f"{statistics.median(ratio):.1f} x mio" if name == "miostitch" else ""
-        print(
-            f"| {frames:,} | {name} | {seconds:.1f} s | {cpu:.1f} s | {frames / seconds:,.0f} "
-            f"| {peak:,.0f} MiB | {note} |",
-            flush=True,
-        )
+    return {
+        name: Run(*(statistics.median(column) for column in zip(*each, strict=True)))
+        for name, each in found.items()
+    }
+
+
+def floor(inputs: list[Path], output: Path) -> tuple[str, ...]:
+    names = " ".join(f"{path.with_suffix('')}.???" for path in inputs)
+    copy = output.with_name("copy")
+    return ("sh", "-c", f"cat {names} > /dev/null; rm -rf {copy}; cp -r {output} {copy}")
+
+
+def measure(folder: Path, frames: int, size: int, runs: int, mio: Path) -> list[Row]:
+    shutil.rmtree(folder, ignore_errors=True)
+    session, ours = folder / "session", folder / "ours"
+    miostitch = Path(sys.executable).with_name("miostitch")
+    simulate = ("--frames", frames, "--width", size, "--height", size, "--seed", 1, *FAULTS)
+    subprocess.run([miostitch, "simulate", session, *map(str, simulate), "-q"], check=True)
+    (session / "truth.avi").unlink()
+    videos = [session / "receiver1.avi", session / "receiver2.avi"]
+    quiet = ("-q", "--no-progress", "--force")
+    by_frame = (miostitch, "stitch", *videos, "-o", ours, *quiet)
+    by_buffer = (miostitch, "stitch", *videos, "-o", folder / "buffer", "--by", "buffer", *quiet)
+    run(*by_frame)  # compiles, and warms the page cache
+    rows = []
+
+    def tell(task: str, found: dict[str, Run]) -> None:
+        theirs = found.get("mio")
+        for name, each in found.items():
+            ratio = theirs.seconds / each.seconds if theirs and name != "mio" else None
+            rows.append(Row(task, size, frames, name, *each, ratio))
+            print("| " + " | ".join(rows[-1].cells()) + " |", flush=True)
+
+    theirs = folder / "theirs"
+    pair = ("-i", videos[0], "-i", videos[1], "-o", theirs, "-f")
+    commands = {
+        "miostitch": by_frame,
+        "miostitch --by buffer": by_buffer,
+        "mio": (mio, "process", "stitch", *pair),
+        "disk floor": floor(videos, ours),
+    }
+    tell("stitch", alternating(commands, runs))
+    for made in (folder / "buffer", theirs, folder / "copy", ours):
+        shutil.rmtree(made, ignore_errors=True)
+    if frames <= MOST_DENOISED:
+        denoised = folder / "denoised"
+        run(miostitch, "denoise", videos[0], "-c", CONFIG, "-o", denoised, *quiet)
+        commands = {
+            "miostitch": (miostitch, "denoise", videos[0], "-c", CONFIG, "-o", denoised, *quiet),
+            "mio": (mio, "process", "denoise", "-i", videos[0], "-c", CONFIG, "-o", theirs, "-f"),
+            "disk floor": floor(videos[:1], denoised),
+        }
+        tell("denoise", alternating(commands, runs))
     shutil.rmtree(folder)
+    return rows
+
+
+def plot(rows: list[Row], path: Path) -> None:
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams["svg.hashsalt"] = "miostitch"
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    usual = [row for row in rows if row.task == "stitch" and row.size == 200]
+    for program in dict.fromkeys(row.program for row in usual):
+        own = [row for row in usual if row.program == program]
+        axes.plot([r.frames for r in own], [r.seconds for r in own], "o-", label=program)
+    axes.set(xscale="log", yscale="log", xlabel="frames of 200x200, two receivers", ylabel="s")
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    figure.savefig(path, metadata={"Date": None})
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--frames", type=int, nargs="+", default=[1000, 4000, 16000])
+    parser.add_argument("--frames", type=int, nargs="*", default=[1000, 4000, 16000, 64000])
+    parser.add_argument("--large", type=int, nargs="*", default=[1000], help="of 1000x1000")
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=HERE / "build" / "peers")
     parser.add_argument("--mio", type=Path, help="python of an environment with mio 0.12.1")
+    parser.add_argument("--docs", action="store_true", help="keep table and plot in docs/")
     options = parser.parse_args()
-    mio = mio_python(options.mio)
-    print("| frames | program | wall | CPU | frames/s | peak memory | |")
-    print("|---" * 7 + "|")
-    for frames in options.frames:
-        measure(options.folder, frames, options.runs, mio)
+    mio = mio_program(options.mio)
+    head = f"| {' | '.join(HEAD)} |\n{'|---' * len(HEAD)}|"
+    print(head)
+    rows = []
+    for size, counts in ((200, options.frames), (1000, options.large)):
+        for frames in counts:
+            rows += measure(options.folder, frames, size, options.runs, mio)
+    if options.docs:
+        told = f"{options.runs} run(s) each, medians; {os.cpu_count()} cores, {platform.machine()}."
+        body = "\n".join(f"| {' | '.join(row.cells())} |" for row in rows)
+        (DOCS / "peers.inc.md").write_text(f"{head}\n{body}\n\n{told}\n")
+        plot(rows, HERE / "docs" / "images" / "peers.svg")
 
 
 if __name__ == "__main__":

@@ -2,9 +2,11 @@
 
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from itertools import repeat
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -227,7 +229,8 @@ def load_recordings(
     Reads at most 256 pictures of each recording, to measure its lag.
     """
     options = options or ReadOptions()
-    opened = [open_files(spec, options) for spec in specs]
+    with ThreadPoolExecutor(len(specs), "miostitch-open") as pool:  # tables take the time
+        opened = [*pool.map(open_files, specs, repeat(options))]
     names = names or [Path(files.videos[0].path).stem for files in opened]
     opened = compare_lags(opened, names)
     recordings = []
