@@ -3,8 +3,8 @@
 ``python benchmarks/peers.py`` (``make bench-peers``) prints a table in Markdown and, with
 ``--docs``, keeps it and a plot in the documentation. mio 0.12.1 gets an environment of its own
 (``.envs/mio``), made when missing; it needs ``ffmpeg``. The programs take turns, so that a machine
-whose speed drifts is as unkind to each; medians are told. The disk floor is what it takes to read all
-inputs with ``cat`` and to write the same output bytes with ``cp``.
+whose speed drifts is as unkind to each; medians are told. The disk floor is what it takes to read
+all inputs with ``cat`` and to write the same output bytes with ``cp``.
 """
 
 import argparse
@@ -19,6 +19,9 @@ import time
 import venv
 from pathlib import Path
 from typing import NamedTuple
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
 
 HERE = Path(__file__).resolve().parents[1]
 DOCS = HERE / "docs" / "explanation"
@@ -150,13 +153,9 @@ def measure(folder: Path, frames: int, size: int, runs: int, mio: Path) -> list[
 
 
 def plot(rows: list[Row], path: Path) -> None:
-    import matplotlib as mpl
-
-    mpl.use("svg")
     mpl.rcParams["svg.hashsalt"] = "miostitch"
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    figure = Figure(figsize=(6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
     usual = [row for row in rows if row.task == "stitch" and row.size == 200]
     for program in dict.fromkeys(row.program for row in usual):
         own = [row for row in usual if row.program == program]

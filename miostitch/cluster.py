@@ -1,4 +1,4 @@
-"""Blocks computed by a dask cluster: processes on this machine, or machines that share its files."""
+"""Blocks computed by a dask cluster: processes of this machine, or machines that share files."""
 
 import logging
 import os
@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import dask
 import distributed
+from dask.base import tokenize
+from dask.local import get_sync
 from distributed.scheduler import KilledWorker
 
 from miostitch.computing import Graph, computing_by
@@ -37,7 +38,7 @@ class BlockTask:
 
     def __call__(self) -> Any:
         """Compute the block in this thread."""
-        return dask.get(self.graph, self.key)
+        return get_sync(self.graph, self.key)
 
 
 class Cluster:
@@ -53,21 +54,22 @@ class Cluster:
 
     def __init__(self, client: distributed.Client) -> None:
         self._client = client
-        self._running: dict[Future[Any], distributed.Future] = {}
+        self._running: dict[Future[Any], distributed.Future[Any]] = {}
         self._submitted = 0
         client.register_plugin(_KeepFreed(), name="miostitch-memory")
 
     @property
     def workers(self) -> int:
         """Threads of all workers."""
-        return max(1, sum(self._client.nthreads().values()))
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, sum(threads.values()))
 
     def submit(self, graph: Graph, key: Any, name: str) -> Future[Any]:
         """Compute one key of a graph that holds nothing else; those submitted first come first."""
         self._submitted += 1
         remote = self._client.submit(
             BlockTask(graph, key),
-            key=f"{name}-{dask.base.tokenize(id(self), self._submitted)}",
+            key=f"{name}-{tokenize(id(self), self._submitted)}",
             pure=False,
             retries=RETRIES,
             priority=-self._submitted,
@@ -89,7 +91,7 @@ class Cluster:
         wanted = {os.path.abspath(path): os.stat(path).st_size for path in paths}
         found = self._client.run(_missing, wanted)
         if not found:
-            msg = f"{self._client.scheduler.address}: has no workers; start one with dask worker"
+            msg = "the cluster has no workers; start some with dask worker"
             raise ResourceError(msg)
         lacking = [f"{worker} lacks {paths[0]}" for worker, paths in sorted(found.items()) if paths]
         if lacking:
@@ -100,7 +102,7 @@ class Cluster:
         """Begin no further block."""
         self._client.cancel([*self._running.values()])
 
-    def _hand_over(self, local: Future[Any], name: str, remote: distributed.Future) -> None:
+    def _hand_over(self, local: Future[Any], name: str, remote: distributed.Future[Any]) -> None:
         try:
             local.set_result(remote.result())
         except KilledWorker as error:
@@ -144,7 +146,7 @@ def local_cluster(workers: int) -> Iterator[None]:
             threads_per_worker=1,
             host=LOOPBACK,
             dashboard_address=f"{LOOPBACK}:0",
-            memory_limit=0,  # blocks are few; spilling them to the disk would cost more than it saves
+            memory_limit=0,  # blocks are few; to spill them would cost more than it saves
             silence_logs=logging.ERROR,
         ) as cluster,
         distributed.Client(cluster) as client,

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import dask
+from dask.local import get_sync
 from dask.system import CPU_COUNT
 
 Graph = Mapping[Any, Any]
@@ -54,7 +55,7 @@ class Threads:
 
     def submit(self, graph: Graph, key: Any, name: str) -> Future[Any]:
         """Compute one key of a graph that holds nothing else; those submitted first come first."""
-        return self._pool.submit(dask.get, graph, key)
+        return self._pool.submit(get_sync, graph, key)
 
     def require_paths(self, paths: Iterable[str]) -> None:
         """Nothing to check: this process has found them."""

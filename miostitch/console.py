@@ -66,7 +66,7 @@ class Console:
         try:
             from miostitch.cluster import local_cluster, remote_cluster
         except ImportError as error:
-            msg = f"a cluster needs dask's distributed ({error}); pip install miostitch[distributed]"
+            msg = f"a cluster needs distributed ({error}); pip install miostitch[distributed]"
             raise UsageError(msg) from error
         with remote_cluster(scheduler) if scheduler else local_cluster(workers or 1):
             yield

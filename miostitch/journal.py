@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -42,11 +41,12 @@ class Journal:
 
     def recall(self, start: int) -> Values | None:
         """What was noted of the block that begins at a frame; None if nothing was."""
-        with suppress(FileNotFoundError, BadZipFile, ValueError, EOFError):
+        try:
             # opened here, for NumPy leaves a damaged file open
             with open(self._path(start), "rb") as file, np.load(file, allow_pickle=False) as noted:
                 return tuple(noted.values())
-        return None
+        except (FileNotFoundError, BadZipFile, ValueError, EOFError):
+            return None
 
     def note(self, start: int, values: Values, sync: Callable[[], None]) -> None:
         """Note a block.

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from miostitch.beside import Extras, beside, write_notes, write_videos
 from miostitch.companions import Origin, find_origin
-from miostitch.datasets import STORE, in_chunks, open_dataset
 from miostitch.computing import require_paths
+from miostitch.datasets import STORE, in_chunks, open_dataset
 from miostitch.edited_tables import EditedTables, check_counts
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import UsageError

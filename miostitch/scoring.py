@@ -75,9 +75,7 @@ def alike(video: xr.DataArray) -> xr.DataArray:
     return xr.DataArray(data, dims=(RECORDING, FRAME))
 
 
-def score_candidates(
-    video: xr.DataArray, alike: xr.DataArray, config: ScoreConfig
-) -> xr.DataArray:
+def score_candidates(video: xr.DataArray, alike: xr.DataArray, config: ScoreConfig) -> xr.DataArray:
     """Score candidates as :func:`score` does, each picture once.
 
     Parameters

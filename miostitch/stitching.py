@@ -103,9 +103,7 @@ def stitch_frames(
                 "video": gather(video, source),
                 "source": source,
                 **{name: choice.sel(role=name, drop=True) for name in OF_CHOSEN},
-                "shared_buffers": agreement(
-                    video, same, session.delivered(span), session.bounds
-                ),
+                "shared_buffers": agreement(video, same, session.delivered(span), session.bounds),
             }
         )
     if debug:

@@ -36,7 +36,6 @@ from miostitch.thresholds import ScoreConfig
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.writing import KEPT_BLOCKS, BlockVideo, write_batches
 
-
 NO_RESULT = ("force", "restart", "memory_limit")
 """Options that change nothing in the products."""
 
@@ -195,9 +194,7 @@ def stitch_files(
     stem = stitched_stem(names)
     require_name(stem, PRODUCTS)
     workspace = Workspace(Path(output), stem, PRODUCTS)
-    with workspace.open(
-        [*paths, *map(table_path, paths)], force=options.force, resumable=True
-    ):
+    with workspace.open([*paths, *map(table_path, paths)], force=options.force, resumable=True):
         recordings = load_recordings(inputs, options.reading, names=names)
         session = bring_together(recordings, options.aligning)
         give_back()
@@ -212,7 +209,7 @@ def stitch_files(
             composed=options.by == "buffer",
             debug=options.debug_video,
         )
-        require_paths([*paths, workspace.output])
+        require_paths([*paths, os.fspath(workspace.output)])
         workspace.go_on(_fingerprint(session, options), restart=options.restart)
         with at_most(plan.threads(thread_count(), options.memory_limit)):
             summary = _make(session, options, workspace, progress)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
+from dask.base import optimize
 from dask.optimization import cull
 from numpy.typing import NDArray
 
@@ -121,8 +121,9 @@ def write_batches(
         for start in range(0, count, batch):
             span = slice(start, min(start + batch, count))
             lazy = _written(build(span), span, videos, sinks if blocks_by.shares_memory else {})
-            blocks = []
-            for begin, (graph, key) in zip(range(start, span.stop, block), _blocks(lazy), strict=True):
+            blocks: list[Future[NDArray[Any]]] = []
+            starts_here = range(start, span.stop, block)
+            for begin, (graph, key) in zip(starts_here, _blocks(lazy), strict=True):
                 part = slice(begin, min(begin + block, count))
                 noted = journal.recall(begin) if journal else None
                 if journal is not None and noted is not None and _recalled(part, videos, sinks):
@@ -135,8 +136,10 @@ def write_batches(
             finished.append(finisher.submit(_finish, finish, span, lazy, blocks))
             if len(finished) > BATCHES_AHEAD:
                 finished.popleft().result()
-            for follower in (*sinks.values(), *([journal] if journal else [])):
-                follower.check()
+            for sink in sinks.values():
+                sink.check()
+            if journal is not None:
+                journal.check()
         for future in finished:
             future.result()
 
@@ -246,9 +249,7 @@ def _write_block(
     return positions
 
 
-def _recalled(
-    part: slice, videos: Sequence[BlockVideo], sinks: Mapping[str, VideoSink]
-) -> bool:
+def _recalled(part: slice, videos: Sequence[BlockVideo], sinks: Mapping[str, VideoSink]) -> bool:
     """Whether an earlier run's block is sound in all stores; the encoders get it then."""
     for video in videos:
         frames = recall_block(video.store, part.start, part.stop)
@@ -288,7 +289,7 @@ def _blocks(lazy: xr.Dataset) -> Iterator[tuple[Graph, Any]]:
         dtype=object,
         meta=np.empty(0, object),
     )
-    [optimised] = dask.optimize(blocks)
+    [optimised] = optimize(blocks)
     graph = dict(optimised.__dask_graph__())
     for key in optimised.__dask_keys__():
         part, _ = cull(graph, [key])

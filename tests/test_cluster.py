@@ -9,14 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import distributed
 import pytest
 
 import miostitch
+from miostitch import cluster
+from miostitch.computing import computing_by
 from miostitch.errors import ResourceError, UsageError
 from tests.folders import content
-
-distributed = pytest.importorskip("distributed")
-cluster = pytest.importorskip("miostitch.cluster")
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
 PRODUCTS = (".zarr", ".avi", ".csv", "_scores.csv", "_timestamps.csv")
@@ -53,13 +53,15 @@ def test_the_same_bytes_as_of_threads(session: list[str], tmp_path: Path, by: st
     miostitch.stitch_files(session, tmp_path / "threads", options)
     with threads_of_this_process() as client:
         runner = cluster.Cluster(client)
-        with miostitch.computing.computing_by(runner):
+        with computing_by(runner):
             miostitch.stitch_files(session, tmp_path / "cluster", options)
         assert runner.workers == 2
     assert products(tmp_path / "cluster") == products(tmp_path / "threads")
 
 
-def test_a_worker_without_the_files_is_named(tmp_path: Path) -> None:
+def test_a_worker_without_the_files_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "here").write_text("1")
     with threads_of_this_process() as client:
         runner = cluster.Cluster(client)
@@ -67,10 +69,11 @@ def test_a_worker_without_the_files_is_named(tmp_path: Path) -> None:
         missing = {str(tmp_path / "here"): 1, str(tmp_path / "nowhere"): 1}
         assert cluster._missing(missing) == [str(tmp_path / "nowhere")]
         assert cluster._missing({str(tmp_path / "here"): 2}) == [str(tmp_path / "here")]
-        client.run = lambda *_: {"tcp://host:1": ["lost.avi"], "tcp://host:2": []}
+        found = {"tcp://host:1": ["lost.avi"], "tcp://host:2": []}
+        monkeypatch.setattr(client, "run", lambda *_: found)
         with pytest.raises(ResourceError, match=r"tcp://host:1 lacks lost\.avi; mount"):
             runner.require_paths([str(tmp_path / "here")])
-        client.run = lambda *_: {}
+        found.clear()
         with pytest.raises(ResourceError, match="no workers"):
             runner.require_paths([])
 
@@ -87,8 +90,9 @@ def test_errors_of_blocks_come_back(tmp_path: Path) -> None:
 
 def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
-    refused = pytest.raises(ResourceError, match="tcp://127.0.0.1:9: no dask scheduler answers")
-    with refused, cluster.remote_cluster("tcp://127.0.0.1:9"):
+    address = "tcp://127.0.0.1:9"
+    refused = pytest.raises(ResourceError, match=f"{address}: no dask scheduler answers")
+    with refused, cluster.remote_cluster(address):
         pytest.fail("must not be entered")
 
 
@@ -98,7 +102,9 @@ def test_no_worker_wanted() -> None:
 
 
 @contextmanager
-def dask_processes(workers: int, folder: Path) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
+def dask_processes(
+    workers: int, folder: Path
+) -> Iterator[tuple[str, list[subprocess.Popen[bytes]]]]:
     """A scheduler and workers as a user starts them, on the loopback interface."""
     file = folder / "scheduler.json"
     dask = [sys.executable, "-m", "dask"]
@@ -127,9 +133,10 @@ def test_a_killed_worker_costs_only_its_blocks(tmp_path: Path) -> None:
     config = miostitch.SimulationConfig(frames=6000, buffer_loss=0.05, seed=1)
     made = miostitch.simulate(tmp_path / "in", config)
     names = [str(path) for path in made.recordings]
-    miostitch.stitch_files(names, tmp_path / "threads", miostitch.StitchOptions(chunk_frames=100))
-    command = [sys.executable, "-c", "from miostitch.cli import main; main()", "stitch", *names,
-               "--chunk-frames", "100", "-o", str(tmp_path / "cluster"), "--no-progress"]  # fmt: skip
+    options = miostitch.StitchOptions(chunk_frames=100)
+    miostitch.stitch_files(names, tmp_path / "threads", options)
+    program = [sys.executable, "-c", "from miostitch.cli import main; main()", "stitch", *names]
+    command = [*program, "--chunk-frames", "100", "--no-progress", "-o", str(tmp_path / "cluster")]
     with dask_processes(2, tmp_path) as (address, workers):
         run = subprocess.Popen([*command, "--scheduler", address], cwd=tmp_path)
         deadline = time.monotonic() + 120

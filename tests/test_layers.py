@@ -9,13 +9,14 @@ LAYERS = (
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
     " table_parser repair safe_yaml config",
     "alignment selection compositing damage filtering plan config_files"
-    " lags video encoding sinks transmission metadata table_writer store stored_blocks staging journal",
+    " lags video encoding sinks transmission metadata table_writer store stored_blocks staging"
+    " journal",
     "opening",
     "session_lags",
     "recording",
     "session datasets picking",
-    "computing scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
-    " publishing report simulation",
+    "computing scoring gather composing denoise_stages rows buffer_table companions"
+    " stored_tables summary publishing report simulation",
     "writing",
     "beside edited_tables",
     "cluster stitching products inspecting editing saving noise denoising export verify",
@@ -30,10 +31,14 @@ LAYER_OF["errors"] = -1  # the schema may raise them
 GRAPHS = " ".join([*LAYERS[5:13], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
-HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store stored_blocks", filelock="staging")
-HOMES |= dict(distributed="cluster", yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
+HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store stored_blocks")
+HOMES |= dict(filelock="staging", distributed="cluster", yaml="safe_yaml", pydantic="config")
+HOMES |= dict(dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
-    bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
+    bokeh="report viewer",
+    click="cli edit_commands look_commands console options",
+    rich="console",
+    miostitch=" ".join(LAYERS),
 )
 STARTS = {"cli", "edit_commands", "look_commands", "console", "options", "__init__"}
 BAD = """selection: from miostitch.alignment import align

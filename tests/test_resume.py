@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import miostitch
-from miostitch import writing
+from miostitch import stored_blocks
 from miostitch.errors import ResourceError
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
@@ -42,7 +42,7 @@ class PowerCut(BaseException):
 
 def cut_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
     """Let the run die when so many blocks are written."""
-    left, write = after, writing.write_block
+    left, write = after, stored_blocks.write_block
 
     def dies(*args: Any) -> None:
         nonlocal left
@@ -51,7 +51,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
             raise PowerCut
         write(*args)
 
-    monkeypatch.setattr(writing, "write_block", dies)
+    monkeypatch.setattr("miostitch.writing.write_block", dies)
 
 
 def begin(
@@ -83,13 +83,13 @@ def test_finished_blocks_are_not_computed_again(
 ) -> None:
     folder = begin(session, tmp_path / "out", monkeypatch)
     noted = {int(path.stem) for path in folder.glob("journal/video/*.npz")}
-    written, write = set(), writing.write_block
+    written, write = set(), stored_blocks.write_block
 
     def watched(path: str, start: int, frames: Any) -> None:
         written.add(start)
         write(path, start, frames)
 
-    monkeypatch.setattr(writing, "write_block", watched)
+    monkeypatch.setattr("miostitch.writing.write_block", watched)
     summary = stitch_files(session, tmp_path / "out", OPTIONS)
     assert "going on" in caplog.text
     assert summary["resumed_blocks"] == len(noted) > 0
@@ -184,7 +184,7 @@ def test_a_disk_that_fills_up_loses_nothing(
     nth: int,
 ) -> None:
     with monkeypatch.context() as patch:
-        left, write = nth, writing.write_block
+        left, write = nth, stored_blocks.write_block
 
         def full(*args: Any) -> None:
             nonlocal left
@@ -193,7 +193,7 @@ def test_a_disk_that_fills_up_loses_nothing(
                 raise ResourceError("No space left on device")
             write(*args)
 
-        patch.setattr(writing, "write_block", full)
+        patch.setattr("miostitch.writing.write_block", full)
         with pytest.raises(ResourceError, match="No space left"):
             stitch_files(session, tmp_path / "out", OPTIONS)
     assert not [*(tmp_path / "out").glob("[!.]*")]
@@ -224,14 +224,14 @@ def test_killed_at_random_moments(tmp_path: Path, by: str) -> None:
     program = [sys.executable, "-c", "from miostitch.cli import main; main()"]
     options = ["--by", by, "--chunk-frames", "100", "--debug-video", "--no-progress", "-q"]
     began = time.monotonic()
-    subprocess.run([*program, "stitch", *names, *options, "-o", str(tmp_path / "whole")], check=True)
+    command = [*program, "stitch", *names, *options, "-o"]
+    subprocess.run([*command, str(tmp_path / "whole")], check=True)
     takes = time.monotonic() - began
     rng, killed, resumed = random.Random(1), 0, 0
     for attempt in range(60):
         out = tmp_path / "out"
-        command = [*program, "stitch", *names, *options, "-o", str(out), "--force"]
         while True:
-            run = subprocess.Popen(command)
+            run = subprocess.Popen([*command, str(out), "--force"])
             try:
                 assert run.wait(rng.uniform(0.2, 1.1) * takes) == 0
                 break

@@ -35,7 +35,8 @@ def begin(path: Path, zarr_format: int) -> str:
 
 
 def chunk(path: str, number: int) -> Path:
-    return next(p for p in (Path(path, "video", f"c/{number}/0/0"), Path(path, "video", f"{number}.0.0")) if p.exists())  # fmt: skip
+    names = f"c/{number}/0/0", f"{number}.0.0"
+    return next(file for name in names if (file := Path(path, "video", name)).exists())
 
 
 def test_a_sound_block_is_recalled(tmp_path: Path, video: np.ndarray, zarr_format: int) -> None:
