@@ -5,18 +5,20 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors avi text clocks memory jit thresholds progress png",
+    "schema errors avi frame_lists text clocks memory jit thresholds progress png",
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
     " table_parser repair safe_yaml config",
     "alignment selection compositing damage filtering plan config_files"
     " lags video encoding sinks transmission metadata table_writer store staging",
     "opening",
     "session_lags",
-    "recording",
+    "recording accessor",
     "session datasets picking",
     "scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
     " writing publishing report simulation",
-    "beside edited_tables",
+    "beside edited_tables kept_frames",
+    "export_plan",
+    "export_avi export_nwb export_zarr",
     "stitching products inspecting editing saving noise denoising export verify",
     "workflow viewer console wording",
     "pipeline options",
@@ -26,15 +28,26 @@ LAYERS = (
 )
 LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 LAYER_OF["errors"] = -1  # the schema may raise them
-GRAPHS = " ".join([*LAYERS[5:12], "backend"])
+GRAPHS = " ".join([*LAYERS[5:14], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
-HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
-    bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
+    pynwb="export_nwb",
+    hdmf="export_nwb",
+    yaml="safe_yaml",
+    pydantic="config",
+    dask=GRAPHS,
+    xarray=GRAPHS,
+)
+HOMES |= dict(
+    bokeh="report viewer",
+    click="cli edit_commands look_commands console options",
+    rich="console",
+    miostitch=" ".join(LAYERS),
 )
 STARTS = {"cli", "edit_commands", "look_commands", "console", "__init__"}
+STARTS |= {"export"}  # pynwb is an extra
 BAD = """selection: from miostitch.alignment import align
 schema: import miostitch.store
 schema: from . import cli
