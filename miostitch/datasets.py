@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from miostitch import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.opening import Path_, ReadOptions
 from miostitch.recording import Recording, load_recording
 from miostitch.schema import (

@@ -2,28 +2,24 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
-from functools import cached_property, partial
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from miostitch.beside import Extras, beside, write_notes, write_videos
-from miostitch.companions import Origin, find_origin
 from miostitch.computing import require_paths
-from miostitch.datasets import STORE, in_chunks, open_dataset
+from miostitch.datasets import STORE, open_dataset
 from miostitch.edited_tables import EditedTables, check_counts
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import UsageError
+from miostitch.kept_frames import KeptFrames
 from miostitch.opening import ReadOptions
 from miostitch.progress import Progress, counted
 from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
-from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
+from miostitch.schema import VIDEO
 from miostitch.staging import Workspace
 from miostitch.store import consolidate, create_store
 from miostitch.stored_tables import StoredTables
@@ -35,8 +31,6 @@ SUFFIXES = (*PRODUCTS[:-1], "_noise.csv", PRODUCTS[-1])
 
 FILES = (".avi", STORE)
 """Endings by which a product can be named."""
-
-Lazy = TypeVar("Lazy", xr.Dataset, xr.DataArray)
 
 
 def write_recording(
@@ -132,86 +126,8 @@ def edit_files(
     )
 
 
-@dataclass(frozen=True)
-class Edit:
-    """Frames to write: their pixels, and where the rest is.
-
-    Parameters
-    ----------
-    video
-        Lazy uint8 (frame, height, width).
-    attrs
-        Attributes of the Dataset.
-    origins
-        Files that frames are from.
-    origin, origin_frame
-        Which of them each frame is from, and its position there, int64 (frame,).
-    """
-
-    video: xr.DataArray
-    attrs: dict[str, Any]
-    origins: tuple[Origin, ...]
-    origin: NDArray[np.int64]
-    origin_frame: NDArray[np.int64]
-
-    @classmethod
-    def of(cls, dataset: xr.Dataset, reading: ReadOptions, known: Sequence[Origin] = ()) -> "Edit":
-        """Find the files that the frames of a Dataset are from.
-
-        Parameters
-        ----------
-        dataset
-            As for :func:`write_recording`.
-        reading
-            How to read them.
-        known
-            Files that were found before.
-
-        Raises
-        ------
-        UsageError
-            The Dataset does not know its origins, or has no frame.
-        MismatchError
-            Files of one stem tell of different numbers of frames.
-        """
-        if not {"origin", "origin_frame"} <= {*dataset.coords} or "origins" not in dataset.attrs:
-            msg = "this Dataset does not know where its frames are from; begin with open_recording"
-            raise UsageError(f"{msg}, and select with isel, sel, trim, remove_frames or concat")
-        used, origin = np.unique(dataset.origin.to_numpy(), return_inverse=True)
-        if not len(used):
-            raise UsageError("no frame is left to be written; keep at least one")
-        found = {each.path: each for each in known}
-        paths = [dataset.attrs["origins"][number] for number in used]
-        origins = tuple(found.get(path) or find_origin(path, reading) for path in paths)
-        frames = dataset.origin_frame.to_numpy().astype(np.int64)
-        for number, each in enumerate(origins):
-            if frames[origin == number].max() >= each.frames:
-                msg = f"{each.path}: has fewer frames than when it was opened; open it again"
-                raise UsageError(msg)
-        video = in_chunks(dataset).video.transpose(FRAME, HEIGHT, WIDTH)
-        return cls(video.reset_coords(drop=True), dict(dataset.attrs), origins, origin, frames)
-
-    @property
-    def files(self) -> list[str]:
-        """Everything that is read."""
-        return [path for origin in self.origins for path in origin.files]
-
-    @property
-    def fps(self) -> Fraction:
-        """Frame rate, exact."""
-        return Fraction(self.attrs["fps"])
-
-    @property
-    def inputs(self) -> list[Any]:
-        """What the frames were recorded in, each file once."""
-        found = [each for origin in self.origins for each in origin.inputs]
-        return [each for at, each in enumerate(found) if each not in found[:at]]
-
-    @cached_property
-    def block(self) -> int:
-        """Frames per task and chunk."""
-        stores = [origin.store[1].chunk_frames for origin in self.origins if origin.store]
-        return stores[0] if stores else chunk_frames(*self.video.shape[1:])
+class Edit(KeptFrames):
+    """Kept frames, to be written with everything that their origins have."""
 
     def kinds(self, named: str) -> set[str]:
         """Endings of what is written: what all origins have, and the file that was named."""
@@ -306,7 +222,7 @@ class Edit:
             if store or extras.videos:
                 videos, lazy = self._videos(kinds, store, workspace, extras)
                 write_batches(
-                    lambda span: self._part(lazy, span),
+                    lambda span: self.part(lazy, span),
                     videos,
                     count,
                     self.block,
@@ -315,7 +231,7 @@ class Edit:
                 )
             else:
                 write_in_order(
-                    lambda span: self._part(self.video, span),
+                    lambda span: self.part(self.video, span),
                     self._writer(staged(".avi")),
                     count,
                     self.block,
@@ -336,31 +252,23 @@ class Edit:
         """All videos of these frames: where they go, and the lazy frames under the same names."""
         scratch, everything = workspace.folder, slice(0, len(self.origin))
         # all in blocks of one size
-        frames = {name: self._part(video, everything) for name, video in extras.videos.items()}
+        frames = {name: self.part(video, everything) for name, video in extras.videos.items()}
         videos = beside(frames, workspace.staged, scratch, self.fps)
         if kinds & {*FILES}:
             frames[VIDEO.name] = self.video
             if not store:  # the blocks of a file alone wait for it somewhere
                 store = str(scratch / "video.zarr")
-                create_store(store, shape=self._shape, chunk_frames=self.block, attrs={})
+                create_store(store, shape=self.shape, chunk_frames=self.block, attrs={})
             path = workspace.staged(f"{extras.ending}.avi")
             writer = self._writer(path) if ".avi" in kinds else None
             videos = [BlockVideo(VIDEO.name, store, writer), *videos]
         return videos, xr.Dataset({name: video.variable for name, video in frames.items()})
 
     def _writer(self, path: Path) -> Callable[[], VideoWriter]:
-        _, height, width = self._shape
+        _, height, width = self.shape
         codecs = {origin.video.codec for origin in self.origins if origin.video}
         codec: Codec = "ffv1" if codecs == {"ffv1"} else "rawvideo"
         return partial(VideoWriter, path, width=width, height=height, fps=self.fps, codec=codec)
-
-    def _part(self, lazy: Lazy, span: slice) -> Lazy:
-        return lazy.isel({FRAME: span}).chunk({FRAME: self.block, HEIGHT: -1, WIDTH: -1})
-
-    @property
-    def _shape(self) -> tuple[int, int, int]:
-        count, height, width = self.video.shape
-        return count, height, width
 
     def _create(self, store: str) -> None:
         facts = [origin.store[1] for origin in self.origins if origin.store]
@@ -373,7 +281,7 @@ class Edit:
         names = StoredTables([o.store for o in self.origins if o.store], *2 * [self.origin])
         create_store(
             store,
-            shape=self._shape,
+            shape=self.shape,
             chunk_frames=self.block,
             attrs=kept
             | {

@@ -61,6 +61,7 @@ def create_store(
     chunk_frames: int,
     attrs: Attrs,
     zarr_format: int = 3,
+    variables: Sequence[Variable] = FRAME_VARIABLES,
 ) -> None:
     """Create a store with an empty ``video``.
 
@@ -76,20 +77,24 @@ def create_store(
         Attributes of the root group, JSON values.
     zarr_format
         3, or 2 for older readers.
+    variables
+        Those of :data:`miostitch.schema.FRAME_VARIABLES` that will be known.
 
     Raises
     ------
     ResourceError
         The folder cannot be written.
     """
-    axes: Attrs = {"ome": _ome(shape)} if zarr_format == 3 else {}
+    axes: Attrs = {"ome": _ome()} if zarr_format == 3 else {}
+    complete = tuple(variables) == FRAME_VARIABLES  # else it is a store for others
+    version: Attrs = {"format_version": FORMAT_VERSION} if complete else {}
     try:
         root = zarr.create_group(
             Path(path),
             zarr_format=zarr_format,  # type: ignore[arg-type]
-            attributes={"format_version": FORMAT_VERSION, **attrs, **axes},
+            attributes={**version, **attrs, **axes},
         )
-        coordinates = " ".join(variable.name for variable in FRAME_VARIABLES)
+        coordinates = " ".join(variable.name for variable in variables)
         _create(root, VIDEO, shape, (chunk_frames, *shape[1:]), {"coordinates": coordinates})
         for variable, size in zip(INDEX_VARIABLES, shape, strict=True):
             _write(root, variable, np.arange(size, dtype=variable.dtype))
@@ -97,7 +102,11 @@ def create_store(
         raise ResourceError(f"{path}: cannot create the store: {error}") from error
 
 
-def write_frame_tables(path: str, frames: Mapping[str, npt.NDArray[Any]]) -> None:
+def write_frame_tables(
+    path: str,
+    frames: Mapping[str, npt.NDArray[Any]],
+    variables: Sequence[Variable] = FRAME_VARIABLES,
+) -> None:
     """Write what is known per frame, once it is known for all of them.
 
     Parameters
@@ -105,7 +114,9 @@ def write_frame_tables(path: str, frames: Mapping[str, npt.NDArray[Any]]) -> Non
     path
         A store.
     frames
-        An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
+        An array (frame,) for each of the variables.
+    variables
+        Those the store was created for.
 
     Raises
     ------
@@ -116,7 +127,7 @@ def write_frame_tables(path: str, frames: Mapping[str, npt.NDArray[Any]]) -> Non
         root = zarr.open_group(Path(path), mode="r+")
         block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
         with zarr.config.set({"codec_pipeline.batch_size": MANY_CHUNKS}):
-            for variable in FRAME_VARIABLES:
+            for variable in variables:
                 # xarray wants the chunks of coordinates to be those of the video
                 _write(root, variable, frames[variable.name], block)
     except OSError as error:
@@ -374,11 +385,12 @@ def _write(
     _create(group, variable, values.shape, chunks, {}, shards)[...] = values
 
 
-def _ome(shape: tuple[int, int, int]) -> Attrs:
-    """OME-Zarr 0.5 multiscales metadata: one level, time and space."""
-    axes = [{"name": "t", "type": "time"}]
-    axes += [{"name": name, "type": "space"} for name in ("y", "x")]
-    transform = [{"type": "scale", "scale": [1.0] * len(shape)}]
+def _ome() -> Attrs:
+    """OME-Zarr 0.5 multiscales metadata: one level, time and space, counted from 0."""
+    # the axes must have the names of the array's dimensions
+    types = zip(VIDEO.dims, ("time", "space", "space"), strict=True)
+    axes = [{"name": name, "type": kind} for name, kind in types]
+    transform = [{"type": "scale", "scale": [1.0] * len(axes)}]
     dataset = {"path": VIDEO.name, "coordinateTransformations": transform}
     return {
         "version": "0.5",

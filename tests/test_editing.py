@@ -15,8 +15,6 @@ import miostitch
 from miostitch.editing import (
     concat,
     describe_seam,
-    format_frames,
-    parse_frames,
     remove_frames,
     trim,
 )
@@ -86,18 +84,6 @@ def test_a_chain_is_one_selection(chain: list[Any]) -> None:
     history = json.loads(json.dumps(edited.attrs.get("history", [])))
     if history:
         assert history[-1]["frames_after"] == len(index)
-
-
-@given(st.lists(st.integers(0, 200), min_size=1))
-def test_frames_as_text_and_back(frames: list[int]) -> None:
-    text = format_frames(np.array(frames))
-    assert parse_frames(text).tolist() == sorted({*frames})
-
-
-@pytest.mark.parametrize("text", ["", "a", "1,,2", "-1", "5-3", "1.5", "1-", "0-99999999999"])
-def test_what_is_no_list_of_frames(text: str) -> None:
-    with pytest.raises(UsageError, match="frames"):
-        parse_frames(text)
 
 
 @pytest.mark.parametrize(

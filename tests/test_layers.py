@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors avi text clocks memory jit thresholds progress png",
+    "schema errors avi frame_lists text clocks memory jit thresholds progress png",
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
     " table_parser repair safe_yaml config",
     "alignment selection compositing damage filtering plan config_files"
@@ -13,12 +13,14 @@ LAYERS = (
     " journal",
     "opening",
     "session_lags",
-    "recording",
+    "recording accessor",
     "session datasets picking",
     "computing scoring gather composing denoise_stages rows buffer_table companions"
     " stored_tables summary publishing report simulation",
     "writing",
-    "beside edited_tables",
+    "beside edited_tables kept_frames",
+    "export_plan",
+    "export_avi export_nwb export_zarr",
     "cluster stitching products inspecting editing saving noise denoising export verify",
     "workflow viewer console wording",
     "pipeline options",
@@ -28,12 +30,12 @@ LAYERS = (
 )
 LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 LAYER_OF["errors"] = -1  # the schema may raise them
-GRAPHS = " ".join([*LAYERS[5:13], "backend"])
+GRAPHS = " ".join([*LAYERS[LAYERS.index("recording accessor") : -3], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store stored_blocks")
 HOMES |= dict(filelock="staging", distributed="cluster", yaml="safe_yaml", pydantic="config")
-HOMES |= dict(dask=GRAPHS, xarray=GRAPHS)
+HOMES |= dict(dask=GRAPHS, xarray=GRAPHS, pynwb="export_nwb", hdmf="export_nwb")
 HOMES |= dict(
     bokeh="report viewer",
     click="cli edit_commands look_commands console options",
@@ -41,6 +43,7 @@ HOMES |= dict(
     miostitch=" ".join(LAYERS),
 )
 STARTS = {"cli", "edit_commands", "look_commands", "console", "options", "__init__"}
+STARTS |= {"export"}  # pynwb is an extra
 BAD = """selection: from miostitch.alignment import align
 schema: import miostitch.store
 schema: from . import cli

@@ -139,5 +139,6 @@ def test_require_store(tmp_path: Path, video: np.ndarray) -> None:
 def test_ome_axes_name_every_dimension(tmp_path: Path, video: np.ndarray) -> None:
     ome: Any = zarr.open_group(make(tmp_path, video), mode="r").attrs["ome"]
     (scale,) = ome["multiscales"]
-    assert [axis["name"] for axis in scale["axes"]] == ["t", "y", "x"]
+    assert [axis["name"] for axis in scale["axes"]] == ["frame", "height", "width"]
+    assert [axis["type"] for axis in scale["axes"]] == ["time", "space", "space"]
     assert scale["datasets"][0]["path"] == "video"
