@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from miostitch.config_files import load_config
     from miostitch.datasets import open_recording
     from miostitch.denoising import Denoised, denoise
-    from miostitch.editing import concat, parse_frames, remove_frames, trim
+    from miostitch.editing import concat, remove_frames, trim
+    from miostitch.export import export_recording
+    from miostitch.export_plan import ExportOptions
+    from miostitch.frame_lists import parse_frames
     from miostitch.inspecting import inspect_recording
     from miostitch.opening import ReadOptions
     from miostitch.pipeline import denoise_files, workflow_files
@@ -26,6 +29,7 @@ _HOMES = {
     "AlignOptions": "session",
     "DenoiseConfig": "config",
     "Denoised": "denoising",
+    "ExportOptions": "export_plan",
     "ReadOptions": "opening",
     "ScoreConfig": "thresholds",
     "SimulationConfig": "simulation",
@@ -34,10 +38,11 @@ _HOMES = {
     "concat": "editing",
     "denoise": "denoising",
     "denoise_files": "pipeline",
+    "export_recording": "export",
     "inspect_recording": "inspecting",
     "load_config": "config_files",
     "open_recording": "datasets",
-    "parse_frames": "editing",
+    "parse_frames": "frame_lists",
     "remove_frames": "editing",
     "simulate": "simulation",
     "stitch": "stitching",
@@ -51,6 +56,7 @@ __all__ = [
     "AlignOptions",
     "DenoiseConfig",
     "Denoised",
+    "ExportOptions",
     "ReadOptions",
     "ScoreConfig",
     "SimulationConfig",
@@ -59,6 +65,7 @@ __all__ = [
     "concat",
     "denoise",
     "denoise_files",
+    "export_recording",
     "inspect_recording",
     "load_config",
     "open_recording",

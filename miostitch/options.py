@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from fractions import Fraction
 from typing import Any, Literal
 
@@ -131,6 +132,30 @@ def simulated(command: Command) -> Command:
         option("--extra-frame/--no-extra-frame", default=True, help="Table has one frame more."),
         option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
         option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
+    )
+    return _with(command, options)
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: give a time like 2026-01-31T09:30:00+01:00") from None
+
+
+def describes_session(command: Command) -> Command:
+    """Add what other tools want to know of a session."""
+    options = (
+        option("--codec", type=codecs, help="Of video files (default rawvideo)."),
+        option("--session-start", type=_time, metavar="TIME", help="2026-01-31T09:30:00+01:00."),
+        option("--external", is_flag=True, help="nwb: pictures in an .avi beside the file."),
+        option("--session-description", metavar="TEXT", help="nwb: what was done."),
+        option("--subject-id", metavar="ID", help="nwb: the animal."),
+        option("--species", metavar="NAME", help="nwb: its Latin name."),
+        option("--sex", type=click.Choice(["M", "F", "U", "O"]), help="nwb: U is unknown."),
+        option("--age", metavar="DURATION", help="nwb: as P90D."),
+        option("--indicator", metavar="NAME", help="nwb: as GCaMP6f."),
+        option("--location", metavar="NAME", help="nwb: the brain area, as CA1."),
     )
     return _with(command, options)
 

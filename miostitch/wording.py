@@ -2,6 +2,9 @@
 
 from typing import Any
 
+LISTED_OUTPUTS = 6
+"""Paths that an export lists."""
+
 
 def stitch_text(summary: dict[str, Any]) -> str:
     """What a stitch made of which recording."""
@@ -123,6 +126,17 @@ def score_text(found: dict[str, Any]) -> str:
     ]
     lines = _table([("recording", "frames", "noisy", "black"), *rows])
     return "\n".join([*lines, "", *(each["output"] for each in found["recordings"])])
+
+
+def export_text(made: dict[str, Any]) -> str:
+    """What was exported, and where it is."""
+    lines = [f"warning: {warning}" for warning in made["warnings"]]
+    lines += [f"{made['frames']} frames, {made['duration_s']:.1f} s, as {made['kind']}", ""]
+    outputs = made["outputs"]
+    if len(outputs) > LISTED_OUTPUTS:
+        left = len(outputs) - LISTED_OUTPUTS
+        outputs = [*outputs[: LISTED_OUTPUTS - 2], f"... {left} more ...", *outputs[-2:]]
+    return "\n".join([*lines, *outputs])
 
 
 def _facts(facts: dict[str, Any]) -> list[str]:

@@ -1,0 +1,117 @@
+"""Carry a recording into other tools: streamed, with its times, whole or not at all."""
+
+import os
+from pathlib import Path
+from typing import Any, Literal
+
+import xarray as xr
+
+from miostitch.errors import UsageError
+from miostitch.export_avi import avi_segments, ucla
+from miostitch.export_plan import ExportOptions, Plan, Source
+from miostitch.export_zarr import zarr2
+from miostitch.opening import ReadOptions
+from miostitch.progress import Progress, counted
+from miostitch.publishing import require_name, require_space
+from miostitch.staging import Workspace
+
+Kind = Literal["ucla", "avi-segments", "nwb", "zarr2"]
+
+
+def export_recording(
+    recording: str | os.PathLike[str] | xr.Dataset,
+    output: str | os.PathLike[str],
+    kind: Kind,
+    options: ExportOptions | None = None,
+    *,
+    reading: ReadOptions | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write a recording as another tool reads it.
+
+    Parameters
+    ----------
+    recording
+        A store, a video with or without a table, or what :func:`open_recording` gives and any
+        selection of its frames.
+    output
+        A folder; for ``nwb`` and ``zarr2`` also a file ending in ``.nwb`` or ``.zarr``.
+    kind
+        ``ucla``: ``0.avi``, ``1.avi``, ... with ``timeStamps.csv`` and ``metaData.json``;
+        ``avi-segments``: ``msCam1.avi``, ``msCam2.avi``, ... with ``timestamps.csv``;
+        ``nwb``: a file with a OnePhotonSeries, which needs ``miostitch[nwb]``;
+        ``zarr2``: a Zarr store of format 2.
+    options
+        What the recording does not say.
+    reading
+        How to read; with ``salvage`` what does not match is left out.
+    force
+        Replace existing products once the new ones are whole.
+    progress
+        Called with frames done and frames in all, from any thread.
+
+    Returns
+    -------
+    dict
+        JSON values: ``kind``, ``frames``, ``duration_s`` between the first and the last frame,
+        ``warnings``, and ``outputs``, the paths of what was written.
+
+    Raises
+    ------
+    UsageError
+        The folder holds what would mix with the export, or an option is missing.
+    InputError
+        The recording cannot be read, or lacks times of some frames.
+    OutputExistsError
+        A product exists and ``force`` is not given.
+    MiostitchError
+        The error's class says what is wrong; nothing stands under a final name then.
+
+    Notes
+    -----
+    Pictures are streamed block by block; only a few numbers per frame are held.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> made = miostitch.export_recording(session.recordings[0], f"{folder.name}/ucla", "ucla")
+    >>> sorted(Path(path).name for path in made["outputs"])
+    ['0.avi', 'metaData.json', 'timeStamps.csv']
+    >>> folder.cleanup()
+    """
+    reading = reading or ReadOptions(need_table=False)
+    source = Source.open(recording, reading)
+    plan = _plan(source, Path(os.path.abspath(output)), kind, options or ExportOptions())
+    require_name(plan.stem, plan.suffixes)
+    workspace = Workspace(plan.folder, plan.stem, plan.suffixes)
+    with workspace.open(source.kept.files, force=force):
+        require_space(plan.folder, plan.needed)
+        plan.write(workspace.staged, counted(progress, source.count))
+        outputs = workspace.publish()
+    return {
+        "kind": kind,
+        "frames": source.count,
+        "duration_s": round(source.duration, 6),
+        "warnings": source.warnings,
+        "outputs": [str(path) for path in outputs],
+    }
+
+
+def _plan(source: Source, output: Path, kind: Kind, options: ExportOptions) -> Plan:
+    match kind:
+        case "ucla":
+            return ucla(source, output, options)
+        case "avi-segments":
+            return avi_segments(source, output, options)
+        case "zarr2":
+            return zarr2(source, output, options)
+        case "nwb":
+            try:
+                from miostitch.export_nwb import nwb
+            except ImportError as error:
+                msg = f"NWB needs another package ({error}); pip install 'miostitch[nwb]'"
+                raise UsageError(msg) from error
+            return nwb(source, output, options)
