@@ -182,6 +182,8 @@ def _series(
             "dimension": [width, height],
             "unit": "a.u.",
         }
+        if not source.timed:  # neither pictures nor times say how many there are
+            pictures["num_samples"] = count
     return OnePhotonSeries(
         name=SERIES,
         description="gray values from 0 to 255",

@@ -248,6 +248,18 @@ def test_a_video_alone_has_the_times_of_its_rate(tmp_path: Path) -> None:
         np.testing.assert_array_equal(series.data[:].transpose(0, 2, 1), frames)
 
 
+def test_a_video_alone_can_stay_beside_its_nwb(tmp_path: Path) -> None:
+    video = write(tmp_path / "a.avi", make_frames(20))
+    start = datetime(2026, 1, 31, tzinfo=UTC)
+    options = ExportOptions(external=True, session_start=start)
+    export_recording(video, tmp_path, "nwb", options)
+    with pynwb.NWBHDF5IO(tmp_path / "a.nwb", "r") as io:
+        series = io.read().acquisition["OnePhotonSeries"]
+        assert series.num_samples == 20
+        assert series.rate == pytest.approx(30000 / 1001)
+    np.testing.assert_array_equal(decode(tmp_path / "a_external.avi"), decode(video))
+
+
 def test_frames_without_a_time_are_named(store: Path, tmp_path: Path) -> None:
     recording = open_recording(store).load()
     recording.timestamp_first[[0, 4, 5, 9]] = np.nan
