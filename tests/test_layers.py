@@ -9,16 +9,17 @@ LAYERS = (
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
     " table_parser repair safe_yaml config",
     "alignment selection compositing damage filtering plan config_files"
-    " lags video encoding sinks transmission metadata table_writer store staging",
-    "opening",
-    "session_lags",
-    "recording",
-    "session datasets picking",
+    " lags video encoding sinks transmission metadata table_writer store staging"
+    " verify_composition verify_findings",
+    "opening verify_store verify_inputs",
+    "session_lags verify_result",
+    "recording verify_frames",
+    "session datasets picking verify_tables verify_summary",
     "scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
     " writing publishing report simulation",
-    "beside edited_tables",
-    "stitching products inspecting editing saving noise denoising export verify",
-    "workflow viewer console wording",
+    "beside edited_tables verify_files verify_origins",
+    "stitching products inspecting editing saving noise denoising export verify_edits",
+    "workflow viewer console wording verify verify_wording",
     "pipeline options",
     "edit_commands look_commands backend",
     "cli",
@@ -29,7 +30,7 @@ LAYER_OF["errors"] = -1  # the schema may raise them
 GRAPHS = " ".join([*LAYERS[5:12], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
-HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
+HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store verify_store verify_edits", filelock="staging")
 HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
     bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
