@@ -16,22 +16,19 @@ import numpy as np
 from miostitch.errors import InputError, MissingInputError
 from miostitch.progress import Progress, counted
 from miostitch.schema import COLUMN_BY_NAME
+from miostitch.verify_buffers import BufferRows
 from miostitch.verify_edits import check_edit
 from miostitch.verify_files import STORE, check_files, check_store_attrs, open_product
 from miostitch.verify_findings import Findings, Kind
 from miostitch.verify_frames import FrameCheck
 from miostitch.verify_inputs import buffer_bounds
+from miostitch.verify_layout import check_layout
+from miostitch.verify_lines import check_lines, expected_scores, expected_timestamps
 from miostitch.verify_origins import find_recordings
 from miostitch.verify_result import Result
+from miostitch.verify_rows import table_columns
 from miostitch.verify_store import open_store
 from miostitch.verify_summary import check_alignment, check_summary
-from miostitch.verify_tables import (
-    BufferRows,
-    check_lines,
-    expected_scores,
-    expected_timestamps,
-    table_columns,
-)
 from miostitch.video import VideoSource
 
 VIDEOS = (".avi", "_debug.avi", "_unrecoverable.avi")
@@ -133,12 +130,16 @@ def _verify(
     summary = _summary(folder / f"{stem}.json")
     path = folder / f"{stem}{STORE}"
     store = open_store(path, findings) if path.is_dir() else None
+    if store is not None:
+        check_layout(store)
     edited = "origins" in summary or (store is not None and "history" in store.attrs)
     if edited:
         return check_edit(folder, stem, findings, store, summary, progress)
     check_files(folder, stem, findings, summary, store.attrs if store else {})
     if store is None:
-        findings.add(Kind.NOT_CHECKED, path.name, "frames and tables, for the store is not readable")
+        findings.add(
+            Kind.NOT_CHECKED, path.name, "frames and tables, for the store is not readable"
+        )
         return {"stem": stem, "kind": "stitch", "frames": 0}
     config = store.attrs.get("config")
     config = config if isinstance(config, dict) else {}
@@ -162,20 +163,21 @@ def _bring_recordings(result: Result, specs: Sequence[str], pool: ThreadPoolExec
         result.findings.add(Kind.INPUT, result.store.path.name, str(error))
         found = [None] * len(found)
     if buffers is not None and tables and buffers.shape[-1] != len(result.bounds) - 1:
-        told = f"{buffers.shape[-1]} buffers per frame, the recordings have {len(result.bounds) - 1}"
+        told = (
+            f"{buffers.shape[-1]} buffers per frame, the recordings have {len(result.bounds) - 1}"
+        )
         result.findings.add(Kind.COUNT, result.store.path.name, told)
     sizes = np.diff(result.bounds)
     list(pool.map(lambda each: each.survey(sizes), [each for each in found if each is not None]))
     result.recordings = found if any(each is not None for each in found) else ()
 
 
-def _check_contents(
-    result: Result, pool: ThreadPoolExecutor, progress: Progress | None
-) -> None:
+def _check_contents(result: Result, pool: ThreadPoolExecutor, progress: Progress | None) -> None:
     """Compare frames and tables."""
     count, block = result.store.shape[0], result.store.block
     # held by all threads: read once, before they begin
     _ = result.frames, result.scores, result.composition, result.source_frame, result.pieces
+    _ = result.thresholds
     frames = FrameCheck(result, _videos(result))
     tasks = [pool.submit(task) for task in _table_checks(result)]
     advance = counted(progress, count)

@@ -1,35 +1,24 @@
-"""Checks results of trim, remove-frames, concat and denoise: among themselves and with the files
-that they were made of.
-"""
+"""Checks results of trim, remove-frames, concat and denoise against each other and their origin."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import zarr
 from numpy.typing import NDArray
 
 from miostitch.errors import InputError
 from miostitch.progress import Progress, counted
-from miostitch.schema import COLUMN_BY_NAME, FRAME_VARIABLES, VIDEO, chunk_frames
-from miostitch.verify_files import STORE, check_outputs, check_store_attrs, open_product
+from miostitch.schema import COLUMN_BY_NAME, FRAME_VARIABLES, chunk_frames
+from miostitch.verify_buffers import BufferRows
+from miostitch.verify_files import check_outputs, check_store_attrs, open_product
 from miostitch.verify_findings import Findings, Kind
-from miostitch.verify_frames import note_pixels
+from miostitch.verify_lines import check_lines, expected_scores, expected_timestamps
 from miostitch.verify_result import Result
+from miostitch.verify_rows import table_columns, table_rows
+from miostitch.verify_steps import Frames, Origin, find_origin, of_video
 from miostitch.verify_store import FAULTS, Store
-from miostitch.verify_tables import (
-    BufferRows,
-    check_lines,
-    expected_scores,
-    expected_timestamps,
-    table_columns,
-    table_rows,
-)
-from miostitch.video import open_video
 
 U8 = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -38,25 +27,6 @@ OF_KEPT = ("_patch.avi", "_freq_mask.avi", "_freq_mask_freq_domain.avi", "_min_p
 OF_DROPPED = ("_patch_noisy_frames.avi", "_patch_patched_area.avi")
 COPIES = {"_patch.csv": ".csv", "_patch_timestamp.csv": "_timestamps.csv"}
 LINES = ("_timestamps.csv", "_scores.csv", "_noise.csv")
-
-
-@dataclass(frozen=True)
-class Frames:
-    """Frames that can be read: of a store or of a video.
-
-    Parameters
-    ----------
-    name
-        The file.
-    shape
-        Frames, height and width.
-    read
-        Gives frames by their positions; None where they cannot be read, which is noted.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
-    read: Callable[[Ints], U8 | None]
 
 
 def check_edit(
@@ -101,175 +71,37 @@ def check_edit(
             findings.add(Kind.COUNT, each.name, told)
     config = store.attrs.get("config") if store else None
     if store is not None:
-        result = Result(folder, stem, findings, store, config if isinstance(config, dict) else {}, summary)
+        result = Result(
+            folder, stem, findings, store, config if isinstance(config, dict) else {}, summary
+        )
         check_store_attrs(result)
         _check_tables(result)
     else:
         _count_lines(folder, stem, findings, count)
     if denoised:
         _check_denoised(folder, stem, findings, summary, store)
-    origin = None if denoised else _origin(findings, f"{stem}.json", summary)
+    origin = None if denoised else find_origin(findings, f"{stem}.json", summary)
     _check_pixels(findings, frames, origin, progress)
     if store is not None and origin is not None and origin.tables is not None:
         _check_origin_tables(findings, store, origin)
     return {"stem": stem, "kind": "denoise" if denoised else "edit", "frames": count}
 
 
-def _own_frames(
-    folder: Path, stem: str, findings: Findings, store: Store | None
-) -> list[Frames]:
+def _own_frames(folder: Path, stem: str, findings: Findings, store: Store | None) -> list[Frames]:
     """The videos of a result."""
     found = []
     if store is not None:
         found.append(Frames(store.path.name, store.shape, partial(_stored, store)))
     path = folder / f"{stem}.avi"
     if path.is_file() and (video := open_product(path, findings)) is not None:
-        found.append(_of_video(video, findings, path.name))
+        found.append(of_video(video, findings, path.name))
     return found
-
-
-def _of_video(video: Any, findings: Findings, name: str) -> Frames:
-    def read(at: Ints) -> U8 | None:
-        try:
-            frames: U8 = video.read(at)
-        except InputError as error:
-            findings.add(Kind.UNREADABLE, name, str(error), frame=int(at[0]))
-            return None
-        return frames
-
-    return Frames(name, (video.frame_count, video.height, video.width), read)
 
 
 def _stored(store: Store, at: Ints) -> U8 | None:
     """Frames of a whole chunk of a store."""
     block = store.video_block(int(at[0]) // store.block)
     return None if block is None else block[at - at[0] + int(at[0]) % store.block]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Where the frames of a result are from.
-
-    Parameters
-    ----------
-    files
-        The files.
-    file, frame
-        Which of them each frame is from, and its position there, (frame,).
-    tables
-        Store of the only file, if it has one.
-    """
-
-    files: list[Frames]
-    file: Ints
-    frame: Ints
-    tables: zarr.Group | None
-
-    def read(self, start: int, stop: int) -> U8 | None:
-        """Frames as the files have them; None where they cannot be read."""
-        out = np.zeros((stop - start, *self.files[0].shape[1:]), np.uint8)
-        for number in np.unique(self.file[start:stop]).tolist():
-            mine = np.flatnonzero(self.file[start:stop] == number)
-            found = self.files[number].read(self.frame[start:stop][mine])
-            if found is None:
-                return None
-            out[mine] = found
-        return out
-
-
-def _origin(findings: Findings, name: str, summary: dict[str, Any]) -> Origin | None:
-    """Find the files that frames are from, and which frames these are."""
-    told = summary.get("origins")
-    files: list[Frames] = []
-    for each in told if isinstance(told, list) else []:
-        path = Path(str(each.get("path")))
-        if not path.exists():
-            what = "frames of the result, for the file that they are from is not there"
-            findings.add(Kind.NOT_CHECKED, str(path), what)
-            return None
-        try:
-            files.append(_open_origin(path, findings))
-        except (InputError, *FAULTS) as error:
-            findings.add(Kind.INPUT, path.name, f"cannot be read any more: {error}")
-            return None
-        if files[-1].shape[0] != each.get("frames"):
-            message = f"has {files[-1].shape[0]} frames, had {each.get('frames')}"
-            findings.add(Kind.INPUT, path.name, message)
-            return None
-    chosen = _chosen(summary.get("history"), [each.shape[0] for each in files])
-    if not files or chosen is None or len(chosen) != summary.get("frames"):
-        findings.add(Kind.NOT_CHECKED, name, "the history does not tell which frames were taken")
-        return None
-    firsts = np.cumsum([0, *(each.shape[0] for each in files)])
-    number = np.searchsorted(firsts, chosen, side="right") - 1
-    tables = _tables_of(Path(told[0]["path"]), files[0].shape[0]) if len(files) == 1 else None
-    return Origin(files, number, chosen - firsts[number], tables)
-
-
-def _open_origin(path: Path, findings: Findings) -> Frames:
-    if path.suffix != STORE:
-        return _of_video(open_video(path), findings, path.name)
-    video = zarr.open_array(path / VIDEO.name, mode="r")
-
-    def read(at: Ints) -> U8 | None:
-        try:
-            frames = np.asarray(video[int(at.min()) : int(at.max()) + 1])
-        except FAULTS as error:
-            findings.add(Kind.INPUT, path.name, f"cannot be read any more: {error}")
-            return None
-        return frames[at - at.min()]
-
-    frames, height, width = video.shape
-    return Frames(path.name, (frames, height, width), read)
-
-
-def _tables_of(path: Path, frames: int) -> zarr.Group | None:
-    """The store of a file, or beside it."""
-    try:
-        group = zarr.open_group(path.with_suffix(STORE), mode="r", use_consolidated=False)
-        array = group[VIDEO.name]
-    except FAULTS:
-        return None  # there need not be one
-    return group if isinstance(array, zarr.Array) and array.shape[0] == frames else None
-
-
-def _chosen(history: Any, counts: list[int]) -> Ints | None:
-    """Positions in all files together of the frames that a history left; None if it does not tell.
-
-    The steps of the run are the last ones, from the one on that began with as many frames as the
-    files have.
-    """
-    steps = [each for each in history if isinstance(each, dict)] if isinstance(history, list) else []
-    total = sum(counts)
-    for first in range(len(steps) - 1, -1, -1):
-        if steps[first].get("frames_before") != total:
-            continue
-        kept = np.arange(total)
-        for step in steps[first:]:
-            taken = _taken(step, kept)
-            if taken is None or step.get("frames_after") != len(taken):
-                return None
-            kept = taken
-        return kept
-    return None
-
-
-def _taken(step: dict[str, Any], kept: Ints) -> Ints | None:
-    """Frames that a step leaves."""
-    parameters = step.get("parameters", {})
-    match step.get("step"):
-        case "trim":
-            return kept[parameters["start"] : len(kept) - parameters["end"]]
-        case "remove_frames":
-            gone = np.zeros(len(kept), bool)
-            for part in filter(None, parameters["frames"].split(",")):
-                low, _, high = part.partition("-")
-                gone[int(low) : int(high or low) + 1] = True
-            return kept[~gone]
-        case "concat":
-            segments = parameters.get("segments", [])
-            return kept if sum(each["frames"] for each in segments) == len(kept) else None
-    return None
 
 
 def _check_pixels(
@@ -284,7 +116,9 @@ def _check_pixels(
     step = chunk_frames(height, width)
     if isinstance(first.read, partial):  # of a store: its own chunks
         step = first.read.args[0].block
-    if origin is not None and (len(origin.frame) != count or origin.files[0].shape[1:] != (height, width)):
+    if origin is not None and (
+        len(origin.frame) != count or origin.files[0].shape[1:] != (height, width)
+    ):
         origin = None
     for start in range(0, count, step):
         at = np.arange(start, min(start + step, count))
@@ -293,14 +127,14 @@ def _check_pixels(
             theirs = origin.read(start, start + len(at))
             if theirs is not None:
                 told = f"{origin.files[0].name} has"
-                note_pixels(findings, first.name, made, theirs, at, None, told)
+                findings.pixels(first.name, made, theirs, at, None, told)
         for other in frames[1:]:
             there = at[at < other.shape[0]]
             if made is not None and len(there) and other.shape[1:] == (height, width):
                 beside = other.read(there)
                 if beside is not None:
                     told = f"{first.name} has"
-                    note_pixels(findings, other.name, beside, made[: len(there)], there, None, told)
+                    findings.pixels(other.name, beside, made[: len(there)], there, None, told)
         if advance is not None:
             advance(len(at))
 
@@ -343,7 +177,9 @@ def _count_lines(folder: Path, stem: str, findings: Findings, count: int) -> Non
     try:
         for rows in table_rows(path, table_columns(path), findings):
             index = rows["reconstructed_frame_index"].to_numpy()
-            wrong = np.flatnonzero((index < 0) | (index >= count) | (np.diff(index, prepend=last) < 0))
+            wrong = np.flatnonzero(
+                (index < 0) | (index >= count) | (np.diff(index, prepend=last) < 0)
+            )
             for at in wrong[:1].tolist():
                 told = f"a row of frame {index[at]}, out of order or beyond the {count} frames"
                 findings.add(Kind.ROWS, path.name, told, row=at, column="reconstructed_frame_index")
@@ -365,10 +201,10 @@ def _check_denoised(
         findings.add(Kind.SUMMARY, f"{stem}.json", told, column="frames_before")
     for suffix in (*OF_KEPT, *OF_DROPPED):
         path, expected = folder / f"{begin}{suffix}", kept if suffix in OF_KEPT else len(dropped)
-        if path.is_file() and (video := open_product(path, findings)) is not None:
-            if video.frame_count != expected:
-                told = f"{video.frame_count} frames, the summary says {expected}"
-                findings.add(Kind.COUNT, path.name, told)
+        video = open_product(path, findings) if path.is_file() else None
+        if video is not None and video.frame_count != expected:
+            told = f"{video.frame_count} frames, the summary says {expected}"
+            findings.add(Kind.COUNT, path.name, told)
     for suffix, of in COPIES.items():
         path, other = folder / f"{begin}{suffix}", folder / f"{stem}{of}"
         if path.is_file() and other.is_file() and path.read_bytes() != other.read_bytes():
@@ -399,5 +235,10 @@ def _check_origin_tables(findings: Findings, store: Store, origin: Origin) -> No
         if found is not None and len(found.values) == len(origin.frame):
             expected = theirs[origin.frame]
             findings.differing(
-                Kind.FRAMES, store.path.name, variable.name, found.values, expected, where=found.sound
+                Kind.FRAMES,
+                store.path.name,
+                variable.name,
+                found.values,
+                expected,
+                where=found.sound,
             )

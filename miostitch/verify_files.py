@@ -70,9 +70,7 @@ def check_files(
             findings.add(Kind.UNEXPECTED_FILE, f"{stem}{suffix}", told)
 
 
-def check_outputs(
-    folder: Path, stem: str, findings: Findings, summary: dict[str, Any]
-) -> set[str]:
+def check_outputs(folder: Path, stem: str, findings: Findings, summary: dict[str, Any]) -> set[str]:
     """Look for every file that a summary names, and return their names."""
     listed = summary.get("outputs")
     if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed):

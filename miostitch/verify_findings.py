@@ -152,6 +152,37 @@ class Findings:
             self.add(kind, file, message, frame=first + at, column=name)
         self.more(kind, max(0, len(places) - LISTED))
 
+    def pixels(
+        self,
+        file: str,
+        found: NDArray[np.uint8],
+        expected: NDArray[np.uint8],
+        numbers: NDArray[np.int64],
+        chunk: str | None,
+        told: str,
+    ) -> None:
+        """Note frames of which a pixel is not as expected, with the first one.
+
+        Parameters
+        ----------
+        file, chunk
+            Where they are.
+        found, expected
+            uint8 (frame, height, width).
+        numbers
+            What the frames are called, (frame,).
+        told
+            Who says what they should be.
+        """
+        for at, number in enumerate(numbers.tolist()):
+            if np.array_equal(found[at], expected[at]):
+                continue
+            wrong = np.argwhere(found[at] != expected[at])
+            row, column = wrong[0].tolist()
+            message = f"{len(wrong)} pixels differ, the first is {found[at, row, column]}"
+            message += f"; {told} {expected[at, row, column]}"
+            self.add(Kind.PIXELS, file, message, frame=number, chunk=chunk, row=row, column=column)
+
     @property
     def differences(self) -> int:
         """Findings that say that something is wrong."""

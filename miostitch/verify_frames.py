@@ -1,6 +1,5 @@
 """Compares every frame of a result with what it was made of, block by block."""
 
-from dataclasses import dataclass
 from functools import partial
 from itertools import combinations, pairwise
 from threading import Lock
@@ -12,81 +11,15 @@ from numpy.typing import NDArray
 from miostitch.errors import VideoError
 from miostitch.kernels import noisy_pixels, score_frames
 from miostitch.schema import COMPOSITE, NO_FRAME, PIXEL_SCORES
+from miostitch.verify_blocks import Block, read_block
 from miostitch.verify_composition import NOBODY, STRETCHES, CompositionCheck
-from miostitch.verify_findings import Findings, Kind
-from miostitch.verify_result import Result
+from miostitch.verify_findings import Kind
+from miostitch.verify_result import Result, choices
 from miostitch.video import VideoSource
 
 U8 = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the scores say of some frames: best recording, second best, and whether they are even."""
-
-    best: Ints
-    other: Ints
-    tie: Bools
-
-
-def choices(result: Result, span: slice) -> Choice | None:
-    """Choose once more, from the scores in the store; None where it has no such scores."""
-    scores = result.scores
-    wanted = ("num_buffers", "black_padding", *(variable.name for variable in PIXEL_SCORES))
-    if not {*wanted, "source_frame"} <= scores.keys():
-        return None
-    buffers, *flaws, edges = (scores[name].values[:, span].astype(np.int64) for name in wanted)
-    flawed = np.sum(flaws, axis=0)
-    absent = scores["source_frame"].values[:, span] == NO_FRAME
-    order = np.lexsort((edges, flawed, -buffers, absent), axis=0)
-    columns = np.arange(absent.shape[1])
-    best = np.where(absent[order[0], columns], NO_FRAME, order[0])
-    if len(order) == 1:
-        return Choice(best, np.full_like(best, NO_FRAME), np.zeros(len(best), bool))
-    other = np.where(absent[order[1], columns], NO_FRAME, order[1])
-    even = (buffers[best, columns] == buffers[other, columns]) & (
-        flawed[best, columns] == flawed[other, columns]
-    )
-    return Choice(best, other, even & (other != NO_FRAME))
-
-
-@dataclass
-class Block:
-    """Some frames of a result, and the candidates for them.
-
-    Parameters
-    ----------
-    number, start
-        The chunk, and its first frame.
-    made
-        The frames, uint8 (frame, pixel).
-    raw
-        Pictures of each recording (frame, pixel), None for one that is not there.
-    copies, given, whole
-        The same with split pieces put back; pixels delivered by the rows, and whether all are, of
-        each recording (frame, buffer).
-    anywhere
-        Which buffers some recording has whole by its rows, in one piece or another (frame, buffer).
-    present
-        Which recording has the frame, (recording, frame).
-    """
-
-    number: int
-    start: int
-    made: U8
-    raw: list[U8 | None]
-    copies: list[U8 | None]
-    given: NDArray[np.int64]
-    whole: Bools
-    anywhere: Bools
-    present: Bools
-
-    @property
-    def span(self) -> slice:
-        """The frames."""
-        return slice(self.start, self.start + len(self.made))
 
 
 class FrameCheck:
@@ -127,7 +60,8 @@ class FrameCheck:
         self._beside(".avi", made, start, np.arange(start, start + frames))
         self._unrecoverable(made, start)
         if self.result.recordings:
-            part = self._gathered(number, start, made.reshape(frames, -1))
+            part = read_block(self.result, number, made.reshape(frames, -1))
+            self.unread |= part.unread
             self._candidates(part)
             self._debug(part)
             (self._composed if self.result.composed else self._chosen)(part)
@@ -147,7 +81,7 @@ class FrameCheck:
             return
         numbers = start + np.flatnonzero(there) if suffix == ".avi" else at[there]
         file = self.result.path(suffix).name
-        note_pixels(self.findings, file, frames, made[there], numbers, None, "the store has")
+        self.findings.pixels(file, frames, made[there], numbers, None, "the store has")
 
     def _unrecoverable(self, made: U8, start: int) -> None:
         """Compare the frames of the video of those that nobody received."""
@@ -166,64 +100,13 @@ class FrameCheck:
         array = self.store.arrays["video"]
         return f"video/{array.metadata.encode_chunk_key((part.number, 0, 0))}"
 
-    def _gathered(self, number: int, start: int, made: U8) -> Block:
-        """Read all candidates for a block, and put split pieces back."""
-        result, count = self.result, len(made)
-        wanted = result.source_frame[:, start : start + count]
-        buffers = len(result.bounds) - 1
-        given = np.zeros((len(wanted), count, buffers), np.int64)
-        whole = np.zeros((len(wanted), count, buffers), bool)
-        raw: list[U8 | None] = []
-        for at, (recording, frames) in enumerate(zip(result.recordings, wanted, strict=True)):
-            pictures = None
-            if recording is not None:
-                try:
-                    pictures = recording.pictures(frames).reshape(count, -1)
-                except VideoError as error:
-                    self.unread = True
-                    self.findings.add(Kind.INPUT, recording.videos[0].path, str(error), frame=start)
-                there = frames != NO_FRAME
-                given[at, there] = recording.facts.given[frames[there]]
-                whole[at, there] = recording.facts.whole[frames[there]]
-            raw.append(pictures)
-        part = Block(
-            number, start, made, raw, [*raw], given, whole, whole.any(axis=0), wanted != NO_FRAME
-        )
-        for at in range(len(wanted)):
-            self._add_pieces(part, at)
-        return part
-
-    def _add_pieces(self, part: Block, at: int) -> None:
-        """Count what split pieces hold, and, where frames are composed, put it into a copy."""
-        recording, picture = self.result.recordings[at], part.raw[at]
-        pieces, frames = self.result.pieces[at]
-        low, high = np.searchsorted(frames, (part.span.start, part.span.stop))
-        if recording is None or picture is None or low == high:
-            return
-        for piece, frame in zip(pieces[low:high], frames[low:high], strict=True):
-            part.anywhere[frame - part.start] |= recording.facts.whole[piece]
-        if not self.result.composed:
-            return
-        joined = picture.copy()
-        extra = recording.pictures(pieces[low:high]).reshape(high - low, -1)
-        for piece, pixels, frame in zip(pieces[low:high], extra, frames[low:high], strict=True):
-            here, own = frame - part.start, recording.facts.given[piece]
-            for k in np.flatnonzero(own > part.given[at, here]):
-                lo, hi = self.result.bounds[k : k + 2]
-                joined[here, lo:hi] = pixels[lo:hi]
-                part.given[at, here, k] = own[k]
-        part.copies[at] = joined
-
     def _candidates(self, part: Block) -> None:
         """Work out every score once more."""
-        config = self.result.config.get("score", {})
-        limits = (
-            int(config.get("value_threshold", 0)),
-            int(config.get("consecutive_threshold", 5)),
-            float(config.get("gradient_threshold", 20.0)),
-        )
+        limits = self.result.thresholds
         _, height, width = self.store.shape
-        for at, (recording, picture) in enumerate(zip(self.result.recordings, part.raw, strict=True)):
+        for at, (recording, picture) in enumerate(
+            zip(self.result.recordings, part.raw, strict=True)
+        ):
             if recording is None:
                 continue
             there, frames = part.present[at], self.result.source_frame[at, part.span]
@@ -234,7 +117,13 @@ class FrameCheck:
             }
             if picture is not None:
                 pixels = np.empty((len(PIXEL_SCORES), len(picture)), np.int64)
-                score_frames(picture.reshape(-1, height, width), *limits, pixels)
+                score_frames(
+                    picture.reshape(-1, height, width),
+                    limits.value_threshold,
+                    limits.consecutive_threshold,
+                    limits.gradient_threshold,
+                    pixels,
+                )
                 expected |= {v.name: pixels[n] for n, v in enumerate(PIXEL_SCORES)}
             for name, values in expected.items():
                 if name in self.result.scores:
@@ -284,8 +173,7 @@ class FrameCheck:
             mine = np.flatnonzero(known & (source == at) & part.present[at])
             if picture is not None:
                 told = f"{self.result.names[at]} has"
-                note_pixels(
-                    self.findings,
+                self.findings.pixels(
                     self.name,
                     self._images(part.made, mine),
                     self._images(picture, mine),
@@ -305,7 +193,8 @@ class FrameCheck:
             noisy = self.result.scores["noisy_pixels"].values[:, part.span][source, columns]
             self._table(part, "damaged", (missing > 0) | (noisy > 0), known)
         if self.result.complete:
-            self._table(part, "unrecoverable", ~part.anywhere.all(axis=1), None)
+            everywhere = part.anywhere.all(axis=1)
+            self._table(part, "unrecoverable", np.logical_not(everywhere), None)
 
     def _composed(self, part: Block) -> None:
         """Compare frames that were composed buffer by buffer."""
@@ -334,8 +223,8 @@ class FrameCheck:
         missing = (np.diff(self.result.bounds) - have.max(axis=0)).sum(axis=1)
         self._table(part, "missing_pixels", missing, None)
         noisy = np.empty(len(part.made), np.int64)
-        limit = float(self.result.config.get("score", {}).get("gradient_threshold", 20.0))
-        noisy_pixels(part.made.reshape(-1, *self.store.shape[1:]), limit, noisy)
+        images = part.made.reshape(-1, *self.store.shape[1:])
+        noisy_pixels(images, self.result.thresholds.gradient_threshold, noisy)
         self._table(part, "damaged", (missing > 0) | (noisy > 0), None)
         self._table(part, "unrecoverable", missing > 0, None)
         whole = alike.all(axis=2) & part.present
@@ -369,7 +258,9 @@ class FrameCheck:
             if copy is not None:
                 lo = int(self.result.bounds[k])
                 hi = lo + int(have[at, frame, k])
-                self.differs(part, frame, copy[frame], slice(lo, hi), f"{self.result.names[at]} has")
+                self.differs(
+                    part, frame, copy[frame], slice(lo, hi), f"{self.result.names[at]} has"
+                )
 
     def differs(self, part: Block, frame: int, expected: U8, cut: slice, told: str) -> None:
         """Note where a range of a frame is not as expected."""
@@ -418,9 +309,9 @@ class FrameCheck:
                 )
                 self.differing[part.span][mine] = count[mine]
             glued = part.copies[one], part.copies[other]
-            if self.result.composed and glued[0] is not None and glued[1] is not None:
-                if glued[0] is not pictures[0] or glued[1] is not pictures[1]:
-                    _, differ = self._pair(glued[0], glued[1])
+            joined = any(each is not own for each, own in zip(glued, pictures, strict=True))
+            if joined and glued[0] is not None and glued[1] is not None:
+                _, differ = self._pair(glued[0], glued[1])
             both = whole[one] & whole[other]
             shared |= both
             unlike |= both & differ
@@ -446,45 +337,16 @@ class FrameCheck:
         if video is None or (video.height, video.width) != (height, width * panels):
             return
         frames = np.arange(part.span.start, min(part.span.stop, video.frame_count))
-        shown = video.read(frames).reshape(len(frames), height, panels, width)
+        file = self.result.path("_debug.avi").name
+        try:
+            shown = video.read(frames).reshape(len(frames), height, panels, width)
+        except VideoError as error:
+            self.findings.add(Kind.UNREADABLE, file, str(error), frame=part.start)
+            return
         for at, picture in enumerate(part.raw):
             if picture is not None:
                 there = part.present[at][: len(frames)]
                 panel = shown[there, :, at]
-                file, told = self.result.path("_debug.avi").name, f"{self.result.names[at]} has"
+                told = f"{self.result.names[at]} has"
                 mine = self._images(picture, np.flatnonzero(part.present[at])[: there.sum()])
-                note_pixels(self.findings, file, panel, mine, frames[there], None, told)
-
-
-def note_pixels(
-    findings: Findings,
-    file: str,
-    found: U8,
-    expected: U8,
-    numbers: Ints,
-    chunk: str | None,
-    told: str,
-) -> None:
-    """Note frames of which a pixel is not as expected, with the first one.
-
-    Parameters
-    ----------
-    findings, file, chunk
-        Takes them, and where they are.
-    found, expected
-        uint8 (frame, height, width).
-    numbers
-        What the frames are called, (frame,).
-    told
-        Who says what they should be.
-    """
-    for at, number in enumerate(numbers.tolist()):
-        if np.array_equal(found[at], expected[at]):
-            continue
-        wrong = np.argwhere(found[at] != expected[at])
-        first = tuple(wrong[0].tolist())
-        message = f"{len(wrong)} pixels differ, the first is {found[at][first]}"
-        message += f"; {told} {expected[at][first]}"
-        findings.add(
-            Kind.PIXELS, file, message, frame=number, chunk=chunk, row=first[0], column=first[1]
-        )
+                self.findings.pixels(file, panel, mine, frames[there], None, told)

@@ -29,8 +29,8 @@ SPAN_FRAMES = 8192
 """Frames whose rows are looked at together."""
 
 KEPT_BLOCKS = 8
-RECORDED, ROW = "recorded position", "row of the table"
-"""Columns that rows have besides: their position before repair, and their place in the table."""
+RECORDED = "recorded position"
+"""Column that rows have besides: their position before repair."""
 
 Ints = NDArray[np.int64]
 
@@ -94,7 +94,8 @@ class InputTable:
                 low, high = (int(framed.min()), int(framed.max())) if len(framed) else (0, NO_FRAME)
                 self._blocks.append((start, len(text), low, high, self.rows))
                 pairs = table[["frame_buffer_count", "pixel_count"]].value_counts()
-                self.sizes.update({pair: int(n) for pair, n in pairs.items()})
+                for (position, pixels), rows in zip(pairs.index.to_list(), pairs, strict=True):
+                    self.sizes[position, pixels] += int(rows)
                 self.rows, self.frames = self.rows + len(table), max(self.frames, high + 1)
                 start, line = start + len(text), line + text.count(b"\n")
         self.digest = digest.hexdigest()
@@ -133,21 +134,20 @@ class InputTable:
 
     def _repaired(self, table: pd.DataFrame, first: int, findings: Findings | None) -> pd.DataFrame:
         """Put in what the log of repairs says."""
-        rows = first + np.arange(len(table))
-        extra = {RECORDED: table["frame_buffer_count"], ROW: rows}
+        recorded = {RECORDED: table["frame_buffer_count"].to_numpy()}
         log = self._repairs
         low, high = np.searchsorted(log["row"], (first, first + len(table)))
         changed: dict[str, Ints] = {}
         for row, code, old, new in log.iloc[low:high][["row", "column", "old", "new"]].to_numpy():
             name = REPAIRED_COLUMNS[code] if code < len(REPAIRED_COLUMNS) else None
-            if name not in table:
+            if name is None or name not in table:
                 continue
             values = changed.setdefault(name, table[name].to_numpy().copy())
             if findings is not None and values[row - first] != old:
                 told = f"a repair of {old} is noted, the table has {values[row - first]}"
                 findings.add(Kind.REPAIRS, Path(self.path).name, told, row=int(row), column=name)
             values[row - first] = new
-        return table.assign(**changed, **extra)
+        return table.assign(**changed, **recorded)
 
 
 @dataclass
@@ -201,7 +201,9 @@ class FrameFacts:
         columns = ["reconstructed_frame_index", "frame_buffer_count", "frame_num"]
         table = rows[[*columns, "buffer_recv_unix_time", RECORDED]].copy()
         table.columns = pd.Index(["frame", "position", "number", "time", "recorded"])
-        table["padding"] = rows["black_padding_px"].clip(lower=0) if "black_padding_px" in rows else 0
+        table["padding"] = (
+            rows["black_padding_px"].clip(lower=0) if "black_padding_px" in rows else 0
+        )
         elected = self._elected(table)
         at = start + elected.index.to_numpy()
         self.frame_num[at] = elected
@@ -228,9 +230,7 @@ class FrameFacts:
         )
         return best.drop_duplicates("frame").set_index("frame")["number"]
 
-    def _deliver(
-        self, start: int, table: pd.DataFrame, placed: pd.DataFrame, sizes: Ints
-    ) -> None:
+    def _deliver(self, start: int, table: pd.DataFrame, placed: pd.DataFrame, sizes: Ints) -> None:
         known = placed[placed["position"].between(0, len(sizes) - 1)]
         frame, position = start + known["frame"].to_numpy(), known["position"].to_numpy()
         self.given[frame, position] = sizes[position]
@@ -332,7 +332,10 @@ class InputRecording:
         if not parts:
             return self.tables[0].of_frames(0, 0)
         rows = pd.concat(parts, ignore_index=True)
-        return rows.iloc[np.argsort(rows["reconstructed_frame_index"].to_numpy(), kind="stable")]
+        ordered: pd.DataFrame = rows.iloc[
+            np.argsort(rows["reconstructed_frame_index"].to_numpy(), kind="stable")
+        ]
+        return ordered
 
 
 def _runs(frames: Ints, end: int) -> Iterator[tuple[int, int]]:
@@ -357,7 +360,11 @@ def buffer_bounds(tables: Sequence[InputTable], pixels: int) -> Ints:
         votes.update(table.sizes)
     bounds = [0]
     while bounds[-1] < pixels:
-        here = {size: n for (at, size), n in votes.items() if at == len(bounds) - 1 and 0 < size <= pixels}
+        here = {
+            size: n
+            for (at, size), n in votes.items()
+            if at == len(bounds) - 1 and 0 < size <= pixels
+        }
         if not here:
             break
         bounds.append(bounds[-1] + min(here, key=lambda size: (-here[size], size)))

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -41,14 +41,18 @@ def find_recordings(
         result.findings.add(Kind.ATTRIBUTES, result.store.path.name, message, column="inputs")
         groups = [[] for _ in result.names]
     log = _repair_log(result)
-    waiting = []
+    waiting: list[Future[InputRecording | None] | None] = []
     for number, name in enumerate(result.names):
         facts = told[number] if number < len(told) and isinstance(told[number], dict) else {}
         spec = specs[number] if number < len(specs) else facts.get("path")
         lag = facts.get("lag", result.config.get("lag"))
         paths = _paths(result, spec, groups[number], given=number < len(specs))
         if not paths or not isinstance(lag, int):
-            why = "is not there; name it by -i" if not paths else "has no known lag, for the summary is not readable"
+            why = (
+                "is not there; name it by -i"
+                if not paths
+                else "has no known lag, for the summary is not readable"
+            )
             message = f"frames, scores and rows of {name}: the recording {why}"
             result.findings.add(Kind.NOT_CHECKED, str(spec or name), message)
             waiting.append(None)
@@ -70,9 +74,7 @@ def input_groups(inputs: Any) -> list[list[dict[str, Any]]]:
     return [group for group in groups if group]
 
 
-def _paths(
-    result: Result, spec: Any, files: list[dict[str, Any]], *, given: bool
-) -> list[Path]:
+def _paths(result: Result, spec: Any, files: list[dict[str, Any]], *, given: bool) -> list[Path]:
     """The videos of a recording, if all are there."""
     if not isinstance(spec, str) or not spec:
         return []
@@ -134,10 +136,10 @@ def _opened(
         findings.add(Kind.ATTRIBUTES, result.store.path.name, told, column="fps")
     digests = [video_digest(video) for video in videos] + [table.digest for table in tables]
     everything = [*paths, *(path.with_suffix(".csv") for path in paths)]
-    for path, digest, told in zip(everything, digests, files, strict=False):
+    for path, digest, known in zip(everything, digests, files, strict=False):
         size = path.stat().st_size
-        if size != told.get("size"):
-            findings.add(Kind.INPUT, path.name, f"has {size} bytes, had {told.get('size')}")
-        elif digest != told.get("digest"):
+        if size != known.get("size"):
+            findings.add(Kind.INPUT, path.name, f"has {size} bytes, had {known.get('size')}")
+        elif digest != known.get("digest"):
             findings.add(Kind.INPUT, path.name, "its content is not what it was")
     return InputRecording(result.names[number], videos, tables, lag)

@@ -7,14 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from miostitch.schema import COMPOSITION_VARIABLES, FRAME_VARIABLES, NO_FRAME, SCORE_VARIABLES
-from miostitch.verify_findings import Findings
+from miostitch.schema import (
+    COMPOSITION_VARIABLES,
+    FRAME_VARIABLES,
+    NO_FRAME,
+    PIXEL_SCORES,
+    SCORE_VARIABLES,
+)
+from miostitch.thresholds import ScoreConfig
+from miostitch.verify_findings import Findings, Kind
 from miostitch.verify_inputs import InputRecording
 from miostitch.verify_store import Read, Store
 
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
 
 @dataclass
@@ -63,6 +72,18 @@ class Result:
         """Whether every recording is there to be compared with."""
         return bool(self.recordings) and all(each is not None for each in self.recordings)
 
+    @cached_property
+    def thresholds(self) -> ScoreConfig:
+        """Thresholds of the scores; the usual ones where the options cannot be meant."""
+        told = self.config.get("score")
+        try:
+            return ScoreConfig(**told) if isinstance(told, dict) else ScoreConfig()
+        except (TypeError, ValueError) as error:
+            self.findings.add(
+                Kind.ATTRIBUTES, self.store.path.name, f"score: {error}", column="config"
+            )
+            return ScoreConfig()
+
     @property
     def names(self) -> list[str]:
         """Names of the recordings."""
@@ -102,39 +123,85 @@ class Result:
         return frames.clip(NO_FRAME)
 
     @cached_property
+    def boots(self) -> Ints:
+        """Boot of the device that each frame belongs to, int64 (frame,): numbers fall there.
+
+        By time all count as one, for the frames are not in the order of their numbers.
+        """
+        number, boots = self.frames.get("frame_num"), np.zeros(self.store.shape[0], np.int64)
+        if number is not None and self.config.get("align") == "auto":
+            boots[1:] = np.cumsum(np.diff(number.values) <= 0)
+        return boots
+
+    @cached_property
     def pieces(self) -> list[tuple[Ints, Ints]]:
         """Per recording, pictures that hold another piece of a candidate, and the frame it is for.
 
         Two int64 (piece,), by frame: a picture that is no candidate and whose ``frame_num`` is that
-        of one; of several boots the nearest in the video.
+        of one in the same boot of the device.
         """
-        found = []
-        for number, recording in enumerate(self.recordings):
-            if recording is None:
-                found.append((np.zeros(0, np.int64), np.zeros(0, np.int64)))
-                continue
-            number_of = recording.facts.frame_num
-            frames = np.flatnonzero(self.source_frame[number] != NO_FRAME)
-            taken = self.source_frame[number, frames]
-            other = np.ones(len(number_of), bool)
-            other[taken] = False
-            pictures = np.flatnonzero(other & (number_of >= 0))
-            order = np.lexsort((taken, number_of[taken]))
-            keys = number_of[taken][order]
-            low, high = (np.searchsorted(keys, number_of[pictures], s) for s in ("left", "right"))
-            found.append(_nearest(pictures, order, taken, frames, low, high))
-        return found
+        nothing = np.zeros(0, np.int64), np.zeros(0, np.int64)
+        return [
+            nothing if each is None else self._pieces_of(each, self.source_frame[number])
+            for number, each in enumerate(self.recordings)
+        ]
+
+    def _pieces_of(self, recording: InputRecording, source_frame: Ints) -> tuple[Ints, Ints]:
+        number_of = recording.facts.frame_num
+        frames = np.flatnonzero(source_frame != NO_FRAME)
+        frames = frames[np.argsort(source_frame[frames], kind="stable")]
+        taken = source_frame[frames]
+        other = number_of >= 0
+        other[taken] = False
+        if self.config.get("align") == "time":  # what has no time is left out
+            other &= recording.facts.received.any(axis=1)
+        pictures = np.flatnonzero(other)
+        if not len(pictures) or not len(taken):
+            return np.zeros(0, np.int64), np.zeros(0, np.int64)
+        near = self.boots[frames[_nearest(pictures, taken)]]
+        wanted = pd.DataFrame({"number": number_of[pictures], "boot": near})
+        have = pd.DataFrame(
+            {"number": number_of[taken], "boot": self.boots[frames], "frame": frames}
+        ).drop_duplicates(["number", "boot"])
+        found = wanted.merge(have, "left", ["number", "boot"])["frame"].fillna(NO_FRAME)
+        of = found.to_numpy(np.int64)
+        kept = np.flatnonzero(of != NO_FRAME)
+        kept = kept[np.argsort(of[kept], kind="stable")]
+        return pictures[kept], of[kept]
 
 
-def _nearest(
-    pictures: Ints, order: Ints, taken: Ints, frames: Ints, low: Ints, high: Ints
-) -> tuple[Ints, Ints]:
-    kept, at = [], []
-    for picture, first, stop in zip(pictures.tolist(), low.tolist(), high.tolist(), strict=True):
-        if first < stop:
-            near = order[first:stop]
-            kept.append(picture)
-            at.append(int(frames[near[np.abs(taken[near] - picture).argmin()]]))
-    pairs = np.array([kept, at], np.int64).reshape(2, -1)
-    pairs = pairs[:, np.lexsort(pairs)]
-    return pairs[0], pairs[1]
+def _nearest(of: Ints, among: Ints) -> Ints:
+    """Place of the nearest of ascending values."""
+    after = np.searchsorted(among, of).clip(0, len(among) - 1)
+    before = (after - 1).clip(0)
+    return np.where(of - among[before] <= among[after] - of, before, after)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What scores say of frames: best recording, second best, and whether they are even."""
+
+    best: Ints
+    other: Ints
+    tie: Bools
+
+
+def choices(result: Result, span: slice) -> Choice | None:
+    """Choose once more, from the scores in the store; None where it has no such scores."""
+    scores = result.scores
+    wanted = ("num_buffers", "black_padding", *(variable.name for variable in PIXEL_SCORES))
+    if not {*wanted, "source_frame"} <= scores.keys():
+        return None
+    buffers, *flaws, edges = (scores[name].values[:, span].astype(np.int64) for name in wanted)
+    flawed = np.sum(flaws, axis=0)
+    absent = scores["source_frame"].values[:, span] == NO_FRAME
+    order = np.lexsort((edges, flawed, -buffers, absent), axis=0)
+    columns = np.arange(absent.shape[1])
+    best = np.where(absent[order[0], columns], NO_FRAME, order[0])
+    if len(order) == 1:
+        return Choice(best, np.full_like(best, NO_FRAME), np.zeros(len(best), bool))
+    other = np.where(absent[order[1], columns], NO_FRAME, order[1])
+    even = (buffers[best, columns] == buffers[other, columns]) & (
+        flawed[best, columns] == flawed[other, columns]
+    )
+    return Choice(best, other, even & (other != NO_FRAME))

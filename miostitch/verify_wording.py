@@ -21,7 +21,9 @@ def _result_text(result: dict[str, Any]) -> str:
         if result["counts"][kind] > count:
             lines.append(f"{kind}: {result['counts'][kind] - count} more are not listed")
     frames = f"{result['stem']}: {result['frames']} frames"
-    verdict = "no difference" if not result["differences"] else f"{result['differences']} differences"
+    verdict = (
+        "no difference" if not result["differences"] else f"{result['differences']} differences"
+    )
     if result["not_checked"]:
         verdict += f", {result['not_checked']} parts not checked"
     return "\n".join([*lines, f"{frames}, {verdict}"])
@@ -30,4 +32,6 @@ def _result_text(result: dict[str, Any]) -> str:
 def _finding_text(finding: dict[str, Any]) -> str:
     names = ("chunk", "frame", "row", "column")
     places = [f"{name} {finding[name]}" for name in names if name in finding]
-    return ": ".join([finding["file"], *([", ".join(places)] if places else []), finding["message"]])
+    return ": ".join(
+        [finding["file"], *([", ".join(places)] if places else []), finding["message"]]
+    )

@@ -11,10 +11,10 @@ LAYERS = (
     "alignment selection compositing damage filtering plan config_files"
     " lags video encoding sinks transmission metadata table_writer store staging"
     " verify_composition verify_findings",
-    "opening verify_store verify_inputs",
-    "session_lags verify_result",
-    "recording verify_frames",
-    "session datasets picking verify_tables verify_summary",
+    "opening verify_store verify_inputs verify_rows",
+    "session_lags verify_result verify_layout verify_steps",
+    "recording verify_blocks verify_buffers verify_lines",
+    "session datasets picking verify_frames verify_summary",
     "scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
     " writing publishing report simulation",
     "beside edited_tables verify_files verify_origins",
@@ -30,10 +30,17 @@ LAYER_OF["errors"] = -1  # the schema may raise them
 GRAPHS = " ".join([*LAYERS[5:12], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
-HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store verify_store verify_edits", filelock="staging")
+HOMES |= dict(
+    pyarrow="memory table_parser table_writer",
+    zarr="store verify_store verify_layout verify_steps",
+    filelock="staging",
+)
 HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
-    bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
+    bokeh="report viewer",
+    click="cli edit_commands look_commands console options",
+    rich="console",
+    miostitch=" ".join(LAYERS),
 )
 STARTS = {"cli", "edit_commands", "look_commands", "console", "__init__"}
 BAD = """selection: from miostitch.alignment import align
