@@ -127,14 +127,14 @@ def _check_pixels(
             theirs = origin.read(start, start + len(at))
             if theirs is not None:
                 told = f"{origin.files[0].name} has"
-                findings.pixels(first.name, made, theirs, at, None, told)
+                findings.pixels(first.name, made, theirs, at, told)
         for other in frames[1:]:
             there = at[at < other.shape[0]]
             if made is not None and len(there) and other.shape[1:] == (height, width):
                 beside = other.read(there)
                 if beside is not None:
                     told = f"{first.name} has"
-                    findings.pixels(other.name, beside, made[: len(there)], there, None, told)
+                    findings.pixels(other.name, beside, made[: len(there)], there, told)
         if advance is not None:
             advance(len(at))
 

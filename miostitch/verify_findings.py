@@ -158,8 +158,10 @@ class Findings:
         found: NDArray[np.uint8],
         expected: NDArray[np.uint8],
         numbers: NDArray[np.int64],
-        chunk: str | None,
         told: str,
+        *,
+        chunk: str | None = None,
+        of: NDArray[np.int64] | None = None,
     ) -> None:
         """Note frames of which a pixel is not as expected, with the first one.
 
@@ -173,8 +175,11 @@ class Findings:
             What the frames are called, (frame,).
         told
             Who says what they should be.
+        of
+            Which of the frames are compared; by default all.
         """
-        for at, number in enumerate(numbers.tolist()):
+        places = range(len(found)) if of is None else of.tolist()
+        for at, number in zip(places, numbers.tolist(), strict=True):
             if np.array_equal(found[at], expected[at]):
                 continue
             wrong = np.argwhere(found[at] != expected[at])

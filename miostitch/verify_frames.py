@@ -81,7 +81,7 @@ class FrameCheck:
             return
         numbers = start + np.flatnonzero(there) if suffix == ".avi" else at[there]
         file = self.result.path(suffix).name
-        self.findings.pixels(file, frames, made[there], numbers, None, "the store has")
+        self.findings.pixels(file, frames, made[there], numbers, "the store has")
 
     def _unrecoverable(self, made: U8, start: int) -> None:
         """Compare the frames of the video of those that nobody received."""
@@ -91,10 +91,8 @@ class FrameCheck:
             at = places[start : start + len(made)][mine]
             self._beside("_unrecoverable.avi", made[mine], start, at)
 
-    def _images(self, frames: U8, at: Ints) -> U8:
-        """Some frames as images; not copied where these are all."""
-        chosen = frames if len(at) == len(frames) else frames[at]
-        return chosen.reshape(-1, *self.store.shape[1:])
+    def _images(self, frames: U8) -> U8:
+        return frames.reshape(-1, *self.store.shape[1:])
 
     def _key(self, part: Block) -> str:
         array = self.store.arrays["video"]
@@ -175,11 +173,12 @@ class FrameCheck:
                 told = f"{self.result.names[at]} has"
                 self.findings.pixels(
                     self.name,
-                    self._images(part.made, mine),
-                    self._images(picture, mine),
+                    self._images(part.made),
+                    self._images(picture),
                     part.start + mine,
-                    self._key(part),
                     told,
+                    chunk=self._key(part),
+                    of=mine,
                 )
         there = np.array([each is not None for each in self.result.recordings])
         known &= there[source.clip(0, len(there) - 1)]
@@ -346,7 +345,7 @@ class FrameCheck:
         for at, picture in enumerate(part.raw):
             if picture is not None:
                 there = part.present[at][: len(frames)]
-                panel = shown[there, :, at]
-                told = f"{self.result.names[at]} has"
-                mine = self._images(picture, np.flatnonzero(part.present[at])[: there.sum()])
-                self.findings.pixels(file, panel, mine, frames[there], None, told)
+                told, mine = f"{self.result.names[at]} has", self._images(picture)
+                self.findings.pixels(
+                    file, shown[:, :, at], mine, frames[there], told, of=np.flatnonzero(there)
+                )

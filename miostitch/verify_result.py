@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from miostitch.clocks import counter_resets
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
     FRAME_VARIABLES,
@@ -123,17 +124,6 @@ class Result:
         return frames.clip(NO_FRAME)
 
     @cached_property
-    def boots(self) -> Ints:
-        """Boot of the device that each frame belongs to, int64 (frame,): numbers fall there.
-
-        By time all count as one, for the frames are not in the order of their numbers.
-        """
-        number, boots = self.frames.get("frame_num"), np.zeros(self.store.shape[0], np.int64)
-        if number is not None and self.config.get("align") == "auto":
-            boots[1:] = np.cumsum(np.diff(number.values) <= 0)
-        return boots
-
-    @cached_property
     def pieces(self) -> list[tuple[Ints, Ints]]:
         """Per recording, pictures that hold another piece of a candidate, and the frame it is for.
 
@@ -147,34 +137,21 @@ class Result:
         ]
 
     def _pieces_of(self, recording: InputRecording, source_frame: Ints) -> tuple[Ints, Ints]:
-        number_of = recording.facts.frame_num
-        frames = np.flatnonzero(source_frame != NO_FRAME)
-        frames = frames[np.argsort(source_frame[frames], kind="stable")]
-        taken = source_frame[frames]
-        other = number_of >= 0
-        other[taken] = False
-        if self.config.get("align") == "time":  # what has no time is left out
-            other &= recording.facts.received.any(axis=1)
-        pictures = np.flatnonzero(other)
-        if not len(pictures) or not len(taken):
-            return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        near = self.boots[frames[_nearest(pictures, taken)]]
-        wanted = pd.DataFrame({"number": number_of[pictures], "boot": near})
-        have = pd.DataFrame(
-            {"number": number_of[taken], "boot": self.boots[frames], "frame": frames}
-        ).drop_duplicates(["number", "boot"])
-        found = wanted.merge(have, "left", ["number", "boot"])["frame"].fillna(NO_FRAME)
-        of = found.to_numpy(np.int64)
-        kept = np.flatnonzero(of != NO_FRAME)
-        kept = kept[np.argsort(of[kept], kind="stable")]
-        return pictures[kept], of[kept]
-
-
-def _nearest(of: Ints, among: Ints) -> Ints:
-    """Place of the nearest of ascending values."""
-    after = np.searchsorted(among, of).clip(0, len(among) - 1)
-    before = (after - 1).clip(0)
-    return np.where(of - among[before] <= among[after] - of, before, after)
+        facts, method = recording.facts, self.config.get("align")
+        known = facts.frame_num >= 0
+        if method == "time":  # what has no time is left out
+            known &= facts.received.any(axis=1)
+        pictures = np.flatnonzero(known)
+        boot = np.zeros(len(pictures), np.int64)
+        if method != "frame-num":
+            boot[counter_resets(facts.frame_num[pictures])] = 1
+        table = pd.DataFrame({"number": facts.frame_num[pictures], "boot": boot.cumsum()}, pictures)
+        frames = np.flatnonzero(np.isin(source_frame, pictures))
+        taken = table.loc[source_frame[frames]].assign(frame=frames)
+        taken = taken.drop_duplicates(["number", "boot"])
+        left = table.drop(source_frame[frames]).rename_axis("picture").reset_index()
+        found = left.merge(taken, "inner", ["number", "boot"]).sort_values(["frame", "picture"])
+        return found["picture"].to_numpy(np.int64), found["frame"].to_numpy(np.int64)
 
 
 @dataclass(frozen=True)

@@ -79,11 +79,13 @@ def _check_left(result: Result, at: int) -> None:
         told = f"picture {piece} of {name} has more of it than {taken[frame]}"
         result.findings.add(Kind.ALIGNMENT, file, told, frame=frame, column="scores/source_frame")
     known = facts.frame_num >= 0
+    dropped = _numbers(result.summary.get("dropped_frame_num"))
     if result.config.get("align") == "time":
         known &= facts.received.any(axis=1)  # without a time a picture is left out
+        known &= not len(dropped)  # which counts by another recording's counter
     known[taken[taken != NO_FRAME]] = False
     known[pieces] = False
-    known &= ~np.isin(facts.frame_num, _numbers(result.summary.get("dropped_frame_num")))
+    known &= ~np.isin(facts.frame_num, dropped)
     for picture in np.flatnonzero(known)[:LISTED].tolist():
         told = f"picture {picture} of {name} (frame_num {facts.frame_num[picture]}) is in no frame"
         result.findings.add(Kind.ALIGNMENT, file, told)
@@ -134,12 +136,11 @@ def check_summary(result: Result, shared: Ints | None) -> None:
 def lost_numbers(result: Result, number: Ints) -> list[list[int]] | None:
     """Ranges of ``frame_num`` that nobody saw, boot by boot; None where boots cannot be told."""
     falls = np.flatnonzero(np.diff(number) <= 0) + 1
-    dropped = _numbers(result.summary.get("dropped_frame_num"))
-    if len(falls) and (len(dropped) or result.config.get("align") == "time"):
+    if result.config.get("drop_damaged") or (len(falls) and result.config.get("align") == "time"):
         return None
     lost = []
     for part in np.split(number, falls):
-        seen = np.unique(np.concatenate([part, dropped]))
+        seen = np.unique(part)
         holes = np.flatnonzero(np.diff(seen) > 1)
         lost += [[int(seen[i]) + 1, int(seen[i + 1]) - 1] for i in holes]
     return lost
