@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from miostitch.simulation import SimulationConfig, simulate
     from miostitch.stitching import StitchConfig, stitch
     from miostitch.thresholds import ScoreConfig
+    from miostitch.verify import verify_files
     from miostitch.workflow import StitchOptions, stitch_files
 
 _HOMES = {
@@ -48,6 +49,7 @@ _HOMES = {
     "stitch": "stitching",
     "stitch_files": "workflow",
     "trim": "editing",
+    "verify_files": "verify",
     "workflow_files": "pipeline",
     "write_recording": "saving",
 }
@@ -75,6 +77,7 @@ __all__ = [
     "stitch",
     "stitch_files",
     "trim",
+    "verify_files",
     "workflow_files",
     "write_recording",
 ]

@@ -281,7 +281,12 @@ def _vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]
             break
     if copies < 2:
         return best, (SINGLE if copies else NOBODY)
-    if votes == copies:
+    alike = votes
+    for r in range(recordings):  # copies that only end before the longest one
+        size = have[r, f, b]
+        if 0 < size < have[best, f, b]:
+            alike += _same(frames[r, f, lo : lo + size], frames[best, f, lo : lo + size])
+    if alike == copies:
         return best, IDENTICAL
     if 2 * votes > copies:
         return best, MAJORITY
@@ -355,13 +360,11 @@ def _settle(
 
     Where the copies differ on neighbours in the row, too, each copy is judged by its own: noise is
     at odds with itself. Above and below they may be another burst's, and are left out.
-    Return the recording taken most often, -1 if the copies differ in nothing but length.
+    Return the recording taken most often.
     """
     recordings = frames.shape[0]
     lo = bounds[b]
     where = lo + np.flatnonzero(known[f % 3, lo : lo + np.max(have[:, f, b])] < 0)
-    if where.size == 0:
-        return -1
     near = np.empty((NEIGHBOURS, where.size), np.int16)
     own = np.empty_like(near)
     guess = np.empty(where.size, np.int32)
@@ -430,10 +433,6 @@ def compose(
             missing[n] += hi - lo - size
             if proof == STRETCHES:
                 _surveyed(frames, have, bounds, f, known, held)
-                most = _settle(frames, have, bounds, width, weights, cost, f, b, known, out[n])
-                if most < 0:
-                    proof = IDENTICAL
-                else:
-                    r = most
+                r = _settle(frames, have, bounds, width, weights, cost, f, b, known, out[n])
             chosen[n, b] = r
             evidence[n, b] = proof

@@ -121,6 +121,7 @@ def _describe(recording: Recording, frames: int, buffers: int, clock: Clock) -> 
         "repairs": sum(len(table.repairs) for table in recording.tables),
         "repaired_cells": cells[:REPORTED_REPAIRS],
         "offset_s": round(clock.offset_s, 6) if known else None,
+        "offset_at_s": round(clock.middle_s, 3) if known else None,
         "drift_ppm": None if clock.drift_ppm is None else round(clock.drift_ppm, 3),
     }
 

@@ -5,39 +5,45 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors avi frame_lists text clocks memory jit thresholds progress png",
+    "schema errors avi frame_lists text runs losses clocks memory jit thresholds progress png"
+    " frame_cache",
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
-    " table_parser repair safe_yaml config",
-    "alignment selection compositing damage filtering plan config_files"
+    " table_parser repair safe_yaml store_metadata config",
+    "alignment selection compositing damage filtering plan config_files report_facts"
     " lags video encoding sinks transmission metadata table_writer store stored_blocks staging"
-    " journal",
-    "opening",
-    "session_lags",
-    "recording accessor",
-    "session datasets picking",
+    " journal verify_composition verify_findings",
+    "opening verify_store verify_inputs verify_rows report_tables report_text",
+    "session_lags verify_result verify_layout verify_steps",
+    "recording accessor verify_blocks verify_buffers verify_lines",
+    "session datasets picking known_frames report_pictures verify_frames verify_summary",
     "computing scoring gather composing denoise_stages rows buffer_table companions"
-    " stored_tables summary publishing report simulation",
-    "writing",
-    "beside edited_tables kept_frames",
+    " stored_tables summary publishing report_page simulation viewing originals",
+    "writing ordered",
+    "beside edited_tables kept_frames report verify_files verify_origins",
     "export_plan",
     "export_avi export_nwb export_zarr",
-    "cluster stitching products inspecting editing saving noise denoising export verify",
-    "workflow viewer console wording",
-    "pipeline options",
+    "cluster stitching products inspecting scenes editing saving noise denoising export"
+    " verify_edits",
+    "workflow view_server console wording verify verify_wording",
+    "pipeline viewer options",
     "edit_commands look_commands backend",
     "cli",
     "__init__",
 )
 LAYER_OF = {module: layer for layer, modules in enumerate(LAYERS) for module in modules.split()}
 LAYER_OF["errors"] = -1  # the schema may raise them
-GRAPHS = " ".join([*LAYERS[LAYERS.index("recording accessor") : -3], "backend"])
+[HUB] = (layer for layer, modules in enumerate(LAYERS) if modules.startswith("recording "))
+GRAPHS = " ".join([*LAYERS[HUB:-3], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
-HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store stored_blocks")
+HOMES |= dict(pyarrow="memory table_parser table_writer")
+HOMES |= dict(zarr="store stored_blocks verify_store verify_layout verify_steps")
 HOMES |= dict(filelock="staging", distributed="cluster", yaml="safe_yaml", pydantic="config")
 HOMES |= dict(dask=GRAPHS, xarray=GRAPHS, pynwb="export_nwb", hdmf="export_nwb")
 HOMES |= dict(
-    bokeh="report viewer",
+    bokeh="report_page",
+    jinja2="report_page",
+    tornado="view_server",
     click="cli edit_commands look_commands console options",
     rich="console",
     miostitch=" ".join(LAYERS),

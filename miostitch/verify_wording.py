@@ -1,0 +1,37 @@
+"""What people read of a verification."""
+
+from typing import Any
+
+
+def verify_text(found: dict[str, Any]) -> str:
+    """What was found, result by result."""
+    return "\n\n".join(_result_text(each) for each in found["results"])
+
+
+def _result_text(result: dict[str, Any]) -> str:
+    lines = []
+    counted: dict[str, int] = {}
+    for finding in result["findings"]:
+        kind = finding["kind"]
+        if kind not in counted:
+            lines.append(f"{kind}: {result['counts'][kind]}")
+        counted[kind] = counted.get(kind, 0) + 1
+        lines.append(f"  {_finding_text(finding)}")
+    for kind, count in counted.items():
+        if result["counts"][kind] > count:
+            lines.append(f"{kind}: {result['counts'][kind] - count} more are not listed")
+    frames = f"{result['stem']}: {result['frames']} frames"
+    verdict = (
+        "no difference" if not result["differences"] else f"{result['differences']} differences"
+    )
+    if result["not_checked"]:
+        verdict += f", {result['not_checked']} parts not checked"
+    return "\n".join([*lines, f"{frames}, {verdict}"])
+
+
+def _finding_text(finding: dict[str, Any]) -> str:
+    names = ("chunk", "frame", "row", "column")
+    places = [f"{name} {finding[name]}" for name in names if name in finding]
+    return ": ".join(
+        [finding["file"], *([", ".join(places)] if places else []), finding["message"]]
+    )

@@ -1,0 +1,688 @@
+"""Sound results verify clean; whatever is changed afterwards is found, and placed."""
+
+import ast
+import json
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from click.testing import CliRunner
+from numcodecs import Zstd
+
+import miostitch
+from miostitch.cli import main
+from miostitch.errors import MissingInputError
+from miostitch.verify import verify_files
+from miostitch.workflow import StitchOptions, stitch_files
+from tests.folders import content
+from tests.sessions import FAULTY, change_table, change_video, renumber
+from tests.video_files import decode, write
+
+STEM = "receiver1__receiver2_stitched"
+STORE = f"{STEM}.zarr"
+FOREIGN = [
+    "gather",
+    "composing",
+    "compositing",
+    "composing_kernels",
+    "store",
+    "products",
+    "writing",
+    "encoding",
+    "stitching",
+    "saving",
+    "sinks",
+    "rows",
+    "buffer_table",
+    "table_writer",
+    "alignment",
+    "selection",
+    "repair",
+    "frame_table",
+    "session",
+    "recording",
+]
+
+CLEAN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "by frame": ({}, {"debug_video": True, "unrecoverable_video": True}),
+    "by buffer": ({"corruption": 0.1}, {"by": "buffer", "unrecoverable_video": True}),
+    "alone": ({"receivers": 1}, {"by": "buffer"}),
+    "three, lag": ({"receivers": 3, "lag": 1, "extra_frame": False}, {"lag": "auto"}),
+    "four": (
+        {"receivers": 4, "buffer_loss": 0.4, "frame_loss": 0.1, "corruption": 0.2},
+        {"by": "buffer"},
+    ),
+    "dropped": ({"frame_loss": 0.1}, {"drop_damaged": True, "unrecoverable_video": True}),
+    "no avi": ({}, {"codec": None}),
+    "ffv1": ({}, {"codec": "ffv1"}),
+    "format 2": ({}, {"zarr_format": 2, "by": "buffer", "debug_video": True}),
+    "resets": ({"frames": 80, "resets": 2}, {"by": "buffer", "drop_damaged": True}),
+    "not repaired": ({"header_flips": 0.1}, {"repair": False, "by": "buffer"}),
+    "clocks": ({"frames": 80, "clock_offset_s": 3.0, "clock_drift_ppm": 300.0}, {"by": "buffer"}),
+    "own clocks": ({"clock_offset_s": 3.0}, {"keep_clocks": True}),
+    "odd": ({"height": 13, "width": 37}, {"chunk_frames": None}),
+}
+
+
+def make(folder: Path, session: dict[str, Any], options: dict[str, Any]) -> Path:
+    """A result, and the folder that it is in; its recordings are in ``in`` beside."""
+    made = miostitch.simulate(
+        folder / "in", miostitch.SimulationConfig(**{**FAULTY, "seed": 5, **session})
+    )
+    names = [str(path) for path in made.recordings]
+    stitch_files(names, folder / "out", StitchOptions(**{"chunk_frames": 8, **options}))
+    return folder / "out"
+
+
+def findings(folder: Path, *recordings: str) -> list[dict[str, Any]]:
+    found = verify_files(folder, recordings)
+    return [each for result in found["results"] for each in result["findings"]]
+
+
+@pytest.mark.parametrize("name", CLEAN)
+def test_sound_results_are_clean(name: str, tmp_path: Path) -> None:
+    output = make(tmp_path, *CLEAN[name])
+    before = content(tmp_path)
+    assert findings(output) == []
+    assert content(tmp_path) == before
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_segments_and_times_are_clean(by: str, tmp_path: Path) -> None:
+    config = {**FAULTY, "frames": 40, "seed": 5}
+    parts = [
+        miostitch.simulate(
+            tmp_path / part,
+            miostitch.SimulationConfig(**{**config, "seed": seed, "header_flips": 0.02}),
+        )
+        for part, seed in (("in", 5), ("later", 6))
+    ]
+    names = []
+    for first, second in zip(*(part.recordings for part in parts), strict=True):
+        change_table(
+            second, lambda t: t.assign(buffer_recv_unix_time=t.buffer_recv_unix_time + 100)
+        )
+        for suffix in (".avi", ".csv"):
+            shutil.move(second.with_suffix(suffix), first.with_suffix(f".later{suffix}"))
+        names.append(f"{first},{first.with_suffix('.later.avi')}")
+    stitch_files(names, tmp_path / "out", StitchOptions(by=by))  # type: ignore[arg-type]
+    assert findings(tmp_path / "out") == []
+    videos = [Path(name.partition(",")[0]) for name in names]
+    renumber(videos, 7)
+    options = StitchOptions(by=by, align="time")  # type: ignore[arg-type]
+    stitch_files([str(path) for path in videos], tmp_path / "timed", options)
+    assert findings(tmp_path / "timed") == []
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_real_recordings_are_clean(by: str, recordings: Path, tmp_path: Path) -> None:
+    for folder, stem in (("stitch", "video"), ("capture3", "receiver")):
+        names = sorted(map(str, (recordings / folder).glob(f"{stem}*.avi")))
+        options = StitchOptions(by=by, lag="auto")  # type: ignore[arg-type]
+        stitch_files(names, tmp_path / folder, options)
+        assert findings(tmp_path / folder) == []
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One result by frame and one by buffer, with every product."""
+    folder = tmp_path_factory.mktemp("made")
+    products = {"debug_video": True, "unrecoverable_video": True}
+    by: dict[str, Path] = {}
+    for name in ("frame", "buffer"):
+        by[name] = make(folder / name, {"corruption": 0.2, "seed": 3}, {"by": name, **products})
+    return by
+
+
+@pytest.fixture
+def output(made: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy that a test may spoil."""
+    by = getattr(request, "param", "frame")
+    shutil.copytree(made[by].parent, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "out" / f"{STEM}.json"
+    summary = json.loads(path.read_text())
+    for each in summary["recordings"]:
+        each["path"] = each["path"].replace(str(made[by].parent), str(tmp_path))
+    path.write_text(json.dumps(summary))
+    return tmp_path / "out"
+
+
+def array(output: Path, name: str) -> Any:
+    return zarr.open_array(output / STORE / name, mode="r+")
+
+
+def put(name: str, at: Any, by: int = 1) -> Callable[[Path], None]:
+    """Change a value of the store, with valid checksums."""
+
+    def change(output: Path) -> None:
+        values = array(output, name)
+        whole = values[...]
+        whole[at] = ~whole[at] if whole.dtype == bool else whole[at] + by
+        values[...] = whole
+
+    return change
+
+
+def flipped_byte(output: Path) -> None:
+    path = output / STORE / "video/c/1/0/0"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+def cut(name: str, to: float = 0.5) -> Callable[[Path], None]:
+    def change(output: Path) -> None:
+        data = (output / name).read_bytes()
+        (output / name).write_bytes(data[: int(len(data) * to)])
+
+    return change
+
+
+def gone(name: str) -> Callable[[Path], None]:
+    def change(output: Path) -> None:
+        path = output / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return change
+
+
+def extra(name: str) -> Callable[[Path], None]:
+    def change(output: Path) -> None:
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_bytes(b"?")
+
+    return change
+
+
+def swapped_chunks(output: Path) -> None:
+    one, other = (output / STORE / f"video/c/{n}/0/0" for n in (0, 1))
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+
+
+def without_checksum(output: Path) -> None:
+    path = output / STORE / "video/c/0/0/0"
+    path.write_bytes(Zstd(1).encode(Zstd().decode(path.read_bytes())))
+
+
+def avi(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    def changed(output: Path) -> None:
+        frames = decode(output / name)
+        write(output / name, change(frames), fps=Fraction(20))
+
+    return changed
+
+
+def pixel(frame: int, row: int, column: int) -> Callable[[Any], Any]:
+    def change(frames: Any) -> Any:
+        frames[frame, row, column] ^= 1
+        return frames
+
+    return change
+
+
+def lines(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+    """Change a table; line 0 is the header."""
+
+    def changed(output: Path) -> None:
+        text = (output / name).read_text().splitlines(keepends=True)
+        (output / name).write_text("".join(change(text)))
+
+    return changed
+
+
+def cell(line: int, column: int, text: str) -> Callable[[list[str]], list[str]]:
+    def change(rows: list[str]) -> list[str]:
+        cells = rows[line].rstrip("\n").split(",")
+        cells[column] = text
+        return [*rows[:line], ",".join(cells) + "\n", *rows[line + 1 :]]
+
+    return change
+
+
+def dropped(line: int) -> Callable[[list[str]], list[str]]:
+    return lambda rows: [*rows[:line], *rows[line + 1 :]]
+
+
+def swapped(line: int) -> Callable[[list[str]], list[str]]:
+    return lambda rows: [*rows[:line], rows[line + 1], rows[line], *rows[line + 2 :]]
+
+
+def document(name: str, *keys: Any, value: Any) -> Callable[[Path], None]:
+    """Change a value in a JSON file."""
+
+    def change(output: Path) -> None:
+        found = json.loads((output / name).read_text())
+        inner = found
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+        (output / name).write_text(json.dumps(found))
+
+    return change
+
+
+def summary(*keys: Any, value: Any) -> Callable[[Path], None]:
+    return document(f"{STEM}.json", *keys, value=value)
+
+
+def attribute(name: str, value: Any) -> Callable[[Path], None]:
+    return document(f"{STORE}/zarr.json", "attributes", name, value=value)
+
+
+def input_pixel(output: Path) -> None:
+    change_video(output.parent / "in" / "receiver1.avi", pixel(7, 2, 3))
+
+
+def input_row(output: Path) -> None:
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[table.index[40], "battery_voltage_raw"] += 1
+        return table
+
+    change_table(output.parent / "in" / "receiver1.csv", change)
+
+
+def input_grows(output: Path) -> None:
+    with (output.parent / "in" / "receiver1.avi").open("ab") as file:
+        file.write(b"JUNK\0\0\0\0")
+
+
+def no_repairs(output: Path) -> None:
+    gone(f"{STORE}/repairs")(output)
+
+
+CSV, TIMES, SCORES = (f"{STEM}{suffix}" for suffix in (".csv", "_timestamps.csv", "_scores.csv"))
+AVI, DEBUG, LOST = (f"{STEM}{s}.avi" for s in ("", "_debug", "_unrecoverable"))
+CHUNK = "video/c/1/0/0"
+Tampering = tuple[Callable[[Path], None], dict[str, Any]]
+TAMPERED: dict[str, Tampering] = {
+    "pixel of the store": (
+        put("video", (9, 3, 4)),
+        {"kind": "pixels", "file": STORE, "chunk": CHUNK, "frame": 9, "row": 3, "column": 4},
+    ),
+    "flipped byte": (flipped_byte, {"kind": "damaged chunk", "chunk": CHUNK, "frame": 8}),
+    "cut chunk": (cut(f"{STORE}/{CHUNK}"), {"kind": "damaged chunk", "chunk": CHUNK, "frame": 8}),
+    "empty chunk": (cut(f"{STORE}/{CHUNK}", 0), {"kind": "damaged chunk", "chunk": CHUNK}),
+    "missing chunk": (
+        gone(f"{STORE}/{CHUNK}"),
+        {"kind": "missing chunk", "chunk": CHUNK, "frame": 8},
+    ),
+    "missing chunk of a table": (
+        gone(f"{STORE}/scores/edge_energy/c/0/0"),
+        {"kind": "missing chunk", "chunk": "scores/edge_energy/c/0/0"},
+    ),
+    "cut shard": (cut(f"{STORE}/damaged/c/0"), {"kind": "damaged chunk", "chunk": "damaged/c/0"}),
+    "chunk too many": (
+        extra(f"{STORE}/video/c/77/0/0"),
+        {"kind": "unexpected file", "chunk": "video/c/77/0/0"},
+    ),
+    "foreign file": (
+        extra(f"{STORE}/video/thumbs.db"),
+        {"kind": "unexpected file", "chunk": "video/thumbs.db"},
+    ),
+    "swapped chunks": (
+        swapped_chunks,
+        {"kind": "pixels", "file": STORE, "chunk": "video/c/0/0/0", "frame": 0},
+    ),
+    "chunk without checksum": (
+        without_checksum,
+        {"kind": "damaged chunk", "chunk": "video/c/0/0/0", "message": "carries no checksum"},
+    ),
+    "pixel of the video": (
+        avi(AVI, pixel(5, 1, 2)),
+        {"kind": "pixels", "file": AVI, "frame": 5, "row": 1, "column": 2},
+    ),
+    "frame of the video": (
+        avi(AVI, lambda frames: np.delete(frames, 5, 0)),
+        {"kind": "pixels", "file": AVI, "frame": 5},
+    ),
+    "frames of the video": (avi(AVI, lambda frames: frames[:-1]), {"kind": "count", "file": AVI}),
+    "cut video": (cut(AVI), {"kind": "unreadable", "file": AVI}),
+    "pixel of the debug video": (
+        avi(DEBUG, pixel(6, 1, 2)),
+        {"kind": "pixels", "file": DEBUG, "frame": 6, "row": 1, "column": 2},
+    ),
+    "frame of the debug video": (
+        avi(DEBUG, lambda frames: frames[:-1]),
+        {"kind": "count", "file": DEBUG},
+    ),
+    "pixel of the unrecoverable": (
+        avi(LOST, pixel(1, 4, 2)),
+        {"kind": "pixels", "file": LOST, "frame": 1, "row": 4, "column": 2},
+    ),
+    "frame of the unrecoverable": (
+        avi(LOST, lambda frames: frames[1:]),
+        {"kind": "count", "file": LOST},
+    ),
+    "row of the unrecoverable": (
+        lines(f"{STEM}_unrecoverable.csv", cell(4, 6, "1")),
+        {"kind": "rows", "file": f"{STEM}_unrecoverable.csv", "row": 3, "column": "timestamp"},
+    ),
+    "cell of the table": (
+        lines(CSV, cell(31, 6, "12345")),
+        {"kind": "rows", "file": CSV, "row": 30, "column": "timestamp"},
+    ),
+    "text in the table": (
+        lines(CSV, cell(31, 6, "x")),
+        {"kind": "rows", "file": CSV, "row": 30, "column": "timestamp"},
+    ),
+    "position in the table": (
+        lines(CSV, cell(31, 3, "6")),
+        {"kind": "rows", "file": CSV, "row": 30, "column": "frame_buffer_count"},
+    ),
+    "row of the table": (lines(CSV, dropped(31)), {"kind": "rows", "file": CSV, "frame": 4}),
+    "last row of the table": (lines(CSV, dropped(-1)), {"kind": "rows", "file": CSV}),
+    "repeated row of the table": (
+        lines(CSV, lambda rows: [*rows[:31], rows[30], *rows[31:]]),
+        {"kind": "rows", "file": CSV, "row": 30},
+    ),
+    "swapped rows of the table": (
+        lines(CSV, swapped(31)),
+        {"kind": "rows", "file": CSV, "row": 30, "column": "linked_list"},
+    ),
+    "column of the table": (
+        lines(CSV, lambda rows: [rows[0].replace("write_timestamp", "wrote"), *rows[1:]]),
+        {"kind": "rows", "file": CSV},
+    ),
+    "time stamp": (
+        lines(TIMES, cell(7, 1, "1764712601.25")),
+        {"kind": "rows", "file": TIMES, "frame": 6, "row": 6, "column": "timestamp_first"},
+    ),
+    "time stamp as text": (
+        lines(TIMES, cell(7, 2, "noon")),
+        {"kind": "rows", "file": TIMES, "frame": 6, "row": 6, "column": "timestamp_last"},
+    ),
+    "line of time stamps": (lines(TIMES, dropped(7)), {"kind": "rows", "file": TIMES, "frame": 6}),
+    "score": (
+        lines(SCORES, cell(7, 7, "3")),
+        {
+            "kind": "rows",
+            "file": SCORES,
+            "frame": 6,
+            "row": 6,
+            "column": "selected_noisy_pixels",
+        },
+    ),
+    "diff_pixels": (
+        lines(SCORES, cell(7, 14, "77")),
+        {"kind": "rows", "file": SCORES, "frame": 6, "column": "diff_pixels"},
+    ),
+    "chosen video": (
+        lines(SCORES, cell(7, 2, "nobody")),
+        {"kind": "rows", "file": SCORES, "frame": 6, "column": "selected_video"},
+    ),
+    "score in the store": (
+        put("scores/edge_energy", (1, 6)),
+        {"kind": "scores", "frame": 6, "column": "scores/edge_energy"},
+    ),
+    "candidate": (
+        put("scores/source_frame", (0, 6)),
+        {"kind": "alignment", "frame": 6, "column": "scores/source_frame"},
+    ),
+    **{
+        name: (put(name, 6), {"kind": "frame table", "frame": 6, "column": name})
+        for name in ("num_buffers", "missing_pixels", "damaged", "unrecoverable")
+    },
+    "source": (put("source", 6, 2), {"kind": "frame table", "frame": 6, "column": "source"}),
+    "frame_num": (put("frame_num", 6), {"kind": "alignment", "frame": 6}),
+    "timestamp_first": (
+        put("timestamp_first", 6),
+        {"kind": "time stamps", "frame": 6, "column": "timestamp_first"},
+    ),
+    "counting coordinate": (
+        put("height", 3),
+        {"kind": "frame table", "row": 3, "column": "height"},
+    ),
+    "buffers": (
+        put("buffers/timestamp", 30),
+        {"kind": "rows", "file": f"{STORE}/buffers", "row": 30, "column": "timestamp"},
+    ),
+    "repair": (put("repairs/old", 0), {"kind": "repairs"}),
+    "repairs removed": (no_repairs, {"kind": "rows", "file": f"{STORE}/buffers"}),
+    **{
+        f"summary {name}": (summary(name, value=value), {"kind": "summary", "column": name})
+        for name, value in (
+            ("frames", 3),
+            ("damaged", 0),
+            ("missing_pixels", 1),
+            ("lost_frame_num", [[1, 2]]),
+            ("shared_buffers", 1),
+            ("identical_shared_buffers", 1),
+            ("config", {}),
+            ("outputs", [STORE]),
+        )
+    },
+    **{
+        f"summary recordings {name}": (
+            summary("recordings", 1, name, value=999),
+            {"kind": "summary", "column": f"recordings[1].{name}"},
+        )
+        for name in ("frames", "chosen", "sole", "only_complete", "buffers_lost", "repairs")
+    },
+    "lag in the summary": (summary("recordings", 0, "lag", value=1), {"kind": "alignment"}),
+    "offset in the summary": (
+        summary("recordings", 1, "offset_s", value=0.5),
+        {"kind": "time stamps"},
+    ),
+    "no summary": (gone(f"{STEM}.json"), {"kind": "missing file", "file": f"{STEM}.json"}),
+    "cut summary": (cut(f"{STEM}.json"), {"kind": "unreadable", "file": f"{STEM}.json"}),
+    **{
+        f"no {name}": (gone(name), {"kind": "missing file", "file": name})
+        for name in (AVI, CSV, TIMES, SCORES, DEBUG)
+    },
+    "no store": (gone(STORE), {"kind": "missing file", "file": STORE}),
+    "pixel of a recording": (
+        input_pixel,
+        {"kind": "pixels", "frame": 7, "row": 2, "column": 3},
+    ),
+    "recording rewritten": (input_pixel, {"kind": "input changed", "file": "receiver1.avi"}),
+    "longer recording": (input_grows, {"kind": "input changed", "file": "receiver1.avi"}),
+    "row of a recording": (input_row, {"kind": "rows", "column": "battery_voltage_raw"}),
+    "table rewritten": (input_row, {"kind": "input changed", "file": "receiver1.csv"}),
+    "cut recording": (
+        cut("../in/receiver1.avi"),
+        {"kind": "not checked", "file": "receiver1.avi"},
+    ),
+    "format version": (attribute("format_version", "0"), {"kind": "format"}),
+    "rate": (attribute("fps", "25"), {"kind": "attributes", "file": AVI, "column": "fps"}),
+    "names": (
+        attribute("recordings", ["a", "b"]),
+        {"kind": "attributes", "column": "recordings"},
+    ),
+    "config": (attribute("config", {"by": 5}), {"kind": "summary", "column": "config"}),
+    "inputs": (attribute("inputs", []), {"kind": "attributes", "column": "inputs"}),
+    "axes": (attribute("ome", {}), {"kind": "attributes", "column": "ome"}),
+    "consolidated metadata": (
+        document(
+            f"{STORE}/zarr.json",
+            *("consolidated_metadata", "metadata", "video", "shape"),
+            value=[1, 40, 50],
+        ),
+        {"kind": "consolidated metadata"},
+    ),
+    "unit": (
+        document(f"{STORE}/missing_pixels/zarr.json", "attributes", "units", value="m"),
+        {"kind": "schema", "column": "missing_pixels"},
+    ),
+    "fill value": (
+        document(f"{STORE}/frame_num/zarr.json", "fill_value", value=0),
+        {"kind": "schema", "column": "frame_num"},
+    ),
+    "shape": (
+        document(f"{STORE}/missing_pixels/zarr.json", "shape", value=[9]),
+        {"kind": "schema", "column": "missing_pixels"},
+    ),
+    "array removed": (
+        gone(f"{STORE}/num_buffers"),
+        {"kind": "schema", "column": "num_buffers"},
+    ),
+    "metadata of an array": (
+        cut(f"{STORE}/timestamp_last/zarr.json"),
+        {"kind": "schema"},
+    ),
+    "group removed": (gone(f"{STORE}/buffers"), {"kind": "schema", "column": "buffers"}),
+}
+
+
+def found_in(listed: list[dict[str, Any]], expected: dict[str, Any]) -> bool:
+    return any(expected.items() <= each.items() for each in listed)
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_tampering_is_found(name: str, output: Path) -> None:
+    change, expected = TAMPERED[name]
+    change(output)
+    listed = findings(output)
+    assert found_in(listed, expected), listed
+
+
+COMPOSED: dict[str, Tampering] = {
+    "pixel of the store": TAMPERED["pixel of the store"],
+    "source of a buffer": (
+        put("composition/buffer_source", (9, 2)),
+        {"kind": "composition", "frame": 9, "row": 2, "column": "composition/buffer_source"},
+    ),
+    "evidence": (
+        put("composition/buffer_evidence", (9, 2)),
+        {"kind": "composition", "frame": 9, "row": 2, "column": "composition/buffer_evidence"},
+    ),
+    "evidence of the schema": (
+        put("composition/buffer_evidence", (9, 2), 100),
+        {"kind": "composition", "frame": 9, "row": 2},
+    ),
+    "whole frame": (put("source", 6, 1), {"kind": "frame table", "frame": 6, "column": "source"}),
+    "missing pixels": TAMPERED["missing_pixels"],
+    "cell of the table": TAMPERED["cell of the table"],
+    "group removed": (
+        gone(f"{STORE}/composition"),
+        {"kind": "schema", "column": "composition"},
+    ),
+    "buffers given": (
+        summary("recordings", 0, "buffers_given", value=1),
+        {"kind": "summary", "column": "recordings[0].buffers_given"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+@pytest.mark.parametrize("output", ["buffer"], indirect=True)
+def test_tampering_with_composed_results_is_found(name: str, output: Path) -> None:
+    change, expected = COMPOSED[name]
+    change(output)
+    listed = findings(output)
+    assert found_in(listed, expected), listed
+
+
+def test_one_changed_pixel_is_one_finding_per_witness(output: Path) -> None:
+    put("video", (9, 3, 4))(output)
+    assert [(each["kind"], each["file"], each["frame"]) for each in findings(output)] == [
+        ("pixels", STORE, 9),
+        ("pixels", AVI, 9),
+    ] or {each["file"] for each in findings(output)} == {STORE, AVI}
+
+
+def test_every_wrong_pixel_of_stretches_is_of_a_copy(tmp_path: Path) -> None:
+    output = make(tmp_path, {"corruption": 0.5, "seed": 9}, {"by": "buffer"})
+    evidence = array(output, "composition/buffer_evidence")[...]
+    frame, buffer = np.argwhere(evidence == 4)[0]
+    bounds = np.linspace(0, 2000, 9).astype(int)  # 7 x 252 and 236 are near enough
+    at = int(bounds[buffer]) + 60
+    video = array(output, "video")
+    frames = video[...]
+    taken = [decode(tmp_path / "in" / f"receiver{n}.avi") for n in (1, 2)]
+    scores = array(output, "scores/source_frame")[:, frame]
+    seen = {int(v[s].ravel()[at]) for v, s in zip(taken, scores, strict=True)}
+    frames[frame].ravel()[at] = next(v for v in range(256) if v not in seen)
+    video[...] = frames
+    row, column = divmod(at, 50)
+    expected = {"kind": "pixels", "frame": int(frame), "row": row, "column": column}
+    assert found_in(findings(output), expected | {"file": STORE})
+
+
+def test_what_is_gone_is_not_checked_and_the_rest_is(output: Path) -> None:
+    shutil.rmtree(output.parent / "in")
+    found = verify_files(output)
+    assert (found["differences"], found["not_checked"]) == (0, 2)
+    avi(AVI, pixel(5, 1, 2))(output)
+    lines(CSV, cell(31, 6, "12345"))(output)
+    listed = findings(output)
+    assert found_in(listed, TAMPERED["pixel of the video"][1])
+    assert found_in(listed, TAMPERED["cell of the table"][1])
+
+
+@pytest.mark.parametrize("output", ["frame", "buffer"], indirect=True)
+def test_one_recording_is_gone(output: Path) -> None:
+    (output.parent / "in" / "receiver2.avi").unlink()
+    found = verify_files(output)
+    assert (found["differences"], found["not_checked"]) == (0, 1)
+    source = array(output, "source")[...]
+    frame = int(np.flatnonzero(source == 0)[2])
+    put("video", (frame, 3, 4))(output)
+    expected = {"kind": "pixels", "file": STORE, "frame": frame, "row": 3, "column": 4}
+    assert found_in(findings(output), expected)
+
+
+def test_moved_recordings_are_named_or_lie_beside(output: Path) -> None:
+    moved = output.parent / "elsewhere"
+    shutil.move(output.parent / "in", moved)
+    names = [str(moved / f"receiver{n}.avi") for n in (1, 2)]
+    assert findings(output, *names) == []
+    assert len(findings(output, names[0])) == 1
+    for path in moved.glob("receiver*"):
+        shutil.copy(path, output)
+    assert findings(output) == []
+
+
+def test_findings_are_bounded_and_counted(output: Path) -> None:
+    avi(AVI, lambda frames: 255 - frames)(output)
+    [result] = verify_files(output)["results"]
+    assert result["counts"] == {"pixels": result["frames"]}
+    assert [each["frame"] for each in result["findings"]] == list(range(20))
+
+
+def test_the_command_tells_and_exits(output: Path) -> None:
+    run = CliRunner().invoke(main, ["verify", str(output), "--no-progress"])
+    assert (run.exit_code, run.stdout.strip()) == (0, f"{STEM}: 23 frames, no difference")
+    avi(AVI, pixel(5, 1, 2))(output)
+    run = CliRunner().invoke(main, ["verify", str(output / STORE), "--no-progress"])
+    assert run.exit_code == 1
+    assert f"{AVI}: frame 5, row 1, column 2: 1 pixels differ" in run.stdout
+    run = CliRunner().invoke(main, ["verify", str(output), "--json"])
+    assert (run.exit_code, json.loads(run.stdout)["differences"]) == (1, 1)
+    shutil.rmtree(output)
+    run = CliRunner().invoke(main, ["verify", str(output), "--no-progress"])
+    assert run.exit_code == 3
+
+
+def test_a_folder_without_results_is_no_folder_of_results(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="no result in it"):
+        verify_files(tmp_path)
+
+
+def imports(path: Path) -> set[str]:
+    nodes = [*ast.walk(ast.parse(path.read_text()))]
+    names = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    names |= {
+        f"{n.module}.{a.name}" for n in nodes if isinstance(n, ast.ImportFrom) for a in n.names
+    }
+    return {name.split(".")[1] for name in names if name.startswith("miostitch.")}
+
+
+def test_the_path_is_independent() -> None:
+    package = Path(miostitch.__file__).parent
+    own = {path.stem for path in package.glob("verify*.py")}
+    waiting, seen = [*own], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += imports(package / f"{name}.py") & {p.stem for p in package.glob("*.py")}
+    assert not seen & {*FOREIGN}, "what writes results must not judge them"
+    assert {"verify_store", "verify_inputs", "video", "table_parser"} <= seen
