@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors avi text clocks memory jit thresholds progress png",
+    "schema errors avi text losses clocks memory jit thresholds progress png",
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
     " table_parser repair safe_yaml config",
     "alignment selection compositing damage filtering plan config_files"
