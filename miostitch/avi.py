@@ -309,7 +309,9 @@ def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.void]:
     frame = f"{avi.width}x{avi.height} frame"
     if size not in sizes:
         msg = f"{avi.path}: a {frame} takes {sizes[0]} bytes, but its chunks hold {size}"
-        raise VideoError(f"{msg}; repair the header")
+        padded = size == (avi.width + 3) // 4 * 4 * avi.height
+        remedy = "its rows are padded; write it anew without" if padded else "repair the header"
+        raise VideoError(f"{msg}; {remedy}")
     if size != sizes[0]:
         avi.note(f"tagged Y800 but holds I420: the first {sizes[0]} bytes of a chunk are the image")
     return np.asarray(chunks[chunks["size"] == size])

@@ -351,7 +351,9 @@ def _chunk_index(
 def _are_checksummed(file: BufferedReader, index: ChunkIndex) -> bool:
     """Whether FFV1 slices carry checksums; one sound frame of the first few shows it."""
     some = slice(0, CHECKED)
-    for position, size in zip(index.position[some].tolist(), index.size[some].tolist(), strict=True):
+    for position, size in zip(
+        index.position[some].tolist(), index.size[some].tolist(), strict=True
+    ):
         if position < 0:
             continue
         file.seek(position + CHUNK_HEADER.size)
@@ -385,7 +387,7 @@ def _stamp_index(
             continue
         if packet.pts is None:
             raise VideoError(f"{path}: frame {len(stamps)} has no time stamp; repair the file")
-        if coded == "ffv1" and (salvage or len(sound) < CHECKED and not any(sound)):
+        if coded == "ffv1" and (salvage or (len(sound) < CHECKED and not any(sound))):
             sound.append(ffv1_is_sound(bytes(packet)))
         cut |= packet.is_corrupt
         stamps.append(packet.pts)
