@@ -232,8 +232,9 @@ def open_video(
 
     Notes
     -----
-    The index takes 16 bytes per frame. Salvage of FFV1 reads the whole file. An intact index is read from the file; without one, an AVI
-    is walked from chunk header to chunk header. Matroska and MP4 files are demuxed once.
+    The index takes 16 bytes per frame. An intact index is read from the file; without one, an AVI
+    is walked from chunk header to chunk header. Matroska and MP4 files are demuxed once. Salvaging
+    FFV1 reads the whole file.
     """
     name = os.fsdecode(path)
     container_format = _container_format(name)
