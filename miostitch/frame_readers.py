@@ -309,7 +309,8 @@ def _read_into(file: BufferedReader, buffers: list[memoryview], offset: int) -> 
 
 def open_container(file: BufferedReader, container_format: str) -> InputContainer:
     """Open a file in a named format, so that neither name nor content can lead elsewhere."""
-    return cast("InputContainer", av.open(file, format=container_format))
+    # titles and the like may be in any encoding
+    return cast("InputContainer", av.open(file, format=container_format, metadata_errors="replace"))
 
 
 @contextmanager

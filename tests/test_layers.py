@@ -7,7 +7,7 @@ from pathlib import Path
 LAYERS = (
     "schema errors avi text losses clocks memory jit thresholds progress png",
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
-    " table_parser repair safe_yaml config",
+    " table_parser repair safe_yaml store_metadata config",
     "alignment selection compositing damage filtering plan config_files"
     " lags video encoding sinks transmission metadata table_writer store staging",
     "opening",
@@ -32,7 +32,10 @@ HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
 HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
-    bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
+    bokeh="report viewer",
+    click="cli edit_commands look_commands console options",
+    rich="console",
+    miostitch=" ".join(LAYERS),
 )
 STARTS = {"cli", "edit_commands", "look_commands", "console", "__init__"}
 BAD = """selection: from miostitch.alignment import align
