@@ -1,4 +1,4 @@
-"""``{fault-table}``: what the marks of the tests say, so that the table cannot drift away from them.
+"""``{fault-table}``: what the marks of the tests say, so that the table cannot drift away.
 
 pytest collects the tests that carry the mark ``fault``, in a process of its own in which this
 module is a plugin. The directive's argument is a range of rows: ``{fault-table} 1-17``.
