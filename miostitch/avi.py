@@ -150,7 +150,7 @@ def spoiled(lost: NDArray[np.bool_], keys: NDArray[np.int64]) -> NDArray[np.bool
     if len(np.union1d(keys, np.flatnonzero(lost))) == len(lost):
         return lost
     group = np.searchsorted(keys, np.arange(len(lost)), side="right")
-    return np.isin(group, group[lost]) | (group == 0)
+    return np.asarray(np.isin(group, group[lost]) | (group == 0), np.bool_)
 
 
 def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:

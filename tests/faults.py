@@ -76,6 +76,7 @@ FAULTS = {
     58: "very long, very short, one and many recordings",
     59: "clock that steps, stands or runs backwards",
     60: "any way to start processes",
+    61: "hostile store",
 }
 
 ELSEWHERE = frozenset({40, 41, 43, *range(45, 54)})

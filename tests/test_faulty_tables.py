@@ -220,7 +220,11 @@ def test_missing_partner(video: Path, spoil: Callable[[Path], None], what: str) 
 
 
 def frames_from(start: int, stop: int) -> Callable[[pd.DataFrame], pd.DataFrame]:
-    return lambda table: table[table.reconstructed_frame_index.between(start, stop - 1)]
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        kept: pd.DataFrame = table[table.reconstructed_frame_index.between(start, stop - 1)]
+        return kept
+
+    return change
 
 
 def one_more(table: pd.DataFrame) -> pd.DataFrame:

@@ -83,7 +83,8 @@ def run(video: Path, *options: str) -> tuple[int, dict[str, Any]]:
 
 
 def result(folder: Path) -> xr.Dataset:
-    return xr.open_zarr(folder / "out" / "receiver1_stitched.zarr").load()
+    found: xr.Dataset = xr.open_zarr(folder / "out" / "receiver1_stitched.zarr").load()
+    return found
 
 
 def cut(at: int, extra: int) -> Damage:

@@ -60,17 +60,17 @@ def test_any_name_from_end_to_end(session: Path, tmp_path: Path, stem: bytes) ->
     done = run(tmp_path, b"stitch", b"-o", b"out", b"--json", b"-v", b"--", stem + b".avi")
     assert done.returncode == 0, done.stderr
     summary = json.loads(done.stdout.decode("ascii"))
-    name = printable(os.fsdecode(stem))
-    assert summary["recordings"][0]["name"] == name
+    text = printable(os.fsdecode(stem))
+    assert summary["recordings"][0]["name"] == text
     assert os.path.join(folder, b"out", stem + b"_stitched.zarr") in map(
         os.fsencode, (tmp_path / "out").iterdir()
     )
     assert not CONTROL.search(done.stderr)
     written = (tmp_path / "out").glob("*_scores.csv")
     with next(written).open(encoding="utf-8", newline="") as file:
-        assert {row["selected_video"] for row in csv.DictReader(file)} == {name}
+        assert {row["selected_video"] for row in csv.DictReader(file)} == {text}
     (store,) = (tmp_path / "out").glob("*.zarr")
-    assert zarr.open_group(store, mode="r").attrs["recordings"] == [name]
+    assert zarr.open_group(store, mode="r").attrs["recordings"] == [text]
     shown = run(tmp_path, b"inspect", b"--", stem + b".avi")
     assert shown.returncode == 0
     assert not CONTROL.search(shown.stdout + shown.stderr)

@@ -4,6 +4,7 @@ A few examples run with the fast suite; ``make fuzz`` goes on for FUZZ seconds p
 went wrong is kept below.
 """
 
+import json
 import os
 import time
 from collections.abc import Callable
@@ -13,6 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
+import miostitch
+from miostitch.errors import InputError
 from tests.fuzz import targets
 
 SECONDS = float(os.environ.get("FUZZ", "60"))
@@ -36,10 +39,29 @@ def feed_metadata(example: tuple[int, int, int, Any]) -> None:
 
 
 def feed_files(example: tuple[int, int, targets.Edits]) -> None:
-    zarr_format, *change = example
+    zarr_format, which, edits = example
     with targets.copied(zarr_format) as store:
-        targets.changed_bytes(store, *change)
+        targets.changed_bytes(store, which, edits)
         targets.open_store(store)
+
+
+def test_a_title_in_another_encoding() -> None:
+    """FFmpeg's bindings failed on it with UnicodeDecodeError."""
+    data = targets.video("rawvideo")
+    assert b"Lavf" in data
+    targets.read_video(data.replace(b"Lavf", b"L\x80vf"), salvage=False)
+
+
+@pytest.mark.fault(61, "a shape that nothing stored accounts for", "exit 3, no memory taken")
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_enormous_arrays(zarr_format: int) -> None:
+    name = "zarr.json" if zarr_format == 3 else ".zarray"
+    with targets.copied(zarr_format) as store:
+        path = store / "frame_num" / name
+        meta = json.loads(path.read_text())
+        path.write_text(json.dumps(meta | {"shape": [2**40]}))
+        with pytest.raises(InputError, match="frame_num.*nothing that large is stored"):
+            miostitch.open_recording(store)
 
 
 READERS: list[Any] = [
