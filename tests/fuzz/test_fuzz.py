@@ -60,7 +60,7 @@ def test_enormous_arrays(zarr_format: int) -> None:
         path = store / "frame_num" / name
         meta = json.loads(path.read_text())
         path.write_text(json.dumps(meta | {"shape": [2**40]}))
-        with pytest.raises(InputError, match="frame_num.*nothing that large is stored"):
+        with pytest.raises(InputError, match=r"frame_num.*nothing that large is stored"):
             miostitch.open_recording(store)
 
 
