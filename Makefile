@@ -5,10 +5,11 @@ PYTHON ?= $(or $(firstword $(shell .ci/pythons)),$(error no Python from 3.11 on 
 BIN     = $(VENV)/bin
 SUITE   = $(BIN)/python -m pytest $(PYTEST)
 PYTEST ?= -n 2
+FUZZ   ?= 60
 EVERY   = --with=slow --with=browser --with=peer
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-min lint docs bench bench-peers clean
+.PHONY: help demo test test-all test-min fuzz lint docs bench bench-peers clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -33,13 +34,16 @@ test-min:  ## the fast suite with the oldest versions that pyproject.toml allows
 	$$python .ci/floors.py > .envs/floors.txt; \
 	$(MAKE) --no-print-directory test VENV=.envs/min PYTHON=$$python PIP="-c .envs/floors.txt"
 
+fuzz: $(VENV)/test.stamp  ## feed broken files to each reader, FUZZ seconds each
+	FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz -q --with=fuzz
+
 lint: $(VENV)/test.stamp $(VENV)/lint.stamp  ## style, types, spelling
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/codespell
 
-docs: $(VENV)/docs.stamp  ## docs/_build/html/index.html
+docs: $(VENV)/test.stamp $(VENV)/docs.stamp  ## docs/_build/html/index.html
 	$(BIN)/sphinx-build -W --keep-going -n -E docs docs/_build/html
 
 bench: $(VENV)/bench.stamp  ## time the working tree

@@ -11,6 +11,7 @@ author = copyright = "The miostitch developers"  # noqa: A001
 version = release = installed_version("miostitch").split("+")[0]
 
 extensions = [
+    "fault_table",
     "myst_parser",
     "schema_tables",
     "sphinx.ext.autodoc",

@@ -8,7 +8,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from itertools import pairwise
 
@@ -22,6 +22,9 @@ CHUNK = np.dtype([("frame", "i8"), ("position", "i8"), ("size", "i8"), ("key", "
 
 CHUNK_HEADER = struct.Struct("<4sI")
 SCAN_BYTES = 2**22
+FIRST_SCAN_BYTES = 2**12
+SECTOR = 512
+"""Holes that a disk or a file system leaves are at least so long, in bytes."""
 MOVI = re.compile(rb"LIST....movi", re.DOTALL)
 SKIPPED = re.compile(rb"ix\d\d|idx1|indx|JUNK|LIST")
 CHUNK_TAG = re.compile(rb"\d\d[a-z]{2}|RIFF|$|" + SKIPPED.pattern)
@@ -98,6 +101,13 @@ class ChunkIndex:
         """Frames lost in holes."""
         return np.flatnonzero(self.position < 0)
 
+    def without(self, frames: NDArray[np.int64]) -> "ChunkIndex":
+        """The same without these frames, and without those that are decoded by lost ones."""
+        position = self.position.copy()
+        position[frames] = -1
+        position[spoiled(position < 0, self.keys)] = -1
+        return replace(self, position=position)
+
     @property
     def intra_only(self) -> bool:
         """Whether every frame that is there is a key."""
@@ -114,6 +124,33 @@ class ChunkIndex:
         for first, last in pairwise([0, *breaks.tolist(), len(frames)]):
             run = slice(int(starts[first]), int(stops[last - 1]))
             yield run.start, self.position[run], self.size[run]
+
+
+def spoiled(lost: NDArray[np.bool_], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Tell which frames a decoder cannot make when some are lost.
+
+    Parameters
+    ----------
+    lost
+        bool (frame,).
+    keys
+        Frames that decoding can start from, ascending.
+
+    Returns
+    -------
+    numpy.ndarray
+        bool (frame,): lost ones, and what stands in a group of pictures with one or before the
+        first key. Where every other frame is a key no frame needs another.
+
+    Examples
+    --------
+    >>> spoiled(np.array([0, 0, 1, 0, 0, 0], bool), np.array([0, 4])).astype(int).tolist()
+    [1, 1, 1, 1, 0, 0]
+    """
+    if len(np.union1d(keys, np.flatnonzero(lost))) == len(lost):
+        return lost
+    group = np.searchsorted(keys, np.arange(len(lost)), side="right")
+    return np.asarray(np.isin(group, group[lost]) | (group == 0), np.bool_)
 
 
 def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
@@ -136,21 +173,20 @@ def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
     chunks, walked = _find_chunks(avi, entries)
     if len(chunks) and avi.raw_sizes:
         chunks = _of_one_size(avi, chunks)
+    count = int(chunks["frame"].max(initial=-1)) + 1
     if len(chunks) and avi.salvage:
         chunks = chunks[_headers_are_sound(avi, chunks)]
+    if len(chunks) and avi.salvage and avi.raw_sizes:
+        chunks = chunks[_ends_are_sound(avi, chunks)]
     if not len(chunks):
         raise VideoError(f"{avi.path}: 0 frames; leave it out")
     frames, key = chunks["frame"], chunks["key"]
     if avi.codec == "h264" or (walked and avi.codec == "ffv1"):
         key = key & _are_keys(avi, chunks)
-    count = int(frames[-1]) + 1
     position, size, is_key = np.full(count, -1), np.zeros(count, np.int64), np.zeros(count, bool)
     position[frames], size[frames], is_key[frames] = chunks["position"], chunks["size"], key
-    keys = np.flatnonzero(is_key)
-    if len(keys) < len(chunks):  # what a hole touches cannot be trusted up to the next key frame
-        group = np.searchsorted(keys, np.arange(count), side="right")
-        position[np.isin(group, group[position < 0]) | (group == 0)] = -1
-    return ChunkIndex(avi.stream, position, size, keys, avi.extradata)
+    index = ChunkIndex(avi.stream, position, size, np.flatnonzero(is_key), avi.extradata)
+    return index.without(np.empty(0, np.int64))
 
 
 def _find_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> tuple[NDArray[np.void], bool]:
@@ -160,7 +196,9 @@ def _find_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> tuple[NDArray[np.vo
     movi = MOVI.search(avi.file.read(SCAN_BYTES))
     start = movi.start() if movi else _start_by_index(avi.file)
     walked = True
-    if len(chunks):
+    # An index of lies could name frames beyond all number.
+    limit = end // CHUNK_HEADER.size
+    if len(chunks) and 0 <= chunks["frame"].min() <= chunks["frame"].max() < limit:
         # FFmpeg moves the whole index to the first chunk it finds: a hole there would shift it.
         first = next(_walk(avi, start), (-1, -1))
         after = int(chunks[-1]["position"]) + chunk_bytes(int(chunks[-1]["size"]))
@@ -250,14 +288,16 @@ def _search(
     """Position and size of the next chunk of one of these sizes."""
     headers = [header for size in sizes for header in chunk_headers(stream, size)]
     pattern = re.compile(b"|".join(map(re.escape, headers)))
+    scan = FIRST_SCAN_BYTES  # most damage is small; a file full of it must not be read many times
     while headers:
         file.seek(position)
-        block = file.read(SCAN_BYTES)
+        block = file.read(scan)
         if hit := pattern.search(block):
             return position + hit.start(), CHUNK_HEADER.unpack(hit.group())[1]
-        if len(block) < SCAN_BYTES:
+        if len(block) < scan:
             break
         position += len(block) - CHUNK_HEADER.size + 1
+        scan = min(4 * scan, SCAN_BYTES)
     return None
 
 
@@ -269,7 +309,9 @@ def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.void]:
     frame = f"{avi.width}x{avi.height} frame"
     if size not in sizes:
         msg = f"{avi.path}: a {frame} takes {sizes[0]} bytes, but its chunks hold {size}"
-        raise VideoError(f"{msg}; repair the header")
+        padded = size == (avi.width + 3) // 4 * 4 * avi.height
+        remedy = "its rows are padded; write it anew without" if padded else "repair the header"
+        raise VideoError(f"{msg}; {remedy}")
     if size != sizes[0]:
         avi.note(f"tagged Y800 but holds I420: the first {sizes[0]} bytes of a chunk are the image")
     return np.asarray(chunks[chunks["size"] == size])
@@ -280,6 +322,22 @@ def _headers_are_sound(avi: OpenAvi, chunks: NDArray[np.void]) -> list[bool]:
     for position, size in zip(chunks["position"].tolist(), chunks["size"].tolist(), strict=True):
         avi.file.seek(position)
         sound.append(avi.file.read(CHUNK_HEADER.size) in chunk_headers(avi.stream, size))
+    return sound
+
+
+def _ends_are_sound(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.bool_]:
+    """Whether no hole of zeros that took the chunk behind begins inside a chunk.
+
+    Within a picture a hole cannot be told from black; where it goes on over the next header it can.
+    """
+    sound = np.ones(len(chunks), bool)
+    followed = np.append(np.diff(chunks["frame"]) == 1, [False])
+    for place in np.flatnonzero(~followed).tolist():
+        position, size = int(chunks[place]["position"]), int(chunks[place]["size"])
+        tail = min(size, SECTOR)
+        avi.file.seek(position + CHUNK_HEADER.size + size - tail)
+        hole = bytes(tail + size % 2 + CHUNK_HEADER.size)
+        sound[place] = avi.file.read(len(hole)) != hole
     return sound
 
 

@@ -5,6 +5,7 @@ tables with one line per frame, and a store beside a video or a video beside a s
 must tell of the same number of frames, or they are not companions.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -226,7 +227,7 @@ class _Search:
         tables = {
             suffix: FrameLines(f"{stem}{suffix}", key)
             for suffix, key in LINE_TABLES.items()
-            if Path(f"{stem}{suffix}").is_file()
+            if os.path.isfile(f"{stem}{suffix}")  # also where that is too long for a name
         }
         return {s: t for s, t in tables.items() if self.agrees(f"{stem}{s}", t.count, extra=1)}
 
@@ -288,7 +289,7 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
         for file in recording.inputs
     ]
     store = None
-    if Path(stem + STORE).is_dir():
+    if os.path.isdir(stem + STORE):
         try:
             facts = store_facts(stem + STORE)
         except InputError as error:
@@ -314,11 +315,11 @@ def _of_store(path: str, options: ReadOptions) -> Origin:
     facts, stem = store_facts(path), str(Path(path).with_suffix(""))
     search = _Search(facts.frames, options.salvage)
     video, has_table = None, False
-    if Path(f"{stem}.avi").is_file():
+    if os.path.isfile(f"{stem}.avi"):
         beside = open_video(f"{stem}.avi", max_frame_pixels=options.max_frame_pixels)
         video = beside if search.agrees(beside.path, beside.frame_count) else None
     rows = _stored_rows((path, facts))
-    if rows and Path(f"{stem}.csv").is_file():
+    if rows and os.path.isfile(f"{stem}.csv"):
         table = read_metadata(f"{stem}.csv", salvage=options.salvage)
         rows_there = int(rows.counts.sum())
         has_table = search.equal(table.path, table.row_count, rows_there, "rows")

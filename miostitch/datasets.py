@@ -18,6 +18,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from miostitch import accessor  # noqa: F401 (a recording gets `.miostitch`)
+from miostitch.errors import InputError
 from miostitch.opening import Path_, ReadOptions
 from miostitch.recording import Recording, load_recording
 from miostitch.schema import (
@@ -101,10 +102,14 @@ def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
     name = os.fspath(path)
     if name.endswith(STORE):
         require_store(name)
-        stored: xr.Dataset = xr.open_zarr(name)
-        attrs = {"origins": [os.path.abspath(name)]} | _history(stored.attrs)
-        origin = _origins([stored.sizes[FRAME]])
-        return stored.assign_coords(origin).assign_attrs(attrs).set_xindex("frame_num")
+        try:
+            stored: xr.Dataset = xr.open_zarr(name)
+            attrs = {"origins": [os.path.abspath(name)]} | _history(stored.attrs)
+            origin = _origins([stored.sizes[FRAME]])
+            return stored.assign_coords(origin).assign_attrs(attrs).set_xindex("frame_num")
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+            msg = f"{name}: cannot be read as a store: {error}; copy it anew, or stitch again"
+            raise InputError(msg) from error
     return in_chunks(to_dataset(load_recording(name, options)))
 
 

@@ -113,9 +113,8 @@ class RawReader(FrameReader):
         try:
             got = _read_into(file, buffers, int(position[0]))
         except OSError as error:
-            where = f"frames {self.frames[rows[0]]} to {self.frames[rows[-1]]} (byte {position[0]})"
-            msg = f"{self.path}: {where} cannot be read: {error.strerror}; check the disk"
-            raise VideoError(msg) from error
+            where = f"frames {self.frames[rows[0]]} to {self.frames[rows[-1]]}"
+            raise _unreadable(self.path, where, int(position[0]), error) from error
         whole = min(len(rows), max(0, got + gap - CHUNK_HEADER.size) // (gap + plane))
         good = np.isin(
             np.ascontiguousarray(aside[:whole, : CHUNK_HEADER.size]).view("<u8")[:, 0],
@@ -202,8 +201,11 @@ class ChunkReader(CodedReader):
     ) -> Iterator[Packet]:
         chunks = zip(position.tolist(), size.tolist(), strict=True)
         for frame, (offset, length) in enumerate(chunks, first):
-            file.seek(offset)
-            data = file.read(CHUNK_HEADER.size + length)
+            try:
+                file.seek(offset)
+                data = file.read(CHUNK_HEADER.size + length)
+            except OSError as error:
+                raise _unreadable(self.path, f"frame {frame}", offset, error) from error
             if data[: CHUNK_HEADER.size] not in chunk_headers(self.stream, length):
                 raise lost_frame(self.path, frame, offset, "its chunk header is damaged")
             if len(data) < CHUNK_HEADER.size + length:
@@ -250,6 +252,11 @@ class StampReader(CodedReader):
         if picture.pts is None:
             raise VideoError(f"{self.path}: a picture has no time stamp; repair the file")
         return picture.pts
+
+
+def _unreadable(path: str, where: str, offset: int, error: OSError) -> VideoError:
+    msg = f"{path}: {where} (byte {offset}) cannot be read: {error.strerror}; check the disk"
+    return VideoError(msg)
 
 
 def _packets_from(container: InputContainer, stamp: int) -> Iterator[Packet]:
@@ -302,7 +309,8 @@ def _read_into(file: BufferedReader, buffers: list[memoryview], offset: int) -> 
 
 def open_container(file: BufferedReader, container_format: str) -> InputContainer:
     """Open a file in a named format, so that neither name nor content can lead elsewhere."""
-    return cast("InputContainer", av.open(file, format=container_format))
+    # titles and the like may be in any encoding
+    return cast("InputContainer", av.open(file, format=container_format, metadata_errors="replace"))
 
 
 @contextmanager

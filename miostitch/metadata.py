@@ -27,6 +27,7 @@ _CACHED_BLOCKS = 16
 _MAX_HEADER_BYTES = 2**16
 _SPARE_FRAMES = 2**20
 _SHORTEST_ROW_BYTES = 12
+_LISTED_FAULTS = 1000
 _TALLIED = (
     "frame_num",
     "frame_buffer_count",
@@ -65,6 +66,10 @@ class Metadata:
         What the user should know, one sentence each.
     digest
         blake2b of the whole file, hexadecimal.
+    dropped_rows
+        Faulty rows that were dropped.
+    faults
+        Line and fault of the first thousand of them.
     """
 
     path: str
@@ -76,6 +81,8 @@ class Metadata:
     repairs: pd.DataFrame
     notices: tuple[str, ...]
     digest: str
+    dropped_rows: int
+    faults: tuple[tuple[int, str], ...]
     _parser: TableParser = field(repr=False)
     _blocks: NDArray[np.void] = field(repr=False)
 
@@ -253,12 +260,12 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
         votes = np.ones(len(pixels), np.int64)
         sizes.add({"position": rows["frame_buffer_count"], "pixels": pixels, "rows": votes})
         logs.append(log)
-    blocks = np.array(reading.blocks, _BLOCK)
+    blocks, oddities, parser = np.array(reading.blocks, _BLOCK), reading.oddities, reading.parser
     if not (blocks["frame_max"] > NO_FRAME).any():
         what = "no row that belongs to a frame" if len(blocks) else "no rows"
-        raise MetadataError(f"{path}: {what}; nothing was recorded, or the file was cut")
+        but = "".join(f", {notice}" for notice in oddities.notices([]))
+        raise MetadataError(f"{path}: {what}{but}; nothing was recorded, or the file was cut")
     frames, tied = tally.result()
-    oddities, parser = reading.oddities, reading.parser
     if len(tied):
         oddities.ties.note(len(tied), f"frame {tied[0]}")
     repairs = pd.concat([log for log in logs if len(log)] or logs[:1], ignore_index=True)
@@ -276,6 +283,8 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
         repairs=repairs,
         notices=oddities.notices([name for name in parser.columns if name in parser.floats]),
         digest=reading.digest.hexdigest(),
+        dropped_rows=oddities.faults.count + oddities.cut.count,
+        faults=tuple(oddities.listed),
         _parser=parser,
         _blocks=blocks,
     )
@@ -320,7 +329,7 @@ class _Reading:
             self.digest.update(text)
             whole = text.endswith(b"\n")
             if not whole and b"\0" not in text:
-                self.oddities.cut.note(1, f"line {line}")
+                self.oddities.end_is_cut(line)
                 break
             # a tail of NUL bytes is ended for the parser to say what is wrong with it
             parsed = self.parser.parse(text if whole else text + b"\n", line)
@@ -380,7 +389,12 @@ class _Oddities:
     def __init__(self) -> None:
         self.headers, self.faults, self.cut = _Occurrences(), _Occurrences(), _Occurrences()
         self.backwards, self.ties, self.repairs = _Occurrences(), _Occurrences(), _Occurrences()
+        self.listed: list[tuple[int, str]] = []
         self._last_time = -np.inf
+
+    def end_is_cut(self, line: int) -> None:
+        self.cut.note(1, f"line {line}")
+        self._list(line, "the line is cut")
 
     def look_at(self, parsed: ParsedBlock) -> None:
         times = np.append(self._last_time, parsed.table["buffer_recv_unix_time"].to_numpy())
@@ -392,6 +406,11 @@ class _Oddities:
             self.headers.note(1, f"line {line}")
         for line, fault in parsed.faults:
             self.faults.note(1, f"line {line}: {fault}")
+            self._list(line, fault)
+
+    def _list(self, line: int, fault: str) -> None:
+        if len(self.listed) < _LISTED_FAULTS:
+            self.listed.append((line, fault))
 
     def notices(self, floats: Sequence[str]) -> tuple[str, ...]:
         """Say what was odd, one sentence per kind."""

@@ -15,11 +15,13 @@ from miostitch.errors import (
     MetadataError,
     MismatchError,
     MissingInputError,
+    TruncatedVideoError,
     UsageError,
     VideoError,
 )
 from miostitch.frame_table import FrameTable
 from miostitch.lags import Lag, Pictures, measure_lag
+from miostitch.losses import Loss, runs
 from miostitch.metadata import Metadata, buffer_layout, read_metadata
 from miostitch.schema import NO_FRAME
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS, VideoSource, open_video
@@ -105,7 +107,9 @@ class Files:
 
         return Pictures(FrameTable.concat(frames), firsts, read, np.concatenate(lost))
 
-    def frames(self, lag: int = 0, *, salvage: bool = False) -> tuple[FrameTable, tuple[str, ...]]:
+    def frames(
+        self, lag: int = 0, *, salvage: bool = False
+    ) -> tuple[FrameTable, tuple[str, ...], tuple[Loss, ...]]:
         """Bring the tables to one row per picture.
 
         Parameters
@@ -118,29 +122,32 @@ class Files:
         Returns
         -------
         tuple
-            The frames of all videos, and what a user should be told.
+            The frames of all videos, what a user should be told, and what was left out as damaged.
 
         Raises
         ------
         MismatchError
             Table and video disagree by more than the known one extra frame of the table.
+        TruncatedVideoError
+            A video that has a table has a hole.
         UsageError
             At this lag no picture has a row.
         """
         if not self.tables:
-            return FrameTable.concat([FrameTable.blank(v.frame_count) for v in self.videos]), ()
+            return FrameTable.concat([FrameTable.blank(v.frame_count) for v in self.videos]), (), ()
         advice, measured = [], self.measured_lag
         if measured.lag not in (None, lag):
             advice.append(f"{self.videos[0].path}: {_lag_text(measured, lag)}")
-        frames, notices = [], []
+        frames, notices, losses = [], [], []
         for video, table in zip(self.videos, self.tables, strict=True):
             try:
-                kept, found = _match(video, table, lag, salvage=salvage)
+                kept, found, lost = _match(video, table, lag, salvage=salvage)
             except MismatchError as error:
                 raise MismatchError("; ".join([str(error), *advice])) from error
             frames.append(kept)
             notices += found
-        return FrameTable.concat(frames), (*notices, *advice)
+            losses += lost
+        return FrameTable.concat(frames), (*notices, *advice), tuple(losses)
 
 
 def open_files(spec: Path_, options: ReadOptions) -> Files:
@@ -275,7 +282,7 @@ def _lag_text(measured: Lag, applied: int) -> str:
 
 def _match(
     video: VideoSource, table: Metadata, lag: int, *, salvage: bool
-) -> tuple[FrameTable, list[str]]:
+) -> tuple[FrameTable, list[str], list[Loss]]:
     """Bring the table to one row per picture, or say why that cannot be done."""
     pictures, described = video.frame_count, len(table.frames)
     first, end = max(0, lag), described + lag  # pictures that the table describes
@@ -299,6 +306,19 @@ def _match(
             raise MismatchError(msg)
         notices.append(msg.replace("; --salvage goes on with", "; salvaged"))
     kept = table.frames.placed(lag, pictures)
+    holes = _holes(video, kept)
+    if holes:
+        msg = (
+            f"{video.path}: {len(video.lost)} frames are lost in holes of the file, the first is "
+            f"frame {holes[0].first} (byte {holes[0].byte}); --salvage goes on without them"
+        )
+        if not salvage:
+            raise TruncatedVideoError(msg)
+        notices.append(msg.replace("; --salvage goes on without them", "; they are left out"))
+        # a picture that is not there cannot be a candidate, whatever its rows say
+        known = kept.frame_num.copy()
+        known[video.lost] = NO_FRAME
+        kept = replace(kept, frame_num=known)
     bare = first + np.flatnonzero(kept.num_rows[first:] == 0)
     if len(bare):
         msg = (
@@ -308,13 +328,38 @@ def _match(
         if not salvage:
             raise MismatchError(msg)
         notices.append(msg.replace("; --salvage goes on without them", "; they are left out"))
-    if len(video.lost):
-        # a picture that is not there cannot be a candidate, whatever its rows say
-        known = kept.frame_num.copy()
-        known[video.lost] = NO_FRAME
-        kept = replace(kept, frame_num=known)
-        notices.append(f"{video.path}: {len(video.lost)} frames are lost in holes of the file")
-    return kept, notices
+    return kept, notices, [*holes, *_beyond(video, table, lag), *_bare(table, bare)]
+
+
+def _holes(video: VideoSource, frames: FrameTable) -> list[Loss]:
+    """Pictures that are lost in holes of the file."""
+    return [
+        Loss(
+            video.path,
+            first,
+            last,
+            (int(frames.frame_num[first]), int(frames.frame_num[last])),
+            byte,
+            "hole in the video",
+        )
+        for first, last, byte in video.holes
+    ]
+
+
+def _beyond(video: VideoSource, table: Metadata, lag: int) -> list[Loss]:
+    """Frames that the table describes behind the end of the video, more than the usual one."""
+    pictures, end = video.frame_count, len(table.frames) + lag
+    if end <= pictures + 1:
+        return []
+    frame_num = table.frames.frame_num[[pictures - lag, -1]]
+    numbers = int(frame_num[0]), int(frame_num[1])
+    return [Loss(video.path, pictures, end - 1, numbers, None, "the video ends before them")]
+
+
+def _bare(table: Metadata, bare: NDArray[np.int64]) -> list[Loss]:
+    """Pictures without a row."""
+    unknown = NO_FRAME, NO_FRAME
+    return [Loss(table.path, *run, unknown, None, "no row in the table") for run in runs(bare)]
 
 
 def _unpaired(video: VideoSource, table: Metadata, lag: int) -> list[str]:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from miostitch.frame_readers import FrameReader
 from miostitch.frame_table import FrameTable
 from miostitch.lags import Lag
+from miostitch.losses import Loss
 from miostitch.metadata import Metadata
 from miostitch.opening import Path_, ReadOptions, open_files
 from miostitch.schema import (
@@ -60,6 +61,8 @@ class Recording:
         Picture ``i + lag`` of a video has the row of frame ``i`` of its table.
     measured_lag
         What the pictures say about that.
+    losses
+        What was left out because the files are damaged.
     """
 
     name: str
@@ -69,6 +72,7 @@ class Recording:
     notices: tuple[str, ...]
     lag: int = 0
     measured_lag: Lag = field(default_factory=Lag)
+    losses: tuple[Loss, ...] = ()
 
     @property
     def path(self) -> str:
@@ -237,10 +241,10 @@ def load_recordings(
     for name, files, (lag, said) in zip(
         names, opened, choose_lags(opened, options.lag), strict=True
     ):
-        frames, found = files.frames(lag, salvage=options.salvage)
+        frames, found, losses = files.frames(lag, salvage=options.salvage)
         notices = (*files.notices, *found, *said)
-        videos, tables = files.videos, files.tables
-        recordings.append(Recording(name, videos, tables, frames, notices, lag, files.measured_lag))
+        videos, tables, measured = files.videos, files.tables, files.measured_lag
+        recordings.append(Recording(name, videos, tables, frames, notices, lag, measured, losses))
     return recordings
 
 

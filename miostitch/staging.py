@@ -136,7 +136,7 @@ class Workspace:
         ResourceError
             The output folder cannot be written.
         UsageError
-            A product would replace an input.
+            A product would replace an input, or lie inside one.
         """
         self._refuse_inputs(list(inputs))
         made = not self.output.exists()
@@ -198,6 +198,11 @@ class Workspace:
         return [self.final(suffix) for suffix in staged]
 
     def _refuse_inputs(self, inputs: list[str]) -> None:
+        output = Path(os.path.realpath(self.output))
+        for path in filter(os.path.isdir, inputs):
+            if Path(os.path.realpath(path)) in (output, *output.parents):
+                msg = f"{self.output}: lies inside the input {path}; choose another folder"
+                raise UsageError(msg)
         for final in map(self.final, self.suffixes):
             for path in inputs:
                 if final.exists() and os.path.exists(path) and os.path.samefile(final, path):

@@ -28,6 +28,7 @@ from miostitch.schema import (
     VIDEO,
     Variable,
 )
+from miostitch.store_metadata import require_plain
 
 BUFFER_CHUNK = 2**17
 """Rows per chunk of the ``buffers`` group."""
@@ -255,9 +256,10 @@ def require_store(path: str) -> None:
     InputError
         It is not.
     """
+    require_plain(path)
     try:
         version = zarr.open_group(Path(path), mode="r").attrs.get("format_version")
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a Zarr store: {error}") from error
     if version != FORMAT_VERSION:
         msg = f"{path}: format version {version!r}, this miostitch reads {FORMAT_VERSION!r}"

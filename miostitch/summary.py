@@ -120,9 +120,34 @@ def _describe(recording: Recording, frames: int, buffers: int, clock: Clock) -> 
         "lag_evidence": str(recording.measured_lag),
         "repairs": sum(len(table.repairs) for table in recording.tables),
         "repaired_cells": cells[:REPORTED_REPAIRS],
+        **_describe_damage(recording),
         "offset_s": round(clock.offset_s, 6) if known else None,
         "offset_at_s": round(clock.middle_s, 3) if known else None,
         "drift_ppm": None if clock.drift_ppm is None else round(clock.drift_ppm, 3),
+    }
+
+
+def _describe_damage(recording: Recording) -> dict[str, Any]:
+    """What damaged files cost, place by place."""
+    lost = [
+        {
+            "file": printable(loss.file),
+            "frames": [loss.first, loss.last],
+            "frame_num": None if NO_FRAME in loss.frame_num else [*loss.frame_num],
+            "byte": loss.byte,
+            "why": loss.why,
+        }
+        for loss in recording.losses
+    ]
+    dropped = [
+        {"table": printable(table.path), "line": line, "why": printable(fault)}
+        for table in recording.tables
+        for line, fault in table.faults
+    ]
+    return {
+        "lost_frames": lost,
+        "dropped_rows": sum(table.dropped_rows for table in recording.tables),
+        "dropped_lines": dropped,
     }
 
 

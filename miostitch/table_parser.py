@@ -271,10 +271,10 @@ def text_blocks(path: str, file: BinaryIO) -> Iterator[bytes]:
     Raises
     ------
     MetadataError
-        A line has no end.
+        A line has no end, or the file cannot be read on.
     """
     rest = b""
-    while chunk := file.read(BLOCK_BYTES):
+    while chunk := _read(path, file):
         lines, end, tail = chunk.rpartition(b"\n")
         if end:
             yield rest + lines + end
@@ -285,3 +285,11 @@ def text_blocks(path: str, file: BinaryIO) -> Iterator[bytes]:
             raise MetadataError(f"{path}: a line of over {MAX_LINE_BYTES} bytes; no such table")
     if rest:
         yield rest
+
+
+def _read(path: str, file: BinaryIO) -> bytes:
+    try:
+        return file.read(BLOCK_BYTES)
+    except OSError as error:
+        msg = f"{path}: byte {file.tell()}: cannot be read: {error.strerror}; check the disk"
+        raise MetadataError(msg) from error

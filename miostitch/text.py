@@ -1,14 +1,21 @@
 """Text that any file or terminal takes."""
 
 import os
+import re
+
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""All but tabs and line ends: they steer a terminal."""
 
 
 def printable(text: str) -> str:
-    r"""Replace what UTF-8 cannot hold, as in file names of other encodings, by ``\x`` escapes.
+    r"""Replace by ``\x`` escapes what UTF-8 cannot hold, and what would steer a terminal.
+
+    File names may have both: bytes of other encodings, and control characters.
 
     Examples
     --------
-    >>> printable("caf\udce9.avi")
-    'caf\\xe9.avi'
+    >>> printable("caf\udce9.avi"), printable("\x1b[31mred")
+    ('caf\\xe9.avi', '\\x1b[31mred')
     """
-    return os.fsencode(text).decode("utf-8", "backslashreplace")
+    held = os.fsencode(text).decode("utf-8", "backslashreplace")
+    return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", held)

@@ -19,7 +19,15 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from miostitch.avi import CHUNK, CHUNK_HEADER, ChunkIndex, OpenAvi, index_chunks
+from miostitch.avi import (
+    CHUNK,
+    CHUNK_HEADER,
+    ChunkIndex,
+    OpenAvi,
+    chunk_bytes,
+    index_chunks,
+    spoiled,
+)
 from miostitch.errors import MissingInputError, TruncatedVideoError, VideoError
 from miostitch.frame_readers import (
     ChunkReader,
@@ -31,6 +39,7 @@ from miostitch.frame_readers import (
     open_container,
     video_errors,
 )
+from miostitch.losses import runs
 
 # Suffix -> FFmpeg's name of the container, and how such a file begins. FFmpeg is never left to
 # guess: a text file named .avi could make it open other files.
@@ -43,6 +52,8 @@ CODECS = get_args(Codec)
 LOSSY = ("mjpeg", "h264")
 
 DEFAULT_MAX_FRAME_PIXELS = 2**28
+CHECKED = 8
+"""First frames of FFV1 of which one sound one shows that the frames carry checksums."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +119,18 @@ class VideoSource:
     def intra_only(self) -> bool:
         """Whether every frame can be decoded by itself."""
         return self.index.intra_only
+
+    @property
+    def holes(self) -> list[tuple[int, int, int | None]]:
+        """First and last frame of every hole, and the byte where it begins if that is known."""
+        found: list[tuple[int, int, int | None]] = []
+        for first, last in runs(self.lost):
+            byte = None
+            if isinstance(self.index, ChunkIndex) and first:
+                before, size = self.index.position[first - 1], self.index.size[first - 1]
+                byte = int(before) + chunk_bytes(int(size))
+            found.append((first, last, byte))
+        return found
 
     def subset(self, frames: Sequence[int] | NDArray[np.int64]) -> FrameReader:
         """Reader of these frames alone, without the index of the others.
@@ -194,9 +217,9 @@ def open_video(
     max_frame_pixels
         Larger declared frames are refused.
     salvage
-        Keep the whole frames before a truncation, and look for holes beforehand: check every
+        Keep the whole frames before a truncation, and look for damage beforehand: check every
         chunk header of an AVI, where an intact index would otherwise be believed until a frame is
-        read.
+        read, and the checksums of FFV1. What is damaged is ``lost``.
 
     Raises
     ------
@@ -210,7 +233,8 @@ def open_video(
     Notes
     -----
     The index takes 16 bytes per frame. An intact index is read from the file; without one, an AVI
-    is walked from chunk header to chunk header. Matroska and MP4 files are demuxed once.
+    is walked from chunk header to chunk header. Matroska and MP4 files are demuxed once. Salvaging
+    FFV1 reads the whole file.
     """
     name = os.fsdecode(path)
     container_format = _container_format(name)
@@ -224,12 +248,15 @@ def open_video(
         index: ChunkIndex | StampIndex
         if container_format == "avi":
             index = _chunk_index(name, file, container, salvage, notices)
-            lost, places = index.lost, (index.position, index.size)
+            places = (index.position, index.size)
             fps = 1 / _fraction(name, stream.time_base)  # the average is rounded in some versions
             checksummed = codec == "ffv1" and _are_checksummed(file, index)
+            if checksummed and salvage:
+                index = index.without(_damaged(file, index))
+            lost = index.lost
         else:
-            index, checksummed = _stamp_index(name, container, salvage, notices)
-            lost, places = np.empty(0, np.int64), (index.stamps, index.keys)
+            index, checksummed, lost = _stamp_index(name, container, salvage, notices)
+            places = (index.stamps, index.keys)
             fps = _fraction(name, stream.average_rate)
         frame_count = len(places[0])
         counted = stream.frames or container_format == "avi"  # Matroska declares none
@@ -324,28 +351,45 @@ def _chunk_index(
 
 def _are_checksummed(file: BufferedReader, index: ChunkIndex) -> bool:
     """Whether FFV1 slices carry checksums; one sound frame of the first few shows it."""
-    for position, size in zip(index.position[:8].tolist(), index.size[:8].tolist(), strict=True):
+    some = slice(0, CHECKED)
+    for position, size in zip(
+        index.position[some].tolist(), index.size[some].tolist(), strict=True
+    ):
+        if position < 0:
+            continue
         file.seek(position + CHUNK_HEADER.size)
-        if position >= 0 and ffv1_is_sound(file.read(size)):
+        if ffv1_is_sound(file.read(size)):
             return True
     return False
 
 
+def _damaged(file: BufferedReader, index: ChunkIndex) -> NDArray[np.int64]:
+    """Frames of FFV1 whose checksums are wrong."""
+    found = []
+    for frame in np.flatnonzero(index.position >= 0).tolist():
+        file.seek(int(index.position[frame]) + CHUNK_HEADER.size)
+        if not ffv1_is_sound(file.read(int(index.size[frame]))):
+            found.append(frame)
+    return np.array(found, np.int64)
+
+
 def _stamp_index(
     path: str, container: InputContainer, salvage: bool, notices: list[str]
-) -> tuple[StampIndex, bool]:
-    """Index of a container with presentation times, and whether FFV1's slices have checksums."""
+) -> tuple[StampIndex, bool, NDArray[np.int64]]:
+    """Index of a container with presentation times, whether it has checksums, and lost frames."""
     stream = container.streams.video[0]
+    coded = stream.codec_context.name
     stamps: list[int] = []
     keys: list[int] = []
-    end, cut, checksummed = 0, False, None
+    sound: list[bool] = []  # as long as one of the first few slices was
+    end, cut = 0, False
     for packet in container.demux(stream):
         if not packet.size or packet.is_discard:
             continue
         if packet.pts is None:
             raise VideoError(f"{path}: frame {len(stamps)} has no time stamp; repair the file")
-        if checksummed is None:
-            checksummed = stream.codec_context.name == "ffv1" and ffv1_is_sound(bytes(packet))
+        if coded == "ffv1" and (salvage or (len(sound) < CHECKED and not any(sound))):
+            sound.append(ffv1_is_sound(bytes(packet)))
         cut |= packet.is_corrupt
         stamps.append(packet.pts)
         end = max(end, packet.pts + (packet.duration or 0))
@@ -370,7 +414,12 @@ def _stamp_index(
     index = StampIndex(
         container.format.name.split(",")[0], order, np.unique(np.array(keys, np.int64))
     )
-    return index, bool(checksummed)
+    checksummed = any(sound[:CHECKED])
+    lost = np.zeros(len(order), bool)
+    if salvage and checksummed:
+        lost[np.searchsorted(order, stamps)] = ~np.array(sound)
+        lost = spoiled(lost, np.searchsorted(order, index.keys)) if lost.any() else lost
+    return index, checksummed, np.flatnonzero(lost)
 
 
 def _fraction(path: str, rational: Fraction | None) -> Fraction:

@@ -5,13 +5,14 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.faults import FAULTS
 from tests.video_files import Frames, make_frames, write
 
 # a loaded machine is no failure
 settings.register_profile("miostitch", deadline=None, max_examples=50)
 settings.load_profile("miostitch")
 
-MARKED = ("slow", "browser", "peer")
+MARKED = ("slow", "browser", "peer", "fuzz")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,8 +41,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.get_closest_marker(mark):
                 item.add_marker(skip)
     for item in items:
-        if item.get_closest_marker("slow"):
+        if item.get_closest_marker("slow") or item.get_closest_marker("fuzz"):
             item.add_marker(pytest.mark.timeout(3600))
+        for fault in item.iter_markers("fault"):
+            row, how, outcome = fault.args
+            if row not in FAULTS or not (how and outcome):
+                raise pytest.UsageError(f"{item.nodeid}: no such fault: {fault.args}")
+            item.extra_keyword_matches.add(f"row{row:02}")  # for -k row07
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,7 @@ def test_index_cut(avi: Path, frames: Frames) -> None:
     assert np.array_equal(source.read(range(COUNT)), frames)
 
 
+@pytest.mark.fault(2, "idx1 cut off coded video", "same frames")
 @pytest.mark.parametrize("codec", ["ffv1", "mjpeg", "libx264"])
 def test_index_cut_of_coded(tmp_path: Path, frames: Frames, codec: str) -> None:
     path = tmp_path / "a.avi"
@@ -134,6 +135,7 @@ def test_tag_of_another_stream_shifts_nothing(tmp_path: Path, frames: Frames) ->
     assert np.array_equal(source.read([9, 11, 29]), frames[[9, 11, 29]])
 
 
+@pytest.mark.fault(7, "empty chunks between frames", "their frames lost, others keep places")
 @pytest.mark.parametrize("damaged", [False, True])
 def test_empty_chunk(avi: Path, frames: Frames, damaged: bool) -> None:
     cut_index(avi)
@@ -203,6 +205,9 @@ def test_no_frames(tmp_path: Path) -> None:
     assert "0 frames" in refusal(path)
 
 
+@pytest.mark.fault(
+    8, "bytes of headers changed at random, file cut", "frames as they were, or exit 3"
+)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=100)
 @given(data=st.data())
 def test_damage_never_invents_pixels(
@@ -229,6 +234,7 @@ def test_damage_never_invents_pixels(
         assert np.array_equal(found, frames[chosen])
 
 
+@pytest.mark.fault(4, "4.5 GB written, read with and without its indexes", "all frames exact")
 @pytest.mark.slow
 def test_beyond_4_gib(tmp_path: Path) -> None:
     path, side, count = tmp_path / "a.avi", 4096, 272

@@ -172,6 +172,7 @@ def test_configurations_do_not_change() -> None:
         DenoiseConfig().output_result = False
 
 
+@pytest.mark.fault(55, "unknown keys", "exit 2 with line and suggestion")
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -207,6 +208,9 @@ def test_unknown_keys(text: str, message: str) -> None:
     assert refused(text) == message
 
 
+@pytest.mark.fault(
+    55, "NaN, no, 12:30, values out of range", "exit 2 with line and what is allowed"
+)
 @pytest.mark.parametrize(
     ("key", "value", "allowed"),
     [
@@ -256,6 +260,9 @@ def test_all_that_is_wrong_is_told_in_order() -> None:
 BOMB = "a: &a [x]\n" + "".join(f"{n}: &{n} [*a, *a]\n" for n in "bcdefg")
 
 
+@pytest.mark.fault(
+    54, "tags, alias bomb, 20000 levels, duplicate keys", "exit 2 with line, in under 1 s"
+)
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -292,6 +299,7 @@ def test_yaml_that_is_refused(text: str | bytes, line: int, words: str) -> None:
     assert words in message
 
 
+@pytest.mark.fault(54, "file of 1 TiB", "exit 2, 64 KiB read")
 def test_large_files_are_not_read(tmp_path: Path) -> None:
     path = tmp_path / "large.yml"
     path.touch()

@@ -56,6 +56,7 @@ def test_more_frames_than_one_call_takes(tmp_path: Path) -> None:
     assert np.array_equal(open_video(path).read(range(1300)), frames)
 
 
+@pytest.mark.fault(44, "reads that return less than asked", "read on, frames exact")
 @pytest.mark.parametrize("limit", [1, 7, CHUNK, 3 * CHUNK + 9])
 def test_short_reads_go_on(
     avi: Path, frames: Frames, monkeypatch: pytest.MonkeyPatch, limit: int
@@ -82,6 +83,7 @@ def test_without_preadv(avi: Path, frames: Frames, monkeypatch: pytest.MonkeyPat
         source.read([2, 3])
 
 
+@pytest.mark.fault(44, "EIO on reading a raw video", "exit 3, file, frames and byte")
 def test_disk_error_names_file_and_offset(avi: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def preadv(*_: Any) -> int:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -92,6 +94,7 @@ def test_disk_error_names_file_and_offset(avi: Path, monkeypatch: pytest.MonkeyP
         source.read([4, 5])
 
 
+@pytest.mark.fault(14, "AVI, Matroska, MP4; frames in any order", "each as FFmpeg decodes it")
 @pytest.mark.parametrize(("suffix", "codec", "pix_fmt", "options"), CODED)
 def test_coded_frames_at_random(
     tmp_path: Path, frames: Frames, suffix: str, codec: str, pix_fmt: str, options: dict[str, str]
@@ -123,6 +126,7 @@ def test_pickled_subset_is_small(avi: Path, tmp_path: Path, frames: Frames) -> N
         assert np.array_equal(pickle.loads(packed).read(), frames[3:5])
 
 
+@pytest.mark.fault(44, "video shortened while in use", "exit 3, frame and byte")
 def test_truncated_after_opening(avi: Path) -> None:
     source = open_video(avi)
     avi.write_bytes(avi.read_bytes()[: chunk_at(avi, 10) + 500])

@@ -49,6 +49,7 @@ def peak_bytes(folder: Path, frames: int, side: int) -> tuple[int, int]:
         shutil.rmtree(folder)
 
 
+@pytest.mark.fault(58, "memory over growing lengths", "a few bytes per frame")
 def test_memory_hardly_grows_with_the_frames(tmp_path: Path) -> None:
     short, few = peak_bytes(tmp_path / "pair", SHORT, 48)
     long, many = peak_bytes(tmp_path / "pair", LONG, 48)

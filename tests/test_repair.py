@@ -47,6 +47,7 @@ def streams(draw: st.DrawFn) -> pd.DataFrame:
     return headers(draw(st.integers(8, 10**6)) + np.cumsum(steps))
 
 
+@pytest.mark.fault(29, "any bit of any redundant field", "repaired, logged")
 @given(streams(), st.data())
 def test_one_flip_between_sound_rows_is_repaired(stream: pd.DataFrame, data: st.DataObject) -> None:
     damaged = stream.copy()
@@ -122,6 +123,7 @@ def test_two_fields_go_with_two_neighbours_only() -> None:
     assert repaired["frame_num"][50] == -1
 
 
+@pytest.mark.fault(30, "the same bit of all counters", "repaired by the neighbours")
 def test_the_same_bit_of_all_counters_is_found_by_the_neighbours() -> None:
     stream = headers(np.arange(2000, 2200))
     flip(stream, 83, "frame_num", 6)

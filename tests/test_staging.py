@@ -47,6 +47,7 @@ def test_a_failure_publishes_nothing(space: Workspace) -> None:
     assert content(space.output) == {}
 
 
+@pytest.mark.fault(39, "products there", "exit 4, untouched")
 def test_without_force_the_old_result_is_untouched(space: Workspace) -> None:
     with space.open([], force=False):
         make(space, "old")

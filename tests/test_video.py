@@ -78,6 +78,7 @@ def test_dib_is_unsupported(tmp_path: Path, frames: Frames, pix_fmt: str) -> Non
     assert "unsupported codec rawvideo" in refusal(path)
 
 
+@pytest.mark.fault(14, "MPEG-4, 16-bit FFV1", "exit 3, 'unsupported codec'")
 @pytest.mark.parametrize(("codec", "pix_fmt"), [("mpeg4", "yuv420p"), ("ffv1", "gray16le")])
 def test_unsupported_codec(tmp_path: Path, frames: Frames, codec: str, pix_fmt: str) -> None:
     path = tmp_path / "a.avi"
@@ -85,6 +86,9 @@ def test_unsupported_codec(tmp_path: Path, frames: Frames, codec: str, pix_fmt: 
     assert f"unsupported codec {codec}" in refusal(path)
 
 
+@pytest.mark.fault(
+    15, "playlist; the file it names blocks whoever opens it", "exit 3, nothing opened"
+)
 @pytest.mark.parametrize("name", ["a.avi", "a.mkv", "a.mp4"])
 @pytest.mark.parametrize(
     "content",
@@ -105,6 +109,7 @@ def test_not_a_video(tmp_path: Path, avi: Path, name: str, content: bytes) -> No
     assert "not an" in refusal(folder / name)
 
 
+@pytest.mark.fault(15, "MP4 named .avi and others", "exit 3")
 @pytest.mark.parametrize(("suffix", "other"), [(".avi", ".mp4"), (".mp4", ".mkv")])
 def test_renamed(tmp_path: Path, frames: Frames, suffix: str, other: str) -> None:
     path = tmp_path / f"a{other}"
@@ -132,6 +137,7 @@ def test_missing(tmp_path: Path) -> None:
 NAMES = [b"\xff\xfe.avi", b"a\nb.avi", b"%d%s{}.avi", b"-i.avi", b"concat:x|y.avi", b"a:b.avi"]
 
 
+@pytest.mark.fault(56, "videos of any name", "work")
 @pytest.mark.parametrize("name", [*NAMES, "\N{MOUSE}.AVI".encode(), b"n" * 251 + b".avi"])
 def test_any_name(
     tmp_path: Path, frames: Frames, monkeypatch: pytest.MonkeyPatch, name: bytes
