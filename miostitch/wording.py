@@ -156,6 +156,11 @@ def demo_text(summary: dict[str, Any]) -> str:
     )
 
 
+def view_text(found: dict[str, Any]) -> str:
+    """Where to look."""
+    return f"{found['url']}\nOpen it in a browser of this machine; Ctrl-C here ends the viewer."
+
+
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
     first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
     return [

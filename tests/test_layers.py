@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors avi text clocks memory jit thresholds progress png",
+    "schema errors avi text clocks memory jit thresholds progress png frame_cache",
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
     " table_parser repair safe_yaml config",
     "alignment selection compositing damage filtering plan config_files"
@@ -15,9 +15,9 @@ LAYERS = (
     "recording",
     "session datasets picking",
     "scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
-    " writing publishing report simulation",
+    " writing publishing report simulation viewing originals",
     "beside edited_tables",
-    "stitching products inspecting editing saving noise denoising export verify",
+    "stitching products inspecting scenes editing saving noise denoising export verify",
     "workflow viewer console wording",
     "pipeline options",
     "edit_commands look_commands backend",
@@ -30,7 +30,7 @@ GRAPHS = " ".join([*LAYERS[5:12], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
-HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
+HOMES |= dict(tornado="viewer", yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
     bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
 )
