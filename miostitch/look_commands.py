@@ -23,6 +23,7 @@ from miostitch.wording import view_text
 @option("--marks", type=click.Path(), help="File to save marked frames to, for remove-frames.")
 @option(
     "--inputs",
+    "folders",
     multiple=True,
     type=click.Path(),
     metavar="FOLDER",
@@ -38,7 +39,7 @@ def view(
     port: int | None,
     browser: bool,
     marks: str | None,
-    inputs: tuple[str, ...],
+    folders: tuple[str, ...],
     console: Console,
     **choices: Any,
 ) -> None:
@@ -55,7 +56,7 @@ def view(
     from miostitch.opening import ReadOptions
     from miostitch.viewer import ViewOptions, view
 
-    options = ViewOptions(port or 0, marks, inputs, browser)
+    options = ViewOptions(port or 0, marks, folders, browser)
     reading = ReadOptions(need_table=False, **given(choices))
     view(names, options, reading=reading, ready=lambda found: console.result(found, view_text))
 

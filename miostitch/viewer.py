@@ -39,7 +39,7 @@ from miostitch.viewing import CACHE_BYTES, Scene
 
 LOOPBACK = "127.0.0.1"
 PAGE = files("miostitch") / "viewer_page"
-ASSETS = ("page.css", "page.js", "frames.js", "pictures.js", "marks.js")
+ASSETS = frozenset(each.name for each in PAGE.iterdir()) - {"page.html"}
 REQUEST_BYTES = 2**24
 """A longer request is refused; a list of marked frames is the longest there is."""
 

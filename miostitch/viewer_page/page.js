@@ -1,25 +1,24 @@
 // The page: what is shown, where in the recording, what keys and buttons do.
 
+import { element, Facts } from "./facts.js";
 import { ask, Frames } from "./frames.js";
 import { Marks } from "./marks.js";
 import {
   autoContrast, contrastTable, draw, drawAbsence, drawTimeline, sourceColour, subtract,
 } from "./pictures.js";
+import { Player } from "./player.js";
 
 const AHEAD = 4;
-const TIMES = ["timestamp_first", "timestamp_last"];
 const by = (id) => document.getElementById(id);
 const colours = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
-let scene, frames, marks;
+let scene, frames, marks, facts, player;
 let wanted = 0; // where the user wants to be
 let packet = null; // what is drawn
 let direction = 1;
 let busy = false;
-let playing = false;
 let timeline = {};
 let pointed = null; // [x, y] under the pointer
-let startTime = null;
 const figures = []; // one per panel, and the difference last
 
 async function start() {
@@ -29,11 +28,16 @@ async function start() {
   by("slider").max = by("frame").max = scene.frames - 1;
   frames = new Frames(scene.frames);
   marks = new Marks(scene.marks, scene.marks_file, showMarks);
+  facts = new Facts(by("facts"), scene);
+  player = new Player({
+    speed: () => +by("speed").value, rate: scene.fps, count: scene.frames, at: () => wanted,
+    idle: () => !busy, go, changed: showPlaying,
+  });
   buildFigures();
   offerJumps();
   forgetFrames();
   await go(0);
-  startTime = packet?.panels.find((p) => p.facts.timestamp_first)?.facts.timestamp_first ?? null;
+  facts.start = packet?.panels.find((p) => p.facts.timestamp_first)?.facts.timestamp_first ?? null;
   tell();
   const size = packet?.panels.find((p) => p.height);
   by("summary").textContent = [
@@ -48,7 +52,7 @@ async function waitForPanels() {
   while (!scene.completed) {
     await new Promise((done) => setTimeout(done, 150));
     const before = scene.panels.filter((p) => p.pictures || p.note).map((p) => p.note).join();
-    scene = await ask("scene");
+    facts.scene = scene = await ask("scene");
     if (scene.panels.map((p) => p.note).join() === before && !scene.completed) continue;
     offerDifference();
     forgetFrames();
@@ -133,7 +137,7 @@ async function go(at, again = false) {
     complain(null);
   } catch (error) {
     complain(error);
-    pause();
+    player.stop();
   } finally {
     busy = false;
   }
@@ -159,19 +163,17 @@ function show(figure, picture, table, caption) {
   figure.figure.hidden = !figure.box.checked;
   if (!figure.box.checked) return;
   if (picture.pixels) draw(figure.canvas, picture, table);
-  else drawAbsence(figure.canvas, picture.problem ?? "not shown", colours);
+  else drawAbsence(figure.canvas, picture.problem ?? "not shown", aspect(), colours);
   figure.picture = picture.pixels ? picture : null;
   figure.figure.style.setProperty("--aspect", figure.canvas.width / figure.canvas.height);
   figure.canvas.setAttribute("aria-label", caption.map(([text]) => text).join(", "));
   figure.caption.replaceChildren(...caption.map(([text, kind]) => element(kind, text)));
 }
 
-function element(kind, text) {
-  const [tag, ...classes] = kind.split(".");
-  const made = document.createElement(tag);
-  made.textContent = text;
-  made.className = classes.join(" ");
-  return made;
+// Width by height of the pictures that there are.
+function aspect() {
+  const picture = packet.panels.find((p) => p.pixels);
+  return picture ? picture.width / picture.height : 1;
 }
 
 function panelCaption(panel, told, chosen) {
@@ -200,56 +202,17 @@ function showDifference() {
   }
 }
 
-// What is known: a column for every panel, a row for every fact.
 function tell() {
   if (!packet) return;
   const { frame, panels } = packet;
   by("frame").value = frame;
-  const facts = panels[0].facts;
   by("frame-num").value = panels.map((p) => p.facts.frame_num).find((n) => n >= 0) ?? "";
   by("slider").setAttribute("aria-valuetext", `frame ${frame} of ${scene.frames}`);
-  by("told").textContent = playing ? "" : describe(facts);
-  const rows = [["frame", ...panels.map((p) => (p.frame < 0 ? "–" : p.frame))]];
-  for (const name of [...new Set(panels.flatMap((p) => Object.keys(p.facts)))]) {
-    rows.push([name, ...panels.map((p) => told(name, p.facts[name]))]);
-  }
-  const table = by("facts");
-  const head = element("thead", "");
-  head.append(element("tr", ""));
-  head.firstChild.append(...["", ...scene.panels.map((p) => p.name)].map((n) => element("th", n)));
-  const body = element("tbody", "");
-  for (const [name, ...cells] of rows) {
-    const row = body.appendChild(element("tr", ""));
-    const title = row.appendChild(element("th", name.replaceAll("_", " ")));
-    title.scope = "row";
-    title.title = scene.about[name] ?? "";
-    row.append(...cells.map((cell) => element(isBad(name, cell) ? "td.bad" : "td", cell)));
-  }
-  table.replaceChildren(head, body);
+  const first = panels.map((p) => p.facts.timestamp_first).find((time) => time);
+  by("told").textContent = player.playing ? "" : facts.clock(first);
+  facts.show(panels);
   by("pixel").textContent = readPixel();
   showMarks();
-}
-
-function isBad(name, cell) {
-  return ["damaged", "unrecoverable"].includes(name) && cell === "yes";
-}
-
-function told(name, value) {
-  if (value === undefined || value === null) return "";
-  if (name === "source") return value < 0 ? "composed" : scene.sources[value];
-  if (TIMES.includes(name)) return clock(value);
-  return typeof value === "boolean" ? (value ? "yes" : "no") : value.toLocaleString("en", { useGrouping: false });
-}
-
-function clock(seconds) {
-  const date = new Date(seconds * 1000);
-  const day = Number.isNaN(date.getTime()) ? "" : date.toISOString().slice(11, 23);
-  return startTime === null ? day : `${day}  +${(seconds - startTime).toFixed(3)} s`;
-}
-
-function describe(facts) {
-  const time = facts.timestamp_first;
-  return time && startTime !== null ? `${(time - startTime).toFixed(2)} s from the start` : "";
 }
 
 function point(event, canvas) {
@@ -331,7 +294,7 @@ async function attempt(action) {
 }
 
 async function jump(what, to) {
-  pause();
+  player.stop();
   const { frame } = await ask("jump", { at: wanted, what, to });
   if (frame !== null) return go(frame);
   by("told").textContent = `no ${to} ${what === "damaged" ? "damaged frame" : "change of the source"}`;
@@ -342,37 +305,13 @@ function jumpToMark(step) {
   if (next !== undefined) go(next);
 }
 
-function play() {
-  if (playing) return pause();
-  playing = true;
-  by("play").textContent = "❚❚ Pause";
-  if (wanted === scene.frames - 1) go(0);
-  let [begun, from] = [performance.now(), wanted];
-  let speed = +by("speed").value;
-  const advance = (now) => {
-    if (!playing) return;
-    if (speed !== +by("speed").value || wanted < from) {
-      speed = +by("speed").value;
-      [begun, from] = [now, wanted];
-    }
-    const due = from + Math.floor(((now - begun) / 1000) * scene.fps * speed);
-    // where the disk is slower than the recording, every frame read is shown, only later
-    if (!busy && due > wanted) go(Math.min(due, scene.frames - 1));
-    if (wanted >= scene.frames - 1) return pause();
-    requestAnimationFrame(advance);
-  };
-  requestAnimationFrame(advance);
-}
-
-function pause() {
-  if (!playing) return;
-  playing = false;
-  by("play").textContent = "▶ Play";
-  tell();
+function showPlaying() {
+  by("play").textContent = player.playing ? "❚❚ Pause" : "▶ Play";
+  if (!player.playing) tell();
 }
 
 async function move(to) {
-  pause();
+  player.stop();
   await go(to);
 }
 
@@ -427,7 +366,7 @@ const KEYS = {
   ArrowRight: (far) => move(wanted + (far ? 10 : 1)),
   Home: () => move(0),
   End: () => move(scene.frames - 1),
-  " ": play,
+  " ": () => player.toggle(),
   d: (back) => scene.columns.includes("damaged") && jump("damaged", back ? "previous" : "next"),
   s: (back) => scene.columns.includes("source") && jump("source", back ? "previous" : "next"),
   m: (range) => (range ? markRange() : toggleMark()),
@@ -448,7 +387,8 @@ function press(event) {
 }
 
 const CLICKS = {
-  previous: () => move(wanted - 1), next: () => move(wanted + 1), play, auto: stretch, copy, save,
+  previous: () => move(wanted - 1), next: () => move(wanted + 1),
+  play: () => player.toggle(), auto: stretch, copy, save,
   "damaged-previous": () => jump("damaged", "previous"), "damaged-next": () => jump("damaged", "next"),
   "source-previous": () => jump("source", "previous"), "source-next": () => jump("source", "next"),
   "mark-previous": () => jumpToMark(-1), "mark-next": () => jumpToMark(1),

@@ -48,8 +48,8 @@ export function subtract(left, right, gain) {
 }
 
 // Where there is no picture there are stripes and words, never black.
-export function drawAbsence(canvas, text, colours) {
-  const [width, height] = [240, Math.max(80, Math.round(240 * (canvas.height / canvas.width)) || 240)];
+export function drawAbsence(canvas, text, aspect, colours) {
+  const [width, height] = [320, Math.round(320 / aspect)];
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d");
