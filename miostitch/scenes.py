@@ -12,8 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.alignment import FrameIdentity, align
+from miostitch.damage import complete
 from miostitch.datasets import STORE
+from miostitch.errors import MetadataError
 from miostitch.frame_cache import BlockCache
+from miostitch.metadata import buffer_layout
 from miostitch.opening import ReadOptions, recording_names
 from miostitch.originals import find_originals
 from miostitch.recording import Recording, load_recordings
@@ -86,7 +89,7 @@ class StoredFrames:
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole column of the frames, (frame,)."""
-        return self._tables[""][name].to_numpy()
+        return np.asarray(self._tables[""][name])
 
     def row(self, frame: int) -> Look:
         """What is known of a frame."""
@@ -103,12 +106,11 @@ class StoredFrames:
         number, place = divmod(frame, TABLE_BLOCK)
         span = slice(number * TABLE_BLOCK, (number + 1) * TABLE_BLOCK)
         read = self._tables[group].isel({FRAME: span}).load
-        return self._cache.get((self._path, group, number), read).isel({FRAME: place})
+        block: xr.Dataset = self._cache.get((self._path, group, number), read)
+        return block.isel({FRAME: place})
 
 
-def _of_result(
-    path: str, cache: BlockCache, options: ReadOptions, folders: Sequence[str]
-) -> Scene:
+def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequence[str]) -> Scene:
     film, tables = Film.of_store(path), StoredFrames(path, cache)
     receivers = [
         Panel(name, partial(tables.candidate, number), note="is being looked for")
@@ -183,11 +185,6 @@ def _recorded(recording: Recording) -> _Opened:
     table = recording.frames
     facts = ("frame_num", "timestamp_first", "timestamp_last", "num_buffers", "black_padding")
     columns = {name: getattr(table, name) for name in facts}
-    known = table.frame_num != NO_FRAME
-    damaged = None
-    if known.any():
-        usual = int(np.bincount(table.num_buffers[known]).argmax())
-        damaged = table.num_buffers < usual
 
     def row(frame: int) -> Look:
         described = table.num_rows[frame] > 0
@@ -198,7 +195,18 @@ def _recorded(recording: Recording) -> _Opened:
         recording.name, table.frame_num, table.num_buffers, table.timestamp_first
     )
     rate = recording.videos[0].fps
-    return _Opened(Film.of_recording(recording), rate, row, identity, damaged, recording.notices)
+    film = Film.of_recording(recording)
+    return _Opened(film, rate, row, identity, _incomplete(recording), recording.notices)
+
+
+def _incomplete(recording: Recording) -> Bools | None:
+    """Frames of which buffers are missing, bool (frame,); None without a table that tells."""
+    _, height, width = recording.shape
+    try:
+        bounds = buffer_layout(recording.tables, height * width)
+    except MetadataError:  # the table makes no frames: what is missing cannot be told
+        return None
+    return ~complete(recording.frames.buffers, bounds) if recording.tables else None
 
 
 def _stored(path: str, cache: BlockCache) -> _Opened:

@@ -83,7 +83,8 @@ class Film:
         try:
             block = cache.get(*self._block(number))
         except InputError:  # a frame is sound even if one beside it is lost in a hole of the file
-            return self.read(frame, frame + 1)[0]
+            alone: NDArray[np.uint8] = self.read(frame, frame + 1)[0]
+            return alone
         if 3 * block.nbytes <= cache.max_bytes:
             beside = number + (1 if 2 * place >= self.block else -1)
             if 0 <= beside * self.block < self.shape[0]:
@@ -203,10 +204,8 @@ class Scene:
         column = self.column(what)
         if column is None:
             return None
-        if what == "source":
-            places = np.flatnonzero(np.diff(column)) + 1
-        else:
-            places = np.flatnonzero(column)
+        changes = what == "source"
+        places = np.flatnonzero(np.diff(column)) + 1 if changes else np.flatnonzero(column)
         if step > 0:
             after = np.searchsorted(places, at, side="right")
             return int(places[after]) if after < len(places) else None
@@ -216,15 +215,17 @@ class Scene:
     def find(self, frame_num: int) -> int | None:
         """Position of the first frame that the device counted so; None if there is none."""
         column = self.column("frame_num")
-        found = np.flatnonzero(column == frame_num) if column is not None else ()
+        if column is None:
+            return None
+        found = np.flatnonzero(column == frame_num)
         return int(found[0]) if len(found) else None
 
     def in_first(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Frames of the first panel at some positions, without those that it lacks."""
         if self.first_frames is None:
             return positions
-        frames = self.first_frames[positions]
-        return frames[frames != NO_FRAME]
+        frames: NDArray[np.int64] = self.first_frames[positions]
+        return np.asarray(frames[frames != NO_FRAME])
 
     def from_first(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
         """Positions of some frames of the first panel, without those that are not there."""

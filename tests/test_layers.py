@@ -18,8 +18,8 @@ LAYERS = (
     " writing publishing report simulation viewing originals",
     "beside edited_tables",
     "stitching products inspecting scenes editing saving noise denoising export verify",
-    "workflow viewer console wording",
-    "pipeline options",
+    "workflow view_server console wording",
+    "pipeline viewer options",
     "edit_commands look_commands backend",
     "cli",
     "__init__",
@@ -30,9 +30,14 @@ GRAPHS = " ".join([*LAYERS[5:12], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
 HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
-HOMES |= dict(tornado="viewer", yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
-    bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
+    tornado="view_server", yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS
+)
+HOMES |= dict(
+    bokeh="report viewer",
+    click="cli edit_commands look_commands console options",
+    rich="console",
+    miostitch=" ".join(LAYERS),
 )
 STARTS = {"cli", "edit_commands", "look_commands", "console", "__init__"}
 BAD = """selection: from miostitch.alignment import align
