@@ -250,8 +250,8 @@ function showLegend() {
   scene.panels.slice(1).forEach((panel) => {
     const source = scene.sources.indexOf(panel.name);
     const label = figures.find((f) => f.name === panel.name).label;
-    const swatch = element("span", " ■");
-    swatch.style.color = `var(${sourceColour(source)})`;
+    const swatch = element("span.swatch");
+    swatch.style.background = `var(${sourceColour(source)})`;
     swatch.title = "its colour in the overview";
     label.append(swatch);
   });

@@ -1,6 +1,7 @@
 // Draws: gray pictures through a contrast table, differences, and the overview of the recording.
 
 const OPAQUE = 0xff000000;
+const ON_PROCESSOR = { willReadFrequently: true }; // pixels come from there
 
 // One table entry per gray: everything up to black is black, from white on white.
 export function contrastTable(black, white) {
@@ -32,7 +33,7 @@ export function draw(canvas, picture, table) {
   const image = prepare(canvas, height, width);
   const out = new Uint32Array(image.data.buffer);
   for (let i = 0; i < pixels.length; i++) out[i] = table[pixels[i]];
-  canvas.getContext("2d").putImageData(image, 0, 0);
+  canvas.getContext("2d", ON_PROCESSOR).putImageData(image, 0, 0);
 }
 
 // Absolute differences, as bright as `gain` says.
@@ -52,7 +53,7 @@ export function drawAbsence(canvas, text, aspect, colours) {
   const [width, height] = [320, Math.round(320 / aspect)];
   canvas.width = width;
   canvas.height = height;
-  const context = canvas.getContext("2d");
+  const context = canvas.getContext("2d", ON_PROCESSOR);
   context.fillStyle = colours("--hole");
   context.fillRect(0, 0, width, height);
   context.strokeStyle = colours("--line");
@@ -88,7 +89,7 @@ function prepare(canvas, height, width) {
     canvas.width = width;
     canvas.height = height;
   }
-  return canvas.getContext("2d").createImageData(width, height);
+  return canvas.getContext("2d", ON_PROCESSOR).createImageData(width, height);
 }
 
 export function sourceColour(source) {
