@@ -151,6 +151,7 @@ def demo_text(summary: dict[str, Any]) -> str:
     debug = next(path for path in summary["outputs"] if path.endswith("_debug.avi"))
     return (
         f"{stitch_text(summary)}\n\nLook at it:\n"
+        f"  miostitch view {store}\n"
         f"  play {debug} (receiver 1, receiver 2, where they differ)\n"
         f"  python -c \"import xarray; print(xarray.open_zarr('{store}'))\""
     )
