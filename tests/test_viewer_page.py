@@ -222,6 +222,7 @@ def test_recordings_side_by_side_and_alone(session: Made, tmp_path: Path) -> Non
         page.keyboard.press("End")
         at(page, 3)
         assert page.locator("figure:visible").count() == 1
+        assert page.locator("#shown label:visible").count() == 1
         assert page.locator("#damaged-next").is_disabled()
 
 

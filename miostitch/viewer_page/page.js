@@ -276,7 +276,8 @@ function showMarks() {
 function showNotices() {
   const list = by("notices").querySelector("ul");
   by("notices").hidden = !scene.notices.length;
-  by("notices").querySelector("summary").textContent = `${scene.notices.length} notices about the files`;
+  const count = scene.notices.length;
+  by("notices").querySelector("summary").textContent = `${count} notice${count > 1 ? "s" : ""} about the files`;
   list.replaceChildren(...scene.notices.map((text) => element("li", text)));
 }
 
