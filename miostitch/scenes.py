@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from miostitch.alignment import FrameIdentity, align
 from miostitch.damage import complete
 from miostitch.datasets import STORE
-from miostitch.errors import MetadataError
+from miostitch.errors import InputError, MetadataError
 from miostitch.frame_cache import BlockCache
 from miostitch.metadata import buffer_layout
 from miostitch.opening import ReadOptions, recording_names
@@ -105,7 +105,15 @@ class StoredFrames:
     def _at(self, group: str, frame: int) -> xr.Dataset:
         number, place = divmod(frame, TABLE_BLOCK)
         span = slice(number * TABLE_BLOCK, (number + 1) * TABLE_BLOCK)
-        read = self._tables[group].isel({FRAME: span}).load
+
+        def read() -> xr.Dataset:
+            try:
+                loaded: xr.Dataset = self._tables[group].isel({FRAME: span}).load()
+            except (OSError, RuntimeError, ValueError) as error:
+                what = f"{self._path}: the tables from frame {span.start} on cannot be read"
+                raise InputError(f"{what}: {error}; make the store anew") from error
+            return loaded
+
         block: xr.Dataset = self._cache.get((self._path, group, number), read)
         return block.isel({FRAME: place})
 

@@ -4,6 +4,7 @@ Its layout is that of :mod:`miostitch.schema`; ``xarray.open_zarr`` reads it as 
 carries a checksum and is written even when all zero, so that a missing chunk is always a loss.
 """
 
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -115,8 +116,22 @@ def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
 
 
 def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
-    """Read frames of ``video`` back, uint8 (frame, height, width)."""
-    return np.asarray(_open_video(path, "r")[start:stop])
+    """Read frames of ``video`` back, uint8 (frame, height, width).
+
+    Raises
+    ------
+    InputError
+        A chunk is missing, which Zarr would read as black, or is not what was written.
+    """
+    try:
+        video = _open_video(path, "r")
+        for chunk in range(start // video.chunks[0], -(-stop // video.chunks[0])):
+            key = video.metadata.encode_chunk_key((chunk, 0, 0))
+            os.stat(Path(path) / VIDEO.name / key)
+        return np.asarray(video[start:stop])
+    except (OSError, RuntimeError, ValueError) as error:
+        what = f"{path}: frames {start} to {stop - 1} cannot be read: {error}"
+        raise InputError(f"{what}; make the store anew") from error
 
 
 def write_frame_tables(path: str, frames: Mapping[str, npt.NDArray[Any]]) -> None:
