@@ -70,10 +70,11 @@ def open_scene(
 
 
 class StoredFrames:
-    """The tables of a store, read a stretch at a time."""
+    """The tables of a store, read a stretch at a time until all are loaded."""
 
     def __init__(self, path: str, cache: BlockCache) -> None:
         self._path, self._cache = path, cache
+        self._loaded: set[str] = set()
         facts = store_facts(path)
         self.attrs = facts.attrs
         root = xr.open_zarr(path, chunks=None, mask_and_scale=False, drop_variables=VIDEO.name)
@@ -102,20 +103,36 @@ class StoredFrames:
         absent = source == NO_FRAME
         return Look(int(source or 0), {} if absent else facts)
 
+    def load(self) -> None:
+        """Take all tables into memory, so that no frame has to wait for them any more.
+
+        Raises
+        ------
+        InputError
+            They cannot be read.
+        """
+        for group in self._tables:
+            self._tables[group] = self._read(group, slice(None))
+            self._loaded.add(group)
+
     def _at(self, group: str, frame: int) -> xr.Dataset:
+        if group in self._loaded:
+            loaded: xr.Dataset = self._tables[group].isel({FRAME: frame})
+            return loaded
         number, place = divmod(frame, TABLE_BLOCK)
         span = slice(number * TABLE_BLOCK, (number + 1) * TABLE_BLOCK)
-
-        def read() -> xr.Dataset:
-            try:
-                loaded: xr.Dataset = self._tables[group].isel({FRAME: span}).load()
-            except (OSError, RuntimeError, ValueError) as error:
-                what = f"{self._path}: the tables from frame {span.start} on cannot be read"
-                raise InputError(f"{what}: {error}; make the store anew") from error
-            return loaded
-
-        block: xr.Dataset = self._cache.get((self._path, group, number), read)
+        block: xr.Dataset = self._cache.get(
+            (self._path, group, number), partial(self._read, group, span)
+        )
         return block.isel({FRAME: place})
+
+    def _read(self, group: str, span: slice) -> xr.Dataset:
+        try:
+            read: xr.Dataset = self._tables[group].isel({FRAME: span}).compute()
+        except (OSError, RuntimeError, ValueError) as error:
+            msg = f"{self._path}: its tables cannot be read: {error}; make the store anew"
+            raise InputError(msg) from error
+        return read
 
 
 def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequence[str]) -> Scene:
@@ -133,6 +150,7 @@ def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequ
                 panel.film = Film.of_recording(original)
             else:
                 panel.note = original
+        tables.load()
 
     return Scene(
         printable(os.path.basename(path)),

@@ -135,6 +135,7 @@ class Viewer:
         self.token = secrets.token_urlsafe(32)
         self.hosts: set[str] = set()
         self.completed = False
+        self.seen = asyncio.Event()
         self._pool = ThreadPoolExecutor(READERS, "miostitch-view")
 
     @asynccontextmanager
@@ -173,13 +174,12 @@ class Viewer:
         return await asyncio.get_running_loop().run_in_executor(self._pool, function, *args)
 
     async def _complete(self) -> None:
+        await self.seen.wait()  # the first frame waits for nothing else
         try:
             await self.compute(self.scene.complete)
         except MiostitchError as error:
             self.scene.notices = [*self.scene.notices, printable(str(error))]
         self.completed = True
-        for name in self.scene.columns:
-            await self.compute(self.scene.column, name)
 
     def describe(self) -> dict[str, Any]:
         """What is shown, without any frame."""
@@ -268,6 +268,7 @@ class _Handler(RequestHandler):
             packet = await self.viewer.compute(self.viewer.packet, at, shown)
             self.set_header("Content-Type", "application/octet-stream")
             self.finish(packet)
+            self.viewer.seen.set()
         elif name == "jump":
             what = self._one_of("what", {"damaged": "damaged", "source": "source"})
             step = self._one_of("to", {"next": 1, "previous": -1})

@@ -20,7 +20,7 @@ from miostitch.schema import NO_FRAME
 from miostitch.store import read_block, store_facts
 from miostitch.text import printable
 
-CACHE_BYTES = 256 * 2**20
+CACHE_BYTES = 128 * 2**20
 """Default bound of the blocks in memory."""
 
 RECORDING_BLOCK_BYTES = 2**21

@@ -1,5 +1,6 @@
 """What is shown is what stands in the files, frame for frame."""
 
+import shutil
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miostitch.damage import complete
-from miostitch.errors import AlignmentError
+from miostitch.errors import AlignmentError, InputError
 from miostitch.frame_cache import BlockCache
 from miostitch.opening import ReadOptions
 from miostitch.recording import load_recordings
@@ -71,6 +72,20 @@ def test_a_result_beside_its_recordings(session: Made, store: str, cache: BlockC
                 if variable.name != "source_frame":
                     assert look.facts[variable.name] == scores[variable.name][number, position]
     assert absent
+
+
+def test_damaged_tables_are_told(store: str, cache: BlockCache, tmp_path: Path) -> None:
+    broken = tmp_path / Path(store).name
+    shutil.copytree(store, broken)
+    for chunk in broken.glob("scores/edge_energy/c/**/0"):
+        if chunk.is_file():
+            chunk.write_bytes(chunk.read_bytes()[:-5])
+    scene = open_scene([str(broken)], cache)
+    assert scene.panels[0].look(3).facts
+    with pytest.raises(InputError, match="tables cannot be read"):
+        scene.panels[1].look(3)
+    with pytest.raises(InputError, match="tables cannot be read"):
+        scene.complete()
 
 
 def test_recordings_side_by_side(session: Made, cache: BlockCache) -> None:

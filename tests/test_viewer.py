@@ -84,6 +84,7 @@ def shown(store: str) -> Iterator[Served]:
 
 
 def completed(url: str) -> Any:
+    ask(url, "frame?at=0")  # before that nothing else is done
     while not (scene := ask(url, "scene").json)["completed"]:
         pass
     return scene

@@ -27,7 +27,7 @@ async function start() {
   by("name").textContent = scene.name;
   by("slider").max = by("frame").max = scene.frames - 1;
   frames = new Frames(scene.frames);
-  marks = new Marks(scene.marks, scene.marks_file, showMarks);
+  marks = new Marks(scene.marks, scene.marks_file, showMarkedFrames);
   facts = new Facts(by("facts"), scene);
   player = new Player({
     speed: () => +by("speed").value, rate: scene.fps, count: scene.frames, at: () => wanted,
@@ -212,6 +212,7 @@ function tell() {
   by("told").textContent = player.playing ? "" : facts.clock(first);
   facts.show(panels);
   by("pixel").textContent = readPixel();
+  by("here").style.left = `${(100 * (frame + 0.5)) / scene.frames}%`;
   showMarks();
 }
 
@@ -242,7 +243,7 @@ async function showTimeline() {
   const label = damaged === undefined ? "Overview; damage is not known" : `Overview: ${damaged} of ${scene.frames} frames are damaged`;
   by("timeline").setAttribute("aria-label", label);
   by("timeline").title = `${label}. Above: marked; middle: damaged; below: source. Click to go there.`;
-  showMarks();
+  drawOverview();
   if (scene.columns.includes("source")) showLegend();
 }
 
@@ -257,9 +258,17 @@ function showLegend() {
   });
 }
 
+function drawOverview() {
+  drawTimeline(by("timeline"), timeline, scene.frames, marks.marked, colours);
+}
+
+function showMarkedFrames() {
+  drawOverview();
+  showMarks();
+}
+
 function showMarks() {
   if (!packet) return;
-  drawTimeline(by("timeline"), timeline, scene.frames, packet.frame, marks.marked, colours);
   const [at, first] = [packet.frame, packet.panels[0].frame];
   by("marks-of").textContent = `Frames of ${scene.panels[0].name === "result" ? scene.name : scene.panels[0].name}, for miostitch remove-frames -f`;
   by("mark").disabled = by("range").disabled = first < 0;
@@ -411,8 +420,11 @@ function listen() {
     attempt(() => move(Math.floor(share * scene.frames)));
   });
   for (const id of ["black", "white"]) by(id).addEventListener("input", contrast);
-  addEventListener("resize", () => attempt(showMarks));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => redraw());
+  addEventListener("resize", () => scene && drawOverview());
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    redraw();
+    if (scene) drawOverview();
+  });
   addEventListener("beforeunload", (event) => {
     if (marks && scene.marks_file && !marks.saved) event.preventDefault();
   });

@@ -96,8 +96,8 @@ export function sourceColour(source) {
   return source < 0 ? "--composite" : `--source-${source % 6}`;
 }
 
-// Three bands: marked frames, damaged frames (any in a bin is seen), sources; and where we are.
-export function drawTimeline(canvas, timeline, count, at, marks, colours) {
+// Three bands: marked frames, damaged frames (any in a bin is seen), sources.
+export function drawTimeline(canvas, timeline, count, marks, colours) {
   const scale = window.devicePixelRatio || 1;
   const [width, height] = [canvas.clientWidth, 34];
   canvas.width = width * scale;
@@ -105,23 +105,23 @@ export function drawTimeline(canvas, timeline, count, at, marks, colours) {
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
   const { first = [], damaged, source } = timeline;
+  const names = ["--damage", "--mark", ...new Set(source?.map(sourceColour))];
+  const colour = Object.fromEntries(names.map((name) => [name, colours(name)]));
   first.forEach((start, bin) => {
     const stop = first[bin + 1] ?? count;
     const [left, right] = [(start / count) * width, (stop / count) * width];
     const wide = Math.max(1, right - left);
     if (damaged?.[bin]) {
       context.globalAlpha = 0.35 + (0.65 * damaged[bin]) / (stop - start);
-      context.fillStyle = colours("--damage");
+      context.fillStyle = colour["--damage"];
       context.fillRect(left, 8, wide, 16);
       context.globalAlpha = 1;
     }
     if (source) {
-      context.fillStyle = colours(sourceColour(source[bin]));
+      context.fillStyle = colour[sourceColour(source[bin])];
       context.fillRect(left, 26, wide + 0.5, 8);
     }
   });
-  context.fillStyle = colours("--mark");
+  context.fillStyle = colour["--mark"];
   for (const mark of marks) context.fillRect((mark / count) * width - 1, 0, Math.max(3, width / count), 7);
-  context.fillStyle = colours("--text");
-  context.fillRect(Math.min(width - 2, ((at + 0.5) / count) * width - 1), 0, 2, height);
 }
