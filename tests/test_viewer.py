@@ -44,7 +44,7 @@ def ask(
     url: str, what: str = "", *, method: str = "GET", body: Any = None, **headers: str
 ) -> Answer:
     at = urlsplit(url)
-    connection = HTTPConnection(at.hostname or "", at.port or 0, timeout=10)
+    connection = HTTPConnection(at.hostname or "", at.port or 0, timeout=60)
     try:
         text = None if body is None else json.dumps(body)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -308,7 +308,7 @@ def test_ctrl_c_ends_it(store: str) -> None:
         url = json.loads(lines)["url"]
         assert ask(url, "frame?at=3&panels=0,1").status == 200
         process.send_signal(signal.SIGINT)
-        guard = threading.Timer(20, process.kill)
+        guard = threading.Timer(60, process.kill)
         guard.start()
         rest, said = process.stdout.read(), process.stderr.read()
         guard.cancel()
