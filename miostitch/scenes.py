@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import partial
+from threading import Event, Lock
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -75,6 +76,8 @@ class StoredFrames:
     def __init__(self, path: str, cache: BlockCache) -> None:
         self._path, self._cache = path, cache
         self._loaded: set[str] = set()
+        self._columns: dict[str, NDArray[Any]] = {}
+        self._lock = Lock()
         facts = store_facts(path)
         self.attrs = facts.attrs
         root = xr.open_zarr(path, chunks=None, mask_and_scale=False, drop_variables=VIDEO.name)
@@ -89,8 +92,17 @@ class StoredFrames:
         return list(self.attrs["recordings"]) if "scores" in self._tables else []
 
     def column(self, name: str) -> NDArray[Any]:
-        """A whole column of the frames, (frame,)."""
-        return np.asarray(self._tables[""][name])
+        """A whole column of the frames, (frame,), read once.
+
+        Raises
+        ------
+        InputError
+            It cannot be read.
+        """
+        with self._lock:
+            if name not in self._columns:
+                self._columns[name] = self._read("", slice(None), [name])[name].to_numpy()
+            return self._columns[name]
 
     def row(self, frame: int) -> Look:
         """What is known of a frame."""
@@ -103,17 +115,29 @@ class StoredFrames:
         absent = source == NO_FRAME
         return Look(int(source or 0), {} if absent else facts)
 
-    def load(self) -> None:
+    def load(self, closing: Event) -> None:
         """Take all tables into memory, so that no frame has to wait for them any more.
+
+        Parameters
+        ----------
+        closing
+            When it is set, no further column is read.
 
         Raises
         ------
         InputError
             They cannot be read.
         """
-        for group in self._tables:
-            self._tables[group] = self._read(group, slice(None))
-            self._loaded.add(group)
+        if "scores" in self._tables:
+            self._tables["scores"] = self._read("scores", slice(None))
+            self._loaded.add("scores")
+        for name in ("damaged", "source", *self._tables[""]):  # the overview needs those first
+            if closing.is_set():
+                return
+            self.column(str(name))
+        whole = {name: (FRAME, column) for name, column in self._columns.items()}
+        self._tables[""] = xr.Dataset(whole)[[*self._tables[""]]]
+        self._loaded.add("")
 
     def _at(self, group: str, frame: int) -> xr.Dataset:
         if group in self._loaded:
@@ -126,9 +150,10 @@ class StoredFrames:
         )
         return block.isel({FRAME: place})
 
-    def _read(self, group: str, span: slice) -> xr.Dataset:
+    def _read(self, group: str, span: slice, names: Sequence[str] | None = None) -> xr.Dataset:
+        table = self._tables[group] if names is None else self._tables[group][names]
         try:
-            read: xr.Dataset = self._tables[group].isel({FRAME: span}).compute()
+            read: xr.Dataset = table.isel({FRAME: span}).compute()
         except (OSError, RuntimeError, ValueError) as error:
             msg = f"{self._path}: its tables cannot be read: {error}; make the store anew"
             raise InputError(msg) from error
@@ -142,7 +167,7 @@ def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequ
         for number, name in enumerate(tables.recordings)
     ]
 
-    def complete() -> None:
+    def complete(closing: Event) -> None:
         pixels = options.max_frame_pixels
         found = find_originals(path, folders, max_frame_pixels=pixels)
         for panel, original in zip(receivers, found, strict=True):
@@ -150,7 +175,7 @@ def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequ
                 panel.film = Film.of_recording(original)
             else:
                 panel.note = original
-        tables.load()
+        tables.load(closing)
 
     return Scene(
         printable(os.path.basename(path)),

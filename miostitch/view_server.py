@@ -11,6 +11,7 @@ import logging
 import os
 import secrets
 import socket
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
@@ -135,7 +136,7 @@ class Viewer:
         self.token = secrets.token_urlsafe(32)
         self.hosts: set[str] = set()
         self.completed = False
-        self.seen = asyncio.Event()
+        self.seen, self.closing = asyncio.Event(), threading.Event()
         self._pool = ThreadPoolExecutor(READERS, "miostitch-view")
 
     @asynccontextmanager
@@ -164,10 +165,12 @@ class Viewer:
         try:
             yield f"http://{LOOPBACK}:{at}/{self.token}/"
         finally:
+            self.closing.set()
             completing.cancel()
             server.stop()
             await server.close_all_connections()
-            self._pool.shutdown(wait=False, cancel_futures=True)
+            # zarr complains loudly where Python ends amid a read
+            await asyncio.to_thread(self._pool.shutdown, wait=True, cancel_futures=True)
 
     async def compute(self, function: Callable[..., Answer], *args: Any) -> Answer:
         """Call what reads files, on a thread."""
@@ -176,7 +179,7 @@ class Viewer:
     async def _complete(self) -> None:
         await self.seen.wait()  # the first frame waits for nothing else
         try:
-            await self.compute(self.scene.complete)
+            await self.compute(self.scene.complete, self.closing)
         except MiostitchError as error:
             self.scene.notices = [*self.scene.notices, printable(str(error))]
         self.completed = True

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
+from threading import Event
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -163,7 +164,7 @@ class Scene:
         Frame of the first panel at each position, (frame,), -1 where it has none; None where that
         is the position.
     complete
-        Completes the panels; takes time.
+        Completes the panels and takes the tables into memory; takes time, until the event is set.
     """
 
     name: str
@@ -174,7 +175,7 @@ class Scene:
     sources: Sequence[str] = ()
     notices: Sequence[str] = ()
     first_frames: NDArray[np.int64] | None = None
-    complete: Callable[[], None] = lambda: None
+    complete: Callable[[Event], None] = lambda _: None
     _columns: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def column(self, name: str) -> NDArray[Any] | None:

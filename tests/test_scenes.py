@@ -4,6 +4,7 @@ import shutil
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 from types import SimpleNamespace
 from typing import Any
 
@@ -49,7 +50,7 @@ def test_a_result_beside_its_recordings(session: Made, store: str, cache: BlockC
     scene = open_scene([store], cache)
     assert [p.name for p in scene.panels] == ["result", "receiver1", "receiver2"]
     assert scene.panels[1].picture(0, cache) == "is being looked for"
-    scene.complete()
+    scene.complete(Event())
     stitched = xr.open_zarr(store).load()
     scores = xr.open_zarr(store, group="scores").load()
     videos = [stitched.video.values, *(decode(path) for path in session.videos)]
@@ -85,7 +86,7 @@ def test_damaged_tables_are_told(store: str, cache: BlockCache, tmp_path: Path) 
     with pytest.raises(InputError, match="tables cannot be read"):
         scene.panels[1].look(3)
     with pytest.raises(InputError, match="tables cannot be read"):
-        scene.complete()
+        scene.complete(Event())
 
 
 def test_recordings_side_by_side(session: Made, cache: BlockCache) -> None:

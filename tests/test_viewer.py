@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -292,6 +293,23 @@ def test_the_browser_is_opened_where_it_is_wanted(
 def test_bad_input(tmp_path: Path) -> None:
     assert run("view", str(tmp_path / "no.zarr"), "--no-browser").exit_code == 3
     assert run("view", "--no-browser").exit_code == 2
+
+
+def test_it_ends_when_what_is_being_read_is_read(store: str) -> None:
+    told: list[str] = []
+
+    def complete(closing: threading.Event) -> None:
+        told.append("begun")
+        assert closing.wait(30)
+        time.sleep(0.2)
+        told.append("ended")
+
+    with served([store]) as (url, viewer):
+        viewer.scene.complete = complete
+        assert ask(url, "frame?at=0").status == 200
+        while not told:
+            time.sleep(0.01)
+    assert told == ["begun", "ended"]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are not sent so there")
