@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 
-from miostitch.errors import ResourceError
+from miostitch.errors import InputError, ResourceError
 from miostitch.schema import VIDEO
 
 BEFORE = ".before"
@@ -44,25 +44,28 @@ def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
 
 
 def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
-    """Read frames of ``video`` back, uint8 (frame, height, width)."""
-    return np.asarray(_open_video(path, "r")[start:stop])
+    """Read frames of ``video`` back, uint8 (frame, height, width).
+
+    Raises
+    ------
+    InputError
+        A chunk is missing, which Zarr would read as black, or is not what was written.
+    """
+    try:
+        video = _open_video(path, "r")
+        for chunk in range(start // video.chunks[0], -(-stop // video.chunks[0])):
+            os.stat(_chunk_file(path, video, chunk))
+        return np.asarray(video[start:stop])
+    except (OSError, RuntimeError, ValueError) as error:
+        what = f"{path}: frames {start} to {stop - 1} cannot be read: {error}"
+        raise InputError(f"{what}; make the store anew") from error
 
 
 def recall_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8] | None:
-    """Read a block that an earlier run wrote; None if it is missing or damaged.
-
-    Parameters
-    ----------
-    path
-        A store.
-    start, stop
-        Frames of one chunk.
-    """
-    if not _chunk_file(path, start).exists():  # which would be read as black
-        return None
+    """Read frames that an earlier run wrote; None if a chunk is missing or damaged."""
     try:
         return read_block(path, start, stop)
-    except (OSError, ValueError, RuntimeError):  # what a wrong checksum or length makes of it
+    except InputError:
         return None
 
 
@@ -74,7 +77,8 @@ def sync_block(path: str, start: int) -> None:
     ResourceError
         The disk is full or failed.
     """
-    file = _chunk_file(path, start)
+    video = _open_video(path, "r")
+    file = _chunk_file(path, video, start // video.chunks[0])
     try:
         descriptor = os.open(file, os.O_RDWR)  # Windows syncs only what may be written
         try:
@@ -147,7 +151,5 @@ def _open_video(path: str, mode: str) -> zarr.Array[Any]:
     return array.with_config({"write_empty_chunks": True})
 
 
-def _chunk_file(path: str, start: int) -> Path:
-    video = _open_video(path, "r")
-    key = video.metadata.encode_chunk_key((start // video.chunks[0], 0, 0))
-    return Path(path) / VIDEO.name / key
+def _chunk_file(path: str, video: zarr.Array[Any], chunk: int) -> Path:
+    return Path(path) / VIDEO.name / video.metadata.encode_chunk_key((chunk, 0, 0))

@@ -165,9 +165,15 @@ def demo_text(summary: dict[str, Any]) -> str:
     debug = next(path for path in summary["outputs"] if path.endswith("_debug.avi"))
     return (
         f"{stitch_text(summary)}\n\nLook at it:\n"
+        f"  miostitch view {store}\n"
         f"  play {debug} (receiver 1, receiver 2, where they differ)\n"
         f"  python -c \"import xarray; print(xarray.open_zarr('{store}'))\""
     )
+
+
+def view_text(found: dict[str, Any]) -> str:
+    """Where to look."""
+    return f"{found['url']}\nOpen it in a browser of this machine; Ctrl-C here ends the viewer."
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

@@ -112,6 +112,26 @@ def test_buffers_are_appended_in_any_pieces(
     assert zarr.open_array(f"{path}/buffers/frame_num", mode="r").chunks == (7,)
 
 
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_damaged_or_missing_chunk_is_never_black(
+    tmp_path: Path, video: np.ndarray, zarr_format: int
+) -> None:
+    path = str(tmp_path / "x.zarr")
+    count = len(video)
+    store.create_store(path, shape=video.shape, chunk_frames=3, attrs={}, zarr_format=zarr_format)
+    store.write_block(path, 0, video)
+    [second] = Path(path, "video").glob({2: "1.0.0", 3: "c/1/0/0"}[zarr_format])
+    data = bytearray(second.read_bytes())
+    data[-9] ^= 1
+    second.write_bytes(data)
+    with pytest.raises(InputError, match="frames 3 to 3 cannot be read"):
+        store.read_block(path, 3, 4)
+    second.unlink()
+    with pytest.raises(InputError, match="frames 0 to 9 cannot be read"):
+        store.read_block(path, 0, count)
+    np.testing.assert_array_equal(store.read_block(path, 6, count), video[6:])
+
+
 def test_a_wrong_dtype_is_refused(tmp_path: Path, video: np.ndarray) -> None:
     path = make(tmp_path, video)
     frames = {v.name: np.zeros(10, "float32") for v in schema.FRAME_VARIABLES}

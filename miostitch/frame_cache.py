@@ -1,0 +1,112 @@
+"""Blocks that were read, kept as long as they fit."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+from types import TracebackType
+from typing import Any, Protocol, Self, TypeVar
+
+
+class Block(Protocol):
+    """Anything that knows its size, such as an array or a Dataset."""
+
+    @property
+    def nbytes(self) -> int:
+        """Size in bytes."""
+
+
+AnyBlock = TypeVar("AnyBlock", bound=Block)
+
+
+class BlockCache:
+    """The blocks used last, bounded in bytes; each is read once however many ask for it.
+
+    Parameters
+    ----------
+    max_bytes
+        What the blocks may take together. A single larger one is kept until the next is read.
+
+    Notes
+    -----
+    All methods may be called from any thread. Beyond `max_bytes` there is only what is being read.
+    Leave the context to end the thread that reads ahead.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self.max_bytes = max_bytes
+        self.nbytes = 0
+        self._blocks: OrderedDict[Hashable, Any] = OrderedDict()
+        self._loading: dict[Hashable, Future[Any]] = {}
+        self._lock = Lock()
+        self._ahead: list[Future[Any]] = []
+        self._pool = ThreadPoolExecutor(1, "miostitch-ahead")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._blocks
+
+    def get(self, key: Hashable, read: Callable[[], AnyBlock]) -> AnyBlock:
+        """Give a block, read now if it is not there.
+
+        Parameters
+        ----------
+        key
+            The block.
+        read
+            Reads it. What it raises, everybody gets who waits for the block; nothing is kept.
+        """
+        block: AnyBlock
+        with self._lock:
+            if key in self._blocks:
+                self._blocks.move_to_end(key)
+                block = self._blocks[key]
+                return block
+            loading = self._loading.get(key)
+            if loading is None:
+                mine = self._loading[key] = Future()
+        if loading is not None:
+            block = loading.result()
+            return block
+        try:
+            block = read()
+        except BaseException as error:
+            mine.set_exception(error)
+            with self._lock:
+                del self._loading[key]
+            raise
+        self._keep(key, block)
+        mine.set_result(block)
+        return block
+
+    def prefetch(self, reads: Mapping[Hashable, Callable[[], Block]]) -> None:
+        """Read blocks that may be asked for next, one after the other, on a thread of its own.
+
+        What earlier calls wanted and is not begun yet is forgotten. An error is not told: whoever
+        asks for that block gets it.
+        """
+        with self._lock:
+            for earlier in self._ahead:
+                earlier.cancel()
+            wanted = [key for key in reads if key not in self._blocks and key not in self._loading]
+            self._ahead = [self._pool.submit(self.get, key, reads[key]) for key in wanted]
+
+    def _keep(self, key: Hashable, block: Block) -> None:
+        with self._lock:
+            del self._loading[key]
+            self._blocks[key] = block
+            self.nbytes += block.nbytes
+            while self.nbytes > self.max_bytes and len(self._blocks) > 1:
+                _, oldest = self._blocks.popitem(last=False)
+                self.nbytes -= oldest.nbytes

@@ -1,0 +1,41 @@
+"""A viewer that runs while a test asks it."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Thread
+from typing import NamedTuple
+
+from miostitch.frame_cache import BlockCache
+from miostitch.scenes import open_scene
+from miostitch.view_server import Marks, Viewer
+
+
+class Served(NamedTuple):
+    url: str
+    viewer: Viewer
+
+
+@contextmanager
+def served(names: Sequence[str], marks: Path | None = None) -> Iterator[Served]:
+    """A viewer on a thread of its own."""
+    ready: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+
+    async def run(viewer: Viewer) -> None:
+        async with viewer.running() as url:
+            stop = asyncio.Event()
+            ready.set_result((url, asyncio.get_running_loop(), stop))
+            await stop.wait()
+
+    with BlockCache(2**25) as cache:
+        viewer = Viewer(open_scene(names, cache), cache, Marks(marks) if marks else None)
+        thread = Thread(target=lambda: asyncio.run(run(viewer)))
+        thread.start()
+        url, loop, stop = ready.result(30)
+        try:
+            yield Served(url, viewer)
+        finally:
+            loop.call_soon_threadsafe(stop.set)
+            thread.join()
