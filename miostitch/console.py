@@ -158,18 +158,32 @@ def _log(ctx: click.Context, verbose: int) -> None:
     ctx.call_on_close(lambda: logger.setLevel(before))
 
 
+class _Pace:
+    """How fast frames are done, in one pass after the other."""
+
+    def __init__(self) -> None:
+        self._began, self._done = time.monotonic(), 0
+
+    def rate(self, done: int) -> float:
+        """Frames per second since this pass began; one that did less than before is another."""
+        if done < self._done:
+            self._began = time.monotonic()
+        self._done = done
+        return done / max(time.monotonic() - self._began, 1e-3)
+
+
 @contextmanager
 def _progress_bar(what: str) -> Iterator[Progress]:
     from rich import progress as bars
     from rich.console import Console as Terminal
 
     columns = (*bars.Progress.get_default_columns(), bars.TextColumn("{task.fields[speed]}"))
-    began = time.monotonic()
+    pace = _Pace()
     with bars.Progress(*columns, console=Terminal(stderr=True)) as bar:
         task = bar.add_task(what, total=None, speed="")
 
         def advance(done: int, total: int) -> None:
-            rate = done / max(time.monotonic() - began, 1e-3)
+            rate = pace.rate(done)
             speed = f"{done} of {total} frames, {rate:,.0f} frames/s"
             bar.update(task, completed=done, total=total, speed=speed)
 
@@ -177,17 +191,16 @@ def _progress_bar(what: str) -> Iterator[Progress]:
 
 
 def _progress_lines(what: str) -> Progress:
-    began = last = time.monotonic()
+    last, pace = time.monotonic(), _Pace()
     lock = threading.Lock()
 
     def advance(done: int, total: int) -> None:
         nonlocal last
         with lock:
-            now = time.monotonic()
+            rate, now = max(pace.rate(done), 1e-3), time.monotonic()
             if now - last < LOG_SECONDS:
                 return
             last = now
-        rate = max(done, 1) / (now - began)
         left = (total - done) / rate
         click.echo(
             f"{what}: {done} of {total} frames, {rate:,.0f} frames/s, {left:,.0f} s left", err=True

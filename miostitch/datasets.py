@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from miostitch.frame_table import FrameTable
 from miostitch.opening import Path_, ReadOptions
 from miostitch.recording import Recording, load_recording
 from miostitch.schema import (
@@ -29,6 +30,7 @@ from miostitch.schema import (
     chunk_frames,
 )
 from miostitch.store import require_store
+from miostitch.video import open_video
 
 STORE = ".zarr"
 
@@ -142,10 +144,34 @@ def to_dataset(recording: Recording) -> xr.Dataset:
             "recording": recording.name,
             "fps": str(recording.videos[0].fps),
             "origins": origins,
-            **(_history(_summary(origins[0])) if len(origins) == 1 else {}),
+            **(_history(read_summary(origins[0])) if len(origins) == 1 else {}),
         },
     )
     return dataset.set_xindex("frame_num")
+
+
+def with_pictures_of(dataset: xr.Dataset, path: Path_) -> xr.Dataset:
+    """The same recording, its pictures read from a video of the same frames.
+
+    Raw frames are read several times as fast as the chunks of a store are decoded.
+
+    Parameters
+    ----------
+    dataset
+        A recording.
+    path
+        The video.
+
+    Raises
+    ------
+    InputError
+        The video cannot be read.
+    """
+    source = open_video(path)
+    frames = FrameTable.blank(source.frame_count)
+    recording = Recording("", (source,), (), frames, ())
+    video = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(VideoArray(recording)), VIDEO.attrs)
+    return in_chunks(dataset.assign({VIDEO.name: video}))
 
 
 def union(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[NDArray[np.int64]]]:
@@ -188,10 +214,10 @@ def _history(facts: dict[str, Any]) -> dict[str, list[Step]]:
     return {"history": [{"step": "stitch", "parameters": facts["config"], "recordings": named}]}
 
 
-def _summary(video: str) -> dict[str, Any]:
-    """The summary beside a video that a run of ours wrote."""
+def read_summary(product: str) -> dict[str, Any]:
+    """The summary that a run of ours wrote beside a product, or nothing."""
     with suppress(OSError, ValueError):
-        found = json.loads(Path(video).with_suffix(".json").read_bytes())
+        found = json.loads(Path(product).with_suffix(".json").read_bytes())
         if isinstance(found, dict) and "outputs" in found:
             return found
     return {}

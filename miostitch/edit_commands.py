@@ -12,6 +12,7 @@ from miostitch.options import (
     force,
     force_only,
     given,
+    lagging,
     max_frame_pixels,
     output_in,
     salvage,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 @takes_recordings
 @output_in(**writes_to)
 @trims
+@lagging
 @max_frame_pixels
 @salvage
 @force
@@ -53,6 +55,7 @@ def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
 @takes_recordings
 @output_in(**writes_to)
 @option("-f", "--frames", required=True, metavar="LIST", help="Positions from 0: 0,5,10-20")
+@lagging
 @max_frame_pixels
 @salvage
 @force_only
@@ -80,6 +83,7 @@ def remove_frames(names: list[str], frames: str, **choices: Any) -> None:
 @click.command()
 @takes_recordings
 @output_in(required=True, help="File ending in .avi or .zarr, or folder.")
+@lagging
 @max_frame_pixels
 @salvage
 @force
@@ -122,12 +126,10 @@ def score(
     from miostitch.noise import score_files
     from miostitch.opening import ReadOptions
 
-    thresholds = load_config(config).score_config() if config else None
+    patch = load_config(config).noise_patch if config else None
     reading = ReadOptions(need_table=False, **given(choices))
     with console.progress("scoring") as progress:
-        found = score_files(
-            names, output, thresholds, reading=reading, force=force, progress=progress
-        )
+        found = score_files(names, output, patch, reading=reading, force=force, progress=progress)
     console.result(found, score_text)
 
 
@@ -135,6 +137,7 @@ def score(
 @takes_recordings
 @denoises_to
 @denoises_by
+@lagging
 @max_frame_pixels
 @salvage
 @force

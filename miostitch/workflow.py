@@ -20,7 +20,7 @@ from miostitch.opening import ReadOptions, recording_names, segment_paths, table
 from miostitch.products import FrameColumns, StitchedTables, damage_flags
 from miostitch.progress import Progress, counted
 from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
-from miostitch.recording import load_recordings
+from miostitch.recording import Recording, load_recordings
 from miostitch.schema import chunk_frames
 from miostitch.session import AlignOptions, Session, bring_together
 from miostitch.staging import Workspace
@@ -195,6 +195,20 @@ def stitched_stem(names: Sequence[str]) -> str:
     return "__".join(sorted(names)) + "_stitched"
 
 
+def used_versions() -> dict[str, str]:
+    """Versions of the libraries that decide the products."""
+    return {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")}
+
+
+def input_facts(recordings: Sequence[Recording]) -> list[dict[str, Any]]:
+    """Name, size and digest of every file of some recordings, as their store keeps them."""
+    return [
+        {"name": printable(Path(path).name), "size": size, "digest": digest}
+        for recording in recordings
+        for path, size, digest in recording.inputs
+    ]
+
+
 def _make(
     session: Session, options: StitchOptions, workspace: Workspace, progress: Progress | None
 ) -> dict[str, Any]:
@@ -219,7 +233,7 @@ def _make(
     return {
         **summarise(session, *columns, tables.composition),
         "config": options.provenance,
-        "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
+        "versions": used_versions(),
         "outputs": [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)],
     }
 
@@ -328,11 +342,7 @@ def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
     """Attributes of the store: nothing in them depends on the machine or the day."""
     return {
         "recordings": [printable(recording.name) for recording in session.recordings],
-        "inputs": [
-            {"name": printable(Path(path).name), "size": size, "digest": digest}
-            for recording in session.recordings
-            for path, size, digest in recording.inputs
-        ],
+        "inputs": input_facts(session.recordings),
         "fps": str(session.fps),
         "config": options.provenance,
         "versions": {name: version(name) for name in ("miostitch",)},

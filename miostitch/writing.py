@@ -127,65 +127,6 @@ def write_batches(
             future.result()
 
 
-def write_in_order(
-    build: Callable[[slice], xr.DataArray],
-    writer: Callable[[], AbstractContextManager[FrameWriter]],
-    count: int,
-    block: int,
-    finish: Callable[[slice], None],
-    *,
-    progress: Callable[[int], None] | None = None,
-) -> None:
-    """Compute all frames of a video and write them to a file alone, without a store.
-
-    Parameters
-    ----------
-    build
-        Makes the lazy video for a span of output frames.
-    writer
-        Opens the video file.
-    count
-        Output frames.
-    block
-        Frames of a span.
-    finish
-        Called with each span, in order, while the next ones compute.
-    progress
-        Called with the number of frames of every written span.
-
-    Raises
-    ------
-    MiostitchError
-        Whatever a stage raises; no thread is left behind.
-
-    Notes
-    -----
-    While one block is written the next ones compute: one per thread, and that many and one are in
-    memory.
-    """
-    workers = dask.config.get("num_workers", None) or CPU_COUNT
-    waiting: deque[tuple[slice, Future[NDArray[np.uint8]]]] = deque()
-
-    def compute(span: slice) -> NDArray[np.uint8]:
-        frames: NDArray[np.uint8] = build(span).compute(scheduler="synchronous").to_numpy()
-        return frames
-
-    def write(span: slice, computed: Future[NDArray[np.uint8]]) -> None:
-        video.write(computed.result())
-        finish(span)
-        if progress is not None:
-            progress(span.stop - span.start)
-
-    with writer() as video, ThreadPoolExecutor(workers, "miostitch-block") as pool:
-        for start in range(0, count, block):
-            span = slice(start, min(start + block, count))
-            waiting.append((span, pool.submit(compute, span)))
-            if len(waiting) > workers:
-                write(*waiting.popleft())
-        while waiting:
-            write(*waiting.popleft())
-
-
 class _Countdown:
     """Blocks of a batch that are not yet written."""
 

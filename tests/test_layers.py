@@ -13,9 +13,9 @@ LAYERS = (
     "opening",
     "session_lags",
     "recording",
-    "session datasets picking",
+    "session datasets picking known_frames",
     "scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
-    " writing publishing report simulation",
+    " writing ordered publishing report simulation",
     "beside edited_tables",
     "stitching products inspecting editing saving noise denoising export verify",
     "workflow viewer console wording",
@@ -32,7 +32,10 @@ HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
 HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
-    bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
+    bokeh="report viewer",
+    click="cli edit_commands look_commands console options",
+    rich="console",
+    miostitch=" ".join(LAYERS),
 )
 STARTS = {"cli", "edit_commands", "look_commands", "console", "__init__"}
 BAD = """selection: from miostitch.alignment import align

@@ -8,13 +8,14 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
 
 import miostitch
 from miostitch import cli, denoise_files, load_config, open_recording, workflow_files
-from miostitch.config import DenoiseConfig
+from miostitch.config import DenoiseConfig, GradientDetectorConfig, NoisePatchConfig
 from miostitch.errors import OutputExistsError, ResourceError, UsageError
 from miostitch.saving import edit_files
 from miostitch.workflow import StitchOptions, stitch_files
@@ -148,7 +149,7 @@ def test_a_video_alone(session: list[str], tmp_path: Path) -> None:
     args = ("-i", str(tmp_path / "bare.avi"), "-c", "denoise_calcium_imaging", "-o", str(out))
     assert invoke("denoise", *args).exit_code == 0
     endings = {path.name.removeprefix("bare") for path in out.iterdir()}
-    tables = {s for s in CALCIUM if s.endswith((".csv", ".zarr"))}
+    tables = {s for s in CALCIUM if s.endswith(".csv")}
     assert endings == CALCIUM - tables
     with_table = denoise_files(session[0], load_config("denoise_calcium_imaging"), tmp_path / "t")
     same = (tmp_path / "t" / "receiver1_denoised.avi").read_bytes()
@@ -194,10 +195,27 @@ def test_what_concerns_stitching_is_refused_of_one_recording(
     session: list[str], tmp_path: Path
 ) -> None:
     args = ("workflow", session[0], "-c", "denoise_example", "-o", str(tmp_path / "o"))
-    for choice in (("--lag", "1"), ("--by", "buffer"), ("--align", "time"), ("--max-gap", "1")):
+    for choice in (("--by", "buffer"), ("--align", "time"), ("--max-gap", "1")):
         done = invoke(*args, *choice)
         assert (done.exit_code, "not stitched" in done.output) == (2, True), choice
     assert not (tmp_path / "o").exists()
+
+
+def test_one_recording_may_lag(tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(frames=40, seed=6, height=24, width=40, lag=2)
+    lagging = str(miostitch.simulate(tmp_path / "in", config).recordings[0])
+    out = tmp_path / "out"
+    args = ("-c", "remove_stripe_example", "--lag", "auto", "-o", str(out))
+    for command in ("workflow", "denoise"):
+        done = invoke(command, lagging, *args, "--force")
+        assert done.exit_code == 0, done.output
+        made = xr.open_zarr(out / "receiver1_denoised.zarr")
+        rows = pd.read_csv(lagging.replace(".avi", ".csv"))
+        first = rows[rows.reconstructed_frame_index == 0].frame_num.mode()[0]
+        assert made.frame_num.values[:3].tolist() == [-1, -1, first]
+        table = pd.read_csv(out / "receiver1_denoised.csv")
+        assert (table[table.reconstructed_frame_index == 2].frame_num == first).all()
+        assert "lag" not in (out / "receiver1_denoised.json").read_text().split("versions")[0]
 
 
 def test_choices_of_stitching_reach_it(session: list[str], tmp_path: Path) -> None:
@@ -235,6 +253,73 @@ def test_a_step_that_fails_leaves_what_was_there(
         workflow_files(session, config, tmp_path / "new")
     left = {name.removeprefix(STEM) for name in os.listdir(tmp_path / "new")}
     assert left == {*TABLES, ".avi", ".zarr", ".json"}
+
+
+def test_a_workflow_goes_on_with_what_is_stitched(
+    session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DenoiseConfig.model_validate({"frequency_masking": {"output_mask": True}})
+    at_once = workflow_files(session, config, tmp_path / "whole")
+    out = tmp_path / "out"
+
+    def fail(*_: Any) -> bytes:
+        raise ResourceError("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("miostitch.beside.png_bytes", fail)
+        with pytest.raises(ResourceError, match="no space"):
+            workflow_files(session, config, out)
+    stitched = (out / f"{STEM}.avi").stat()
+    other = config.model_copy(
+        update={
+            "noise_patch": NoisePatchConfig(gradient_config=GradientDetectorConfig(threshold=7))
+        }
+    )
+    with pytest.raises(OutputExistsError, match="--force"):  # would be scored in another way
+        workflow_files(session, other, out)
+    with pytest.raises(UsageError, match="leaves none"):
+        workflow_files(session, config, out, (50, 50))
+    made = workflow_files(session, config, out)
+    assert made["steps"][0]["reused"]
+    assert "reused" not in at_once["steps"][0]
+    assert (out / f"{STEM}.avi").stat() == stitched
+    ours, theirs = content(out), content(tmp_path / "whole")
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        if not name.endswith(".json") or ".zarr" in name:
+            assert ours[name] == theirs[name], name
+    with pytest.raises(OutputExistsError):
+        workflow_files(session, config, out)
+
+
+@pytest.mark.parametrize("change", ["input", "store"])
+def test_what_is_stitched_of_other_files_is_not_gone_on_with(
+    session: list[str], tmp_path: Path, change: str
+) -> None:
+    for video in session:
+        for suffix in (".avi", ".csv"):
+            shutil.copy(Path(video).with_suffix(suffix), tmp_path)
+    inputs = [str(tmp_path / Path(video).name) for video in session]
+    config = load_config("remove_stripe_example")
+    stitch_files(inputs, tmp_path / "out", StitchOptions(score=config.score_config()))
+    if change == "input":
+        table = tmp_path / "receiver1.csv"
+        table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    else:
+        shutil.rmtree(tmp_path / "out" / f"{STEM}.zarr")
+    with pytest.raises(OutputExistsError):
+        workflow_files(inputs, config, tmp_path / "out")
+
+
+def test_progress_is_told_of_both_passes(stitched: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    config = load_config("denoise_calcium_imaging")
+    made = denoise_files(stitched, config, tmp_path, progress=lambda *at: told.append(at))
+    passes = [made["frames_before"], made["frames"]]
+    ends = [total for done, total in told if done == total]
+    assert ends == passes
+    assert told.index((passes[0], passes[0])) < len(told) - 1
+    assert len(told) > 4
 
 
 def test_thresholds_of_a_configuration_score_the_candidates(
