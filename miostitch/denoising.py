@@ -171,8 +171,8 @@ def _first_pass(
         block = max(bare.chunksizes[FRAME])
         write_batches(partial(_looked_at, bare, config), [], count, block, finish)
     if patch.enable:
-        coords = ds.drop_dims((HEIGHT, WIDTH)).compute().coords
-        together = xr.concat(parts, FRAME).assign_coords(coords)
+        together = xr.concat(parts, FRAME)
+        together = together.assign_coords({**ds.drop_dims((HEIGHT, WIDTH)).compute().coords})
         rows, flags = together["rows"], together["noisy"]
     return rows, flags, xr.DataArray(found[0], dims=(PROJECTION, HEIGHT, WIDTH))
 

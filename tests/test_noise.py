@@ -16,7 +16,7 @@ from tests.video_files import make_frames, write
 CONFIG = NoisePatchConfig.model_validate(
     {
         "gradient_config": {"threshold": 150},
-        "black_area_config": {"value_threshold": 20, "consecutive_threshold": 2, "min_rows": 3},
+        "black_area_config": {"value_threshold": 20, "consecutive_threshold": 2, "min_rows": 15},
     }
 )
 
@@ -38,7 +38,7 @@ def test_every_frame_is_counted(tmp_path: Path) -> None:
     assert (expected[1] > 0).sum() > 0
     assert found["recordings"][0]["noisy_frames"] == (expected[1] > 0).sum()
     black_rows = expected[0] // frames.shape[2]
-    flagged = (black_rows >= 3).sum()
+    flagged = (black_rows >= 15).sum()
     assert found["recordings"][0]["black_frames"] == flagged < (black_rows > 0).sum()
     assert done[-1] == (len(frames), len(frames))
 
