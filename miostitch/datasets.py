@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
     path
         As for :func:`open_recording`.
     options
-        How to read a recording.
+        How to read a recording. With a lag, its first pictures have no rows; they are left out.
 
     Raises
     ------
@@ -106,7 +107,20 @@ def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
         attrs = {"origins": [os.path.abspath(name)]} | _history(stored.attrs)
         origin = _origins([stored.sizes[FRAME]])
         return stored.assign_coords(origin).assign_attrs(attrs).set_xindex("frame_num")
-    return in_chunks(to_dataset(load_recording(name, options)))
+    recording = load_recording(name, options)
+    return in_chunks(_described(to_dataset(recording), recording))
+
+
+def _described(dataset: xr.Dataset, recording: Recording) -> xr.Dataset:
+    """Leave out the pictures of every segment that the lag leaves without rows."""
+    if recording.lag <= 0:
+        return dataset
+    described = [
+        np.arange(min(first + recording.lag, stop), stop)
+        for first, stop in pairwise(recording.first_frames)
+    ]
+    kept = dataset.isel({FRAME: np.concatenate(described)})
+    return kept.assign_coords({FRAME: np.arange(kept.sizes[FRAME])})
 
 
 def in_chunks(dataset: xr.Dataset) -> xr.Dataset:

@@ -321,7 +321,7 @@ def _unpaired(video: VideoSource, table: Metadata, lag: int) -> list[str]:
     """Say what a lag leaves over at the start: pictures without a row, or rows without one."""
     if lag > 0:
         what = f"{video.path}: the first pictures ({lag}) have no row at lag {lag}"
-        return [f"{what}; a stitch leaves them out"]
+        return [f"{what}; they are left out"]
     if lag < 0:
         rows = int(table.frames.num_rows[:-lag].sum())
         what = f"{table.path}: the first {-lag} frames have no picture at lag {lag}"

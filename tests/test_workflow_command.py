@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,16 @@ from click.testing import CliRunner, Result
 
 import miostitch
 from miostitch import cli, denoise_files, load_config, open_recording, workflow_files
-from miostitch.config import DenoiseConfig, GradientDetectorConfig, NoisePatchConfig
+from miostitch.config import (
+    BlackAreaDetectorConfig,
+    DenoiseConfig,
+    GradientDetectorConfig,
+    NoisePatchConfig,
+)
 from miostitch.errors import OutputExistsError, ResourceError, UsageError
+from miostitch.noise import score_files
 from miostitch.saving import edit_files
+from miostitch.video import open_video
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
 from tests.test_cli import run
@@ -201,6 +209,11 @@ def test_what_concerns_stitching_is_refused_of_one_recording(
     assert not (tmp_path / "o").exists()
 
 
+def denoised_alone(frames: np.ndarray, name: str) -> xr.DataArray:
+    video = xr.Dataset({"video": (("frame", "height", "width"), frames)})
+    return miostitch.denoise(video, load_config(name)).dataset.video[0]
+
+
 def test_one_recording_may_lag(tmp_path: Path) -> None:
     config = miostitch.SimulationConfig(frames=40, seed=6, height=24, width=40, lag=2)
     lagging = str(miostitch.simulate(tmp_path / "in", config).recordings[0])
@@ -212,9 +225,14 @@ def test_one_recording_may_lag(tmp_path: Path) -> None:
         made = xr.open_zarr(out / "receiver1_denoised.zarr")
         rows = pd.read_csv(lagging.replace(".avi", ".csv"))
         first = rows[rows.reconstructed_frame_index == 0].frame_num.mode()[0]
-        assert made.frame_num.values[:3].tolist() == [-1, -1, first]
+        assert made.frame_num.values[0] == first
+        np.testing.assert_array_equal(
+            made.video[0], denoised_alone(open_video(lagging).read([2]), "remove_stripe_example")
+        )
         table = pd.read_csv(out / "receiver1_denoised.csv")
-        assert (table[table.reconstructed_frame_index == 2].frame_num == first).all()
+        assert (table[table.reconstructed_frame_index == 0].frame_num == first).all()
+        again = miostitch.open_recording(out / "receiver1_denoised.avi")
+        np.testing.assert_array_equal(again.frame_num, made.frame_num)
         told = json.loads((out / "receiver1_denoised.json").read_text())["warnings"]
         assert any("the first pictures (2) have no row" in each for each in told)
         assert not any("puts that right" in each for each in told)
@@ -338,3 +356,20 @@ def test_a_configuration_that_asks_for_nothing(stitched: Path, tmp_path: Path) -
     with pytest.raises(UsageError, match="output_result"):
         denoise_files(stitched, DenoiseConfig(output_result=False), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_labelled_frames_are_dropped_and_no_other(recordings: Path, tmp_path: Path) -> None:
+    """A person labelled the broken frames of an H.264 recording, which has no table."""
+    video = recordings / "noise" / "wireless_corrupted_extended.mp4"
+    text = video.with_suffix(".yaml").read_text()
+    labelled = sorted({int(n) for n in re.findall(r"^\s*- (\d+)", text, re.MULTILINE)})
+    assert len(labelled) == 87
+    patch = NoisePatchConfig(black_area_config=BlackAreaDetectorConfig(value_threshold=16))
+    made = denoise_files(video, DenoiseConfig(noise_patch=patch), tmp_path / "denoised")
+    assert made["dropped_frames"] == labelled
+    assert made["dropped_frame_num"] == []
+    score_files([video], tmp_path / "noise", patch)
+    table = pd.read_csv(tmp_path / "noise" / f"{video.stem}_noise.csv")
+    flagged = table.reconstructed_frame_index[(table.gradient > 0) | (table.black_area > 0)]
+    assert flagged.tolist() == labelled
