@@ -108,6 +108,7 @@ def denoise(
     >>> folder.cleanup()
     """
     ds = _first(in_blocks(ds), frames_before(ds, config))
+    ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers
     rows, flags, projections = _first_pass(ds, config, progress)
     kept = filtered = drop(ds, flags) if config.noise_patch.enable else ds
     if config.frequency_masking.enable:

@@ -16,7 +16,7 @@ from miostitch.schema import VIDEO
 from miostitch.sinks import FrameWriter
 from miostitch.store import write_block
 
-TABLE_BLOCKS = 8
+TABLE_BLOCKS = 32
 """Blocks whose tables are written together: looking rows up costs most at the start."""
 
 TABLES_AHEAD = 2

@@ -410,11 +410,12 @@ from fractions import Fraction
 from pathlib import Path
 import miostitch
 from miostitch.beside import write_videos
+from miostitch.datasets import to_dataset
 from miostitch.recording import load_recording
 
 video, folder = Path(sys.argv[1]), Path(sys.argv[2])
 # many blocks even of the short recording: then it fills every thread and batch
-recording = load_recording(video).to_dataset().chunk(frame=100)
+recording = to_dataset(load_recording(video)).chunk(frame=100)
 made = miostitch.denoise(recording, miostitch.load_config(sys.argv[3]))
 unit = 1 if sys.platform == "darwin" else 1024
 first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -211,7 +211,8 @@ def test_what_concerns_stitching_is_refused_of_one_recording(
 
 def denoised_alone(frames: np.ndarray, name: str) -> xr.DataArray:
     video = xr.Dataset({"video": (("frame", "height", "width"), frames)})
-    return miostitch.denoise(video, load_config(name)).dataset.video[0]
+    made: xr.DataArray = miostitch.denoise(video, load_config(name)).dataset.video[0]
+    return made
 
 
 def test_one_recording_may_lag(tmp_path: Path) -> None:
