@@ -162,14 +162,15 @@ class _Pace:
     """How fast frames are done, in one pass after the other."""
 
     def __init__(self) -> None:
-        self._began, self._done = time.monotonic(), 0
+        self._last, self._done = time.monotonic(), 0
+        self.began = self._last
 
-    def rate(self, done: int) -> float:
-        """Frames per second since this pass began; one that did less than before is another."""
+    def rate(self, done: int, now: float) -> float:
+        """Frames per second since this pass began; less done than before is another pass."""
         if done < self._done:
-            self._began = time.monotonic()
-        self._done = done
-        return done / max(time.monotonic() - self._began, 1e-3)
+            self.began = self._last
+        self._last, self._done = now, done
+        return done / max(now - self.began, 1e-3)
 
 
 @contextmanager
@@ -183,7 +184,7 @@ def _progress_bar(what: str) -> Iterator[Progress]:
         task = bar.add_task(what, total=None, speed="")
 
         def advance(done: int, total: int) -> None:
-            rate = pace.rate(done)
+            rate = pace.rate(done, time.monotonic())
             speed = f"{done} of {total} frames, {rate:,.0f} frames/s"
             bar.update(task, completed=done, total=total, speed=speed)
 
@@ -191,13 +192,14 @@ def _progress_bar(what: str) -> Iterator[Progress]:
 
 
 def _progress_lines(what: str) -> Progress:
-    last, pace = time.monotonic(), _Pace()
-    lock = threading.Lock()
+    pace, lock = _Pace(), threading.Lock()
+    last = pace.began
 
     def advance(done: int, total: int) -> None:
         nonlocal last
         with lock:
-            rate, now = max(pace.rate(done), 1e-3), time.monotonic()
+            now = time.monotonic()
+            rate = max(pace.rate(done, now), 1e-3)
             if now - last < LOG_SECONDS:
                 return
             last = now
