@@ -91,8 +91,8 @@ class Filters:
         filtering.extremes(self.frames)
 
     def time_background(self):
-        above = filtering.subtract(self.frames, self.background[0])
-        filtering.normalise(above, filtering.difference_range(self.background))
+        largest = filtering.difference_range(self.background)
+        filtering.subtract(self.frames, self.background[0], largest)
 
     def track_stripes(self):
         return best_rate(self.time_stripes)

@@ -14,10 +14,9 @@ from numpy.typing import NDArray
 
 from miostitch.encoding import VideoWriter
 from miostitch.errors import ResourceError
+from miostitch.ordered import Writers, write_in_order
 from miostitch.png import png_bytes
 from miostitch.schema import FRAME, HEIGHT, WIDTH
-from miostitch.store import create_store
-from miostitch.writing import BlockVideo, write_batches
 
 PathOf = Callable[[str], Path]
 """Where the file of an ending goes."""
@@ -80,55 +79,39 @@ class Extras:
                 raise ResourceError(msg) from error
 
 
-def beside(
-    videos: Mapping[str, xr.DataArray], path: PathOf, scratch: Path, fps: Fraction
-) -> list[BlockVideo]:
-    """Prepare to write further videos in the pass that writes a result.
+def video_writers(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction) -> Writers:
+    """Tell how to open the files of some videos.
 
     Parameters
     ----------
     videos
-        Lazy uint8 (frame, height, width) by the ending of their file, in equal blocks. A batch of
-        :func:`miostitch.writing.write_batches` must hold each under its ending.
+        uint8 (frame, height, width) by the ending of their file.
     path
         Where the file of an ending goes.
-    scratch
-        Folder for the stores that the videos follow.
     fps
         Frames per second.
-
-    Raises
-    ------
-    ResourceError
-        A store cannot be created.
     """
-    prepared = []
-    for ending, video in videos.items():
-        store = str(scratch / f"{ending.strip('_')}.zarr")
-        block = max(video.variable.chunksizes[FRAME])
-        count, height, width = (video.sizes[dim] for dim in (FRAME, HEIGHT, WIDTH))
-        create_store(store, shape=(count, height, width), chunk_frames=block, attrs={})
-        writer = partial(VideoWriter, path(ending), width=width, height=height, fps=fps)
-        prepared.append(BlockVideo(ending, store, writer))
-    return prepared
+    return {
+        ending: partial(
+            VideoWriter,
+            path(ending),
+            width=video.sizes[WIDTH],
+            height=video.sizes[HEIGHT],
+            fps=fps,
+        )
+        for ending, video in videos.items()
+    }
 
 
-def write_videos(
-    videos: Mapping[str, xr.DataArray],
-    path: PathOf,
-    scratch: Path,
-    fps: Fraction,
-    *,
-    progress: Callable[[int], None] | None = None,
-) -> None:
+def write_videos(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction) -> None:
     """Write videos of the same frames as AVI files, in one pass.
 
     Parameters
     ----------
-    videos, path, scratch, fps
-        As of :func:`beside`.
-    progress
-        Called with the number of frames of every finished block, from any thread.
+    videos
+        Lazy uint8 (frame, height, width) by the ending of their file, in equal blocks.
+    path, fps
+        As of :func:`video_writers`.
 
     Raises
     ------
@@ -138,14 +121,12 @@ def write_videos(
     if not videos:
         return
     lazy = xr.Dataset({ending: video.variable for ending, video in videos.items()})
-    first = next(iter(videos.values()))
-    write_batches(
+    write_in_order(
         lambda span: lazy.isel({FRAME: span}),
-        beside(videos, path, scratch, fps),
-        first.sizes[FRAME],
-        max(first.variable.chunksizes[FRAME]),
-        lambda *_: None,
-        progress=progress,
+        video_writers(videos, path, fps),
+        lazy.sizes[FRAME],
+        max(lazy.chunksizes[FRAME]),
+        lambda _: None,
     )
 
 

@@ -8,6 +8,7 @@ must tell of the same number of frames, or they are not companions.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from miostitch.datasets import STORE
 from miostitch.errors import InputError, MismatchError
+from miostitch.known_frames import FrameTables, RecordedFrames, StoredFrames
 from miostitch.metadata import read_metadata
 from miostitch.opening import ReadOptions, table_path
 from miostitch.recording import Recording, load_recording
@@ -26,8 +28,10 @@ from miostitch.schema import BUFFER
 from miostitch.store import StoreFacts, store_facts
 from miostitch.video import VideoSource, open_video
 
+TIMESTAMPS = "_timestamps.csv"
+
 LINE_TABLES = {
-    "_timestamps.csv": "frame",
+    TIMESTAMPS: "frame",
     "_scores.csv": "index",
     "_noise.csv": "reconstructed_frame_index",
 }
@@ -164,6 +168,8 @@ class Origin:
         Its buffers; None without a table.
     has_table
         Whether they stand in a ``.csv``.
+    tables
+        What a store says of its frames.
     lines
         Tables with one line per frame, by their ending.
     inputs
@@ -178,6 +184,7 @@ class Origin:
     store: tuple[str, StoreFacts] | None
     rows: Rows | None
     has_table: bool
+    tables: FrameTables
     lines: Mapping[str, FrameLines]
     inputs: tuple[Mapping[str, Any], ...]
     notices: tuple[str, ...] = ()
@@ -189,6 +196,13 @@ class Origin:
         found |= {".avi"} if self.video is not None else set()
         found |= {STORE} if self.store is not None else set()
         return found | ({".csv"} if self.has_table else set())
+
+    @cached_property
+    def times(self) -> pd.DataFrame:
+        """Lines of its frames in a table of time stamps, without the frames' positions."""
+        root = self.tables.open("")
+        assert root is not None
+        return pd.DataFrame({n: root[n].to_numpy() for n in ("timestamp_first", "timestamp_last")})
 
     @property
     def files(self) -> list[str]:
@@ -305,6 +319,7 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
         store,
         TableRows(recording) if has_table else _stored_rows(store),
         has_table,
+        StoredFrames(*store) if store else RecordedFrames(path, options),
         search.lines(stem),
         tuple(inputs),
         (*recording.notices, *search.notices),
@@ -330,6 +345,7 @@ def _of_store(path: str, options: ReadOptions) -> Origin:
         (path, facts),
         rows,
         has_table,
+        StoredFrames(path, facts),
         search.lines(stem),
         tuple(facts.attrs.get("inputs", [])),
         tuple(search.notices),

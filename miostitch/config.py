@@ -120,6 +120,14 @@ class NoisePatchConfig(Block):
         default=BlackAreaDetectorConfig(), description="Rows with runs of black pixels."
     )
 
+    def score_config(self) -> ScoreConfig:
+        """Thresholds of the noise scores."""
+        return ScoreConfig(
+            value_threshold=self.black_area_config.value_threshold,
+            consecutive_threshold=self.black_area_config.consecutive_threshold,
+            gradient_threshold=self.gradient_config.threshold,
+        )
+
 
 class FrequencyMaskingConfig(Header):
     """Stage 2: filter stripes, which are lines through the centre of a frame's spectrum."""
@@ -209,12 +217,7 @@ class DenoiseConfig(Header):
 
     def score_config(self) -> ScoreConfig:
         """Thresholds of the noise scores, also where the stage itself is off."""
-        black = self.noise_patch.black_area_config
-        return ScoreConfig(
-            value_threshold=black.value_threshold,
-            consecutive_threshold=black.consecutive_threshold,
-            gradient_threshold=self.noise_patch.gradient_config.threshold,
-        )
+        return self.noise_patch.score_config()
 
 
 class Setting(NamedTuple):

@@ -187,18 +187,33 @@ def _log(ctx: click.Context, verbose: int) -> None:
     ctx.call_on_close(lambda: logger.setLevel(before))
 
 
+class _Pace:
+    """How fast frames are done, in one pass after the other."""
+
+    def __init__(self) -> None:
+        self._last, self._done = time.monotonic(), 0
+        self.began = self._last
+
+    def rate(self, done: int, now: float) -> float:
+        """Frames per second since this pass began; less done than before is another pass."""
+        if done < self._done:
+            self.began = self._last
+        self._last, self._done = now, done
+        return done / max(now - self.began, 1e-3)
+
+
 @contextmanager
 def _progress_bar(what: str) -> Iterator[Progress]:
     from rich import progress as bars
     from rich.console import Console as Terminal
 
     columns = (*bars.Progress.get_default_columns(), bars.TextColumn("{task.fields[speed]}"))
-    began = time.monotonic()
+    pace = _Pace()
     with bars.Progress(*columns, console=Terminal(stderr=True)) as bar:
         task = bar.add_task(what, total=None, speed="")
 
         def advance(done: int, total: int) -> None:
-            rate = done / max(time.monotonic() - began, 1e-3)
+            rate = pace.rate(done, time.monotonic())
             speed = f"{done} of {total} frames, {rate:,.0f} frames/s"
             bar.update(task, completed=done, total=total, speed=speed)
 
@@ -206,17 +221,17 @@ def _progress_bar(what: str) -> Iterator[Progress]:
 
 
 def _progress_lines(what: str) -> Progress:
-    began = last = time.monotonic()
-    lock = threading.Lock()
+    pace, lock = _Pace(), threading.Lock()
+    last = pace.began
 
     def advance(done: int, total: int) -> None:
         nonlocal last
         with lock:
             now = time.monotonic()
+            rate = max(pace.rate(done, now), 1e-3)
             if now - last < LOG_SECONDS:
                 return
             last = now
-        rate = max(done, 1) / (now - began)
         left = (total - done) / rate
         click.echo(
             f"{what}: {done} of {total} frames, {rate:,.0f} frames/s, {left:,.0f} s left", err=True

@@ -201,7 +201,8 @@ def subtract_background(
     ds = in_blocks(ds)
     both = (background(ds) if projections is None else projections).to_numpy()
     largest = filtering.difference_range(both)
-    work = partial(_background_block, minimum=both[0], largest=largest if normalize else None)
+    stretched = largest if normalize else None
+    work = partial(filtering.subtract, background=both[0], largest=stretched)
     made = _mapped(ds[VIDEO.name], work)
     return noted(
         ds.assign({VIDEO.name: made}),
@@ -364,8 +365,3 @@ def _as_it_is(block: Frames, axis: tuple[int, ...], keepdims: bool) -> Frames:
 
 def _combined(blocks: list[Frames], axis: tuple[int, ...], keepdims: bool) -> Frames:
     return filtering.combine_extremes(np.stack(blocks))
-
-
-def _background_block(frames: Frames, minimum: Frames, largest: int | None) -> Frames:
-    above = filtering.subtract(frames, minimum)
-    return above if largest is None else filtering.normalise(above, largest)

@@ -1,7 +1,8 @@
 """Denoising as one chain of stages, and everything that a configuration asks it to show."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -25,6 +26,7 @@ from miostitch.denoise_stages import (
 )
 from miostitch.picking import in_blocks, pick
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
+from miostitch.writing import write_batches
 
 Frames = NDArray[np.uint8]
 
@@ -62,7 +64,9 @@ class Denoised:
     texts: Mapping[str, str]
 
 
-def denoise(ds: xr.Dataset, config: DenoiseConfig) -> Denoised:
+def denoise(
+    ds: xr.Dataset, config: DenoiseConfig, *, progress: Callable[[int], None] | None = None
+) -> Denoised:
     """Denoise a recording: drop noisy frames, filter stripes, subtract the background.
 
     Parameters
@@ -71,6 +75,8 @@ def denoise(ds: xr.Dataset, config: DenoiseConfig) -> Denoised:
         ``video`` uint8 (frame, height, width), as of :func:`miostitch.open_recording`.
     config
         Stages and their settings, as of :func:`miostitch.load_config`.
+    progress
+        Called with the number of frames of every span that was read.
 
     Returns
     -------
@@ -101,8 +107,9 @@ def denoise(ds: xr.Dataset, config: DenoiseConfig) -> Denoised:
     True
     >>> folder.cleanup()
     """
-    ds = _up_to(in_blocks(ds), config.end_frame)
-    rows, flags, projections = _first_pass(ds, config)
+    ds = _first(in_blocks(ds), frames_before(ds, config))
+    ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers
+    rows, flags, projections = _first_pass(ds, config, progress)
     kept = filtered = drop(ds, flags) if config.noise_patch.enable else ds
     if config.frequency_masking.enable:
         filtered = remove_stripes(kept, config.frequency_masking)
@@ -123,39 +130,66 @@ def denoise(ds: xr.Dataset, config: DenoiseConfig) -> Denoised:
     )
 
 
-def _up_to(ds: xr.Dataset, end_frame: int | None) -> xr.Dataset:
-    """Leave out what comes after a frame; -1 or ``None``: nothing."""
+def frames_before(ds: xr.Dataset, config: DenoiseConfig) -> int:
+    """How many frames of a recording are looked at: up to ``end_frame``, or all."""
     count = ds.sizes[FRAME]
-    if end_frame in (None, -1) or end_frame + 1 >= count:
+    return count if config.end_frame in (None, -1) else min(count, config.end_frame + 1)
+
+
+def _first(ds: xr.Dataset, frames: int) -> xr.Dataset:
+    """Leave out the frames that are not looked at."""
+    count = ds.sizes[FRAME]
+    if frames == count:
         return ds
-    return noted(ds.isel({FRAME: slice(end_frame + 1)}), step="end", frames=count, end=end_frame)
+    return noted(ds.isel({FRAME: slice(frames)}), step="end", frames=count, end=frames - 1)
 
 
 def _first_pass(
-    ds: xr.Dataset, config: DenoiseConfig
+    ds: xr.Dataset, config: DenoiseConfig, progress: Callable[[int], None] | None
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
     """Read the video once: flagged rows, noisy frames, and the extremes of the others, filtered.
 
     What no stage needs is neither computed nor read; its array is empty, or says no.
     """
-    lazy: dict[str, xr.DataArray] = {}
+    patch, count = config.noise_patch, ds.sizes[FRAME]
     rows = xr.DataArray(np.empty((0, len(filtering.METHODS)), np.int64), dims=(FRAME, DETECTOR))
-    flags = xr.DataArray(np.zeros(ds.sizes[FRAME], np.bool_), dims=FRAME)
-    projections = xr.DataArray(np.empty((2, 0, 0), np.uint8), dims=(PROJECTION, HEIGHT, WIDTH))
+    flags = xr.DataArray(np.zeros(count, np.bool_), dims=FRAME)
+    extent = (ds.sizes[HEIGHT], ds.sizes[WIDTH]) if config.minimum_projection.enable else (0, 0)
+    found = [filtering.extremes(np.empty((0, *extent), np.uint8))]
+    parts: list[xr.Dataset] = []
+
+    def finish(span: slice, computed: xr.Dataset) -> None:
+        parts.append(computed.drop_vars("projections", errors="ignore"))
+        if "projections" in computed:
+            both = np.stack([found[0], computed["projections"].to_numpy()])
+            found[0] = filtering.combine_extremes(both)
+        if progress is not None:
+            progress(span.stop - span.start)
+
+    if patch.enable or config.minimum_projection.enable:
+        # without coordinates, which a store would be read for again and again
+        bare = xr.Dataset({VIDEO.name: ds[VIDEO.name].variable})
+        block = max(bare.chunksizes[FRAME])
+        write_batches(partial(_looked_at, bare, config), [], count, block, finish)
+    if patch.enable:
+        together = xr.concat(parts, FRAME)
+        together = together.assign_coords({**ds.drop_dims((HEIGHT, WIDTH)).compute().coords})
+        rows, flags = together["rows"], together["noisy"]
+    return rows, flags, xr.DataArray(found[0], dims=(PROJECTION, HEIGHT, WIDTH))
+
+
+def _looked_at(ds: xr.Dataset, config: DenoiseConfig, span: slice) -> xr.Dataset:
+    """What the first pass learns of some frames, lazily."""
+    part, found = ds.isel({FRAME: span}), xr.Dataset()
+    drops, stripes = None, None
     if config.noise_patch.enable:
-        lazy["rows"] = rows = noise(ds, config.noise_patch)
-        lazy["noisy"] = flags = noisy(rows, config.noise_patch)
+        found["rows"] = noise(part, config.noise_patch)
+        found["noisy"] = drops = noisy(found["rows"], config.noise_patch)
     if config.minimum_projection.enable:
-        masking = config.frequency_masking
-        stripes = stripe_filter(ds, masking) if masking.enable else None
-        drops = flags if config.noise_patch.enable else None
-        lazy["projections"] = projections = extremes(ds[VIDEO.name], drops, stripes)
-    computed = xr.Dataset(lazy).compute()
-    return (
-        computed.get("rows", rows),
-        computed.get("noisy", flags),
-        computed.get("projections", projections),
-    )
+        if config.frequency_masking.enable:
+            stripes = stripe_filter(ds, config.frequency_masking)
+        found["projections"] = extremes(part[VIDEO.name], drops, stripes)
+    return found
 
 
 def _videos(stages: Mapping[str, xr.DataArray], config: DenoiseConfig) -> dict[str, xr.DataArray]:

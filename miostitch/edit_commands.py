@@ -7,17 +7,16 @@ import click
 from miostitch.console import Console, option, talking
 from miostitch.errors import UsageError
 from miostitch.options import (
-    computes,
     denoises_by,
     denoises_to,
     force,
     force_only,
     given,
+    lagging,
     max_frame_pixels,
     output_in,
     salvage,
     takes_recordings,
-    thresholds,
     trims,
     writes_to,
 )
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 @takes_recordings
 @output_in(**writes_to)
 @trims
+@lagging
 @max_frame_pixels
 @salvage
 @force
@@ -55,6 +55,7 @@ def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
 @takes_recordings
 @output_in(**writes_to)
 @option("-f", "--frames", required=True, metavar="LIST", help="Positions from 0: 0,5,10-20")
+@lagging
 @max_frame_pixels
 @salvage
 @force_only
@@ -82,6 +83,7 @@ def remove_frames(names: list[str], frames: str, **choices: Any) -> None:
 @click.command()
 @takes_recordings
 @output_in(required=True, help="File ending in .avi or .zarr, or folder.")
+@lagging
 @max_frame_pixels
 @salvage
 @force
@@ -123,11 +125,10 @@ def score(
     from miostitch.noise import score_files
     from miostitch.opening import ReadOptions
 
+    patch = load_config(config).noise_patch if config else None
     reading = ReadOptions(need_table=False, **given(choices))
     with console.progress("scoring") as progress:
-        found = score_files(
-            names, output, thresholds(config), reading=reading, force=force, progress=progress
-        )
+        found = score_files(names, output, patch, reading=reading, force=force, progress=progress)
     console.result(found, score_text)
 
 
@@ -135,11 +136,11 @@ def score(
 @takes_recordings
 @denoises_to
 @denoises_by
+@lagging
 @max_frame_pixels
 @salvage
 @force
 @talking
-@computes
 def denoise(
     names: list[str], output: str | None, config: str, force: bool, console: Console, **choices: Any
 ) -> None:

@@ -11,7 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.buffer_table import BufferTable
-from miostitch.companions import LINE_TABLES, FrameLines, Origin, lines_at, rows_at
+from miostitch.companions import (
+    LINE_TABLES,
+    TIMESTAMPS,
+    FrameLines,
+    Origin,
+    lines_at,
+    rows_at,
+)
 from miostitch.datasets import STORE
 from miostitch.errors import MiostitchError
 from miostitch.store import store_facts
@@ -65,8 +72,7 @@ class EditedTables:
                 table = path(".csv") if ".csv" in kinds else None
                 self._buffers = files.enter_context(BufferTable(columns, table, store))
             for suffix in self._lines:
-                names = [name for o in sources.origins for name in o.lines[suffix].columns]
-                writer = TableWriter(path(suffix), list(dict.fromkeys(names)))
+                writer = TableWriter(path(suffix), self._columns(suffix))
                 self._writers[suffix] = files.enter_context(writer)
             self._files = files.pop_all()
 
@@ -77,10 +83,22 @@ class EditedTables:
             self.rows += len(rows)
             self._buffers.append(_in_order(rows, "reconstructed_frame_index"))
         for suffix, writer in self._writers.items():
-            key = LINE_TABLES[suffix]
-            look = partial(_lines_of, suffix=suffix)
-            lines = self._looked_up(span, look).reindex(columns=writer.columns)
-            writer.append(_in_order(lines.fillna(""), key))
+            if self._told(suffix):
+                look = partial(_lines_of, suffix=suffix)
+                lines = self._looked_up(span, look).reindex(columns=writer.columns).fillna("")
+            else:
+                lines = self._looked_up(span, _times_of)
+            writer.append(_in_order(lines, LINE_TABLES[suffix]))
+
+    def _told(self, suffix: str) -> bool:
+        """Whether the lines of a table stand in files, and are passed on as they are."""
+        return all(suffix in origin.lines for origin in self._sources.origins)
+
+    def _columns(self, suffix: str) -> list[str]:
+        if not self._told(suffix):
+            return [LINE_TABLES[suffix], *self._sources.origins[0].times]
+        names = [n for origin in self._sources.origins for n in origin.lines[suffix].columns]
+        return list(dict.fromkeys(names))
 
     def _looked_up(self, span: slice, look: Callable[..., pd.DataFrame]) -> pd.DataFrame:
         """What is found of some frames in their origins."""
@@ -137,6 +155,12 @@ def _lines_of(
 ) -> pd.DataFrame:
     lines: FrameLines = origin.lines[suffix]
     return lines_at(lines, LINE_TABLES[suffix], frames, positions)
+
+
+def _times_of(
+    origin: Origin, frames: NDArray[np.int64], positions: NDArray[np.int64]
+) -> pd.DataFrame:
+    return origin.times.iloc[frames].assign(**{LINE_TABLES[TIMESTAMPS]: positions})
 
 
 def _in_order(rows: pd.DataFrame, key: str) -> pd.DataFrame:

@@ -13,8 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.errors import UsageError
-from miostitch.filtering_kernels import WAVE_UNIT, Band, stripe_profiles, subtract_stripes
-from miostitch.kernels import score_frames
+from miostitch.filtering_kernels import (
+    WAVE_UNIT,
+    Band,
+    stripe_profiles,
+    subtract_frame,
+    subtract_stripes,
+)
+from miostitch.kernels import count_rows
 from miostitch.thresholds import ScoreConfig
 
 NEGLIGIBLE = 1e-12  # what is left of a table entry that cancels out
@@ -64,9 +70,9 @@ def flagged_rows(
     FlaggedRows
         Counts per frame, the rows by which :mod:`miostitch.kernels` scores a frame.
     """
-    out = np.empty((3, len(frames)), np.int64)
-    score_frames(frames, value_threshold, consecutive_threshold, gradient_threshold, out)
-    black, noisy, _ = out // max(frames.shape[2], 1)
+    out = np.empty((2, len(frames)), np.int64)
+    count_rows(frames, value_threshold, consecutive_threshold, gradient_threshold, out)
+    black, noisy = out
     return FlaggedRows(gradient=noisy, black_area=black)
 
 
@@ -356,40 +362,20 @@ def difference_range(projections: NDArray[np.uint8]) -> int:
     return int((np.maximum(minimum, maximum) - minimum).max(initial=0))
 
 
-def subtract(frames: NDArray[np.uint8], projection: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Subtract a background, never wrapping around.
+def subtract(
+    frames: NDArray[np.uint8], background: NDArray[np.uint8], largest: int | None = None
+) -> NDArray[np.uint8]:
+    """Subtract a background, and stretch what is left; nothing ever wraps around.
 
     Parameters
     ----------
     frames
         uint8 (frame, height, width).
-    projection
+    background
         uint8 (height, width), nowhere above the frames.
-
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (frame, height, width).
-
-    Raises
-    ------
-    UsageError
-        A pixel lies below the projection, so it is not the minimum of these frames.
-    """
-    if (frames < projection).any():
-        raise UsageError("a frame lies below the projection: use the minimum of the same frames")
-    return frames - projection
-
-
-def normalise(differences: NDArray[np.uint8], largest: int) -> NDArray[np.uint8]:
-    """Stretch 0 to ``largest`` over 0 to 255: the whole part of ``255 * value / largest``.
-
-    Parameters
-    ----------
-    differences
-        uint8 (frame, height, width), as of :func:`subtract`.
     largest
-        Range of the whole recording, see :func:`difference_range`; if 0, all stays 0.
+        What becomes 255, see :func:`difference_range`: a difference ``d`` becomes the whole part of
+        ``255 * d / largest``, and 0 if ``largest`` is 0. ``None``: differences stay as they are.
 
     Returns
     -------
@@ -399,13 +385,11 @@ def normalise(differences: NDArray[np.uint8], largest: int) -> NDArray[np.uint8]
     Raises
     ------
     UsageError
-        A value is larger than ``largest``, so it is not the range of these frames.
+        A pixel lies below the background, or a difference exceeds ``largest``: they are not those
+        of these frames.
     """
-    if differences.max(initial=0) > largest:
-        raise UsageError(f"a difference exceeds {largest}: use the range of the same frames")
-    out = np.empty_like(differences)
-    for difference, stretched in zip(differences, out, strict=True):  # stays in the cache
-        scaled = difference.astype(np.uint16)  # holds 255 * 255
-        scaled *= 255
-        stretched[:] = scaled // max(largest, 1)
+    differences = np.arange(256 if largest is None else largest + 1)
+    becomes = differences if largest is None else 255 * differences // max(largest, 1)
+    out = np.empty(frames.shape, np.uint8)
+    subtract_frame(frames, background, becomes.astype(np.uint8), out)
     return out

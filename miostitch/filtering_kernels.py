@@ -21,6 +21,8 @@ SLACK = 2.0**-16
 It lies above the error of the tables and below anything that shows.
 """
 
+_FRAME = types.Array(types.uint8, 2, "A", readonly=True)
+_VALUES = types.Array(types.uint8, 1, "C", readonly=True)
 _FRAMES = types.Array(types.uint8, 3, "A", readonly=True)
 _WAVES = types.Array(types.int32, 2, "C", readonly=True)
 _SOURCE = types.Array(types.int64, 1, "C", readonly=True)
@@ -35,14 +37,23 @@ Band = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
 def _circulate(
     signal: NDArray[np.float64], twice: NDArray[np.float64], out: NDArray[np.float64]
 ) -> None:
-    """Convolve a signal (h) around a circle with a response, given twice in a row (2 h)."""
+    """Convolve a signal (h) around a circle with a response, given twice in a row (2 h).
+
+    Four products are added up before the sum so far is read and written once.
+    """
     h = signal.size
     out[:] = 0
-    for t in range(h):
-        value = signal[t]
-        shifted = twice[h - t : 2 * h - t]
+    fours = h - h % 4
+    for t in range(0, fours, 4):
+        a, b, c, d = signal[t], signal[t + 1], signal[t + 2], signal[t + 3]
+        by_a, by_b = twice[h - t : 2 * h - t], twice[h - t - 1 : 2 * h - t - 1]
+        by_c, by_d = twice[h - t - 2 : 2 * h - t - 2], twice[h - t - 3 : 2 * h - t - 3]
         for y in range(h):
-            out[y] += value * shifted[y]
+            out[y] += (a * by_a[y] + b * by_b[y]) + (c * by_c[y] + d * by_d[y])
+    for t in range(fours, h):
+        a, by_a = signal[t], twice[h - t : 2 * h - t]
+        for y in range(h):
+            out[y] += a * by_a[y]
 
 
 @part
@@ -157,3 +168,50 @@ def subtract_stripes(
                 real[x] = min(modulus + SLACK, 255.0)
             for x in range(w):
                 out[i, y, x] = np.uint8(np.int32(real[x]))
+
+
+@kernel(types.void(_FRAMES, _FRAME, _VALUES, types.uint8[:, :, ::1]))
+def subtract_frame(
+    frames: NDArray[np.uint8],
+    background: NDArray[np.uint8],
+    becomes: NDArray[np.uint8],
+    out: NDArray[np.uint8],
+) -> None:
+    """Subtract one frame from all, and replace every difference by what it becomes.
+
+    Parameters
+    ----------
+    frames
+        Images, shape (n, h, w); views of any strides.
+    background
+        Image, shape (h, w).
+    becomes
+        What the differences from 0 on become, shape (largest difference + 1,).
+    out
+        Written, shape (n, h, w).
+
+    Raises
+    ------
+    UsageError
+        The shapes do not fit each other, or a difference is negative or too large.
+    """
+    n, h, w = frames.shape
+    if background.shape != (h, w) or out.shape != frames.shape:
+        raise UsageError("subtract_frame: the shapes do not fit each other")
+    table = np.zeros(511, np.uint8)  # of differences from -255 on
+    table[255 : 255 + becomes.size] = becomes
+    difference = np.empty(w, np.int16)
+    for i in range(n):
+        lowest, highest = np.int16(0), np.int16(0)
+        for y in range(h):
+            # Two loops, as looking up would cost the first one its vectors.
+            for x in range(w):
+                difference[x] = np.int16(frames[i, y, x]) - np.int16(background[y, x])
+                lowest = min(lowest, difference[x])
+                highest = max(highest, difference[x])
+            for x in range(w):
+                out[i, y, x] = table[255 + difference[x]]
+        if lowest < 0:
+            raise UsageError("a frame lies below the background: use the one of the same frames")
+        if highest >= becomes.size:
+            raise UsageError("a difference is too large: use the range of the same frames")

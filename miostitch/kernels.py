@@ -154,6 +154,39 @@ def score_frames(
         out[2, i] = _edge_energy(frame, smooth, slope, energy)
 
 
+@kernel(types.void(_FRAMES, types.int64, types.int64, types.float64, types.int64[:, :]))
+def count_rows(
+    frames: NDArray[np.uint8],
+    value_threshold: int,
+    consecutive_threshold: int,
+    gradient_threshold: float,
+    out: NDArray[np.int64],
+) -> None:
+    """Count the rows of every frame that :func:`score_frames` counts the pixels of.
+
+    Parameters
+    ----------
+    frames, value_threshold, consecutive_threshold, gradient_threshold
+        As for :func:`score_frames`.
+    out
+        Written, shape (2, n): rows that hold a black run, and noisy rows.
+
+    Raises
+    ------
+    TypeError
+        An array has another dtype or number of dimensions.
+    UsageError
+        ``out`` has another shape.
+    """
+    n, _, w = frames.shape
+    if out.shape != (2, n):
+        raise UsageError("count_rows: out must have the shape (2, number of frames)")
+    bend = np.empty(w, np.int16)
+    for i in range(n):
+        out[0, i] = _black_rows(frames[i], value_threshold, consecutive_threshold)
+        out[1, i] = _noisy_rows(frames[i], gradient_threshold, bend)
+
+
 @kernel(types.void(_FRAMES, types.float64, types.int64[:]))
 def noisy_pixels(
     frames: NDArray[np.uint8], gradient_threshold: float, out: NDArray[np.int64]

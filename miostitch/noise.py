@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from miostitch.config import NoisePatchConfig
 from miostitch.datasets import open_dataset
 from miostitch.opening import ReadOptions, recording_names
 from miostitch.progress import Progress, counted
@@ -19,7 +19,6 @@ from miostitch.scoring import score
 from miostitch.staging import Workspace
 from miostitch.table_writer import TableWriter
 from miostitch.text import printable
-from miostitch.thresholds import ScoreConfig
 from miostitch.writing import write_batches
 
 ENDING = "_noise.csv"
@@ -32,7 +31,7 @@ COLUMNS = ("reconstructed_frame_index", *SCORES)
 def score_files(
     inputs: Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str],
-    config: ScoreConfig | None = None,
+    config: NoisePatchConfig | None = None,
     *,
     reading: ReadOptions | None = None,
     force: bool = False,
@@ -47,7 +46,7 @@ def score_files(
     output
         Folder of the tables.
     config
-        Thresholds; those of mio by default.
+        Thresholds; those of mio by default. Neither its ``method`` nor whether it is on matters.
     reading
         How to read.
     force
@@ -58,15 +57,16 @@ def score_files(
     Returns
     -------
     dict
-        JSON values: ``recordings``, for each its ``path``, ``frames``, ``noisy_frames``,
-        ``black_frames`` and ``output``; and the thresholds as ``config``.
+        JSON values: ``recordings``, for each its ``path``, ``frames``, ``noisy_frames`` (with a
+        noisy row), ``black_frames`` (with ``min_rows`` black ones) and ``output``; and the
+        thresholds as ``config``.
 
     Raises
     ------
     MiostitchError
         The error's class says what is wrong; no table of that recording stands there then.
     """
-    config, reading = config or ScoreConfig(), reading or ReadOptions(need_table=False)
+    config, reading = config or NoisePatchConfig(), reading or ReadOptions(need_table=False)
     specs = [os.fspath(path) for path in inputs]
     names = recording_names(specs)
     opened = [open_dataset(spec, reading) for spec in specs]
@@ -87,26 +87,28 @@ def score_files(
                 "output": str(workspace.final(ENDING)),
             }
         )
-    return {"recordings": found, "config": asdict(config)}
+    thresholds = {"gradient_config", "black_area_config"}
+    return {"recordings": found, "config": config.model_dump(include=thresholds)}
 
 
-def _write(path: Path, video: xr.DataArray, config: ScoreConfig, done: Any) -> dict[str, int]:
-    """Write the table of a video, and count the frames with flagged pixels."""
+def _write(path: Path, video: xr.DataArray, config: NoisePatchConfig, done: Any) -> dict[str, int]:
+    """Write the table of a video, and count the frames that a detector flags."""
     count, height, width = video.shape
+    least = {"gradient": width, "black_area": config.black_area_config.min_rows * width}
     block = chunk_frames(height, width)
     flagged = dict.fromkeys(SCORES, 0)
     frames = video.reset_coords(drop=True)
 
     def build(span: slice) -> xr.Dataset:
         part = frames.isel({FRAME: span}).chunk({FRAME: block, HEIGHT: -1, WIDTH: -1})
-        return score(part, config).to_dataset(name="scores")
+        return score(part, config.score_config()).to_dataset(name="scores")
 
     def finish(span: slice, computed: xr.Dataset) -> None:
         pixels = {
             column: computed.scores.sel(score=name).to_numpy() for column, name in SCORES.items()
         }
         for column, values in pixels.items():
-            flagged[column] += int((values > 0).sum())
+            flagged[column] += int((values >= least[column]).sum())
         positions = np.arange(span.start, span.stop)
         table.append(pd.DataFrame({"reconstructed_frame_index": positions} | pixels))
         if done is not None:

@@ -80,6 +80,9 @@ def lag(text: str) -> int | Literal["auto"]:
         raise click.BadParameter(f"{text!r}: give auto or a number of frames") from None
 
 
+lagging = option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i.")
+
+
 def brings_together(command: Command) -> Command:
     """Add how frames of several recordings become one."""
     options = (
@@ -96,7 +99,7 @@ def brings_together(command: Command) -> Command:
         option(
             "--max-gap", type=float, metavar="S", help="By time: most between times of one frame."
         ),
-        option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i."),
+        lagging,
     )
     return _with(command, options)
 

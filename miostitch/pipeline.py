@@ -1,7 +1,9 @@
 """Denoise files, and the whole way: stitch, trim, denoise."""
 
+import json
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +13,25 @@ import xarray as xr
 from miostitch import editing
 from miostitch.beside import Extras
 from miostitch.config import DenoiseConfig
-from miostitch.datasets import STORE, open_dataset
-from miostitch.denoising import Denoised, denoise
+from miostitch.datasets import STORE, open_dataset, read_summary, with_pictures_of
+from miostitch.denoising import Denoised, denoise, frames_before
 from miostitch.errors import MiostitchError, UsageError
 from miostitch.memory import give_back
 from miostitch.opening import ReadOptions, recording_names, segment_paths
-from miostitch.progress import Progress
+from miostitch.progress import Progress, counted
 from miostitch.publishing import require_name
+from miostitch.recording import load_recordings
 from miostitch.saving import SUFFIXES, Edit
 from miostitch.schema import FRAME
 from miostitch.staging import Workspace
-from miostitch.workflow import StitchOptions, stitch_files, stitched_stem
+from miostitch.store import store_facts
+from miostitch.workflow import (
+    StitchOptions,
+    input_facts,
+    stitch_files,
+    stitched_stem,
+    used_versions,
+)
 
 ENDING = "_denoised"
 TABLES = {"_patch.csv": ".csv", "_patch_timestamp.csv": "_timestamps.csv"}
@@ -70,7 +80,7 @@ def denoise_files(
     force
         Replace existing products once the new ones are whole.
     progress
-        Called with frames done and frames in all, from any thread.
+        Called with frames done and frames in all of each pass over the video, from any thread.
 
     Returns
     -------
@@ -103,7 +113,8 @@ def workflow_files(
     Parameters
     ----------
     inputs
-        One path per recording, or its segments separated by commas; one alone is not stitched.
+        One path per recording, or its segments separated by commas; one alone is not stitched, and
+        of the choices of stitching only ``lag`` concerns it.
     config
         How to denoise; its thresholds also score the candidates.
     output
@@ -129,7 +140,9 @@ def workflow_files(
 
     Notes
     -----
-    All that can be checked is checked before a frame is written. The trimmed frames are not
+    All that can be checked is checked before a frame is written. What an earlier run of the same
+    version stitched of the same files in the same way is not stitched again, unless the options say
+    ``force``: a run that failed later is continued by calling it again. The trimmed frames are not
     written on their own: they are denoised as they are read, and the products are called what
     trimming and then denoising would call them.
     """
@@ -141,27 +154,20 @@ def workflow_files(
     steps = []
     if len(inputs) == 1:
         _require_no_choice(options)
+        reading = replace(reading, lag=options.lag)
         dataset = open_dataset(inputs[0], reading)
         stem = Path(dataset.attrs["origins"][0]).stem
         workspace = _workspace(folder, stem + ending)
     else:
         stem = stitched_stem(names)
         workspace = _workspace(folder, stem + ending)
-        paths = [path for spec in inputs for path in segment_paths(spec)]
-        workspace.check(paths, force=options.force)
-        accepted: list[int] = []
-
-        def accept(count: int) -> None:
-            require_left(count, trim)
-            accepted.append(count)
-
-        stitched = stitch_files(inputs, folder, options, accept=accept, progress=progress)
-        give_back()
+        workspace.check([p for spec in inputs for p in segment_paths(spec)], force=options.force)
+        stitched = _stitch(inputs, folder / stem, options, trim, progress)
         steps.append({"step": "stitch", **stitched})
         dataset = open_dataset(folder / f"{stem}{STORE}", reading)
-        if not options.drop_damaged:
-            _require_count("stitched", stitched["frames"], accepted[0])
         _require_count("stitched", dataset.sizes[FRAME], stitched["frames"])
+        if options.codec == "rawvideo":
+            dataset = with_pictures_of(dataset, folder / f"{stem}.avi")
     if any(trim):
         before = dataset.sizes[FRAME]
         dataset = editing.trim(dataset, *trim)
@@ -177,6 +183,48 @@ def workflow_files(
         "warnings": [warning for step in steps for warning in step["warnings"]],
         "outputs": [path for step in steps for path in step["outputs"]],
     }
+
+
+def _stitch(
+    inputs: Sequence[str],
+    stem: Path,
+    options: StitchOptions,
+    trim: tuple[int, int],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Stitch, or find that an earlier run has done just that; check the numbers of frames."""
+    summary = None if options.force else _stitched_before(inputs, stem, options)
+    if summary is not None:
+        require_left(summary["frames"], trim)
+        return {**summary, "reused": True}
+    accepted: list[int] = []
+
+    def accept(count: int) -> None:
+        require_left(count, trim)
+        accepted.append(count)
+
+    summary = stitch_files(inputs, stem.parent, options, accept=accept, progress=progress)
+    give_back()
+    if not options.drop_damaged:
+        _require_count("stitched", summary["frames"], accepted[0])
+    return summary
+
+
+def _stitched_before(
+    inputs: Sequence[str], stem: Path, options: StitchOptions
+) -> dict[str, Any] | None:
+    """The summary of an earlier stitch, if all of it is there and would come out the same."""
+    summary = read_summary(f"{stem}.avi")
+    if not {"config", "versions", "frames"} <= summary.keys():
+        return None
+    made = [os.fspath(stem.with_name(Path(path).name)) for path in summary["outputs"]]
+    config = json.loads(json.dumps(options.provenance))
+    known = summary["config"] == config and summary["versions"] == used_versions()
+    if not (known and all(map(os.path.exists, made))):
+        return None
+    recordings = load_recordings(inputs, options.reading, names=recording_names(inputs))
+    same = store_facts(f"{stem}{STORE}").attrs.get("inputs") == input_facts(recordings)
+    return {**summary, "outputs": made} if same else None
 
 
 def output_folder(output: str | os.PathLike[str] | None, config: DenoiseConfig) -> Path:
@@ -206,13 +254,12 @@ def _denoise(
     """Denoise a recording and publish; outputs and companions are checked before it is read."""
     edit = Edit.of(dataset, reading)
     with workspace.open(edit.files, force=force):
-        made = denoise(dataset, config)
-        limit = dataset.sizes[FRAME] if config.end_frame in (None, -1) else config.end_frame + 1
-        read = min(dataset.sizes[FRAME], limit)
+        read = frames_before(dataset, config)
+        made = denoise(dataset, config, progress=counted(progress, read))
         _require_count("kept and dropped", *(_sizes(made), read))
         edit = Edit.of(made.dataset, reading, edit.origins)
         summary = edit.write(
-            edit.kinds(""), workspace, extras=_extras(made, config), progress=progress
+            edit.all_kinds, workspace, extras=_extras(made, config), progress=progress
         )
         workspace.publish()
     return summary
@@ -279,7 +326,7 @@ def _require_products(config: DenoiseConfig) -> None:
 
 def _require_no_choice(options: StitchOptions) -> None:
     """Refuse choices that would have no effect, since one recording alone is not stitched."""
-    for name in ("by", "align", "max_gap", "lag"):
+    for name in ("by", "align", "max_gap"):
         if getattr(options, name) != getattr(StitchOptions, name):
             option = name.replace("_", "-")
             msg = f"{option} {getattr(options, name)}: one recording is not stitched"

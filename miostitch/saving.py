@@ -2,21 +2,22 @@
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
-from miostitch.beside import Extras, beside, write_notes, write_videos
-from miostitch.computing import require_paths
+from miostitch.beside import Extras, video_writers, write_notes, write_videos
+from miostitch.companions import TIMESTAMPS
 from miostitch.datasets import STORE, open_dataset
 from miostitch.edited_tables import EditedTables, check_counts
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import UsageError
 from miostitch.kept_frames import KeptFrames
 from miostitch.opening import ReadOptions
+from miostitch.ordered import write_in_order
 from miostitch.progress import Progress, counted
 from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
 from miostitch.schema import VIDEO
@@ -24,13 +25,15 @@ from miostitch.staging import Workspace
 from miostitch.store import consolidate, create_store
 from miostitch.stored_tables import StoredTables
 from miostitch.text import printable
-from miostitch.writing import BlockVideo, write_batches, write_in_order
 
 SUFFIXES = (*PRODUCTS[:-1], "_noise.csv", PRODUCTS[-1])
 """Endings of everything that stands for the frames of a stem; a rewrite replaces all or none."""
 
 FILES = (".avi", STORE)
 """Endings by which a product can be named."""
+
+VIDEOS = (".avi", ".mkv", ".mp4")
+"""Endings by which nobody would name a folder."""
 
 
 def write_recording(
@@ -82,7 +85,7 @@ def write_recording(
     """
     edit = Edit.of(dataset, reading or ReadOptions())
     target = Path(os.path.abspath(output))
-    named = target.suffix if target.suffix in FILES and not _is_folder(target) else ""
+    named = _named_kind(target)
     kinds = edit.kinds(named)
     stem = target.stem if named else stem or Path(edit.origins[0].path).stem
     require_name(stem, SUFFIXES)
@@ -132,13 +135,19 @@ class Edit(KeptFrames):
     def kinds(self, named: str) -> set[str]:
         """Endings of what is written: what all origins have, and the file that was named."""
         kinds = set.intersection(*(origin.kinds for origin in self.origins))
-        if named == STORE and STORE not in kinds:
-            msg = f"{self.origins[0].path}: has no store to be edited; stitch it alone to make one"
-            raise UsageError(msg)
-        videos = {".avi"} if named == ".avi" or not kinds & {*FILES} else set()
+        videos = {named} if named else set() if kinds & {*FILES} else {".avi"}
         # a video that no origin has gets the table that a recording needs
-        new = videos - kinds and all(origin.rows for origin in self.origins)
+        new = ".avi" in videos - kinds and self._has_rows
         return kinds | videos | ({".csv"} if new else set())
+
+    @property
+    def all_kinds(self) -> set[str]:
+        """Endings of a whole result: video, store and tables, and what all origins have besides."""
+        return self.kinds("") | {*FILES} | ({".csv", TIMESTAMPS} if self._has_rows else set())
+
+    @property
+    def _has_rows(self) -> bool:
+        return all(origin.rows for origin in self.origins)
 
     def warnings(self, kinds: set[str]) -> list[str]:
         """What a user should be told about the origins and how they were joined."""
@@ -187,9 +196,8 @@ class Edit(KeptFrames):
         videos = len(extras.videos) + (".avi" in kinds)
         dropped = sum(video.size for video in extras.other_videos.values())
         require_space(workspace.output, videos * self.video.size + dropped)
-        require_paths([*self.files, os.fspath(workspace.output)])
         told += self._write_frames(kinds, workspace, extras, progress)
-        write_videos(extras.other_videos, workspace.staged, workspace.folder, self.fps)
+        write_videos(extras.other_videos, workspace.staged, self.fps)
         write_notes(extras.images, extras.texts, workspace.staged)
         extras.settle_tables(kinds, workspace.staged)
         summary = {
@@ -213,56 +221,34 @@ class Edit(KeptFrames):
         """Write everything that has these frames, and say what a user should be told."""
         if not kinds and not extras.videos:
             return []
-        count, advance = len(self.origin), counted(progress, len(self.origin))
         staged = partial(_named, workspace, extras.ending)
+        count, advance = len(self.origin), counted(progress, len(self.origin))
+        videos = dict(extras.videos)
+        writers = {**video_writers(videos, workspace.staged, self.fps)}
+        if kinds & {*FILES}:
+            videos[VIDEO.name] = self.video
+        if ".avi" in kinds:
+            writers[VIDEO.name] = self._writer(staged(".avi"))
         store = str(staged(STORE)) if STORE in kinds else None
         if store:
             self._create(store)
+        lazy = xr.Dataset({name: video.variable for name, video in videos.items()})
         with EditedTables(self, kinds, staged, store) as tables:
-            if store or extras.videos:
-                videos, lazy = self._videos(kinds, store, workspace, extras)
-                write_batches(
-                    lambda span: self.part(lazy, span),
-                    videos,
-                    count,
-                    self.block,
-                    lambda span, _: tables.append(span),
-                    progress=advance,
-                )
-            else:
-                write_in_order(
-                    lambda span: self.part(self.video, span),
-                    self._writer(staged(".avi")),
-                    count,
-                    self.block,
-                    tables.append,
-                    progress=advance,
-                )
+            write_in_order(
+                partial(self.part, lazy),
+                writers,
+                count,
+                self.block,
+                tables.append,
+                store=store,
+                progress=advance,
+            )
         notes = []
         if store:
-            stores = [origin.store for origin in self.origins if origin.store]
-            notes = StoredTables(stores, self.origin, self.origin_frame).write(store)
+            notes = self._tables.write(store)
             consolidate(store)
         check_counts(kinds, staged, count, tables.rows)
         return notes
-
-    def _videos(
-        self, kinds: set[str], store: str | None, workspace: Workspace, extras: Extras
-    ) -> tuple[list[BlockVideo], xr.Dataset]:
-        """All videos of these frames: where they go, and the lazy frames under the same names."""
-        scratch, everything = workspace.folder, slice(0, len(self.origin))
-        # all in blocks of one size
-        frames = {name: self.part(video, everything) for name, video in extras.videos.items()}
-        videos = beside(frames, workspace.staged, scratch, self.fps)
-        if kinds & {*FILES}:
-            frames[VIDEO.name] = self.video
-            if not store:  # the blocks of a file alone wait for it somewhere
-                store = str(scratch / "video.zarr")
-                create_store(store, shape=self.shape, chunk_frames=self.block, attrs={})
-            path = workspace.staged(f"{extras.ending}.avi")
-            writer = self._writer(path) if ".avi" in kinds else None
-            videos = [BlockVideo(VIDEO.name, store, writer), *videos]
-        return videos, xr.Dataset({name: video.variable for name, video in frames.items()})
 
     def _writer(self, path: Path) -> Callable[[], VideoWriter]:
         _, height, width = self.shape
@@ -270,28 +256,32 @@ class Edit(KeptFrames):
         codec: Codec = "ffv1" if codecs == {"ffv1"} else "rawvideo"
         return partial(VideoWriter, path, width=width, height=height, fps=self.fps, codec=codec)
 
+    @cached_property
+    def _tables(self) -> StoredTables:
+        tables = [origin.tables for origin in self.origins]
+        return StoredTables(tables, self.origin, self.origin_frame)
+
     def _create(self, store: str) -> None:
         facts = [origin.store[1] for origin in self.origins if origin.store]
         kept = {
             name: value
-            for name, value in facts[0].attrs.items()
+            for name, value in (facts[0].attrs if facts else {}).items()
             if name not in ("ome", "format_version")
             and all(each.attrs.get(name) == value for each in facts)
         }
-        names = StoredTables([o.store for o in self.origins if o.store], *2 * [self.origin])
         create_store(
             store,
             shape=self.shape,
             chunk_frames=self.block,
             attrs=kept
             | {
-                "recordings": names.recordings[0],
+                "recordings": self._tables.recordings[0],
                 "inputs": self.inputs,
                 "fps": str(self.fps),
                 "history": self.attrs.get("history", []),
                 "versions": {"miostitch": version("miostitch")},
             },
-            zarr_format=facts[0].zarr_format,
+            zarr_format=facts[0].zarr_format if facts else 3,
         )
 
 
@@ -309,5 +299,10 @@ def _seam_text(seam: dict[str, Any]) -> str:
     return f"{what}: the device may have rebooted; stitch with --align time"
 
 
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and path.suffix != STORE
+def _named_kind(target: Path) -> str:
+    """Ending of the file that an output names; nothing for a folder."""
+    if target.suffix == STORE or (target.suffix in FILES and not target.is_dir()):
+        return target.suffix
+    if target.suffix.lower() in VIDEOS and not target.is_dir():
+        raise UsageError(f"{target}: a result is written as .avi; name such a file, or a folder")
+    return ""

@@ -4,7 +4,6 @@ Its layout is that of :mod:`miostitch.schema`; ``xarray.open_zarr`` reads it as 
 carries a checksum and is written even when all zero, so that a missing chunk is always a loss.
 """
 
-import os
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path

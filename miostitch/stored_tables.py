@@ -1,4 +1,4 @@
-"""The tables of stores, for the frames that are kept of them."""
+"""The tables of a new store, for the frames that are kept of others."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,6 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.datasets import union
+from miostitch.known_frames import FrameTables
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
     FRAME,
@@ -20,7 +21,7 @@ from miostitch.schema import (
     SCORE_VARIABLES,
     Variable,
 )
-from miostitch.store import StoreFacts, write_frame_tables, write_group
+from miostitch.store import write_frame_tables, write_group
 
 KNOWN = {
     (variable.group.strip("/"), variable.name): variable
@@ -32,26 +33,26 @@ OF_RECORDINGS = {("", "source"), ("composition", "buffer_source"), ("repairs", "
 
 @dataclass(frozen=True)
 class StoredTables:
-    """Tables of some stores, and the frames that are kept of each.
+    """Tables of some files, and the frames that are kept of each.
 
     Parameters
     ----------
-    stores
-        Path of each store and what it is.
+    tables
+        Those of each file.
     origin
-        Which store each kept frame is from, (frame,).
+        Which file each kept frame is from, (frame,).
     frame
         Its position there, (frame,).
     """
 
-    stores: Sequence[tuple[str, StoreFacts]]
+    tables: Sequence[FrameTables]
     origin: NDArray[np.int64]
     frame: NDArray[np.int64]
 
     @cached_property
     def recordings(self) -> tuple[list[str], list[NDArray[np.int64]]]:
-        """Names of the recordings of all stores, and the places of each store's among them."""
-        return union([facts.attrs.get("recordings", []) for _, facts in self.stores])
+        """Names of the recordings of all files, and the places of each file's among them."""
+        return union([each.recordings for each in self.tables])
 
     def write(self, path: str) -> list[str]:
         """Write them to a new store that holds the video already.
@@ -71,31 +72,23 @@ class StoredTables:
         ResourceError
             No space is left.
         """
-        roots = self._open("")
+        roots = [each.open("") for each in self.tables]
         frames = {}
         for variable in FRAME_VARIABLES:
             arrays = [None if root is None else root[variable.name] for root in roots]
             frames[variable.name] = self._taken("", variable.name, arrays)
         write_frame_tables(path, frames)
-        groups = dict.fromkeys(name for _, facts in self.stores for name in facts.groups)
+        groups = dict.fromkeys(name for each in self.tables for name in each.groups)
         return [note for name in groups if name != "buffers" for note in self._group(path, name)]
-
-    def _open(self, group: str) -> list[xr.Dataset | None]:
-        return [
-            xr.open_zarr(path, group=group or None, chunks=None, mask_and_scale=False)
-            if not group or group in facts.groups
-            else None
-            for path, facts in self.stores
-        ]
 
     def _group(self, path: str, name: str) -> list[str]:
         """Write one group of those that have it."""
-        found = self._open(name)
+        found = [each.open(name) for each in self.tables]
         first = next(each for each in found if each is not None)
         per_frame = FRAME in first.sizes
         kept = [each for each in found if each is not None]
         if per_frame and (len(kept) < len(found) or not _alike(kept)):
-            return [f"{name} is left out: not all of the stores have the same"]
+            return [f"{name} is left out: not all of the files have the same"]
         variables: list[Variable] = []
         values: dict[str, NDArray[Any]] = {}
         for key in map(str, first.data_vars):
@@ -109,7 +102,7 @@ class StoredTables:
         return []
 
     def _taken(self, group: str, name: str, arrays: Sequence[xr.DataArray | None]) -> NDArray[Any]:
-        """The kept frames of a table of each store."""
+        """The kept frames of a table of each file."""
         first = next(each for each in arrays if each is not None)
         sizes = {**first.sizes, FRAME: len(self.frame), RECORDING: len(self.recordings[0])}
         absent = NO_FRAME if first.dtype.kind in "if" else 0
@@ -138,7 +131,7 @@ class StoredTables:
         return np.concatenate(parts)
 
     def _recoded(self, group: str, name: str, values: NDArray[Any], number: int) -> NDArray[Any]:
-        """Positions in the recordings of one store as positions in those of all."""
+        """Positions in the recordings of one file as positions in those of all."""
         if (group, name) not in OF_RECORDINGS:
             return values
         table = np.append(self.recordings[1][number], NO_FRAME).astype(values.dtype)

@@ -18,7 +18,8 @@ from miostitch.errors import InputError, MiostitchError
 from miostitch.frame_cache import BlockCache
 from miostitch.recording import Recording
 from miostitch.schema import NO_FRAME
-from miostitch.store import read_block, store_facts
+from miostitch.store import store_facts
+from miostitch.stored_blocks import read_block
 from miostitch.text import printable
 
 CACHE_BYTES = 128 * 2**20

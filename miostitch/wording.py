@@ -109,6 +109,7 @@ def workflow_text(summary: dict[str, Any]) -> str:
             case "stitch":
                 told = f"{step['frames']} frames of {len(step['recordings'])} recordings"
                 told += f", {step['damaged']} damaged"
+                told += " (by an earlier run)" if step.get("reused") else ""
             case "trim":
                 told = f"{step['frames']} frames, of {step['frames_before']}"
             case _:

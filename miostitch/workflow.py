@@ -23,7 +23,7 @@ from miostitch.plan import plan_stitch
 from miostitch.products import FrameColumns, StitchedTables, damage_flags
 from miostitch.progress import Progress, counted
 from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
-from miostitch.recording import load_recordings
+from miostitch.recording import Recording, load_recordings
 from miostitch.schema import chunk_frames
 from miostitch.session import AlignOptions, Session, bring_together
 from miostitch.staging import Workspace
@@ -223,6 +223,20 @@ def stitched_stem(names: Sequence[str]) -> str:
     return "__".join(sorted(names)) + "_stitched"
 
 
+def used_versions() -> dict[str, str]:
+    """Versions of the libraries that decide the products."""
+    return {name: version(name) for name in VERSIONS}
+
+
+def input_facts(recordings: Sequence[Recording]) -> list[dict[str, Any]]:
+    """Name, size and digest of every file of some recordings, as their store keeps them."""
+    return [
+        {"name": printable(Path(path).name), "size": size, "digest": digest}
+        for recording in recordings
+        for path, size, digest in recording.inputs
+    ]
+
+
 def _make(
     session: Session, options: StitchOptions, workspace: Workspace, progress: Progress | None
 ) -> dict[str, Any]:
@@ -250,7 +264,7 @@ def _make(
         **summarise(session, *columns, tables.composition),
         "resumed_blocks": journal.recalled,
         "config": options.provenance,
-        "versions": {name: version(name) for name in VERSIONS},
+        "versions": used_versions(),
         "outputs": [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)],
     }
 
@@ -378,7 +392,7 @@ def _fingerprint(session: Session, options: StitchOptions) -> dict[str, Any]:
     return {
         "inputs": [[*file, os.stat(file.path).st_mtime_ns] for file in files],
         "options": options.provenance,
-        "versions": {name: version(name) for name in VERSIONS},
+        "versions": used_versions(),
     }
 
 
@@ -386,11 +400,7 @@ def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
     """Attributes of the store: nothing in them depends on the machine or the day."""
     return {
         "recordings": [printable(recording.name) for recording in session.recordings],
-        "inputs": [
-            {"name": printable(Path(path).name), "size": size, "digest": digest}
-            for recording in session.recordings
-            for path, size, digest in recording.inputs
-        ],
+        "inputs": input_facts(session.recordings),
         "fps": str(session.fps),
         "config": options.provenance,
         "versions": {name: version(name) for name in ("miostitch",)},

@@ -16,7 +16,7 @@ from dask.base import optimize
 from dask.optimization import cull
 from numpy.typing import NDArray
 
-from miostitch.computing import Graph, runner, thread_count
+from miostitch.computing import Graph, runner
 from miostitch.journal import Journal, Values
 from miostitch.schema import FRAME
 from miostitch.sinks import FrameWriter, VideoSink
@@ -142,65 +142,6 @@ def write_batches(
                 journal.check()
         for future in finished:
             future.result()
-
-
-def write_in_order(
-    build: Callable[[slice], xr.DataArray],
-    writer: Callable[[], AbstractContextManager[FrameWriter]],
-    count: int,
-    block: int,
-    finish: Callable[[slice], None],
-    *,
-    progress: Callable[[int], None] | None = None,
-) -> None:
-    """Compute all frames of a video and write them to a file alone, without a store.
-
-    Parameters
-    ----------
-    build
-        Makes the lazy video for a span of output frames.
-    writer
-        Opens the video file.
-    count
-        Output frames.
-    block
-        Frames of a span.
-    finish
-        Called with each span, in order, while the next ones compute.
-    progress
-        Called with the number of frames of every written span.
-
-    Raises
-    ------
-    MiostitchError
-        Whatever a stage raises; no thread is left behind.
-
-    Notes
-    -----
-    While one block is written the next ones compute: one per thread, and that many and one are in
-    memory.
-    """
-    workers = thread_count()
-    waiting: deque[tuple[slice, Future[NDArray[np.uint8]]]] = deque()
-
-    def compute(span: slice) -> NDArray[np.uint8]:
-        frames: NDArray[np.uint8] = build(span).compute(scheduler="synchronous").to_numpy()
-        return frames
-
-    def write(span: slice, computed: Future[NDArray[np.uint8]]) -> None:
-        video.write(computed.result())
-        finish(span)
-        if progress is not None:
-            progress(span.stop - span.start)
-
-    with writer() as video, ThreadPoolExecutor(workers, "miostitch-block") as pool:
-        for start in range(0, count, block):
-            span = slice(start, min(start + block, count))
-            waiting.append((span, pool.submit(compute, span)))
-            if len(waiting) > workers:
-                write(*waiting.popleft())
-        while waiting:
-            write(*waiting.popleft())
 
 
 def _sink(video: BlockVideo, starts: Iterable[int], count: int, block: int) -> VideoSink:

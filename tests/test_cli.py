@@ -371,14 +371,17 @@ def test_progress_counts_from_many_threads() -> None:
 def test_progress_without_a_terminal_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = iter([0.0, 5.0, 10.0, 19.0, 20.0])
+    clock = iter([0.0, 5.0, 10.0, 19.0, 20.0, 25.0, 30.0])
     monkeypatch.setattr(time, "monotonic", lambda: next(clock))
     advance = console._progress_lines("stitching")
     for done in (0, 50, 90, 100):
         advance(done, 200)
+    for done in (20, 40):  # another pass
+        advance(done, 80)
     assert capsys.readouterr().err.splitlines() == [
         "stitching: 50 of 200 frames, 5 frames/s, 30 s left",
         "stitching: 100 of 200 frames, 5 frames/s, 20 s left",
+        "stitching: 40 of 80 frames, 4 frames/s, 10 s left",
     ]
 
 

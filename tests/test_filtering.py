@@ -273,7 +273,7 @@ def test_subtraction_never_wraps_around(rng: np.random.Generator) -> None:
     minimum, _ = filters.extremes(frames)
     got = filters.subtract(frames, minimum)
     np.testing.assert_array_equal(got, frames.astype(int) - minimum)
-    with pytest.raises(UsageError, match="below the projection"):
+    with pytest.raises(UsageError, match="below the background"):
         filters.subtract(frames, np.maximum(minimum, minimum.max()))
 
 
@@ -281,9 +281,12 @@ def test_values_are_stretched_to_the_whole_range() -> None:
     for largest in range(256):
         values = np.arange(largest + 1, dtype=np.uint8).reshape(1, 1, -1)
         want = [255 * value // max(largest, 1) for value in range(largest + 1)]
-        assert filters.normalise(values, largest).ravel().tolist() == want
-    with pytest.raises(UsageError, match="exceeds 9"):
-        filters.normalise(np.full((1, 1, 1), 10, np.uint8), 9)
+        zero = np.zeros((1, largest + 1), np.uint8)
+        assert filters.subtract(values, zero, largest).ravel().tolist() == want
+    with pytest.raises(UsageError, match="too large"):
+        filters.subtract(np.full((1, 1, 1), 10, np.uint8), np.zeros((1, 1), np.uint8), 9)
+    with pytest.raises(UsageError, match="do not fit"):
+        filters.subtract(np.zeros((1, 2, 1), np.uint8), np.zeros((1, 1), np.uint8))
 
 
 mio = test_peers.mio
@@ -400,6 +403,6 @@ def test_frames_are_dropped_and_stretched_as_by_mio(compared: Compared) -> None:
 
         kept = frames[~seen]
         projections = filters.extremes(kept)
-        above = filters.subtract(kept, projections[0])
-        stretched = filters.normalise(above, filters.difference_range(projections))
+        largest = filters.difference_range(projections)
+        stretched = filters.subtract(kept, projections[0], largest)
         np.testing.assert_array_equal(stretched, theirs[f"{config}.stretched"])

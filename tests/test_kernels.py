@@ -76,6 +76,15 @@ def test_scores_equal_the_references(frames: U8, thresholds: tuple[int, int, flo
     np.testing.assert_array_equal(scores(frames, *thresholds), expected(frames, *thresholds))
 
 
+@given(FRAMES, THRESHOLDS)
+def test_rows_are_counted_as_their_pixels_are(
+    frames: U8, thresholds: tuple[int, int, float]
+) -> None:
+    out = np.empty((2, len(frames)), np.int64)
+    kernels.count_rows(frames, *thresholds, out)
+    np.testing.assert_array_equal(out * frames.shape[2], expected(frames, *thresholds)[:2])
+
+
 def test_scores_stand_in_the_order_of_the_schema() -> None:
     black = np.full((1, 4, 6), 128, np.uint8)
     black[0, 1, :5] = 0
@@ -183,6 +192,8 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
     out = np.full((3, 2), -1, np.int64)
     with pytest.raises(UsageError, match="score_frames: out"):
         kernels.score_frames(frames, 0, 5, 20.0, out.T)
+    with pytest.raises(UsageError, match="count_rows: out"):
+        kernels.count_rows(frames, 0, 5, 20.0, out)
     with pytest.raises(UsageError, match="differing_pixels: a and b"):
         kernels.differing_pixels(frames, frames[:1], out[0])
     with pytest.raises(UsageError, match="differing_pixels: a and b"):
@@ -195,8 +206,8 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
 
 
 HOMES = {
-    kernels: {"score_frames", "noisy_pixels", "differing_pixels", "same_frames"},
-    filtering_kernels: {"stripe_profiles", "subtract_stripes"},
+    kernels: {"score_frames", "count_rows", "noisy_pixels", "differing_pixels", "same_frames"},
+    filtering_kernels: {"stripe_profiles", "subtract_frame", "subtract_stripes"},
     composing_kernels: {
         "identical_buffers",
         "whole_sources",

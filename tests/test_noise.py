@@ -7,13 +7,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from miostitch.config import NoisePatchConfig
 from miostitch.errors import OutputExistsError
 from miostitch.kernels import score_frames
 from miostitch.noise import score_files
-from miostitch.thresholds import ScoreConfig
 from tests.video_files import make_frames, write
 
-CONFIG = ScoreConfig(value_threshold=20, consecutive_threshold=2, gradient_threshold=150)
+CONFIG = NoisePatchConfig.model_validate(
+    {
+        "gradient_config": {"threshold": 150},
+        "black_area_config": {"value_threshold": 20, "consecutive_threshold": 2, "min_rows": 15},
+    }
+)
 
 
 def test_every_frame_is_counted(tmp_path: Path) -> None:
@@ -32,7 +37,9 @@ def test_every_frame_is_counted(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.gradient, expected[1])
     assert (expected[1] > 0).sum() > 0
     assert found["recordings"][0]["noisy_frames"] == (expected[1] > 0).sum()
-    assert found["recordings"][0]["black_frames"] == (expected[0] > 0).sum()
+    black_rows = expected[0] // frames.shape[2]
+    flagged = (black_rows >= 15).sum()
+    assert found["recordings"][0]["black_frames"] == flagged < (black_rows > 0).sum()
     assert done[-1] == (len(frames), len(frames))
 
 

@@ -23,6 +23,7 @@ from miostitch.errors import (
 from miostitch.opening import ReadOptions
 from miostitch.recording import load_recording
 from miostitch.saving import edit_files
+from miostitch.schema import FRAME_VARIABLES
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
 from tests.test_editing import chains, follow
@@ -286,8 +287,39 @@ def test_a_video_without_a_table(session: Path, tmp_path: Path) -> None:
     shutil.copy(session / "receiver1.avi", tmp_path / "bare.avi")
     edit_files([tmp_path / "bare.avi"], tmp_path / "out", lambda p: trim(p[0], 1, 1), "_trimmed")
     assert sorted(os.listdir(tmp_path / "out")) == ["bare_trimmed.avi", "bare_trimmed.json"]
-    with pytest.raises(UsageError, match="has no store"):
-        edit_files([tmp_path / "bare.avi"], tmp_path / "x.zarr", lambda p: p[0], "")
+    edit_files([tmp_path / "bare.avi"], tmp_path / "y" / "x.zarr", lambda p: p[0], "")
+    assert sorted(os.listdir(tmp_path / "y")) == ["x.avi", "x.json", "x.zarr"]
+    store = xr.open_zarr(tmp_path / "y" / "x.zarr")
+    assert (store.frame_num == -1).all()
+    assert not store.damaged.any()  # nothing is known
+
+
+def test_the_store_of_a_raw_recording(tmp_path: Path) -> None:
+    """Its tables say what a stitch of the recording alone says."""
+    rates = {"buffer_loss": 0.05, "overrun": 0.02, "truncation": 0.02, "header_flips": 0.0}
+    config = miostitch.SimulationConfig(frames=40, seed=3, height=40, width=50, **rates)  # type: ignore[arg-type]
+    video = miostitch.simulate(tmp_path / "session", config).recordings[0]
+    write_recording(trim(open_recording(video), 2, 3), tmp_path / "x.zarr")
+    stitch_files([str(video)], tmp_path / "alone")
+    ours = xr.open_zarr(tmp_path / "x.zarr").load()
+    alone = xr.open_zarr(tmp_path / "alone" / "receiver1_stitched.zarr").load()
+    assert ours.attrs["recordings"] == alone.attrs["recordings"] == ["receiver1"]
+    assert ours.attrs["inputs"] == alone.attrs["inputs"]
+    alone = alone.isel(frame=slice(2, -3))
+    for name in FRAME_VARIABLES:
+        if name.name != "damaged":  # nobody has scored a raw recording
+            np.testing.assert_array_equal(ours[name.name], alone[name.name], name.name)
+    np.testing.assert_array_equal(ours.damaged, alone.missing_pixels > 0)
+    assert 0 < ours.damaged.sum() < ours.sizes["frame"]
+    np.testing.assert_array_equal(ours.video, alone.video)
+    written = pd.read_csv(tmp_path / "x.csv")
+    buffers = xr.open_zarr(tmp_path / "x.zarr", group="buffers")
+    for column in written:
+        np.testing.assert_array_equal(buffers[column], written[column])
+    again = trim(open_recording(tmp_path / "x.zarr"), 1, 0)
+    write_recording(again, tmp_path / "y.zarr")
+    twice = xr.open_zarr(tmp_path / "y.zarr").load()
+    np.testing.assert_array_equal(twice.missing_pixels, ours.missing_pixels[1:])
 
 
 def drop_line(path: Path) -> None:
@@ -341,6 +373,8 @@ def test_an_input_and_an_existing_result_are_safe(session: Path, tmp_path: Path)
     opened = trim(open_recording(tmp_path / "in" / "receiver1.avi"), 1)
     with pytest.raises(UsageError, match="would replace an input"):
         write_recording(opened, tmp_path / "in", force=True)
+    with pytest.raises(UsageError, match="is written as"):
+        write_recording(opened, tmp_path / "x.mp4")
     write_recording(opened, tmp_path / "out")
     before = content(tmp_path / "out")
     with pytest.raises(OutputExistsError):

@@ -2,21 +2,30 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
 
 import miostitch
 from miostitch import cli, denoise_files, load_config, open_recording, workflow_files
-from miostitch.config import DenoiseConfig
+from miostitch.config import (
+    BlackAreaDetectorConfig,
+    DenoiseConfig,
+    GradientDetectorConfig,
+    NoisePatchConfig,
+)
 from miostitch.errors import OutputExistsError, ResourceError, UsageError
+from miostitch.noise import score_files
 from miostitch.saving import edit_files
+from miostitch.video import open_video
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
 from tests.test_cli import run
@@ -148,7 +157,7 @@ def test_a_video_alone(session: list[str], tmp_path: Path) -> None:
     args = ("-i", str(tmp_path / "bare.avi"), "-c", "denoise_calcium_imaging", "-o", str(out))
     assert invoke("denoise", *args).exit_code == 0
     endings = {path.name.removeprefix("bare") for path in out.iterdir()}
-    tables = {s for s in CALCIUM if s.endswith((".csv", ".zarr"))}
+    tables = {s for s in CALCIUM if s.endswith(".csv")}
     assert endings == CALCIUM - tables
     with_table = denoise_files(session[0], load_config("denoise_calcium_imaging"), tmp_path / "t")
     same = (tmp_path / "t" / "receiver1_denoised.avi").read_bytes()
@@ -194,10 +203,40 @@ def test_what_concerns_stitching_is_refused_of_one_recording(
     session: list[str], tmp_path: Path
 ) -> None:
     args = ("workflow", session[0], "-c", "denoise_example", "-o", str(tmp_path / "o"))
-    for choice in (("--lag", "1"), ("--by", "buffer"), ("--align", "time"), ("--max-gap", "1")):
+    for choice in (("--by", "buffer"), ("--align", "time"), ("--max-gap", "1")):
         done = invoke(*args, *choice)
         assert (done.exit_code, "not stitched" in done.output) == (2, True), choice
     assert not (tmp_path / "o").exists()
+
+
+def denoised_alone(frames: np.ndarray, name: str) -> xr.DataArray:
+    video = xr.Dataset({"video": (("frame", "height", "width"), frames)})
+    made: xr.DataArray = miostitch.denoise(video, load_config(name)).dataset.video[0]
+    return made
+
+
+def test_one_recording_may_lag(tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(frames=40, seed=6, height=24, width=40, lag=2)
+    lagging = str(miostitch.simulate(tmp_path / "in", config).recordings[0])
+    out = tmp_path / "out"
+    args = ("-c", "remove_stripe_example", "--lag", "auto", "-o", str(out))
+    for command in ("workflow", "denoise"):
+        done = invoke(command, lagging, *args, "--force")
+        assert done.exit_code == 0, done.output
+        made = xr.open_zarr(out / "receiver1_denoised.zarr")
+        rows = pd.read_csv(lagging.replace(".avi", ".csv"))
+        first = rows[rows.reconstructed_frame_index == 0].frame_num.mode()[0]
+        assert made.frame_num.values[0] == first
+        np.testing.assert_array_equal(
+            made.video[0], denoised_alone(open_video(lagging).read([2]), "remove_stripe_example")
+        )
+        table = pd.read_csv(out / "receiver1_denoised.csv")
+        assert (table[table.reconstructed_frame_index == 0].frame_num == first).all()
+        again = miostitch.open_recording(out / "receiver1_denoised.avi")
+        np.testing.assert_array_equal(again.frame_num, made.frame_num)
+        told = json.loads((out / "receiver1_denoised.json").read_text())["warnings"]
+        assert any("the first pictures (2) have no row" in each for each in told)
+        assert not any("puts that right" in each for each in told)
 
 
 def test_choices_of_stitching_reach_it(session: list[str], tmp_path: Path) -> None:
@@ -237,6 +276,73 @@ def test_a_step_that_fails_leaves_what_was_there(
     assert left == {*TABLES, ".avi", ".zarr", ".json"}
 
 
+def test_a_workflow_goes_on_with_what_is_stitched(
+    session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DenoiseConfig.model_validate({"frequency_masking": {"output_mask": True}})
+    at_once = workflow_files(session, config, tmp_path / "whole")
+    out = tmp_path / "out"
+
+    def fail(*_: Any) -> bytes:
+        raise ResourceError("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("miostitch.beside.png_bytes", fail)
+        with pytest.raises(ResourceError, match="no space"):
+            workflow_files(session, config, out)
+    stitched = (out / f"{STEM}.avi").stat()
+    other = config.model_copy(
+        update={
+            "noise_patch": NoisePatchConfig(gradient_config=GradientDetectorConfig(threshold=7))
+        }
+    )
+    with pytest.raises(OutputExistsError, match="--force"):  # would be scored in another way
+        workflow_files(session, other, out)
+    with pytest.raises(UsageError, match="leaves none"):
+        workflow_files(session, config, out, (50, 50))
+    made = workflow_files(session, config, out)
+    assert made["steps"][0]["reused"]
+    assert "reused" not in at_once["steps"][0]
+    assert (out / f"{STEM}.avi").stat() == stitched
+    ours, theirs = content(out), content(tmp_path / "whole")
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        if not name.endswith(".json") or ".zarr" in name:
+            assert ours[name] == theirs[name], name
+    with pytest.raises(OutputExistsError):
+        workflow_files(session, config, out)
+
+
+@pytest.mark.parametrize("change", ["input", "store"])
+def test_what_is_stitched_of_other_files_is_not_gone_on_with(
+    session: list[str], tmp_path: Path, change: str
+) -> None:
+    for video in session:
+        for suffix in (".avi", ".csv"):
+            shutil.copy(Path(video).with_suffix(suffix), tmp_path)
+    inputs = [str(tmp_path / Path(video).name) for video in session]
+    config = load_config("remove_stripe_example")
+    stitch_files(inputs, tmp_path / "out", StitchOptions(score=config.score_config()))
+    if change == "input":
+        table = tmp_path / "receiver1.csv"
+        table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    else:
+        shutil.rmtree(tmp_path / "out" / f"{STEM}.zarr")
+    with pytest.raises(OutputExistsError):
+        workflow_files(inputs, config, tmp_path / "out")
+
+
+def test_progress_is_told_of_both_passes(stitched: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    config = load_config("denoise_calcium_imaging")
+    made = denoise_files(stitched, config, tmp_path, progress=lambda *at: told.append(at))
+    passes = [made["frames_before"], made["frames"]]
+    ends = [total for done, total in told if done == total]
+    assert ends == passes
+    assert [total for _, total in told] == passes[:1] + passes[1:] * (len(told) - 1)
+    assert len(told) == 1 + 3  # a batch of the first pass, the blocks of the second one
+
+
 def test_thresholds_of_a_configuration_score_the_candidates(
     session: list[str], tmp_path: Path
 ) -> None:
@@ -251,3 +357,20 @@ def test_a_configuration_that_asks_for_nothing(stitched: Path, tmp_path: Path) -
     with pytest.raises(UsageError, match="output_result"):
         denoise_files(stitched, DenoiseConfig(output_result=False), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_labelled_frames_are_dropped_and_no_other(recordings: Path, tmp_path: Path) -> None:
+    """A person labelled the broken frames of an H.264 recording, which has no table."""
+    video = recordings / "noise" / "wireless_corrupted_extended.mp4"
+    text = video.with_suffix(".yaml").read_text()
+    labelled = sorted({int(n) for n in re.findall(r"^\s*- (\d+)", text, re.MULTILINE)})
+    assert len(labelled) == 87
+    patch = NoisePatchConfig(black_area_config=BlackAreaDetectorConfig(value_threshold=16))
+    made = denoise_files(video, DenoiseConfig(noise_patch=patch), tmp_path / "denoised")
+    assert made["dropped_frames"] == labelled
+    assert made["dropped_frame_num"] == []
+    score_files([video], tmp_path / "noise", patch)
+    table = pd.read_csv(tmp_path / "noise" / f"{video.stem}_noise.csv")
+    flagged = table.reconstructed_frame_index[(table.gradient > 0) | (table.black_area > 0)]
+    assert flagged.tolist() == labelled
