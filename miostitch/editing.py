@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from miostitch.datasets import Step, in_chunks, union
 from miostitch.errors import InputError, UsageError
+from miostitch.runs import format_frames
 from miostitch.schema import COMPOSITE, FRAME, HEIGHT, VIDEO, WIDTH
 
 MAX_FRAMES = 2**27
@@ -228,19 +229,6 @@ def parse_frames(text: str) -> NDArray[np.int64]:
     if sum(map(len, ranges)) > MAX_FRAMES:
         raise UsageError(f"frames {text!r}: more than {MAX_FRAMES} frames; use trim")
     return np.unique(np.concatenate([np.array(each, np.int64) for each in ranges]))
-
-
-def format_frames(frames: NDArray[np.int64]) -> str:
-    """Write a list of frames as :func:`parse_frames` reads it.
-
-    Examples
-    --------
-    >>> format_frames(np.array([12, 0, 10, 11]))
-    '0,10-12'
-    """
-    ordered = np.unique(frames)
-    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1) if len(ordered) else []
-    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
 def _numbered(

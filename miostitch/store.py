@@ -5,7 +5,7 @@ carries a checksum and is written even when all zero, so that a missing chunk is
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -117,6 +117,26 @@ def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
 def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
     """Read frames of ``video`` back, uint8 (frame, height, width)."""
     return np.asarray(_open_video(path, "r")[start:stop])
+
+
+def read_arrays(
+    path: str, group: str, names: Iterable[str], rows: slice = slice(None)
+) -> dict[str, npt.NDArray[Any]]:
+    """Read arrays of a group whole, or some rows of one-dimensional ones.
+
+    Parameters
+    ----------
+    path
+        A store.
+    group
+        The group; empty: the root.
+    names
+        The arrays; those that are not there are left out.
+    rows
+        Positions along the first dimension.
+    """
+    opened = zarr.open_group(Path(path) / group, mode="r")
+    return {name: np.asarray(opened[name][rows]) for name in names if name in opened}  # type: ignore[index]
 
 
 def write_frame_tables(path: str, frames: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -15,12 +15,12 @@ import miostitch
 from miostitch.editing import (
     concat,
     describe_seam,
-    format_frames,
     parse_frames,
     remove_frames,
     trim,
 )
 from miostitch.errors import InputError, UsageError
+from miostitch.runs import format_frames
 from tests.laziness import never
 
 COUNT = 12
