@@ -90,6 +90,7 @@ def brings_together(command: Command) -> Command:
             "--max-gap", type=float, metavar="S", help="By time: most between times of one frame."
         ),
         option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i."),
+        option("--report/--no-report", default=True, help="The quality report, a page of HTML."),
     )
     return _with(command, options)
 

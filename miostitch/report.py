@@ -28,7 +28,7 @@ from miostitch.text import printable
 
 STORE = ".zarr"
 ENDING = "_report.html"
-WORST, RESCUED = 6, 3
+WORST, RESCUED = 4, 2
 """Frames shown as pictures."""
 
 Summary = Mapping[str, Any]
@@ -74,7 +74,7 @@ def report_files(
         folder = store.parent if output is None else Path(os.path.abspath(output))
         workspace = Workspace(folder, stem, (".html",))
         with workspace.open([], force=force):
-            verdict = write_report(store, summary, workspace.staged(".html"))
+            verdict = write_report(store, store, summary, workspace.staged(".html"))
             [made] = workspace.publish()
         reports.append({"store": str(store), "output": str(made), "verdict": verdict})
     return {"reports": [{k: printable(v) for k, v in each.items()} for each in reports]}
@@ -82,10 +82,10 @@ def report_files(
 
 def write_report(
     store: Path,
+    final: Path,
     summary: Summary,
     path: Path,
     *,
-    final: Path | None = None,
     frames: Mapping[str, NDArray[Any]] | None = None,
 ) -> str:
     """Write the report of one store.
@@ -94,12 +94,12 @@ def write_report(
     ----------
     store
         The store.
+    final
+        What it is called, or will be when it is published.
     summary
         What ``S.json`` says; empty where there is none.
     path
         The report.
-    final
-        What the store will be called, where that is not yet its name.
     frames
         The per-frame variables of the store where they are still in memory: reading them takes
         seconds for hours of recording. The report is the same.
@@ -123,7 +123,6 @@ def write_report(
     """
     facts = store_facts(str(store))
     tables = read_tables(str(store), facts, frames)
-    final = store if final is None else final
     page = _facts(store, final, facts, tables, summary)
     try:
         path.write_text(render(page, _figures(tables)), "utf-8")
@@ -143,9 +142,10 @@ def _facts(
         known = [{**each, **_told(said)} for each, said in zip(known, told, strict=True)]
     inputs = find_inputs(str(final), facts.attrs, told) if len(told) == len(known) else []
     shared, same = (summary.get(k, 0) for k in ("shared_buffers", "identical_shared_buffers"))
-    shown = _shown(store, facts, tables, inputs)
+    shown = _shown(store, tables, inputs)
     return {
         "stem": printable(final.stem),
+        "stored": printable(final.name),
         "summary": summary,
         "by": facts.attrs.get("config", {}).get("by", ""),
         "verdict": text.verdict(tables, summary, known),
@@ -184,11 +184,9 @@ def _told(said: Mapping[str, Any]) -> dict[str, Any]:
     return {name: said[name] for name in names if name in said}
 
 
-def _shown(
-    store: Path, facts: StoreFacts, tables: Tables, inputs: Sequence[Input]
-) -> list[tuple[str, list[Shown]]]:
+def _shown(store: Path, tables: Tables, inputs: Sequence[Input]) -> list[tuple[str, list[Shown]]]:
     worst, rescued = worst_frames(tables, WORST), rescued_frames(tables, RESCUED)
-    made = [*show_frames(str(store), facts, tables, inputs, [*worst, *rescued])]
+    made = [*show_frames(str(store), tables, inputs, [*worst, *rescued])]
     groups = (("The worst frames", worst), ("Rescued frames", rescued))
     found = [(title, [each for each in made if each.frame in group]) for title, group in groups]
     return [(title, each) for title, each in found if each]
@@ -213,7 +211,9 @@ def _stores(path: Path) -> list[Path]:
         raise MissingInputError(f"{path}: no such folder; name the folder of the products")
     found = sorted(each for each in path.glob("*" + STORE) if each.is_dir())
     if not found:
-        raise MissingInputError(f"{path}: no store ({STORE}) in it; name the folder of the products")
+        raise MissingInputError(
+            f"{path}: no store ({STORE}) in it; name the folder of the products"
+        )
     return found
 
 

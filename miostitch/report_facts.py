@@ -321,8 +321,9 @@ def worst_frames(tables: Tables, count: int) -> list[int]:
 
 
 def rescued_frames(tables: Tables, count: int) -> list[int]:
-    """Whole frames of the result of which receivers lost most: by frame the worst of them, by
-    buffer the best one, worst first.
+    """Sound frames of the result of which receivers lost most, worst first.
+
+    By frame the receiver counts that lost most, by buffer the one that lost least.
     """
     if len(tables.names) < 2 or not tables.scores:
         return []

@@ -7,6 +7,7 @@ request.
 
 import base64
 import hashlib
+import shlex
 import zlib
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -126,6 +127,7 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"quote": shlex.quote, "repr": repr}
     return environment.get_template("report.html")
 
 

@@ -3,9 +3,10 @@
 import base64
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,9 @@ from miostitch.errors import MiostitchError
 from miostitch.png import png_bytes
 from miostitch.recording import video_digest
 from miostitch.report_facts import Tables
-from miostitch.schema import EVIDENCE, NO_FRAME
-from miostitch.store import StoreFacts, read_block
+from miostitch.runs import format_frames
+from miostitch.schema import EVIDENCE
+from miostitch.store import read_block
 from miostitch.text import printable
 from miostitch.video import VideoSource, open_video
 
@@ -28,6 +30,9 @@ SIDE = 240
 GRAYS = 32
 BUDGET_BYTES = 400_000
 """Most bytes of all pictures of a report."""
+
+READERS = 2
+"""Chunks of the store that are decoded at a time."""
 
 PADDING = 8
 """Fewer zeros than this at the end of a buffer may be dark pixels."""
@@ -116,7 +121,7 @@ def find_inputs(path: str, attrs: Mapping[str, Any], recordings: Sequence[Any]) 
 
 
 def show_frames(
-    path: str, facts: StoreFacts, tables: Tables, inputs: Sequence[Input], frames: Iterable[int]
+    path: str, tables: Tables, inputs: Sequence[Input], frames: Sequence[int]
 ) -> Iterator[Shown]:
     """Make pictures of some frames, as many as the budget allows.
 
@@ -124,8 +129,6 @@ def show_frames(
     ----------
     path
         The store.
-    facts
-        What it is.
     tables
         Its tables.
     inputs
@@ -138,21 +141,21 @@ def show_frames(
     Shown
         The result first, then every recording.
     """
-    wanted = [*frames]
-    read = _read(path, facts, wanted)
+    with ThreadPoolExecutor(READERS) as pool:  # a chunk is decoded for every frame
+        images = [*pool.map(lambda frame: read_block(path, frame, frame + 1)[0], frames)]
     spent = 0
-    for frame in wanted:
+    for frame, image in zip(frames, images, strict=True):
         candidates = [_candidate(tables, number, frame, each) for number, each in enumerate(inputs)]
-        images = [read[frame], *(each for each in candidates if not isinstance(each, str))]
-        low, high = _contrast(images)
-        result = _result_marks(tables, frame, read[frame])
-        pictures = [_picture("result", read[frame], result, tables, (low, high))]
+        known = [image, *(each for each in candidates if not isinstance(each, str))]
+        low, high = _contrast(known)
+        result = _result_marks(tables, frame, image)
+        pictures = [_picture("result", image, result, tables, (low, high))]
         for number, each in enumerate(candidates):
             name = tables.names[number]
             if isinstance(each, str):
                 pictures.append(Picture(name, "", {}, each))
                 continue
-            marks = _candidate_marks(tables, number, frame, each, read[frame])
+            marks = _candidate_marks(tables, number, frame, each, image)
             if any(video.lossy for video in inputs[number].videos):
                 marks = {}
             pictures.append(_picture(name, each, marks, tables, (low, high)))
@@ -217,17 +220,6 @@ def _places(store: str, path: str) -> Iterator[str]:
         yield os.path.join(os.path.dirname(store), os.path.basename(name))
 
 
-def _read(path: str, facts: StoreFacts, frames: Sequence[int]) -> dict[int, Frames]:
-    """Read frames of the result, every chunk once."""
-    found = {}
-    for chunk in sorted({frame // facts.chunk_frames for frame in frames}):
-        start = chunk * facts.chunk_frames
-        block = read_block(path, start, min(start + facts.chunk_frames, facts.frames))
-        inside = [frame for frame in frames if frame // facts.chunk_frames == chunk]
-        found |= {frame: block[frame - start].copy() for frame in inside}
-    return found
-
-
 def _candidate(tables: Tables, number: int, frame: int, source: Input) -> Frames | str:
     """The picture that a recording has of a frame, or why there is none."""
     if not tables.present[number, frame]:
@@ -241,9 +233,12 @@ def _candidate(tables: Tables, number: int, frame: int, source: Input) -> Frames
 
 
 def _contrast(images: Sequence[Frames]) -> tuple[float, float]:
-    """Gray values that become black and white, the same for all pictures of a frame."""
-    values = np.concatenate([image[image > 0] for image in images])
-    if not len(values):
+    """Gray values that become black and white, the same for all pictures of a frame.
+
+    Those of the first image that has any data decide: the result, if it is not lost.
+    """
+    values = next((image[image > 0] for image in images if image.any()), None)
+    if values is None:
         return 0.0, 255.0
     low, high = np.quantile(values, [0.001, 0.999])
     return float(low), float(max(high, low + 1))
@@ -267,7 +262,7 @@ def _picture(
     }
     told = [
         f"{MARKS[kind]}: buffer{'s' * (len(ranges) > 1)} "
-        + ", ".join(str(position) for position, _, _ in ranges)
+        + format_frames(np.array([position for position, _, _ in ranges])).replace(",", ", ")
         for kind, ranges in marks.items()
         if ranges
     ]
@@ -279,7 +274,9 @@ def _small(image: Frames) -> NDArray[np.float64]:
     """Average a large picture down."""
     factor = -(-max(image.shape) // SIDE)
     height, width = (-(-size // factor) for size in image.shape)
-    rest = [(0, size * factor - had) for size, had in zip((height, width), image.shape, strict=True)]
+    rest = [
+        (0, size * factor - had) for size, had in zip((height, width), image.shape, strict=True)
+    ]
     padded = np.pad(image, rest, mode="edge")
     return padded.reshape(height, factor, width, factor).mean(axis=(1, 3))
 
@@ -326,7 +323,7 @@ def _candidate_marks(
 
 def _ranges(tables: Tables) -> list[tuple[int, int]]:
     bounds = tables.bounds.tolist()
-    return [*zip(bounds[:-1], bounds[1:], strict=True)]
+    return [*pairwise(bounds)]
 
 
 def _end_of_data(part: Frames) -> int:

@@ -13,7 +13,7 @@ from miostitch.report_facts import Tables, binned, hopeless_stretches, losses, r
 from miostitch.runs import format_frames, runs
 from miostitch.schema import REPAIRED_COLUMNS
 
-LISTED = 200
+LISTED = 100
 """Most rows of a table in a report."""
 
 LIST_CHARACTERS = 100_000
@@ -68,6 +68,11 @@ def percent(part: float, whole: float) -> str:
     return "> 99.99 %" if share > 99.99 else f"{share:.2f} %"
 
 
+def plain(number: int) -> Cell:
+    """A number that names something: without commas, so that it can be copied and found."""
+    return (float(number), str(number))
+
+
 def moment(frame: float, fps: Fraction) -> str:
     """The time of a frame in the video, h:mm:ss.s.
 
@@ -96,12 +101,10 @@ def verdict(tables: Tables, summary: Summary, recordings: Sequence[Mapping[str, 
     damaged, hopeless = (int(tables.frames[n].sum()) for n in ("damaged", "unrecoverable"))
     unseen = sum(last - first + 1 for first, last in summary.get("lost_frame_num", []))
     said = [f"{_many(damaged, 'is', 'are')} damaged" if damaged else "none is damaged"]
-    if hopeless:
-        said.append(f"{count(hopeless)} of all hold pixels that no receiver delivered whole")
-    if unseen:
-        said.append(f"{_many(unseen, 'frame more was', 'frames more were')} seen by nobody")
+    said.append(f"no receiver has {count(hopeless)} of them whole" if hopeless else "")
+    said.append(f"{_many(unseen, 'more was', 'more were')} seen by nobody" if unseen else "")
     head = f"Of {count(total)} frames {percent(total - damaged, total)} are sound: "
-    sentence = head + ", ".join(said) + "."
+    sentence = head + ", ".join(filter(None, said)) + "."
     mood = "sound" if not damaged and not unseen else "damaged"
     if shifted(summary):
         mood = "shifted"
@@ -118,7 +121,11 @@ def verdict(tables: Tables, summary: Summary, recordings: Sequence[Mapping[str, 
     best = max((r["whole"] for r in recordings if "whole" in r), default=None)
     if best is not None and len(recordings) > 1:
         figures.append(
-            ("best receiver alone", percent(best, total), f"{count(best)} frames whole by its table")
+            (
+                "best receiver alone",
+                percent(best, total),
+                f"{count(best)} frames whole by its table",
+            )
         )
     figures.append(("damaged", count(damaged), f"{percent(damaged, total)} of the frames"))
     figures.append(("unrecoverable", count(hopeless), "incomplete in every receiver"))
@@ -147,7 +154,7 @@ def recordings_table(recordings: Sequence[Mapping[str, Any]], tables: Tables) ->
         "chosen": "chosen",
         "buffers_given": "buffers given",
         "sole": "sole frames",
-        "only_complete": "only whole copies",
+        "only_complete": "only whole",
         "sole_buffers": "sole buffers",
     }
     shown = {k: t for k, t in columns.items() if all(k in r for r in recordings) and recordings}
@@ -170,7 +177,7 @@ def parts_table(tables: Tables) -> Table:
     rows = []
     for number in range(len(counts["damaged"])):
         first, last = number * step, min((number + 1) * step, tables.count) - 1
-        span = (float(first), f"{count(first)}–{count(last)}")
+        span = (float(first), f"{first}-{last}")
         rows.append([span, moment(first, tables.fps), *(counts[name][number] for name in names)])
     heads = ["frames", "from", *(titles.get(name, name) for name in names)]
     return Table(f"The same in numbers, {count(step)} frames a row", heads, rows)
@@ -193,7 +200,7 @@ def losses_table(tables: Tables) -> tuple[Table, list[list[int]]]:
 def length_label(number: int) -> str:
     """The lengths of runs that a bin of :func:`miostitch.report_facts.run_lengths` counts."""
     low, high = (1 << max(number - 1, 0)) + (number > 0), 1 << number
-    return str(high) if low >= high else f"{low}–{high}"
+    return str(high) if low >= high else f"{low}-{high}"
 
 
 def hopeless_tables(tables: Tables, summary: Summary) -> list[Table]:
@@ -203,7 +210,7 @@ def hopeless_tables(tables: Tables, summary: Summary) -> list[Table]:
     if lost:
         ordered = sorted(lost, key=lambda span: span[0] - span[1])
         rows: list[list[Cell]] = [
-            [first, last, last - first + 1, _seconds(last - first + 1, tables)]
+            [plain(first), plain(last), last - first + 1, _seconds(last - first + 1, tables)]
             for first, last in ordered[:LISTED]
         ]
         heads = ["first frame_num", "last frame_num", "frames", "seconds"]
@@ -212,12 +219,12 @@ def hopeless_tables(tables: Tables, summary: Summary) -> list[Table]:
     if total:
         rows = [
             [
-                each["first"],
-                each["last"],
+                plain(each["first"]),
+                plain(each["last"]),
                 each["last"] - each["first"] + 1,
                 moment(each["first"], tables.fps),
-                each["first_num"],
-                each["last_num"],
+                plain(each["first_num"]),
+                plain(each["last_num"]),
                 each["missing_pixels"],
             ]
             for each in stretches
@@ -266,7 +273,12 @@ def resets_table(tables: Tables) -> Table:
     """Where the device began to count anew."""
     found = resets(tables.frames["frame_num"])
     rows = [
-        [each["frame"], moment(each["frame"], tables.fps), each["before"], each["after"]]
+        [
+            plain(each["frame"]),
+            moment(each["frame"], tables.fps),
+            plain(each["before"]),
+            plain(each["after"]),
+        ]
         for each in found[:LISTED]
     ]
     heads = ["frame", "at", "frame_num before", "frame_num after"]
@@ -286,9 +298,20 @@ def repairs_tables(repairs: Mapping[str, NDArray[Any]], names: Sequence[str]) ->
     total = Table("Repaired header cells", ["", "all", *REPAIRED_COLUMNS], rows)
     first = {name: values[:LISTED].tolist() for name, values in repairs.items()}
     cells = [
-        [f"R{recording + 1}", segment, row, REPAIRED_COLUMNS[column], old, new, describe_evidence(e)]
+        [
+            f"R{recording + 1}",
+            segment,
+            plain(row),
+            REPAIRED_COLUMNS[column],
+            plain(old),
+            plain(new),
+            describe_evidence(e),
+        ]
         for recording, segment, row, column, old, new, e in zip(
-            *(first[k] for k in ("recording", "segment", "row", "column", "old", "new", "evidence")),
+            *(
+                first[k]
+                for k in ("recording", "segment", "row", "column", "old", "new", "evidence")
+            ),
             strict=True,
         )
     ]
@@ -326,7 +349,7 @@ def named_values(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str,
         if isinstance(value, Mapping):
             found += named_values(value, f"{prefix}{name}.")
         else:
-            found.append((f"{prefix}{name}", "none" if value is None else str(value)))
+            found.append((f"{prefix}{name}", _said(value)))
     return found
 
 
@@ -348,6 +371,14 @@ def _many(number: int, one: str, more: str) -> str:
 
 def _known(value: Any) -> Cell:
     return "unknown" if value is None else value
+
+
+def _said(value: Any) -> str:
+    return (
+        {None: "none", True: "yes", False: "no"}[value]
+        if value in (None, True, False)
+        else str(value)
+    )
 
 
 def _rounded(value: float | None, times: float = 1) -> Cell:

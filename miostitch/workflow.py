@@ -21,6 +21,7 @@ from miostitch.products import FrameColumns, StitchedTables, damage_flags
 from miostitch.progress import Progress, counted
 from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
 from miostitch.recording import load_recordings
+from miostitch.report import write_report
 from miostitch.schema import chunk_frames
 from miostitch.session import AlignOptions, Session, bring_together
 from miostitch.staging import Workspace
@@ -67,6 +68,8 @@ class StitchOptions:
         Go on with what matches where a table and its video disagree.
     repair
         Repair flipped headers where the redundant fields leave no doubt.
+    report
+        Write the quality report, ``S_report.html``.
     force
         Replace existing products once the new ones are whole.
     """
@@ -86,6 +89,7 @@ class StitchOptions:
     max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
     salvage: bool = False
     repair: bool = True
+    report: bool = True
     force: bool = False
 
     def __post_init__(self) -> None:
@@ -124,7 +128,8 @@ class StitchOptions:
     @property
     def provenance(self) -> dict[str, Any]:
         """The options that decide the result, as JSON values."""
-        return {name: value for name, value in asdict(self).items() if name != "force"}
+        others = ("force", "report")
+        return {name: value for name, value in asdict(self).items() if name not in others}
 
 
 @dataclass(frozen=True)
@@ -216,12 +221,16 @@ def _make(
         part = everything.only(flags["unrecoverable"])
         _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(workspace))
     columns = tables.frames, tables.scores, tables.agreement
-    return {
+    summary = {
         **summarise(session, *columns, tables.composition),
         "config": options.provenance,
         "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
-        "outputs": [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)],
     }
+    if options.report:
+        stores = Path(store), workspace.final(".zarr")
+        write_report(*stores, summary, workspace.staged("_report.html"), frames=tables.frames)
+    outputs = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
+    return {**summary, "outputs": outputs}
 
 
 def _aside(workspace: Workspace) -> _Target:

@@ -5,18 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 LAYERS = (
-    "schema errors avi text clocks memory jit thresholds progress png",
+    "schema errors avi text runs clocks memory jit thresholds progress png",
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
     " table_parser repair safe_yaml config",
     "alignment selection compositing damage filtering plan config_files"
-    " lags video encoding sinks transmission metadata table_writer store staging",
-    "opening",
+    " report_facts lags video encoding sinks transmission metadata table_writer store staging",
+    "opening report_tables report_text",
     "session_lags",
     "recording",
-    "session datasets picking",
+    "session datasets picking report_pictures",
     "scoring gather composing denoise_stages rows buffer_table companions stored_tables summary"
-    " writing publishing report simulation",
-    "beside edited_tables",
+    " writing publishing report_page simulation",
+    "beside edited_tables report",
     "stitching products inspecting editing saving noise denoising export verify",
     "workflow viewer console wording",
     "pipeline options",
@@ -32,7 +32,11 @@ HOMES |= dict(av="frame_readers video encoding")
 HOMES |= dict(pyarrow="memory table_parser table_writer", zarr="store", filelock="staging")
 HOMES |= dict(yaml="safe_yaml", pydantic="config", dask=GRAPHS, xarray=GRAPHS)
 HOMES |= dict(
-    bokeh="report viewer", click="cli edit_commands look_commands console options", rich="console", miostitch=" ".join(LAYERS)
+    bokeh="report_page viewer",
+    jinja2="report_page",
+    click="cli edit_commands look_commands console options",
+    rich="console",
+    miostitch=" ".join(LAYERS),
 )
 STARTS = {"cli", "edit_commands", "look_commands", "console", "__init__"}
 BAD = """selection: from miostitch.alignment import align

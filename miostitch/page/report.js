@@ -101,6 +101,7 @@ function figure(options) {
     axis.axis_label_text_font_size = "12px";
     for (const part of ["axis", "major_tick", "minor_tick"]) axis[`${part}_line_color`] = line;
   }
+  Object.assign(plot.title, {text_color: soft, text_font_style: "normal", text_font_size: "12px"});
   for (const grid of plot.center) grid.grid_line_color = line;
   return plot;
 }
@@ -114,6 +115,13 @@ async function show(id, plot) {
 function plainAxis(axis, labels) {
   axis.ticker = new Bokeh.FixedTicker({ticks: labels.map(([at]) => at)});
   axis.major_label_overrides = new Map(labels);
+}
+
+function logAxis(axis, most) {
+  const ticks = [];
+  for (let ten = 1; ten <= most * 2; ten *= 10) ticks.push(...(most < 200 ? [ten, 2 * ten, 5 * ten] : [ten]));
+  axis.ticker = new Bokeh.FixedTicker({ticks});
+  axis.formatter = new Bokeh.NumeralTickFormatter({format: "0,0"});
 }
 
 class Timeline {
@@ -287,10 +295,10 @@ async function drawLengths() {
   }
   const most = Math.max(...lengths.flat());
   const plot = figure({height: 280, y_axis_type: "log", y_range: [0.5, most * 2], x_range: [-0.6, bins - 0.4],
-    x_axis_label: "length of the run in frames", y_axis_label: "runs"});
+    x_axis_label: "length of the run in frames", title: "runs"});
   plot.xgrid.visible = false;
   plainAxis(plot.xaxis, data.labels.slice(0, bins).map((label, at) => [at, label]));
-  plot.yaxis.formatter = new Bokeh.NumeralTickFormatter({format: "0,0"});
+  logAxis(plot.yaxis, most);
   const width = 0.8 / lengths.length;
   lengths.forEach((counts, n) => {
     const result = n === lengths.length - 1;
@@ -310,6 +318,7 @@ async function drawLengths() {
 async function drawHeat(name) {
   const {edges, positions, maps} = data.heat;
   const counts = maps[name];
+  const strongest = Math.max(1e-9, ...counts.flatMap((row) => row.map((n, bin) => n / (edges[bin + 1] - edges[bin]))));
   const columns = {left: [], right: [], top: [], bottom: [], alpha: [], position: [], frames: [], count: []};
   counts.forEach((row, position) => row.forEach((number, bin) => {
     if (!number) return;
@@ -318,16 +327,18 @@ async function drawHeat(name) {
     columns.right.push(edges[bin + 1]);
     columns.top.push(position - 0.47);
     columns.bottom.push(position + 0.47);
-    columns.alpha.push(0.25 + 0.75 * number / frames);
+    columns.alpha.push(0.2 + 0.8 * number / frames / strongest);
     columns.position.push(position);
     columns.frames.push(`${whole(edges[bin])}–${whole(edges[bin + 1] - 1)}`);
     columns.count.push(`${whole(number)} of ${whole(frames)}`);
   }));
   const total = counts.flat().reduce((a, b) => a + b, 0);
+  const span = Math.round(edges[edges.length - 1] / (edges.length - 1));
   element("heat-status").textContent = `${whole(total)} buffers; a column is ` +
-    `${whole(Math.round(edges[edges.length - 1] / (edges.length - 1)))} frames.`;
+    `${whole(span)} frame${span === 1 ? "" : "s"}` +
+    (total ? `, the strongest colour ${Number((strongest * 100).toPrecision(3))} % of them.` : ".");
   const plot = figure({height: Math.min(520, 110 + 22 * positions), x_range: [0, edges[edges.length - 1]],
-    y_range: [positions - 0.5, -0.5], x_axis_label: "frame of the result", y_axis_label: "buffer of the frame"});
+    y_range: [positions - 0.5, -0.5], x_axis_label: "frame of the result", title: "buffer of the frame"});
   plot.grid.visible = false;
   plot.background_fill_color = colour("band");
   plot.background_fill_alpha = 1;
@@ -376,8 +387,8 @@ async function drawDistribution(id, found, title, scale) {
   const most = Math.max(1, ...found.recordings.flatMap((each) => each.counts));
   const low = found.bounds[0] * scale, high = found.bounds[found.bounds.length - 1] * scale;
   const plot = figure({height: 280, y_axis_type: "log", y_range: [0.5, most * 2], x_range: [low, high],
-    x_axis_label: title, y_axis_label: "frames"});
-  plot.yaxis.formatter = new Bokeh.NumeralTickFormatter({format: "0,0"});
+    x_axis_label: title, title: "frames"});
+  logAxis(plot.yaxis, most);
   found.recordings.forEach((each, n) => {
     const bins = each.counts.map((_, i) => i).filter((i) => each.counts[i]);
     const source = new Bokeh.ColumnDataSource({data: {
@@ -412,7 +423,6 @@ async function start() {
     element("timeline-status").textContent = "The plots need a browser of 2023 or later; the tables do not.";
     return;
   }
-  Bokeh.set_log_level("error");
   timeline = new Timeline(await unpackAll(data.timeline));
   for (const button of document.querySelectorAll("[data-do]")) {
     button.addEventListener("click", () => timeline.go(button.dataset.do));
