@@ -4,6 +4,7 @@
 const data = JSON.parse(document.getElementById("report-data").textContent);
 const element = (id) => document.getElementById(id);
 const whole = (number) => Math.round(number).toLocaleString("en-US");
+const dark = matchMedia("(prefers-color-scheme: dark)");
 const LEAST = 0.2;  // a bar of a single frame is a fifth of its band
 
 /* ---- tables ---- */
@@ -106,8 +107,12 @@ function figure(options) {
   return plot;
 }
 
+const shown = new Map();
+
 async function show(id, plot) {
   const place = element(id);
+  shown.get(id)?.document?.clear();
+  shown.set(id, plot);
   place.replaceChildren();
   await Bokeh.Plotting.show(plot, place);
 }
@@ -127,18 +132,7 @@ function logAxis(axis, most) {
 class Timeline {
   constructor(known) {
     Object.assign(this, known);
-    this.range = new Bokeh.Range1d({
-      start: 0, end: this.frames, bounds: [0, this.frames],
-      min_interval: Math.min(this.frames, 10 * this.step),
-    });
-    let waiting = false;
-    const changed = () => {
-      if (waiting) return;
-      waiting = true;
-      requestAnimationFrame(() => { waiting = false; this.update(); });
-    };
-    this.range.properties.start.change.connect(changed);
-    this.range.properties.end.change.connect(changed);
+    this.range = {start: 0, end: this.frames};
     const label = (number) => `R${number + 1}`;
     const receivers = [...Array(this.recordings).keys()];
     const heard = "absent0" in this.tracks;
@@ -160,6 +154,22 @@ class Timeline {
       band.bottom = top + 0.15;
     }
     this.depth = top;
+  }
+
+  /* a range that tells of its changes; each drawing needs its own */
+  newRange() {
+    const {start, end} = this.range;
+    this.range = new Bokeh.Range1d({
+      start, end, bounds: [0, this.frames], min_interval: Math.min(this.frames, 10 * this.step),
+    });
+    let waiting = false;
+    const changed = () => {
+      if (waiting) return;
+      waiting = true;
+      requestAnimationFrame(() => { waiting = false; this.update(); });
+    };
+    this.range.properties.start.change.connect(changed);
+    this.range.properties.end.change.connect(changed);
   }
 
   /* counts of the visible bins: as many as have two pixels each */
@@ -215,6 +225,7 @@ class Timeline {
   }
 
   async draw() {
+    this.newRange();
     const {bars, hover, names} = this.columns(this.bins());
     const plot = figure({height: Math.round(110 + -this.depth * 42), x_range: this.range,
       y_range: [this.depth, 0.1], x_axis_label: "frame of the result"});
@@ -235,6 +246,9 @@ class Timeline {
     plot.add_tools(new Bokeh.HoverTool({renderers: [areas], mode: "vline", point_policy: "follow_mouse",
       tooltips: [["frames", "@frames"], ["at", "@time"], ["frame_num from", "@num"],
         ...names.map(([name, , title]) => [title, `@${name}`])]}));
+    this.mark = new Bokeh.Span({dimension: "height", location: 0, visible: false,
+      line_color: colour("ink"), line_dash: [4, 3]});
+    plot.add_layout(this.mark);
     await show("plot-timeline", plot);
     this.update();
   }
@@ -248,7 +262,10 @@ class Timeline {
     const from = Math.max(0, Math.floor(this.range.start));
     const to = Math.min(this.frames, Math.ceil(this.range.end)) - 1;
     const sum = (name) => bins.sums[name].reduce((a, b) => a + b, 0);
+    const at = this.at === undefined ? -1 : this.at * this.step;
+    this.mark.setv({location: at + 0.5, visible: from <= at && at <= to});
     element("timeline-status").textContent =
+      (this.mark.visible ? `Damage begins at frame ${at} (frame_num ${this.frameNum[this.at]}). ` : "") +
       `Frames ${whole(from)} to ${whole(to)} (${time(from, this.fps)} to ${time(to, this.fps)}), ` +
       `one bin is ${frames === 1 ? "1 frame" : `${whole(frames)} frames`} ` +
       `(${Number((frames / this.fps).toPrecision(3))} s); in these bins ${whole(sum("damaged"))} damaged, ` +
@@ -271,16 +288,16 @@ class Timeline {
     if (what === "next" || what === "previous") {
       const step = what === "next" ? 1 : -1;
       const damaged = this.tracks.damaged;
+      const begins = (i) => damaged[i] && !damaged[i - 1];
       let at = this.at === undefined ? (step > 0 ? -1 : this.count) : this.at;
-      while (damaged[at]) at += step;
-      at += step;
-      while (at >= 0 && at < this.count && !damaged[at]) at += step;
+      do at += step; while (at >= 0 && at < this.count && !begins(at));
       if (at < 0 || at >= this.count) {
         element("timeline-status").textContent = `No more damage ${step > 0 ? "behind" : "before"} here.`;
         return;
       }
       this.at = at;
       to(at * this.step - 100 * this.step, 200 * this.step);
+      this.update();
     }
   }
 }
@@ -415,7 +432,7 @@ async function draw() {
     await drawDistribution("plot-noise", noise, "noise, % of the pixels, of frames that have any", 100);
     await drawDistribution("plot-edges", edges, "edges per pixel", 1);
   }
-  document.documentElement.dataset.drawn = matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light";
+  document.documentElement.dataset.drawn = dark.matches ? "dark" : "light";
 }
 
 async function start() {
@@ -434,7 +451,7 @@ async function start() {
     }
   }
   await draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
+  dark.addEventListener("change", draw);
 }
 
 start();
