@@ -90,10 +90,11 @@ function figure(options) {
   const plot = Bokeh.Plotting.figure({
     sizing_mode: "stretch_width", background_fill_alpha: 0, border_fill_alpha: 0,
     outline_line_color: line, min_border_right: 12, toolbar_location: "above",
-    tools: "xbox_zoom,xpan,xwheel_zoom,reset,save", active_scroll: null,
-    ...(touch ? {active_drag: null} : {}), ...options,
+    tools: "xbox_zoom,xpan,xwheel_zoom,reset,save", ...options,
   });
-  plot.toolbar.logo = null;
+  // on a phone a finger that drags scrolls the page, until a tool is chosen
+  const drag = plot.toolbar.tools.find((tool) => tool instanceof Bokeh.BoxZoomTool);
+  plot.toolbar.setv({logo: null, active_scroll: null, active_drag: touch ? null : drag});
   for (const axis of [...plot.below, ...plot.left]) {
     axis.major_label_text_color = ink;
     axis.axis_label_text_color = soft;
