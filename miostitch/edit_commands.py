@@ -122,6 +122,7 @@ def score(
     Example:
       miostitch score A.avi B.avi -o noise -c denoise_example
     """
+    from miostitch.config_files import load_config
     from miostitch.noise import score_files
     from miostitch.opening import ReadOptions
 

@@ -100,6 +100,7 @@ def brings_together(command: Command) -> Command:
             "--max-gap", type=float, metavar="S", help="By time: most between times of one frame."
         ),
         lagging,
+        option("--report/--no-report", default=True, help="The quality report, a page of HTML."),
     )
     return _with(command, options)
 

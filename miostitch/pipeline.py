@@ -21,6 +21,7 @@ from miostitch.opening import ReadOptions, recording_names, segment_paths
 from miostitch.progress import Progress, counted
 from miostitch.publishing import require_name
 from miostitch.recording import load_recordings
+from miostitch.runs import runs
 from miostitch.saving import SUFFIXES, Edit
 from miostitch.schema import FRAME
 from miostitch.staging import Workspace
@@ -284,7 +285,7 @@ def _extras(made: Denoised, config: DenoiseConfig) -> Extras:
             "frames_before": _sizes(made),
             "dropped_frames": made.dropped[FRAME].values.tolist(),
             "dropped_frame_num": dropped,
-            "kept_frame_num": _runs(kept),
+            "kept_frame_num": runs(np.array(kept, np.int64)).tolist(),
             "config": config.model_dump(mode="json"),
             "notices": config.notices,
         },
@@ -298,16 +299,6 @@ def _numbers(part: xr.Dataset) -> list[int]:
     numbers = part.frame_num.values
     found: list[int] = numbers[numbers >= 0].tolist()
     return found
-
-
-def _runs(numbers: list[int]) -> list[list[int]]:
-    """First and last of every run of numbers that follow each other."""
-    if not numbers:
-        return []
-    values = np.array(numbers)
-    breaks = np.flatnonzero(np.diff(values) != 1)
-    firsts, lasts = np.append(0, breaks + 1), np.append(breaks, len(values) - 1)
-    return np.stack([values[firsts], values[lasts]], axis=1).tolist()  # type: ignore[no-any-return]
 
 
 def _require_products(config: DenoiseConfig) -> None:

@@ -18,6 +18,7 @@ PRODUCTS = (
     "_debug.avi",
     "_unrecoverable.avi",
     "_unrecoverable.csv",
+    "_report.html",
     ".json",
 )
 """Endings of everything a stitch can publish; the summary comes last, as the sign of success."""

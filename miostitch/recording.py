@@ -97,7 +97,7 @@ class Recording:
     @cached_property
     def inputs(self) -> tuple[InputFile, ...]:
         """Every file of the recording with a digest of its content."""
-        videos = [InputFile(v.path, os.path.getsize(v.path), _digest(v)) for v in self.videos]
+        videos = [InputFile(v.path, os.path.getsize(v.path), video_digest(v)) for v in self.videos]
         tables = [InputFile(t.path, os.path.getsize(t.path), t.digest) for t in self.tables]
         return (*videos, *tables)
 
@@ -295,7 +295,7 @@ def _read_block(readers: NDArray[Any]) -> NDArray[np.uint8]:
     return reader.read()[np.newaxis]
 
 
-def _digest(video: VideoSource) -> str:
+def video_digest(video: VideoSource) -> str:
     """Digest of a video without reading it whole: size, first and last MiB, frame index."""
     digest = blake2b(video.index_digest.encode())
     with open(video.path, "rb") as file:

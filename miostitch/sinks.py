@@ -98,10 +98,16 @@ class VideoSink:
         self.feed = BlockFeed(room)
         self._writer, self._starts, self._fetch = writer, starts, fetch
         self._pool = ThreadPoolExecutor(1, "miostitch-video")
-        self._encoded: Future[None]
+        self._encoded: Future[None] | None = None
+
+    def start(self) -> None:
+        """Begin to encode.
+
+        Enter the context first: an interrupt in between would leave a thread that waits for ever.
+        """
+        self._encoded = self._pool.submit(self._encode)
 
     def __enter__(self) -> Self:
-        self._encoded = self._pool.submit(self._encode)
         return self
 
     def __exit__(
@@ -113,12 +119,12 @@ class VideoSink:
         if kind is not None:
             self.feed.close()
         self._pool.shutdown()
-        if kind is None:
+        if kind is None and self._encoded is not None:
             self._encoded.result()
 
     def check(self) -> None:
         """Raise what the encoder raised, if it ended early."""
-        if self._encoded.done():
+        if self._encoded is not None and self._encoded.done():
             self._encoded.result()
 
     def _encode(self) -> None:

@@ -5,7 +5,7 @@ carries a checksum and is written even when all zero, so that a missing chunk is
 """
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -101,6 +101,26 @@ def create_store(
             _write(root, variable, np.arange(size, dtype=variable.dtype))
     except OSError as error:
         raise ResourceError(f"{path}: cannot create the store: {error}") from error
+
+
+def read_arrays(
+    path: str, group: str, names: Iterable[str], rows: slice = slice(None)
+) -> dict[str, npt.NDArray[Any]]:
+    """Read arrays of a group whole, or some rows of one-dimensional ones.
+
+    Parameters
+    ----------
+    path
+        A store.
+    group
+        The group; empty: the root.
+    names
+        The arrays; those that are not there are left out.
+    rows
+        Positions along the first dimension.
+    """
+    opened = zarr.open_group(Path(path) / group, mode="r")
+    return {name: np.asarray(opened[name][rows]) for name in names if name in opened}  # type: ignore[index]
 
 
 def write_frame_tables(

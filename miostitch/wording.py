@@ -155,6 +155,11 @@ def _shown(value: Any) -> str:
     return "unknown" if value is None else str(value)
 
 
+def report_text(found: dict[str, Any]) -> str:
+    """The verdict of every report and where it is."""
+    return "\n\n".join(f"{each['verdict']}\n{each['output']}" for each in found["reports"])
+
+
 def simulate_text(made: dict[str, Any]) -> str:
     """The videos of a simulated session."""
     return "\n".join([*made["videos"], f"{made['truth']} (what the device sent)"])

@@ -24,6 +24,7 @@ from miostitch.products import FrameColumns, StitchedTables, damage_flags
 from miostitch.progress import Progress, counted
 from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
 from miostitch.recording import Recording, load_recordings
+from miostitch.report import write_report
 from miostitch.schema import chunk_frames
 from miostitch.session import AlignOptions, Session, bring_together
 from miostitch.staging import Workspace
@@ -36,7 +37,7 @@ from miostitch.thresholds import ScoreConfig
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.writing import KEPT_BLOCKS, BlockVideo, write_batches
 
-NO_RESULT = ("force", "restart", "memory_limit")
+NO_RESULT = ("force", "restart", "memory_limit", "report")
 """Options that change nothing in the products."""
 
 VERSIONS = ("miostitch", "av", "zarr", "numcodecs", "numpy")
@@ -77,6 +78,8 @@ class StitchOptions:
         Go on with what matches where a table and its video disagree.
     repair
         Repair flipped headers where the redundant fields leave no doubt.
+    report
+        Write the quality report, ``S_report.html``.
     force
         Replace existing products once the new ones are whole.
     restart
@@ -100,6 +103,7 @@ class StitchOptions:
     max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
     salvage: bool = False
     repair: bool = True
+    report: bool = True
     force: bool = False
     restart: bool = False
     memory_limit: int | None = None
@@ -260,13 +264,17 @@ def _make(
         part = everything.only(flags["unrecoverable"])
         _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(workspace))
     columns = tables.frames, tables.scores, tables.agreement
-    return {
+    summary = {
         **summarise(session, *columns, tables.composition),
         "resumed_blocks": journal.recalled,
         "config": options.provenance,
         "versions": used_versions(),
-        "outputs": [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)],
     }
+    if options.report:
+        stores = Path(store), workspace.final(".zarr")
+        write_report(*stores, summary, workspace.staged("_report.html"), frames=tables.frames)
+    outputs = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
+    return {**summary, "outputs": outputs}
 
 
 def _aside(workspace: Workspace) -> _Target:

@@ -98,6 +98,8 @@ def write_batches(
             for video in videos
             if video.writer is not None
         }
+        for sink in sinks.values():
+            sink.start()
         if journal is not None:
             stack.enter_context(journal)
         blocks_by = stack.enter_context(runner())

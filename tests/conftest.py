@@ -30,6 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         dest="with_marks",
         help="also run the tests with this mark (repeatable)",
     )
+    parser.addoption(
+        "--new-pictures", action="store_true", help="make the pictures of the documentation anew"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

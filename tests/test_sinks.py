@@ -18,6 +18,7 @@ def block(start: int) -> np.ndarray:
 
 def run(sink: VideoSink, starts: Iterable[int]) -> None:
     with sink:
+        sink.start()
         for start in starts:
             sink.feed.keep(start, block(start))
             sink.feed.announce(start)
