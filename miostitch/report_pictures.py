@@ -278,7 +278,7 @@ def _small(image: Frames) -> NDArray[np.float64]:
         (0, size * factor - had) for size, had in zip((height, width), image.shape, strict=True)
     ]
     padded = np.pad(image, rest, mode="edge")
-    return padded.reshape(height, factor, width, factor).mean(axis=(1, 3))
+    return np.asarray(padded.reshape(height, factor, width, factor).mean(axis=(1, 3)))
 
 
 def _result_marks(
