@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from miostitch.inspecting import inspect_recording
     from miostitch.opening import ReadOptions
     from miostitch.pipeline import denoise_files, workflow_files
+    from miostitch.report import report_files
     from miostitch.saving import write_recording
     from miostitch.session import AlignOptions
     from miostitch.simulation import SimulationConfig, simulate
@@ -45,6 +46,7 @@ _HOMES = {
     "open_recording": "datasets",
     "parse_frames": "frame_lists",
     "remove_frames": "editing",
+    "report_files": "report",
     "simulate": "simulation",
     "stitch": "stitching",
     "stitch_files": "workflow",
@@ -73,6 +75,7 @@ __all__ = [
     "open_recording",
     "parse_frames",
     "remove_frames",
+    "report_files",
     "simulate",
     "stitch",
     "stitch_files",

@@ -20,9 +20,10 @@ from miostitch.errors import InputError
 from miostitch.frame_lists import format_frames
 from miostitch.kept_frames import KeptFrames
 from miostitch.opening import ReadOptions
+from miostitch.ordered import write_in_order
+from miostitch.schema import VIDEO
 from miostitch.sinks import FrameWriter
 from miostitch.text import printable
-from miostitch.writing import write_in_order
 
 TIMESTAMPS = ("timestamp_first", "timestamp_last")
 
@@ -241,10 +242,10 @@ class Source:
         -----
         As many blocks as there are threads, and one, are in memory.
         """
-        size = block or self.kept.block
+        size, video = block or self.kept.block, self.kept.video.to_dataset(name=VIDEO.name)
         write_in_order(
-            lambda span: self.kept.part(self.kept.video, span, size),
-            writer,
+            lambda span: self.kept.part(video, span, size),
+            {VIDEO.name: writer},
             self.count,
             size,
             lambda span: None,

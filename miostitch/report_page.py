@@ -42,7 +42,7 @@ def render(facts: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
         What the plots show, JSON values.
     """
     bokeh, script = _bokeh(), (PARTS / "report.js").read_text("utf-8")
-    return _template().render(
+    page: str = _template().render(
         **facts,
         figures=figures,
         style=(PARTS / "report.css").read_text("utf-8"),
@@ -52,6 +52,7 @@ def render(facts: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
         version=version("miostitch"),
         bokeh_version=version("bokeh"),
     )
+    return page
 
 
 def timeline(tables: Tables) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def _pack_numbers(numbers: NDArray[np.int64]) -> dict[str, str]:
 
 def _packed(dtype: str, values: NDArray[Any]) -> dict[str, str]:
     values = values.astype(values.dtype.newbyteorder("<"), copy=False)
-    data = zlib.compress(np.ascontiguousarray(values), COMPRESSION)
+    data = zlib.compress(values.tobytes(), COMPRESSION)
     return {"dtype": dtype, "data": base64.b64encode(data).decode()}
 
 

@@ -18,7 +18,7 @@ from miostitch.png import png_bytes
 from miostitch.recording import video_digest
 from miostitch.report_facts import Tables
 from miostitch.schema import EVIDENCE
-from miostitch.store import read_block
+from miostitch.stored_blocks import read_block
 from miostitch.text import printable
 from miostitch.video import VideoSource, open_video
 
@@ -278,7 +278,7 @@ def _small(image: Frames) -> NDArray[np.float64]:
         (0, size * factor - had) for size, had in zip((height, width), image.shape, strict=True)
     ]
     padded = np.pad(image, rest, mode="edge")
-    return padded.reshape(height, factor, width, factor).mean(axis=(1, 3))
+    return np.asarray(padded.reshape(height, factor, width, factor).mean(axis=(1, 3)))
 
 
 def _result_marks(

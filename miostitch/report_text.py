@@ -295,10 +295,10 @@ def repairs_tables(repairs: Mapping[str, NDArray[Any]], names: Sequence[str]) ->
         [int(((repairs["recording"] == n) & (repairs["column"] == k)).sum()) for k in kinds]
         for n in range(len(names))
     ]
-    rows = [[f"R{n + 1}", sum(each), *each] for n, each in enumerate(counts)]
+    rows: list[list[Cell]] = [[f"R{n + 1}", sum(each), *each] for n, each in enumerate(counts)]
     total = Table("Repaired header cells", ["", "all", *REPAIRED_COLUMNS], rows)
     first = {name: values[:LISTED].tolist() for name, values in repairs.items()}
-    cells = [
+    cells: list[list[Cell]] = [
         [
             f"R{recording + 1}",
             segment,

@@ -25,9 +25,9 @@ from numpy.typing import NDArray
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler
 
-from miostitch.editing import format_frames, parse_frames
 from miostitch.errors import MiostitchError, MissingInputError, ResourceError, UsageError
 from miostitch.frame_cache import BlockCache
+from miostitch.frame_lists import format_frames, parse_frames
 from miostitch.schema import FRAME_VARIABLES, SCORE_VARIABLES
 from miostitch.text import printable
 from miostitch.viewing import Scene

@@ -17,6 +17,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bench_kernels": {"FRAMES": 3, "HEIGHT": 20, "WIDTH": 30, "BUFFER_PIXELS": 90},
     "bench_metadata": {"Session.params": (800,)},
     "bench_pipeline": {"FRAMES": 60},
+    "bench_report": {"FRAMES": 40},
     "bench_video": {"BLOCK": 4, "BLOCKS": 2, "Index.frame_count": 1000},
 }
 

@@ -234,7 +234,8 @@ def one_more(table: pd.DataFrame) -> pd.DataFrame:
         frame_num=last.frame_num + 1,
         buffer_count=last.buffer_count + 8,
     )
-    return pd.concat([table, more])
+    longer: pd.DataFrame = pd.concat([table, more])
+    return longer
 
 
 @pytest.mark.fault(26, "one frame more in the table", "left out, a warning")

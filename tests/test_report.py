@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import tracemalloc
 import zlib
 from fractions import Fraction
 from html.parser import HTMLParser
@@ -23,17 +24,24 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 import miostitch
-from miostitch import report_page, report_text
+from miostitch import report, report_page, report_text
 from miostitch.cli import main
-from miostitch.editing import parse_frames
 from miostitch.errors import InputError, MissingInputError, OutputExistsError
+from miostitch.frame_lists import parse_frames
 from miostitch.report import report_files, write_report
 from miostitch.report_facts import Tables, binned, heat_maps, resets, run_lengths, worst_frames
 from miostitch.report_page import timeline
 from miostitch.report_pictures import outline
 from miostitch.report_text import length_label, percent, removal_lists, verdict
-from miostitch.schema import EVIDENCE
-from miostitch.store import consolidate
+from miostitch.schema import EVIDENCE, FRAME_VARIABLES, SCORE_VARIABLES
+from miostitch.store import (
+    TABLE_CHUNK,
+    BufferColumns,
+    consolidate,
+    create_store,
+    write_frame_tables,
+    write_group,
+)
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
 from tests.sessions import Made
@@ -328,13 +336,13 @@ def test_names_that_are_no_text(session: Made, tmp_path: Path) -> None:
     shutil.copy(first.with_suffix(".csv"), odd.with_suffix(".csv"))
     out = tmp_path / "out"
     summary = stitch_files([str(odd), str(second)], out, StitchOptions(codec=None))
-    [report] = out.glob("*_report.html")
-    assert r"caf\xe9\xff" in page_of(report).words
-    before = report.read_bytes()
+    [path] = out.glob("*_report.html")
+    assert r"caf\xe9\xff" in page_of(path).words
+    before = path.read_bytes()
     assert b"not there any more" not in before
     [made] = report_files(out, force=True)["reports"]
-    assert json.dumps(made) and json.dumps(summary)
-    assert report.read_bytes() == before
+    assert json.dumps([made, summary])
+    assert path.read_bytes() == before
 
 
 def test_evil_names_stay_text(copy: Path, tmp_path: Path) -> None:
@@ -516,6 +524,45 @@ def test_nothing_is_rounded_to_all_or_nothing() -> None:
     said = verdict(Tables(**{**vars(tables), "frames": frames}), {}, [])
     assert said.sentence.startswith("Of 100,000 frames > 99.99 % are sound: 1 is damaged")
     assert said.mood == "damaged"
+
+
+def stored(path: Path, tables: Tables) -> None:
+    """Write tables as a store whose video is never read, for no frame can be shown."""
+    frames = {variable.name: np.zeros(tables.count, variable.dtype) for variable in FRAME_VARIABLES}
+    scores = {v.name: np.zeros(tables.present.shape, v.dtype) for v in SCORE_VARIABLES}
+    attrs = {"recordings": tables.names, "fps": "20", "inputs": [], "config": {"by": "frame"}}
+    shape = (tables.count, tables.height, tables.width)
+    create_store(str(path), shape=shape, chunk_frames=TABLE_CHUNK, attrs=attrs)
+    write_frame_tables(str(path), frames | dict(tables.frames))
+    write_group(str(path), "scores", SCORE_VARIABLES, scores | dict(tables.scores), attrs)
+    places = np.argwhere(~tables.lost)
+    sizes = np.diff(tables.bounds)[places[:, 1]]
+    names = ("reconstructed_frame_index", "frame_buffer_count", "pixel_count")
+    rows = BufferColumns(str(path), dict.fromkeys(names, "int64"), {})
+    rows.append(dict(zip(names, (places[:, 0], places[:, 1], sizes), strict=True)))
+    rows.close()
+
+
+@pytest.mark.slow
+def test_nine_hours_fit_into_a_page_and_into_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report, "WORST", 0)
+    monkeypatch.setattr(report, "RESCUED", 0)
+    tables = tables_of(648_000)
+    stored(tmp_path / "s.zarr", tables)
+    path, frames = tmp_path / "s.html", tables.frames
+    tracemalloc.start()
+    held = tracemalloc.get_traced_memory()[0]
+    write_report(tmp_path / "s.zarr", tmp_path / "s.zarr", {}, path, frames=frames)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (peak - held) / tables.count < 200
+    found = page_of(path).figures["timeline"]
+    assert path.stat().st_size < 3_000_000
+    assert (found["frames"], found["step"]) == (648_000, 1)
+    damaged = unpacked(found["tracks"]["damaged"], 648_000)
+    np.testing.assert_array_equal(damaged, frames["damaged"])
 
 
 def test_maps_of_short_recordings() -> None:

@@ -35,13 +35,15 @@ CONTRASTS = """() => {
     return colour === "rgba(0, 0, 0, 0)" ? behind(element.parentElement) : colour;
   };
   const found = [];
-  for (const element of document.querySelectorAll("p, a, dt, dd, b, small, th, td, button, li, label, code, summary, h1, h2, h3, h4, figcaption, textarea")) {
+  for (const element of document.body.querySelectorAll("*:not(script)")) {
     if (!element.offsetParent || !element.textContent.trim()) continue;
     const pair = [light(getComputedStyle(element).color), light(behind(element))].sort();
     found.push([(pair[1] + 0.05) / (pair[0] + 0.05), element.outerHTML.slice(0, 80)]);
   }
   return found.sort((a, b) => a[0] - b[0])[0];
 }"""
+
+BAD = ("error", "warning")
 
 pytestmark = pytest.mark.browser
 
@@ -87,10 +89,7 @@ def opened(chromium: Any, path: Path, **options: Any) -> Iterator[Any]:
     with chromium.new_context(offline=True, **options) as context:
         page = context.new_page()
         page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "console",
-            lambda said: said.type in ("error", "warning") and wrong.append(said.text),
-        )
+        page.on("console", lambda said: wrong.extend([said.text] * (said.type in BAD)))
         page.on("request", lambda request: wrong.append(request.url))
         page.on("requestfailed", lambda request: wrong.append(request.url))
         page.goto(path.as_uri())

@@ -119,7 +119,7 @@ def test_a_damaged_or_missing_chunk_is_never_black(
     path = str(tmp_path / "x.zarr")
     count = len(video)
     store.create_store(path, shape=video.shape, chunk_frames=3, attrs={}, zarr_format=zarr_format)
-    store.write_block(path, 0, video)
+    write_block(path, 0, video)
     [second] = Path(path, "video").glob({2: "1.0.0", 3: "c/1/0/0"}[zarr_format])
     data = bytearray(second.read_bytes())
     data[-9] ^= 1

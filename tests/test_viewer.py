@@ -21,8 +21,8 @@ import xarray as xr
 from click.testing import CliRunner, Result
 
 from miostitch import cli
-from miostitch.editing import parse_frames
 from miostitch.errors import MissingInputError, ResourceError, UsageError
+from miostitch.frame_lists import parse_frames
 from miostitch.view_server import Marks
 from miostitch.viewer import ViewOptions, view
 from miostitch.workflow import StitchOptions, stitch_files

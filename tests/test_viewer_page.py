@@ -16,7 +16,7 @@ import pytest
 import xarray as xr
 
 import miostitch
-from miostitch.editing import parse_frames
+from miostitch.frame_lists import parse_frames
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.sessions import Made
 from tests.video_files import make_frames, write
