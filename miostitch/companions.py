@@ -19,7 +19,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.datasets import STORE
-from miostitch.errors import InputError, MismatchError
+from miostitch.errors import InputError, MiostitchError, MismatchError
 from miostitch.known_frames import FrameTables, RecordedFrames, StoredFrames
 from miostitch.metadata import read_metadata
 from miostitch.opening import ReadOptions, table_path
@@ -327,6 +327,16 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
 
 
 def _of_store(path: str, options: ReadOptions) -> Origin:
+    try:
+        return _opened_store(path, options)
+    except MiostitchError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path}: cannot be read as a store: {error}; copy it anew, or stitch again"
+        raise InputError(msg) from error
+
+
+def _opened_store(path: str, options: ReadOptions) -> Origin:
     facts, stem = store_facts(path), str(Path(path).with_suffix(""))
     search = _Search(facts.frames, options.salvage)
     video, has_table = None, False

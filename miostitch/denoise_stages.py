@@ -17,7 +17,7 @@ from miostitch import filtering
 from miostitch.config import FrequencyMaskingConfig, NoisePatchConfig
 from miostitch.errors import InputError, UsageError
 from miostitch.picking import in_blocks, pick
-from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
+from miostitch.schema import BLOCK, FRAME, HEIGHT, VIDEO, WIDTH
 
 DETECTOR = "detector"
 PROJECTION = "projection"
@@ -166,7 +166,17 @@ def background(ds: xr.Dataset) -> xr.DataArray:
     -----
     The blocks are reduced as they come, a few at a time: memory does not grow with the video.
     """
-    return extremes(in_blocks(ds)[VIDEO.name])
+    blocks = extremes(in_blocks(ds)[VIDEO.name])
+    data = da.reduction(
+        blocks.data,
+        chunk=_as_it_is,
+        aggregate=_combined,
+        axis=0,
+        concatenate=False,
+        dtype=VIDEO.dtype,
+        meta=np.empty((0, 0, 0), VIDEO.dtype),
+    )
+    return xr.DataArray(data, blocks.coords, blocks.dims[1:], blocks.name)
 
 
 def subtract_background(
@@ -217,7 +227,7 @@ def extremes(
     noisy: xr.DataArray | None = None,
     stripes: filtering.StripeFilter | None = None,
 ) -> xr.DataArray:
-    """Find the extremes of the frames that stay, as they will be filtered.
+    """Find the extremes of the frames that stay, as they will be filtered, block by block.
 
     Parameters
     ----------
@@ -231,32 +241,22 @@ def extremes(
     Returns
     -------
     xarray.DataArray
-        Lazy uint8 (projection, height, width), as of :func:`background`.
+        Lazy uint8 (block, projection, height, width), each block as of :func:`background`.
     """
     inputs = (video.data, "fhw") if noisy is None else (video.data, "fhw", noisy.data, "f")
-    blocks = da.blockwise(
+    data = da.blockwise(
         partial(_extremes_block, stripes=stripes),
-        "fhw",
+        "fphw",
         *inputs,
-        adjust_chunks={"f": len(PROJECTIONS)},
+        new_axes={"p": len(PROJECTIONS)},
+        adjust_chunks={"f": 1},
         align_arrays=False,
         dtype=VIDEO.dtype,
-        meta=np.empty((0, 0, 0), VIDEO.dtype),
-    )
-    data = da.reduction(
-        blocks,
-        chunk=_as_it_is,
-        aggregate=_combined,
-        axis=0,
-        keepdims=True,
-        output_size=len(PROJECTIONS),
-        concatenate=False,
-        dtype=VIDEO.dtype,
-        meta=np.empty((0, 0, 0), VIDEO.dtype),
+        meta=np.empty((0, 0, 0, 0), VIDEO.dtype),
     )
     coords = {name: video.coords[name] for name in (HEIGHT, WIDTH) if name in video.coords}
     coords |= {PROJECTION: list(PROJECTIONS)}
-    return xr.DataArray(data, coords, (PROJECTION, HEIGHT, WIDTH), "projections")
+    return xr.DataArray(data, coords, (BLOCK, PROJECTION, HEIGHT, WIDTH), "projections")
 
 
 def mark_rows(video: xr.DataArray, config: NoisePatchConfig) -> xr.DataArray:
@@ -356,12 +356,14 @@ def _extremes_block(
 ) -> Frames:
     if noisy is not None and noisy.any():
         frames = frames[~noisy]
-    return filtering.extremes(frames if stripes is None else stripes.apply(frames))
+    return filtering.extremes(frames if stripes is None else stripes.apply(frames))[np.newaxis]
 
 
 def _as_it_is(block: Frames, axis: tuple[int, ...], keepdims: bool) -> Frames:
     return block
 
 
-def _combined(blocks: list[Frames], axis: tuple[int, ...], keepdims: bool) -> Frames:
-    return filtering.combine_extremes(np.stack(blocks))
+def _combined(blocks: list[Frames] | Frames, axis: tuple[int, ...], keepdims: bool) -> Frames:
+    together = np.concatenate([blocks] if isinstance(blocks, np.ndarray) else blocks)
+    combined = filtering.combine_extremes(together)
+    return combined[np.newaxis] if keepdims else combined

@@ -161,8 +161,8 @@ def _first_pass(
     def finish(span: slice, computed: xr.Dataset) -> None:
         parts.append(computed.drop_vars("projections", errors="ignore"))
         if "projections" in computed:
-            both = np.stack([found[0], computed["projections"].to_numpy()])
-            found[0] = filtering.combine_extremes(both)
+            blocks = [found[0][np.newaxis], computed["projections"].to_numpy()]
+            found[0] = filtering.combine_extremes(np.concatenate(blocks))
         if progress is not None:
             progress(span.stop - span.start)
 

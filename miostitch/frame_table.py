@@ -77,6 +77,8 @@ class FrameTable:
     @classmethod
     def concat(cls, tables: Sequence[Self]) -> Self:
         """Put the frames of one or more tables one after the other."""
+        if len(tables) == 1:
+            return tables[0]
         columns = {name: [vars(table)[name] for table in tables] for name in vars(tables[0])}
         joined = {name: np.concatenate(parts) for name, parts in columns.items()}
         starts = np.cumsum([0, *map(len, tables[:-1])])
@@ -91,6 +93,9 @@ class FrameTable:
 
         Pictures without a row are as frames without rows are.
         """
+        if lag == 0 and pictures <= len(self):  # no copy: the rows of nine hours are held once
+            own = {name: array[:pictures] for name, array in vars(self).items() if name != "short"}
+            return FrameTable(**own, short=self.short[self.short["frame"] < pictures])
         table = FrameTable.blank(pictures)
         start, stop = max(0, lag), min(pictures, len(self) + lag)
         if start < stop:

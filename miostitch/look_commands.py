@@ -159,7 +159,7 @@ def export(
     \b
     Examples:
       miostitch export stitched/S.zarr --to zarr2 -o minian
-      miostitch export stitched/S.zarr --to nwb -o S.nwb --subject-id m1 --species "Mus musculus"
+      miostitch export stitched/S.zarr --to nwb -o S.nwb --subject-id m1
     """
     from miostitch.export import export_recording
     from miostitch.export_plan import ExportOptions

@@ -24,6 +24,7 @@ def keep_freed() -> None:
         mallopt(M_MMAP_THRESHOLD, LARGEST_KEPT_BYTES)
         mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
         mallopt(M_ARENA_MAX, 1)
+        pa.set_memory_pool(pa.system_memory_pool())  # another one would keep as much for itself
 
 
 def give_back() -> None:

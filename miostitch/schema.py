@@ -20,6 +20,7 @@ BUFFER = "buffer"
 POSITION = "position"
 REPAIR = "repair"
 SCORE = "score"
+BLOCK = "block"
 
 NO_FRAME = -1
 """Absence of a source frame, of a ``frame_num`` or of a ``reconstructed_frame_index``."""

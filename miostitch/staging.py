@@ -13,7 +13,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from miostitch.errors import OutputExistsError, OutputLockedError, ResourceError, UsageError
+from miostitch.errors import (
+    InputError,
+    OutputExistsError,
+    OutputLockedError,
+    ResourceError,
+    UsageError,
+)
 
 LOCK = "lock"
 OWNER = "owner.json"
@@ -239,8 +245,9 @@ class Workspace:
             owner = {"pid": os.getpid(), "host": socket.gethostname()}
             (self.folder / OWNER).write_text(json.dumps(owner))
             yield
-        except BaseException:
-            if resumable and any(self.journal("").glob("*/*.npz")):
+        except BaseException as error:
+            again = resumable and not isinstance(error, InputError | UsageError)
+            if again and any(self.journal("").glob("*/*.npz")):
                 lock.release()
             else:
                 self._leave(lock)

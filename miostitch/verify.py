@@ -18,13 +18,13 @@ from miostitch.progress import Progress, counted
 from miostitch.schema import COLUMN_BY_NAME
 from miostitch.verify_buffers import BufferRows
 from miostitch.verify_edits import check_edit
-from miostitch.verify_files import STORE, check_files, check_store_attrs, open_product
 from miostitch.verify_findings import Findings, Kind
 from miostitch.verify_frames import FrameCheck
 from miostitch.verify_inputs import buffer_bounds
 from miostitch.verify_layout import check_layout
 from miostitch.verify_lines import check_lines, expected_scores, expected_timestamps
 from miostitch.verify_origins import find_recordings
+from miostitch.verify_products import STORE, check_files, check_store_attrs, open_product
 from miostitch.verify_result import Result
 from miostitch.verify_rows import table_columns
 from miostitch.verify_store import open_store

@@ -12,9 +12,9 @@ from miostitch.errors import InputError
 from miostitch.progress import Progress, counted
 from miostitch.schema import COLUMN_BY_NAME, FRAME_VARIABLES, chunk_frames
 from miostitch.verify_buffers import BufferRows
-from miostitch.verify_files import check_outputs, check_store_attrs, open_product
 from miostitch.verify_findings import Findings, Kind
 from miostitch.verify_lines import check_lines, expected_scores, expected_timestamps
+from miostitch.verify_products import check_outputs, check_store_attrs, open_product
 from miostitch.verify_result import Result
 from miostitch.verify_rows import table_columns, table_rows
 from miostitch.verify_steps import Frames, Origin, find_origin, of_video

@@ -185,8 +185,9 @@ def _check_array(store: Store, name: str, variable: Variable, sizes: Mapping[str
             None if found is None else found.item(),
             None if store.zarr_format == 2 else fill,
         )
-    if not any("checksum': True" in str(_codec(each)) for each in array.compressors):
-        tell("codec", str(array.compressors), "Zstandard with checksum")
+    codecs = [str(_codec(each)) for each in array.compressors]
+    if not any("checksum': True" in each or "'crc32c'" in each for each in codecs):
+        tell("codec", str(array.compressors), "one with a checksum")
 
 
 def _codec(compressor: Any) -> Any:

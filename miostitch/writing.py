@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from miostitch.computing import Graph, runner
 from miostitch.journal import Journal, Values
-from miostitch.schema import FRAME
+from miostitch.schema import BLOCK, FRAME
 from miostitch.sinks import FrameWriter, VideoSink
 from miostitch.stored_blocks import read_block, recall_block, sync_block, write_block
 
@@ -66,7 +66,8 @@ def write_batches(
     Parameters
     ----------
     build
-        Makes the lazy Dataset for a span of output frames.
+        Makes the lazy Dataset for a span of output frames: variables along ``frame``, or along
+        ``block`` with one entry for each.
     videos
         Variables of that Dataset that are written block by block; the others are computed.
     count
@@ -222,12 +223,13 @@ def _blocks(lazy: xr.Dataset) -> Iterator[tuple[Graph, Any]]:
     """
     inputs: list[Any] = []
     for variable in lazy.data_vars.values():
-        inputs += [variable.data, variable.dims]
+        inputs += [variable.data, [FRAME if dim == BLOCK else dim for dim in variable.dims]]
     blocks = da.blockwise(
         _as_one,
         (FRAME,),
         *inputs,
         adjust_chunks={FRAME: 1},
+        align_arrays=False,
         concatenate=True,
         dtype=object,
         meta=np.empty(0, object),
@@ -255,7 +257,12 @@ def _finish(
     variables = lazy.data_vars.items()
     columns = zip(*(block.result()[0] for block in blocks), strict=True)
     computed = {
-        name: variable.copy(data=np.concatenate(parts, variable.dims.index(FRAME)))
+        name: variable.copy(data=np.concatenate(parts, _axis(variable)))
         for (name, variable), parts in zip(variables, columns, strict=True)
     }
     finish(span, lazy.assign(computed))
+
+
+def _axis(variable: xr.DataArray) -> int:
+    """Where a variable has its blocks: along its frames, or one entry for each."""
+    return variable.dims.index(FRAME if FRAME in variable.dims else BLOCK)

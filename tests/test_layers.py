@@ -19,7 +19,7 @@ LAYERS = (
     "computing scoring gather composing denoise_stages rows buffer_table companions"
     " stored_tables summary publishing report_page simulation viewing originals",
     "writing ordered",
-    "beside edited_tables kept_frames report verify_files verify_origins",
+    "beside edited_tables kept_frames report verify_products verify_origins",
     "export_plan",
     "export_avi export_nwb export_zarr",
     "cluster stitching products inspecting scenes editing saving noise denoising export"

@@ -151,9 +151,10 @@ def test_require_store(tmp_path: Path, video: np.ndarray) -> None:
     store.require_store(make(tmp_path, video))
     with pytest.raises(InputError, match="not a Zarr store"):
         store.require_store(str(tmp_path))
-    zarr.create_group(str(tmp_path / "other.zarr"))
-    with pytest.raises(InputError, match="format version None"):
-        store.require_store(str(tmp_path / "other.zarr"))
+    other = make(tmp_path / "other", video)
+    zarr.open_group(other, mode="r+").attrs["format_version"] = "0"
+    with pytest.raises(InputError, match="format version '0'"):
+        store.require_store(other)
 
 
 def test_ome_axes_name_every_dimension(tmp_path: Path, video: np.ndarray) -> None:

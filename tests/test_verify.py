@@ -208,7 +208,7 @@ def swapped_chunks(output: Path) -> None:
 
 
 def without_checksum(output: Path) -> None:
-    path = output / STORE / "video/c/0/0/0"
+    path = output / STORE / "height/c/0"
     path.write_bytes(Zstd(1).encode(Zstd().decode(path.read_bytes())))
 
 
@@ -333,7 +333,7 @@ TAMPERED: dict[str, Tampering] = {
     ),
     "chunk without checksum": (
         without_checksum,
-        {"kind": "damaged chunk", "chunk": "video/c/0/0/0", "message": "carries no checksum"},
+        {"kind": "damaged chunk", "chunk": "height/c/0", "message": "carries no checksum"},
     ),
     "pixel of the video": (
         avi(AVI, pixel(5, 1, 2)),

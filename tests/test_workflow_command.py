@@ -33,7 +33,7 @@ from tests.video_files import decode
 
 STEM = "receiver1__receiver2_stitched"
 TABLES = {".csv", "_timestamps.csv", "_scores.csv"}
-RESULT = {f"_denoised{suffix}" for suffix in {*TABLES, ".avi", ".zarr", ".json"}}
+RESULT = {f"_denoised{suffix}" for suffix in {*TABLES, ".avi", ".zarr", "_report.html", ".json"}}
 PATCH = {"_patch.avi", "_patch.csv", "_patch_timestamp.csv", "_patch_noisy_frames.avi"}
 PATCH |= {"_patch_dropped_frames.txt", "_patch_patched_area.avi"}
 CALCIUM = RESULT | PATCH | {"_freq_mask.avi", "_min_proj.avi"}
@@ -98,7 +98,9 @@ def test_every_shipped_configuration(session: list[str], tmp_path: Path, name: s
     args = ("-o", str(tmp_path), "-c", name, "-s", "3", "-e", "4", "--json")
     made = json.loads(run("workflow", *session, *args).stdout)
     found = {p.name.removeprefix(STEM) for p in tmp_path.iterdir()}
-    assert found == {*TABLES, ".avi", ".zarr", ".json"} | {f"_trimmed{s}" for s in PRODUCTS[name]}
+    assert found == {*TABLES, ".avi", ".zarr", "_report.html", ".json"} | {
+        f"_trimmed{s}" for s in PRODUCTS[name]
+    }
     assert {Path(path).name for path in made["outputs"]} == {STEM + suffix for suffix in found}
     steps = {step["step"]: step for step in made["steps"]}
     assert [*steps] == ["stitch", "trim", "denoise"]
@@ -273,7 +275,7 @@ def test_a_step_that_fails_leaves_what_was_there(
     with pytest.raises(ResourceError, match="no space"):
         workflow_files(session, config, tmp_path / "new")
     left = {name.removeprefix(STEM) for name in os.listdir(tmp_path / "new")}
-    assert left == {*TABLES, ".avi", ".zarr", ".json"}
+    assert left == {*TABLES, ".avi", ".zarr", "_report.html", ".json"}
 
 
 def test_a_workflow_goes_on_with_what_is_stitched(

@@ -20,9 +20,9 @@ OME = {
         {
             "name": "video",
             "axes": [
-                {"name": "t", "type": "time"},
-                {"name": "y", "type": "space"},
-                {"name": "x", "type": "space"},
+                {"name": "frame", "type": "time"},
+                {"name": "height", "type": "space"},
+                {"name": "width", "type": "space"},
             ],
             "datasets": [
                 {
