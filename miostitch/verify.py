@@ -15,18 +15,21 @@ import numpy as np
 
 from miostitch.errors import InputError, MissingInputError
 from miostitch.progress import Progress, counted
-from miostitch.schema import COLUMN_BY_NAME
 from miostitch.verify_buffers import BufferRows
 from miostitch.verify_edits import check_edit
 from miostitch.verify_findings import Findings, Kind
 from miostitch.verify_frames import FrameCheck
 from miostitch.verify_inputs import buffer_bounds
 from miostitch.verify_layout import check_layout
-from miostitch.verify_lines import check_lines, expected_scores, expected_timestamps
+from miostitch.verify_lines import (
+    can_tell_scores,
+    check_lines,
+    expected_scores,
+    expected_timestamps,
+)
 from miostitch.verify_origins import find_recordings
 from miostitch.verify_products import STORE, check_files, check_store_attrs, open_product
 from miostitch.verify_result import Result
-from miostitch.verify_rows import table_columns
 from miostitch.verify_store import open_store
 from miostitch.verify_summary import check_alignment, check_summary
 from miostitch.video import VideoSource
@@ -187,7 +190,7 @@ def _check_contents(result: Result, pool: ThreadPoolExecutor, progress: Progress
     for task in tasks:
         task.result()
     known = result.complete and not frames.unread
-    if _listed(result, "_scores.csv") and {"frame_num"} <= result.frames.keys() and result.scores:
+    if can_tell_scores(result):
         unknown = () if known else ("diff_pixels",)
         expected = partial(expected_scores, result, frames.differing)
         check_lines(result, "_scores.csv", expected, "the store has", unknown)
@@ -237,21 +240,7 @@ def _check_form(result: Result, suffix: str, video: VideoSource) -> None:
 
 def _table_checks(result: Result) -> list[Callable[[], None]]:
     """What is to be compared besides the frames."""
-    columns = [*dict.fromkeys(result.store.names("buffers"))]
-    known = [name for name in COLUMN_BY_NAME if name in columns]
-    columns = [*known, *sorted({*columns} - {*known})]
-    table = result.path(".csv")
-    if table.is_file():
-        try:
-            found = table_columns(table)
-        except InputError as error:
-            result.findings.add(Kind.UNREADABLE, table.name, str(error))
-        else:
-            if {*found} != {*columns}:
-                told = f"columns {', '.join(found)}; the store has {', '.join(columns)}"
-                result.findings.add(Kind.ROWS, table.name, told)
-            columns = list(found)
-    checks: list[Callable[[], None]] = [BufferRows(result, tuple(columns)).check]
+    checks: list[Callable[[], None]] = [BufferRows(result).check]
     if _listed(result, "_timestamps.csv") and {"timestamp_first", "timestamp_last"} <= (
         result.frames.keys()
     ):

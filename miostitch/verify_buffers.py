@@ -2,17 +2,20 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from miostitch.errors import InputError
 from miostitch.schema import COLUMN_BY_NAME, NO_FRAME
 from miostitch.verify_findings import Kind
 from miostitch.verify_inputs import SPAN_FRAMES
 from miostitch.verify_result import Result
-from miostitch.verify_rows import INDEX, POSITION, Comparison, Rows, table_rows
+from miostitch.verify_rows import INDEX, POSITION, Comparison, Rows, table_columns, table_rows
 
 Ints = NDArray[np.int64]
 RECEIVER = "receiver of the row"
@@ -26,55 +29,101 @@ DRIFT_TOLERANCE = 1e-9
 
 @dataclass
 class BufferRows:
-    """Compares the rows of a result: the table, the store, and what the recordings' tables say.
+    """Compares the rows of a result: the tables, the store, and what the recordings' tables say.
 
     Parameters
     ----------
     result
         The result.
-    columns
-        Columns of the table.
     """
 
     result: Result
-    columns: tuple[str, ...]
 
     def check(self) -> None:
         """Compare all rows, a span of frames at a time."""
         result, count = self.result, self.result.store.shape[0]
-        table = result.path(".csv")
-        stored = Rows(self._stored())
-        filed = Rows(table_rows(table, self.columns, result.findings)) if table.is_file() else None
-        name = f"{result.store.path.name}/buffers"
+        name, stored = f"{result.store.path.name}/buffers", None
+        if f"buffers/{INDEX}" in result.store.arrays:
+            stored = Rows(self._stored())
+        filed, lost = self._file(".csv"), self._file("_unrecoverable.csv")
         known = result.complete and self._chosen_by is not None
         for start in range(0, count, SPAN_FRAMES):
             stop = min(start + SPAN_FRAMES, count)
             if known:
                 rows = self._expected(start, stop)
                 self._times(rows, start, stop)
-                expected = self._filled(rows)
-                theirs, at = stored.take(len(expected), stop), stored.taken
-                told = Comparison(result.findings, name, "the recordings' tables have")
-                told.rows(self._of(theirs), expected, at - len(theirs))
-            else:
-                theirs = stored.take(0, stop)
-            if filed is not None:
-                lines, at = filed.take(len(theirs), stop), filed.taken
-                told = Comparison(result.findings, table.name, "the store has")
-                told.rows(self._of(lines), self._of(theirs), at - len(lines))
-        for rest, file in ((stored, name), (filed, table.name)):
+                theirs = self._filled(rows)
+            if stored is not None:
+                found = stored.take(len(theirs) if known else 0, stop)
+                found = found.reindex(columns=self.columns)
+                if known:
+                    told = Comparison(result.findings, name, "the recordings' tables have")
+                    told.rows(found, theirs, stored.taken - len(found))
+                theirs = found
+            if stored is not None or known:
+                self._compare(filed, theirs, stop)
+                self._compare(lost, *self._lost(theirs, start, stop))
+        for file, rest in ((name, stored), filed, lost):
             while rest is not None and len(more := rest.rest(2**16)):
                 message = f"{len(more)} rows are of no frame of the result"
                 result.findings.add(Kind.ROWS, file, message, row=rest.taken - len(more))
+
+    @cached_property
+    def columns(self) -> list[str]:
+        """Columns of the store; without any, those of the table."""
+        names = self.result.store.names("buffers")
+        path = self.result.path(".csv")
+        if not names and path.is_file():
+            return list(self._header(path))
+        known = [name for name in COLUMN_BY_NAME if name in names]
+        return [*known, *sorted({*names} - {*known})]
+
+    def _header(self, path: Path) -> tuple[str, ...]:
+        try:
+            return table_columns(path)
+        except InputError as error:
+            self.result.findings.add(Kind.UNREADABLE, path.name, str(error))
+            return ()
+
+    def _file(self, suffix: str) -> tuple[str, Rows | None]:
+        """Name of a table of buffers, and its rows if they are to be compared."""
+        path = self.result.path(suffix)
+        if not path.is_file() or not (columns := self._header(path)):
+            return path.name, None
+        if suffix != ".csv" and (
+            "unrecoverable" not in self.result.frames or self.result.config.get("drop_damaged")
+        ):
+            return path.name, None  # of frames that are not in the result
+        if {*columns} != {*self.columns}:
+            told = f"columns {', '.join(columns)}; the store has {', '.join(self.columns)}"
+            self.result.findings.add(Kind.ROWS, path.name, told)
+        return path.name, Rows(table_rows(path, columns, self.result.findings))
+
+    def _compare(self, table: tuple[str, Rows | None], rows: pd.DataFrame, stop: int) -> None:
+        """Compare the next rows of a table, in the columns that it has."""
+        file, lines = table
+        if lines is not None:
+            found = lines.take(len(rows), stop)
+            shared = [name for name in rows if name in found]
+            told = Comparison(self.result.findings, file, "the store has")
+            told.rows(found[shared], rows[shared], lines.taken - len(found))
+
+    def _lost(self, rows: pd.DataFrame, start: int, stop: int) -> tuple[pd.DataFrame, int]:
+        """Rows of the frames that nobody received, as they are counted among these."""
+        flags = self.result.frames.get("unrecoverable")
+        if flags is None:
+            return rows.iloc[:0], 0
+        places = np.cumsum(flags.values)
+        inside = rows[rows[INDEX].between(start, stop - 1)]
+        mine = inside[flags.values[inside[INDEX].to_numpy(np.int64)]]
+        index = places[mine[INDEX].to_numpy(np.int64)] - 1
+        return mine.assign(**{INDEX: index}).reset_index(drop=True), int(places[stop - 1])
 
     @property
     def _chosen_by(self) -> NDArray[Any] | None:
         tables = self.result.composition if self.result.composed else self.result.frames
         found = tables.get("buffer_source" if self.result.composed else "source")
         return None if found is None or not found.sound.all() else found.values
-
-    def _of(self, rows: pd.DataFrame) -> pd.DataFrame:
-        return rows.reindex(columns=list(self.columns))
 
     def _stored(self) -> Iterator[pd.DataFrame]:
         """Rows of the store, chunk by chunk of it."""
@@ -95,7 +144,10 @@ class BufferRows:
             name: 0 if name == "black_padding_px" else NO_FRAME if name in COLUMN_BY_NAME else ""
             for name in self.columns
         }
-        filled = rows.reindex(columns=list(self.columns)).fillna(defaults)
+        filled = rows.reindex(columns=self.columns)
+        for name, default in defaults.items():
+            if filled[name].isna().any():
+                filled[name] = filled[name].astype(object).where(filled[name].notna(), default)
         types = {n: COLUMN_BY_NAME[n].dtype for n in self.columns if n in COLUMN_BY_NAME}
         return filled.astype(types)
 
@@ -180,17 +232,19 @@ class BufferRows:
         off, receiver = np.zeros(len(times)), rows[RECEIVER].to_numpy()
         if self.result.config.get("keep_clocks"):
             return times, off
-        for number, facts in enumerate(self.result.summary.get("recordings", [])):
+        for number, facts in enumerate(self.result.told):
             mine = receiver == number
-            if number == 0 or not mine.any() or facts.get("offset_s") is None:
+            if number == 0 or not mine.any() or facts.get("offset_s", 0) is None:
                 continue
-            if "offset_at_s" not in facts:
-                return None, off
-            since = times[mine] - facts["offset_at_s"]
-            drift = facts["drift_ppm"] or 0.0
-            times[mine] -= facts["offset_s"] + drift * 1e-6 * since
+            offset, at, drift = (
+                facts.get(name) or 0.0 for name in ("offset_s", "offset_at_s", "drift_ppm")
+            )
+            if not all(isinstance(each, int | float) for each in (offset, at, drift)):
+                return None, off  # the summary is no summary
+            since = times[mine] - at
+            times[mine] -= offset + drift * 1e-6 * since
             off[mine] = CLOCK_TOLERANCE_S + (DRIFT_TOLERANCE * np.abs(since) if drift else 0)
-        return times if "recordings" in self.result.summary else None, off
+        return times if self.result.told else None, off
 
 
 def _rows_apart(

@@ -99,6 +99,9 @@ class InputTable:
                 self.rows, self.frames = self.rows + len(table), max(self.frames, high + 1)
                 start, line = start + len(text), line + text.count(b"\n")
         self.digest = digest.hexdigest()
+        for row in repairs["row"][repairs["row"] >= self.rows].head(1).tolist():
+            told = f"a repair is noted, the table has {self.rows} rows"
+            findings.add(Kind.REPAIRS, Path(path).name, told, row=row)
 
     def of_frames(self, start: int, stop: int) -> pd.DataFrame:
         """Rows of some frames in a row, by frame and position, else in the order of the file."""

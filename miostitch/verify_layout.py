@@ -125,9 +125,9 @@ def _check_schema(store: Store) -> None:
         HEIGHT: height,
         WIDTH: width,
         RECORDING: recordings,
-        BUFFER: rows.shape[0] if rows is not None else 0,
-        POSITION: position.shape[-1] if position is not None else 0,
-        REPAIR: repairs.shape[0] if repairs is not None else 0,
+        BUFFER: rows.shape[0] if rows is not None and rows.ndim else 0,
+        POSITION: position.shape[-1] if position is not None and position.ndim else 0,
+        REPAIR: repairs.shape[0] if repairs is not None and repairs.ndim else 0,
     }
     for group, variables in TABLES.items():
         if group and group not in store.groups:

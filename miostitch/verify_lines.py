@@ -76,14 +76,14 @@ def check_lines(
 
 def _lines(path: Path, columns: list[str], like: pd.DataFrame) -> Iterator[pd.DataFrame]:
     """Lines of a table, of the types of the expected ones."""
-    reader = pd.read_csv(path, dtype=str, na_filter=False, chunksize=2**16, encoding="utf-8")
-    for part in reader:
-        if list(part.columns) != columns:
-            raise InputError(
-                f"columns {', '.join(map(str, part.columns))}, not {', '.join(columns)}"
-            )
-        typed = {name: _typed(part[name].to_numpy(), like[name].dtype.kind) for name in columns}
-        yield pd.DataFrame(typed).rename(columns={columns[0]: INDEX})
+    options: dict[str, Any] = {"dtype": str, "na_filter": False, "chunksize": 2**16}
+    with pd.read_csv(path, encoding="utf-8", **options) as reader:
+        for part in reader:
+            if list(part.columns) != columns:
+                found = ", ".join(map(str, part.columns))
+                raise InputError(f"columns {found}, not {', '.join(columns)}")
+            typed = {name: _typed(part[name].to_numpy(), like[name].dtype.kind) for name in columns}
+            yield pd.DataFrame(typed).rename(columns={columns[0]: INDEX})
 
 
 def _typed(cells: NDArray[Any], kind: str) -> NDArray[Any]:
@@ -103,6 +103,12 @@ def _number(cell: str, as_type: Callable[[str], Any], empty: Any) -> Any:
         return as_type(cell) if cell else empty
     except ValueError:
         return NO_NUMBER if as_type is int else np.inf
+
+
+def can_tell_scores(result: Result) -> bool:
+    """Whether there is a table of scores, and all that its lines are told by."""
+    there = result.path("_scores.csv").is_file() and "frame_num" in result.frames
+    return there and choices(result, slice(0, 0)) is not None
 
 
 def expected_timestamps(result: Result, span: slice) -> pd.DataFrame:

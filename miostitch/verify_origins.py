@@ -34,8 +34,7 @@ def find_recordings(
     list
         None for one that is not there or cannot be read, which is noted.
     """
-    told, groups = result.summary.get("recordings"), input_groups(result.store.attrs.get("inputs"))
-    told = told if isinstance(told, list) else []
+    told, groups = result.told, input_groups(result.store.attrs.get("inputs"))
     if len(groups) != len(result.names):
         message = f"inputs do not name the files of {len(result.names)} recordings"
         result.findings.add(Kind.ATTRIBUTES, result.store.path.name, message, column="inputs")
@@ -43,7 +42,7 @@ def find_recordings(
     log = _repair_log(result)
     waiting: list[Future[InputRecording | None] | None] = []
     for number, name in enumerate(result.names):
-        facts = told[number] if number < len(told) and isinstance(told[number], dict) else {}
+        facts = told[number] if number < len(told) else {}
         spec = specs[number] if number < len(specs) else facts.get("path")
         lag = facts.get("lag", result.config.get("lag"))
         paths = _paths(result, spec, groups[number], given=number < len(specs))

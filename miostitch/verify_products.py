@@ -107,9 +107,8 @@ def check_store_attrs(result: Result) -> None:
     for name in ("history", "inputs"):
         if name in result.summary:
             tell(name, result.summary[name])
-    told = result.summary.get("recordings")
-    if isinstance(told, list) and all(isinstance(each, dict) for each in told):
-        tell("recordings", [each.get("name") for each in told])
+    if result.told:
+        tell("recordings", [each.get("name") for each in result.told])
     for group, own in result.store.groups.items():
         expected = {} if group == "buffers" else {"recordings": attrs.get("recordings")}
         if own != expected:

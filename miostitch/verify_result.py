@@ -88,7 +88,16 @@ class Result:
     @property
     def names(self) -> list[str]:
         """Names of the recordings."""
-        return [str(name) for name in self.store.attrs.get("recordings", [])]
+        found = self.store.attrs.get("recordings")
+        return [str(name) for name in found] if isinstance(found, list) else []
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        """What the summary says of each recording; empty if it does not."""
+        found = self.summary.get("recordings")
+        if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+            return []
+        return found
 
     @cached_property
     def frames(self) -> dict[str, Read]:
@@ -107,9 +116,15 @@ class Result:
     @cached_property
     def composition(self) -> dict[str, Read]:
         """How every buffer was decided, (frame, position)."""
-        shape = self.store.shape[0], len(self.bounds) - 1
+        count, buffers = self.store.shape[0], len(self.bounds) - 1
         found = {v.name: self.store.read(f"composition/{v.name}") for v in COMPOSITION_VARIABLES}
-        return {n: r for n, r in found.items() if r is not None and r.values.shape == shape}
+        return {
+            name: read
+            for name, read in found.items()
+            if read is not None
+            and read.values.shape[:1] == (count,)
+            and read.values.shape[1:] == (buffers or read.values.shape[-1],)
+        }
 
     @cached_property
     def source_frame(self) -> Ints:

@@ -87,7 +87,7 @@ class Origin:
 def find_origin(findings: Findings, name: str, summary: dict[str, Any]) -> Origin | None:
     """Find the files that frames are from, and which frames these are."""
     found = summary.get("origins")
-    told = found if isinstance(found, list) else []
+    told = [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
     files: list[Frames] = []
     for each in told:
         path = Path(str(each.get("path")))
@@ -104,7 +104,10 @@ def find_origin(findings: Findings, name: str, summary: dict[str, Any]) -> Origi
             message = f"has {files[-1].shape[0]} frames, had {each.get('frames')}"
             findings.add(Kind.INPUT, path.name, message)
             return None
-    chosen = _chosen(summary.get("history"), [each.shape[0] for each in files])
+    try:
+        chosen = _chosen(summary.get("history"), [each.shape[0] for each in files])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        chosen = None  # no history of ours
     if not files or chosen is None or len(chosen) != summary.get("frames"):
         findings.add(Kind.NOT_CHECKED, name, "the history does not tell which frames were taken")
         return None

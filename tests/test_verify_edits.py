@@ -1,0 +1,168 @@
+"""Results of editing and denoising verify clean; what is changed afterwards is found."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import zarr
+
+import miostitch
+from miostitch.editing import concat, remove_frames, trim
+from miostitch.saving import edit_files
+from miostitch.verify import verify_files
+from miostitch.workflow import StitchOptions, stitch_files
+from tests.sessions import FAULTY
+from tests.video_files import decode, write
+
+STEM = "receiver1__receiver2_stitched"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A session, its result, and what was made of that."""
+    folder = tmp_path_factory.mktemp("edits")
+    config = miostitch.SimulationConfig(**{**FAULTY, "seed": 5})
+    names = [str(path) for path in miostitch.simulate(folder / "in", config).recordings]
+    stitch_files(names, folder / "out", StitchOptions(by="buffer", chunk_frames=8))
+    store = folder / "out" / f"{STEM}.zarr"
+    edit_files([store], folder / "trim", lambda p: trim(p[0], 2, 3), "_trimmed")
+    trimmed = folder / "trim" / f"{STEM}_trimmed.avi"
+    edit_files([trimmed], folder / "removed", lambda p: remove_frames(p[0], "0,3,5-7"), "_removed")
+    edit_files([store, trimmed], folder / "joined", concat, "_combined")
+    edit_files([names[0]], folder / "raw", lambda p: trim(p[0], 1, 1), "_trimmed")
+    miostitch.denoise_files(store, miostitch.load_config("denoise_example"), folder / "denoised")
+    return folder
+
+
+@pytest.fixture
+def folder(made: Path, tmp_path: Path) -> Path:
+    """A copy that a test may spoil; the origins are not copied."""
+    for name in ("trim", "removed", "joined", "raw", "denoised"):
+        shutil.copytree(made / name, tmp_path / name)
+    return tmp_path
+
+
+def found(path: Path) -> list[dict[str, Any]]:
+    return [each for result in verify_files(path)["results"] for each in result["findings"]]
+
+
+@pytest.mark.parametrize("name", ["trim", "removed", "joined", "raw", "denoised"])
+def test_edited_results_are_clean(name: str, made: Path) -> None:
+    [result] = verify_files(made / name)["results"]
+    assert result["findings"] == []
+    assert result["kind"] == ("denoise" if name == "denoised" else "edit")
+    assert result["frames"] > 10
+
+
+def pixel(path: Path, frame: int) -> None:
+    frames = decode(path)
+    frames[frame, 2, 3] ^= 1
+    write(path, frames)
+
+
+def stored(path: Path, name: str, frame: int) -> None:
+    array: Any = zarr.open_array(path / name, mode="r+")
+    values = array[...]
+    values[frame] += np.ones((), values.dtype)
+    array[...] = values
+
+
+def told(path: Path, name: str, value: Any) -> None:
+    summary = json.loads(path.read_text())
+    path.write_text(json.dumps({**summary, name: value}))
+
+
+def without_last_line(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+
+TRIMMED, REMOVED, JOINED = (
+    f"trim/{STEM}_trimmed",
+    f"removed/{STEM}_trimmed_removed",
+    f"joined/{STEM}_combined",
+)
+DENOISED, PATCH = f"denoised/{STEM}_denoised", f"denoised/{STEM}_patch"
+TAMPERED: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
+    "pixel": (
+        lambda f: pixel(f / f"{REMOVED}.avi", 4),
+        {"kind": "pixels", "frame": 4, "row": 2, "column": 3},
+    ),
+    "pixel of a video alone": (
+        lambda f: pixel(f / "raw/receiver1_trimmed.avi", 4),
+        {"kind": "pixels", "frame": 4, "row": 2, "column": 3},
+    ),
+    "frame of the store": (
+        lambda f: stored(f / f"{TRIMMED}.zarr", "video", 9),
+        {"kind": "pixels", "file": f"{STEM}_trimmed.zarr", "frame": 9},
+    ),
+    "table of the store": (
+        lambda f: stored(f / f"{TRIMMED}.zarr", "missing_pixels", 3),
+        {"kind": "frame table", "frame": 3, "column": "missing_pixels"},
+    ),
+    "chunk": (
+        lambda f: (f / f"{JOINED}.zarr/video/c/1/0/0").unlink(),
+        {"kind": "missing chunk", "chunk": "video/c/1/0/0", "frame": 8},
+    ),
+    "row": (
+        lambda f: without_last_line(f / f"{JOINED}.csv"),
+        {"kind": "rows", "file": f"{STEM}_combined.csv"},
+    ),
+    "time stamp": (
+        lambda f: without_last_line(f / f"{REMOVED}_timestamps.csv"),
+        {"kind": "rows", "file": f"{STEM}_trimmed_removed_timestamps.csv"},
+    ),
+    "count": (
+        lambda f: told(f / f"{TRIMMED}.json", "frames", 3),
+        {"kind": "count", "file": f"{STEM}_trimmed.zarr"},
+    ),
+    "history": (
+        lambda f: told(f / f"{TRIMMED}.json", "history", []),
+        {"kind": "attributes", "column": "history"},
+    ),
+    "product": (
+        lambda f: (f / f"{TRIMMED}.avi").unlink(),
+        {"kind": "missing file", "file": f"{STEM}_trimmed.avi"},
+    ),
+    "pixel of a denoised result": (
+        lambda f: pixel(f / f"{DENOISED}.avi", 4),
+        {"kind": "pixels", "file": f"{STEM}_denoised.avi", "frame": 4},
+    ),
+    "counts of a denoised result": (
+        lambda f: told(f / f"{DENOISED}.json", "frames_before", 3),
+        {"kind": "summary", "column": "frames_before"},
+    ),
+    "kept frames": (
+        lambda f: told(f / f"{DENOISED}.json", "kept_frame_num", [[1, 2]]),
+        {"kind": "summary", "column": "kept_frame_num"},
+    ),
+    "frames beside a denoised result": (
+        lambda f: shutil.copy(f / "raw/receiver1_trimmed.avi", f / f"{PATCH}.avi") and None,
+        {"kind": "count", "file": f"{STEM}_patch.avi"},
+    ),
+    "table beside a denoised result": (
+        lambda f: without_last_line(f / f"{PATCH}.csv"),
+        {"kind": "rows", "file": f"{STEM}_patch.csv"},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERED)
+def test_tampering_is_found(name: str, folder: Path) -> None:
+    change, expected = TAMPERED[name]
+    change(folder)
+    listed = [each for path in folder.iterdir() for each in found(path)]
+    assert any(expected.items() <= each.items() for each in listed), listed
+
+
+def test_an_origin_that_is_gone_is_not_checked(folder: Path) -> None:
+    path = folder / f"{TRIMMED}.json"
+    told(path, "origins", [{"path": str(folder / "nowhere.zarr"), "frames": 23}])
+    [result] = verify_files(folder / "trim")["results"]
+    assert (result["differences"], result["not_checked"]) == (0, 1)
+    told(path, "history", [])
+    kinds = {each["kind"] for each in found(folder / "trim")}
+    assert kinds == {"attributes", "not checked"}
