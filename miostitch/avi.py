@@ -196,9 +196,7 @@ def _find_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> tuple[NDArray[np.vo
     movi = MOVI.search(avi.file.read(SCAN_BYTES))
     start = movi.start() if movi else _start_by_index(avi.file)
     walked = True
-    # An index of lies could name frames beyond all number.
-    limit = end // CHUNK_HEADER.size
-    if len(chunks) and 0 <= chunks["frame"].min() <= chunks["frame"].max() < limit:
+    if len(chunks) and _is_possible(chunks, end):
         # FFmpeg moves the whole index to the first chunk it finds: a hole there would shift it.
         first = next(_walk(avi, start), (-1, -1))
         after = int(chunks[-1]["position"]) + chunk_bytes(int(chunks[-1]["size"]))
@@ -216,6 +214,13 @@ def _find_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> tuple[NDArray[np.vo
         avi.note(f"truncated at frame {frame} (byte {position}); the frames before it are used")
         chunks = chunks[: cut[0]]
     return chunks, walked
+
+
+def _is_possible(chunks: NDArray[np.void], end: int) -> bool:
+    """Whether a file of so many bytes may have such an index; lies could name endless frames."""
+    limit = end // CHUNK_HEADER.size
+    least = min(int(chunks[name].min()) for name in ("frame", "position", "size"))
+    return least >= 0 and int(chunks["frame"].max()) < limit
 
 
 def _walk(avi: OpenAvi, position: int) -> Iterator[tuple[int, int, int, bool]]:

@@ -52,6 +52,15 @@ def test_a_title_in_another_encoding() -> None:
     targets.read_video(data.replace(b"Lavf", b"L\x80vf"), salvage=False)
 
 
+@pytest.mark.parametrize("salvage", [False, True])
+def test_a_shifted_index(salvage: bool) -> None:
+    """Sizes below 0 came of it, and went to read() and struct as they were."""
+    data = targets.video("libx264")
+    for back in range(4, 80):
+        shifted = data[:-back] + b"idx1" + data[-back:]
+        targets.read_video(shifted, salvage=salvage)
+
+
 @pytest.mark.fault(61, "a shape that nothing stored accounts for", "exit 3, no memory taken")
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_enormous_arrays(zarr_format: int) -> None:
