@@ -151,7 +151,7 @@ def export(
     """Carry a recording into other tools.
 
     \b
-    ucla          0.avi, 1.avi, ..., timeStamps.csv, metaData.json: roiextractors, neuroconv
+    ucla          0.avi, 1.avi, ..., timeStamps.csv, metaData.json: roiextractors
     avi-segments  msCam1.avi, msCam2.avi, ..., timestamps.csv: minian
     zarr2         a Zarr store of format 2: minian, CaImAn
     nwb           a OnePhotonSeries; needs miostitch[nwb]

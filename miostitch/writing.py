@@ -2,7 +2,7 @@
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from dask.base import optimize
 from dask.optimization import cull
 from numpy.typing import NDArray
 
-from miostitch.computing import Graph, runner
+from miostitch.computing import Graph, Runner, runner
 from miostitch.journal import Journal, Values
 from miostitch.schema import BLOCK, FRAME
 from miostitch.sinks import FrameWriter, VideoSink
@@ -124,18 +124,18 @@ def write_batches(
         for start in range(0, count, batch):
             span = slice(start, min(start + batch, count))
             lazy = _written(build(span), span, videos, sinks if blocks_by.shares_memory else {})
-            blocks: list[Future[NDArray[Any]]] = []
-            starts_here = range(start, span.stop, block)
-            for begin, (graph, key) in zip(starts_here, _blocks(lazy), strict=True):
-                part = slice(begin, min(begin + block, count))
-                noted = journal.recall(begin) if journal else None
-                if journal is not None and noted is not None and _recalled(part, videos, sinks):
-                    journal.recalled += 1
-                    blocks.append(_known(noted))
-                else:
-                    noted = None
-                    blocks.append(blocks_by.submit(graph, key, f"block-{begin}"))
-                blocks[-1].add_done_callback(partial(done, part, noted is not None))
+            parts = [slice(at, min(at + block, count)) for at in range(start, span.stop, block)]
+            graph, keys = _graph(lazy)
+            noted = [_recalled(part, videos, sinks, journal) for part in parts]
+            fresh = [part.start for part, known in zip(parts, noted, strict=True) if not known]
+            new = dict(zip([part.start for part in parts], keys, strict=True))
+            computed = _submit(blocks_by, graph, {begin: new[begin] for begin in fresh})
+            blocks = [
+                _known(known) if known else computed[part.start]
+                for part, known in zip(parts, noted, strict=True)
+            ]
+            for part, known, future in zip(parts, noted, blocks, strict=True):
+                future.add_done_callback(partial(done, part, bool(known)))
             finished.append(finisher.submit(_finish, finish, span, lazy, blocks))
             if len(finished) > BATCHES_AHEAD:
                 finished.popleft().result()
@@ -193,15 +193,23 @@ def _write_block(
     return positions
 
 
-def _recalled(part: slice, videos: Sequence[BlockVideo], sinks: Mapping[str, VideoSink]) -> bool:
-    """Whether an earlier run's block is sound in all stores; the encoders get it then."""
+def _recalled(
+    part: slice,
+    videos: Sequence[BlockVideo],
+    sinks: Mapping[str, VideoSink],
+    journal: Journal | None,
+) -> Values | None:
+    """What an earlier run noted of a block that is sound in all stores; the encoders get it."""
+    if journal is None or (noted := journal.recall(part.start)) is None:
+        return None
     for video in videos:
         frames = recall_block(video.store, part.start, part.stop)
         if frames is None:
-            return False
+            return None
         if video.name in sinks:
             sinks[video.name].feed.keep(part.start, frames)
-    return True
+    journal.recalled += 1
+    return noted
 
 
 def _known(values: Values) -> Future[NDArray[Any]]:
@@ -216,11 +224,8 @@ def _sync(stores: Sequence[str], start: int) -> None:
         sync_block(store, start)
 
 
-def _blocks(lazy: xr.Dataset) -> Iterator[tuple[Graph, Any]]:
-    """For each block the tasks that lead to all that is computed of it, and the last of them.
-
-    Left to itself dask would begin at the last block, and keep several at a time.
-    """
+def _graph(lazy: xr.Dataset) -> tuple[Graph, list[Any]]:
+    """The tasks that lead to all that is computed, and for each block the last of them."""
     inputs: list[Any] = []
     for variable in lazy.data_vars.values():
         inputs += [variable.data, [FRAME if dim == BLOCK else dim for dim in variable.dims]]
@@ -235,10 +240,40 @@ def _blocks(lazy: xr.Dataset) -> Iterator[tuple[Graph, Any]]:
         meta=np.empty(0, object),
     )
     [optimised] = optimize(blocks)
-    graph = dict(optimised.__dask_graph__())
-    for key in optimised.__dask_keys__():
-        part, _ = cull(graph, [key])
-        yield part, key
+    return dict(optimised.__dask_graph__()), optimised.__dask_keys__()
+
+
+def _submit(
+    blocks_by: Runner, graph: Graph, keys: Mapping[int, Any]
+) -> dict[int, Future[NDArray[Any]]]:
+    """Compute blocks, each by itself and in their order; together, where they share tasks.
+
+    Left to itself dask would begin at the last block, and keep several at a time.
+    """
+    parts = {begin: cull(graph, [key])[0] for begin, key in keys.items()}
+    together = {task: each for part in parts.values() for task, each in part.items()}
+    if len(together) == sum(map(len, parts.values())):
+        return {b: blocks_by.submit(parts[b], key, f"block-{b}") for b, key in keys.items()}
+    # so that no frame is read twice
+    whole = blocks_by.submit(together, [*keys.values()], f"blocks-{min(keys)}")
+    return {begin: _item(whole, number) for number, begin in enumerate(keys)}
+
+
+def _item(whole: Future[Any], number: int) -> Future[NDArray[Any]]:
+    """One of several blocks that are computed together."""
+    item: Future[NDArray[Any]] = Future()
+
+    def hand_over(done: Future[Any]) -> None:
+        if done.cancelled():
+            item.cancel()
+            item.set_running_or_notify_cancel()
+        elif error := done.exception():
+            item.set_exception(error)
+        else:
+            item.set_result(done.result()[number])
+
+    whole.add_done_callback(hand_over)
+    return item
 
 
 def _as_one(*values: NDArray[Any]) -> NDArray[Any]:

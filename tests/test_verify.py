@@ -213,7 +213,7 @@ def swapped_chunks(output: Path) -> None:
 
 
 def without_checksum(output: Path) -> None:
-    path = output / STORE / chunk(3)
+    path = output / STORE / "height/c/0"
     path.write_bytes(Zstd(1).encode(Zstd().decode(path.read_bytes())))
 
 
@@ -348,7 +348,7 @@ TOGETHER: dict[str, dict[str, Tampering]] = {
         ),
         "without checksum": (
             without_checksum,
-            {"kind": "damaged chunk", "chunk": chunk(3), "message": "carries no checksum"},
+            {"kind": "damaged chunk", "chunk": "height/c/0", "message": "carries no checksum"},
         ),
         "unit": (
             document(f"{STORE}/missing_pixels/zarr.json", "attributes", "units", value="m"),

@@ -33,7 +33,7 @@ from tests.video_files import decode
 
 STEM = "receiver1__receiver2_stitched"
 TABLES = {".csv", "_timestamps.csv", "_scores.csv"}
-RESULT = {f"_denoised{suffix}" for suffix in {*TABLES, ".avi", ".zarr", "_report.html", ".json"}}
+RESULT = {f"_denoised{suffix}" for suffix in {*TABLES, ".avi", ".zarr", ".json"}}
 PATCH = {"_patch.avi", "_patch.csv", "_patch_timestamp.csv", "_patch_noisy_frames.avi"}
 PATCH |= {"_patch_dropped_frames.txt", "_patch_patched_area.avi"}
 CALCIUM = RESULT | PATCH | {"_freq_mask.avi", "_min_proj.avi"}
