@@ -143,8 +143,8 @@ def write_batches(
                 sink.check()
             if journal is not None:
                 journal.check()
-        for future in finished:
-            future.result()
+        for written in finished:
+            written.result()
 
 
 def _sink(video: BlockVideo, starts: Iterable[int], count: int, block: int) -> VideoSink:

@@ -114,6 +114,7 @@ def test_composed_with_every_option(session: list[str], tmp_path: Path) -> None:
     run("stitch", str(unrecoverable), "-o", str(tmp_path / "again"), "--by", "buffer", "-q")
 
 
+@pytest.mark.fault(43, "limit on the size of files", "exit 5, nothing left")
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
 @pytest.mark.parametrize("most", [5_000, 60_000])
 def test_a_full_disk_leaves_nothing(session: list[str], tmp_path: Path, most: int) -> None:

@@ -59,6 +59,7 @@ def test_the_same_bytes_as_of_threads(session: list[str], tmp_path: Path, by: st
     assert products(tmp_path / "cluster") == products(tmp_path / "threads")
 
 
+@pytest.mark.fault(52, "worker without the files", "refused by host and path")
 def test_a_worker_without_the_files_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +129,7 @@ def dask_processes(
             process.wait()
 
 
+@pytest.mark.fault(50, "SIGKILL of one of two dask workers", "the same bytes")
 @pytest.mark.slow
 def test_a_killed_worker_costs_only_its_blocks(tmp_path: Path) -> None:
     config = miostitch.SimulationConfig(frames=6000, buffer_loss=0.05, seed=1)
@@ -148,6 +150,7 @@ def test_a_killed_worker_costs_only_its_blocks(tmp_path: Path) -> None:
     assert products(tmp_path / "cluster") == products(tmp_path / "threads")
 
 
+@pytest.mark.fault(52, "scheduler killed", "exit 6, goes on without it")
 @pytest.mark.slow
 def test_a_lost_scheduler_ends_the_run_and_another_goes_on(tmp_path: Path) -> None:
     config = miostitch.SimulationConfig(frames=6000, buffer_loss=0.05, seed=1)

@@ -8,6 +8,7 @@ from miostitch.errors import PlanError, UsageError
 from miostitch.plan import MemoryPlan, parse_bytes, plan_stitch
 
 
+@pytest.mark.fault(51, "any limit", "fewer threads, or refused with the number needed")
 @given(st.integers(1, 10**9), st.integers(1, 10**9), st.integers(1, 256), st.integers(1, 10**11))
 def test_threads_fit_the_limit_or_are_refused(
     fixed: int, per_thread: int, most: int, limit: int

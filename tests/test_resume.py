@@ -74,6 +74,7 @@ def whole(session: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[
     return result(folder)
 
 
+@pytest.mark.fault(45, "dies while a block is written", "goes on, the same bytes")
 def test_finished_blocks_are_not_computed_again(
     session: list[str],
     whole: dict[str, bytes],
@@ -122,6 +123,7 @@ def leave_half_a_chunk(folder: Path) -> None:
     next(folder.glob("*.zarr/video/c/*/0/0")).with_name("0.abc.partial").write_bytes(b"half")
 
 
+@pytest.mark.fault(49, "chunk lost, cut or flipped; note cut", "made again, the same bytes")
 @pytest.mark.parametrize(
     "harm", [lose_a_chunk, cut_a_chunk, flip_a_bit, cut_a_note, leave_half_a_chunk]
 )
@@ -137,6 +139,7 @@ def test_what_was_damaged_since_is_made_again(
     assert result(tmp_path / "out") == whole
 
 
+@pytest.mark.fault(47, "option, table, time or version changed", "begins anew and says why")
 @pytest.mark.parametrize("change", ["option", "table", "time", "version", "restart"])
 def test_another_run_begins_anew_and_says_why(
     session: list[str],
@@ -165,6 +168,7 @@ def test_another_run_begins_anew_and_says_why(
     assert f"not continued: {why.get(change, 'inputs')}" in caplog.text
 
 
+@pytest.mark.fault(48, "work directory copied", "begins anew")
 def test_a_copied_work_directory_is_not_believed(
     session: list[str], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +179,7 @@ def test_a_copied_work_directory_is_not_believed(
     assert result(tmp_path / "two") == whole
 
 
+@pytest.mark.fault(43, "the n-th write fails", "nothing half-made, goes on")
 @pytest.mark.parametrize("nth", [1, 2, 5, 8, 13])
 def test_a_disk_that_fills_up_loses_nothing(
     session: list[str],
@@ -215,6 +220,7 @@ def test_every_pass_goes_on(
     assert result(tmp_path / "out") == result(tmp_path / "whole")
 
 
+@pytest.mark.fault(45, "SIGKILL at random moments, again and again", "goes on, the same bytes")
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
 @pytest.mark.parametrize("by", ["frame", "buffer"])
@@ -248,6 +254,7 @@ def test_killed_at_random_moments(tmp_path: Path, by: str) -> None:
     assert resumed > 0
 
 
+@pytest.mark.fault(46, "SIGINT, SIGTERM", "exit 130 within 5 s, goes on")
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_within_seconds(tmp_path: Path, number: signal.Signals) -> None:

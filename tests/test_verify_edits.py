@@ -71,6 +71,15 @@ def stored(path: Path, name: str, frame: int) -> None:
     array[...] = values
 
 
+def copied(source: str, target: str) -> Callable[[Path], None]:
+    """Put one file in the place of another."""
+
+    def change(folder: Path) -> None:
+        shutil.copy(folder / source, folder / target)
+
+    return change
+
+
 def told(path: Path, name: str, value: Any) -> None:
     summary = json.loads(path.read_text())
     path.write_text(json.dumps({**summary, name: value}))
@@ -140,7 +149,7 @@ TAMPERED: dict[str, tuple[Callable[[Path], None], dict[str, Any]]] = {
         {"kind": "summary", "column": "kept_frame_num"},
     ),
     "frames beside a denoised result": (
-        lambda f: shutil.copy(f / "raw/receiver1_trimmed.avi", f / f"{PATCH}.avi") and None,
+        copied("raw/receiver1_trimmed.avi", f"{PATCH}.avi"),
         {"kind": "count", "file": f"{STEM}_patch.avi"},
     ),
     "table beside a denoised result": (

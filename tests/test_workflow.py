@@ -363,6 +363,7 @@ def test_an_existing_result_is_untouched(inputs: list[str], tmp_path: Path) -> N
     assert content(tmp_path / "out") == before
 
 
+@pytest.mark.fault(40, "interrupted while it writes, with --force", "the old result stays")
 def test_a_run_that_dies_leaves_the_old_result(
     inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
