@@ -306,19 +306,9 @@ def _match(
             raise MismatchError(msg)
         notices.append(msg.replace("; --salvage goes on with", "; salvaged"))
     kept = table.frames.placed(lag, pictures)
-    holes = _holes(video, kept)
+    kept, holes = _without_holes(video, kept, salvage=salvage)
     if holes:
-        msg = (
-            f"{video.path}: {len(video.lost)} frames are lost in holes of the file, the first is "
-            f"frame {holes[0].first} (byte {holes[0].byte}); --salvage goes on without them"
-        )
-        if not salvage:
-            raise TruncatedVideoError(msg)
-        notices.append(msg.replace("; --salvage goes on without them", "; they are left out"))
-        # a picture that is not there cannot be a candidate, whatever its rows say
-        known = kept.frame_num.copy()
-        known[video.lost] = NO_FRAME
-        kept = replace(kept, frame_num=known)
+        notices.append(f"{_holes_text(video, holes)}; they are left out")
     bare = first + np.flatnonzero(kept.num_rows[first:] == 0)
     if len(bare):
         msg = (
@@ -331,9 +321,11 @@ def _match(
     return kept, notices, [*holes, *_beyond(video, table, lag), *_bare(table, bare)]
 
 
-def _holes(video: VideoSource, frames: FrameTable) -> list[Loss]:
-    """Pictures that are lost in holes of the file."""
-    return [
+def _without_holes(
+    video: VideoSource, frames: FrameTable, *, salvage: bool
+) -> tuple[FrameTable, list[Loss]]:
+    """Forget the numbers of pictures that are lost in holes of the file, or refuse them."""
+    holes = [
         Loss(
             video.path,
             first,
@@ -344,6 +336,21 @@ def _holes(video: VideoSource, frames: FrameTable) -> list[Loss]:
         )
         for first, last, byte in video.holes
     ]
+    if holes and not salvage:
+        msg = f"{_holes_text(video, holes)}; --salvage goes on without them"
+        raise TruncatedVideoError(msg)
+    # a picture that is not there cannot be a candidate, whatever its rows say
+    known = frames.frame_num.copy()
+    known[video.lost] = NO_FRAME
+    return replace(frames, frame_num=known), holes
+
+
+def _holes_text(video: VideoSource, holes: list[Loss]) -> str:
+    where = "" if holes[0].byte is None else f" (byte {holes[0].byte})"
+    return (
+        f"{video.path}: {len(video.lost)} frames are lost in holes of the file, the first is "
+        f"frame {holes[0].first}{where}"
+    )
 
 
 def _beyond(video: VideoSource, table: Metadata, lag: int) -> list[Loss]:
