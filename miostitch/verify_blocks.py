@@ -90,7 +90,8 @@ def read_block(result: Result, number: int, made: U8) -> Block:
         part.whole[at, there] = recording.facts.whole[frames[there]]
         part.anywhere |= part.whole[at]
         try:
-            part.raw[at] = part.copies[at] = recording.pictures(frames).reshape(count, -1)
+            out = result.store.scratch.take(f"recording {at}", (count, *result.store.shape[1:]))
+            part.raw[at] = part.copies[at] = recording.pictures(frames, out).reshape(count, -1)
             _add_pieces(result, part, at, recording)
         except VideoError as error:
             part.raw[at] = part.copies[at] = None

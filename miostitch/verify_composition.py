@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,22 +45,32 @@ class CompositionCheck:
     differs: Callable[[int, U8, slice, str], None]
     found: Callable[[int, int, str, str], None]
 
-    def frame(self, frame: int, have: Ints, alike: Bools) -> None:
-        """Compare a frame; `have` and `alike` are (recording, buffer)."""
-        bounds = self.bounds.tolist()
-        held = have > 0
-        full = np.diff(self.bounds) == have
-        plain = (~held | (full & alike)).all(axis=0)
-        for k, (lo, hi) in enumerate(pairwise(bounds)):
-            copies = np.flatnonzero(held[:, k]).tolist()
-            if copies and plain[k]:
-                self._tell(frame, k, SINGLE if len(copies) == 1 else IDENTICAL, copies[0])
-            elif not copies:
+    def check(self, have: Ints, alike: Bools, sound: Bools) -> None:
+        """Compare all buffers.
+
+        Parameters
+        ----------
+        have, alike
+            Pixels at hand of each copy, and whether it is the result (recording, frame, buffer).
+        sound
+            Of which frames evidence and source are known, (frame,).
+        """
+        bounds, held = self.bounds.tolist(), have > 0
+        copies = held.sum(axis=0)
+        whole = (~held | ((have == np.diff(self.bounds)) & alike)).all(axis=0) & (copies > 0)
+        evidence, source = np.where(copies == 1, SINGLE, IDENTICAL), held.argmax(axis=0)
+        right = whole & (self.evidence == evidence) & (self.source == source)
+        for frame, k in np.argwhere(~right & sound[:, None]).tolist():
+            lo, hi = bounds[k : k + 2]
+            if whole[frame, k]:
+                self._tell(frame, k, int(evidence[frame, k]), int(source[frame, k]))
+            elif not copies[frame, k]:
                 self._tell(frame, k, NOBODY, NO_FRAME)
                 nothing = np.zeros(hi, np.uint8)
                 self.differs(frame, nothing, slice(lo, hi), "nobody delivered it, so")
             else:
-                self._decided(frame, k, lo, hi, {at: int(have[at, k]) for at in copies})
+                there = np.flatnonzero(held[:, frame, k]).tolist()
+                self._decided(frame, k, lo, hi, {at: int(have[at, frame, k]) for at in there})
 
     def _decided(self, frame: int, k: int, lo: int, hi: int, have: dict[int, int]) -> None:
         """Compare a buffer whose copies differ, or that nobody delivered whole."""

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.kernels import differing_pixels
 from miostitch.text import printable
 
 LISTED = 20
@@ -81,6 +82,13 @@ class Finding:
     def facts(self) -> dict[str, Any]:
         """JSON values; what does not apply is left out."""
         return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def unlike_pixels(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels in which frames differ, int64 (frame,), of uint8 (frame, height, width)."""
+    counts = np.empty(len(one), np.int64)
+    differing_pixels(one, other, counts)
+    return counts
 
 
 @dataclass
@@ -178,13 +186,12 @@ class Findings:
         of
             Which of the frames are compared; by default all.
         """
-        places = range(len(found)) if of is None else of.tolist()
-        for at, number in zip(places, numbers.tolist(), strict=True):
-            if np.array_equal(found[at], expected[at]):
-                continue
-            wrong = np.argwhere(found[at] != expected[at])
-            row, column = wrong[0].tolist()
-            message = f"{len(wrong)} pixels differ, the first is {found[at, row, column]}"
+        counts = unlike_pixels(found, expected)
+        places = np.arange(len(found)) if of is None else of
+        wrong = counts[places] > 0
+        for at, number in zip(places[wrong].tolist(), numbers[wrong].tolist(), strict=True):
+            row, column = np.argwhere(found[at] != expected[at])[0].tolist()
+            message = f"{counts[at]} pixels differ, the first is {found[at, row, column]}"
             message += f"; {told} {expected[at, row, column]}"
             self.add(Kind.PIXELS, file, message, frame=number, chunk=chunk, row=row, column=column)
 

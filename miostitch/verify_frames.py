@@ -13,7 +13,7 @@ from miostitch.kernels import noisy_pixels, score_frames
 from miostitch.schema import COMPOSITE, NO_FRAME, PIXEL_SCORES
 from miostitch.verify_blocks import Block, read_block
 from miostitch.verify_composition import NOBODY, STRETCHES, CompositionCheck
-from miostitch.verify_findings import Kind
+from miostitch.verify_findings import Kind, unlike_pixels
 from miostitch.verify_result import Result, choices
 from miostitch.video import VideoSource
 
@@ -57,7 +57,7 @@ class FrameCheck:
             self.unread = True
             return frames
         start = number * block
-        self._beside(".avi", made, start, np.arange(start, start + frames))
+        self._beside(".avi", made, np.arange(start, start + frames))
         self._unrecoverable(made, start)
         if self.result.recordings:
             part = read_block(self.result, number, made.reshape(frames, -1))
@@ -68,20 +68,20 @@ class FrameCheck:
             self._agreement(part)
         return frames
 
-    def _beside(self, suffix: str, made: U8, start: int, at: Ints) -> None:
+    def _beside(self, suffix: str, made: U8, at: Ints) -> None:
         """Compare frames with those of a video beside the store."""
         video = self.videos.get(suffix)
         if video is None or (video.height, video.width) != made.shape[1:]:
             return
-        there = at < video.frame_count
+        there = int((at < video.frame_count).sum())
         try:
-            frames = video.read(at[there])
+            out = self.store.scratch.take(suffix, (there, *made.shape[1:]))
+            frames = video.read(at[:there], out)
         except VideoError as error:
             self.findings.add(Kind.UNREADABLE, self.result.path(suffix).name, str(error))
             return
-        numbers = start + np.flatnonzero(there) if suffix == ".avi" else at[there]
         file = self.result.path(suffix).name
-        self.findings.pixels(file, frames, made[there], numbers, "the store has")
+        self.findings.pixels(file, frames, made[:there], at[:there], "the store has")
 
     def _unrecoverable(self, made: U8, start: int) -> None:
         """Compare the frames of the video of those that nobody received."""
@@ -89,7 +89,7 @@ class FrameCheck:
         mine = marked[start : start + len(made)]
         if "_unrecoverable.avi" in self.videos and not self.result.config.get("drop_damaged"):
             at = places[start : start + len(made)][mine]
-            self._beside("_unrecoverable.avi", made[mine], start, at)
+            self._beside("_unrecoverable.avi", made[mine], at)
 
     def _images(self, frames: U8) -> U8:
         return frames.reshape(-1, *self.store.shape[1:])
@@ -217,8 +217,7 @@ class FrameCheck:
             partial(self.differs, part),
             partial(self._undecided, part),
         )
-        for frame in np.flatnonzero(sound).tolist():
-            check.frame(frame, have[:, frame], alike[:, frame])
+        check.check(have, alike, sound)
         missing = (np.diff(self.result.bounds) - have.max(axis=0)).sum(axis=1)
         self._table(part, "missing_pixels", missing, None)
         noisy = np.empty(len(part.made), np.int64)
@@ -240,12 +239,10 @@ class FrameCheck:
             for frame, k in np.argwhere((part.given[at] == 0) & part.present[at][:, None]).tolist():
                 if copy[frame, bounds[k] : bounds[k + 1]].any():
                     have[at, frame, k] = sizes[k]
-            for frame in np.flatnonzero(part.present[at]).tolist():
-                unlike = copy[frame] != part.made[frame]
-                if not unlike.any():
-                    alike[at, frame] = True
-                else:
-                    alike[at, frame] = [not unlike[lo:hi].any() for lo, hi in pairwise(bounds)]
+            count = unlike_pixels(self._images(copy), self._images(part.made))
+            there = part.present[at]
+            unlike = self._unlike_buffers(copy, part.made, (count > 0) & there)
+            alike[at] = ~unlike & there[:, None]
         return have, alike
 
     def _proven(self, part: Block, evidence: U8, source: Ints, have: Ints, sound: Bools) -> None:
@@ -319,15 +316,17 @@ class FrameCheck:
 
     def _pair(self, one: U8, other: U8) -> tuple[Ints, Bools]:
         """Pixels in which two recordings' frames differ, and the buffers that do."""
+        count = unlike_pixels(self._images(one), self._images(other))
+        return count, self._unlike_buffers(one, other, count > 0)
+
+    def _unlike_buffers(self, one: U8, other: U8, frames: Bools) -> Bools:
+        """Which buffers differ (frame, buffer), in some of the frames."""
         bounds = self.result.bounds.tolist()
-        count = np.zeros(len(one), np.int64)
         differ = np.zeros((len(one), len(bounds) - 1), bool)
-        for frame in range(len(one)):
+        for frame in np.flatnonzero(frames).tolist():
             unlike = one[frame] != other[frame]
-            count[frame] = np.count_nonzero(unlike)
-            if count[frame]:
-                differ[frame] = [unlike[lo:hi].any() for lo, hi in pairwise(bounds)]
-        return count, differ
+            differ[frame] = [unlike[lo:hi].any() for lo, hi in pairwise(bounds)]
+        return differ
 
     def _debug(self, part: Block) -> None:
         """Compare the candidates in the video that shows them side by side."""

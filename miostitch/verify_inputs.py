@@ -293,8 +293,15 @@ class InputRecording:
         if self.lossy:
             self.facts.given[self.facts.given == 0] = EXCLUDED
 
-    def pictures(self, frames: Ints) -> NDArray[np.uint8]:
+    def pictures(self, frames: Ints, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Pictures, uint8 (frame, height, width); zeros where ``frames`` is -1.
+
+        Parameters
+        ----------
+        frames
+            Which ones.
+        out
+            Array to read into; a new one by default.
 
         Raises
         ------
@@ -302,9 +309,10 @@ class InputRecording:
             One cannot be read.
         """
         if len(self.videos) == 1:
-            return self.videos[0].read(frames)
-        height, width = self.videos[0].height, self.videos[0].width
-        out = np.zeros((len(frames), height, width), np.uint8)
+            return self.videos[0].read(frames, out)
+        if out is None:
+            out = np.empty((len(frames), self.videos[0].height, self.videos[0].width), np.uint8)
+        out[frames < 0] = 0
         for video, first, stop in zip(self.videos, self.firsts, self.firsts[1:], strict=False):
             mine = np.flatnonzero((frames >= first) & (frames < stop))
             if len(mine):
