@@ -51,22 +51,23 @@ FOREIGN = [
 
 CLEAN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "by frame": ({}, {"debug_video": True, "unrecoverable_video": True}),
-    "by buffer": ({"corruption": 0.1}, {"by": "buffer", "unrecoverable_video": True}),
-    "alone": ({"receivers": 1}, {"by": "buffer"}),
-    "three, lag": ({"receivers": 3, "lag": 1, "extra_frame": False}, {"lag": "auto"}),
+    "alone, no avi": ({"receivers": 1}, {"by": "buffer", "codec": None}),
+    "three, lag, own clocks": (
+        {"receivers": 3, "lag": 1, "extra_frame": False, "height": 13, "width": 37},
+        {"lag": "auto", "keep_clocks": True, "chunk_frames": None},
+    ),
     "four": (
         {"receivers": 4, "buffer_loss": 0.4, "frame_loss": 0.1, "corruption": 0.2},
-        {"by": "buffer"},
+        {"by": "buffer", "unrecoverable_video": True},
     ),
-    "dropped": ({"frame_loss": 0.1}, {"drop_damaged": True, "unrecoverable_video": True}),
-    "no avi": ({}, {"codec": None}),
-    "ffv1": ({}, {"codec": "ffv1"}),
+    "dropped, ffv1": (
+        {"frame_loss": 0.1},
+        {"drop_damaged": True, "unrecoverable_video": True, "codec": "ffv1"},
+    ),
     "format 2": ({}, {"zarr_format": 2, "by": "buffer", "debug_video": True}),
     "resets": ({"frames": 80, "resets": 2}, {"by": "buffer", "drop_damaged": True}),
     "not repaired": ({"header_flips": 0.1}, {"repair": False, "by": "buffer"}),
     "clocks": ({"frames": 80, "clock_offset_s": 3.0, "clock_drift_ppm": 300.0}, {"by": "buffer"}),
-    "own clocks": ({"clock_offset_s": 3.0}, {"keep_clocks": True}),
-    "odd": ({"height": 13, "width": 37}, {"chunk_frames": None}),
 }
 
 
