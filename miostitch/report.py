@@ -28,7 +28,7 @@ from miostitch.text import printable
 
 STORE = ".zarr"
 ENDING = "_report.html"
-WORST, RESCUED = 4, 2
+WORST, RESCUED = 3, 1
 """Frames shown as pictures."""
 
 Summary = Mapping[str, Any]
