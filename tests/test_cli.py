@@ -9,7 +9,6 @@ import select
 import signal
 import subprocess
 import sys
-import sysconfig
 import threading
 import time
 from collections.abc import Iterator
@@ -23,16 +22,7 @@ from click.testing import CliRunner
 import miostitch
 from miostitch import cli, console, errors, inspecting, wording
 from miostitch.progress import counted
-
-COMMAND = str(Path(sysconfig.get_path("scripts"), "miostitch"))
-
-
-def run(*args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        [COMMAND, *args], capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
-    )
-    assert done.returncode == code, done.stderr
-    return done
+from tests.commands import COMMAND, run, run_installed
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +33,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def test_stitch_says_what_it_made(session: list[str], tmp_path: Path) -> None:
-    done = run("stitch", *session, "-o", str(tmp_path))
+    done = run_installed("stitch", *session, "-o", str(tmp_path))
     assert "frames (frame_num" in done.stdout
     for suffix in (".zarr", ".avi", ".csv", "_timestamps.csv", "_scores.csv", ".json"):
         path = tmp_path / f"receiver1__receiver2_stitched{suffix}"
@@ -57,9 +47,9 @@ def test_inputs_as_mio_takes_them(session: list[str], tmp_path: Path) -> None:
 
 
 def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path) -> None:
-    summary = json.loads(run("stitch", *session, "-o", str(tmp_path), "--json").stdout)
+    summary = json.loads(run_installed("stitch", *session, "-o", str(tmp_path), "--json").stdout)
     assert summary == json.loads((tmp_path / "receiver1__receiver2_stitched.json").read_text())
-    failed = run("stitch", *session, "-o", str(tmp_path), "--json", code=4)
+    failed = run_installed("stitch", *session, "-o", str(tmp_path), "--json", code=4)
     assert json.loads(failed.stdout)["exit_code"] == 4
     assert "--force" in failed.stderr
 
@@ -465,10 +455,10 @@ def test_every_fault_can_be_simulated(tmp_path: Path) -> None:
 
 
 def test_demo(tmp_path: Path) -> None:
-    done = run("demo", "-o", str(tmp_path / "demo"))
+    done = run_installed("demo", "-o", str(tmp_path / "demo"))
     assert "Look at it:" in done.stdout
     assert (tmp_path / "demo" / "stitched" / "receiver1__receiver2_stitched_debug.avi").exists()
-    assert run("demo", "-o", str(tmp_path / "demo"), code=4).stdout == ""
+    assert run_installed("demo", "-o", str(tmp_path / "demo"), code=4).stdout == ""
 
 
 def test_a_terminated_run_ends_cleanly(tmp_path: Path) -> None:
@@ -502,7 +492,7 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 def test_version() -> None:
     from importlib.metadata import version
 
-    assert version("miostitch") in run("--version").stdout
+    assert version("miostitch") in run_installed("--version").stdout
 
 
 def test_headers_can_be_left_as_recorded(recordings: Path, tmp_path: Path) -> None:

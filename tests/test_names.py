@@ -1,5 +1,6 @@
 """File names of any bytes, from end to end by the command, and what is printed of them."""
 
+import contextlib
 import csv
 import json
 import os
@@ -7,22 +8,22 @@ import re
 import shutil
 import subprocess
 import sys
-import sysconfig
 from pathlib import Path
 from typing import Any
 
 import pytest
 import zarr
+from click.testing import Result
 
 import miostitch
 from miostitch.errors import OutputExistsError, UsageError
 from miostitch.staging import Workspace
 from miostitch.text import printable
+from tests import commands
 from tests.faults import case
 from tests.folders import content
 from tests.sessions import Made
 
-COMMAND = os.fsencode(Path(sysconfig.get_path("scripts"), "miostitch"))
 CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 
 
@@ -33,8 +34,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(folder: Path, *args: bytes) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([COMMAND, *args], cwd=folder, capture_output=True, check=False)
+def run(folder: Path, *args: bytes, code: int = 0) -> Result:
+    with contextlib.chdir(folder):
+        return commands.run(*map(os.fsdecode, args), code=code)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
@@ -58,25 +60,34 @@ def test_any_name_from_end_to_end(session: Path, tmp_path: Path, stem: bytes) ->
         source = os.path.join(os.fsencode(session), name + suffix)
         shutil.copy(source, os.path.join(folder, stem + suffix))
     done = run(tmp_path, b"stitch", b"-o", b"out", b"--json", b"-v", b"--", stem + b".avi")
-    assert done.returncode == 0, done.stderr
-    summary = json.loads(done.stdout.decode("ascii"))
+    summary = json.loads(done.stdout_bytes.decode("ascii"))
     text = printable(os.fsdecode(stem))
     assert summary["recordings"][0]["name"] == text
     assert os.path.join(folder, b"out", stem + b"_stitched.zarr") in map(
         os.fsencode, (tmp_path / "out").iterdir()
     )
-    assert not CONTROL.search(done.stderr)
+    assert not CONTROL.search(done.stderr_bytes)
     written = (tmp_path / "out").glob("*_scores.csv")
     with next(written).open(encoding="utf-8", newline="") as file:
         assert {row["selected_video"] for row in csv.DictReader(file)} == {text}
     (store,) = (tmp_path / "out").glob("*.zarr")
     assert zarr.open_group(store, mode="r").attrs["recordings"] == [text]
     shown = run(tmp_path, b"inspect", b"--", stem + b".avi")
-    assert shown.returncode == 0
-    assert not CONTROL.search(shown.stdout + shown.stderr)
-    missing = run(tmp_path, b"inspect", b"--", stem + b"x.avi")
-    assert missing.returncode == 3
-    assert not CONTROL.search(missing.stderr)
+    assert not CONTROL.search(shown.stdout_bytes + shown.stderr_bytes)
+    missing = run(tmp_path, b"inspect", b"--", stem + b"x.avi", code=3)
+    assert not CONTROL.search(missing.stderr_bytes)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
+@pytest.mark.fault(56, "bytes that are no UTF-8, to the installed program", "works; escaped")
+def test_bytes_reach_the_installed_program(session: Path, tmp_path: Path) -> None:
+    stem = os.fsencode(tmp_path) + b"/\xff\xfe\x80\x1b"
+    for suffix in (".avi", ".csv"):
+        shutil.copy(session / f"receiver1{suffix}", stem + suffix.encode())
+    command = [commands.COMMAND, b"inspect", b"--json", stem + b".avi"]
+    done = subprocess.run(command, capture_output=True, check=True)
+    assert json.loads(done.stdout.decode("ascii"))["recordings"][0]["frames"] > 0
+    assert not CONTROL.search(done.stdout + done.stderr)
 
 
 @pytest.mark.fault(56, "name of 255 bytes", "can be read; products that fit get names, or exit 2")
@@ -85,11 +96,10 @@ def test_the_longest_name(session: Path, tmp_path: Path) -> None:
     for suffix in (".avi", ".csv"):
         shutil.copy(session / f"receiver1{suffix}", tmp_path / f"{stem}{suffix}")
     video = f"{stem}.avi".encode()
-    assert run(tmp_path, b"inspect", video).returncode == 0
-    assert run(tmp_path, b"concat", video, b"-o", b"out/a.avi").returncode == 0
-    refused = run(tmp_path, b"stitch", video, b"-o", b"more")
-    assert refused.returncode == 2
-    assert b"too long for a file name; rename the recordings" in refused.stderr
+    run(tmp_path, b"inspect", video)
+    run(tmp_path, b"concat", video, b"-o", b"out/a.avi")
+    refused = run(tmp_path, b"stitch", video, b"-o", b"more", code=2)
+    assert "too long for a file name; rename the recordings" in refused.stderr
     assert not (tmp_path / "more").exists()
 
 
