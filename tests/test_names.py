@@ -83,7 +83,7 @@ def test_any_name_from_end_to_end(session: Path, tmp_path: Path, stem: bytes) ->
 def test_bytes_reach_the_installed_program(session: Path, tmp_path: Path) -> None:
     stem = os.fsencode(tmp_path) + b"/\xff\xfe\x80\x1b"
     for suffix in (".avi", ".csv"):
-        shutil.copy(session / f"receiver1{suffix}", stem + suffix.encode())
+        shutil.copy(session / f"receiver1{suffix}", os.fsdecode(stem + suffix.encode()))
     command = [commands.COMMAND, b"inspect", b"--json", stem + b".avi"]
     done = subprocess.run(command, capture_output=True, check=True)
     assert json.loads(done.stdout.decode("ascii"))["recordings"][0]["frames"] > 0

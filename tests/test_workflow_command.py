@@ -27,8 +27,8 @@ from miostitch.noise import score_files
 from miostitch.saving import edit_files
 from miostitch.video import open_video
 from miostitch.workflow import StitchOptions, stitch_files
+from tests.commands import run
 from tests.folders import content
-from tests.test_cli import run
 from tests.video_files import decode
 
 STEM = "receiver1__receiver2_stitched"
