@@ -84,7 +84,7 @@ def test_bytes_reach_the_installed_program(session: Path, tmp_path: Path) -> Non
     stem = os.fsencode(tmp_path) + b"/\xff\xfe\x80\x1b"
     for suffix in (".avi", ".csv"):
         shutil.copy(session / f"receiver1{suffix}", os.fsdecode(stem + suffix.encode()))
-    command = [commands.COMMAND, b"inspect", b"--json", stem + b".avi"]
+    command = [commands.COMMAND, "inspect", "--json", os.fsdecode(stem + b".avi")]
     done = subprocess.run(command, capture_output=True, check=True)
     assert json.loads(done.stdout.decode("ascii"))["recordings"][0]["frames"] > 0
     assert not CONTROL.search(done.stdout + done.stderr)
