@@ -91,10 +91,15 @@ class ChunkIndex:
 
     stream: int
     position: NDArray[np.int64]
-    size: NDArray[np.int64]
-    keys: NDArray[np.int64]
-    """Frames that decoding can start from."""
+    size: NDArray[np.int32]
+    is_key: NDArray[np.bool_]
+    """Whether decoding can start from a frame."""
     extradata: bytes | None
+
+    @property
+    def keys(self) -> NDArray[np.int64]:
+        """Frames that decoding can start from."""
+        return np.flatnonzero(self.is_key)
 
     @property
     def lost(self) -> NDArray[np.int64]:
@@ -111,15 +116,16 @@ class ChunkIndex:
     @property
     def intra_only(self) -> bool:
         """Whether every frame that is there is a key."""
-        return bool(np.isin(np.flatnonzero(self.position >= 0), self.keys).all())
+        return bool((self.is_key | (self.position < 0)).all())
 
     def runs(
         self, frames: NDArray[np.int64], whole_groups: bool
-    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int64]]]:
+    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int32]]]:
         """Stretches of chunks that give the (sorted) frames, from key frames on."""
-        group = np.searchsorted(self.keys, frames, side="right")
-        starts = self.keys[group - 1]
-        stops = np.append(self.keys, len(self.position))[group] if whole_groups else frames + 1
+        keys = self.keys
+        group = np.searchsorted(keys, frames, side="right")
+        starts = keys[group - 1]
+        stops = np.append(keys, len(self.position))[group] if whole_groups else frames + 1
         breaks = np.flatnonzero(starts[1:] > stops[:-1]) + 1
         for first, last in pairwise([0, *breaks.tolist(), len(frames)]):
             run = slice(int(starts[first]), int(stops[last - 1]))
@@ -183,9 +189,9 @@ def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
     frames, key = chunks["frame"], chunks["key"]
     if avi.codec == "h264" or (walked and avi.codec == "ffv1"):
         key = key & _are_keys(avi, chunks)
-    position, size, is_key = np.full(count, -1), np.zeros(count, np.int64), np.zeros(count, bool)
+    position, size, is_key = np.full(count, -1), np.zeros(count, np.int32), np.zeros(count, bool)
     position[frames], size[frames], is_key[frames] = chunks["position"], chunks["size"], key
-    index = ChunkIndex(avi.stream, position, size, np.flatnonzero(is_key), avi.extradata)
+    index = ChunkIndex(avi.stream, position, size, is_key, avi.extradata)
     return index.without(np.empty(0, np.int64))
 
 

@@ -43,7 +43,9 @@ class BufferTable:
         ResourceError
             No space is left.
         """
-        rows = rows.reindex(columns=list(self._defaults)).fillna(self._defaults)
+        rows = rows.reindex(columns=list(self._defaults))
+        if rows.isna().any(axis=None):
+            rows = rows.fillna(self._defaults)
         types = {n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self._defaults}
         rows = rows.astype(types)
         if self._table:

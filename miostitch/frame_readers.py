@@ -182,7 +182,7 @@ class ChunkReader(CodedReader):
     """
 
     extradata: bytes | None
-    runs: tuple[tuple[int, NDArray[np.int64], NDArray[np.int64]], ...]
+    runs: tuple[tuple[int, NDArray[np.int64], NDArray[np.int32]], ...]
     """First frame, positions and sizes of the chunks of every run."""
     stream: int
 
@@ -197,7 +197,7 @@ class ChunkReader(CodedReader):
             decoder.flush_buffers()
 
     def _packets(
-        self, file: BufferedReader, first: int, position: NDArray[np.int64], size: NDArray[np.int64]
+        self, file: BufferedReader, first: int, position: NDArray[np.int64], size: NDArray[np.int32]
     ) -> Iterator[Packet]:
         chunks = zip(position.tolist(), size.tolist(), strict=True)
         for frame, (offset, length) in enumerate(chunks, first):

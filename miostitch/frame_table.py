@@ -200,7 +200,9 @@ class FrameTally:
         table.black_padding[at] = total["padding"]
         table.buffers[at] = total["buffers"]
         table.whole_buffers[at] = total["whole_buffers"]
-        table.excluded[at] = total["misplaced"]
+        # seldom any; zeros that nobody writes take no memory
+        some = np.flatnonzero(total["misplaced"])
+        table.excluded[at[some]] = total["misplaced"][some]
         foreign = np.ones(len(frame), bool)
         foreign[elected] = False
         np.bitwise_or.at(table.excluded, frame[foreign], votes["buffers"][foreign])

@@ -7,14 +7,15 @@ the blocks that hold the rows asked for.
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain
 from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from miostitch.errors import MetadataError, MissingInputError, UsageError
@@ -134,7 +135,9 @@ class Metadata:
             ranks.append(order[place[hit]])
         found = pd.concat(parts)
         by_rank = np.lexsort((found["frame_buffer_count"].to_numpy(), np.concatenate(ranks)))
-        return found.iloc[by_rank].reset_index(drop=True)
+        if (np.diff(by_rank) < 0).any():  # else it is a copy of millions of rows for nothing
+            found = found.iloc[by_rank]
+        return found.reset_index(drop=True)
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """Stream the whole table in the order of the file, about 14,000 rows at a time.
@@ -145,25 +148,32 @@ class Metadata:
             The file changed since it was read.
         """
         for block in self._blocks:
-            start, size, line, _, rows, *_ = block.item()
-            yield self._mended(block, _parse_block(self._parser, start, size, line, rows))
+            yield _parse_block(self._parser, self._repaired, *block.item()[:5])
 
     def _block(self, block: np.void) -> pd.DataFrame:
-        start, size, line, _, rows, *_ = block.item()
-        return self._mended(
-            block, _cached_block(self.digest, self._parser, start, size, line, rows)
-        )
+        return _cached_block(self.digest, self._parser, self._repaired, *block.item()[:5])
 
-    def _mended(self, block: np.void, table: pd.DataFrame) -> pd.DataFrame:
-        """Put the repaired cells of a block in."""
-        first, stop = np.searchsorted(
-            self.repairs["row"].to_numpy(), (block["row"], block["row"] + block["rows"])
-        )
-        changes: dict[str, NDArray[np.int64]] = {}
-        for row, column, _, new, _ in self.repairs.iloc[first:stop].itertuples(index=False):
-            values = changes.setdefault(column, table[column].to_numpy().copy())
-            values[row - block["row"]] = new
-        return table.assign(**changes)
+    @cached_property
+    def _repaired(self) -> "_Cells":
+        cells = self.repairs.groupby("column")
+        return _Cells({str(c): (t["row"].to_numpy(), t["new"].to_numpy()) for c, t in cells})
+
+
+@dataclass(frozen=True, eq=False)
+class _Cells:
+    """Rows and new values of the repaired cells of each column; equal to no other table's."""
+
+    columns: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+    def put_into(self, block: pa.Table, row: int) -> pa.Table:
+        """Put the cells of a block in, of which the first row is row `row` of the table."""
+        for name, (rows, new) in self.columns.items():
+            first, stop = np.searchsorted(rows, (row, row + len(block)))
+            if first < stop:
+                values = block[name].to_numpy().copy()
+                values[rows[first:stop] - row] = new[first:stop]
+                block = block.set_column(block.column_names.index(name), name, [values])
+        return block
 
 
 def read_metadata(
@@ -349,7 +359,9 @@ class _Reading:
             line += text.count(b"\n")
 
 
-def _parse_block(parser: TableParser, start: int, size: int, line: int, rows: int) -> pd.DataFrame:
+def _parse_block(
+    parser: TableParser, repaired: _Cells, start: int, size: int, line: int, row: int, rows: int
+) -> pd.DataFrame:
     try:
         with open(parser.path, "rb") as file:
             file.seek(start)
@@ -360,14 +372,14 @@ def _parse_block(parser: TableParser, start: int, size: int, line: int, rows: in
     if len(parsed.table) != rows:
         msg = f"{parser.path}: line {line}: the file changed while it was used; run again"
         raise MetadataError(msg)
-    frame: pd.DataFrame = parsed.table.to_pandas()
+    frame: pd.DataFrame = repaired.put_into(parsed.table, row).to_pandas()
     return frame
 
 
 @lru_cache(_CACHED_BLOCKS)
-def _cached_block(digest: str, parser: TableParser, *block: int) -> pd.DataFrame:
+def _cached_block(digest: str, parser: TableParser, repaired: _Cells, *block: int) -> pd.DataFrame:
     """Parse a block, or recall it; `digest` tells apart two contents under one path."""
-    return _parse_block(parser, *block)
+    return _parse_block(parser, repaired, *block)
 
 
 @dataclass

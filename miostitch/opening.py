@@ -339,6 +339,8 @@ def _without_holes(
     if holes and not salvage:
         msg = f"{_holes_text(video, holes)}; --salvage goes on without them"
         raise TruncatedVideoError(msg)
+    if not holes:
+        return frames, holes
     # a picture that is not there cannot be a candidate, whatever its rows say
     known = frames.frame_num.copy()
     known[video.lost] = NO_FRAME

@@ -15,8 +15,6 @@ from miostitch.store import BUFFER_CHUNK, StoreFacts, read_arrays
 FRAME_TABLES = ("frame_num", "source", "missing_pixels", "damaged", "unrecoverable")
 SCORE_TABLES = ("source_frame", "num_buffers", "black_padding", "noisy_pixels", "edge_energy")
 ROW_COLUMNS = ("reconstructed_frame_index", "frame_buffer_count", "black_padding_px")
-ROWS = 8 * BUFFER_CHUNK
-"""Rows of buffers that are read at once."""
 
 
 def read_tables(
@@ -100,13 +98,13 @@ def _lost(path: str, facts: StoreFacts, buffers: int) -> NDArray[np.bool_]:
     if "buffers" not in facts.groups:
         return np.zeros((facts.frames, 0), np.bool_)
     lost = np.ones((facts.frames, buffers), np.bool_)
-    for start in itertools.count(0, ROWS):
-        rows = read_arrays(path, "buffers", ROW_COLUMNS, slice(start, start + ROWS))
+    for start in itertools.count(0, BUFFER_CHUNK):
+        rows = read_arrays(path, "buffers", ROW_COLUMNS, slice(start, start + BUFFER_CHUNK))
         frame, position = rows["reconstructed_frame_index"], rows["frame_buffer_count"]
         sound = (frame >= 0) & (frame < facts.frames) & (position >= 0) & (position < buffers)
         if "black_padding_px" in rows:
             sound &= rows["black_padding_px"] <= 0
         lost[frame[sound], position[sound]] = False
-        if len(frame) < ROWS:
+        if len(frame) < BUFFER_CHUNK:
             break
     return lost

@@ -225,36 +225,41 @@ class BufferColumns:
             )
             for name, dtype in columns.items()
         }
-        self._waiting: list[Mapping[str, npt.NDArray[Any]]] = []
-        self._waiting_rows = 0
+        # text of any length is kept as objects
+        self._chunk = {
+            name: np.empty(BUFFER_CHUNK, object if dtype == "str" else dtype)
+            for name, dtype in columns.items()
+        }
         self._rows = 0
 
     def append(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
         """Append rows, given as equally long columns; whole chunks are written as they fill."""
-        self._waiting.append(columns)
-        self._waiting_rows += len(next(iter(columns.values())))
-        if self._waiting_rows >= BUFFER_CHUNK:
-            self._flush(self._waiting_rows - self._waiting_rows % BUFFER_CHUNK)
+        count = len(next(iter(columns.values())))
+        done = 0
+        while done < count:
+            begin = self._rows % BUFFER_CHUNK
+            taken = min(count - done, BUFFER_CHUNK - begin)
+            for name, chunk in self._chunk.items():
+                chunk[begin : begin + taken] = columns[name][done : done + taken]
+            self._rows += taken
+            done += taken
+            if self._rows % BUFFER_CHUNK == 0:
+                self._write(BUFFER_CHUNK)
 
     def close(self) -> None:
         """Write what is left."""
-        self._flush(self._waiting_rows)
+        self._write(self._rows % BUFFER_CHUNK)
 
-    def _flush(self, count: int) -> None:
+    def _write(self, count: int) -> None:
+        """Write the last rows, which begin a chunk."""
         if not count:
             return
-        rest: dict[str, npt.NDArray[Any]] = {}
         try:
             for name, array in self._arrays.items():
-                values = np.concatenate([piece[name] for piece in self._waiting])
-                array.resize((self._rows + count,))
-                array[self._rows :] = values[:count]
-                rest[name] = values[count:]
+                array.resize((self._rows,))
+                array[self._rows - count :] = self._chunk[name][:count]
         except OSError as error:
             raise ResourceError(f"{self._path}: cannot write the buffers: {error}") from error
-        self._waiting = [rest]
-        self._waiting_rows -= count
-        self._rows += count
 
 
 def consolidate(path: str) -> None:

@@ -85,7 +85,7 @@ class TableWriter:
             with suppress(OSError):
                 self._file.close()
 
-    def _write(self, text: bytes) -> None:
+    def _write(self, text: bytes | memoryview) -> None:
         try:
             self._file.write(text)
         except OSError as error:
@@ -98,12 +98,12 @@ class TableWriter:
         )
 
 
-def _csv_text(table: pa.Table) -> bytes:
+def _csv_text(table: pa.Table) -> bytes | memoryview:
     text = io.BytesIO()
     try:
         options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
         pa_csv.write_csv(table, text, options)
-        return text.getvalue()
+        return text.getbuffer()
     except pa.ArrowInvalid:  # a cell needs quotes, and pyarrow would quote all text or none
         cells = [column.cast(pa.string()).to_pylist() for column in table.columns]
         quoted = io.StringIO()

@@ -248,7 +248,7 @@ def open_video(
         index: ChunkIndex | StampIndex
         if container_format == "avi":
             index = _chunk_index(name, file, container, salvage, notices)
-            places = (index.position, index.size)
+            places = (index.position, index.size.astype(np.int64))
             fps = 1 / _fraction(name, stream.time_base)  # the average is rounded in some versions
             checksummed = codec == "ffv1" and _are_checksummed(file, index)
             if checksummed and salvage:

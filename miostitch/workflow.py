@@ -17,7 +17,7 @@ from miostitch.computing import at_most, require_paths, thread_count
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import InputError, MissingInputError, UsageError
 from miostitch.journal import Journal
-from miostitch.memory import give_back
+from miostitch.memory import give_back, passing
 from miostitch.opening import ReadOptions, recording_names, segment_paths, table_path
 from miostitch.plan import plan_stitch
 from miostitch.products import FrameColumns, StitchedTables, damage_flags
@@ -199,9 +199,9 @@ def stitch_files(
     require_name(stem, PRODUCTS)
     workspace = Workspace(Path(output), stem, PRODUCTS)
     with workspace.open([*paths, *map(table_path, paths)], force=options.force, resumable=True):
-        recordings = load_recordings(inputs, options.reading, names=names)
-        session = bring_together(recordings, options.aligning)
-        give_back()
+        with passing():
+            recordings = load_recordings(inputs, options.reading, names=names)
+            session = bring_together(recordings, options.aligning)
         if accept is not None:
             accept(session.shape[0])
         require_space(workspace.output, _uncompressed_bytes(session, options))
@@ -263,16 +263,20 @@ def _make(
     if options.unrecoverable_video and flags["unrecoverable"].any():
         part = everything.only(flags["unrecoverable"])
         _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(workspace))
-    columns = tables.frames, tables.scores, tables.agreement
+    frames, columns = tables.frames, (tables.scores, tables.agreement, tables.composition)
+    del tables  # the report reads them from the store, when these have gone
+    give_back()
     summary = {
-        **summarise(session, *columns, tables.composition),
+        **summarise(session, frames, *columns),
         "resumed_blocks": journal.recalled,
         "config": options.provenance,
         "versions": used_versions(),
     }
+    del columns
     if options.report:
+        give_back()
         stores = Path(store), workspace.final(".zarr")
-        write_report(*stores, summary, workspace.staged("_report.html"), frames=tables.frames)
+        write_report(*stores, summary, workspace.staged("_report.html"), frames=frames)
     outputs = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
     return {**summary, "outputs": outputs}
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from miostitch.computing import Graph, Runner, runner
 from miostitch.journal import Journal, Values
+from miostitch.memory import give_back
 from miostitch.schema import BLOCK, FRAME
 from miostitch.sinks import FrameWriter, VideoSink
 from miostitch.stored_blocks import read_block, recall_block, sync_block, write_block
@@ -137,6 +138,7 @@ def write_batches(
             for part, known, future in zip(parts, noted, blocks, strict=True):
                 future.add_done_callback(partial(done, part, bool(known)))
             finished.append(finisher.submit(_finish, finish, span, lazy, blocks))
+            give_back()  # holes between the tables that grow; it takes a millisecond or so
             if len(finished) > BATCHES_AHEAD:
                 finished.popleft().result()
             for sink in sinks.values():

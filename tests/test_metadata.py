@@ -136,9 +136,9 @@ def test_rows_parse_only_what_they_need(
     parsed: list[int] = []
     parse = metadata._parse_block
 
-    def spy(parser: Any, *block: int) -> pd.DataFrame:
+    def spy(parser: Any, repaired: Any, *block: int) -> pd.DataFrame:
         parsed.append(block[0])
-        return parse(parser, *block)
+        return parse(parser, repaired, *block)
 
     monkeypatch.setattr(metadata, "_parse_block", spy)
     for frame in range(100, 104):
