@@ -137,7 +137,7 @@ class StitchedTables:
     Attributes
     ----------
     frames, scores, composition
-        What was written of every frame, by the names of the schema.
+        What was computed of every frame, by the names of the schema.
     agreement
         Shared and identical buffers of all frames, int64 (agreement,).
     """
@@ -149,7 +149,7 @@ class StitchedTables:
         count, recordings = session.shape[0], len(session.recordings)
         self.frames: FrameColumns = {v.name: np.empty(count, v.dtype) for v in FRAME_VARIABLES}
         self.scores: FrameColumns = {
-            v.name: np.empty((recordings, count), v.dtype) for v in SCORE_VARIABLES
+            v.name: np.empty((recordings, count), v.dtype) for v in PIXEL_SCORES
         }
         self.composition: FrameColumns = {
             v.name: np.empty((count, session.buffers), v.dtype)
@@ -195,8 +195,8 @@ class StitchedTables:
             values[span] = computed[name]
         self.agreement += computed.shared_buffers.sum(FRAME).to_numpy()
         scores = self._scores(span, computed)
-        for name, values in scores.items():
-            self.scores[name][:, span] = values
+        for name, kept in self.scores.items():
+            kept[:, span] = scores[name]
         positions = np.arange(span.start, span.stop)
         self._timestamps.append(
             pd.DataFrame({"frame": positions} | {n: frames[n] for n in TIMESTAMP_COLUMNS[1:]})
@@ -216,7 +216,8 @@ class StitchedTables:
         names = [printable(recording.name) for recording in self._session.recordings]
         attrs = {"recordings": names}
         write_frame_tables(self._store, self.frames)
-        write_group(self._store, "scores", SCORE_VARIABLES, self.scores, attrs)
+        known = self._known_scores(slice(None))
+        write_group(self._store, "scores", SCORE_VARIABLES, known | self.scores, attrs)
         if self.composition:
             write_group(self._store, "composition", COMPOSITION_VARIABLES, self.composition, attrs)
         repairs = _repairs(self._session)
@@ -239,17 +240,24 @@ class StitchedTables:
 
     def _scores(self, span: slice, computed: xr.Dataset) -> FrameColumns:
         """All scores of all candidates, -1 where a recording lacks the frame."""
-        source_frame = self._session.source_frame(span)
-        absent = source_frame == NO_FRAME
-        tables = {
-            name: self._session.table(name, span) for name in ("num_buffers", "black_padding")
-        }
+        known = self._known_scores(span)
+        absent = known["source_frame"] == NO_FRAME
         pixels = {
-            variable.name: computed.scores.sel(score=variable.name).to_numpy()
+            variable.name: np.where(
+                absent, NO_FRAME, computed.scores.sel(score=variable.name).to_numpy()
+            )
             for variable in PIXEL_SCORES
         }
-        scores = {n: np.where(absent, NO_FRAME, v) for n, v in (tables | pixels).items()}
-        return {"source_frame": source_frame, **scores}
+        return known | pixels
+
+    def _known_scores(self, span: slice) -> FrameColumns:
+        """Those scores that need no pixels, hence are not held for all frames."""
+        source_frame = self._session.source_frame(span)
+        tables = {
+            name: np.where(source_frame == NO_FRAME, NO_FRAME, self._session.table(name, span))
+            for name in ("num_buffers", "black_padding")
+        }
+        return {"source_frame": source_frame, **tables}
 
     def _score_rows(
         self,
