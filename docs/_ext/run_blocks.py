@@ -71,7 +71,7 @@ class Steps:
 def setup(app: Any) -> dict[str, bool]:
     from docutils import nodes  # noqa: PLC0415
     from docutils.parsers.rst import directives  # noqa: PLC0415
-    from sphinx.errors import ExtensionError  # noqa: PLC0415
+    from sphinx.errors import SphinxError  # noqa: PLC0415
     from sphinx.util.docutils import SphinxDirective  # noqa: PLC0415
 
     folders = TemporaryDirectory()
@@ -90,7 +90,7 @@ def setup(app: Any) -> dict[str, bool]:
                 return [*self.blocks(steps, text), *self.pictures(steps)]
             except StepError as error:
                 source, line = self.get_source_info()
-                raise ExtensionError(f"{source}:{line}: a step failed:\n{error}") from error
+                raise SphinxError(f"{source}:{line}: a step failed:\n{error}") from error
 
         def blocks(self, steps: Steps, text: str) -> list[Any]:
             if self.arguments == ["console"]:
