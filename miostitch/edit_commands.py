@@ -16,6 +16,7 @@ from miostitch.options import (
     max_frame_pixels,
     output_in,
     salvage,
+    scores_by,
     takes_recordings,
     trims,
     writes_to,
@@ -106,7 +107,7 @@ def concat(names: list[str], **choices: Any) -> None:
 @click.command()
 @takes_recordings
 @output_in(default="stitched")
-@option("-c", "--config", "config", metavar="ID|PATH", help="Configuration with the thresholds.")
+@scores_by
 @max_frame_pixels
 @salvage
 @force

@@ -32,7 +32,7 @@ DIFFERENT = 1
 @force
 @talking
 def report(directory: str, output: str | None, force: bool, console: Console) -> None:
-    """Write the quality report of what was stitched into a folder.
+    """Write the quality reports of a folder of results.
 
     DIRECTORY is a folder of products, or one store. The report is the file S_report.html that a
     stitch writes; make it anew after a stitch without one, or for an edited recording. The
@@ -99,6 +99,7 @@ def view(
     "--input",
     "recordings",
     multiple=True,
+    type=click.Path(),
     metavar="VIDEO",
     help="Where a recording is now; in the order of the run, one for each.",
 )
