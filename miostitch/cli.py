@@ -33,7 +33,6 @@ from miostitch.options import (
     trims,
 )
 from miostitch.progress import counted
-from miostitch.text import printable
 from miostitch.wording import (
     configs_text,
     demo_text,
@@ -271,7 +270,7 @@ def _stitch(names: list[str], output: str, options: "StitchOptions", console: Co
     except MismatchError as error:
         if options.salvage or not console.may_ask:
             raise
-        click.echo(printable(str(error)), err=True)
+        console.tell(str(error))
         if not click.confirm("Go on with what matches?", err=True):
             raise
     return _stitch(names, output, replace(options, salvage=True), console)

@@ -54,6 +54,10 @@ class Console:
         elif not self.quiet:
             _say(text(value), sys.stdout)
 
+    def tell(self, message: str) -> None:
+        """Print what went wrong."""
+        _say(f"miostitch: {message}", sys.stderr)
+
     @property
     def may_ask(self) -> bool:
         """Whether somebody is there to answer."""
@@ -151,7 +155,7 @@ def _fail(
     console: Console = ctx.find_root().obj
     if console.verbose >= 2:
         click.echo(printable(traceback.format_exc()), err=True)
-    show() if show else _say(f"miostitch: {message}", sys.stderr)
+    show() if show else console.tell(message)
     if console.as_json:
         with suppress(OSError):  # stdout itself may be what failed
             click.echo(json.dumps({"error": printable(message), "exit_code": code}))

@@ -28,7 +28,7 @@ def stitch_text(summary: dict[str, Any]) -> str:
         (len(summary["dropped_frame_num"]), "damaged frames were left out"),
         (lost, "frames were seen by nobody"),
     )
-    lines += [f"{count} {what}" for count, what in counts if count]
+    lines += [_counted(count, what) for count, what in counts if count]
     if shared := summary["shared_buffers"]:
         same = summary["identical_shared_buffers"]
         lines.append(
@@ -53,6 +53,12 @@ def stitch_text(summary: dict[str, Any]) -> str:
     rows = [tuple(_cell(r[key], key) for key in shown.values()) for r in summary["recordings"]]
     lines += ["", *_table([tuple(shown), *rows]), ""]
     return "\n".join([*lines, *_paths(summary["outputs"])])
+
+
+def _counted(count: int, what: str) -> str:
+    if count == 1:
+        what = what.replace("frames have", "frame has").replace("frames were", "frame was")
+    return f"{count} {what}"
 
 
 def _cell(value: Any, key: str) -> str:

@@ -279,6 +279,11 @@ def test_tables_fit_80_columns() -> None:
         assert columns(lines[0]) <= 80
 
 
+def test_one_is_no_plural() -> None:
+    told = [wording._counted(count, "frames were seen by nobody") for count in (1, 2)]
+    assert told == ["1 frame was seen by nobody", "2 frames were seen by nobody"]
+
+
 def test_no_progress_where_it_is_not_wanted(tmp_path: Path) -> None:
     args = ("simulate", str(tmp_path), "--frames", "20", "--height", "40", "--width", "50")
     with on_a_terminal(*args, "--no-progress") as (process, terminal):

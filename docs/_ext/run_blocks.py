@@ -20,6 +20,11 @@ from typing import Any
 from click.testing import CliRunner
 
 from miostitch.cli import main
+from miostitch.console import MESSAGE
+from miostitch.text import broken
+
+WIDTH = 80
+"""Of the terminal that a page shows."""
 
 
 class StepError(Exception):
@@ -45,7 +50,10 @@ class Steps:
             done = CliRunner().invoke(main, args)
         if done.exit_code:
             raise StepError(f"$ {command}\nexit code {done.exit_code}: {done.output}")
-        return f"$ {command.rstrip()}\n{done.stdout.rstrip()}"
+        lines = [
+            broken(x, WIDTH, "    ") if MESSAGE.match(x) else x for x in done.stdout.splitlines()
+        ]
+        return "\n".join([f"$ {command.rstrip()}", *lines]).rstrip()
 
     def python(self, code: str) -> str:
         """Run statements; what they print, and the value of the last if it is an expression."""
