@@ -54,9 +54,9 @@ def main() -> None:
 
     \b
     Start here:
-      miostitch demo                              make, stitch and show a session
-      miostitch inspect A.avi B.avi               what a run would meet
-      miostitch stitch A.avi B.avi -o stitched    stitch two recordings
+      miostitch demo                            # make, stitch and show a session
+      miostitch inspect A.avi B.avi             # what a run would meet
+      miostitch stitch A.avi B.avi -o stitched  # stitch two recordings
     """
 
 
@@ -99,7 +99,7 @@ def stitch(
     Examples:
       miostitch stitch left/rec.avi right/rec.avi -o stitched
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
-      miostitch stitch A.avi B.avi --by buffer      each frame from all receivers
+      miostitch stitch A.avi B.avi --by buffer  # each frame from all receivers
     """
     from miostitch.workflow import StitchOptions
 

@@ -83,7 +83,7 @@ def remove_frames(names: list[str], frames: str, **choices: Any) -> None:
 
 @click.command()
 @takes_recordings
-@output_in(required=True, help="File ending in .avi or .zarr, or folder.")
+@output_in(required=True, show_default=False, help="File ending in .avi or .zarr, or folder.")
 @lagging
 @max_frame_pixels
 @salvage

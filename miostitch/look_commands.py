@@ -135,7 +135,7 @@ def verify(path: str, recordings: tuple[str, ...], console: Console) -> None:
     required=True,
     help="What the other tool reads.",
 )
-@output_in(required=True, help="Folder, or for nwb and zarr2 also the file.")
+@output_in(required=True, show_default=False, help="Folder, or for nwb and zarr2 also the file.")
 @describes_session
 @salvage
 @force
@@ -152,10 +152,10 @@ def export(
     """Carry a recording into other tools.
 
     \b
-    ucla          0.avi, 1.avi, ..., timeStamps.csv, metaData.json: roiextractors
-    avi-segments  msCam1.avi, msCam2.avi, ..., timestamps.csv: minian
-    zarr2         a Zarr store of format 2: minian, CaImAn
-    nwb           a OnePhotonSeries; needs miostitch[nwb]
+    ucla: 0.avi, 1.avi, ..., timeStamps.csv, metaData.json, for roiextractors
+    avi-segments: msCam1.avi, msCam2.avi, ..., timestamps.csv, for minian
+    zarr2: a Zarr store of format 2, for minian and CaImAn
+    nwb: a OnePhotonSeries; needs miostitch[nwb]
 
     \b
     Examples:

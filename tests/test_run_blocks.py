@@ -28,7 +28,7 @@ def test_blocks_share_folder_and_names(steps: Any) -> None:
     made = "$ miostitch simulate session --frames 12 \\\n    --height 20 --width 50"
     shown = steps.console(f"{made}\n$ miostitch inspect session/receiver1.avi")
     assert shown.startswith(f"{made}\nsession/receiver1.avi\n")
-    assert "\n\n$ miostitch inspect session/receiver1.avi\n" in shown
+    assert "\n$ miostitch inspect session/receiver1.avi\n" in shown
     opened = "import miostitch\nvideo = miostitch.open_recording('session/truth.avi').video"
     assert steps.python(opened) == ""
     assert steps.python("print('size')\nvideo.shape") == "size\n(12, 20, 50)"

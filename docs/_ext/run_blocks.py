@@ -40,7 +40,7 @@ class Steps:
 
     def console(self, text: str) -> str:
         """Run ``$ miostitch ...`` commands; what a terminal would show."""
-        return "\n\n".join(map(self._run, re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]))
+        return "\n".join(map(self._run, re.split(r"^\$ ", text, flags=re.MULTILINE)[1:]))
 
     def _run(self, command: str) -> str:
         program, *args = shlex.split(command.replace("\\\n", " "))
