@@ -13,6 +13,7 @@ version = release = installed_version("miostitch").split("+")[0]
 extensions = [
     "fault_table",
     "myst_parser",
+    "run_blocks",
     "schema_tables",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
@@ -36,6 +37,7 @@ napoleon_use_rtype = False
 
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+copybutton_selector = "div:not(.output) > div.highlight pre"
 
 # Other projects' names are not ours to check; the build needs no network.
 nitpick_ignore_regex = [("py:.*", r"(?!miostitch\b).*")]

@@ -163,7 +163,7 @@ def align(
     AlignmentError
         A recording has no frame, or shares none with the others, or it is not certain which.
     UsageError
-        No such method, or `max_gap` is not above 0.
+        No such method, or `max_gap` is not above 0, or given with another method than ``time``.
 
     Notes
     -----
@@ -176,6 +176,9 @@ def align(
         msg = f"max_gap={max_gap!r}: give a time above 0 s"
         raise UsageError(msg)
     by_time = method == "time"
+    if max_gap is not None and not by_time:
+        msg = f"max_gap={max_gap!r}: has an effect by time alone"
+        raise UsageError(f"{msg}; give time as the method, or leave it out")
     segments, duplicates, notices = _segments(recordings, cut=method != "frame-num", timed=by_time)
     if by_time:
         interval = _interval(recordings, segments)

@@ -9,11 +9,12 @@ import click
 
 from miostitch import edit_commands, look_commands
 from miostitch.console import Console, Group, option, talking
-from miostitch.errors import MismatchError
+from miostitch.errors import MismatchError, UsageError
 from miostitch.options import (
     brings_together,
     codecs,
     computes,
+    config_ids,
     denoises_by,
     denoises_to,
     force,
@@ -25,13 +26,13 @@ from miostitch.options import (
     positive,
     restart,
     salvage,
+    scores_by,
     simulated,
     takes_recordings,
     thresholds,
     trims,
 )
 from miostitch.progress import counted
-from miostitch.text import printable
 from miostitch.wording import (
     configs_text,
     demo_text,
@@ -53,22 +54,22 @@ def main() -> None:
 
     \b
     Start here:
-      miostitch demo                              make, stitch and show a session
-      miostitch inspect A.avi B.avi               what a run would meet
-      miostitch stitch A.avi B.avi -o stitched    stitch two recordings
+      miostitch demo                            # make, stitch and show a session
+      miostitch inspect A.avi B.avi             # what a run would meet
+      miostitch stitch A.avi B.avi -o stitched  # stitch two recordings
     """
 
 
 @main.command()
 @takes_recordings
 @output_in(default="stitched")
-@option("-c", "--config", metavar="ID|PATH", help="Configuration with the thresholds.")
+@scores_by
 @brings_together
 @option("--drop-damaged", is_flag=True, help="Leave damaged frames out, and list them.")
 @option("--unrecoverable-video", is_flag=True, help="Also write what nobody received whole.")
 @option("--keep-clocks", is_flag=True, help="Leave times on each receiver's own clock.")
 @option("--debug-video", is_flag=True, help="Also write the candidates side by side.")
-@option("--codec", type=codecs, default="rawvideo", show_default=True, help="Of the .avi.")
+@option("--codec", type=codecs, help="Of the .avi (default rawvideo).")
 @option("--no-avi", is_flag=True, help="Write no .avi; the store holds the video.")
 @option("--zarr-format", type=click.Choice([2, 3]), default=3, help="3; 2 for older readers.")
 @option("--chunk-frames", help="Frames per chunk of the store.", **positive)
@@ -84,7 +85,7 @@ def stitch(
     names: list[str],
     output: str,
     console: Console,
-    codec: Literal["rawvideo", "ffv1"],
+    codec: Literal["rawvideo", "ffv1"] | None,
     no_avi: bool,
     config: str | None,
     **choices: Any,
@@ -98,12 +99,14 @@ def stitch(
     Examples:
       miostitch stitch left/rec.avi right/rec.avi -o stitched
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
-      miostitch stitch A.avi B.avi --by buffer      each frame from all receivers
+      miostitch stitch A.avi B.avi --by buffer  # each frame from all receivers
     """
     from miostitch.workflow import StitchOptions
 
-    codecs = None if no_avi else codec
-    options = StitchOptions(codec=codecs, **given({**choices, "score": thresholds(config)}))
+    if no_avi and codec:
+        raise UsageError("--no-avi and --codec exclude each other; give one of them")
+    chosen = None if no_avi else codec or "rawvideo"
+    options = StitchOptions(codec=chosen, **given({**choices, "score": thresholds(config)}))
     console.result(_stitch(names, output, options, console), stitch_text)
 
 
@@ -164,7 +167,7 @@ def workflow(
 
     chosen = load_config(config)
     options = StitchOptions(score=chosen.score_config(), **given(choices))
-    with console.progress("frames of the step") as progress:
+    with console.progress("workflow") as progress:
         summary = workflow_files(names, chosen, output, (start, end), options, progress=progress)
     console.result(summary, workflow_text)
 
@@ -237,7 +240,7 @@ def list_configs(console: Console) -> None:
 
 
 @config.command("show")
-@click.argument("name", metavar="ID|PATH")
+@click.argument("name", metavar="ID|PATH", shell_complete=config_ids)
 @no_products
 @talking
 def show_config(name: str, console: Console) -> None:
@@ -267,7 +270,7 @@ def _stitch(names: list[str], output: str, options: "StitchOptions", console: Co
     except MismatchError as error:
         if options.salvage or not console.may_ask:
             raise
-        click.echo(printable(str(error)), err=True)
+        console.tell(str(error))
         if not click.confirm("Go on with what matches?", err=True):
             raise
     return _stitch(names, output, replace(options, salvage=True), console)

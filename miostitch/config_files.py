@@ -20,7 +20,7 @@ from miostitch.config import (
 from miostitch.errors import ConfigError
 from miostitch.safe_yaml import MAX_BYTES, Document, read_yaml, scalar_text
 
-COMMENT_WIDTH = 96
+COMMENT_WIDTH = 78
 MAX_PROBLEMS = 10
 """Of one file that are told at once."""
 

@@ -5,6 +5,7 @@ import gc
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -13,18 +14,21 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, TextIO, TypeVar
 
 import click
 
 from miostitch.errors import MiostitchError, UsageError
 from miostitch.progress import Progress
-from miostitch.text import printable
+from miostitch.text import broken, printable
 
 # 141: what a shell reports of a program whose reader went away
 RESOURCES, INTERNAL, INTERRUPTED, UNREAD = 5, 6, 130, 141
 LOG_SECONDS = 10.0
 """Time between progress lines where there is no terminal."""
+
+MESSAGE = re.compile(r"( *)(warning|note|miostitch[.\w]*): ")
+"""How lines begin that may be broken; tables, paths and commands may not."""
 
 Result = TypeVar("Result")
 Command = Callable[..., Any]
@@ -48,7 +52,11 @@ class Console:
         if self.as_json:
             click.echo(json.dumps(value, indent=1))
         elif not self.quiet:
-            click.echo(printable(text(value)))
+            _say(text(value), sys.stdout)
+
+    def tell(self, message: str) -> None:
+        """Print what went wrong."""
+        _say(f"miostitch: {message}", sys.stderr)
 
     @property
     def may_ask(self) -> bool:
@@ -147,11 +155,36 @@ def _fail(
     console: Console = ctx.find_root().obj
     if console.verbose >= 2:
         click.echo(printable(traceback.format_exc()), err=True)
-    show() if show else click.echo(printable(f"miostitch: {message}"), err=True)
+    show() if show else console.tell(message)
     if console.as_json:
         with suppress(OSError):  # stdout itself may be what failed
             click.echo(json.dumps({"error": printable(message), "exit_code": code}))
     ctx.exit(code)
+
+
+def _say(text: str, stream: TextIO) -> None:
+    """Print what any terminal takes: escaped what it has no letters for, long messages broken."""
+    lines = printable(text).encode(stream.encoding, "backslashreplace").decode(stream.encoding)
+    click.echo(_fitted(lines, stream), file=stream)
+
+
+def _fitted(text: str, stream: TextIO) -> str:
+    """Break messages between words, where a terminal would break them anywhere."""
+    if not stream.isatty():
+        return text
+    width = os.get_terminal_size(stream.fileno()).columns or 80
+    lines = text.split("\n")
+    return "\n".join(
+        broken(line, width, f"{found[1]}  ") if (found := MESSAGE.match(line)) else line
+        for line in lines
+    )
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Logs as everything else is said."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _fitted(super().format(record), self.stream)
 
 
 def _named(error: BaseException) -> str:
@@ -180,7 +213,7 @@ def _interrupt(number: int, frame: object) -> NoReturn:
 
 def _log(ctx: click.Context, verbose: int) -> None:
     """Send what the package logs, and nobody else, to stderr."""
-    handler, before = logging.StreamHandler(), logger.level
+    handler, before = _Handler(), logger.level
     handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
     logger.addHandler(handler)
     logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
@@ -215,10 +248,14 @@ def _progress_bar(what: str) -> Iterator[Progress]:
 
         def advance(done: int, total: int) -> None:
             rate = pace.rate(done, time.monotonic())
-            speed = f"{done} of {total} frames, {rate:,.0f} frames/s"
+            speed = f"{done} of {total}, {rate:,.0f} frames/s"
             bar.update(task, completed=done, total=total, speed=speed)
 
-        yield advance
+        try:
+            yield advance
+        except BaseException:
+            bar.live.transient = not bar.tasks[task].completed  # nothing done: nothing to show
+            raise
 
 
 def _progress_lines(what: str) -> Progress:

@@ -12,10 +12,10 @@ def complete(buffers: NDArray[np.uint64], bounds: NDArray[np.int64]) -> NDArray[
     return np.asarray((buffers & whole) == whole)
 
 
-def lost_buffers(
+def received_buffers(
     frame_num: NDArray[np.int64], buffers: NDArray[np.uint64], buffers_per_frame: int
-) -> int:
-    """Count the buffers that a recording lacks of the frames it has, split pieces together.
+) -> NDArray[np.uint8]:
+    """Count the buffers that a recording has of each of its frames, split pieces together.
 
     Parameters
     ----------
@@ -34,5 +34,13 @@ def lost_buffers(
     together = np.zeros(frame.max(initial=-1) + 1, np.uint64)
     np.bitwise_or.at(together, frame, have)
     whole = np.uint64((1 << buffers_per_frame) - 1)
-    received = np.bitwise_count(together & whole).sum(dtype=np.int64)
-    return int(len(together) * buffers_per_frame - received)
+    received: NDArray[np.uint8] = np.bitwise_count(together & whole)
+    return received
+
+
+def lost_buffers(
+    frame_num: NDArray[np.int64], buffers: NDArray[np.uint64], buffers_per_frame: int
+) -> int:
+    """Count the buffers that a recording lacks of the frames it has; see received_buffers."""
+    received = received_buffers(frame_num, buffers, buffers_per_frame)
+    return int(len(received) * buffers_per_frame - received.sum(dtype=np.int64))

@@ -16,6 +16,7 @@ from miostitch.options import (
     max_frame_pixels,
     output_in,
     salvage,
+    scores_by,
     takes_recordings,
     trims,
     writes_to,
@@ -82,7 +83,7 @@ def remove_frames(names: list[str], frames: str, **choices: Any) -> None:
 
 @click.command()
 @takes_recordings
-@output_in(required=True, help="File ending in .avi or .zarr, or folder.")
+@output_in(required=True, show_default=False, help="File ending in .avi or .zarr, or folder.")
 @lagging
 @max_frame_pixels
 @salvage
@@ -106,7 +107,7 @@ def concat(names: list[str], **choices: Any) -> None:
 @click.command()
 @takes_recordings
 @output_in(default="stitched")
-@option("-c", "--config", "config", metavar="ID|PATH", help="Configuration with the thresholds.")
+@scores_by
 @max_frame_pixels
 @salvage
 @force

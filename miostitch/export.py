@@ -1,6 +1,7 @@
 """Carry a recording into other tools: streamed, with its times, whole or not at all."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +61,7 @@ def export_recording(
     Raises
     ------
     UsageError
-        The folder holds what would mix with the export, or an option is missing.
+        The folder holds what would mix with the export, or an option is missing or has no effect.
     InputError
         The recording cannot be read, or lacks times of some frames.
     OutputExistsError
@@ -83,8 +84,10 @@ def export_recording(
     >>> folder.cleanup()
     """
     reading = reading or ReadOptions(need_table=False)
+    options = options or ExportOptions()
+    _require_effect(kind, options)
     source = Source.open(recording, reading)
-    plan = _plan(source, Path(os.path.abspath(output)), kind, options or ExportOptions())
+    plan = _plan(source, Path(os.path.abspath(output)), kind, options)
     require_name(plan.stem, plan.suffixes)
     workspace = Workspace(plan.folder, plan.stem, plan.suffixes)
     with workspace.open(source.kept.files, force=force):
@@ -115,3 +118,17 @@ def _plan(source: Source, output: Path, kind: Kind, options: ExportOptions) -> P
                 msg = f"NWB needs another package ({error}); pip install 'miostitch[nwb]'"
                 raise UsageError(msg) from error
             return nwb(source, output, options)
+
+
+def _require_effect(kind: Kind, options: ExportOptions) -> None:
+    """Refuse options that this kind of export does not know."""
+    known = {"ucla": {"codec", "session_start"}, "avi-segments": {"codec"}, "zarr2": set[str]()}
+    of_nwb = {field.name for field in fields(ExportOptions)}
+    if not options.external:
+        of_nwb.remove("codec")
+    for field in fields(ExportOptions):
+        chosen = getattr(options, field.name) != field.default
+        if chosen and field.name not in known.get(kind, of_nwb):
+            option = field.name.replace("_", "-")
+            msg = f"{option} {getattr(options, field.name)}: has no effect on this export ({kind})"
+            raise UsageError(f"{msg}; leave {option} out")

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from miostitch.damage import lost_buffers
-from miostitch.errors import InputError
+from miostitch.damage import received_buffers
+from miostitch.errors import InputError, MetadataError
 from miostitch.lags import Lag
+from miostitch.metadata import buffer_layout
 from miostitch.opening import ReadOptions, table_path
 from miostitch.recording import Recording, load_recording, load_recordings
 from miostitch.schema import NO_FRAME
@@ -148,8 +149,8 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
     frame_num = np.unique(table.frame_num[table.frame_num >= 0])
     if not len(frame_num):
         return {"rows": sum(t.row_count for t in recording.tables), "frame_num": None}
-    # the usual number: one flipped position must not raise it
-    expected = int(np.bincount(table.num_buffers[table.frame_num >= 0]).argmax())
+    expected = _buffers_per_frame(recording)
+    received = received_buffers(table.frame_num, table.buffers, expected)
     jumps = np.diff(frame_num)
     return {
         "rows": sum(t.row_count for t in recording.tables),
@@ -158,8 +159,17 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
         "lost_frames": int((jumps - 1).sum()),
         "repeated_frames": int((table.frame_num >= 0).sum()) - len(frame_num),
         "buffers_per_frame": expected,
-        "incomplete_frames": int((table.num_buffers[table.frame_num >= 0] < expected).sum()),
-        "buffers_lost": lost_buffers(table.frame_num, table.buffers, expected),
+        "incomplete_frames": int((received < expected).sum()),
+        "buffers_lost": int((expected - received.astype(np.int64)).sum()),
         "repairable_cells": sum(len(t.repairs) for t in recording.tables),
         "padded_pixels": int(table.black_padding.sum()),
     }
+
+
+def _buffers_per_frame(recording: Recording) -> int:
+    """How many buffers make a frame; the usual number, where their sizes do not tell."""
+    try:
+        return len(buffer_layout(recording.tables, math.prod(recording.shape[1:]))) - 1
+    except MetadataError:
+        table = recording.frames
+        return int(np.bincount(table.num_buffers[table.frame_num >= 0]).argmax())

@@ -32,7 +32,7 @@ DIFFERENT = 1
 @force
 @talking
 def report(directory: str, output: str | None, force: bool, console: Console) -> None:
-    """Write the quality report of what was stitched into a folder.
+    """Write the quality reports of a folder of results.
 
     DIRECTORY is a folder of products, or one store. The report is the file S_report.html that a
     stitch writes; make it anew after a stitch without one, or for an edited recording. The
@@ -99,6 +99,7 @@ def view(
     "--input",
     "recordings",
     multiple=True,
+    type=click.Path(),
     metavar="VIDEO",
     help="Where a recording is now; in the order of the run, one for each.",
 )
@@ -134,7 +135,7 @@ def verify(path: str, recordings: tuple[str, ...], console: Console) -> None:
     required=True,
     help="What the other tool reads.",
 )
-@output_in(required=True, help="Folder, or for nwb and zarr2 also the file.")
+@output_in(required=True, show_default=False, help="Folder, or for nwb and zarr2 also the file.")
 @describes_session
 @salvage
 @force
@@ -151,10 +152,10 @@ def export(
     """Carry a recording into other tools.
 
     \b
-    ucla          0.avi, 1.avi, ..., timeStamps.csv, metaData.json: roiextractors
-    avi-segments  msCam1.avi, msCam2.avi, ..., timestamps.csv: minian
-    zarr2         a Zarr store of format 2: minian, CaImAn
-    nwb           a OnePhotonSeries; needs miostitch[nwb]
+    ucla: 0.avi, 1.avi, ..., timeStamps.csv, metaData.json, for roiextractors
+    avi-segments: msCam1.avi, msCam2.avi, ..., timestamps.csv, for minian
+    zarr2: a Zarr store of format 2, for minian and CaImAn
+    nwb: a OnePhotonSeries; needs miostitch[nwb]
 
     \b
     Examples:

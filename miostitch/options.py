@@ -4,9 +4,11 @@ import functools
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click.shell_completion import CompletionItem
 
 from miostitch.console import Command, Console, option
 from miostitch.errors import UsageError
@@ -20,11 +22,27 @@ whole: dict[str, Any] = {"type": click.IntRange(min=0), "metavar": "N"}
 share: dict[str, Any] = {"type": click.FloatRange(0, 1), "metavar": "P"}
 
 
+def config_ids(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Complete the id of a configuration, else a file; the first line of each tells its id."""
+    shipped = (Path(__file__).parent / "configs").glob("*.yml")
+    ids = sorted(path.read_text().splitlines()[0].removeprefix("id: ") for path in shipped)
+    found = [CompletionItem(name) for name in ids if name.startswith(begun)]
+    return [CompletionItem(begun, type="file"), *found]
+
+
 def takes_recordings(command: Command) -> Command:
     """Add the ways to name recordings; the command gets their names."""
 
     @click.argument("inputs", nargs=-1, type=click.Path(), metavar="VIDEO...")
-    @option("-i", "--input", "more", multiple=True, metavar="VIDEO", help="As in mio; repeatable.")
+    @option(
+        "-i",
+        "--input",
+        "more",
+        multiple=True,
+        type=click.Path(),
+        metavar="VIDEO",
+        help="As in mio; repeatable.",
+    )
     @functools.wraps(command)
     def wrapped(*, inputs: tuple[str, ...], more: tuple[str, ...], **kwargs: Any) -> Any:
         if not inputs + more:
@@ -56,9 +74,11 @@ denoises_to = option(
     type=click.Path(),
     help="Folder to write to  [default: the config's output_dir, or stitched]",
 )
-denoises_by = option(
-    "-c", "--config", required=True, metavar="ID|PATH", help="Configuration; see config list."
+config_option = functools.partial(
+    option, "-c", "--config", metavar="ID|PATH", shell_complete=config_ids
 )
+denoises_by = config_option(required=True, help="Configuration; see config list.")
+scores_by = config_option(help="Configuration with the thresholds.")
 force_only = option("--force", is_flag=True, help="Replace products once the new ones are whole.")
 
 
@@ -112,6 +132,9 @@ def computes(command: Command) -> Command:
     @option("--scheduler", metavar="ADDRESS", help="A running dask cluster.")
     @functools.wraps(command)
     def wrapped(*, workers: int | None, scheduler: str | None, console: Console, **kw: Any) -> Any:
+        if (workers or scheduler) and kw["memory_limit"]:
+            msg = "--memory-limit bounds threads; leave it out with --workers or --scheduler"
+            raise UsageError(msg)
         with console.computing(workers, scheduler):
             return command(console=console, **kw)
 

@@ -5,7 +5,9 @@ from typing import Any
 
 def verify_text(found: dict[str, Any]) -> str:
     """What was found, result by result."""
-    return "\n\n".join(_result_text(each) for each in found["results"])
+    results = found["results"]
+    gap = "\n\n" if any(each["findings"] for each in results) else "\n"
+    return gap.join(map(_result_text, results))
 
 
 def _result_text(result: dict[str, Any]) -> str:
@@ -21,9 +23,8 @@ def _result_text(result: dict[str, Any]) -> str:
         if result["counts"][kind] > count:
             lines.append(f"{kind}: {result['counts'][kind] - count} more are not listed")
     frames = f"{result['stem']}: {result['frames']} frames"
-    verdict = (
-        "no difference" if not result["differences"] else f"{result['differences']} differences"
-    )
+    count = result["differences"]
+    verdict = f"{count or 'no'} {'differences' if count > 1 else 'difference'}"
     if result["not_checked"]:
         verdict += f", {result['not_checked']} parts not checked"
     return "\n".join([*lines, f"{frames}, {verdict}"])

@@ -1,6 +1,12 @@
 """What commands found and made, as text for people."""
 
+import os
 from typing import Any
+
+from miostitch.text import broken, columns
+
+WIDTH = 80
+"""Columns that tables and sentences fit in."""
 
 LISTED_OUTPUTS = 6
 """Paths that an export lists."""
@@ -13,16 +19,16 @@ def stitch_text(summary: dict[str, Any]) -> str:
     by_buffer = summary["config"]["by"] == "buffer"
     hopeless = "pixels that nobody received" if by_buffer else "buffers that nobody received whole"
     lines.append(
-        f"{summary['frames']} frames (frame_num {first} to {last}): {summary['damaged']} damaged, "
-        f"{summary['unrecoverable']} with {hopeless}"
+        f"{summary['frames']} frames (frame_num {first} to {last}), {summary['damaged']} damaged"
     )
     lost = sum(stop - start + 1 for start, stop in summary["lost_frame_num"])
     counts = (
+        (summary["unrecoverable"], f"frames have {hopeless}"),
         (summary["composed"], "frames were composed of several recordings"),
         (len(summary["dropped_frame_num"]), "damaged frames were left out"),
         (lost, "frames were seen by nobody"),
     )
-    lines += [f"{count} {what}" for count, what in counts if count]
+    lines += [_counted(count, what) for count, what in counts if count]
     if shared := summary["shared_buffers"]:
         same = summary["identical_shared_buffers"]
         lines.append(
@@ -46,7 +52,13 @@ def stitch_text(summary: dict[str, Any]) -> str:
     shown = {title: key for title, key in head.items() if key in summary["recordings"][0]}
     rows = [tuple(_cell(r[key], key) for key in shown.values()) for r in summary["recordings"]]
     lines += ["", *_table([tuple(shown), *rows]), ""]
-    return "\n".join([*lines, *summary["outputs"]])
+    return "\n".join([*lines, *_paths(summary["outputs"])])
+
+
+def _counted(count: int, what: str) -> str:
+    if count == 1:
+        what = what.replace("frames have", "frame has").replace("frames were", "frame was")
+    return f"{count} {what}"
 
 
 def _cell(value: Any, key: str) -> str:
@@ -62,23 +74,84 @@ def inspect_text(found: dict[str, Any]) -> str:
     """What each recording is, and what they are to each other."""
     lines = []
     for recording in found["recordings"]:
-        facts = recording | (recording["table"] or {})
+        facts = _video_facts(recording) | _table_facts(recording["table"] or {})
         lines += [recording["path"], *_facts(facts), *_notes(recording["notices"])]
     session = found["session"] or {}
     if "error" in session:
         lines += ["together", *_notes([session["error"]])]
     elif session:
-        rows = [[_shown(value) for value in each.values()] for each in session["recordings"]]
-        head = [name.replace("_", " ") for name in session["recordings"][0]]
-        lines += ["together", *_facts(session), *_notes(session["notices"]), ""]
-        lines += _table([tuple(row) for row in (head, *rows)])
+        lines += ["together", *_facts(_session_facts(session)), *_notes(session["notices"]), ""]
+        lines += _session_table(session["recordings"])
     return "\n".join(lines)
 
 
+def _video_facts(recording: dict[str, Any]) -> dict[str, str]:
+    size = f"{recording['frames']} frames of {recording['width']} x {recording['height']} pixels"
+    pace = f"{recording['duration_s']:g} s at {recording['fps']} frames/s"
+    files = f" in {recording['segments']} files" if recording["segments"] > 1 else ""
+    lossy = ", lossy" if recording["lossy"] else ""
+    facts = {"video": f"{size}, {pace}, {recording['codec']}{lossy}{files}"}
+    if recording["table"] is not None:
+        facts["lag"] = _lag(recording["lag"], recording["lag_evidence"])
+    return facts
+
+
+def _lag(lag: int | None, evidence: dict[str, Any]) -> str:
+    if lag is None:
+        return "unknown"
+    if "compared_with" in evidence:
+        looked_at = f"{evidence['shared_buffers']} buffers shared with {evidence['compared_with']}"
+        told = f"{evidence['identical_at_that_lag']} of {looked_at} are identical"
+    else:
+        looked_at = f"{evidence['missing_buffers']} missing buffers"
+        told = f"{evidence['black_at_that_lag']} of {looked_at} are black"
+    return f"{lag} {'frame' if abs(lag) == 1 else 'frames'}; {told}"
+
+
+def _table_facts(table: dict[str, Any]) -> dict[str, str]:
+    if not table:
+        return {}
+    if table["frame_num"] is None:
+        return {"table": f"{table['rows']} rows", "frame_num": "unknown"}
+    first, last = table["frame_num"]
+    told = f"{table['rows']} rows, {table['orphan_rows']} of no frame"
+    lost = f"{table['buffers_lost']} lost of {table['incomplete_frames']} frames"
+    return {
+        "table": f"{told}, {table['repairable_cells']} header cells to repair",
+        "frame_num": f"{first} to {last}, {table['lost_frames']} lost, "
+        f"{table['repeated_frames']} repeated",
+        "buffers": f"{table['buffers_per_frame']} per frame, {lost}, "
+        f"{table['padded_pixels']} pixels padded",
+    }
+
+
+def _session_facts(session: dict[str, Any]) -> dict[str, str]:
+    frames = f"{session['frames']}, {session['seen_by_all']} of them seen by all"
+    return {
+        "frames": f"{frames}; {session['lost_frame_num']} more seen by nobody",
+        "repeated": f"{session['repeated_frame_num']} frame_num stand in several frames",
+        "boots": f"{session['boots']} of the device",
+    }
+
+
+def _session_table(recordings: list[dict[str, Any]]) -> list[str]:
+    names = _short([each["path"] for each in recordings])
+    rows = [
+        (
+            name,
+            str(each["frames"]),
+            str(each["only_here"]),
+            _cell(each["offset_s"], "offset_s"),
+            "?" if each["drift_ppm"] is None else f"{each['drift_ppm']:+.1f}",
+        )
+        for name, each in zip(names, recordings, strict=True)
+    ]
+    return _table([("recording", "frames", "only here", "clock s", "drift ppm"), *rows])
+
+
 def configs_text(found: dict[str, Any]) -> str:
-    """The configurations, one per line."""
-    wide = max(len(each["id"]) for each in found["configs"])
-    return "\n".join(f"{each['id']:{wide}}  {each['description']}" for each in found["configs"])
+    """The configurations, and what each is for."""
+    return "\n".join(f"{each['id']}\n  {each['description']}" for each in found["configs"])
 
 
 def edit_text(summary: dict[str, Any]) -> str:
@@ -86,14 +159,14 @@ def edit_text(summary: dict[str, Any]) -> str:
     before = sum(origin["frames"] for origin in summary["origins"])
     lines = [f"warning: {warning}" for warning in summary["warnings"]]
     lines += [f"{summary['frames']} frames, of {before}", ""]
-    return "\n".join([*lines, *summary["outputs"]])
+    return "\n".join([*lines, *_paths(summary["outputs"])])
 
 
 def denoise_text(summary: dict[str, Any]) -> str:
     """What denoising left of how many frames."""
     lines = [f"warning: {warning}" for warning in summary["warnings"]]
     lines += [*_notes(summary["notices"]), _denoised(summary), ""]
-    return "\n".join([*lines, *summary["outputs"]])
+    return "\n".join([*lines, *_paths(summary["outputs"])])
 
 
 def _denoised(summary: dict[str, Any]) -> str:
@@ -116,48 +189,57 @@ def workflow_text(summary: dict[str, Any]) -> str:
                 lines += _notes(step["notices"])
                 told = _denoised(step)
         lines.append(f"{step['step']}: {told}")
-    return "\n".join([*lines, "", *summary["outputs"]])
+    return "\n".join([*lines, "", *_paths(summary["outputs"])])
 
 
 def score_text(found: dict[str, Any]) -> str:
     """How many frames of each recording are flagged."""
+    recordings = found["recordings"]
     rows = [
-        tuple(str(each[key]) for key in ("path", "frames", "noisy_frames", "black_frames"))
-        for each in found["recordings"]
+        (name, *(str(each[key]) for key in ("frames", "noisy_frames", "black_frames")))
+        for name, each in zip(_short([r["path"] for r in recordings]), recordings, strict=True)
     ]
-    lines = _table([("recording", "frames", "noisy", "black"), *rows])
-    return "\n".join([*lines, "", *(each["output"] for each in found["recordings"])])
+    lines = _table([("recording", "frames", "noisy frames", "black frames"), *rows])
+    return "\n".join([*lines, "", *_paths([each["output"] for each in recordings])])
 
 
 def export_text(made: dict[str, Any]) -> str:
     """What was exported, and where it is."""
     lines = [f"warning: {warning}" for warning in made["warnings"]]
     lines += [f"{made['frames']} frames, {made['duration_s']:.1f} s, as {made['kind']}", ""]
-    outputs = made["outputs"]
+    outputs = _paths(made["outputs"])
     if len(outputs) > LISTED_OUTPUTS:
         left = len(outputs) - LISTED_OUTPUTS
         outputs = [*outputs[: LISTED_OUTPUTS - 2], f"... {left} more ...", *outputs[-2:]]
     return "\n".join([*lines, *outputs])
 
 
-def _facts(facts: dict[str, Any]) -> list[str]:
-    apart = ("path", "table", "notices", "recordings")
-    return [f"  {k.replace('_', ' ')}: {_shown(v)}" for k, v in facts.items() if k not in apart]
+def _facts(facts: dict[str, str]) -> list[str]:
+    return [f"  {name:10} {value}" for name, value in facts.items()]
 
 
 def _notes(notices: list[str]) -> list[str]:
     return [f"  note: {notice}" for notice in notices]
 
 
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{name.replace('_', ' ')}: {each}" for name, each in value.items())
-    return "unknown" if value is None else str(value)
+def _short(paths: list[str]) -> list[str]:
+    """What tells paths apart: all behind the folder that they share."""
+    folders = {os.path.dirname(path) for path in paths}
+    shared = os.path.commonpath(folders) if len({*map(os.path.isabs, folders)}) == 1 else ""
+    return [path.removeprefix(shared).lstrip(os.sep) if shared else path for path in paths]
+
+
+def _paths(paths: list[str]) -> list[str]:
+    """Paths as they are typed from here."""
+    return [path.removeprefix(os.path.join(os.getcwd(), "")) for path in paths]
 
 
 def report_text(found: dict[str, Any]) -> str:
     """The verdict of every report and where it is."""
-    return "\n\n".join(f"{each['verdict']}\n{each['output']}" for each in found["reports"])
+    return "\n\n".join(
+        "\n".join([broken(each["verdict"], WIDTH, ""), *_paths([each["output"]])])
+        for each in found["reports"]
+    )
 
 
 def simulate_text(made: dict[str, Any]) -> str:
@@ -172,7 +254,8 @@ def demo_text(summary: dict[str, Any]) -> str:
     return (
         f"{stitch_text(summary)}\n\nLook at it:\n"
         f"  miostitch view {store}\n"
-        f"  play {debug} (receiver 1, receiver 2, where they differ)\n"
+        f"  play {debug}\n"
+        "    (receiver 1, receiver 2, where they differ)\n"
         f"  python -c \"import xarray; print(xarray.open_zarr('{store}'))\""
     )
 
@@ -183,9 +266,23 @@ def view_text(found: dict[str, Any]) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+    others = [max(map(columns, column)) for column in zip(*(row[1:] for row in rows), strict=True)]
+    room = WIDTH - sum(others) - 2 * len(others)
+    names = [_cut(row[0], room) for row in rows]
+    first = max(map(columns, names))
     return [
-        row[0].ljust(first)
+        name
+        + " " * (first - columns(name))
         + "".join(f"  {cell:>{w}}" for cell, w in zip(row[1:], others, strict=True))
-        for row in rows
+        for name, row in zip(names, rows, strict=True)
     ]
+
+
+def _cut(name: str, room: int) -> str:
+    """Leave out the middle of a name that is too long for its table."""
+    kept = room
+    shown = name
+    while columns(shown) > room:
+        shown = f"{name[: kept // 2 - 2]}...{name[len(name) - kept // 2 + 1 :]}"
+        kept -= 1
+    return shown

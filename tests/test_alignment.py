@@ -305,7 +305,9 @@ def test_one_recording_is_ordered_by_boots() -> None:
     assert (200, 2499) not in found.lost_frame_num
 
 
-@pytest.mark.parametrize("options", [{"method": "clock"}, {"max_gap": 0.0}, {"max_gap": np.nan}])
+@pytest.mark.parametrize(
+    "options", [{"method": "clock"}, {"max_gap": 0.0}, {"max_gap": np.nan}, {"max_gap": 1.0}]
+)
 def test_options_are_checked(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="give"):
         align([identity([(1, 8)])], **options)

@@ -9,6 +9,7 @@ import select
 import signal
 import subprocess
 import sys
+import termios
 import threading
 import time
 from collections.abc import Iterator
@@ -20,8 +21,10 @@ import pytest
 from click.testing import CliRunner
 
 import miostitch
-from miostitch import cli, console, errors, inspecting, wording
+from miostitch import cli, console, errors, inspecting, options, wording
+from miostitch.config_files import shipped_configs
 from miostitch.progress import counted
+from miostitch.text import columns
 from tests.commands import COMMAND, run, run_installed
 
 
@@ -66,6 +69,9 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["stitch", "{0}", "--lag", "1.5"], 2, "'1.5': give auto or a number of frames"),
         (["stitch", "{0}", "--lag", "1000"], 2, "at lag 1000 none of its"),
         (["stitch", "{0}", "--max-gap", "nan"], 2, "give a time above 0 s"),
+        (["stitch", "{0}", "--max-gap", "1"], 2, "has an effect by time alone"),
+        (["stitch", "{0}", "--workers", "2", "--memory-limit", "1GB"], 2, "bounds threads"),
+        (["stitch", "{0}", "--no-avi", "--codec", "ffv1"], 2, "exclude each other"),
         (["inspect"], 2, "no recording given"),
         (["trim", "{0}", "{1}", "-o", "{out}"], 2, "one recording at a time"),
         (["trim", "{0}", "-s", "40", "-o", "{out}"], 2, "leave out fewer"),
@@ -137,7 +143,7 @@ def test_edit_and_go_on(session: list[str], tmp_path: Path) -> None:
     assert (summary["frames"], kept - left) == (kept + left, 5)
     assert "time goes backwards" in summary["warnings"][-1]
     shown = run("score", joined, trimmed, "-o", out, "-c", "denoise_example").stdout
-    assert re.search(rf"^{re.escape(joined)} +{kept + left} ", shown, re.MULTILINE)
+    assert re.search(rf"^joined/A.avi +{kept + left} ", shown, re.MULTILINE)
     assert (tmp_path / "A_noise.csv").exists()
 
 
@@ -235,6 +241,48 @@ def test_no_color_is_respected(tmp_path: Path, environment: dict[str, str], colo
     assert process.returncode == 0
     assert b"simulating" in shown
     assert bool(re.search(rb"\x1b\[(\d+;)*[349][0-8]", shown)) == coloured
+
+
+def test_long_messages_are_broken_between_words(session: list[str], tmp_path: Path) -> None:
+    stitch = ["stitch", mismatched(session, tmp_path), "-o", str(tmp_path), "--no-progress"]
+    for args, code in (["inspect", *session], 0), ([*stitch, "-q"], 3):
+        with on_a_terminal(*args) as (_, terminal):
+            termios.tcsetwinsize(terminal, (40, 50))
+            shown = read_all(terminal).decode()
+        plain = run(*args, code=code).output
+        assert shown.split() == plain.split()
+        [message] = re.findall(r"^(?: *note|miostitch): .{50,}", plain, re.MULTILINE)[:1]
+        assert message not in shown
+
+
+def test_a_terminal_without_some_letters_shows_escapes(session: list[str], tmp_path: Path) -> None:
+    video = tmp_path / "\N{GREEK SMALL LETTER MU}.avi"
+    video.write_bytes(Path(session[0]).read_bytes())
+    env = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    done = subprocess.run([COMMAND, "inspect", video], capture_output=True, env=env, check=True)
+    assert rb"\u03bc.avi" in done.stdout
+
+
+def test_a_failure_before_the_first_frame_leaves_no_bar(session: list[str], tmp_path: Path) -> None:
+    with on_a_terminal("trim", session[0], "-s", "99", "-o", str(tmp_path)) as (process, terminal):
+        shown = read_all(terminal)
+    assert process.returncode == 2
+    assert shown.rsplit(b"\x1b[2K", 1)[-1].strip().startswith(b"miostitch: ")
+
+
+def test_tables_fit_80_columns() -> None:
+    for path in ("left/rec.avi", "a/" * 60 + "left.avi", "\N{MOUSE}" * 70):
+        facts = {"path": path, "frames": 648000, "noisy_frames": 12, "black_frames": 3}
+        other = facts | {"path": "/elsewhere/right.avi"}
+        found = {"recordings": [each | {"output": "x.csv"} for each in (facts, other)]}
+        lines = wording.score_text(found).splitlines()[:3]
+        assert len({*map(columns, lines)}) == 1
+        assert columns(lines[0]) <= 80
+
+
+def test_one_is_no_plural() -> None:
+    told = [wording._counted(count, "frames were seen by nobody") for count in (1, 2)]
+    assert told == ["1 frame was seen by nobody", "2 frames were seen by nobody"]
 
 
 def test_no_progress_where_it_is_not_wanted(tmp_path: Path) -> None:
@@ -410,11 +458,14 @@ def test_help_has_an_example_and_fits_80_columns(command: str) -> None:
 def test_inspect(session: list[str]) -> None:
     text = run("inspect", *session).stdout
     assert "receiver1.avi" in text
-    assert re.search(
-        r"^  lag evidence: missing buffers: \d+, black at that lag: ", text, re.MULTILINE
-    )
-    assert re.search(r"^together\n  frames: \d+\n  seen by all: ", text, re.MULTILINE)
-    assert re.search(rf"^{re.escape(session[1])} +\d+ +\d+ +0\.3", text, re.MULTILINE)
+    for line in (
+        r"  video +33 frames of 50 x 40 pixels, 1.65 s at 20 frames/s, rawvideo",
+        r"  lag +0 frames; (\d+) of \1 missing buffers are black",
+        r"  frame_num +2500 to \d+, \d+ lost, \d+ repeated",
+        r"together\n  frames +\d+, \d+ of them seen by all; \d+ more seen by nobody",
+        r"receiver2\.avi +\d+ +\d+ +\+0\.3",
+    ):
+        assert re.search(f"^{line}", text, re.MULTILINE), line
     found = json.loads(run("inspect", *session, "--json").stdout)
     first, _ = found["recordings"]
     assert found["session"]["frames"] >= first["frames"]
@@ -487,6 +538,43 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [
+        ("miostitch st", "plain,stitch"),
+        ("miostitch stitch --ke", "plain,--keep-clocks"),
+        ("miostitch stitch --by ", "plain,frame plain,buffer"),
+        ("miostitch stitch A.a", "file,A.a"),
+        ("miostitch stitch -i A.a", "file,A.a"),
+        ("miostitch denoise A.avi -c denoise_e", "file,denoise_e plain,denoise_example"),
+        ("miostitch config show denoise_e", "file,denoise_e plain,denoise_example"),
+    ],
+)
+def test_shells_complete_and_import_nothing_heavy(words: str, completed: str) -> None:
+    code = (
+        "import sys; from miostitch.cli import main\n"
+        "try: main(prog_name='miostitch')\n"
+        "finally: print(sorted({'numba', 'dask', 'xarray', 'av', 'zarr', 'pandas', 'numpy', 'rich',"
+        " 'pydantic', 'yaml'} & set(sys.modules)))"
+    )
+    last = len(words.split(" ")) - 1
+    env = {"_MIOSTITCH_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(last)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=os.environ | env,
+        check=False,
+    )
+    assert done.stdout.split() == [*completed.split(), "[]"], done.stderr
+
+
+def test_every_configuration_can_be_completed() -> None:
+    context = click.Context(cli.main)
+    found = options.config_ids(context, cli.main.params[0], "")
+    assert {item.value for item in found if item.type == "plain"} == {*shipped_configs()}
 
 
 def test_version() -> None:

@@ -418,7 +418,8 @@ def test_every_setting_is_documented() -> None:
 
 def test_config_list() -> None:
     text = CliRunner().invoke(cli.main, ["config", "list"]).stdout
-    assert [line.split()[0] for line in text.splitlines()] == IDS
+    assert [line for line in text.splitlines() if not line.startswith("  ")] == IDS
+    assert max(map(len, text.splitlines())) <= 80
     found = json.loads(CliRunner().invoke(cli.main, ["config", "list", "--json"]).stdout)
     assert [each["id"] for each in found["configs"]] == IDS
 

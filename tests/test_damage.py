@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miostitch.damage import complete, lost_buffers
+from miostitch.damage import complete, lost_buffers, received_buffers
 
 
 @given(st.integers(1, 64), st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5))
@@ -16,6 +16,7 @@ def test_complete_frames_have_every_buffer(buffers: int, masks: list[int]) -> No
 def test_pieces_of_a_frame_are_counted_together() -> None:
     frame_num = np.array([5, 6, 6, -1, 7], np.int64)
     buffers = np.array([0b1111, 0b0011, 0b1100, 0b1111, 0b0111], np.uint64)
+    assert received_buffers(frame_num, buffers, 4).tolist() == [4, 4, 3]
     assert lost_buffers(frame_num, buffers, 4) == 1
     assert lost_buffers(frame_num[:0], buffers[:0], 4) == 0
 

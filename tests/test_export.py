@@ -291,6 +291,23 @@ def test_a_stale_table_of_times_is_refused(session: Path, tmp_path: Path) -> Non
         export_recording(tmp_path / "receiver1.avi", tmp_path / "x", "ucla")
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "option"),
+    [
+        ("zarr2", ExportOptions(subject_id="m1"), "subject-id m1"),
+        ("avi-segments", ExportOptions(session_start=datetime.now(UTC)), "session-start"),
+        ("ucla", ExportOptions(external=True), "external"),
+        ("nwb", ExportOptions(codec="ffv1"), "codec ffv1"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    kind: Kind, options: ExportOptions, option: str, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"{option}.*: has no effect on this export"):
+        export_recording(store, tmp_path / "x", kind, options)
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize("kind", ["ucla", "avi-segments", "zarr2"])
 def test_nothing_is_replaced_unless_asked(kind: Kind, store: Path, tmp_path: Path) -> None:
     export_recording(store, tmp_path, kind)

@@ -82,6 +82,17 @@ def test_why_recordings_do_not_belong_together(
     assert words in found["session"]["error"]
 
 
+def test_frames_that_nobody_received_whole(session: list[Path], tmp_path: Path) -> None:
+    made = miostitch.stitch_files(
+        [str(session[0])], tmp_path, miostitch.StitchOptions(unrecoverable_video=True)
+    )
+    [video] = [path for path in made["outputs"] if path.endswith("_unrecoverable.avi")]
+    whole, table = (inspect_recording(path)["table"] for path in (session[0], video))
+    assert table["buffers_per_frame"] == whole["buffers_per_frame"]
+    assert 0 < table["incomplete_frames"] <= made["unrecoverable"]
+    assert table["buffers_lost"] == whole["buffers_lost"] == made["recordings"][0]["buffers_lost"]
+
+
 @pytest.mark.parametrize("lag", [0, 1])
 def test_the_lag_and_its_evidence(tmp_path: Path, lag: int) -> None:
     video = miostitch.simulate(tmp_path, replace(CONFIG, receivers=1, lag=lag)).recordings[0]
