@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -155,7 +154,7 @@ def test_another_run_begins_anew_and_says_why(
     names = [str(folder / Path(name).name) for name in session]
     table = folder / "receiver1.csv"
     options = StitchOptions(chunk_frames=5)
-    changes: list[tuple[str, Callable[[], object]]] = [
+    changes: list[tuple[str, Any]] = [
         ("options", lambda: None),
         ("inputs", lambda: table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))),
         ("inputs", lambda: os.utime(table, (1, 1))),

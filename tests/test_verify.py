@@ -95,7 +95,9 @@ def findings(folder: Path, *recordings: str) -> list[dict[str, Any]]:
 @pytest.mark.parametrize("name", CLEAN)
 def test_sound_results_are_clean(name: str, tmp_path: Path) -> None:
     output = make(tmp_path, *CLEAN[name])
+    before = content(tmp_path)
     assert findings(output) == []
+    assert content(tmp_path) == before
 
 
 WAYS = pytest.mark.parametrize(
