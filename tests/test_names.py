@@ -133,7 +133,8 @@ def link(video: Path, make: Any) -> Path:
 
 @pytest.fixture
 def stitched(session: Path, tmp_path: Path) -> Path:
-    miostitch.stitch_files([str(session / "receiver1.avi")], tmp_path / "made")
+    options = miostitch.StitchOptions(codec=None, report=False)
+    miostitch.stitch_files([str(session / "receiver1.avi")], tmp_path / "made", options)
     return tmp_path / "made" / "receiver1_stitched.zarr"
 
 
