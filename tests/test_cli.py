@@ -215,7 +215,7 @@ def read_all(terminal: int, press: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     ("answer", "code"),
     [
-        (b"y\n", 0),
+        pytest.param(b"y\n", 0, marks=pytest.mark.slow),
         pytest.param(b"n\n", 3, marks=pytest.mark.slow),
         pytest.param(b"\x04", 130, marks=pytest.mark.slow),
         (b"\x03", 130),
@@ -319,7 +319,10 @@ def test_json_answers_usage_errors_too(args: list[str]) -> None:
     assert plain.stdout == ""
 
 
-@pytest.mark.parametrize("args", [["inspect", "{0}"], ["inspect", "--help"], ["--help"]])
+FOUND = pytest.param(["inspect", "{0}", "--json"], marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("args", [FOUND, ["inspect", "--help"], ["--help"]])
 def test_a_reader_that_went_away_is_no_failure_to_report(
     session: list[str], args: list[str]
 ) -> None:
@@ -332,7 +335,7 @@ def test_a_reader_that_went_away_is_no_failure_to_report(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("args", [["inspect", "{0}", "--json"], ["inspect", "--help"]])
+@pytest.mark.parametrize("args", [FOUND, ["inspect", "--help"]])
 def test_a_full_stdout_is_exit_code_5(session: list[str], args: list[str]) -> None:
     with open("/dev/full", "wb") as full:
         command = [COMMAND, *(arg.format(*session) for arg in args)]
@@ -482,6 +485,7 @@ def test_demo(tmp_path: Path) -> None:
     assert run("demo", "-o", str(tmp_path / "demo"), code=4).stdout == ""
 
 
+@pytest.mark.slow
 def test_a_terminated_run_ends_cleanly(tmp_path: Path) -> None:
     config = miostitch.SimulationConfig(frames=400, seed=1)
     made = miostitch.simulate(tmp_path / "long", config)

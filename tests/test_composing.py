@@ -28,6 +28,7 @@ MADE = ("video", "source", "missing_pixels", "noisy_pixels", "buffer_source", "b
 
 session = made()
 crowded = made("many")
+odd = made("odd")
 unbooted = made(*(name for name in CONFIGS if name != "rebooted"))
 
 
@@ -36,8 +37,16 @@ def lazy(session: Session, span: slice | None = None, block: int = 1000) -> xr.D
     return stitch_frames(session, span, min(block, span.stop - span.start), BY_BUFFER)
 
 
-@pytest.mark.parametrize("repair", [True, False])
+@pytest.mark.parametrize("repair", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_frames_and_rows_are_those_of_a_slow_reference(unbooted: Made, repair: bool) -> None:
+    require_reference(unbooted, repair=repair)
+
+
+def test_frames_and_rows_of_tables_that_are_not_repaired(odd: Made) -> None:
+    require_reference(odd, repair=False)
+
+
+def require_reference(unbooted: Made, *, repair: bool) -> None:
     together = unbooted.together(repair=repair)
     frames = lazy(together, block=16).compute()
     receivers = [

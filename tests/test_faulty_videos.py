@@ -20,7 +20,7 @@ import miostitch
 from miostitch import cli
 from miostitch.errors import InputError
 from miostitch.video import open_video
-from tests.faults import case
+from tests.faults import case, slow
 from tests.folders import content
 from tests.video_files import (
     COUNT,
@@ -137,14 +137,14 @@ HALF = 8 + PLANE // 2
              9, [9, 11]),
         case(7, "zeros from mid-frame to mid-frame", "exit 3; salvage: all 4 touched frames lost",
              zeros(9, HALF, 3 * CHUNK), 10, [9, 12]),
-        case(7, "zeros from mid-frame, no index", "exit 3; salvage: all 4 touched frames lost",
-             without_index(zeros(9, HALF, 3 * CHUNK)), 10, [9, 12]),
+        slow(case(7, "zeros from mid-frame, no index", "exit 3; salvage: all 4 touched frames lost",
+                  without_index(zeros(9, HALF, 3 * CHUNK)), 10, [9, 12])),
         case(7, "last 2 frames zeroed", "exit 3; salvage: just these lost",
              zeros(FRAMES - 2, 0, 2 * CHUNK), FRAMES - 2, [FRAMES - 2, FRAMES - 1]),
         case(8, "size 0xFFFFFFF0", "exit 3; salvage: that frame lost", lying_size(7, 0xFFFFFFF0),
              7, [7, 7]),
-        case(8, "size 0xFFFFFFF0, no index", "exit 3; salvage: that frame lost",
-             without_index(lying_size(7, 0xFFFFFFF0)), 7, [7, 7]),
+        slow(case(8, "size 0xFFFFFFF0, no index", "exit 3; salvage: that frame lost",
+                  without_index(lying_size(7, 0xFFFFFFF0)), 7, [7, 7])),
         case(8, "size too small, no index", "exit 3; salvage: that frame lost",
              without_index(lying_size(7, 16)), 7, [7, 7]),
     ],

@@ -207,7 +207,7 @@ def test_a_disk_that_fills_up_loses_nothing(
     assert result(tmp_path / "out") == whole
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_every_pass_goes_on(
     session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: Any
 ) -> None:
@@ -279,7 +279,7 @@ FEW: dict[str, Any] = {"frames": 40, "height": 40, "width": 50}
 @pytest.mark.parametrize(
     ("number", "size", "pause"),
     [
-        (signal.SIGINT, FEW, 0.1),
+        (signal.SIGTERM, FEW, 0.1),
         pytest.param(signal.SIGINT, {"frames": 2000}, 0, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, {"frames": 2000}, 0, marks=pytest.mark.slow),
     ],

@@ -135,8 +135,11 @@ def test_shared_and_identical_buffers_are_counted(run: Run) -> None:
         assert identical < shared
 
 
+SLOW = pytest.param("frame", 348, marks=pytest.mark.slow)
+
+
 # by frame, what is in the split-off pieces of frames 2529 and 2543 is in no candidate
-@pytest.mark.parametrize(("by", "shared"), [("frame", 348), ("buffer", 350)])
+@pytest.mark.parametrize(("by", "shared"), [SLOW, ("buffer", 350)])
 def test_real_recordings_prove_each_other(
     recordings: Path, tmp_path: Path, by: Any, shared: int
 ) -> None:

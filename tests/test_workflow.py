@@ -535,7 +535,7 @@ def test_without_repair_there_is_no_log(flawed: list[str], tmp_path: Path) -> No
     assert set(zarr.open_group(path, mode="r").group_keys()) == {"scores", "buffers"}
 
 
-@pytest.mark.parametrize("keep_clocks", [True, False])
+@pytest.mark.parametrize("keep_clocks", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_tables_by_buffer_agree(
     flawed: list[str], flawed_results: dict[str, Path], tmp_path: Path, keep_clocks: bool
 ) -> None:
