@@ -85,6 +85,7 @@ def test_a_real_bit_stream_comes_back(
 SIMULATED = ["flips", "--frames", "40", "--size", "48"]
 
 
+@pytest.mark.slow
 def test_simulated_session_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
     simulated = load(FOLDER / "quality" / "simulated.py")
     assert simulated.main(SIMULATED) == 0

@@ -22,6 +22,8 @@ from tests.sessions import CONFIGS, Made, change_video, made
 from tests.slow_reference import check_composed, composed_rows, copies_of
 from tests.video_files import X264, decode, encode
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BY_BUFFER = StitchConfig(by="buffer")
 NAMES = [column.name for column in COLUMNS]
 MADE = ("video", "source", "missing_pixels", "noisy_pixels", "buffer_source", "buffer_evidence")

@@ -31,6 +31,8 @@ from tests.laziness import never
 from tests.test_picking import tasks
 from tests.video_files import decode
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 mio = test_peers.mio
 U8 = NDArray[np.uint8]
 DROPPED = {  # in stitch, by all shipped configurations, by position and frame_num

@@ -16,6 +16,8 @@ from miostitch.stitching import StitchConfig, stitch_frames
 from tests.sessions import Made, change_table, made, renumber
 from tests.slow_reference import repaired_table
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 NAMES = [column.name for column in COLUMNS]
 session = made()
 

@@ -277,6 +277,7 @@ def test_joined_results_count_recordings_once(stitched: dict[str, Path], tmp_pat
     assert (scores[0, count:] == -1).all()
 
 
+@pytest.mark.slow
 def test_frames_of_two_files_in_turn(stitched: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(stitched["frame"].parent, tmp_path / "other")
     stems = [stitched["frame"], tmp_path / "other" / STEM]

@@ -2,6 +2,7 @@
 
 import dask
 import numpy as np
+import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from miostitch.selection import select
 from miostitch.session import TABLES
 from miostitch.thresholds import ScoreConfig
 from tests.laziness import never
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 DIMS = ("recording", "frame", "height", "width")
 

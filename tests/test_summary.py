@@ -1,6 +1,8 @@
 """The summary counts what the products and the files hold."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -41,16 +43,27 @@ class Run:
         return [copies.get(number) for copies in self.copies]
 
 
-@pytest.fixture(scope="module", params=["two", "lagging", "many"])
-def told(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Told:
-    return Told(tmp_path_factory.mktemp("in"), request.param)
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Told]:
+    return cache(lambda name: Told(tmp_path_factory.mktemp("in"), name))
 
 
-@pytest.fixture(scope="module", params=["frame", "buffer"])
+RUNS = [("two", "frame"), ("lagging", "buffer"), ("many", "frame"), ("many", "buffer")]
+SLOW_RUNS = [("two", "buffer"), ("lagging", "frame")]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[*RUNS, *(pytest.param(pair, marks=pytest.mark.slow) for pair in SLOW_RUNS)],
+    ids="-".join,
+)
 def run(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, told: Told
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    told: Callable[[str], Told],
 ) -> Run:
-    return Run(tmp_path_factory.mktemp("run"), told, request.param)
+    name, by = request.param
+    return Run(tmp_path_factory.mktemp("run"), told(name), by)
 
 
 def test_frames_are_counted(run: Run) -> None:

@@ -129,6 +129,7 @@ def test_every_shipped_configuration(stitched: Path, tmp_path: Path, name: str) 
     require_denoised(tmp_path, f"{STEM}_trimmed", trimmed, load_config(name))
 
 
+@pytest.mark.slow
 def test_the_commands_one_by_one_give_the_same(
     session: list[str], example: Path, tmp_path: Path
 ) -> None:
