@@ -4,7 +4,7 @@ VENV   ?= .venv
 PYTHON ?= $(or $(firstword $(shell .ci/pythons)),$(error no Python from 3.11 on (with venv and ensurepip) found; name one by PYTHON=...))
 BIN     = $(VENV)/bin
 SUITE   = $(BIN)/python -m pytest $(PYTEST)
-PYTEST ?= -n 2
+PYTEST ?= -n 2 --dist loadfile
 FUZZ   ?= 60
 EVERY   = --with=slow --with=browser --with=peer
 

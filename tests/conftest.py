@@ -1,7 +1,9 @@
 """Options and fixtures of the whole suite."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
+import dask
 import pytest
 from hypothesis import settings
 
@@ -60,6 +62,16 @@ def recordings(request: pytest.FixtureRequest) -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real recordings at {folder}; name them with --recordings")
     return folder
+
+
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Compute lazy arrays without threads, which cost more than a few small blocks do.
+
+    A run has threads of its own.
+    """
+    with dask.config.set(scheduler="synchronous"):
+        yield
 
 
 @pytest.fixture

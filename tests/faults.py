@@ -89,3 +89,8 @@ def case(row: int, how: str, outcome: str, *values: Any) -> Any:
     return pytest.param(
         *values, id=f"row{row:02}-{words}", marks=pytest.mark.fault(row, how, outcome)
     )
+
+
+def slow(param: Any) -> Any:
+    """A case that only ``make test-all`` runs."""
+    return pytest.param(*param.values, id=param.id, marks=(*param.marks, pytest.mark.slow))

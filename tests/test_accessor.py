@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import miostitch
-from miostitch.workflow import stitch_files
+from miostitch.workflow import StitchOptions, stitch_files
 from tests.laziness import never
 
 
@@ -19,7 +19,11 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
         frames=40, seed=5, height=30, width=20, buffer_loss=0.05, frame_loss=0.1, header_flips=0
     )
     miostitch.simulate(folder, config)
-    stitch_files([str(folder / f"receiver{n}.avi") for n in (1, 2)], folder / "out")
+    stitch_files(
+        [str(folder / f"receiver{n}.avi") for n in (1, 2)],
+        folder / "out",
+        StitchOptions(report=False),
+    )
     return folder
 
 

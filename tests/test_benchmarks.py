@@ -16,7 +16,7 @@ KINDS = ("time_", "peakmem_", "track_", "mem_", "timeraw_")
 SMALL: dict[str, dict[str, Any]] = {
     "bench_kernels": {"FRAMES": 3, "HEIGHT": 20, "WIDTH": 30, "BUFFER_PIXELS": 90},
     "bench_metadata": {"Session.params": (800,)},
-    "bench_pipeline": {"FRAMES": 60},
+    "bench_pipeline": {"FRAMES": 30},
     "bench_report": {"FRAMES": 40},
     "bench_video": {"BLOCK": 4, "BLOCKS": 2, "Index.frame_count": 1000},
 }
@@ -53,7 +53,10 @@ def run(suite: Any, names: list[str]) -> None:
         getattr(instance, "teardown", lambda *_: None)(*given)
 
 
-@pytest.mark.parametrize("name", MODULES)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n == "bench_pipeline" else n for n in MODULES],
+)
 def test_benchmarks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -82,6 +85,7 @@ def test_a_real_bit_stream_comes_back(
 SIMULATED = ["flips", "--frames", "40", "--size", "48"]
 
 
+@pytest.mark.slow
 def test_simulated_session_comes_back(capsys: pytest.CaptureFixture[str]) -> None:
     simulated = load(FOLDER / "quality" / "simulated.py")
     assert simulated.main(SIMULATED) == 0

@@ -35,8 +35,10 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return [str(folder / f"receiver{n}.avi") for n in (1, 2)]
 
 
-def test_stitch_says_what_it_made(session: list[str], tmp_path: Path) -> None:
-    done = run_installed("stitch", *session, "-o", str(tmp_path))
+def test_stitch_says_what_it_made_of_inputs_as_mio_takes_them(
+    session: list[str], tmp_path: Path
+) -> None:
+    done = run("stitch", "-i", session[0], "-i", session[1], "-o", str(tmp_path))
     assert "frames (frame_num" in done.stdout
     for suffix in (".zarr", ".avi", ".csv", "_timestamps.csv", "_scores.csv", ".json"):
         path = tmp_path / f"receiver1__receiver2_stitched{suffix}"
@@ -44,15 +46,10 @@ def test_stitch_says_what_it_made(session: list[str], tmp_path: Path) -> None:
         assert str(path) in done.stdout
 
 
-def test_inputs_as_mio_takes_them(session: list[str], tmp_path: Path) -> None:
-    run("stitch", "-i", session[0], "-i", session[1], "-o", str(tmp_path), "-q")
-    assert (tmp_path / "receiver1__receiver2_stitched.avi").exists()
-
-
 def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path) -> None:
     summary = json.loads(run_installed("stitch", *session, "-o", str(tmp_path), "--json").stdout)
     assert summary == json.loads((tmp_path / "receiver1__receiver2_stitched.json").read_text())
-    failed = run_installed("stitch", *session, "-o", str(tmp_path), "--json", code=4)
+    failed = run("stitch", *session, "-o", str(tmp_path), "--json", code=4)
     assert json.loads(failed.stdout)["exit_code"] == 4
     assert "--force" in failed.stderr
 
@@ -99,7 +96,7 @@ def test_exit_codes(
 def test_composed_with_every_option(session: list[str], tmp_path: Path) -> None:
     options = ("--by", "buffer", "--align", "time", "--max-gap", "0.02", "--lag", "auto",
                "--keep-clocks", "--drop-damaged", "--unrecoverable-video")  # fmt: skip
-    done = run("stitch", *session, "-o", str(tmp_path), *options, "--chunk-frames", "1", "--json")
+    done = run("stitch", *session, "-o", str(tmp_path), *options, "--chunk-frames", "8", "--json")
     summary = json.loads(done.stdout)
     chosen = {"by": "buffer", "align": "time", "max_gap": 0.02, "lag": "auto",
               "keep_clocks": True, "drop_damaged": True, "unrecoverable_video": True}  # fmt: skip
@@ -107,22 +104,27 @@ def test_composed_with_every_option(session: list[str], tmp_path: Path) -> None:
     assert summary["damaged"] == 0 < len(summary["dropped_frame_num"])
     unrecoverable = tmp_path / "receiver1__receiver2_stitched_unrecoverable.avi"
     assert str(unrecoverable) in summary["outputs"]
-    run("stitch", str(unrecoverable), "-o", str(tmp_path / "again"), "--by", "buffer", "-q")
+
+
+@contextmanager
+def files_up_to(most: int) -> Iterator[None]:
+    """Let no file of this process grow beyond."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 @pytest.mark.fault(43, "limit on the size of files", "exit 5, nothing left")
 @pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
 @pytest.mark.parametrize("most", [5_000, 60_000])
 def test_a_full_disk_leaves_nothing(session: list[str], tmp_path: Path, most: int) -> None:
-    limit = f"import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, ({most},) * 2)"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{limit}; os.execv(sys.argv[1], sys.argv[1:])", COMMAND,
-         "stitch", *session, "-o", str(tmp_path), "--by", "buffer"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 5, done.stderr
+    with files_up_to(most):
+        done = run("stitch", *session, "-o", str(tmp_path), "--by", "buffer", code=5)
     assert "Traceback" not in done.stderr
     assert os.listdir(tmp_path) == []
 
@@ -217,7 +219,13 @@ def read_all(terminal: int, press: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("answer", "code"), [(b"y\n", 0), (b"n\n", 3), (b"\x04", 130), (b"\x03", 130)]
+    ("answer", "code"),
+    [
+        pytest.param(b"y\n", 0, marks=pytest.mark.slow),
+        pytest.param(b"n\n", 3, marks=pytest.mark.slow),
+        pytest.param(b"\x04", 130, marks=pytest.mark.slow),
+        (b"\x03", 130),
+    ],
 )
 def test_on_a_terminal_a_mismatch_is_asked_about(
     session: list[str], tmp_path: Path, answer: bytes, code: int
@@ -230,6 +238,19 @@ def test_on_a_terminal_a_mismatch_is_asked_about(
         shown += read_all(terminal, press=answer)
     assert process.returncode == code, shown
     assert b"Traceback" not in shown
+    assert (tmp_path / "out" / "short_stitched.avi").exists() == (code == 0)
+
+
+@pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 3), ("", 130)])
+def test_a_mismatch_is_asked_about(
+    session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str, code: int
+) -> None:
+    video = mismatched(session, tmp_path)
+    monkeypatch.setattr(console.Console, "may_ask", True)
+    args = ["stitch", video, "-o", str(tmp_path / "out"), "--no-report"]
+    done = CliRunner().invoke(cli.main, args, input=answer)
+    assert done.exit_code == code, done.stderr
+    assert "Go on with what matches?" in done.stderr
     assert (tmp_path / "out" / "short_stitched.avi").exists() == (code == 0)
 
 
@@ -346,7 +367,10 @@ def test_json_answers_usage_errors_too(args: list[str]) -> None:
     assert plain.stdout == ""
 
 
-@pytest.mark.parametrize("args", [["inspect", "{0}"], ["inspect", "--help"], ["--help"]])
+FOUND = pytest.param(["inspect", "{0}", "--json"], marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize("args", [FOUND, ["inspect", "--help"], ["--help"]])
 def test_a_reader_that_went_away_is_no_failure_to_report(
     session: list[str], args: list[str]
 ) -> None:
@@ -359,10 +383,10 @@ def test_a_reader_that_went_away_is_no_failure_to_report(
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-@pytest.mark.parametrize("json_too", [[], ["--json"]])
-def test_a_full_stdout_is_exit_code_5(session: list[str], json_too: list[str]) -> None:
+@pytest.mark.parametrize("args", [FOUND, ["inspect", "--help"]])
+def test_a_full_stdout_is_exit_code_5(session: list[str], args: list[str]) -> None:
     with open("/dev/full", "wb") as full:
-        command = [COMMAND, "inspect", session[0], *json_too]
+        command = [COMMAND, *(arg.format(*session) for arg in args)]
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
     assert done.returncode == 5
     assert done.stderr.count(b"\n") == 1
@@ -506,14 +530,15 @@ def test_every_fault_can_be_simulated(tmp_path: Path) -> None:
 
 
 def test_demo(tmp_path: Path) -> None:
-    done = run_installed("demo", "-o", str(tmp_path / "demo"))
+    done = run("demo", "-o", str(tmp_path / "demo"))
     assert "Look at it:" in done.stdout
     assert (tmp_path / "demo" / "stitched" / "receiver1__receiver2_stitched_debug.avi").exists()
-    assert run_installed("demo", "-o", str(tmp_path / "demo"), code=4).stdout == ""
+    assert run("demo", "-o", str(tmp_path / "demo"), code=4).stdout == ""
 
 
+@pytest.mark.slow
 def test_a_terminated_run_ends_cleanly(tmp_path: Path) -> None:
-    config = miostitch.SimulationConfig(frames=1500, seed=1)
+    config = miostitch.SimulationConfig(frames=400, seed=1)
     made = miostitch.simulate(tmp_path / "long", config)
     videos = [str(path) for path in made.recordings]
     out = tmp_path / "out"

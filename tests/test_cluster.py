@@ -47,9 +47,9 @@ def threads_of_this_process() -> Iterator[distributed.Client]:
         yield client
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_the_same_bytes_as_of_threads(session: list[str], tmp_path: Path, by: str) -> None:
-    options = miostitch.StitchOptions(by=by, chunk_frames=7, debug_video=True)  # type: ignore[arg-type]
+    options = miostitch.StitchOptions(by=by, chunk_frames=7, debug_video=True, report=False)  # type: ignore[arg-type]
     miostitch.stitch_files(session, tmp_path / "threads", options)
     with threads_of_this_process() as client:
         runner = cluster.Cluster(client)

@@ -6,24 +6,31 @@ from pathlib import Path
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
 import miostitch
 from miostitch.composing import learn
 from miostitch.compositing import Evidence
+from miostitch.rows import RECEIVER, rows_of_buffers
+from miostitch.schema import COLUMNS
 from miostitch.session import Session
 from miostitch.stitching import StitchConfig, stitch_frames
 from tests.laziness import never
 from tests.sessions import CONFIGS, Made, change_video, made
-from tests.slow_reference import check_composed, copies_of
+from tests.slow_reference import check_composed, composed_rows, copies_of
 from tests.video_files import X264, decode, encode
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 BY_BUFFER = StitchConfig(by="buffer")
+NAMES = [column.name for column in COLUMNS]
 MADE = ("video", "source", "missing_pixels", "noisy_pixels", "buffer_source", "buffer_evidence")
 
 session = made()
 crowded = made("many")
+odd = made("odd")
 unbooted = made(*(name for name in CONFIGS if name != "rebooted"))
 
 
@@ -32,22 +39,34 @@ def lazy(session: Session, span: slice | None = None, block: int = 1000) -> xr.D
     return stitch_frames(session, span, min(block, span.stop - span.start), BY_BUFFER)
 
 
-@pytest.mark.parametrize("repair", [True, False])
-def test_as_a_slow_reference_composes(unbooted: Made, repair: bool) -> None:
+@pytest.mark.parametrize("repair", [True, pytest.param(False, marks=pytest.mark.slow)])
+def test_frames_and_rows_are_those_of_a_slow_reference(unbooted: Made, repair: bool) -> None:
+    require_reference(unbooted, repair=repair)
+
+
+def test_frames_and_rows_of_tables_that_are_not_repaired(odd: Made) -> None:
+    require_reference(odd, repair=False)
+
+
+def require_reference(unbooted: Made, *, repair: bool) -> None:
     together = unbooted.together(repair=repair)
     frames = lazy(together, block=16).compute()
     receivers = [
         copies_of(path, together.bounds, unbooted.config.lag, repair=repair)
         for path in unbooted.videos
     ]
+    numbers, gave = together.frame_num(slice(None)).tolist(), frames.buffer_source.to_numpy()
     check_composed(
         receivers,
         together.bounds,
         frames.video.to_numpy().reshape(len(frames.video), -1),
-        together.frame_num(slice(None)).tolist(),
+        numbers,
         frames.missing_pixels.to_numpy().tolist(),
-        (frames.source.to_numpy().tolist(), frames.buffer_source.to_numpy()),
+        (frames.source.to_numpy().tolist(), gave),
     )
+    rows = rows_of_buffers(together, slice(0, len(gave)), gave)[[*NAMES, RECEIVER]]
+    expected = composed_rows(receivers, numbers, gave)
+    pd.testing.assert_frame_equal(rows.reset_index(drop=True), expected)
 
 
 def test_blocks_do_not_matter(session: Made) -> None:

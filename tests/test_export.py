@@ -45,7 +45,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     miostitch.simulate(folder / "in", config)
     names = [str(folder / "in" / f"receiver{n}.avi") for n in (1, 2)]
-    stitch_files(names, folder / "out", StitchOptions(chunk_frames=16))
+    stitch_files(names, folder / "out", StitchOptions(chunk_frames=16, report=False))
     return folder
 
 

@@ -351,7 +351,7 @@ def test_a_frame_recorded_twice(video: Path, tmp_path: Path) -> None:
 
     change_table(video, twice)
     summary = miostitch.stitch_files(
-        [str(video)], tmp_path / "out", miostitch.StitchOptions(repair=False)
+        [str(video)], tmp_path / "out", miostitch.StitchOptions(repair=False, report=False)
     )
     store = xr.open_zarr(tmp_path / "out" / "receiver1_stitched.zarr")
     assert len(np.unique(store.frame_num)) == store.sizes["frame"] == summary["frames"]
@@ -365,7 +365,7 @@ def test_order_of_receivers(session: Path, tmp_path: Path, order: list[int]) -> 
     names = [str(session / f"receiver{n}.avi") for n in (1, 2)]
     stores = []
     for folder, given in (("a", names), ("b", [names[number] for number in order])):
-        options = miostitch.StitchOptions(keep_clocks=True, by="buffer")
+        options = miostitch.StitchOptions("buffer", keep_clocks=True, report=False)
         miostitch.stitch_files(given, tmp_path / folder, options)
         (store,) = (tmp_path / folder).glob("*.zarr")
         stores.append(xr.open_zarr(store).load())
@@ -470,7 +470,8 @@ def test_clocks_are_told_never_sorted(
         video, lambda t: t.assign(buffer_recv_unix_time=times(t.buffer_recv_unix_time.to_numpy()))
     )
     recorded = pd.read_csv(video.with_suffix(".csv")).buffer_recv_unix_time.to_numpy()
-    summary = miostitch.stitch_files([str(video)], tmp_path / "out")
+    options = miostitch.StitchOptions(report=False)
+    summary = miostitch.stitch_files([str(video)], tmp_path / "out", options)
     assert bool(told) == any("backwards" in warning for warning in summary["warnings"])
     assert told in " ".join(summary["warnings"])
     store = xr.open_zarr(tmp_path / "out" / "receiver1_stitched.zarr")
@@ -483,7 +484,7 @@ def test_clocks_are_told_never_sorted(
 @pytest.mark.fault(36, "rows and pixels of a buffer missing in all", "kept and flagged; or dropped")
 def test_a_frame_that_all_have_damaged(tmp_path: Path, drop: bool) -> None:
     made = Made(tmp_path, frames=40, receivers=2, buffer_loss=0.3, seed=3, extra_frame=False)
-    options = miostitch.StitchOptions(drop_damaged=drop)
+    options = miostitch.StitchOptions(drop_damaged=drop, report=False)
     summary = miostitch.stitch_files(made.names, tmp_path / "out", options)
     store = xr.open_zarr(next((tmp_path / "out").glob("*.zarr")))
     assert int(store.damaged.sum()) == summary["damaged"]

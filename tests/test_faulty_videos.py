@@ -20,7 +20,7 @@ import miostitch
 from miostitch import cli
 from miostitch.errors import InputError
 from miostitch.video import open_video
-from tests.faults import case
+from tests.faults import case, slow
 from tests.folders import content
 from tests.video_files import (
     COUNT,
@@ -57,7 +57,8 @@ def sound(tmp_path_factory: pytest.TempPathFactory) -> Path:
         extra_frame=False,
     )
     made = miostitch.simulate(folder, config)
-    miostitch.stitch_files([str(made.recordings[0])], folder / "out")
+    options = miostitch.StitchOptions(report=False)
+    miostitch.stitch_files([str(made.recordings[0])], folder / "out", options)
     return folder
 
 
@@ -77,8 +78,8 @@ def start(path: Path, frame: int) -> int:
 
 def run(video: Path, *options: str) -> tuple[int, dict[str, Any]]:
     """Stitch by the command: exit code and its answer."""
-    out = str(video.parent / "out")
-    done = CliRunner().invoke(cli.main, ["stitch", str(video), "-o", out, "--json", *options])
+    args = ["stitch", str(video), "-o", str(video.parent / "out"), "--json", "--no-report"]
+    done = CliRunner().invoke(cli.main, [*args, *options])
     return done.exit_code, json.loads(done.stdout)
 
 
@@ -136,14 +137,14 @@ HALF = 8 + PLANE // 2
              9, [9, 11]),
         case(7, "zeros from mid-frame to mid-frame", "exit 3; salvage: all 4 touched frames lost",
              zeros(9, HALF, 3 * CHUNK), 10, [9, 12]),
-        case(7, "zeros from mid-frame, no index", "exit 3; salvage: all 4 touched frames lost",
-             without_index(zeros(9, HALF, 3 * CHUNK)), 10, [9, 12]),
+        slow(case(7, "zeros from mid-frame, no index", "exit 3; salvage: all 4 touched frames lost",
+                  without_index(zeros(9, HALF, 3 * CHUNK)), 10, [9, 12])),
         case(7, "last 2 frames zeroed", "exit 3; salvage: just these lost",
              zeros(FRAMES - 2, 0, 2 * CHUNK), FRAMES - 2, [FRAMES - 2, FRAMES - 1]),
         case(8, "size 0xFFFFFFF0", "exit 3; salvage: that frame lost", lying_size(7, 0xFFFFFFF0),
              7, [7, 7]),
-        case(8, "size 0xFFFFFFF0, no index", "exit 3; salvage: that frame lost",
-             without_index(lying_size(7, 0xFFFFFFF0)), 7, [7, 7]),
+        slow(case(8, "size 0xFFFFFFF0, no index", "exit 3; salvage: that frame lost",
+                  without_index(lying_size(7, 0xFFFFFFF0)), 7, [7, 7])),
         case(8, "size too small, no index", "exit 3; salvage: that frame lost",
              without_index(lying_size(7, 16)), 7, [7, 7]),
     ],
@@ -382,7 +383,8 @@ def test_frame_rates_differ(tmp_path: Path) -> None:
     config = miostitch.SimulationConfig(frames=12, height=SIDE[0], width=SIDE[1])
     first, second = miostitch.simulate(tmp_path, config).recordings
     write(second, decode(second), fps=FPS)
-    summary = miostitch.stitch_files([str(first), str(second)], tmp_path / "out")
+    options = miostitch.StitchOptions(report=False)
+    summary = miostitch.stitch_files([str(first), str(second)], tmp_path / "out", options)
     assert any("frame rates differ" in warning for warning in summary["warnings"])
     with xr.open_zarr(tmp_path / "out" / "receiver1__receiver2_stitched.zarr") as store:
         assert store.attrs["fps"] == str(open_video(first).fps)

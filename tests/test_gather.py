@@ -13,6 +13,8 @@ from miostitch.compositing import shared_buffers
 from miostitch.gather import MARK_DARK, MARK_LIGHT, agreement, difference, gather, side_by_side
 from miostitch.scoring import alike
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 @st.composite
 def choices(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int]:

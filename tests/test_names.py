@@ -63,15 +63,16 @@ def test_any_name_from_end_to_end(session: Path, tmp_path: Path, stem: bytes) ->
     summary = json.loads(done.stdout_bytes.decode("ascii"))
     text = printable(os.fsdecode(stem))
     assert summary["recordings"][0]["name"] == text
-    assert os.path.join(folder, b"out", stem + b"_stitched.zarr") in map(
-        os.fsencode, (tmp_path / "out").iterdir()
-    )
+    made = {os.fsencode(path.name) for path in (tmp_path / "out").iterdir()}
+    assert {stem + b"_stitched.zarr", stem + b"_stitched.avi"} <= made
     assert not CONTROL.search(done.stderr_bytes)
     written = (tmp_path / "out").glob("*_scores.csv")
     with next(written).open(encoding="utf-8", newline="") as file:
         assert {row["selected_video"] for row in csv.DictReader(file)} == {text}
-    (store,) = (tmp_path / "out").glob("*.zarr")
-    assert zarr.open_group(store, mode="r").attrs["recordings"] == [text]
+    (path,) = (tmp_path / "out").glob("*.zarr")
+    store = zarr.open_group(path, mode="r")
+    assert store.attrs["recordings"] == [text]
+    assert store["video"].shape[0] == summary["frames"]  # type: ignore[union-attr]
     shown = run(tmp_path, b"inspect", b"--", stem + b".avi")
     assert not CONTROL.search(shown.stdout_bytes + shown.stderr_bytes)
     missing = run(tmp_path, b"inspect", b"--", stem + b"x.avi", code=3)
@@ -132,7 +133,8 @@ def link(video: Path, make: Any) -> Path:
 
 @pytest.fixture
 def stitched(session: Path, tmp_path: Path) -> Path:
-    miostitch.stitch_files([str(session / "receiver1.avi")], tmp_path / "made")
+    options = miostitch.StitchOptions(codec=None, report=False)
+    miostitch.stitch_files([str(session / "receiver1.avi")], tmp_path / "made", options)
     return tmp_path / "made" / "receiver1_stitched.zarr"
 
 

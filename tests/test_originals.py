@@ -12,7 +12,7 @@ import miostitch
 from miostitch.originals import find_originals
 from miostitch.recording import Recording
 from miostitch.saving import edit_files
-from miostitch.workflow import stitch_files
+from miostitch.workflow import StitchOptions, stitch_files
 from tests.sessions import Made
 from tests.video_files import decode
 
@@ -27,7 +27,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Made, Path]:
     for part, start, end in zip(parts, (0, 13), (15, 0), strict=True):
         cut = partial(_trim, start=start, end=end)
         edit_files([first], part, cut, "")
-    stitch_files([",".join(parts), second], folder / "out")
+    stitch_files([",".join(parts), second], folder / "out", StitchOptions(report=False))
     return session, next((folder / "out").glob("*.zarr"))
 
 

@@ -27,7 +27,7 @@ from miostitch.recording import load_recording, load_recordings
 from miostitch.session import bring_together
 from miostitch.simulation import Simulation
 from miostitch.video import VideoSource, open_video
-from miostitch.workflow import stitch_files
+from miostitch.workflow import StitchOptions, stitch_files
 from tests.laziness import never
 from tests.video_files import decode, encode
 
@@ -100,7 +100,7 @@ def test_names_of_any_characters(video: Path, tmp_path: Path, name: str) -> None
 
 
 def test_a_store_opens_the_same_way(video: Path, tmp_path: Path) -> None:
-    stitch_files([str(video)], tmp_path)
+    stitch_files([str(video)], tmp_path, StitchOptions(report=False))
     stored = miostitch.open_recording(tmp_path / "receiver1_stitched.zarr")
     number = int(stored.frame_num[9])
     assert stored.video.sel(frame_num=number).shape == (200, 200)

@@ -124,6 +124,10 @@ def products(
     return output
 
 
+BY_BUFFER = pytest.mark.parametrize("products", ["buffer"], indirect=True)
+"""Where it does not matter how frames are made."""
+
+
 @pytest.fixture
 def copy(products: Path, tmp_path: Path) -> Path:
     """Products that a test may spoil, without their report."""
@@ -151,6 +155,7 @@ def test_the_report_of_a_stitch_can_be_made_again(products: Path, copy: Path) ->
     assert str(products / f"{STEM}_report.html") in summary["outputs"]
 
 
+@BY_BUFFER
 def test_a_stitch_without_a_report(session: Made, products: Path, tmp_path: Path) -> None:
     by = json.loads((products / f"{STEM}.json").read_bytes())["config"]["by"]
     args = ["stitch", *session.names, "-o", str(tmp_path), "--by", by, "--no-avi", "--no-report"]
@@ -302,6 +307,7 @@ def test_a_store_without_its_summary(copy: Path) -> None:
         report_files(copy, force=True)
 
 
+@BY_BUFFER
 def test_the_frames_left_out_by_the_code_of_the_page(
     copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -346,6 +352,7 @@ def test_names_that_are_no_text(session: Made, tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+@BY_BUFFER
 def test_evil_names_stay_text(copy: Path, tmp_path: Path) -> None:
     store = copy / f"{STEM}.zarr"
     root = zarr.open_group(store, mode="r+")
@@ -379,6 +386,7 @@ def test_json_for_scripts_cannot_end_them() -> None:
     assert json.loads(page) == EVIL
 
 
+@BY_BUFFER
 def test_the_command(copy: Path) -> None:
     def run(*args: str) -> Any:
         return CliRunner().invoke(main, ["report", *args])

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,15 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 
 
 def begin(
-    session: list[str], out: Path, monkeypatch: pytest.MonkeyPatch, options: StitchOptions = OPTIONS
+    session: list[str],
+    out: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: StitchOptions = OPTIONS,
+    writes: int = 9,
 ) -> Path:
     """A run that was cut off; its work directory."""
     with monkeypatch.context() as patch:
-        cut_off(patch, 9)
+        cut_off(patch, writes)
         with pytest.raises(PowerCut):
             stitch_files(session, out, options)
     [folder] = out.iterdir()
@@ -98,74 +102,73 @@ def test_finished_blocks_are_not_computed_again(
     assert result(tmp_path / "out") == whole
 
 
-def lose_a_chunk(folder: Path) -> None:
-    next(folder.glob("*.zarr/video/c/*/0/0")).unlink()
+def lose(chunk: Path, note: Path) -> None:
+    chunk.unlink()
 
 
-def cut_a_chunk(folder: Path) -> None:
-    chunk = next(folder.glob("*.zarr/video/c/*/0/0"))
+def cut(chunk: Path, note: Path) -> None:
     chunk.write_bytes(chunk.read_bytes()[:-7])
 
 
-def flip_a_bit(folder: Path) -> None:
-    chunk = next(folder.glob("*.zarr/video/c/*/0/0"))
+def flip_a_bit(chunk: Path, note: Path) -> None:
     data = bytearray(chunk.read_bytes())
     data[len(data) // 2] ^= 16
     chunk.write_bytes(data)
 
 
-def cut_a_note(folder: Path) -> None:
-    note = next(folder.glob("journal/video/*.npz"))
+def cut_the_note(chunk: Path, note: Path) -> None:
     note.write_bytes(note.read_bytes()[:100])
 
 
-def leave_half_a_chunk(folder: Path) -> None:
-    next(folder.glob("*.zarr/video/c/*/0/0")).with_name("0.abc.partial").write_bytes(b"half")
+def leave_half_a_chunk(chunk: Path, note: Path) -> None:
+    chunk.with_name("0.abc.partial").write_bytes(b"half")
+
+
+HARMS = (lose, cut, flip_a_bit, cut_the_note, leave_half_a_chunk)
 
 
 @pytest.mark.fault(49, "chunk lost, cut or flipped; note cut", "made again, the same bytes")
-@pytest.mark.parametrize(
-    "harm", [lose_a_chunk, cut_a_chunk, flip_a_bit, cut_a_note, leave_half_a_chunk]
-)
 def test_what_was_damaged_since_is_made_again(
-    session: list[str],
-    whole: dict[str, bytes],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    harm: Callable[[Path], None],
+    session: list[str], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    harm(begin(session, tmp_path / "out", monkeypatch))
-    stitch_files(session, tmp_path / "out", OPTIONS)
+    folder = begin(session, tmp_path / "out", monkeypatch, writes=14)
+    notes = sorted(folder.glob("journal/video/*.npz"))
+    for harm, note in zip(HARMS, notes, strict=False):
+        (chunk,) = folder.glob(f"*[!g].zarr/video/c/{int(note.stem) // 5}/0/0")
+        harm(chunk, note)
+    summary = stitch_files(session, tmp_path / "out", OPTIONS)
+    assert summary["resumed_blocks"] == len(notes) - len(HARMS) + 1  # half a chunk harms none
     assert result(tmp_path / "out") == whole
 
 
 @pytest.mark.fault(47, "option, table, time or version changed", "begins anew and says why")
-@pytest.mark.parametrize("change", ["option", "table", "time", "version", "restart"])
 def test_another_run_begins_anew_and_says_why(
     session: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    change: str,
 ) -> None:
+    """Each of the runs is cut off, too, and is what the next one finds."""
     folder = tmp_path / "in"
     shutil.copytree(Path(session[0]).parent, folder)
     names = [str(folder / Path(name).name) for name in session]
+    table = folder / "receiver1.csv"
+    options = StitchOptions(chunk_frames=5)
+    changes: list[tuple[str, Any]] = [
+        ("options", lambda: None),
+        ("inputs", lambda: table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))),
+        ("inputs", lambda: os.utime(table, (1, 1))),
+        ("versions", lambda: monkeypatch.setattr("miostitch.workflow.version", str.upper)),
+    ]
     begin(names, tmp_path / "out", monkeypatch)
-    options, table = OPTIONS, folder / "receiver1.csv"
-    if change == "option":
-        options = StitchOptions(chunk_frames=5)
-    elif change == "table":
-        table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))
-    elif change == "time":
-        os.utime(table, (1, 1))
-    elif change == "version":
-        monkeypatch.setattr("miostitch.workflow.version", lambda name: f"{name} 9")
-    else:
-        options = StitchOptions(chunk_frames=5, debug_video=True, restart=True)
-    assert stitch_files(names, tmp_path / "out", options)["resumed_blocks"] == 0
-    why = {"option": "options", "version": "versions", "restart": "as asked for"}
-    assert f"not continued: {why.get(change, 'inputs')}" in caplog.text
+    for why, change in changes:
+        change()
+        caplog.clear()
+        begin(names, tmp_path / "out", monkeypatch, options, writes=5)
+        assert f"not continued: {why}" in caplog.text
+    anew = stitch_files(names, tmp_path / "out", replace(options, restart=True))
+    assert anew["resumed_blocks"] == 0
+    assert "not continued: as asked for" in caplog.text
 
 
 @pytest.mark.fault(48, "work directory copied", "begins anew")
@@ -180,16 +183,13 @@ def test_a_copied_work_directory_is_not_believed(
 
 
 @pytest.mark.fault(43, "the n-th write fails", "nothing half-made, goes on")
-@pytest.mark.parametrize("nth", [1, 2, 5, 8, 13])
 def test_a_disk_that_fills_up_loses_nothing(
-    session: list[str],
-    whole: dict[str, bytes],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    nth: int,
+    session: list[str], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as patch:
-        left, write = nth, stored_blocks.write_block
+    """It fills up again and again, as other programs take what was freed."""
+    write = stored_blocks.write_block
+    for nth in (1, 2, 5, 4):
+        left = nth
 
         def full(*args: Any) -> None:
             nonlocal left
@@ -198,19 +198,22 @@ def test_a_disk_that_fills_up_loses_nothing(
                 raise ResourceError("No space left on device")
             write(*args)
 
-        patch.setattr("miostitch.writing.write_block", full)
-        with pytest.raises(ResourceError, match="No space left"):
-            stitch_files(session, tmp_path / "out", OPTIONS)
-    assert not [*(tmp_path / "out").glob("[!.]*")]
+        with monkeypatch.context() as patch:
+            patch.setattr("miostitch.writing.write_block", full)
+            with pytest.raises(ResourceError, match="No space left"):
+                stitch_files(session, tmp_path / "out", OPTIONS)
+        assert not [*(tmp_path / "out").glob("[!.]*")]
     stitch_files(session, tmp_path / "out", OPTIONS)
     assert result(tmp_path / "out") == whole
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_every_pass_goes_on(
     session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: Any
 ) -> None:
-    options = StitchOptions(by=by, chunk_frames=5, drop_damaged=True, unrecoverable_video=True)
+    options = StitchOptions(
+        by=by, chunk_frames=5, drop_damaged=True, unrecoverable_video=True, report=False
+    )
     stitch_files(session, tmp_path / "whole", options)
     with monkeypatch.context() as patch:
         cut_off(patch, 2)
@@ -254,16 +257,41 @@ def test_killed_at_random_moments(tmp_path: Path, by: str) -> None:
     assert resumed > 0
 
 
+# Python is told of no interrupt that its parent ignores; few frames would be through too soon
+PROGRAM = """
+import signal, sys, time
+from miostitch import stored_blocks, writing
+from miostitch.cli import main
+
+def write_block(*args):
+    time.sleep({pause})
+    stored_blocks.write_block(*args)
+
+writing.write_block = write_block
+signal.signal(signal.SIGINT, signal.default_int_handler)
+main()
+"""
+FEW: dict[str, Any] = {"frames": 40, "height": 40, "width": 50}
+
+
 @pytest.mark.fault(46, "SIGINT, SIGTERM", "exit 130 within 5 s, goes on")
 @pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_interrupted_within_seconds(tmp_path: Path, number: signal.Signals) -> None:
-    config = miostitch.SimulationConfig(frames=2000, buffer_loss=0.05, seed=1)
+@pytest.mark.parametrize(
+    ("number", "size", "pause"),
+    [
+        (signal.SIGTERM, FEW, 0.1),
+        pytest.param(signal.SIGINT, {"frames": 2000}, 0, marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, {"frames": 2000}, 0, marks=pytest.mark.slow),
+    ],
+)
+def test_interrupted_within_seconds(
+    tmp_path: Path, number: signal.Signals, size: dict[str, Any], pause: float
+) -> None:
+    config = miostitch.SimulationConfig(buffer_loss=0.05, seed=1, **size)
     names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
-    reset = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
-    program = [sys.executable, "-c", f"{reset}from miostitch.cli import main; main()", "stitch"]
-    out = tmp_path / "out"
-    run = subprocess.Popen([*program, *names, "--chunk-frames", "20", "-o", str(out), "-q"])
+    out, block = tmp_path / "out", config.frames // 20
+    program = [sys.executable, "-c", PROGRAM.format(pause=pause), "stitch", *names]
+    run = subprocess.Popen([*program, "--chunk-frames", str(block), "-o", str(out), "-q"])
     try:
         deadline = time.monotonic() + 120
         while not [*out.glob(".*/journal/video/*.npz")]:
@@ -278,6 +306,6 @@ def test_interrupted_within_seconds(tmp_path: Path, number: signal.Signals) -> N
         run.kill()
         run.wait()
     assert [name for name in os.listdir(out) if not name.startswith(".")] == []
-    summary = stitch_files(names, out, StitchOptions(chunk_frames=20))
-    assert 0 < summary["resumed_blocks"] < summary["frames"] / 20
+    summary = stitch_files(names, out, StitchOptions(chunk_frames=block))
+    assert 0 < summary["resumed_blocks"] < summary["frames"] / block
     assert np.diff(summary["frame_num"]) > 0

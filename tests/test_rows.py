@@ -1,4 +1,4 @@
-"""The rows of the result: one per buffer, from who gave it, on one clock."""
+"""The rows of the result: in order, from who gave each buffer, on one clock."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -13,12 +13,13 @@ from miostitch.rows import RECEIVER, frame_times, rows_of_buffers, rows_of_frame
 from miostitch.schema import COLUMNS
 from miostitch.session import AlignOptions, Session, bring_together
 from miostitch.stitching import StitchConfig, stitch_frames
-from tests.sessions import CONFIGS, Made, change_table, made, renumber
-from tests.slow_reference import composed_rows, copies_of, repaired_table
+from tests.sessions import Made, change_table, made, renumber
+from tests.slow_reference import repaired_table
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 NAMES = [column.name for column in COLUMNS]
 session = made()
-unbooted = made(*(name for name in CONFIGS if name != "rebooted"))
 
 
 def composed(session: Session) -> np.ndarray:
@@ -27,18 +28,6 @@ def composed(session: Session) -> np.ndarray:
     made = stitch_frames(session, span, 16, StitchConfig(by="buffer"))
     gave: np.ndarray = made.buffer_source.to_numpy()
     return gave
-
-
-@pytest.mark.parametrize("repair", [True, False])
-def test_one_row_for_each_buffer_from_who_gave_it(unbooted: Made, repair: bool) -> None:
-    together = unbooted.together(repair=repair)
-    gave = composed(together)
-    rows = rows_of_buffers(together, slice(0, len(gave)), gave)
-    lag = unbooted.config.lag
-    receivers = [copies_of(p, together.bounds, lag, repair=repair) for p in unbooted.videos]
-    numbers = together.frame_num(slice(None)).tolist()
-    expected = composed_rows(receivers, numbers, gave)
-    pd.testing.assert_frame_equal(rows[[*NAMES, RECEIVER]].reset_index(drop=True), expected)
 
 
 def test_rows_are_in_order_and_spans_are_parts(session: Made) -> None:

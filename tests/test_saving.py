@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 
 import miostitch
 from miostitch import concat, open_recording, remove_frames, trim, write_recording
@@ -52,7 +52,7 @@ def stitched(session: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     made = {}
     for by, zarr_format in (("frame", 2), ("buffer", 3)):
         folder = tmp_path_factory.mktemp(by)
-        options = StitchOptions(by=by, zarr_format=zarr_format, chunk_frames=16)  # type: ignore[arg-type]
+        options = StitchOptions(by, zarr_format=zarr_format, chunk_frames=16, report=False)  # type: ignore[arg-type]
         stitch_files(names, folder, options)
         made[by] = folder / STEM
     return made
@@ -139,44 +139,55 @@ def test_a_raw_recording_stays_one(
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
-@example([("trim", 1, 2), ("remove", [0, 3, 4]), ("concat", 1), ("trim", 3, 0)])
-@settings(max_examples=1, suppress_health_check=[HealthCheck.too_slow], database=None)
-@given(chains)
+def require_together(stem: Path, suffix: str, folder: Path, chain: list[Any]) -> set[str]:
+    """If one product of a result is edited, all are; their names."""
+    edited, index = follow(open_recording(beside(stem, suffix)), chain)
+    summary = write_recording(edited, folder / suffix[1:], stem="x")
+    assert not any("left out" in warning for warning in summary["warnings"])
+    require_same(stem, folder / suffix[1:] / "x", index)
+    return {*content(folder / suffix[1:])}
+
+
+@pytest.mark.parametrize(("by", "suffix"), [("frame", ".avi"), ("buffer", ".zarr")])
 def test_all_products_of_a_result_stay_together(
+    by: str, suffix: str, stitched: dict[str, Path], tmp_path: Path
+) -> None:
+    chain = [("trim", 1, 2), ("remove", [0, 3, 4]), ("concat", 1), ("trim", 3, 0)]
+    require_together(stitched[by], suffix, tmp_path, chain)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+@settings(suppress_health_check=[HealthCheck.too_slow], database=None)
+@given(chain=chains)
+def test_all_products_of_any_edit_stay_together(
     by: str,
     stitched: dict[str, Path],
     tmp_path_factory: pytest.TempPathFactory,
     chain: list[Any],
 ) -> None:
     folder = tmp_path_factory.mktemp("result")
-    for suffix in (".avi", ".zarr"):
-        edited, index = follow(open_recording(beside(stitched[by], suffix)), chain)
-        summary = write_recording(edited, folder / suffix[1:], stem="x")
-        assert not any("left out" in warning for warning in summary["warnings"])
-        require_same(stitched[by], folder / suffix[1:] / "x", index)
-    names = [{*content(folder / suffix[1:])} for suffix in (".avi", ".zarr")]
+    names = [require_together(stitched[by], suffix, folder, chain) for suffix in (".avi", ".zarr")]
     assert names[0] == names[1]
     shutil.rmtree(folder)
 
 
 def test_steps_of_several_runs_are_one_history(stitched: dict[str, Path], tmp_path: Path) -> None:
+    def files(folder: Path) -> dict[str, bytes]:
+        found = content(folder)
+        assert json.loads(found.pop("x.json"))["inputs"] == once["inputs"]
+        return found
+
+    first = trim(open_recording(beside(stitched["frame"], ".zarr")), 2, 3)
+    write_recording(first, tmp_path / "one", stem="x")
+    once = write_recording(remove_frames(first, "1,4-5"), tmp_path / "once", stem="x")
+    assert [step["step"] for step in once["history"]] == ["stitch", "trim", "remove_frames"]
     for suffix in (".avi", ".zarr"):
-        first = trim(open_recording(beside(stitched["frame"], suffix)), 2, 3)
-        write_recording(first, tmp_path / "one", stem="x", force=True)
         second = remove_frames(open_recording(tmp_path / "one" / f"x{suffix}"), "1,4-5")
-        at_once = remove_frames(first, "1,4-5")
-        assert second.attrs["history"] == at_once.attrs["history"]
-        twice = write_recording(second, tmp_path / f"two{suffix[1:]}", stem="x")
-        once = write_recording(at_once, tmp_path / f"once{suffix[1:]}", stem="x")
-        assert [step["step"] for step in twice["history"]] == ["stitch", "trim", "remove_frames"]
-        assert twice["history"] == once["history"]
-        files = [content(tmp_path / f"{n}{suffix[1:]}") for n in ("two", "once")]
-        for of_run in files:
-            summary = json.loads(of_run.pop("x.json"))
-            assert summary["inputs"] == once["inputs"]
-        assert files[0] == files[1]
-        stored = xr.open_zarr(tmp_path / f"two{suffix[1:]}" / "x.zarr").attrs
+        twice = write_recording(second, tmp_path / suffix[1:], stem="x")
+        assert second.attrs["history"] == twice["history"] == once["history"]
+        assert files(tmp_path / suffix[1:]) == files(tmp_path / "once")
+        stored = xr.open_zarr(tmp_path / suffix[1:] / "x.zarr").attrs
         assert stored["history"] == once["history"]
         assert stored["inputs"] == once["inputs"]
         assert str(tmp_path) not in json.dumps(stored)
@@ -218,8 +229,8 @@ def part_of(whole: xr.Dataset) -> int:
 
 
 def test_boots_are_told_apart_after_joining(tmp_path: Path) -> None:
-    options = {"receivers": 2, "height": 40, "width": 50, "header_flips": 0.0}
-    config = miostitch.SimulationConfig(frames=120, resets=1, seed=5, **options)  # type: ignore[arg-type]
+    size: dict[str, Any] = {"receivers": 2, "height": 40, "width": 50}
+    config = miostitch.SimulationConfig(frames=120, resets=1, seed=5, header_flips=0, **size)
     made = miostitch.simulate(tmp_path / "s", config)
     names = [str(path) for path in made.recordings]
     whole = open_recording(names[0])
@@ -231,8 +242,10 @@ def test_boots_are_told_apart_after_joining(tmp_path: Path) -> None:
     joined = concat(parts)
     assert joined.attrs["history"][-1]["parameters"]["seams"][0]["kind"] == "reboot"
     write_recording(joined, tmp_path / "in" / "receiver1.avi")
-    one = stitch_files(names, tmp_path / "one")
-    two = stitch_files([str(tmp_path / "in" / "receiver1.avi"), names[1]], tmp_path / "two")
+    options = StitchOptions(report=False)
+    one = stitch_files(names, tmp_path / "one", options)
+    names[0] = str(tmp_path / "in" / "receiver1.avi")
+    two = stitch_files(names, tmp_path / "two", options)
     assert one["frames"] == two["frames"]
     for suffix in (".avi", ".csv"):
         files = [
@@ -264,6 +277,7 @@ def test_joined_results_count_recordings_once(stitched: dict[str, Path], tmp_pat
     assert (scores[0, count:] == -1).all()
 
 
+@pytest.mark.slow
 def test_frames_of_two_files_in_turn(stitched: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(stitched["frame"].parent, tmp_path / "other")
     stems = [stitched["frame"], tmp_path / "other" / STEM]
@@ -300,7 +314,7 @@ def test_the_store_of_a_raw_recording(tmp_path: Path) -> None:
     config = miostitch.SimulationConfig(frames=40, seed=3, height=40, width=50, **rates)  # type: ignore[arg-type]
     video = miostitch.simulate(tmp_path / "session", config).recordings[0]
     write_recording(trim(open_recording(video), 2, 3), tmp_path / "x.zarr")
-    stitch_files([str(video)], tmp_path / "alone")
+    stitch_files([str(video)], tmp_path / "alone", StitchOptions(report=False))
     ours = xr.open_zarr(tmp_path / "x.zarr").load()
     alone = xr.open_zarr(tmp_path / "alone" / "receiver1_stitched.zarr").load()
     assert ours.attrs["recordings"] == alone.attrs["recordings"] == ["receiver1"]
@@ -332,24 +346,30 @@ def swap_lines(path: Path) -> None:
     path.write_text("".join([*lines[:5], lines[6], lines[5], *lines[7:]]))
 
 
-@pytest.mark.parametrize("suffix", ["_scores.csv", "_timestamps.csv", ".avi", ".csv"])
 def test_stale_companions_are_refused_or_left_out(
-    stitched: dict[str, Path], tmp_path: Path, suffix: str
+    stitched: dict[str, Path], tmp_path: Path
 ) -> None:
     shutil.copytree(stitched["frame"].parent, tmp_path / "in")
-    stale = tmp_path / "in" / f"{STEM}{suffix}"
-    if suffix == ".avi":
-        write_recording(trim(open_recording(stale), 1), tmp_path / "short.avi")
-        shutil.copy(tmp_path / "short.avi", stale)
-    else:
-        drop_line(stale)
+    write_recording(trim(open_recording(beside(stitched["frame"], ".avi")), 1), tmp_path / "x.avi")
     kept = trim(open_recording(tmp_path / "in" / f"{STEM}.zarr"), 1)
-    with pytest.raises(MismatchError, match=rf"{STEM}{suffix}: .*--salvage"):
-        write_recording(kept, tmp_path / "out")
-    assert not (tmp_path / "out").exists() if (tmp_path / "out").exists() else True
+    suffixes = ("_scores.csv", "_timestamps.csv", ".avi", ".csv")
+    for suffix in suffixes:
+        sound, stale = beside(stitched["frame"], suffix), tmp_path / "in" / f"{STEM}{suffix}"
+        if suffix == ".avi":
+            shutil.copy(tmp_path / "x.avi", stale)
+        else:
+            drop_line(stale)
+        with pytest.raises(MismatchError, match=rf"{STEM}{suffix}: .*--salvage"):
+            write_recording(kept, tmp_path / "out")
+        assert not any((tmp_path / "out").glob("*"))
+        stale.rename(tmp_path / f"stale{suffix}")
+        shutil.copy(sound, stale)
+    for suffix in suffixes:
+        (tmp_path / f"stale{suffix}").replace(tmp_path / "in" / f"{STEM}{suffix}")
     summary = write_recording(kept, tmp_path / "out", reading=ReadOptions(salvage=True))
-    assert any(suffix in warning for warning in summary["warnings"])
-    assert not (tmp_path / "out" / f"{STEM}{suffix}").exists()
+    for suffix in suffixes:
+        assert any(f"{STEM}{suffix}" in warning for warning in summary["warnings"])
+        assert not (tmp_path / "out" / f"{STEM}{suffix}").exists()
 
 
 def test_lines_in_disorder_are_refused(stitched: dict[str, Path], tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="module")
 def store(session: Made, tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("out")
-    stitch_files(session.names, folder, StitchOptions(chunk_frames=7))
+    stitch_files(session.names, folder, StitchOptions(chunk_frames=7, report=False))
     return str(next(folder.glob("*.zarr")))
 
 

@@ -22,6 +22,8 @@ from miostitch.workflow import StitchOptions, stitch_files
 from tests.laziness import never
 from tests.video_files import GOLDEN, blake2s_of, decode
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 Piece = tuple[tuple[int, float, float], int, int]
 """Rank, recording and frame."""
 

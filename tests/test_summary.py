@@ -1,6 +1,8 @@
 """The summary counts what the products and the files hold."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -14,34 +16,54 @@ from tests.sessions import CONFIGS, Made
 from tests.slow_reference import Copy, copies_of, repaired_table
 
 
-class Run:
-    """A finished run and all that the files say, frame by frame."""
+class Told:
+    """A session and all that its files say, frame by frame."""
 
-    def __init__(self, folder: Path, name: str, by: Any) -> None:
-        self.made = Made(folder / "in", **CONFIGS[name])
+    def __init__(self, folder: Path, name: str) -> None:
+        self.made = Made(folder, **CONFIGS[name])
+        self.bounds = self.made.together().bounds
         lag = self.made.config.lag
-        options = StitchOptions(by=by, lag=lag)
-        self.summary = stitch_files(self.made.names, folder / "out", options)
-        (store,) = (folder / "out").glob("*.zarr")
+        self.copies = [copies_of(path, self.bounds, lag) for path in self.made.videos]
+
+
+class Run:
+    """A finished run beside what the files say."""
+
+    def __init__(self, folder: Path, told: Told, by: Any) -> None:
+        self.made, self.bounds, self.copies = told.made, told.bounds, told.copies
+        options = StitchOptions(by=by, lag=self.made.config.lag, report=False)
+        self.summary = stitch_files(self.made.names, folder, options)
+        (store,) = folder.glob("*.zarr")
         self.store = xr.open_zarr(store).load()
         self.scores = xr.open_zarr(store, group="scores").load()
         self.buffers_of = xr.open_zarr(store, group="composition") if by == "buffer" else None
-        self.bounds = self.made.together().bounds
-        self.copies = [copies_of(path, self.bounds, lag) for path in self.made.videos]
 
     def copies_at(self, frame: int) -> list[Copy | None]:
         number = int(self.store.frame_num[frame])
         return [copies.get(number) for copies in self.copies]
 
 
-@pytest.fixture(scope="module", params=["two", "lagging", "many"])
-def name(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
+@pytest.fixture(scope="module")
+def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Told]:
+    return cache(lambda name: Told(tmp_path_factory.mktemp("in"), name))
 
 
-@pytest.fixture(scope="module", params=["frame", "buffer"])
-def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, name: str) -> Run:
-    return Run(tmp_path_factory.mktemp("run"), name, request.param)
+RUNS = [("two", "frame"), ("lagging", "buffer"), ("many", "frame"), ("many", "buffer")]
+SLOW_RUNS = [("two", "buffer"), ("lagging", "frame")]
+
+
+@pytest.fixture(
+    scope="module",
+    params=[*RUNS, *(pytest.param(pair, marks=pytest.mark.slow) for pair in SLOW_RUNS)],
+    ids="-".join,
+)
+def run(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    told: Callable[[str], Told],
+) -> Run:
+    name, by = request.param
+    return Run(tmp_path_factory.mktemp("run"), told(name), by)
 
 
 def test_frames_are_counted(run: Run) -> None:
@@ -126,14 +148,17 @@ def test_shared_and_identical_buffers_are_counted(run: Run) -> None:
         assert identical < shared
 
 
+SLOW = pytest.param("frame", 348, marks=pytest.mark.slow)
+
+
 # by frame, what is in the split-off pieces of frames 2529 and 2543 is in no candidate
-@pytest.mark.parametrize(("by", "shared"), [("frame", 348), ("buffer", 350)])
+@pytest.mark.parametrize(("by", "shared"), [SLOW, ("buffer", 350)])
 def test_real_recordings_prove_each_other(
     recordings: Path, tmp_path: Path, by: Any, shared: int
 ) -> None:
     """At the right lag all buffers that both received are alike, bit for bit."""
     names = [str(recordings / "stitch" / f"video{n}.avi") for n in (1, 2)]
-    summary = stitch_files(names, tmp_path, StitchOptions(by=by, lag="auto"))
+    summary = stitch_files(names, tmp_path, StitchOptions(by, lag="auto", report=False))
     assert [found["lag"] for found in summary["recordings"]] == [1, 1]
     assert summary["frames"] == 52
     assert summary["shared_buffers"] == summary["identical_shared_buffers"] == shared

@@ -50,25 +50,35 @@ FOREIGN = [
 ]
 
 CLEAN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "by frame": ({}, {"debug_video": True, "unrecoverable_video": True}),
-    "alone, no avi": ({"receivers": 1}, {"by": "buffer", "codec": None}),
-    "three, lag, own clocks": (
+    "alone, not repaired, no avi": (
+        {"receivers": 1, "header_flips": 0.1},
+        {"by": "buffer", "codec": None, "repair": False},
+    ),
+    "three, lag, own clocks, ffv1": (
         {"receivers": 3, "lag": 1, "extra_frame": False, "height": 13, "width": 37},
-        {"lag": "auto", "keep_clocks": True, "chunk_frames": None},
+        {"lag": "auto", "keep_clocks": True, "chunk_frames": None, "codec": "ffv1"},
     ),
-    "four": (
+    "four, format 2": (
         {"receivers": 4, "buffer_loss": 0.4, "frame_loss": 0.1, "corruption": 0.2},
-        {"by": "buffer", "unrecoverable_video": True},
+        {"by": "buffer", "unrecoverable_video": True, "debug_video": True, "zarr_format": 2},
     ),
-    "dropped, ffv1": (
+    "dropped": (
         {"frame_loss": 0.1},
-        {"drop_damaged": True, "unrecoverable_video": True, "codec": "ffv1"},
+        {"drop_damaged": True, "unrecoverable_video": True, "report": False},
     ),
-    "format 2": ({}, {"zarr_format": 2, "by": "buffer", "debug_video": True}),
-    "resets": ({"frames": 80, "resets": 2}, {"by": "buffer", "drop_damaged": True}),
-    "not repaired": ({"header_flips": 0.1}, {"repair": False, "by": "buffer"}),
-    "clocks": ({"frames": 80, "clock_offset_s": 3.0, "clock_drift_ppm": 300.0}, {"by": "buffer"}),
+    "resets": (
+        {"frames": 80, "resets": 2},
+        {"by": "buffer", "drop_damaged": True, "chunk_frames": 16, "report": False},
+    ),
+    "clocks": (
+        {"frames": 80, "clock_offset_s": 3.0, "clock_drift_ppm": 300.0},
+        {"by": "buffer", "chunk_frames": 16, "report": False},
+    ),
 }
+
+
+ONE_MORE = ("dropped", "clocks")
+"""What differs little from the others."""
 
 
 def make(folder: Path, session: dict[str, Any], options: dict[str, Any]) -> Path:
@@ -86,7 +96,9 @@ def findings(folder: Path, *recordings: str) -> list[dict[str, Any]]:
     return [each for result in found["results"] for each in result["findings"]]
 
 
-@pytest.mark.parametrize("name", CLEAN)
+@pytest.mark.parametrize(
+    "name", [n if n not in ONE_MORE else pytest.param(n, marks=pytest.mark.slow) for n in CLEAN]
+)
 def test_sound_results_are_clean(name: str, tmp_path: Path) -> None:
     output = make(tmp_path, *CLEAN[name])
     before = content(tmp_path)
@@ -94,8 +106,15 @@ def test_sound_results_are_clean(name: str, tmp_path: Path) -> None:
     assert content(tmp_path) == before
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
-def test_segments_and_times_are_clean(by: str, tmp_path: Path) -> None:
+WAYS = pytest.mark.parametrize(
+    ("one", "other"),
+    [("buffer", "frame"), pytest.param("frame", "buffer", marks=pytest.mark.slow)],
+)
+"""Two results, each in one of the two ways; the other way round is slow."""
+
+
+@WAYS
+def test_segments_and_times_are_clean(one: Any, other: Any, tmp_path: Path) -> None:
     config = {**FAULTY, "frames": 40, "seed": 5}
     parts = [
         miostitch.simulate(
@@ -112,20 +131,20 @@ def test_segments_and_times_are_clean(by: str, tmp_path: Path) -> None:
         for suffix in (".avi", ".csv"):
             shutil.move(second.with_suffix(suffix), first.with_suffix(f".later{suffix}"))
         names.append(f"{first},{first.with_suffix('.later.avi')}")
-    stitch_files(names, tmp_path / "out", StitchOptions(by=by))  # type: ignore[arg-type]
+    stitch_files(names, tmp_path / "out", StitchOptions(by=one))
     assert findings(tmp_path / "out") == []
     videos = [Path(name.partition(",")[0]) for name in names]
     renumber(videos, 7)
-    options = StitchOptions(by=by, align="time")  # type: ignore[arg-type]
+    options = StitchOptions(by=other, align="time")
     stitch_files([str(path) for path in videos], tmp_path / "timed", options)
     assert findings(tmp_path / "timed") == []
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
-def test_real_recordings_are_clean(by: str, recordings: Path, tmp_path: Path) -> None:
-    for folder, stem in (("stitch", "video"), ("capture3", "receiver")):
+@WAYS
+def test_real_recordings_are_clean(one: Any, other: Any, recordings: Path, tmp_path: Path) -> None:
+    for folder, stem, by in (("stitch", "video", other), ("capture3", "receiver", one)):
         names = sorted(map(str, (recordings / folder).glob(f"{stem}*.avi")))
-        options = StitchOptions(by=by, lag="auto")  # type: ignore[arg-type]
+        options = StitchOptions(by=by, lag="auto", report=False)
         stitch_files(names, tmp_path / folder, options)
         assert findings(tmp_path / folder) == []
 
@@ -139,6 +158,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     for name in ("frame", "buffer"):
         by[name] = make(folder / name, {"corruption": 0.2, "seed": 3}, {"by": name, **products})
     return by
+
+
+def test_results_with_every_product_are_clean(made: dict[str, Path]) -> None:
+    for path in made.values():
+        before = content(path.parent)
+        assert findings(path) == []
+        assert content(path.parent) == before
 
 
 @pytest.fixture
@@ -670,7 +696,7 @@ def test_nothing_else_is_found(
 
 
 def test_every_wrong_pixel_of_stretches_is_of_a_copy(tmp_path: Path) -> None:
-    output = make(tmp_path, {"corruption": 0.5, "seed": 9}, {"by": "buffer"})
+    output = make(tmp_path, {"corruption": 0.5, "seed": 9}, {"by": "buffer", "report": False})
     evidence = array(output, "composition/buffer_evidence")[...]
     frame, buffer = np.argwhere(evidence == 4)[0]
     bounds = np.linspace(0, 2000, 9).astype(int)  # 7 x 252 and 236 are near enough

@@ -57,8 +57,18 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def stitched(session: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A stitched store in blocks that the trimmed frames do not fit."""
     folder = tmp_path_factory.mktemp("stitched")
-    stitch_files(session, folder, StitchOptions(chunk_frames=16))
+    stitch_files(session, folder, StitchOptions(chunk_frames=16, report=False))
     return folder / f"{STEM}.zarr"
+
+
+@pytest.fixture(scope="module")
+def example(session: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that a whole workflow makes, and ``told.json``, what it printed, beside its folder."""
+    folder = tmp_path_factory.mktemp("example") / "out"
+    args = ("-o", str(folder), "-c", "denoise_example", "-s", "3", "-e", "4", "--json")
+    told = run("workflow", *session, *args).stdout
+    folder.with_name("told.json").write_text(told)
+    return folder
 
 
 def invoke(*args: str) -> Result:
@@ -93,34 +103,43 @@ def require_denoised(folder: Path, stem: str, source: xr.Dataset, config: Denois
     assert facts["history"] == made.dataset.attrs["history"]
 
 
-@pytest.mark.parametrize("name", PRODUCTS)
-def test_every_shipped_configuration(session: list[str], tmp_path: Path, name: str) -> None:
-    args = ("-o", str(tmp_path), "-c", name, "-s", "3", "-e", "4", "--json")
-    made = json.loads(run("workflow", *session, *args).stdout)
-    found = {p.name.removeprefix(STEM) for p in tmp_path.iterdir()}
+def test_a_workflow_stitches_trims_and_denoises(example: Path) -> None:
+    made = json.loads(example.with_name("told.json").read_text())
+    found = {p.name.removeprefix(STEM) for p in example.iterdir()}
     assert found == {*TABLES, ".avi", ".zarr", "_report.html", ".json"} | {
-        f"_trimmed{s}" for s in PRODUCTS[name]
+        f"_trimmed{s}" for s in PRODUCTS["denoise_example"]
     }
     assert {Path(path).name for path in made["outputs"]} == {STEM + suffix for suffix in found}
     steps = {step["step"]: step for step in made["steps"]}
     assert [*steps] == ["stitch", "trim", "denoise"]
     assert steps["trim"]["frames"] == steps["stitch"]["frames"] - 7
     assert steps["denoise"]["frames_before"] == steps["trim"]["frames"]
-    trimmed = miostitch.trim(open_recording(tmp_path / f"{STEM}.zarr"), 3, 4)
+    trimmed = miostitch.trim(open_recording(example / f"{STEM}.zarr"), 3, 4)
+    require_denoised(example, f"{STEM}_trimmed", trimmed, load_config("denoise_example"))
+
+
+@pytest.mark.parametrize("name", [n for n in PRODUCTS if n != "denoise_example"])
+def test_every_shipped_configuration(stitched: Path, tmp_path: Path, name: str) -> None:
+    args = ("-o", str(tmp_path), "-c", name, "-s", "3", "-e", "4", "--json")
+    made = json.loads(run("workflow", str(stitched), *args).stdout)
+    found = {p.name.removeprefix(STEM) for p in tmp_path.iterdir()}
+    assert found == {f"_trimmed{s}" for s in PRODUCTS[name]}
+    assert {Path(path).name for path in made["outputs"]} == {STEM + suffix for suffix in found}
+    trimmed = miostitch.trim(open_recording(stitched), 3, 4)
     require_denoised(tmp_path, f"{STEM}_trimmed", trimmed, load_config(name))
 
 
-def test_the_commands_one_by_one_give_the_same(session: list[str], tmp_path: Path) -> None:
-    config = load_config("denoise_example")
-    one, other = str(tmp_path / "one"), str(tmp_path / "other")
-    done = invoke("workflow", *session, "-o", one, "-c", "denoise_example", "-s", "3", "-e", "4")
-    assert done.exit_code == 0, done.output
+@pytest.mark.slow
+def test_the_commands_one_by_one_give_the_same(
+    session: list[str], example: Path, tmp_path: Path
+) -> None:
+    other = str(tmp_path)
     assert invoke("stitch", *session, "-o", other, "-c", "denoise_example").exit_code == 0
     edit_files(
         [f"{other}/{STEM}.zarr"], other, lambda parts: miostitch.trim(parts[0], 3, 4), "_trimmed"
     )
-    denoise_files(f"{other}/{STEM}_trimmed.zarr", config, other)
-    first, second = content(Path(one)), content(Path(other))
+    denoise_files(f"{other}/{STEM}_trimmed.zarr", load_config("denoise_example"), other)
+    first, second = content(example), content(tmp_path)
     steps = {name for name in second if name.startswith(f"{STEM}_trimmed.")}
     tables = {f"{STEM}_trimmed{s}" for s in TABLES}
     assert second.keys() - first.keys() == steps | tables
@@ -129,7 +148,7 @@ def test_the_commands_one_by_one_give_the_same(session: list[str], tmp_path: Pat
             assert first[name] == second[name], name
 
 
-@pytest.mark.parametrize("trim", [(0, 0), (5, 0), (1, 32)])
+@pytest.mark.parametrize("trim", [(0, 0), (1, 32)])
 def test_blocks_need_not_fit(stitched: Path, tmp_path: Path, trim: tuple[int, int]) -> None:
     config = DenoiseConfig.model_validate(
         {"frequency_masking": {"output_result": True, "output_freq_domain": True}}
@@ -171,7 +190,9 @@ def test_the_folder_of_the_configuration(
     stitched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = DenoiseConfig.model_validate({"frequency_masking": {}, "end_frame": 3})
+    config = DenoiseConfig.model_validate(
+        {"frequency_masking": {"output_mask": True}, "output_result": False}
+    )
     denoise_files(stitched, config)
     denoise_files(stitched, config.model_copy(update={"output_dir": "a/b"}))
     denoise_files(stitched, config.model_copy(update={"output_dir": "c"}), "d")
@@ -243,7 +264,7 @@ def test_one_recording_may_lag(tmp_path: Path) -> None:
 
 def test_choices_of_stitching_reach_it(session: list[str], tmp_path: Path) -> None:
     args = ("-c", "remove_stripe_example", "--by", "buffer", "--lag", "auto", "--align", "time")
-    done = invoke("workflow", *session, "-o", str(tmp_path), *args)
+    done = invoke("workflow", *session, "-o", str(tmp_path), *args, "--no-report")
     assert done.exit_code == 0, done.output
     made = json.loads((tmp_path / f"{STEM}.json").read_text())
     chosen = {"by": "buffer", "lag": "auto", "align": "time"}
@@ -259,7 +280,7 @@ def test_existing_products_are_found_before_stitching(session: list[str], tmp_pa
 
 
 def test_a_step_that_fails_leaves_what_was_there(
-    session: list[str], stitched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    stitched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = DenoiseConfig.model_validate({"frequency_masking": {"output_mask": True}})
     denoise_files(stitched, config, tmp_path)
@@ -272,10 +293,6 @@ def test_a_step_that_fails_leaves_what_was_there(
     with pytest.raises(ResourceError, match="no space"):
         denoise_files(stitched, config, tmp_path, force=True)
     assert content(tmp_path) == before
-    with pytest.raises(ResourceError, match="no space"):
-        workflow_files(session, config, tmp_path / "new")
-    left = {name.removeprefix(STEM) for name in os.listdir(tmp_path / "new")}
-    assert left == {*TABLES, ".avi", ".zarr", "_report.html", ".json"}
 
 
 def test_a_workflow_goes_on_with_what_is_stitched(
@@ -292,6 +309,8 @@ def test_a_workflow_goes_on_with_what_is_stitched(
         patched.setattr("miostitch.beside.png_bytes", fail)
         with pytest.raises(ResourceError, match="no space"):
             workflow_files(session, config, out)
+    left = {name.removeprefix(STEM) for name in os.listdir(out)}
+    assert left == {*TABLES, ".avi", ".zarr", "_report.html", ".json"}
     stitched = (out / f"{STEM}.avi").stat()
     other = config.model_copy(
         update={
@@ -315,21 +334,23 @@ def test_a_workflow_goes_on_with_what_is_stitched(
         workflow_files(session, config, out)
 
 
-@pytest.mark.parametrize("change", ["input", "store"])
 def test_what_is_stitched_of_other_files_is_not_gone_on_with(
-    session: list[str], tmp_path: Path, change: str
+    session: list[str], tmp_path: Path
 ) -> None:
     for video in session:
         for suffix in (".avi", ".csv"):
             shutil.copy(Path(video).with_suffix(suffix), tmp_path)
     inputs = [str(tmp_path / Path(video).name) for video in session]
     config = load_config("remove_stripe_example")
-    stitch_files(inputs, tmp_path / "out", StitchOptions(score=config.score_config()))
-    if change == "input":
-        table = tmp_path / "receiver1.csv"
-        table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
-    else:
-        shutil.rmtree(tmp_path / "out" / f"{STEM}.zarr")
+    options = StitchOptions(score=config.score_config(), report=False)
+    stitch_files(inputs, tmp_path / "out", options)
+    store, away = tmp_path / "out" / f"{STEM}.zarr", tmp_path / "away.zarr"
+    store.rename(away)
+    with pytest.raises(OutputExistsError):
+        workflow_files(inputs, config, tmp_path / "out")
+    away.rename(store)
+    table = tmp_path / "receiver1.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
     with pytest.raises(OutputExistsError):
         workflow_files(inputs, config, tmp_path / "out")
 
@@ -350,7 +371,7 @@ def test_thresholds_of_a_configuration_score_the_candidates(
 ) -> None:
     (tmp_path / "mine.yml").write_text("noise_patch:\n  gradient_config:\n    threshold: 7\n")
     args = ("stitch", *session, "-o", str(tmp_path / "o"), "-c", str(tmp_path / "mine.yml"))
-    assert invoke(*args).exit_code == 0
+    assert invoke(*args, "--no-report").exit_code == 0
     made = json.loads((tmp_path / "o" / f"{STEM}.json").read_text())
     assert made["config"]["score"]["gradient_threshold"] == 7
 
