@@ -7,7 +7,7 @@ the blocks that hold the rows asked for.
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import chain
@@ -15,14 +15,13 @@ from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from miostitch.errors import MetadataError, MissingInputError, UsageError
 from miostitch.frame_table import Fold, FrameTable, FrameTally, folded
 from miostitch.repair import LOG_COLUMNS, derive_layout, repair_batches
 from miostitch.schema import NO_FRAME
-from miostitch.table_parser import ParsedBlock, TableParser, header_columns, text_blocks
+from miostitch.table_parser import Cells, ParsedBlock, TableParser, header_columns, text_blocks
 
 _CACHED_BLOCKS = 16
 _MAX_HEADER_BYTES = 2**16
@@ -154,26 +153,9 @@ class Metadata:
         return _cached_block(self.digest, self._parser, self._repaired, *block.item()[:5])
 
     @cached_property
-    def _repaired(self) -> "_Cells":
+    def _repaired(self) -> Cells:
         cells = self.repairs.groupby("column")
-        return _Cells({str(c): (t["row"].to_numpy(), t["new"].to_numpy()) for c, t in cells})
-
-
-@dataclass(frozen=True, eq=False)
-class _Cells:
-    """Rows and new values of the repaired cells of each column; equal to no other table's."""
-
-    columns: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
-
-    def put_into(self, block: pa.Table, row: int) -> pa.Table:
-        """Put the cells of a block in, of which the first row is row `row` of the table."""
-        for name, (rows, new) in self.columns.items():
-            first, stop = np.searchsorted(rows, (row, row + len(block)))
-            if first < stop:
-                values = block[name].to_numpy().copy()
-                values[rows[first:stop] - row] = new[first:stop]
-                block = block.set_column(block.column_names.index(name), name, [values])
-        return block
+        return Cells({str(c): (t["row"].to_numpy(), t["new"].to_numpy()) for c, t in cells})
 
 
 def read_metadata(
@@ -360,7 +342,7 @@ class _Reading:
 
 
 def _parse_block(
-    parser: TableParser, repaired: _Cells, start: int, size: int, line: int, row: int, rows: int
+    parser: TableParser, repaired: Cells, start: int, size: int, line: int, row: int, rows: int
 ) -> pd.DataFrame:
     try:
         with open(parser.path, "rb") as file:
@@ -377,7 +359,7 @@ def _parse_block(
 
 
 @lru_cache(_CACHED_BLOCKS)
-def _cached_block(digest: str, parser: TableParser, repaired: _Cells, *block: int) -> pd.DataFrame:
+def _cached_block(digest: str, parser: TableParser, repaired: Cells, *block: int) -> pd.DataFrame:
     """Parse a block, or recall it; `digest` tells apart two contents under one path."""
     return _parse_block(parser, repaired, *block)
 

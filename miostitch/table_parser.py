@@ -9,7 +9,7 @@ blocks are slow.
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
@@ -60,6 +60,29 @@ class ParsedBlock:
     faults: tuple[tuple[int, str], ...] = ()
     headers: tuple[int, ...] = ()
     floats: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Repaired cells of a table; those of no two tables are equal.
+
+    Parameters
+    ----------
+    columns
+        Rows from 0, ascending, and their new values, int64 (cell,) each, by column.
+    """
+
+    columns: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+
+    def put_into(self, block: pa.Table, row: int) -> pa.Table:
+        """Put the cells of a block in, of which the first row is row `row` of the table."""
+        for name, (rows, new) in self.columns.items():
+            first, stop = np.searchsorted(rows, (row, row + len(block)))
+            if first < stop:
+                values = block[name].to_numpy().copy()
+                values[rows[first:stop] - row] = new[first:stop]
+                block = block.set_column(block.column_names.index(name), name, [values])
+        return block
 
 
 @dataclass(frozen=True)
