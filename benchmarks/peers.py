@@ -183,7 +183,8 @@ def main() -> None:
         for frames in counts:
             rows += measure(options.folder, frames, size, options.runs, mio)
     if options.docs:
-        told = f"{options.runs} run(s) each, medians; {os.cpu_count()} cores, {platform.machine()}."
+        each = "One run each" if options.runs == 1 else f"Medians of {options.runs} runs"
+        told = f"{each}; {os.cpu_count()} cores, {platform.machine()}."
         body = "\n".join(f"| {' | '.join(row.cells())} |" for row in rows)
         (DOCS / "peers.inc.md").write_text(f"{head}\n{body}\n\n{told}\n")
         plot(rows, HERE / "docs" / "images" / "peers.svg")

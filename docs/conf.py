@@ -20,7 +20,7 @@ extensions = [
     "sphinx_click",
     "sphinx_copybutton",
 ]
-exclude_patterns = ["_build", "_ext"]
+exclude_patterns = ["_build", "_ext", "**/*.inc.md"]
 
 html_theme = "furo"
 html_title = "miostitch"
