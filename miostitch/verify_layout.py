@@ -26,15 +26,7 @@ from miostitch.schema import (
     Variable,
 )
 from miostitch.verify_findings import Kind
-from miostitch.verify_store import (
-    METADATA,
-    ZSTD_MAGIC,
-    Store,
-    dimensions,
-    first_frame,
-    grid,
-    stored_shape,
-)
+from miostitch.verify_store import METADATA, Store, dimensions, first_frame, grid, stored_shape
 
 TABLES: Mapping[str, Sequence[Variable]] = {
     "": (VIDEO, *INDEX_VARIABLES, *FRAME_VARIABLES),
@@ -53,7 +45,7 @@ COUNTED = {
 }
 """Coordinates of the groups that count their dimensions, and what they are."""
 
-ZSTD_CHECKSUM = 0x04
+ZSTD_MAGIC, ZSTD_CHECKSUM = b"\x28\xb5\x2f\xfd", 0x04
 ABSENT = 2**64 - 1
 """Offset of a chunk that a shard does not hold."""
 

@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 import numpy as np
 import zarr
-from numcodecs import Zstd
 from numpy.typing import NDArray
 
 from miostitch.schema import (
@@ -26,7 +25,6 @@ from miostitch.verify_findings import Findings, Kind
 FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 """What zarr and its codecs raise at files that are not what they should be."""
 
-ZSTD, ZSTD_MAGIC = Zstd(), b"\x28\xb5\x2f\xfd"
 METADATA = {3: ("zarr.json",), 2: (".zgroup", ".zarray", ".zattrs", ".zmetadata")}
 
 
@@ -97,30 +95,11 @@ class Store:
         return [name.rpartition("/")[2] for name in self.arrays if name.rpartition("/")[0] == group]
 
     def video_block(self, number: int) -> NDArray[np.uint8] | None:
-        """A chunk of ``video``, uint8 (frame, height, width); None if it cannot be read.
-
-        It is valid until the thread reads the next one.
-        """
+        """A chunk of ``video``, uint8 (frame, height, width); None if it cannot be read."""
         array, (frames, height, width) = self.arrays[VIDEO.name], self.shape
         start = number * self.block
         region = (slice(start, min(start + self.block, frames)), slice(height), slice(width))
-        at = number, 0, 0
-        if array.shards or array.chunks[1:] != (height, width) or not _is_zstd(array):
-            return self._chunk(VIDEO.name, array, at, region)
-        key = array.metadata.encode_chunk_key(at)
-        try:
-            data = (self.path / VIDEO.name / key).read_bytes()
-        except OSError:
-            return None  # it was found missing before
-        whole = self.scratch.take("chunk", array.chunks)
-        try:
-            if zstd_size(data) != whole.size:
-                raise ValueError(f"holds {zstd_size(data)} bytes, not {whole.size}")
-            ZSTD.decode(data, whole)
-        except FAULTS as error:
-            self._damaged(f"{VIDEO.name}/{key}", error, start)
-            return None
-        return whole[: region[0].stop - start]
+        return self._chunk(VIDEO.name, array, (number, 0, 0), region)
 
     def read(
         self, name: str, start: int = 0, stop: int | None = None, axis: int = 0
@@ -167,12 +146,12 @@ class Store:
         try:
             return np.asarray(array[region])
         except FAULTS as error:
-            self._damaged(f"{name}/{key}", error, first_frame(array, region))
+            told = f"cannot be decoded: {error}"
+            place = first_frame(array, region)
+            self.findings.add(
+                Kind.DAMAGED_CHUNK, self.path.name, told, chunk=f"{name}/{key}", frame=place
+            )
             return None
-
-    def _damaged(self, key: str, error: Exception, frame: int | None) -> None:
-        told = f"cannot be decoded: {error}"
-        self.findings.add(Kind.DAMAGED_CHUNK, self.path.name, told, chunk=key, frame=frame)
 
 
 def open_store(path: Path, findings: Findings) -> Store | None:
@@ -226,24 +205,6 @@ def _open_members(store: Store) -> None:
             store.groups[name] = dict(member.attrs)
         else:
             store.arrays[name] = member
-
-
-def _is_zstd(array: zarr.Array[Any]) -> bool:
-    """Whether chunks are nothing but bytes in Zstandard."""
-    names = [type(each).__name__ for each in array.compressors]
-    plain = not array.filters and array.dtype == np.uint8 and array.order == "C"
-    return plain and names in (["ZstdCodec"], ["Zstd"])
-
-
-def zstd_size(data: bytes) -> int:
-    """Bytes that a Zstandard frame says it holds; -1 if it does not say so."""
-    if data[:4] != ZSTD_MAGIC or len(data) < 18:
-        return -1
-    kind, single = data[4] >> 6, data[4] >> 5 & 1
-    at = 5 + (1 - single) + (0, 1, 2, 4)[data[4] & 3]
-    width = (single, 2, 4, 8)[kind]
-    size = int.from_bytes(data[at : at + width], "little")
-    return -1 if not width else size + 256 * (kind == 1)
 
 
 def stored_shape(array: zarr.Array[Any]) -> tuple[int, ...]:
