@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from miostitch.damage import received_buffers
+from miostitch.damage import lost_buffers, received_buffers
 from miostitch.errors import InputError, MetadataError
 from miostitch.lags import Lag
 from miostitch.metadata import buffer_layout
@@ -160,7 +160,7 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
         "repeated_frames": int((table.frame_num >= 0).sum()) - len(frame_num),
         "buffers_per_frame": expected,
         "incomplete_frames": int((received < expected).sum()),
-        "buffers_lost": int((expected - received.astype(np.int64)).sum()),
+        "buffers_lost": lost_buffers(table.frame_num, table.buffers, expected),
         "repairable_cells": sum(len(t.repairs) for t in recording.tables),
         "padded_pixels": int(table.black_padding.sum()),
     }

@@ -13,6 +13,7 @@ from miostitch.options import (
     max_frame_pixels,
     no_products,
     output_in,
+    recordings_too,
     salvage,
     takes_recordings,
 )
@@ -94,14 +95,8 @@ def view(
 
 @click.command()
 @click.argument("path", metavar="DIR", type=click.Path())
-@option(
-    "-i",
-    "--input",
-    "recordings",
-    multiple=True,
-    type=click.Path(),
-    metavar="VIDEO",
-    help="Where a recording is now; in the order of the run, one for each.",
+@recordings_too(
+    "recordings", help="Where a recording is now; in the order of the run, one for each."
 )
 @no_products
 @talking

@@ -30,19 +30,16 @@ def config_ids(ctx: click.Context, param: click.Parameter, begun: str) -> list[C
     return [CompletionItem(begun, type="file"), *found]
 
 
+recordings_too = functools.partial(
+    option, "-i", "--input", multiple=True, type=click.Path(), metavar="VIDEO"
+)
+
+
 def takes_recordings(command: Command) -> Command:
     """Add the ways to name recordings; the command gets their names."""
 
     @click.argument("inputs", nargs=-1, type=click.Path(), metavar="VIDEO...")
-    @option(
-        "-i",
-        "--input",
-        "more",
-        multiple=True,
-        type=click.Path(),
-        metavar="VIDEO",
-        help="As in mio; repeatable.",
-    )
+    @recordings_too("more", help="As in mio; repeatable.")
     @functools.wraps(command)
     def wrapped(*, inputs: tuple[str, ...], more: tuple[str, ...], **kwargs: Any) -> Any:
         if not inputs + more:

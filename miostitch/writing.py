@@ -138,7 +138,7 @@ def write_batches(
             for part, known, future in zip(parts, noted, blocks, strict=True):
                 future.add_done_callback(partial(done, part, bool(known)))
             finished.append(finisher.submit(_finish, finish, span, lazy, blocks))
-            give_back()  # holes between the tables that grow; it takes a millisecond or so
+            give_back()  # what lies between the tables, which grow; takes some milliseconds
             if len(finished) > BATCHES_AHEAD:
                 finished.popleft().result()
             for sink in sinks.values():
