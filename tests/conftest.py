@@ -41,7 +41,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for mark in MARKED:
         if mark in config.getoption("with_marks"):
             continue
-        skip = pytest.mark.skip(reason=f"{mark}: run by make test-all, or with --with {mark}")
+        target = "fuzz" if mark == "fuzz" else "test-all"
+        skip = pytest.mark.skip(reason=f"{mark}: run by make {target}, or with --with {mark}")
         for item in items:
             if item.get_closest_marker(mark):
                 item.add_marker(skip)

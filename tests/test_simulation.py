@@ -157,7 +157,7 @@ def test_frames_merge_across_the_seam_of_blocks() -> None:
     options = CLEAN | {"header_flips": 0.5, "resets": 0, "extra_frame": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("miostitch.transmission.chunk_frames", lambda height, width: 1)
-        with session(SimulationConfig(frames=100, height=4, width=8, **options)) as s:
+        with session(SimulationConfig(frames=250, height=4, width=8, **options)) as s:
             check_rows(s)
             check_truth(s)
             first = s.tables[0].groupby("reconstructed_frame_index")["buffer_count"].first()
@@ -270,7 +270,7 @@ def test_rates_are_those_asked_for(name: str, unit: int, bursts: float) -> None:
     options = CLEAN | {name: 0.03, "bursts": bursts, "late_start_frames": 0, "early_end_frames": 0}
     config = SimulationConfig(frames=2000, receivers=1, height=8, width=8, **options)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("miostitch.transmission.chunk_frames", lambda height, width: 50)
+        patch.setattr("miostitch.transmission.chunk_frames", lambda height, width: 16)
         with session(config) as s:
             array = s.arrays["corrupted" if name == "corruption" else "video_frame"][0]
             hit = (array == 1 if name == "corruption" else array < 0).ravel()[:-8]

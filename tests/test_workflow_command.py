@@ -148,7 +148,7 @@ def test_the_commands_one_by_one_give_the_same(
             assert first[name] == second[name], name
 
 
-@pytest.mark.parametrize("trim", [(0, 0), (1, 32)])
+@pytest.mark.parametrize("trim", [(0, 0), (5, 0), (1, 32)])
 def test_blocks_need_not_fit(stitched: Path, tmp_path: Path, trim: tuple[int, int]) -> None:
     config = DenoiseConfig.model_validate(
         {"frequency_masking": {"output_result": True, "output_freq_domain": True}}
