@@ -1,5 +1,6 @@
 """How commands talk: results, progress, logging, failures and their exit codes."""
 
+import atexit
 import functools
 import gc
 import json
@@ -106,6 +107,7 @@ class Group(click.Group):
         gc.disable()  # loading libraries makes a million objects and no garbage
         ctx.call_on_close(gc.enable)
         ctx.call_on_close(gc.unfreeze)
+        atexit.register(gc.freeze)  # else Python looks through all of it once more at its end
         _catch_sigterm(ctx)
         return _answered(ctx, functools.partial(super().invoke, ctx))
 
