@@ -82,7 +82,7 @@ class Alignment:
     frame_num
         Device counter of each output frame, int64 (frame,), ascending within a boot.
     source_frame
-        Frame of each recording's video, int64 (recording, frame); -1 where it has none.
+        Frame of each recording's video, int32 (recording, frame); -1 where it has none.
     duplicates
         Frames of the recordings that gave way to a better piece of the same frame.
     boot_starts
@@ -94,7 +94,7 @@ class Alignment:
     """
 
     frame_num: Ints
-    source_frame: Ints
+    source_frame: NDArray[np.int32]
     duplicates: tuple[Duplicate, ...] = ()
     boot_starts: tuple[int, ...] = (0,)
     clocks: tuple[Clock, ...] = ()
@@ -310,7 +310,7 @@ def _result(
     """Put the boots one after the other, and compare the clocks."""
     sizes = [len(boot.frame_num) for boot in boots]
     starts = [0, *np.cumsum(sizes).tolist()]
-    source_frame = np.full((len(recordings), starts[-1]), NO_FRAME, np.int64)
+    source_frame = np.full((len(recordings), starts[-1]), NO_FRAME, np.int32)
     for boot, start, size in zip(boots, starts, sizes, strict=False):
         source_frame[list(boot.rows), start : start + size] = boot.source
     frame_num = np.concatenate([boot.frame_num for boot in boots])
@@ -326,7 +326,9 @@ def _result(
     )
 
 
-def _clocks(recordings: Sequence[FrameIdentity], source_frame: Ints) -> tuple[Clock, ...]:
+def _clocks(
+    recordings: Sequence[FrameIdentity], source_frame: NDArray[np.int32]
+) -> tuple[Clock, ...]:
     """Every recording's clock against the first, directly or through others."""
     clocks = [Clock() for _ in recordings]
     reference = np.full(source_frame.shape[1], np.nan)

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -191,8 +192,13 @@ def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
         key = key & _are_keys(avi, chunks)
     position, size, is_key = np.full(count, -1), np.zeros(count, np.int32), np.zeros(count, bool)
     position[frames], size[frames], is_key[frames] = chunks["position"], chunks["size"], key
-    index = ChunkIndex(avi.stream, position, size, is_key, avi.extradata)
+    index = ChunkIndex(avi.stream, position, _held(size), _held(is_key), avi.extradata)
     return index.without(np.empty(0, np.int64))
+
+
+def _held(values: NDArray[Any]) -> NDArray[Any]:
+    """The same values; in the memory of one where all are alike, as in hours of raw video."""
+    return np.broadcast_to(values[:1], values.shape) if (values == values[0]).all() else values
 
 
 def _find_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> tuple[NDArray[np.void], bool]:

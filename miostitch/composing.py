@@ -232,7 +232,7 @@ def learn(session: Session) -> PixelModel:
     """
     if len(session.recordings) == 1:
         return learn_model([])
-    whole = replace(session, kept=np.arange(len(session.alignment)))
+    whole = replace(session, kept=np.arange(len(session.alignment), dtype=np.int32))
     count, height, width = whole.shape
     sampled = min(SAMPLED_FRAMES, chunk_frames(height, width), count)
     run = min(SAMPLED_RUN, sampled)

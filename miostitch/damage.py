@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.clocks import counter_resets
+from miostitch.frame_table import folded
 
 
 def complete(buffers: NDArray[np.uint64], bounds: NDArray[np.int64]) -> NDArray[np.bool_]:
@@ -30,11 +31,10 @@ def received_buffers(
     number, have = frame_num[known], buffers[known]
     boot = np.zeros(len(number), np.int64)
     boot[counter_resets(number)] = 1
-    _, frame = np.unique(np.stack([boot.cumsum(), number]), axis=1, return_inverse=True)
-    together = np.zeros(frame.max(initial=-1) + 1, np.uint64)
-    np.bitwise_or.at(together, frame, have)
+    pieces = {"boot": boot.cumsum(), "number": number, "have": have}
+    frames = folded(pieces, ("boot", "number"), {"have": np.bitwise_or})
     whole = np.uint64((1 << buffers_per_frame) - 1)
-    received: NDArray[np.uint8] = np.bitwise_count(together & whole)
+    received: NDArray[np.uint8] = np.bitwise_count(frames["have"] & whole)
     return received
 
 

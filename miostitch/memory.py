@@ -1,6 +1,7 @@
 """Memory that was freed: kept for the next block, or given back to the system."""
 
 import ctypes
+import gc
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -55,6 +56,7 @@ def passing() -> Iterator[None]:
 
 def give_back() -> None:
     """Return freed memory to the system: what one step needed and the next one does not."""
+    gc.collect(1)  # dask leaves cycles for every block that it computes
     pa.default_memory_pool().release_unused()
     if sys.platform == "linux":
         with suppress(AttributeError):  # musl has no such call, and holds nothing back

@@ -45,6 +45,11 @@ SCORE_COLUMNS = (
 )
 """Columns of ``S_scores.csv``: mio's, and the pixels in which the two candidates differ."""
 
+KNOWN_SCORES = tuple(v.name for v in SCORE_VARIABLES if v not in PIXEL_SCORES)
+
+MOST_EDGE_ENERGY = 8 * 255
+"""Largest |gx| + |gy| of a pixel, and the largest of its scores."""
+
 TIMESTAMP_COLUMNS = ("frame", "timestamp_first", "timestamp_last")
 
 FrameColumns = dict[str, NDArray[Any]]
@@ -149,7 +154,7 @@ class StitchedTables:
         count, recordings = session.shape[0], len(session.recordings)
         self.frames: FrameColumns = {v.name: np.empty(count, v.dtype) for v in FRAME_VARIABLES}
         self.scores: FrameColumns = {
-            v.name: np.empty((recordings, count), v.dtype) for v in PIXEL_SCORES
+            v.name: np.empty((recordings, count), _score_dtype(session)) for v in PIXEL_SCORES
         }
         self.composition: FrameColumns = {
             v.name: np.empty((count, session.buffers), v.dtype)
@@ -216,13 +221,13 @@ class StitchedTables:
         names = [printable(recording.name) for recording in self._session.recordings]
         attrs = {"recordings": names}
         write_frame_tables(self._store, self.frames)
-        known = self._known_scores(slice(None))
-        write_group(self._store, "scores", SCORE_VARIABLES, known | self.scores, attrs)
+        write_group(self._store, "scores", SCORE_VARIABLES, self._all_scores, attrs)
         if self.composition:
-            write_group(self._store, "composition", COMPOSITION_VARIABLES, self.composition, attrs)
+            composition = self.composition.__getitem__
+            write_group(self._store, "composition", COMPOSITION_VARIABLES, composition, attrs)
         repairs = _repairs(self._session)
         if len(repairs["row"]):
-            write_group(self._store, "repairs", REPAIR_VARIABLES, repairs, attrs)
+            write_group(self._store, "repairs", REPAIR_VARIABLES, repairs.__getitem__, attrs)
 
     def __enter__(self) -> Self:
         return self
@@ -240,7 +245,7 @@ class StitchedTables:
 
     def _scores(self, span: slice, computed: xr.Dataset) -> FrameColumns:
         """All scores of all candidates, -1 where a recording lacks the frame."""
-        known = self._known_scores(span)
+        known = {name: self._known_scores(name, span) for name in KNOWN_SCORES}
         absent = known["source_frame"] == NO_FRAME
         pixels = {
             variable.name: np.where(
@@ -250,14 +255,17 @@ class StitchedTables:
         }
         return known | pixels
 
-    def _known_scores(self, span: slice) -> FrameColumns:
-        """Those scores that need no pixels, hence are not held for all frames."""
+    def _known_scores(self, name: str, span: slice) -> NDArray[np.integer]:
+        """One of the scores that need no pixels, hence are not held for all frames."""
         source_frame = self._session.source_frame(span)
-        tables = {
-            name: np.where(source_frame == NO_FRAME, NO_FRAME, self._session.table(name, span))
-            for name in ("num_buffers", "black_padding")
-        }
-        return {"source_frame": source_frame, **tables}
+        if name == "source_frame":
+            return source_frame
+        return np.where(source_frame == NO_FRAME, NO_FRAME, self._session.table(name, span))
+
+    def _all_scores(self, name: str) -> NDArray[np.integer]:
+        """One score of all candidates of all frames."""
+        held = self.scores.get(name)
+        return self._known_scores(name, slice(None)) if held is None else held.astype(np.int64)
 
     def _score_rows(
         self,
@@ -287,6 +295,11 @@ class StitchedTables:
             rows[f"{role}_edge_score"] = _nullable(edges, choice["tie"] == 0)
         rows["diff_pixels"] = _nullable(computed.diff_pixels.to_numpy(), none)
         return pd.DataFrame(rows)[list(SCORE_COLUMNS)]
+
+
+def _score_dtype(session: Session) -> np.dtype[np.integer]:
+    """The narrowest type that holds the scores of a frame: hours of them are in memory."""
+    return np.min_scalar_type(-MOST_EDGE_ENERGY * session.shape[1] * session.shape[2])
 
 
 def _repairs(session: Session) -> FrameColumns:

@@ -280,7 +280,8 @@ def _align(identities: Sequence[FrameIdentity]) -> tuple[Ints, Ints | None, list
         told = f"{printable(', '.join(bare))}: no table; frames stand side by side by position"
         return places, None, [told]
     found = align(identities)
-    return found.source_frame, found.frame_num, [printable(notice) for notice in found.notices]
+    places = found.source_frame.astype(np.int64)
+    return places, found.frame_num, [printable(notice) for notice in found.notices]
 
 
 def _damaged_anywhere(flags: Sequence[Bools], places: Ints) -> Bools:

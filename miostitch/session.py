@@ -56,7 +56,7 @@ class Session:
     bounds
         Ranges of the buffers in a flattened frame, int64 (buffer + 1,).
     kept
-        Positions in the alignment of the frames that go into the result, ascending, int64 (frame,).
+        Positions in the alignment of the frames that go into the result, ascending, int32 (frame,).
     one_clock
         Whether all times of the result are on the first recording's clock.
     """
@@ -64,7 +64,7 @@ class Session:
     recordings: tuple[Recording, ...]
     alignment: Alignment
     bounds: NDArray[np.int64]
-    kept: NDArray[np.int64]
+    kept: NDArray[np.int32]
     one_clock: bool = True
 
     @property
@@ -92,7 +92,7 @@ class Session:
 
     def source_frame(self, span: slice) -> NDArray[np.int64]:
         """Candidates for some output frames, int64 (recording, frame); -1 where absent."""
-        return self.alignment.source_frame[:, self.kept[span]]
+        return self.alignment.source_frame[:, self.kept[span]].astype(np.int64)
 
     def table(self, name: str, span: slice) -> NDArray[Any]:
         """A column of the recordings' frame tables, (recording, frame); 0 where absent."""
@@ -247,5 +247,5 @@ def bring_together(recordings: Sequence[Recording], options: AlignOptions | None
     ]
     options = options or AlignOptions()
     alignment = align(identities, method=options.method, max_gap=options.max_gap)
-    everything = np.arange(len(alignment))
+    everything = np.arange(len(alignment), dtype=np.int32)
     return Session(tuple(recordings), alignment, bounds, everything, options.one_clock)

@@ -5,7 +5,7 @@ carries a checksum and is written even when all zero, so that a missing chunk is
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -30,8 +30,8 @@ from miostitch.schema import (
 )
 from miostitch.store_metadata import require_plain
 
-BUFFER_CHUNK = 2**17
-"""Rows per chunk of the ``buffers`` group."""
+BUFFER_CHUNK = 2**15
+"""Rows per chunk of the ``buffers`` group; one chunk of each column is in memory."""
 
 TABLE_CHUNK = 2**17
 """Frames per chunk of the tables along ``frame``."""
@@ -159,7 +159,7 @@ def write_group(
     path: str,
     name: str,
     variables: Sequence[Variable],
-    values: Mapping[str, npt.NDArray[Any]],
+    values: Callable[[str], npt.NDArray[Any]],
     attrs: Attrs,
 ) -> None:
     """Write a group of tables, with a coordinate for each of their dimensions.
@@ -173,7 +173,8 @@ def write_group(
     variables
         Its arrays.
     values
-        An array for each of them.
+        Gives the array of each of them by its name, when it is written: all of them together take
+        much of the memory of a long recording.
     attrs
         Attributes of the group, JSON values.
 
@@ -185,13 +186,11 @@ def write_group(
     try:
         root = zarr.open_group(Path(path), mode="r+")
         group = root.create_group(name, attributes=dict(attrs))
+        sizes: dict[str, int] = {}
         for variable in variables:
-            _write(group, variable, values[variable.name])
-        sizes = {
-            dim: size
-            for variable in variables
-            for dim, size in zip(variable.dims, values[variable.name].shape, strict=True)
-        }
+            array = values(variable.name)
+            _write(group, variable, array)
+            sizes |= zip(variable.dims, array.shape, strict=True)
         for dim in sizes.keys() & DIMENSION_DOCS.keys():
             index = Variable(dim, (dim,), "int64", DIMENSION_DOCS[dim])
             _write(group, index, np.arange(sizes[dim], dtype=np.int64))

@@ -98,7 +98,7 @@ class StoredTables:
         attrs = dict(first.attrs)
         if "recordings" in attrs:
             attrs["recordings"] = self.recordings[0]
-        write_group(path, name, variables, values, attrs)
+        write_group(path, name, variables, values.__getitem__, attrs)
         return []
 
     def _taken(self, group: str, name: str, arrays: Sequence[xr.DataArray | None]) -> NDArray[Any]:

@@ -202,13 +202,14 @@ def stitch_files(
         with passing():
             recordings = load_recordings(inputs, options.reading, names=names)
             session = bring_together(recordings, options.aligning)
+        del recordings  # they are the session's, and go with it
         if accept is not None:
             accept(session.shape[0])
         require_space(workspace.output, _uncompressed_bytes(session, options))
         plan = plan_stitch(
             session.shape[0],
             _block(session, options) * session.shape[1] * session.shape[2],
-            len(recordings),
+            len(session.recordings),
             kept_blocks=KEPT_BLOCKS,
             composed=options.by == "buffer",
             debug=options.debug_video,
@@ -216,7 +217,13 @@ def stitch_files(
         require_paths([*paths, os.fspath(workspace.output)])
         workspace.go_on(_fingerprint(session, options), restart=options.restart)
         with at_most(plan.threads(thread_count(), options.memory_limit)):
-            summary = _make(session, options, workspace, progress)
+            summary, frames = _make(session, options, workspace, progress)
+        del session  # what the report tells of it stands in the store
+        give_back()
+        if options.report:
+            stores = Path(workspace.staged(".zarr")), workspace.final(".zarr")
+            write_report(*stores, summary, workspace.staged("_report.html"), frames=frames)
+        summary["outputs"] = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
         write_summary(workspace.staged(".json"), summary)
         workspace.publish()
     return summary
@@ -243,8 +250,8 @@ def input_facts(recordings: Sequence[Recording]) -> list[dict[str, Any]]:
 
 def _make(
     session: Session, options: StitchOptions, workspace: Workspace, progress: Progress | None
-) -> dict[str, Any]:
-    """Write every product but the summary, and return that."""
+) -> tuple[dict[str, Any], FrameColumns]:
+    """Write every product but report and summary; return that, and what it tells per frame."""
     everything = session
     model = learn(session) if options.by == "buffer" else None
     if options.drop_damaged:
@@ -263,22 +270,14 @@ def _make(
     if options.unrecoverable_video and flags["unrecoverable"].any():
         part = everything.only(flags["unrecoverable"])
         _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(workspace))
-    frames, columns = tables.frames, (tables.scores, tables.agreement, tables.composition)
-    del tables  # the report reads them from the store, when these have gone
-    give_back()
+    columns = tables.scores, tables.agreement, tables.composition
     summary = {
-        **summarise(session, frames, *columns),
+        **summarise(session, tables.frames, *columns),
         "resumed_blocks": journal.recalled,
         "config": options.provenance,
         "versions": used_versions(),
     }
-    del columns
-    if options.report:
-        give_back()
-        stores = Path(store), workspace.final(".zarr")
-        write_report(*stores, summary, workspace.staged("_report.html"), frames=frames)
-    outputs = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
-    return {**summary, "outputs": outputs}
+    return summary, tables.frames
 
 
 def _aside(workspace: Workspace) -> _Target:

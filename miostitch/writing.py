@@ -147,6 +147,7 @@ def write_batches(
                 journal.check()
         for written in finished:
             written.result()
+    give_back()  # the blocks themselves
 
 
 def _sink(video: BlockVideo, starts: Iterable[int], count: int, block: int) -> VideoSink:

@@ -546,7 +546,8 @@ def stored(path: Path, tables: Tables) -> None:
         size = min(TABLE_CHUNK, tables.count - start)
         write_block(str(path), start, np.zeros((size, *shape[1:]), np.uint8))
     write_frame_tables(str(path), frames | dict(tables.frames))
-    write_group(str(path), "scores", SCORE_VARIABLES, scores | dict(tables.scores), attrs)
+    scores |= tables.scores
+    write_group(str(path), "scores", SCORE_VARIABLES, scores.__getitem__, attrs)
     places = np.argwhere(~tables.lost)
     sizes = np.diff(tables.bounds)[places[:, 1]]
     names = ("reconstructed_frame_index", "frame_buffer_count", "pixel_count")

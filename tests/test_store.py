@@ -28,7 +28,8 @@ def make(path: Path, video: np.ndarray, *, chunk_frames: int = 4, zarr_format: i
     frames = {v.name: np.arange(len(video)).astype(v.dtype) for v in schema.FRAME_VARIABLES}
     scores = {v.name: np.full((2, len(video)), 3).astype(v.dtype) for v in schema.SCORE_VARIABLES}
     store.write_frame_tables(name, frames)
-    store.write_group(name, "scores", schema.SCORE_VARIABLES, scores, {"recordings": ["a", "b"]})
+    attrs = {"recordings": ["a", "b"]}
+    store.write_group(name, "scores", schema.SCORE_VARIABLES, scores.__getitem__, attrs)
     store.consolidate(name)
     return name
 
