@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from miostitch.errors import PlanError, UsageError
 
-PROGRAM_BYTES = 330 * 2**20
+PROGRAM_BYTES = 350 * 2**20
 """Python with all libraries loaded, and its small objects."""
 
 FRAME_BYTES = 200

@@ -19,6 +19,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bench_pipeline": {"FRAMES": 30},
     "bench_report": {"FRAMES": 40},
     "bench_video": {"BLOCK": 4, "BLOCKS": 2, "Index.frame_count": 1000},
+    "bench_writing": {"SIDE": 20, "FRAMES": 4, "ROWS": 50},
 }
 
 

@@ -10,10 +10,15 @@ import pytest
 
 import miostitch
 import miostitch.kernels  # compiles here, so that no measured process does
+from miostitch.computing import thread_count
+from miostitch.plan import plan_stitch
+from miostitch.writing import KEPT_BLOCKS
 
 LIMIT = 2**30
 BYTES_PER_FRAME = 400
 SHORT, LONG = 16_000, 160_000
+BLOCK = 419
+"""As many blocks as of frames of 200 x 200: then even the short session fills every thread."""
 
 # Measured from a small process: on Linux a process starts with the peak of the one that forked it.
 PROBE = """
@@ -31,7 +36,7 @@ pytestmark = [
 ]
 
 
-def peak_bytes(folder: Path, frames: int, side: int) -> tuple[int, int]:
+def peak_bytes(folder: Path, frames: int, side: int, by: str = "frame") -> tuple[int, int]:
     """Peak memory of stitching a pair, and the frames that came out."""
     config = miostitch.SimulationConfig(frames=frames, height=side, width=side, seed=1)
     try:
@@ -39,14 +44,25 @@ def peak_bytes(folder: Path, frames: int, side: int) -> tuple[int, int]:
         made.truth_video.unlink()  # a third of the disk
         out = folder / "out"
         command = [sys.executable, "-c", PROBE, *map(str, made.recordings), "-o", str(out)]
-        # as many blocks as of frames of 200 x 200: then even the short session fills every thread
-        command += ["--chunk-frames", "419"]
+        command += ["--chunk-frames", str(BLOCK), "--by", by]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         summary = json.loads(next(out.glob("*.json")).read_text("utf-8"))
         return json.loads(done.stdout)["peak_bytes"], summary["frames"]
     finally:
         shutil.rmtree(folder)
+
+
+def projected_bytes(frames: int, side: int, by: str = "frame") -> int:
+    plan = plan_stitch(
+        frames,
+        BLOCK * side * side,
+        2,
+        kept_blocks=KEPT_BLOCKS,
+        composed=by == "buffer",
+        debug=False,
+    )
+    return plan.needed_bytes(thread_count())
 
 
 @pytest.mark.fault(58, "memory over growing lengths", "a few bytes per frame")
@@ -56,11 +72,15 @@ def test_memory_hardly_grows_with_the_frames(tmp_path: Path) -> None:
     assert many > 9 * few
     print(f"{few} frames: {short / 2**20:.0f} MiB, {many} frames: {long / 2**20:.0f} MiB")  # noqa: T201
     assert max(short, long) < LIMIT
+    assert short <= projected_bytes(few, 48)
+    assert long <= projected_bytes(many, 48)
     assert long - short <= BYTES_PER_FRAME * (many - few)
 
 
-def test_memory_of_frames_of_the_usual_size(tmp_path: Path) -> None:
-    peak, frames = peak_bytes(tmp_path / "pair", SHORT, 200)
-    print(f"{frames} frames of 200x200: {peak / 2**20:.0f} MiB")  # noqa: T201
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_memory_of_frames_of_the_usual_size(tmp_path: Path, by: str) -> None:
+    peak, frames = peak_bytes(tmp_path / "pair", SHORT, 200, by)
+    print(f"{frames} frames of 200x200 by {by}: {peak / 2**20:.0f} MiB")  # noqa: T201
     assert frames > 0.9 * SHORT
     assert peak < LIMIT
+    assert peak <= projected_bytes(frames, 200, by)

@@ -1,7 +1,9 @@
 """Stitching as a whole: the reference figures, an independent oracle, and laziness."""
 
 import pickle
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, Literal
 
 import cv2
 import dask
@@ -184,3 +186,27 @@ def test_batches_are_parts_of_the_whole(session: list[Path]) -> None:
 def test_a_list_of_recordings_is_needed(recordings: list[str]) -> None:
     with pytest.raises(UsageError, match="give a list of recordings"):
         miostitch.stitch(recordings)
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_a_batch_of_ten_million_frames_has_the_tasks_of_any_other(
+    tmp_path: Path, by: Literal["frame", "buffer"]
+) -> None:
+    count, block = 10_000_000, 419
+    made = miostitch.simulate(tmp_path, miostitch.SimulationConfig(frames=block, seed=1))
+    short = bring_together([load_recording(path) for path in made.recordings])
+    # the same frames again and again
+    kept = np.resize(short.kept, count)
+    alignment = replace(
+        short.alignment,
+        frame_num=np.arange(count),
+        source_frame=short.alignment.source_frame[:, kept],
+    )
+    long = replace(short, alignment=alignment, kept=np.arange(count, dtype=np.int32))
+    config = StitchConfig(by=by)
+    tasks = []
+    for start in (0, count // 2 // block * block, count - 8 * block):
+        frames: Any = stitch_frames(long, slice(start, start + 8 * block), block, config)
+        tasks.append(len(dict(frames.__dask_graph__())))
+    assert tasks[0] == tasks[1] == tasks[2]
+    assert tasks[0] <= 8 * 40
