@@ -178,7 +178,7 @@ def align(
     by_time = method == "time"
     if max_gap is not None and not by_time:
         msg = f"max_gap={max_gap!r}: has an effect by time alone"
-        raise UsageError(f"{msg}; give time as the method, or leave it out")
+        raise UsageError(f"{msg}; add --align time (method='time'), or leave it out")
     segments, duplicates, notices = _segments(recordings, cut=method != "frame-num", timed=by_time)
     if by_time:
         interval = _interval(recordings, segments)

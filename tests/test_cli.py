@@ -66,7 +66,7 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["stitch", "{0}", "--lag", "1.5"], 2, "'1.5': give auto or a number of frames"),
         (["stitch", "{0}", "--lag", "1000"], 2, "at lag 1000 none of its"),
         (["stitch", "{0}", "--max-gap", "nan"], 2, "give a time above 0 s"),
-        (["stitch", "{0}", "--max-gap", "1"], 2, "has an effect by time alone"),
+        (["stitch", "{0}", "--max-gap", "1"], 2, "by time alone; add --align time"),
         (["stitch", "{0}", "--workers", "2", "--memory-limit", "1GB"], 2, "bounds threads"),
         (["stitch", "{0}", "--no-avi", "--codec", "ffv1"], 2, "exclude each other"),
         (["inspect"], 2, "no recording given"),
