@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import pty
 import re
 import select
 import signal
@@ -21,10 +20,10 @@ import pytest
 from click.testing import CliRunner
 
 import miostitch
-from miostitch import cli, console, errors, inspecting, options, wording
-from miostitch.config_files import shipped_configs
+from miostitch import cli, console, errors, inspecting, wording
 from miostitch.progress import counted
 from miostitch.text import columns
+from tests import terminals
 from tests.commands import COMMAND, run, run_installed
 
 
@@ -165,37 +164,12 @@ def test_without_a_terminal_a_mismatch_is_exit_code_3(session: list[str], tmp_pa
     run("stitch", video, "-o", str(tmp_path / "out"), "--salvage", "-q")
 
 
-# Ctrl-C reaches who holds the terminal and does not ignore it, as the children of a runner in the
-# background of a shell do.
-TAKE_THE_TERMINAL = """
-import fcntl, os, signal, sys, termios
-os.setsid()
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
 @contextmanager
 def on_a_terminal(*args: str, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    mine, theirs = pty.openpty()
     env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
     env |= {"TERM": "xterm-256color", **environment}
-
-    with subprocess.Popen(
-        [sys.executable, "-c", TAKE_THE_TERMINAL, COMMAND, *args],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=env,
-    ) as process:
-        os.close(theirs)
-        try:
-            yield process, mine
-        except BaseException:
-            process.kill()
-            raise
-    os.close(mine)
+    with terminals.on_a_terminal([COMMAND, *args], env) as found:
+        yield found
 
 
 def read_all(terminal: int, press: bytes = b"") -> bytes:
@@ -563,43 +537,6 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize(
-    ("words", "completed"),
-    [
-        ("miostitch st", "plain,stitch"),
-        ("miostitch stitch --ke", "plain,--keep-clocks"),
-        ("miostitch stitch --by ", "plain,frame plain,buffer"),
-        ("miostitch stitch A.a", "file,A.a"),
-        ("miostitch stitch -i A.a", "file,A.a"),
-        ("miostitch denoise A.avi -c denoise_e", "file,denoise_e plain,denoise_example"),
-        ("miostitch config show denoise_e", "file,denoise_e plain,denoise_example"),
-    ],
-)
-def test_shells_complete_and_import_nothing_heavy(words: str, completed: str) -> None:
-    code = (
-        "import sys; from miostitch.cli import main\n"
-        "try: main(prog_name='miostitch')\n"
-        "finally: print(sorted({'numba', 'dask', 'xarray', 'av', 'zarr', 'pandas', 'numpy', 'rich',"
-        " 'pydantic', 'yaml'} & set(sys.modules)))"
-    )
-    last = len(words.split(" ")) - 1
-    env = {"_MIOSTITCH_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(last)}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env=os.environ | env,
-        check=False,
-    )
-    assert done.stdout.split() == [*completed.split(), "[]"], done.stderr
-
-
-def test_every_configuration_can_be_completed() -> None:
-    context = click.Context(cli.main)
-    found = options.config_ids(context, cli.main.params[0], "")
-    assert {item.value for item in found if item.type == "plain"} == {*shipped_configs()}
 
 
 def test_version() -> None:
