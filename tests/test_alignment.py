@@ -293,7 +293,7 @@ def test_clocks_and_notices() -> None:
     assert second.drift_ppm == pytest.approx(100, abs=10)
     assert third.frames > 2000
     stepped = align(receive(2, step_s=-1.0, offset_s=3600).identities)
-    assert any("backwards 1 times" in notice for notice in stepped.notices)
+    assert any("backwards 1 time," in notice for notice in stepped.notices)
     assert any("1.avi: its clock is 3600 s ahead" in notice for notice in stepped.notices)
 
 

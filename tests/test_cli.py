@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import pty
 import re
 import select
 import signal
@@ -23,6 +24,7 @@ import miostitch
 from miostitch import cli, console, errors, inspecting, wording
 from miostitch.progress import counted
 from miostitch.text import columns
+from miostitch.verify_wording import verify_text
 from tests import terminals
 from tests.commands import COMMAND, run, run_installed
 
@@ -250,6 +252,24 @@ def test_long_messages_are_broken_between_words(session: list[str], tmp_path: Pa
         assert message not in shown
 
 
+def test_findings_are_broken_between_words() -> None:
+    message = "differs in 40 pixels, the first is 0; video1 has 92"
+    finding = {"kind": "pixels", "file": "S.zarr", "chunk": "video/c/0/0/0", "message": message}
+    result = {"stem": "S", "frames": 1, "findings": [finding], "counts": {"pixels": 2}}
+    text = verify_text({"results": [{**result, "differences": 2, "not_checked": 1}]})
+    mine, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 40))
+    with open(mine), open(theirs, "w") as terminal:
+        assert console._fitted(text, terminal).split("\n") == [
+            "pixels: 2",
+            "  - S.zarr: chunk video/c/0/0/0: differs",
+            "    in 40 pixels, the first is 0; video1",
+            "    has 92",
+            "pixels: 1 more not listed",
+            "S: 1 frame, 2 differences, 1 part not checked",
+        ]
+
+
 def test_a_terminal_without_some_letters_shows_escapes(session: list[str], tmp_path: Path) -> None:
     video = tmp_path / "\N{GREEK SMALL LETTER MU}.avi"
     video.write_bytes(Path(session[0]).read_bytes())
@@ -278,6 +298,9 @@ def test_tables_fit_80_columns() -> None:
 def test_one_is_no_plural() -> None:
     told = [wording._counted(count, "frames were seen by nobody") for count in (1, 2)]
     assert told == ["1 frame was seen by nobody", "2 frames were seen by nobody"]
+    for frames, shown in (1, "1 frame, of 2"), (2, "2 frames, of 2"):
+        summary = {"origins": [{"frames": 2}], "warnings": [], "frames": frames, "outputs": []}
+        assert wording.edit_text(summary).strip() == shown
 
 
 def test_no_progress_where_it_is_not_wanted(tmp_path: Path) -> None:
@@ -458,7 +481,7 @@ def test_inspect(session: list[str]) -> None:
     assert "receiver1.avi" in text
     for line in (
         r"  video +33 frames of 50 x 40 pixels, 1.65 s at 20 frames/s, rawvideo",
-        r"  lag +0 frames; (\d+) of \1 missing buffers are black",
+        r"  lag +0 frames; (\d+) of \1 missing buffers black",
         r"  frame_num +2500 to \d+, \d+ lost, \d+ repeated",
         r"together\n  frames +\d+, \d+ of them seen by all; \d+ more seen by nobody",
         r"receiver2\.avi +\d+ +\d+ +\+0\.3",
