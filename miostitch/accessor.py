@@ -11,6 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.schema import COMPOSITE, FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
+from miostitch.text import amount
 
 Projection = Literal["mean", "max", "min"]
 
@@ -136,7 +137,7 @@ class RecordingAccessor:
             lost, of = facts["lost_buffers"], facts["buffers"]
             lines.append(("buffers lost", f"{lost} of {of} ({100 * lost / of:.2f} %)"))
         if "damaged" in facts and "unrecoverable" in facts:
-            text = f"{facts['damaged']} frames, {facts['unrecoverable']} unrecoverable"
+            text = f"{amount(facts['damaged'], 'frame')}, {facts['unrecoverable']} unrecoverable"
             lines.append(("damaged", text))
         if "sources" in facts:
             text = ", ".join(f"{name} {count}" for name, count in facts["sources"].items() if count)

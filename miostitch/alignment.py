@@ -26,6 +26,7 @@ from miostitch.boots import (
 from miostitch.clocks import Clock, counter_resets, estimate_clock, frame_interval, to_first_clock
 from miostitch.errors import AlignmentError, UsageError
 from miostitch.schema import NO_FRAME
+from miostitch.text import amount
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -178,7 +179,7 @@ def align(
     by_time = method == "time"
     if max_gap is not None and not by_time:
         msg = f"max_gap={max_gap!r}: has an effect by time alone"
-        raise UsageError(f"{msg}; give time as the method, or leave it out")
+        raise UsageError(f"{msg}; add --align time (method='time'), or leave it out")
     segments, duplicates, notices = _segments(recordings, cut=method != "frame-num", timed=by_time)
     if by_time:
         interval = _interval(recordings, segments)
@@ -217,8 +218,8 @@ def _segments(
         back = np.flatnonzero(np.diff(seen) < -_STEP_S)
         if back.size:
             notices.append(
-                f"{recording.name}: times of reception go backwards {back.size} times, by up to "
-                f"{-np.diff(seen).min():.3f} s; they are kept as they are"
+                f"{recording.name}: times of reception go backwards {amount(back.size, 'time')}, "
+                f"by up to {-np.diff(seen).min():.3f} s; they are kept as they are"
             )
         own = []
         for frames in np.split(known, resets if cut else []):

@@ -26,6 +26,7 @@ from miostitch.opening import ReadOptions, table_path
 from miostitch.recording import Recording, load_recording
 from miostitch.schema import BUFFER
 from miostitch.store import StoreFacts, store_facts
+from miostitch.text import amount
 from miostitch.video import VideoSource, open_video
 
 TIMESTAMPS = "_timestamps.csv"
@@ -73,8 +74,8 @@ class StoredRows:
         index = self._buffers["reconstructed_frame_index"].to_numpy()
         sorted_ = not len(index) or (index[0] >= 0 and (np.diff(index) >= 0).all())
         if not sorted_ or index[-1:].max(initial=0) >= facts.frames:
-            msg = f"{path}: its buffers are not those of its {facts.frames} frames, in their order"
-            raise MismatchError(f"{msg}; --salvage does not help, stitch again")
+            msg = f"{path}: its buffers are not those of its {amount(facts.frames, 'frame')}"
+            raise MismatchError(f"{msg}, in their order; --salvage does not help, stitch again")
         self.counts = np.bincount(index, minlength=facts.frames)
         self._starts = np.cumsum(self.counts) - self.counts
 
@@ -224,13 +225,13 @@ class _Search:
 
     def agrees(self, path: str, found: int, *, extra: int = 0) -> bool:
         """Whether a file tells of all frames, or of `extra` more."""
-        return self.equal(path, found, self.frames, "frames", extra)
+        return self.equal(path, found, self.frames, "frame", extra)
 
     def equal(self, path: str, found: int, expected: int, what: str, extra: int = 0) -> bool:
         """Whether a file has as many frames or rows as it should."""
         if expected <= found <= expected + extra:
             return True
-        msg = f"{path}: tells of {found} {what}, where there are {expected}"
+        msg = f"{path}: tells of {amount(found, what)}, where there should be {expected}"
         if not self.salvage:
             raise MismatchError(f"{msg}; make it anew, or --salvage leaves it out")
         self.notices.append(f"{msg}; it is left out")

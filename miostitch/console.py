@@ -28,7 +28,7 @@ RESOURCES, INTERNAL, INTERRUPTED, UNREAD = 5, 6, 130, 141
 LOG_SECONDS = 10.0
 """Time between progress lines where there is no terminal."""
 
-MESSAGE = re.compile(r"( *)(warning|note|miostitch[.\w]*): ")
+MESSAGE = re.compile(r"( *)((warning|note|miostitch[.\w]*):|-) ")
 """How lines begin that may be broken; tables, paths and commands may not."""
 
 Result = TypeVar("Result")

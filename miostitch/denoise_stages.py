@@ -113,7 +113,9 @@ def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
         raise UsageError(msg)
     if flags.all():
         where = ds.attrs.get("recording", "recording")
-        msg = f"{where}: all {len(flags)} frames are noisy; raise the thresholds or min_rows"
+        msg = (
+            f"{where}: no frame of {len(flags)} is free of noise; raise the thresholds or min_rows"
+        )
         raise InputError(msg)
     kept = pick(in_blocks(ds), np.flatnonzero(~flags))
     kept = kept.assign_coords({FRAME: np.arange(kept.sizes[FRAME])})

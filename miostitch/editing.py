@@ -16,6 +16,7 @@ from miostitch.datasets import Step, in_chunks, union
 from miostitch.errors import InputError, UsageError
 from miostitch.frame_lists import format_frames, parse_frames
 from miostitch.schema import COMPOSITE, FRAME, HEIGHT, VIDEO, WIDTH
+from miostitch.text import amount
 
 TOLERANCE_FRAMES, TOLERANCE_SHARE = 3.0, 0.02
 """How far, in frames and of all, counter and clock may disagree across a seam."""
@@ -52,7 +53,9 @@ def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
     if start < 0 or end < 0:
         raise UsageError(f"trim {start} and {end}: numbers of frames to leave out are needed")
     if start + end >= count:
-        msg = f"trim {start} and {end}: that leaves none of {count} frames; leave out fewer"
+        msg = (
+            f"trim {start} and {end}: that leaves none of {amount(count, 'frame')}; leave out fewer"
+        )
         raise UsageError(msg)
     kept = dataset.isel({FRAME: slice(start, count - end)})
     return _numbered(kept, "trim", {"start": start, "end": end}, count)
@@ -88,7 +91,7 @@ def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Datase
     keep = np.ones(count, bool)
     keep[chosen] = False
     if not keep.any():
-        raise UsageError(f"all {count} frames would be removed; keep at least one")
+        raise UsageError(f"no frame of {count} would be left; keep at least one")
     parameters = {"frames": format_frames(chosen)}
     return _numbered(
         dataset.isel({FRAME: np.flatnonzero(keep)}), "remove_frames", parameters, count

@@ -23,7 +23,7 @@ from miostitch.opening import ReadOptions
 from miostitch.ordered import write_in_order
 from miostitch.schema import VIDEO
 from miostitch.sinks import FrameWriter
-from miostitch.text import printable
+from miostitch.text import amount, printable
 
 TIMESTAMPS = ("timestamp_first", "timestamp_last")
 
@@ -194,8 +194,8 @@ class Source:
         unknown = np.flatnonzero(~np.isfinite(self.timestamps[0]))
         if len(unknown):
             msg = f"{self.path}: frame {unknown[0]}: it has no time, as {len(unknown)} of"
-            msg = f"{msg} {self.count} frames, and this format needs one for each; leave them out:"
-            raise InputError(f"{msg} remove-frames -f {format_frames(unknown)}")
+            msg = f"{msg} {amount(self.count, 'frame')}, and this format needs one for each"
+            raise InputError(f"{msg}; leave them out: remove-frames -f {format_frames(unknown)}")
         return np.asarray(self.timestamps[0] - self.timestamps[0, 0])
 
     @property
@@ -211,8 +211,8 @@ class Source:
             back = np.flatnonzero(np.diff(self.timestamps[0]) < 0)
             if len(back):
                 told.append(
-                    f"{self.path}: frame {back[0] + 1}: time goes backwards there, {len(back)} "
-                    f"times in all; times are exported as they are"
+                    f"{self.path}: frame {back[0] + 1}: time goes backwards there, in all "
+                    f"{amount(len(back), 'time')}; times are exported as they are"
                 )
         return [printable(each) for each in told]
 

@@ -24,6 +24,7 @@ from miostitch.lags import Lag, Pictures, measure_lag
 from miostitch.losses import Loss, runs
 from miostitch.metadata import Metadata, buffer_layout, read_metadata
 from miostitch.schema import NO_FRAME
+from miostitch.text import amount
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS, VideoSource, open_video
 
 Path_ = str | os.PathLike[str]
@@ -287,8 +288,8 @@ def _match(
     pictures, described = video.frame_count, len(table.frames)
     first, end = max(0, lag), described + lag  # pictures that the table describes
     if first >= min(pictures, end):
-        msg = f"{video.path}: at lag {lag} none of its {pictures} pictures has a row; set --lag"
-        raise UsageError(msg)
+        none = f"none of its {amount(pictures, 'picture')} has a row"
+        raise UsageError(f"{video.path}: at lag {lag} {none}; set --lag")
     notices = _unpaired(video, table, lag)
     if end == pictures + 1:
         frame_num = int(table.frames.frame_num[-1])
@@ -312,8 +313,8 @@ def _match(
     bare = first + np.flatnonzero(kept.num_rows[first:] == 0)
     if len(bare):
         msg = (
-            f"{table.path}: no row for {len(bare)} of the {pictures} frames of {video.path}, the "
-            f"first is frame {bare[0]}; --salvage goes on without them"
+            f"{table.path}: no row for {len(bare)} of {amount(pictures, 'frame')} of {video.path}, "
+            f"the first is frame {bare[0]}; --salvage goes on without them"
         )
         if not salvage:
             raise MismatchError(msg)
@@ -350,7 +351,7 @@ def _without_holes(
 def _holes_text(video: VideoSource, holes: list[Loss]) -> str:
     where = "" if holes[0].byte is None else f" (byte {holes[0].byte})"
     return (
-        f"{video.path}: {len(video.lost)} frames are lost in holes of the file, the first is "
+        f"{video.path}: {amount(len(video.lost), 'frame')} lost in holes of the file, the first is "
         f"frame {holes[0].first}{where}"
     )
 
@@ -378,6 +379,6 @@ def _unpaired(video: VideoSource, table: Metadata, lag: int) -> list[str]:
         return [f"{what}; they are left out"]
     if lag < 0:
         rows = int(table.frames.num_rows[:-lag].sum())
-        what = f"{table.path}: the first {-lag} frames have no picture at lag {lag}"
-        return [f"{what}; their {rows} rows are left out"]
+        what = f"{table.path}: no picture at lag {lag} for the first {amount(-lag, 'frame')}"
+        return [f"{what}; {amount(rows, 'row')} left out"]
     return []

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from miostitch.errors import MetadataError
 from miostitch.schema import COLUMN_BY_NAME, NO_FRAME, check_columns
+from miostitch.text import amount
 
 BLOCK_BYTES = 2**20
 """Text parsed at once, in bytes: about 14,000 rows."""
@@ -199,8 +200,8 @@ class TableParser:
 
     def _normalise(self, cells: list[str], floats: set[str]) -> None:
         if len(cells) != len(self.columns):
-            msg = f"{len(cells)} cells where the header names {len(self.columns)} columns"
-            raise _FaultyLineError(msg)
+            named = amount(len(self.columns), "column")
+            raise _FaultyLineError(f"{amount(len(cells), 'cell')} where the header names {named}")
         for i, name in enumerate(self.columns):
             if name not in COLUMN_BY_NAME:
                 continue

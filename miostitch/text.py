@@ -22,6 +22,17 @@ def printable(text: str) -> str:
     return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", held)
 
 
+def amount(number: int, noun: str) -> str:
+    """A number of things.
+
+    Examples
+    --------
+    >>> amount(1, "frame"), amount(2, "frame")
+    ('1 frame', '2 frames')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def columns(text: str) -> int:
     """How many columns of a terminal a text takes: some letters two, accents of their own none.
 

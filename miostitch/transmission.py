@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from miostitch.errors import UsageError
 from miostitch.schema import chunk_frames
+from miostitch.text import amount
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
@@ -126,8 +127,8 @@ class SimulationConfig:
             msg = f"{field.name}={value!r}: give a number ({names}) from {low} to {high}"
             raise UsageError(msg)
         if max(self.resets, abs(self.lag)) >= self.frames:
-            msg = f"{self.frames} frames: too few for {self.resets} resets and a lag of {self.lag}"
-            raise UsageError(msg)
+            msg = f"{amount(self.frames, 'frame')}: too few for {amount(self.resets, 'reset')}"
+            raise UsageError(f"{msg} and a lag of {self.lag}")
 
     @property
     def edges(self) -> Ints:

@@ -15,6 +15,7 @@ import numpy as np
 
 from miostitch.errors import InputError, MissingInputError
 from miostitch.progress import Progress, counted
+from miostitch.text import amount
 from miostitch.verify_buffers import BufferRows
 from miostitch.verify_edits import check_edit
 from miostitch.verify_findings import Findings, Kind
@@ -166,9 +167,8 @@ def _bring_recordings(result: Result, specs: Sequence[str], pool: ThreadPoolExec
         result.findings.add(Kind.INPUT, result.store.path.name, str(error))
         found = [None] * len(found)
     if buffers is not None and tables and buffers.shape[-1] != len(result.bounds) - 1:
-        told = (
-            f"{buffers.shape[-1]} buffers per frame, the recordings have {len(result.bounds) - 1}"
-        )
+        told = f"{amount(buffers.shape[-1], 'buffer')} per frame, the recordings have"
+        told = f"{told} {len(result.bounds) - 1}"
         result.findings.add(Kind.COUNT, result.store.path.name, told)
     sizes = np.diff(result.bounds)
     list(pool.map(lambda each: each.survey(sizes), [each for each in found if each is not None]))
@@ -219,7 +219,7 @@ def _videos(result: Result) -> dict[str, VideoSource]:
         if result.config.get("drop_damaged") and suffix == "_unrecoverable.avi":
             expected = None
         if expected is not None and video.frame_count != expected:
-            told = f"{video.frame_count} frames, the store has {expected}"
+            told = f"{amount(video.frame_count, 'frame')}, the store has {expected}"
             result.findings.add(Kind.COUNT, Path(video.path).name, told)
         _check_form(result, suffix, video)
     return found

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from miostitch.errors import InputError
 from miostitch.schema import COLUMN_BY_NAME, NO_FRAME
+from miostitch.text import amount
 from miostitch.verify_findings import Kind
 from miostitch.verify_inputs import SPAN_FRAMES
 from miostitch.verify_result import Result
@@ -65,7 +66,7 @@ class BufferRows:
                 self._compare(lost, *self._lost(theirs, start, stop))
         for file, rest in ((name, stored), filed, lost):
             while rest is not None and len(more := rest.rest(2**16)):
-                message = f"{len(more)} rows are of no frame of the result"
+                message = f"{amount(len(more), 'row')} of no frame of the result"
                 result.findings.add(Kind.ROWS, file, message, row=rest.taken - len(more))
 
     @cached_property

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.schema import EVIDENCE, NO_FRAME
+from miostitch.text import amount
 
 U8 = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -114,7 +115,8 @@ class CompositionCheck:
         source, open_ = int(self.source[frame, k]), np.count_nonzero(~agreed)
         taken = np.count_nonzero(of[source] & ~agreed) if source in of else 0
         if taken * len(self.copies) < open_:
-            told = f"buffer {k}: {source} gave {taken} of the {open_} pixels in which copies differ"
+            told = f"buffer {k}: {source} gave {taken} of {amount(int(open_), 'pixel')}"
+            told = f"{told} in which copies differ"
             self.found(frame, k, "buffer_source", f"{told}, another one more")
 
     def _tell(self, frame: int, k: int, evidence: int, source: int | None) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from miostitch.errors import InputError
 from miostitch.progress import Progress, counted
 from miostitch.schema import FRAME_VARIABLES, chunk_frames
+from miostitch.text import amount
 from miostitch.verify_buffers import BufferRows
 from miostitch.verify_findings import Findings, Kind
 from miostitch.verify_lines import (
@@ -71,7 +72,7 @@ def check_edit(
     frames = _own_frames(folder, stem, findings, store)
     for each in frames:
         if each.shape[0] != count:
-            told = f"{each.shape[0]} frames, the summary says {count}"
+            told = f"{amount(each.shape[0], 'frame')}, the summary says {count}"
             findings.add(Kind.COUNT, each.name, told)
     config = store.attrs.get("config") if store else None
     if store is not None:
@@ -167,7 +168,7 @@ def _count_lines(folder: Path, stem: str, findings: Findings, count: int) -> Non
             with path.open("rb") as file:
                 lines = sum(1 for _ in file) - 1
             if lines != count:
-                told = f"{lines} lines, the summary says {count} frames"
+                told = f"{amount(lines, 'line')}, the summary says {amount(count, 'frame')}"
                 findings.add(Kind.COUNT, path.name, told)
     path = folder / f"{stem}.csv"
     if not path.is_file():
@@ -180,7 +181,9 @@ def _count_lines(folder: Path, stem: str, findings: Findings, count: int) -> Non
                 (index < 0) | (index >= count) | (np.diff(index, prepend=last) < 0)
             )
             for at in wrong[:1].tolist():
-                told = f"a row of frame {index[at]}, out of order or beyond the {count} frames"
+                told = (
+                    f"a row of frame {index[at]}, out of order or beyond {amount(count, 'frame')}"
+                )
                 findings.add(Kind.ROWS, path.name, told, row=at, column="reconstructed_frame_index")
             last = int(index[-1]) if len(index) else last
     except InputError as error:
@@ -202,7 +205,7 @@ def _check_denoised(
         path, expected = folder / f"{begin}{suffix}", kept if suffix in OF_KEPT else len(dropped)
         video = open_product(path, findings) if path.is_file() else None
         if video is not None and video.frame_count != expected:
-            told = f"{video.frame_count} frames, the summary says {expected}"
+            told = f"{amount(video.frame_count, 'frame')}, the summary says {expected}"
             findings.add(Kind.COUNT, path.name, told)
     for suffix, of in COPIES.items():
         path, other = folder / f"{begin}{suffix}", folder / f"{stem}{of}"

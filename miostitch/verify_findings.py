@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.kernels import differing_pixels
-from miostitch.text import printable
+from miostitch.text import amount, printable
 
 LISTED = 20
 """Findings of one kind that are listed; all are counted."""
@@ -191,7 +191,9 @@ class Findings:
         wrong = counts[places] > 0
         for at, number in zip(places[wrong].tolist(), numbers[wrong].tolist(), strict=True):
             row, column = np.argwhere(found[at] != expected[at])[0].tolist()
-            message = f"{counts[at]} pixels differ, the first is {found[at, row, column]}"
+            message = (
+                f"differs in {amount(counts[at], 'pixel')}, the first is {found[at, row, column]}"
+            )
             message += f"; {told} {expected[at, row, column]}"
             self.add(Kind.PIXELS, file, message, frame=number, chunk=chunk, row=row, column=column)
 

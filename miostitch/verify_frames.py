@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from miostitch.errors import VideoError
 from miostitch.kernels import noisy_pixels, score_frames
 from miostitch.schema import COMPOSITE, NO_FRAME, PIXEL_SCORES
+from miostitch.text import amount
 from miostitch.verify_blocks import Block, read_block
 from miostitch.verify_composition import NOBODY, STRETCHES, CompositionCheck
 from miostitch.verify_findings import Kind, unlike_pixels
@@ -265,7 +266,7 @@ class FrameCheck:
         if not len(wrong):
             return
         row, column = divmod(int(wrong[0]), self.store.shape[2])
-        message = f"{len(wrong)} pixels differ, the first is {made[wrong[0]]}"
+        message = f"differs in {amount(len(wrong), 'pixel')}, the first is {made[wrong[0]]}"
         self.findings.add(
             Kind.PIXELS,
             self.name,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from miostitch.errors import InputError
 from miostitch.schema import NO_FRAME, REPAIRED_COLUMNS
 from miostitch.table_parser import TableParser, header_columns, text_blocks
+from miostitch.text import amount
 from miostitch.verify_findings import Findings, Kind
 from miostitch.video import VideoSource
 
@@ -100,7 +101,7 @@ class InputTable:
                 start, line = start + len(text), line + text.count(b"\n")
         self.digest = digest.hexdigest()
         for row in repairs["row"][repairs["row"] >= self.rows].head(1).tolist():
-            told = f"a repair is noted, the table has {self.rows} rows"
+            told = f"a repair is noted, the table has {amount(self.rows, 'row')}"
             findings.add(Kind.REPAIRS, Path(path).name, told, row=row)
 
     def of_frames(self, start: int, stop: int) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from miostitch.errors import InputError
 from miostitch.schema import NO_FRAME, PIXEL_SCORES
-from miostitch.text import printable
+from miostitch.text import amount, printable
 from miostitch.verify_findings import Kind
 from miostitch.verify_inputs import SPAN_FRAMES
 from miostitch.verify_result import Result, choices
@@ -70,7 +70,7 @@ def check_lines(
         result.findings.add(Kind.UNREADABLE, path.name, str(error))
         return
     if more:
-        message = f"{more} lines are of no frame of the result"
+        message = f"{amount(more, 'line')} of no frame of the result"
         result.findings.add(Kind.ROWS, path.name, message, row=lines.taken - more)
 
 

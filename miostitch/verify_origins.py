@@ -9,6 +9,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from miostitch.errors import InputError
+from miostitch.text import amount
 from miostitch.verify_findings import Kind
 from miostitch.verify_inputs import InputRecording, InputTable, repairs_of, video_digest
 from miostitch.verify_result import Result
@@ -36,7 +37,7 @@ def find_recordings(
     """
     told, groups = result.told, input_groups(result.store.attrs.get("inputs"))
     if len(groups) != len(result.names):
-        message = f"inputs do not name the files of {len(result.names)} recordings"
+        message = f"inputs do not name the files of {amount(len(result.names), 'recording')}"
         result.findings.add(Kind.ATTRIBUTES, result.store.path.name, message, column="inputs")
         groups = [[] for _ in result.names]
     log = _repair_log(result)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from miostitch.errors import InputError
 from miostitch.schema import VIDEO
+from miostitch.text import amount
 from miostitch.verify_findings import Findings, Kind
 from miostitch.verify_store import FAULTS
 from miostitch.video import VideoSource, open_video
@@ -101,7 +102,7 @@ def find_origin(findings: Findings, name: str, summary: dict[str, Any]) -> Origi
             findings.add(Kind.INPUT, path.name, f"cannot be read any more: {error}")
             return None
         if files[-1].shape[0] != each.get("frames"):
-            message = f"has {files[-1].shape[0]} frames, had {each.get('frames')}"
+            message = f"has {amount(files[-1].shape[0], 'frame')}, had {each.get('frames')}"
             findings.add(Kind.INPUT, path.name, message)
             return None
     try:

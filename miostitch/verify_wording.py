@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from miostitch.text import amount
+
 
 def verify_text(found: dict[str, Any]) -> str:
     """What was found, result by result."""
@@ -18,15 +20,15 @@ def _result_text(result: dict[str, Any]) -> str:
         if kind not in counted:
             lines.append(f"{kind}: {result['counts'][kind]}")
         counted[kind] = counted.get(kind, 0) + 1
-        lines.append(f"  {_finding_text(finding)}")
+        lines.append(f"  - {_finding_text(finding)}")
     for kind, count in counted.items():
         if result["counts"][kind] > count:
-            lines.append(f"{kind}: {result['counts'][kind] - count} more are not listed")
-    frames = f"{result['stem']}: {result['frames']} frames"
+            lines.append(f"{kind}: {result['counts'][kind] - count} more not listed")
+    frames = f"{result['stem']}: {amount(result['frames'], 'frame')}"
     count = result["differences"]
-    verdict = f"{count or 'no'} {'differences' if count > 1 else 'difference'}"
+    verdict = amount(count, "difference") if count else "no difference"
     if result["not_checked"]:
-        verdict += f", {result['not_checked']} parts not checked"
+        verdict += f", {amount(result['not_checked'], 'part')} not checked"
     return "\n".join([*lines, f"{frames}, {verdict}"])
 
 

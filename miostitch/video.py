@@ -40,6 +40,7 @@ from miostitch.frame_readers import (
     video_errors,
 )
 from miostitch.losses import runs
+from miostitch.text import amount
 
 # Suffix -> FFmpeg's name of the container, and how such a file begins. FFmpeg is never left to
 # guess: a text file named .avi could make it open other files.
@@ -151,8 +152,8 @@ class VideoSource:
         wanted = np.unique(chosen[chosen >= 0])
         if chosen.size and (chosen.min() < -1 or chosen.max() >= self.frame_count):
             beyond = int(chosen.min() if chosen.min() < -1 else chosen.max())
-            msg = f"{self.path}: frame {beyond} does not exist; it has {self.frame_count} frames"
-            raise VideoError(msg)
+            has = amount(self.frame_count, "frame")
+            raise VideoError(f"{self.path}: frame {beyond} does not exist; it has {has}")
         gone = np.intersect1d(wanted, self.lost)
         if gone.size:
             msg = f"{self.path}: frame {gone[0]} is lost in a hole of the file; leave it out"
@@ -261,7 +262,7 @@ def open_video(
         frame_count = len(places[0])
         counted = stream.frames or container_format == "avi"  # Matroska declares none
         if counted and stream.frames != frame_count:
-            says = f"the header says {stream.frames} frames, there are {frame_count}"
+            says = f"the header says {amount(stream.frames, 'frame')}, there are {frame_count}"
             notices.append(f"{name}: {says}")
         height, width = stream.height, stream.width
     digest = blake2b(digest_size=16)

@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from miostitch.text import broken, columns
+from miostitch.text import amount, broken, columns
 
 WIDTH = 80
 """Columns that tables and sentences fit in."""
@@ -19,7 +19,8 @@ def stitch_text(summary: dict[str, Any]) -> str:
     by_buffer = summary["config"]["by"] == "buffer"
     hopeless = "pixels that nobody received" if by_buffer else "buffers that nobody received whole"
     lines.append(
-        f"{summary['frames']} frames (frame_num {first} to {last}), {summary['damaged']} damaged"
+        f"{amount(summary['frames'], 'frame')} (frame_num {first} to {last}), "
+        f"{summary['damaged']} damaged"
     )
     lost = sum(stop - start + 1 for start, stop in summary["lost_frame_num"])
     counts = (
@@ -86,7 +87,8 @@ def inspect_text(found: dict[str, Any]) -> str:
 
 
 def _video_facts(recording: dict[str, Any]) -> dict[str, str]:
-    size = f"{recording['frames']} frames of {recording['width']} x {recording['height']} pixels"
+    frames = amount(recording["frames"], "frame")
+    size = f"{frames} of {recording['width']} x {recording['height']} pixels"
     pace = f"{recording['duration_s']:g} s at {recording['fps']} frames/s"
     files = f" in {recording['segments']} files" if recording["segments"] > 1 else ""
     lossy = ", lossy" if recording["lossy"] else ""
@@ -100,11 +102,12 @@ def _lag(lag: int | None, evidence: dict[str, Any]) -> str:
     if lag is None:
         return "unknown"
     if "compared_with" in evidence:
-        looked_at = f"{evidence['shared_buffers']} buffers shared with {evidence['compared_with']}"
-        told = f"{evidence['identical_at_that_lag']} of {looked_at} are identical"
+        shared = amount(evidence["shared_buffers"], "buffer")
+        looked_at = f"{shared} shared with {evidence['compared_with']}"
+        told = f"{evidence['identical_at_that_lag']} of {looked_at} identical"
     else:
-        looked_at = f"{evidence['missing_buffers']} missing buffers"
-        told = f"{evidence['black_at_that_lag']} of {looked_at} are black"
+        looked_at = amount(evidence["missing_buffers"], "missing buffer")
+        told = f"{evidence['black_at_that_lag']} of {looked_at} black"
     return f"{lag} {'frame' if abs(lag) == 1 else 'frames'}; {told}"
 
 
@@ -112,16 +115,16 @@ def _table_facts(table: dict[str, Any]) -> dict[str, str]:
     if not table:
         return {}
     if table["frame_num"] is None:
-        return {"table": f"{table['rows']} rows", "frame_num": "unknown"}
+        return {"table": amount(table["rows"], "row"), "frame_num": "unknown"}
     first, last = table["frame_num"]
-    told = f"{table['rows']} rows, {table['orphan_rows']} of no frame"
-    lost = f"{table['buffers_lost']} lost of {table['incomplete_frames']} frames"
+    told = f"{amount(table['rows'], 'row')}, {table['orphan_rows']} of no frame"
+    lost = f"{table['buffers_lost']} lost of {amount(table['incomplete_frames'], 'frame')}"
     return {
-        "table": f"{told}, {table['repairable_cells']} header cells to repair",
+        "table": f"{told}, {amount(table['repairable_cells'], 'header cell')} to repair",
         "frame_num": f"{first} to {last}, {table['lost_frames']} lost, "
         f"{table['repeated_frames']} repeated",
         "buffers": f"{table['buffers_per_frame']} per frame, {lost}, "
-        f"{table['padded_pixels']} pixels padded",
+        f"{amount(table['padded_pixels'], 'pixel')} padded",
     }
 
 
@@ -129,7 +132,7 @@ def _session_facts(session: dict[str, Any]) -> dict[str, str]:
     frames = f"{session['frames']}, {session['seen_by_all']} of them seen by all"
     return {
         "frames": f"{frames}; {session['lost_frame_num']} more seen by nobody",
-        "repeated": f"{session['repeated_frame_num']} frame_num stand in several frames",
+        "repeated": f"{session['repeated_frame_num']} frame_num in several frames",
         "boots": f"{session['boots']} of the device",
     }
 
@@ -158,7 +161,7 @@ def edit_text(summary: dict[str, Any]) -> str:
     """What an edit made of how many frames."""
     before = sum(origin["frames"] for origin in summary["origins"])
     lines = [f"warning: {warning}" for warning in summary["warnings"]]
-    lines += [f"{summary['frames']} frames, of {before}", ""]
+    lines += [f"{amount(summary['frames'], 'frame')}, of {before}", ""]
     return "\n".join([*lines, *_paths(summary["outputs"])])
 
 
@@ -171,7 +174,9 @@ def denoise_text(summary: dict[str, Any]) -> str:
 
 def _denoised(summary: dict[str, Any]) -> str:
     dropped = len(summary["dropped_frames"])
-    return f"{summary['frames']} frames kept, of {summary['frames_before']}: {dropped} noisy"
+    return (
+        f"{amount(summary['frames'], 'frame')} kept, of {summary['frames_before']}: {dropped} noisy"
+    )
 
 
 def workflow_text(summary: dict[str, Any]) -> str:
@@ -180,11 +185,11 @@ def workflow_text(summary: dict[str, Any]) -> str:
     for step in summary["steps"]:
         match step["step"]:
             case "stitch":
-                told = f"{step['frames']} frames of {len(step['recordings'])} recordings"
-                told += f", {step['damaged']} damaged"
+                told = f"{amount(step['frames'], 'frame')} of "
+                told += f"{amount(len(step['recordings']), 'recording')}, {step['damaged']} damaged"
                 told += " (by an earlier run)" if step.get("reused") else ""
             case "trim":
-                told = f"{step['frames']} frames, of {step['frames_before']}"
+                told = f"{amount(step['frames'], 'frame')}, of {step['frames_before']}"
             case _:
                 lines += _notes(step["notices"])
                 told = _denoised(step)
@@ -206,7 +211,10 @@ def score_text(found: dict[str, Any]) -> str:
 def export_text(made: dict[str, Any]) -> str:
     """What was exported, and where it is."""
     lines = [f"warning: {warning}" for warning in made["warnings"]]
-    lines += [f"{made['frames']} frames, {made['duration_s']:.1f} s, as {made['kind']}", ""]
+    lines += [
+        f"{amount(made['frames'], 'frame')}, {made['duration_s']:.1f} s, as {made['kind']}",
+        "",
+    ]
     outputs = _paths(made["outputs"])
     if len(outputs) > LISTED_OUTPUTS:
         left = len(outputs) - LISTED_OUTPUTS

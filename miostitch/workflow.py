@@ -259,7 +259,7 @@ def _make(
         flags = _find_damage(session, options, model, journal)
         session = session.only(~flags["damaged"])
         if not len(session.kept):
-            msg = f"all {len(flags['damaged'])} frames are damaged; stitch without --drop-damaged"
+            msg = f"no frame of {len(flags['damaged'])} is whole; stitch without --drop-damaged"
             raise InputError(msg)
     store = str(workspace.staged(".zarr"))
     journal = Journal(workspace.journal("video"))

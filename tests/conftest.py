@@ -47,7 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if item.get_closest_marker(mark):
                 item.add_marker(skip)
     for item in items:
-        if item.get_closest_marker("slow") or item.get_closest_marker("fuzz"):
+        if any(map(item.get_closest_marker, ("slow", "peer", "fuzz"))):
             item.add_marker(pytest.mark.timeout(3600))
         for fault in item.iter_markers("fault"):
             row, how, outcome = fault.args

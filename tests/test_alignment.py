@@ -293,7 +293,7 @@ def test_clocks_and_notices() -> None:
     assert second.drift_ppm == pytest.approx(100, abs=10)
     assert third.frames > 2000
     stepped = align(receive(2, step_s=-1.0, offset_s=3600).identities)
-    assert any("backwards 1 times" in notice for notice in stepped.notices)
+    assert any("backwards 1 time," in notice for notice in stepped.notices)
     assert any("1.avi: its clock is 3600 s ahead" in notice for notice in stepped.notices)
 
 
@@ -306,8 +306,14 @@ def test_one_recording_is_ordered_by_boots() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"method": "clock"}, {"max_gap": 0.0}, {"max_gap": np.nan}, {"max_gap": 1.0}]
+    ("options", "remedy"),
+    [
+        ({"method": "clock"}, "give auto"),
+        ({"max_gap": 0.0}, "give a time"),
+        ({"max_gap": np.nan}, "give a time"),
+        ({"max_gap": 1.0}, "method='time'"),
+    ],
 )
-def test_options_are_checked(options: dict[str, Any]) -> None:
-    with pytest.raises(UsageError, match="give"):
+def test_options_are_checked(options: dict[str, Any], remedy: str) -> None:
+    with pytest.raises(UsageError, match=remedy):
         align([identity([(1, 8)])], **options)

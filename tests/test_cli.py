@@ -21,10 +21,11 @@ import pytest
 from click.testing import CliRunner
 
 import miostitch
-from miostitch import cli, console, errors, inspecting, options, wording
-from miostitch.config_files import shipped_configs
+from miostitch import cli, console, errors, inspecting, wording
 from miostitch.progress import counted
 from miostitch.text import columns
+from miostitch.verify_wording import verify_text
+from tests import terminals
 from tests.commands import COMMAND, run, run_installed
 
 
@@ -66,7 +67,7 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["stitch", "{0}", "--lag", "1.5"], 2, "'1.5': give auto or a number of frames"),
         (["stitch", "{0}", "--lag", "1000"], 2, "at lag 1000 none of its"),
         (["stitch", "{0}", "--max-gap", "nan"], 2, "give a time above 0 s"),
-        (["stitch", "{0}", "--max-gap", "1"], 2, "has an effect by time alone"),
+        (["stitch", "{0}", "--max-gap", "1"], 2, "by time alone; add --align time"),
         (["stitch", "{0}", "--workers", "2", "--memory-limit", "1GB"], 2, "bounds threads"),
         (["stitch", "{0}", "--no-avi", "--codec", "ffv1"], 2, "exclude each other"),
         (["inspect"], 2, "no recording given"),
@@ -165,37 +166,12 @@ def test_without_a_terminal_a_mismatch_is_exit_code_3(session: list[str], tmp_pa
     run("stitch", video, "-o", str(tmp_path / "out"), "--salvage", "-q")
 
 
-# Ctrl-C reaches who holds the terminal and does not ignore it, as the children of a runner in the
-# background of a shell do.
-TAKE_THE_TERMINAL = """
-import fcntl, os, signal, sys, termios
-os.setsid()
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)
-signal.signal(signal.SIGINT, signal.SIG_DFL)
-os.execv(sys.argv[1], sys.argv[1:])
-"""
-
-
 @contextmanager
 def on_a_terminal(*args: str, **environment: str) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    mine, theirs = pty.openpty()
     env = {k: v for k, v in os.environ.items() if k not in ("NO_COLOR", "FORCE_COLOR")}
     env |= {"TERM": "xterm-256color", **environment}
-
-    with subprocess.Popen(
-        [sys.executable, "-c", TAKE_THE_TERMINAL, COMMAND, *args],
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-        env=env,
-    ) as process:
-        os.close(theirs)
-        try:
-            yield process, mine
-        except BaseException:
-            process.kill()
-            raise
-    os.close(mine)
+    with terminals.on_a_terminal([COMMAND, *args], env) as found:
+        yield found
 
 
 def read_all(terminal: int, press: bytes = b"") -> bytes:
@@ -276,6 +252,24 @@ def test_long_messages_are_broken_between_words(session: list[str], tmp_path: Pa
         assert message not in shown
 
 
+def test_findings_are_broken_between_words() -> None:
+    message = "differs in 40 pixels, the first is 0; video1 has 92"
+    finding = {"kind": "pixels", "file": "S.zarr", "chunk": "video/c/0/0/0", "message": message}
+    result = {"stem": "S", "frames": 1, "findings": [finding], "counts": {"pixels": 2}}
+    text = verify_text({"results": [{**result, "differences": 2, "not_checked": 1}]})
+    mine, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 40))
+    with open(mine), open(theirs, "w") as terminal:
+        assert console._fitted(text, terminal).split("\n") == [
+            "pixels: 2",
+            "  - S.zarr: chunk video/c/0/0/0: differs",
+            "    in 40 pixels, the first is 0; video1",
+            "    has 92",
+            "pixels: 1 more not listed",
+            "S: 1 frame, 2 differences, 1 part not checked",
+        ]
+
+
 def test_a_terminal_without_some_letters_shows_escapes(session: list[str], tmp_path: Path) -> None:
     video = tmp_path / "\N{GREEK SMALL LETTER MU}.avi"
     video.write_bytes(Path(session[0]).read_bytes())
@@ -304,6 +298,9 @@ def test_tables_fit_80_columns() -> None:
 def test_one_is_no_plural() -> None:
     told = [wording._counted(count, "frames were seen by nobody") for count in (1, 2)]
     assert told == ["1 frame was seen by nobody", "2 frames were seen by nobody"]
+    for frames, shown in (1, "1 frame, of 2"), (2, "2 frames, of 2"):
+        summary = {"origins": [{"frames": 2}], "warnings": [], "frames": frames, "outputs": []}
+        assert wording.edit_text(summary).strip() == shown
 
 
 def test_no_progress_where_it_is_not_wanted(tmp_path: Path) -> None:
@@ -484,7 +481,7 @@ def test_inspect(session: list[str]) -> None:
     assert "receiver1.avi" in text
     for line in (
         r"  video +33 frames of 50 x 40 pixels, 1.65 s at 20 frames/s, rawvideo",
-        r"  lag +0 frames; (\d+) of \1 missing buffers are black",
+        r"  lag +0 frames; (\d+) of \1 missing buffers black",
         r"  frame_num +2500 to \d+, \d+ lost, \d+ repeated",
         r"together\n  frames +\d+, \d+ of them seen by all; \d+ more seen by nobody",
         r"receiver2\.avi +\d+ +\d+ +\+0\.3",
@@ -563,43 +560,6 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
-
-
-@pytest.mark.parametrize(
-    ("words", "completed"),
-    [
-        ("miostitch st", "plain,stitch"),
-        ("miostitch stitch --ke", "plain,--keep-clocks"),
-        ("miostitch stitch --by ", "plain,frame plain,buffer"),
-        ("miostitch stitch A.a", "file,A.a"),
-        ("miostitch stitch -i A.a", "file,A.a"),
-        ("miostitch denoise A.avi -c denoise_e", "file,denoise_e plain,denoise_example"),
-        ("miostitch config show denoise_e", "file,denoise_e plain,denoise_example"),
-    ],
-)
-def test_shells_complete_and_import_nothing_heavy(words: str, completed: str) -> None:
-    code = (
-        "import sys; from miostitch.cli import main\n"
-        "try: main(prog_name='miostitch')\n"
-        "finally: print(sorted({'numba', 'dask', 'xarray', 'av', 'zarr', 'pandas', 'numpy', 'rich',"
-        " 'pydantic', 'yaml'} & set(sys.modules)))"
-    )
-    last = len(words.split(" ")) - 1
-    env = {"_MIOSTITCH_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": str(last)}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        env=os.environ | env,
-        check=False,
-    )
-    assert done.stdout.split() == [*completed.split(), "[]"], done.stderr
-
-
-def test_every_configuration_can_be_completed() -> None:
-    context = click.Context(cli.main)
-    found = options.config_ids(context, cli.main.params[0], "")
-    assert {item.value for item in found if item.type == "plain"} == {*shipped_configs()}
 
 
 def test_version() -> None:

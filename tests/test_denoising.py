@@ -232,7 +232,9 @@ def test_what_was_done_is_noted_and_the_input_left_as_it_was() -> None:
 
 def test_nothing_left_is_refused() -> None:
     ds = recording(np.zeros((9, 6, 8), np.uint8))
-    with pytest.raises(InputError, match="rec: all 9 frames are noisy; raise the thresholds"):
+    with pytest.raises(
+        InputError, match="rec: no frame of 9 is free of noise; raise the thresholds"
+    ):
         miostitch.denoise(ds, config())
     assert miostitch.denoise(ds, config(noise_patch=None)).dataset.sizes["frame"] == 9
 

@@ -19,7 +19,7 @@ ENVIRONMENTS = {
     "minian": ["minian==2.0.2", "zarr==2.18.7", "xarray<=2026.4"],
     "roiextractors": ["roiextractors[full]==0.10.0"],
     "judges": ["nwbinspector==0.7.2", "ome-zarr-models==1.7"],
-    "napari": ["napari==0.9.2", "napari-ome-zarr==0.10.0"],
+    "napari": ["napari==0.9.2", "napari-ome-zarr==0.10.0", "xarray"],
 }
 """What is installed where; the how-to pages say the same."""
 

@@ -40,6 +40,7 @@ HOMES |= dict(pyarrow="memory table_parser table_writer")
 HOMES |= dict(zarr="store stored_blocks verify_store verify_layout verify_steps")
 HOMES |= dict(filelock="staging", distributed="cluster", yaml="safe_yaml", pydantic="config")
 HOMES |= dict(dask=GRAPHS, xarray=GRAPHS, pynwb="export_nwb", hdmf="export_nwb")
+HOMES |= dict(isal="export_nwb")
 HOMES |= dict(
     bokeh="report_page",
     jinja2="report_page",

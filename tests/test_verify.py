@@ -760,7 +760,7 @@ def test_the_command_tells_and_exits(output: Path) -> None:
     avi(AVI, pixel(5, 1, 2))(output)
     run = CliRunner().invoke(main, ["verify", str(output / STORE), "--no-progress"])
     assert run.exit_code == 1
-    assert f"{AVI}: frame 5, row 1, column 2: 1 pixels differ" in run.stdout
+    assert f"{AVI}: frame 5, row 1, column 2: differs in 1 pixel," in run.stdout
     assert run.stdout.endswith(f"{STEM}: 21 frames, 1 difference\n")
     run = CliRunner().invoke(main, ["verify", str(output), "--json"])
     assert (run.exit_code, json.loads(run.stdout)["differences"]) == (1, 1)

@@ -472,7 +472,7 @@ def test_if_all_frames_are_damaged_none_is_left(tmp_path: Path, by: Any) -> None
     for path in lossy.videos:
         change_table(path, lambda t: t.assign(black_padding_px=10 * (t.frame_buffer_count == 3)))
     options = StitchOptions(by=by, drop_damaged=True, unrecoverable_video=True)
-    with pytest.raises(InputError, match="frames are damaged; stitch without --drop-damaged"):
+    with pytest.raises(InputError, match="is whole; stitch without --drop-damaged"):
         stitch_files(lossy.names, tmp_path / "out", options)
     assert not Path(tmp_path / "out").exists()
 
