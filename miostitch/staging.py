@@ -240,7 +240,8 @@ class Workspace:
             lock.release()
         try:
             self._recover()
-            if not (resumable and (self.folder / JOURNAL).is_dir()):
+            unfinished = (self.folder / JOURNAL).is_dir() and not (self.folder / DONE).exists()
+            if not (resumable and unfinished):
                 self._clear()
             owner = {"pid": os.getpid(), "host": socket.gethostname()}
             (self.folder / OWNER).write_text(json.dumps(owner))
@@ -278,16 +279,17 @@ class Workspace:
                 raise ResourceError(msg) from None
 
     def _recover(self) -> None:
-        """Undo a publish that was cut off: remove what is new, bring back what was there."""
+        """Undo a publish that was cut off: take back what is new, bring back what was there."""
         old = self.folder / OLD
         if not old.is_dir():
             return
         for suffix in json.loads((self.folder / MANIFEST).read_text()):
             # what still waits in the work directory was not published
             if not self.staged(suffix).exists() and os.path.lexists(self.final(suffix)):
-                _remove(self.final(suffix))
+                self.final(suffix).rename(self.staged(suffix))
         for kept in old.iterdir():
             kept.rename(self.output / kept.name)
+        old.rmdir()  # else the next one would undo it again, and the next publish fail
 
     def _clear(self, *kept: str) -> None:
         for left in self.folder.iterdir():

@@ -198,6 +198,46 @@ def test_a_run_killed_while_it_published_is_undone(
     assert content(space.output) == {"s.zarr/chunk": b"new", "s.avi": b"new"}
 
 
+@pytest.mark.fault(45, "killed at each rename, started again", "goes on, publishes all")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+@pytest.mark.filterwarnings("ignore:.* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("moves", range(6))
+def test_a_run_killed_while_it_published_goes_on(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    def publish(text: str) -> bool:
+        with space.open([], force=True, resumable=True):
+            went_on = space.go_on({"text": text})
+            if not went_on:
+                make(space, text)
+                space.journal("video").mkdir()
+                (space.journal("video") / "0.npz").touch()
+            space.publish()
+        return went_on
+
+    publish("old")
+    rename, left = Path.rename, moves
+
+    def killed(self: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        renamed = rename(self, target)
+        if target == space.folder / "done":
+            os._exit(9)
+        return renamed
+
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(Path, "rename", killed)
+        publish("new")
+    os.waitpid(child, 0)
+    done = (space.folder / "done").exists()
+    assert done == (moves == 5)
+    assert publish("new") != done  # with all that the first one had staged
+    assert content(space.output) == {"s.zarr/chunk": b"new", "s.avi": b"new"}
+
+
 def test_a_foreign_work_directory_is_left_alone(space: Workspace, tmp_path: Path) -> None:
     space.output.mkdir()
     other = tmp_path / "other"
