@@ -8,16 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import miostitch
-from miostitch import stored_blocks
+from miostitch import filtering, stored_blocks
+from miostitch.config import DenoiseConfig, FrequencyMaskingConfig
 from miostitch.errors import ResourceError
+from miostitch.pipeline import denoise_files
+from miostitch.saving import edit_files
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
 
@@ -40,7 +45,7 @@ class PowerCut(BaseException):
     """What no code of ours catches."""
 
 
-def cut_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+def cut_off(monkeypatch: pytest.MonkeyPatch, after: int, module: str = "writing") -> None:
     """Let the run die when so many blocks are written."""
     left, write = after, stored_blocks.write_block
 
@@ -51,7 +56,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
             raise PowerCut
         write(*args)
 
-    monkeypatch.setattr("miostitch.writing.write_block", dies)
+    monkeypatch.setattr(f"miostitch.{module}.write_block", dies)
 
 
 def begin(
@@ -158,7 +163,7 @@ def test_another_run_begins_anew_and_says_why(
         ("options", lambda: None),
         ("inputs", lambda: table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))),
         ("inputs", lambda: os.utime(table, (1, 1))),
-        ("versions", lambda: monkeypatch.setattr("miostitch.workflow.version", str.upper)),
+        ("versions", lambda: monkeypatch.setattr("miostitch.publishing.version", str.upper)),
     ]
     begin(names, tmp_path / "out", monkeypatch)
     for why, change in changes:
@@ -205,6 +210,129 @@ def test_a_disk_that_fills_up_loses_nothing(
         assert not [*(tmp_path / "out").glob("[!.]*")]
     stitch_files(session, tmp_path / "out", OPTIONS)
     assert result(tmp_path / "out") == whole
+
+
+EDITS: dict[str, Callable[[list[xr.Dataset]], xr.Dataset]] = {
+    "trim": lambda parts: miostitch.trim(parts[0], 1, 2),
+    "remove-frames": lambda parts: miostitch.remove_frames(parts[0], "3"),
+    "concat": lambda parts: miostitch.concat(parts * 2),
+}
+DENOISE = DenoiseConfig.model_validate(
+    {
+        "noise_patch": {"enable": False},
+        "frequency_masking": {"output_freq_domain": True},
+        "minimum_projection": {"output_result": True},
+    }
+)
+
+
+def run_edit(command: str, store: Path, out: Path) -> dict[str, Any]:
+    """What else writes a store, by its command."""
+    if command == "denoise":
+        return denoise_files(store, DENOISE, out)
+    return edit_files([store], out, EDITS[command], "")
+
+
+@pytest.fixture(scope="module")
+def stitched(session: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stitched")
+    stitch_files(session, folder, replace(OPTIONS, debug_video=False, report=False))
+    return folder / "receiver1__receiver2_stitched.zarr"
+
+
+@pytest.mark.fault(45, "trim, remove-frames, concat, denoise die", "go on, the same bytes")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "trim",
+        "denoise",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("remove-frames", "concat")),
+    ],
+)
+def test_an_edit_goes_on(
+    stitched: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    command: str,
+) -> None:
+    out = tmp_path / "out"
+    assert run_edit(command, stitched, tmp_path / "whole")["resumed_blocks"] == 0
+    with monkeypatch.context() as patch:
+        cut_off(patch, 4, "ordered")
+        with pytest.raises(PowerCut):
+            run_edit(command, stitched, out)
+    [folder] = out.iterdir()
+    noted = {int(path.stem) for path in folder.glob("journal/video/*.npz")}
+    assert noted
+    read = len([*folder.glob("journal/noise/*.npz")])
+    assert bool(read) == (command == "denoise")
+    written, write = set(), stored_blocks.write_block
+
+    def watched(path: str, start: int, frames: Any) -> None:
+        written.add(start)
+        write(path, start, frames)
+
+    monkeypatch.setattr("miostitch.ordered.write_block", watched)
+    summary = run_edit(command, stitched, out)
+    assert "going on" in caplog.text
+    assert summary["resumed_blocks"] == len(noted) + read
+    assert written.isdisjoint(noted)
+    assert result(out) == result(tmp_path / "whole")
+
+
+@pytest.mark.fault(47, "edit, store or version changed", "begins anew and says why")
+def test_another_edit_begins_anew_and_says_why(
+    stitched: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(stitched, tmp_path / "in.zarr")
+    store, out = miostitch.open_recording(tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    brighter = store.assign(video=store.video + np.uint8(1))
+    chunk = tmp_path / "in.zarr" / "video" / "c" / "7" / "0" / "0"
+    runs: list[tuple[str, Any, Any]] = [
+        ("", store, lambda: None),
+        ("options", store.isel(frame=slice(1, None)), lambda: None),
+        ("options", brighter, lambda: None),
+        ("options", store, lambda: None),
+        ("inputs", store, lambda: os.utime(chunk, (1, 1))),
+        ("versions", store, lambda: monkeypatch.setattr("miostitch.publishing.version", str.upper)),
+    ]
+    for why, dataset, change in runs:
+        change()
+        caplog.clear()
+        with monkeypatch.context() as patch:
+            cut_off(patch, 4, "ordered")
+            with pytest.raises(PowerCut):
+                miostitch.write_recording(dataset, out)
+        assert (f"not continued: {why} changed" in caplog.text) == bool(why)
+    anew = miostitch.write_recording(store, out, restart=True)
+    assert anew["resumed_blocks"] == 0
+    assert "not continued: as asked for" in caplog.text
+
+
+def test_no_video_is_computed_that_is_in_the_store(
+    stitched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for another video either that is the same; what another one needs is."""
+    config = DENOISE.model_copy(update={"frequency_masking": FrequencyMaskingConfig(enable=False)})
+    with monkeypatch.context() as patch:
+        cut_off(patch, 4, "ordered")
+        with pytest.raises(PowerCut):
+            denoise_files(stitched, config, tmp_path)
+    [folder] = tmp_path.iterdir()
+    noted = {int(path.stem) for path in folder.glob("journal/video/*.npz")}
+    subtracted, subtract = [], filtering.subtract
+
+    def counted(*args: Any, **options: Any) -> Any:
+        subtracted.append(1)
+        return subtract(*args, **options)
+
+    monkeypatch.setattr("miostitch.filtering.subtract", counted)
+    frames = denoise_files(stitched, config, tmp_path)["frames"]
+    assert len(subtracted) == -(-frames // 5) - len(noted)
 
 
 @pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
