@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from miostitch.pipeline import denoise_files
 from miostitch.saving import edit_files
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
+from tests.test_cluster import dask_processes
 
 OPTIONS = StitchOptions(chunk_frames=5, debug_video=True)
 
@@ -37,8 +39,9 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def result(folder: Path) -> dict[str, bytes]:
-    """All but the summary, which tells of the resume."""
-    return {name: data for name, data in content(folder).items() if not name.endswith(".json")}
+    """All but the summary, which tells of the resume; the store has files of that ending, too."""
+    summaries = {path.name for path in folder.glob("*.json")}
+    return {name: data for name, data in content(folder).items() if name not in summaries}
 
 
 class PowerCut(BaseException):
@@ -351,24 +354,24 @@ def test_every_pass_goes_on(
     assert result(tmp_path / "out") == result(tmp_path / "whole")
 
 
-@pytest.mark.fault(45, "SIGKILL at random moments, again and again", "goes on, the same bytes")
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
-@pytest.mark.parametrize("by", ["frame", "buffer"])
-def test_killed_at_random_moments(tmp_path: Path, by: str) -> None:
-    config = miostitch.SimulationConfig(frames=3000, buffer_loss=0.05, header_flips=0.01, seed=1)
-    names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
-    program = [sys.executable, "-c", "from miostitch.cli import main; main()"]
-    options = ["--by", by, "--chunk-frames", "100", "--debug-video", "--no-progress", "-q"]
+PROGRAM = [sys.executable, "-c", "from miostitch.cli import main; main()"]
+SIMULATED: dict[str, Any] = {"buffer_loss": 0.05, "header_flips": 0.01, "seed": 1}
+
+
+def kill_and_resume(command: list[str], folder: Path, kills: int) -> int:
+    """Kill a command at random moments until it has made it each time; blocks it resumed.
+
+    What it makes is compared with what it makes at once.
+    """
+    whole, out = folder / "whole", folder / "out"
     began = time.monotonic()
-    command = [*program, "stitch", *names, *options, "-o"]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    subprocess.run([*command, "-o", str(whole)], check=True)
     takes = time.monotonic() - began
     rng, killed, resumed = random.Random(1), 0, 0
-    for attempt in range(60):
-        out = tmp_path / "out"
+    while killed < kills:
+        shutil.rmtree(out, ignore_errors=True)
         while True:
-            run = subprocess.Popen([*command, str(out), "--force"])
+            run = subprocess.Popen([*command, "-o", str(out), "--force"])
             try:
                 assert run.wait(rng.uniform(0.2, 1.1) * takes) == 0
                 break
@@ -376,17 +379,48 @@ def test_killed_at_random_moments(tmp_path: Path, by: str) -> None:
                 run.send_signal(signal.SIGKILL)
                 run.wait()
                 killed += 1
-        assert result(out) == result(tmp_path / "whole"), attempt
+        assert result(out) == result(whole), killed
         resumed += json.loads(next(out.glob("*.json")).read_text())["resumed_blocks"]
-        if killed >= 30:
-            break
-        shutil.rmtree(out)
-    assert killed >= 30
-    assert resumed > 0
+    return resumed
+
+
+@pytest.mark.fault(45, "SIGKILL at random moments, again and again", "goes on, the same bytes")
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(["--by", "frame"], id="by-frame"),
+        pytest.param(["--by", "buffer"], id="by-buffer"),
+        pytest.param(["--by", "buffer", "--workers", "2"], id="two-processes"),
+        pytest.param(["--by", "buffer", "--scheduler"], id="dask-cluster"),
+    ],
+)
+def test_killed_at_random_moments(tmp_path: Path, options: list[str]) -> None:
+    config = miostitch.SimulationConfig(frames=3000, **SIMULATED)
+    names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
+    command = [*PROGRAM, "stitch", *names, "--chunk-frames", "100", "--debug-video", "-q", *options]
+    with ExitStack() as stack:
+        if "--scheduler" in options:
+            address, _ = stack.enter_context(dask_processes(2, tmp_path))
+            command.append(address)
+        assert kill_and_resume(command, tmp_path, 30) > 0
+
+
+@pytest.mark.fault(45, "denoise: SIGKILL at random moments", "goes on, the same bytes")
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+def test_denoise_killed_at_random_moments(tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(frames=3000, **SIMULATED)
+    names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
+    stitch_files(names, tmp_path / "in", StitchOptions("buffer", chunk_frames=100, report=False))
+    store = str(tmp_path / "in" / "receiver1__receiver2_stitched.zarr")
+    command = [*PROGRAM, "denoise", store, "-c", "denoise_calcium_imaging", "-q"]
+    assert kill_and_resume(command, tmp_path, 30) > 0
 
 
 # Python is told of no interrupt that its parent ignores; few frames would be through too soon
-PROGRAM = """
+SLOWED = """
 import signal, sys, time
 from miostitch import stored_blocks, writing
 from miostitch.cli import main
@@ -418,7 +452,7 @@ def test_interrupted_within_seconds(
     config = miostitch.SimulationConfig(buffer_loss=0.05, seed=1, **size)
     names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
     out, block = tmp_path / "out", config.frames // 20
-    program = [sys.executable, "-c", PROGRAM.format(pause=pause), "stitch", *names]
+    program = [sys.executable, "-c", SLOWED.format(pause=pause), "stitch", *names]
     run = subprocess.Popen([*program, "--chunk-frames", str(block), "-o", str(out), "-q"])
     try:
         deadline = time.monotonic() + 120
