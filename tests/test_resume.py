@@ -1,5 +1,6 @@
 """A run that is cut off goes on when it is called again, and ends with the very same bytes."""
 
+import errno
 import json
 import os
 import random
@@ -336,6 +337,28 @@ def test_no_video_is_computed_that_is_in_the_store(
     monkeypatch.setattr("miostitch.filtering.subtract", counted)
     frames = denoise_files(stitched, config, tmp_path)["frames"]
     assert len(subtracted) == -(-frames // 5) - len(noted)
+
+
+@pytest.mark.fault(53, "ESTALE where a chunk is brought to the disk", "exit 5, goes on")
+def test_a_stale_handle_loses_nothing(
+    session: list[str], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, fsync = 3, os.fsync
+
+    def stale(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", stale)
+        with pytest.raises(ResourceError, match=os.strerror(errno.ESTALE)):
+            stitch_files(session, tmp_path / "out", OPTIONS)
+    assert not [*(tmp_path / "out").glob("[!.]*")]
+    assert stitch_files(session, tmp_path / "out", OPTIONS)["resumed_blocks"] == 1
+    assert result(tmp_path / "out") == whole
 
 
 @pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])

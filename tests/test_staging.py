@@ -1,5 +1,6 @@
 """Products appear whole or not at all."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -101,6 +102,22 @@ def test_a_second_run_is_refused_and_names_the_first(space: Workspace) -> None:
         make(space, "new")
         space.publish()
     assert content(space.output)["s.avi"] == b"new"
+
+
+@pytest.mark.fault(53, "file system without locks: ENOSYS, ENOLCK", "exit 5, says so")
+@pytest.mark.skipif(sys.platform == "win32", reason="other locks there")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_refused(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A lock of another kind would outlive a killed run, and it could not go on."""
+
+    def refuses(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuses)
+    with pytest.raises(ResourceError, match=r"out: cannot be locked .*choose a folder"):
+        space.open([], force=False).__enter__()
 
 
 def test_what_a_killed_run_left_is_cleared(space: Workspace) -> None:
