@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from miostitch import filtering
 from miostitch.config import DenoiseConfig, NoisePatchConfig
+from miostitch.datasets import without_lost
 from miostitch.denoise_stages import (
     DETECTOR,
     PROJECTION,
@@ -115,10 +116,11 @@ def denoise(
     True
     >>> folder.cleanup()
     """
-    ds = _first(in_blocks(ds), frames_before(ds, config))
+    ds = without_lost(_first(in_blocks(ds), frames_before(ds, config)))
     ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers
     rows, flags, projections = _first_pass(ds, config, progress, journal)
-    kept = filtered = drop(ds, flags) if config.noise_patch.enable else ds
+    all_of_them = ds.assign_coords({FRAME: np.arange(ds.sizes[FRAME])})
+    kept = filtered = drop(ds, flags) if config.noise_patch.enable else all_of_them
     if config.frequency_masking.enable:
         filtered = remove_stripes(kept, config.frequency_masking)
     result = filtered

@@ -13,7 +13,13 @@ import xarray as xr
 from miostitch import editing
 from miostitch.beside import Extras
 from miostitch.config import DenoiseConfig
-from miostitch.datasets import STORE, open_dataset, read_summary, with_pictures_of
+from miostitch.datasets import (
+    STORE,
+    open_dataset,
+    read_summary,
+    with_pictures_of,
+    without_lost,
+)
 from miostitch.denoising import Denoised, denoise, frames_before
 from miostitch.errors import MiostitchError, UsageError
 from miostitch.journal import Journal
@@ -263,7 +269,9 @@ def _denoise(
     with workspace.open(edit.files, force=force, resumable=True):
         decisive = edit.fingerprint(reading, config=config.model_dump(mode="json"))
         workspace.go_on(decisive, restart=restart)
-        read, journal = frames_before(dataset, config), Journal(workspace.journal("noise"))
+        journal = Journal(workspace.journal("noise"))
+        looked_at = dataset.isel({FRAME: slice(frames_before(dataset, config))})
+        read = without_lost(looked_at).sizes[FRAME]
         made = denoise(dataset, config, progress=counted(progress, read), journal=journal)
         _require_count("kept and dropped", *(_sizes(made), read))
         edit = Edit.of(made.dataset, reading, edit.origins)

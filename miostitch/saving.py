@@ -30,6 +30,7 @@ from miostitch.publishing import (
     used_versions,
     write_summary,
 )
+from miostitch.recording import loss_facts
 from miostitch.schema import VIDEO
 from miostitch.staging import Workspace
 from miostitch.store import consolidate, create_store
@@ -81,7 +82,7 @@ def write_recording(
     -------
     dict
         The summary, as written to ``S.json``: ``frames``, ``history``, ``origins``, ``inputs``,
-        ``warnings``, ``resumed_blocks``, ``versions``, ``outputs``.
+        ``lost_frames``, ``warnings``, ``resumed_blocks``, ``versions``, ``outputs``.
 
     Raises
     ------
@@ -256,6 +257,7 @@ class Edit(KeptFrames):
             **extras.facts,
             "origins": [{"path": printable(o.path), "frames": o.frames} for o in self.origins],
             "inputs": self.inputs,
+            "lost_frames": loss_facts(loss for o in self.origins for loss in o.losses),
             "warnings": [printable(warning) for warning in told],
             "resumed_blocks": extras.resumed_blocks + journal.recalled,
             "versions": used_versions(),
