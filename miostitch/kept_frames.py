@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.companions import Origin, find_origin
-from miostitch.datasets import in_chunks, without_lost
+from miostitch.datasets import in_chunks
 from miostitch.errors import UsageError
 from miostitch.opening import ReadOptions
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
@@ -48,8 +48,7 @@ class KeptFrames:
         Parameters
         ----------
         dataset
-            What :func:`miostitch.open_recording` gives, or any selection of its frames; those that
-            are lost are left out.
+            What :func:`miostitch.open_recording` gives, or any selection of its frames.
         reading
             How to read them.
         known
@@ -68,7 +67,6 @@ class KeptFrames:
         if dataset.video.dtype != VIDEO.dtype:
             msg = f"video is {dataset.video.dtype}, and {VIDEO.dtype} is written; round and clip it"
             raise UsageError(f"{msg}, then .astype('{VIDEO.dtype}')")
-        dataset = without_lost(dataset)
         used, origin = np.unique(dataset.origin.to_numpy(), return_inverse=True)
         if not len(used):
             raise UsageError("no frame is left to be written; keep at least one")

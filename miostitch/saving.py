@@ -6,14 +6,14 @@ from dataclasses import asdict
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import xarray as xr
 from dask.base import tokenize
 
 from miostitch.beside import Extras, video_writers, write_notes, write_videos
-from miostitch.companions import TIMESTAMPS
-from miostitch.datasets import STORE, open_dataset
+from miostitch.companions import TIMESTAMPS, Origin
+from miostitch.datasets import STORE, open_dataset, without_lost
 from miostitch.edited_tables import EditedTables, check_counts
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import UsageError
@@ -157,6 +157,11 @@ def edit_files(
 
 class Edit(KeptFrames):
     """Kept frames, to be written with everything that their origins have."""
+
+    @classmethod
+    def of(cls, dataset: xr.Dataset, reading: ReadOptions, known: Sequence[Origin] = ()) -> Self:
+        """Find the files that the frames of a Dataset are from; lost frames are left out."""
+        return super().of(without_lost(dataset), reading, known)
 
     def kinds(self, named: str) -> set[str]:
         """Endings of what is written: what all origins have, and the file that was named."""

@@ -19,6 +19,7 @@ from click.testing import CliRunner
 
 import miostitch
 from miostitch import cli
+from miostitch.datasets import open_dataset
 from miostitch.errors import InputError
 from miostitch.noise import score_files
 from miostitch.opening import ReadOptions
@@ -265,6 +266,10 @@ def test_denoising_leaves_out_what_is_lost(video: Path, tmp_path: Path, name: st
     assert left["frames_before"] == whole["frames_before"] - len(GONE) == 18
     # positions of the input, as if nothing were lost
     assert left["dropped_frames"] == [n for n in whole["dropped_frames"] if n not in GONE]
+    opened = open_dataset(video, reading)
+    assert np.flatnonzero(opened.lost).tolist() == GONE
+    numbered = miostitch.denoise(opened, config).dataset.frame.values
+    np.testing.assert_array_equal(numbered, np.arange(left["frames"]))
     if name == "remove_stripe_example":  # which changes each frame by itself
         theirs = decode(tmp_path / "whole" / "receiver1_denoised.avi")
         made = decode(tmp_path / "out" / "receiver1_denoised.avi")
