@@ -42,6 +42,8 @@ class Extras:
         Whether the result itself is left out.
     facts
         What the summary says besides, JSON values.
+    resumed_blocks
+        Blocks of passes before this one that were not computed again.
     """
 
     ending: str = ""
@@ -52,6 +54,7 @@ class Extras:
     tables: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
+    resumed_blocks: int = 0
 
     def settle_tables(self, kinds: set[str], path: PathOf) -> None:
         """Copy the tables that stand under two endings, or move them where the result is left out.

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from miostitch.datasets import STORE
 from miostitch.errors import InputError, MiostitchError, MismatchError
 from miostitch.known_frames import FrameTables, RecordedFrames, StoredFrames
+from miostitch.losses import Loss
 from miostitch.metadata import read_metadata
 from miostitch.opening import ReadOptions, table_path
 from miostitch.recording import Recording, load_recording
@@ -177,6 +178,8 @@ class Origin:
         Name, size and digest of every file that the frames were recorded in.
     notices
         What a user should be told.
+    losses
+        What of it is left out because it is damaged.
     """
 
     path: str
@@ -189,6 +192,7 @@ class Origin:
     lines: Mapping[str, FrameLines]
     inputs: tuple[Mapping[str, Any], ...]
     notices: tuple[str, ...] = ()
+    losses: tuple[Loss, ...] = ()
 
     @property
     def kinds(self) -> set[str]:
@@ -324,6 +328,7 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
         search.lines(stem),
         tuple(inputs),
         (*recording.notices, *search.notices),
+        recording.losses,
     )
 
 

@@ -20,6 +20,7 @@ from xarray.core import indexing
 
 from miostitch import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.errors import InputError
+from miostitch.frame_lists import format_frames
 from miostitch.frame_table import FrameTable
 from miostitch.opening import Path_, ReadOptions
 from miostitch.recording import Recording, load_recording
@@ -27,6 +28,7 @@ from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
     HEIGHT,
+    LOST,
     ORIGIN_VARIABLES,
     VIDEO,
     WIDTH,
@@ -50,7 +52,8 @@ def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
         A video with its table beside it (``x.avi`` and ``x.csv``), segments of a recording
         separated by commas, or a miostitch store (``x.zarr``).
     salvage
-        Go on with what matches where video and table disagree.
+        Go on with what matches where video and table disagree. ``lost`` then tells which frames
+        are lost with the damage of a file; writing and denoising leave them out.
 
     Returns
     -------
@@ -109,12 +112,56 @@ def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
             stored: xr.Dataset = xr.open_zarr(name)
             attrs = {"origins": [os.path.abspath(name)]} | _history(stored.attrs)
             origin = _origins([stored.sizes[FRAME]])
+            if options.salvage:
+                origin |= _lost(np.zeros(stored.sizes[FRAME], LOST.dtype))
             return stored.assign_coords(origin).assign_attrs(attrs).set_xindex("frame_num")
         except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             msg = f"{name}: cannot be read as a store: {error}; copy it anew, or stitch again"
             raise InputError(msg) from error
     recording = load_recording(name, options)
-    return in_chunks(_described(to_dataset(recording), recording))
+    dataset = to_dataset(recording)
+    if options.salvage:
+        firsts = recording.first_frames
+        gone = [v.lost + first for v, first in zip(recording.videos, firsts, strict=False)]
+        lost = np.isin(np.arange(firsts[-1]), np.concatenate(gone))
+        dataset = dataset.assign_coords(_lost(lost))
+    return in_chunks(_described(dataset, recording))
+
+
+def without_lost(dataset: xr.Dataset) -> xr.Dataset:
+    """Leave out the frames that are lost with the damage of a file, and note which.
+
+    Parameters
+    ----------
+    dataset
+        A recording, or any selection of its frames.
+
+    Returns
+    -------
+    xarray.Dataset
+        The others, without the coordinate ``lost``. The history tells their positions as of a step
+        ``remove_frames``, for that is what it is.
+
+    Raises
+    ------
+    InputError
+        All frames are lost.
+    """
+    if LOST.name not in dataset.coords:
+        return dataset
+    gone, dataset = dataset[LOST.name].to_numpy(), dataset.drop_vars(LOST.name)
+    if not gone.any():
+        return dataset
+    if gone.all():
+        raise InputError(f"{', '.join(dataset.attrs['origins'])}: every frame asked for is lost")
+    done: Step = {
+        "step": "remove_frames",
+        "parameters": {"frames": format_frames(np.flatnonzero(gone))},
+        "frames_before": len(gone),
+        "frames_after": int((~gone).sum()),
+    }
+    history = [*dataset.attrs.get("history", []), done]
+    return dataset.isel({FRAME: np.flatnonzero(~gone)}).assign_attrs(history=history)
 
 
 def _described(dataset: xr.Dataset, recording: Recording) -> xr.Dataset:
@@ -133,8 +180,12 @@ def in_chunks(dataset: xr.Dataset) -> xr.Dataset:
     """The same with ``video`` in dask chunks of the usual size, if it is in none yet."""
     if dataset.video.chunks is not None:
         return dataset
-    block = chunk_frames(dataset.sizes[HEIGHT], dataset.sizes[WIDTH])
-    return dataset.assign(video=dataset.video.chunk({FRAME: block}))
+    block, count = chunk_frames(dataset.sizes[HEIGHT], dataset.sizes[WIDTH]), dataset.sizes[FRAME]
+    bounds = {*range(0, count, block), count}
+    if LOST.name in dataset.coords:  # to read one is an error, also of the chunk it is in
+        bounds |= {*(np.flatnonzero(np.diff(dataset[LOST.name].to_numpy())) + 1).tolist()}
+    sizes = tuple(np.diff(sorted(bounds)).tolist())
+    return dataset.assign(video=dataset.video.chunk({FRAME: sizes}))
 
 
 def to_dataset(recording: Recording) -> xr.Dataset:
@@ -222,6 +273,10 @@ def _origins(counts: list[int], encoding: dict[str, Any] | None = None) -> dict[
         variable.name: xr.Variable(FRAME, each.astype(variable.dtype), variable.attrs, encoding)
         for variable, each in zip(ORIGIN_VARIABLES, values, strict=True)
     }
+
+
+def _lost(lost: NDArray[np.bool_]) -> dict[str, xr.Variable]:
+    return {LOST.name: xr.Variable(FRAME, lost, LOST.attrs)}
 
 
 def _history(facts: dict[str, Any]) -> dict[str, list[Step]]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from miostitch import filtering
 from miostitch.config import DenoiseConfig, NoisePatchConfig
+from miostitch.datasets import without_lost
 from miostitch.denoise_stages import (
     DETECTOR,
     PROJECTION,
@@ -24,6 +25,7 @@ from miostitch.denoise_stages import (
     stripe_filter,
     subtract_background,
 )
+from miostitch.journal import Journal
 from miostitch.picking import in_blocks, pick
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
 from miostitch.writing import write_batches
@@ -65,7 +67,11 @@ class Denoised:
 
 
 def denoise(
-    ds: xr.Dataset, config: DenoiseConfig, *, progress: Callable[[int], None] | None = None
+    ds: xr.Dataset,
+    config: DenoiseConfig,
+    *,
+    progress: Callable[[int], None] | None = None,
+    journal: Journal | None = None,
 ) -> Denoised:
     """Denoise a recording: drop noisy frames, filter stripes, subtract the background.
 
@@ -77,6 +83,9 @@ def denoise(
         Stages and their settings, as of :func:`miostitch.load_config`.
     progress
         Called with the number of frames of every span that was read.
+    journal
+        Where blocks that were read are noted; what an earlier run noted there of the same frames
+        and configuration is not read again.
 
     Returns
     -------
@@ -107,10 +116,11 @@ def denoise(
     True
     >>> folder.cleanup()
     """
-    ds = _first(in_blocks(ds), frames_before(ds, config))
+    ds = without_lost(_first(in_blocks(ds), frames_before(ds, config)))
     ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers
-    rows, flags, projections = _first_pass(ds, config, progress)
-    kept = filtered = drop(ds, flags) if config.noise_patch.enable else ds
+    rows, flags, projections = _first_pass(ds, config, progress, journal)
+    all_of_them = ds.assign_coords({FRAME: np.arange(ds.sizes[FRAME])})
+    kept = filtered = drop(ds, flags) if config.noise_patch.enable else all_of_them
     if config.frequency_masking.enable:
         filtered = remove_stripes(kept, config.frequency_masking)
     result = filtered
@@ -145,7 +155,10 @@ def _first(ds: xr.Dataset, frames: int) -> xr.Dataset:
 
 
 def _first_pass(
-    ds: xr.Dataset, config: DenoiseConfig, progress: Callable[[int], None] | None
+    ds: xr.Dataset,
+    config: DenoiseConfig,
+    progress: Callable[[int], None] | None,
+    journal: Journal | None,
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
     """Read the video once: flagged rows, noisy frames, and the extremes of the others, filtered.
 
@@ -170,7 +183,8 @@ def _first_pass(
         # without coordinates, which a store would be read for again and again
         bare = xr.Dataset({VIDEO.name: ds[VIDEO.name].variable})
         block = max(bare.chunksizes[FRAME])
-        write_batches(partial(_looked_at, bare, config), [], count, block, finish)
+        build = partial(_looked_at, bare, config)
+        write_batches(build, [], count, block, finish, journal=journal)
     if patch.enable:
         together = xr.concat(parts, FRAME)
         together = together.assign_coords({**ds.drop_dims((HEIGHT, WIDTH)).compute().coords})

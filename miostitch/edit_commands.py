@@ -15,6 +15,7 @@ from miostitch.options import (
     lagging,
     max_frame_pixels,
     output_in,
+    restart,
     salvage,
     scores_by,
     takes_recordings,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 @lagging
 @max_frame_pixels
 @salvage
+@restart
 @force
 @talking
 def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
@@ -59,6 +61,7 @@ def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
 @lagging
 @max_frame_pixels
 @salvage
+@restart
 @force_only
 @talking
 def remove_frames(names: list[str], frames: str, **choices: Any) -> None:
@@ -87,6 +90,7 @@ def remove_frames(names: list[str], frames: str, **choices: Any) -> None:
 @lagging
 @max_frame_pixels
 @salvage
+@restart
 @force
 @talking
 def concat(names: list[str], **choices: Any) -> None:
@@ -141,10 +145,17 @@ def score(
 @lagging
 @max_frame_pixels
 @salvage
+@restart
 @force
 @talking
 def denoise(
-    names: list[str], output: str | None, config: str, force: bool, console: Console, **choices: Any
+    names: list[str],
+    output: str | None,
+    config: str,
+    force: bool,
+    restart: bool,
+    console: Console,
+    **choices: Any,
 ) -> None:
     """Drop noisy frames, filter stripes, subtract the background.
 
@@ -163,7 +174,13 @@ def denoise(
     reading = ReadOptions(need_table=False, **given(choices))
     with console.progress("denoising") as progress:
         summary = denoise_files(
-            name, chosen, output, reading=reading, force=force, progress=progress
+            name,
+            chosen,
+            output,
+            reading=reading,
+            force=force,
+            restart=restart,
+            progress=progress,
         )
     console.result(summary, denoise_text)
 
@@ -175,6 +192,7 @@ def _edit(
     *,
     output: str,
     force: bool,
+    restart: bool,
     console: Console,
     **choices: Any,
 ) -> None:
@@ -185,7 +203,14 @@ def _edit(
     reading = ReadOptions(need_table=False, **given(choices))
     with console.progress("writing") as progress:
         summary = edit_files(
-            names, output, edit, ending, reading=reading, force=force, progress=progress
+            names,
+            output,
+            edit,
+            ending,
+            reading=reading,
+            force=force,
+            restart=restart,
+            progress=progress,
         )
     console.result(summary, edit_text)
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from miostitch.datasets import Step, in_chunks, union
 from miostitch.errors import InputError, UsageError
 from miostitch.frame_lists import format_frames, parse_frames
-from miostitch.schema import COMPOSITE, FRAME, HEIGHT, VIDEO, WIDTH
+from miostitch.schema import COMPOSITE, FRAME, HEIGHT, LOST, VIDEO, WIDTH
 from miostitch.text import amount
 
 TOLERANCE_FRAMES, TOLERANCE_SHARE = 3.0, 0.02
@@ -74,7 +74,7 @@ def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Datase
     Returns
     -------
     xarray.Dataset
-        The other frames, counted anew from 0, lazy as before.
+        The other frames, counted anew from 0, lazy as before; without those that are ``lost``.
 
     Raises
     ------
@@ -90,6 +90,9 @@ def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Datase
         )
     keep = np.ones(count, bool)
     keep[chosen] = False
+    if LOST.name in dataset.coords:  # before others come into one chunk with them
+        keep &= ~dataset[LOST.name].to_numpy()
+        chosen = np.flatnonzero(~keep)
     if not keep.any():
         raise UsageError(f"no frame of {count} would be left; keep at least one")
     parameters = {"frames": format_frames(chosen)}

@@ -20,13 +20,27 @@ def kernel(signature: object) -> Callable[[_Function], _Function]:
     different ones would give them the same number. As it is they can only replace a file by its
     equal.
 
+    Where nothing can be kept, as where neither the package nor the home can be written, every
+    process compiles anew.
+
     Parameters
     ----------
     signature
         Types of result and arguments. Declare an array that is only read ``readonly``; it then
         takes writable ones as well.
     """
-    return cast("Callable[[_Function], _Function]", njit(signature, nogil=True, cache=True))
+
+    def compiled(function: _Function) -> _Function:
+        try:
+            made = njit(signature, nogil=True, cache=True)(function)
+        except (
+            RuntimeError,
+            OSError,
+        ):  # no folder for the cache, or no space; all else comes again
+            made = njit(signature, nogil=True)(function)
+        return cast("_Function", made)
+
+    return compiled
 
 
 def part(function: _Function) -> _Function:

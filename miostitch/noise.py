@@ -9,12 +9,15 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from miostitch.companions import find_origin
 from miostitch.config import NoisePatchConfig
-from miostitch.datasets import open_dataset
+from miostitch.datasets import open_dataset, without_lost
+from miostitch.losses import Loss
 from miostitch.opening import ReadOptions, recording_names
 from miostitch.progress import Progress, counted
 from miostitch.publishing import require_name
-from miostitch.schema import FRAME, HEIGHT, WIDTH, chunk_frames
+from miostitch.recording import loss_facts
+from miostitch.schema import FRAME, HEIGHT, LOST, WIDTH, chunk_frames
 from miostitch.scoring import score
 from miostitch.staging import Workspace
 from miostitch.table_writer import TableWriter
@@ -58,8 +61,8 @@ def score_files(
     -------
     dict
         JSON values: ``recordings``, for each its ``path``, ``frames``, ``noisy_frames`` (with a
-        noisy row), ``black_frames`` (with ``min_rows`` black ones) and ``output``; and the
-        thresholds as ``config``.
+        noisy row), ``black_frames`` (with ``min_rows`` black ones), ``lost_frames`` and ``output``;
+        and the thresholds as ``config``. A lost frame keeps its line, with empty cells.
 
     Raises
     ------
@@ -76,7 +79,7 @@ def score_files(
         require_name(name, [ENDING])
         workspace = Workspace(Path(output), name, [ENDING])
         with workspace.open(dataset.attrs["origins"], force=force):
-            flagged = _write(workspace.staged(ENDING), dataset.video, config, done)
+            flagged = _write(workspace.staged(ENDING), dataset, config, done)
             workspace.publish()
         found.append(
             {
@@ -84,6 +87,7 @@ def score_files(
                 "frames": dataset.sizes[FRAME],
                 "noisy_frames": flagged["gradient"],
                 "black_frames": flagged["black_area"],
+                "lost_frames": loss_facts(_losses(dataset, reading)),
                 "output": str(workspace.final(ENDING)),
             }
         )
@@ -91,13 +95,16 @@ def score_files(
     return {"recordings": found, "config": config.model_dump(include=thresholds)}
 
 
-def _write(path: Path, video: xr.DataArray, config: NoisePatchConfig, done: Any) -> dict[str, int]:
+def _write(path: Path, dataset: xr.Dataset, config: NoisePatchConfig, done: Any) -> dict[str, int]:
     """Write the table of a video, and count the frames that a detector flags."""
-    count, height, width = video.shape
+    count, height, width = dataset.video.shape
     least = {"gradient": width, "black_area": config.black_area_config.min_rows * width}
     block = chunk_frames(height, width)
     flagged = dict.fromkeys(SCORES, 0)
-    frames = video.reset_coords(drop=True)
+    sound = np.arange(count)
+    if LOST.name in dataset.coords:
+        sound = np.flatnonzero(~dataset[LOST.name].to_numpy())
+    frames = without_lost(dataset).video.reset_coords(drop=True)
 
     def build(span: slice) -> xr.Dataset:
         part = frames.isel({FRAME: span}).chunk({FRAME: block, HEIGHT: -1, WIDTH: -1})
@@ -109,11 +116,22 @@ def _write(path: Path, video: xr.DataArray, config: NoisePatchConfig, done: Any)
         }
         for column, values in pixels.items():
             flagged[column] += int((values >= least[column]).sum())
-        positions = np.arange(span.start, span.stop)
-        table.append(pd.DataFrame({"reconstructed_frame_index": positions} | pixels))
+        # and of the lost frames that follow them, or come first of all
+        begin, end = (int(ends[at]) for at in (span.start, span.stop))
+        lines = pd.DataFrame(pixels, sound[span]).astype("Int64").reindex(range(begin, end))
+        table.append(lines.rename_axis(COLUMNS[0]).reset_index())
         if done is not None:
-            done(len(positions))
+            done(span.stop - span.start)
 
+    ends = np.concatenate([[0], sound[1:], [count]])
     with TableWriter(path, COLUMNS) as table:
-        write_batches(build, [], count, block, finish)
+        write_batches(build, [], len(sound), block, finish)
     return flagged
+
+
+def _losses(dataset: xr.Dataset, reading: ReadOptions) -> list[Loss]:
+    """What of the files of a recording is left out because they are damaged."""
+    if not reading.salvage:
+        return []
+    origins = [find_origin(path, reading) for path in dataset.attrs["origins"]]
+    return [loss for origin in origins for loss in origin.losses]

@@ -135,7 +135,8 @@ class Files:
             At this lag no picture has a row.
         """
         if not self.tables:
-            return FrameTable.concat([FrameTable.blank(v.frame_count) for v in self.videos]), (), ()
+            blank = FrameTable.concat([FrameTable.blank(v.frame_count) for v in self.videos])
+            return (blank, *_bare_holes(self.videos)) if salvage else (blank, (), ())
         advice, measured = [], self.measured_lag
         if measured.lag not in (None, lag):
             advice.append(f"{self.videos[0].path}: {_lag_text(measured, lag)}")
@@ -326,7 +327,20 @@ def _without_holes(
     video: VideoSource, frames: FrameTable, *, salvage: bool
 ) -> tuple[FrameTable, list[Loss]]:
     """Forget the numbers of pictures that are lost in holes of the file, or refuse them."""
-    holes = [
+    holes = _holes(video, frames)
+    if holes and not salvage:
+        msg = f"{_holes_text(video, holes)}; --salvage goes on without them"
+        raise TruncatedVideoError(msg)
+    if not holes:
+        return frames, holes
+    # a picture that is not there cannot be a candidate, whatever its rows say
+    known = frames.frame_num.copy()
+    known[video.lost] = NO_FRAME
+    return replace(frames, frame_num=known), holes
+
+
+def _holes(video: VideoSource, frames: FrameTable) -> list[Loss]:
+    return [
         Loss(
             video.path,
             first,
@@ -337,15 +351,13 @@ def _without_holes(
         )
         for first, last, byte in video.holes
     ]
-    if holes and not salvage:
-        msg = f"{_holes_text(video, holes)}; --salvage goes on without them"
-        raise TruncatedVideoError(msg)
-    if not holes:
-        return frames, holes
-    # a picture that is not there cannot be a candidate, whatever its rows say
-    known = frames.frame_num.copy()
-    known[video.lost] = NO_FRAME
-    return replace(frames, frame_num=known), holes
+
+
+def _bare_holes(videos: Sequence[VideoSource]) -> tuple[tuple[str, ...], tuple[Loss, ...]]:
+    """What is lost in holes of videos without tables: what to tell of it, and the losses."""
+    found = [(video, _holes(video, FrameTable.blank(video.frame_count))) for video in videos]
+    told = [f"{_holes_text(video, holes)}; they are left out" for video, holes in found if holes]
+    return tuple(told), tuple(loss for _, holes in found for loss in holes)
 
 
 def _holes_text(video: VideoSource, holes: list[Loss]) -> str:

@@ -4,6 +4,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -11,9 +13,10 @@ from dask.local import get_sync
 from numpy.typing import NDArray
 
 from miostitch.computing import thread_count
+from miostitch.journal import Journal
 from miostitch.schema import VIDEO
 from miostitch.sinks import FrameWriter
-from miostitch.stored_blocks import write_block
+from miostitch.stored_blocks import recall_block, sync_block, write_block
 
 TABLE_BLOCKS = 32
 """Blocks whose tables are written together: looking rows up costs most at the start."""
@@ -25,6 +28,41 @@ Frames = NDArray[np.uint8]
 Writers = Mapping[str, Callable[[], AbstractContextManager[FrameWriter]]]
 
 
+@dataclass(frozen=True)
+class NotedStore:
+    """A store that takes ``video``, and where its finished blocks are noted.
+
+    Parameters
+    ----------
+    path
+        The store.
+    journal
+        The notes.
+    """
+
+    path: str
+    journal: Journal
+
+    def recall(self, span: slice) -> Frames | None:
+        """Read a block that an earlier run noted; None if it did not, or a chunk is damaged."""
+        noted = self.journal.recall(span.start) is not None
+        return recall_block(self.path, span.start, span.stop) if noted else None
+
+    def note(self, span: slice, *, recalled: bool) -> None:
+        """Note a block that was written, or count one that was recalled.
+
+        Raises
+        ------
+        ResourceError
+            An earlier block could not be brought to the disk.
+        """
+        if recalled:
+            self.journal.recalled += 1
+        else:
+            self.journal.note(span.start, (), partial(sync_block, self.path, span.start))
+        self.journal.check()
+
+
 def write_in_order(
     build: Callable[[slice], xr.Dataset],
     writers: Writers,
@@ -32,7 +70,7 @@ def write_in_order(
     block: int,
     finish: Callable[[slice], None],
     *,
-    store: str | None = None,
+    store: NotedStore | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> None:
     """Compute videos of the same frames and write each to its file.
@@ -50,7 +88,8 @@ def write_in_order(
     finish
         Called with spans of some blocks, in order, on a thread of its own: writes their tables.
     store
-        Takes the variable ``video``; ``None`` for none.
+        Takes the variable ``video``; ``None`` for none. Of a block that an earlier run noted, and
+        whose chunk is sound, ``video`` is read instead of computed.
     progress
         Called with the number of frames of every written block.
 
@@ -66,20 +105,26 @@ def write_in_order(
     per thread, and that many and one are in memory, whatever ``count``.
     """
     workers = thread_count()
-    waiting: deque[tuple[slice, Future[dict[str, Frames]]]] = deque()
+    waiting: deque[tuple[slice, Future[tuple[dict[str, Frames], bool]]]] = deque()
     told = 0
     finished: deque[Future[None]] = deque()
 
-    def compute(span: slice) -> dict[str, Frames]:
+    def compute(span: slice) -> tuple[dict[str, Frames], bool]:
+        lazy, known = build(span), store.recall(span) if store else None
+        have = {} if known is None else {name: known for name in _same(lazy)}
         # the function itself: by its name, dask would load distributed to look it up
-        made = build(span).compute(scheduler=get_sync)
-        if store is not None:
-            write_block(store, span.start, made[VIDEO.name].to_numpy())
-        return {name: made[name].to_numpy() for name in writers}
+        made = lazy.drop_vars(have).compute(scheduler=get_sync)
+        have |= {str(name): each.to_numpy() for name, each in made.items()}
+        if store and known is None:
+            write_block(store.path, span.start, have[VIDEO.name])
+        return {name: have[name] for name in writers}, known is not None
 
-    def write(span: slice, computed: Future[dict[str, Frames]]) -> None:
+    def write(span: slice, computed: Future[tuple[dict[str, Frames], bool]]) -> None:
         nonlocal told
-        for name, frames in computed.result().items():
+        blocks, known = computed.result()
+        if store:
+            store.note(span, recalled=known)
+        for name, frames in blocks.items():
             files[name].write(frames)
         if span.stop == count or span.stop - told >= TABLE_BLOCKS * block:
             finished.append(tables.submit(finish, slice(told, span.stop)))
@@ -91,6 +136,8 @@ def write_in_order(
 
     with ExitStack() as stack:
         files = {name: stack.enter_context(writer()) for name, writer in writers.items()}
+        if store:
+            stack.enter_context(store.journal)
         tables = stack.enter_context(ThreadPoolExecutor(1, "miostitch-tables"))
         pool = stack.enter_context(ThreadPoolExecutor(workers, "miostitch-block"))
         for start in range(0, count, block):
@@ -102,3 +149,9 @@ def write_in_order(
             write(*waiting.popleft())
         for each in finished:
             each.result()
+
+
+def _same(lazy: xr.Dataset) -> list[str]:
+    """Videos that are ``video``, by whatever name."""
+    name = lazy[VIDEO.name].data.name
+    return [str(each) for each, video in lazy.items() if video.data.name == name]

@@ -13,13 +13,20 @@ import xarray as xr
 from miostitch import editing
 from miostitch.beside import Extras
 from miostitch.config import DenoiseConfig
-from miostitch.datasets import STORE, open_dataset, read_summary, with_pictures_of
+from miostitch.datasets import (
+    STORE,
+    open_dataset,
+    read_summary,
+    with_pictures_of,
+    without_lost,
+)
 from miostitch.denoising import Denoised, denoise, frames_before
 from miostitch.errors import MiostitchError, UsageError
+from miostitch.journal import Journal
 from miostitch.memory import give_back
 from miostitch.opening import ReadOptions, recording_names, segment_paths
 from miostitch.progress import Progress, counted
-from miostitch.publishing import require_name
+from miostitch.publishing import require_name, used_versions
 from miostitch.recording import load_recordings
 from miostitch.runs import runs
 from miostitch.saving import SUFFIXES, Edit
@@ -31,7 +38,6 @@ from miostitch.workflow import (
     input_facts,
     stitch_files,
     stitched_stem,
-    used_versions,
 )
 
 ENDING = "_denoised"
@@ -64,6 +70,7 @@ def denoise_files(
     *,
     reading: ReadOptions | None = None,
     force: bool = False,
+    restart: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Denoise a recording and publish the products, all or none.
@@ -80,6 +87,8 @@ def denoise_files(
         How to read.
     force
         Replace existing products once the new ones are whole.
+    restart
+        Begin anew even if an earlier run was cut off that could be continued.
     progress
         Called with frames done and frames in all of each pass over the video, from any thread.
 
@@ -97,7 +106,8 @@ def denoise_files(
     _require_products(config)
     dataset = open_dataset(path, reading)
     workspace = _workspace(output_folder(output, config), Path(dataset.attrs["origins"][0]).stem)
-    return _denoise(dataset, config, workspace, reading, force=force, progress=progress)
+    again = {"force": force, "restart": restart}
+    return _denoise(dataset, config, workspace, reading, **again, progress=progress)
 
 
 def workflow_files(
@@ -143,9 +153,9 @@ def workflow_files(
     -----
     All that can be checked is checked before a frame is written. What an earlier run of the same
     version stitched of the same files in the same way is not stitched again, unless the options say
-    ``force``: a run that failed later is continued by calling it again. The trimmed frames are not
-    written on their own: they are denoised as they are read, and the products are called what
-    trimming and then denoising would call them.
+    ``force``: a run that failed or was cut off later is continued by calling it again. The trimmed
+    frames are not written on their own: they are denoised as they are read, and the products are
+    called what trimming and then denoising would call them.
     """
     options = options or StitchOptions(score=config.score_config())
     folder, names = output_folder(output, config), recording_names(inputs)
@@ -176,7 +186,8 @@ def workflow_files(
         _require_count("trimmed", after, before - sum(trim))
         done = {"start": trim[0], "end": trim[1], "frames_before": before, "frames": after}
         steps.append({"step": "trim", **done, "warnings": [], "outputs": []})
-    made = _denoise(dataset, config, workspace, reading, force=options.force, progress=progress)
+    again = {"force": options.force, "restart": options.restart}
+    made = _denoise(dataset, config, workspace, reading, **again, progress=progress)
     steps.append({"step": "denoise", **made})
     return {
         "frames": made["frames"],
@@ -250,18 +261,22 @@ def _denoise(
     reading: ReadOptions,
     *,
     force: bool,
+    restart: bool,
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Denoise a recording and publish; outputs and companions are checked before it is read."""
     edit = Edit.of(dataset, reading)
-    with workspace.open(edit.files, force=force):
-        read = frames_before(dataset, config)
-        made = denoise(dataset, config, progress=counted(progress, read))
+    with workspace.open(edit.files, force=force, resumable=True):
+        decisive = edit.fingerprint(reading, config=config.model_dump(mode="json"))
+        workspace.go_on(decisive, restart=restart)
+        journal = Journal(workspace.journal("noise"))
+        looked_at = dataset.isel({FRAME: slice(frames_before(dataset, config))})
+        read = without_lost(looked_at).sizes[FRAME]
+        made = denoise(dataset, config, progress=counted(progress, read), journal=journal)
         _require_count("kept and dropped", *(_sizes(made), read))
         edit = Edit.of(made.dataset, reading, edit.origins)
-        summary = edit.write(
-            edit.all_kinds, workspace, extras=_extras(made, config), progress=progress
-        )
+        extras = replace(_extras(made, config), resumed_blocks=journal.recalled)
+        summary = edit.write(edit.all_kinds, workspace, extras=extras, progress=progress)
         workspace.publish()
     return summary
 

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,34 @@ PRODUCTS = (
 """Endings of everything a stitch can publish; the summary comes last, as the sign of success."""
 
 NAME_BYTES = 255
+
+VERSIONS = ("miostitch", "av", "zarr", "numcodecs", "numpy")
+"""Whose version a result may depend on."""
+
+
+def used_versions() -> dict[str, str]:
+    """Versions of the libraries that decide the products."""
+    return {name: version(name) for name in VERSIONS}
+
+
+def file_states(paths: Iterable[str]) -> list[tuple[str, int, int]]:
+    """What tells that files are still the same, without reading them.
+
+    Parameters
+    ----------
+    paths
+        Files, or folders for all files below.
+
+    Returns
+    -------
+    list of tuple
+        Path, size in bytes and time of the last change in ns, each file once, sorted.
+    """
+    files: set[Path] = set()
+    for path in map(Path, paths):
+        files |= {p for p in path.rglob("*") if p.is_file()} if path.is_dir() else {path}
+    states = ((os.fspath(path), path.stat()) for path in sorted(files))
+    return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in states]
 
 
 def require_name(stem: str, suffixes: Iterable[str]) -> None:

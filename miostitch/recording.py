@@ -1,7 +1,7 @@
 """The hub: one receiver's video and table as one lazy, labelled Dataset."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,11 +25,13 @@ from miostitch.opening import Path_, ReadOptions, open_files
 from miostitch.schema import (
     FRAME,
     HEIGHT,
+    NO_FRAME,
     RECORDING,
     VIDEO,
     WIDTH,
 )
 from miostitch.session_lags import choose_lags, compare_lags
+from miostitch.text import printable
 from miostitch.video import VideoSource
 
 
@@ -246,6 +248,20 @@ def load_recordings(
         videos, tables, measured = files.videos, files.tables, files.measured_lag
         recordings.append(Recording(name, videos, tables, frames, notices, lag, measured, losses))
     return recordings
+
+
+def loss_facts(losses: Iterable[Loss]) -> list[dict[str, Any]]:
+    """Losses as a summary tells them, JSON values."""
+    return [
+        {
+            "file": printable(loss.file),
+            "frames": [loss.first, loss.last],
+            "frame_num": None if NO_FRAME in loss.frame_num else [*loss.frame_num],
+            "byte": loss.byte,
+            "why": loss.why,
+        }
+        for loss in losses
+    ]
 
 
 def candidates(

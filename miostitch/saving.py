@@ -2,27 +2,39 @@
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import xarray as xr
+from dask.base import tokenize
 
 from miostitch.beside import Extras, video_writers, write_notes, write_videos
-from miostitch.companions import TIMESTAMPS
-from miostitch.datasets import STORE, open_dataset
+from miostitch.companions import TIMESTAMPS, Origin
+from miostitch.datasets import STORE, open_dataset, without_lost
 from miostitch.edited_tables import EditedTables, check_counts
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import UsageError
+from miostitch.journal import Journal
 from miostitch.kept_frames import KeptFrames
 from miostitch.opening import ReadOptions
-from miostitch.ordered import write_in_order
+from miostitch.ordered import NotedStore, write_in_order
 from miostitch.progress import Progress, counted
-from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
+from miostitch.publishing import (
+    PRODUCTS,
+    file_states,
+    require_name,
+    require_space,
+    used_versions,
+    write_summary,
+)
+from miostitch.recording import loss_facts
 from miostitch.schema import VIDEO
 from miostitch.staging import Workspace
 from miostitch.store import consolidate, create_store
+from miostitch.stored_blocks import set_aside, take_over
 from miostitch.stored_tables import StoredTables
 from miostitch.text import printable
 
@@ -43,6 +55,7 @@ def write_recording(
     stem: str | None = None,
     reading: ReadOptions | None = None,
     force: bool = False,
+    restart: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Write an edited recording, with everything that its origins have.
@@ -60,6 +73,8 @@ def write_recording(
         How to read the origins; with ``salvage`` what does not match is left out.
     force
         Replace existing products once the new ones are whole.
+    restart
+        Begin anew even if an earlier run was cut off that could be continued.
     progress
         Called with frames done and frames in all, from any thread.
 
@@ -67,7 +82,7 @@ def write_recording(
     -------
     dict
         The summary, as written to ``S.json``: ``frames``, ``history``, ``origins``, ``inputs``,
-        ``warnings``, ``versions``, ``outputs``.
+        ``lost_frames``, ``warnings``, ``resumed_blocks``, ``versions``, ``outputs``.
 
     Raises
     ------
@@ -81,7 +96,9 @@ def write_recording(
     Notes
     -----
     Pixels come from ``video``, block by block; everything else is looked up in the files of the
-    origins, batch by batch. Only a few numbers per frame are held.
+    origins, batch by batch. Only a few numbers per frame are held. A call that was cut off is
+    continued by the same call, as far as its blocks are in a store; an ``.avi`` alone is copied
+    anew.
     """
     edit = Edit.of(dataset, reading or ReadOptions())
     target = Path(os.path.abspath(output))
@@ -90,7 +107,9 @@ def write_recording(
     stem = target.stem if named else stem or Path(edit.origins[0].path).stem
     require_name(stem, SUFFIXES)
     workspace = Workspace(target.parent if named else target, stem, SUFFIXES)
-    with workspace.open(edit.files, force=force):
+    with workspace.open(edit.files, force=force, resumable=True):
+        decisive = edit.fingerprint(reading or ReadOptions(), kinds=sorted(kinds))
+        workspace.go_on(decisive, restart=restart)
         summary = edit.write(kinds, workspace, progress=progress)
         workspace.publish()
     return summary
@@ -104,6 +123,7 @@ def edit_files(
     *,
     reading: ReadOptions | None = None,
     force: bool = False,
+    restart: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Open recordings, edit them, and write the result; see :func:`write_recording`.
@@ -118,19 +138,30 @@ def edit_files(
         Makes one recording of them.
     ending
         What the stem of the first one gets in a folder, such as ``_trimmed``.
-    reading, force, progress
+    reading, force, restart, progress
         As for :func:`write_recording`.
     """
     reading = reading or ReadOptions(need_table=False)
     dataset = edit([open_dataset(path, reading) for path in inputs])
     stem = Path(dataset.attrs["origins"][0]).stem + ending
     return write_recording(
-        dataset, output, stem=stem, reading=reading, force=force, progress=progress
+        dataset,
+        output,
+        stem=stem,
+        reading=reading,
+        force=force,
+        restart=restart,
+        progress=progress,
     )
 
 
 class Edit(KeptFrames):
     """Kept frames, to be written with everything that their origins have."""
+
+    @classmethod
+    def of(cls, dataset: xr.Dataset, reading: ReadOptions, known: Sequence[Origin] = ()) -> Self:
+        """Find the files that the frames of a Dataset are from; lost frames are left out."""
+        return super().of(without_lost(dataset), reading, known)
 
     def kinds(self, named: str) -> set[str]:
         """Endings of what is written: what all origins have, and the file that was named."""
@@ -139,6 +170,30 @@ class Edit(KeptFrames):
         # a video that no origin has gets the table that a recording needs
         new = ".avi" in videos - kinds and self._has_rows
         return kinds | videos | ({".csv"} if new else set())
+
+    def fingerprint(self, reading: ReadOptions, **options: Any) -> dict[str, Any]:
+        """All that decides the result: what was cut off is continued only under the same.
+
+        Parameters
+        ----------
+        reading
+            How the origins are read.
+        options
+            What else decides it, JSON values.
+
+        Returns
+        -------
+        dict
+            JSON values, as of :meth:`miostitch.staging.Workspace.go_on`.
+        """
+        # dask names a lazy array by all that it is made of
+        frames = tokenize(self.video.data.name, self.origin, self.origin_frame)
+        history = self.attrs.get("history", [])
+        return {
+            "inputs": file_states(self.files),
+            "options": {**options, **asdict(reading), "history": history, "frames": frames},
+            "versions": used_versions(),
+        }
 
     @property
     def all_kinds(self) -> set[str]:
@@ -196,7 +251,8 @@ class Edit(KeptFrames):
         videos = len(extras.videos) + (".avi" in kinds)
         dropped = sum(video.size for video in extras.other_videos.values())
         require_space(workspace.output, videos * self.video.size + dropped)
-        told += self._write_frames(kinds, workspace, extras, progress)
+        journal = Journal(workspace.journal("video"))
+        told += self._write_frames(kinds, workspace, extras, journal, progress)
         write_videos(extras.other_videos, workspace.staged, self.fps)
         write_notes(extras.images, extras.texts, workspace.staged)
         extras.settle_tables(kinds, workspace.staged)
@@ -206,8 +262,10 @@ class Edit(KeptFrames):
             **extras.facts,
             "origins": [{"path": printable(o.path), "frames": o.frames} for o in self.origins],
             "inputs": self.inputs,
+            "lost_frames": loss_facts(loss for o in self.origins for loss in o.losses),
             "warnings": [printable(warning) for warning in told],
-            "versions": {name: version(name) for name in ("miostitch", "av", "zarr", "numpy")},
+            "resumed_blocks": extras.resumed_blocks + journal.recalled,
+            "versions": used_versions(),
         }
         last = workspace.suffixes[-1]
         made = [s for s in workspace.suffixes if s == last or workspace.staged(s).exists()]
@@ -216,7 +274,12 @@ class Edit(KeptFrames):
         return summary
 
     def _write_frames(
-        self, kinds: set[str], workspace: Workspace, extras: Extras, progress: Progress | None
+        self,
+        kinds: set[str],
+        workspace: Workspace,
+        extras: Extras,
+        journal: Journal,
+        progress: Progress | None,
     ) -> list[str]:
         """Write everything that has these frames, and say what a user should be told."""
         if not kinds and not extras.videos:
@@ -231,7 +294,9 @@ class Edit(KeptFrames):
             writers[VIDEO.name] = self._writer(staged(".avi"))
         store = str(staged(STORE)) if STORE in kinds else None
         if store:
+            set_aside(store)
             self._create(store)
+            take_over(store)
         lazy = xr.Dataset({name: video.variable for name, video in videos.items()})
         with EditedTables(self, kinds, staged, store) as tables:
             write_in_order(
@@ -240,7 +305,7 @@ class Edit(KeptFrames):
                 count,
                 self.block,
                 tables.append,
-                store=store,
+                store=NotedStore(store, journal) if store else None,
                 progress=advance,
             )
         notes = []

@@ -146,6 +146,9 @@ ORIGIN_VARIABLES: tuple[Variable, ...] = (
 )
 """Coordinates of an open recording that no store has; see :mod:`miostitch.datasets`."""
 
+LOST = Variable("lost", (FRAME,), "bool", "the frame is lost with the damage of its file")
+"""Coordinate of a recording that was opened to be salvaged."""
+
 PIXEL_SCORES: tuple[Variable, ...] = (
     Variable(
         "black_pixels",

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -227,7 +228,7 @@ class Workspace:
             lock = FileLock(self.folder / LOCK)
             try:
                 self._make_folder()
-                lock.acquire(timeout=0)
+                self._acquire(lock)
             except Timeout:
                 msg = f"{self.output}: {self.stem} is being written by {self._owner()}; wait for it"
                 raise OutputLockedError(msg) from None
@@ -239,11 +240,13 @@ class Workspace:
                 break
             lock.release()
         try:
-            self._recover()
-            if not (resumable and (self.folder / JOURNAL).is_dir()):
-                self._clear()
+            # first of all: whoever comes next is told of us
             owner = {"pid": os.getpid(), "host": socket.gethostname()}
             (self.folder / OWNER).write_text(json.dumps(owner))
+            self._recover()
+            unfinished = (self.folder / JOURNAL).is_dir() and not (self.folder / DONE).exists()
+            if not (resumable and unfinished):
+                self._clear(OWNER)
             yield
         except BaseException as error:
             again = resumable and not isinstance(error, InputError | UsageError)
@@ -253,6 +256,17 @@ class Workspace:
                 self._leave(lock)
             raise
         self._leave(lock)
+
+    def _acquire(self, lock: FileLock) -> None:
+        try:
+            # filelock warns of a lock of another kind; a killed run would leave that behind
+            with warnings.catch_warnings(action="error", category=UserWarning):
+                lock.acquire(timeout=0)
+        except (Timeout, FileNotFoundError):
+            raise
+        except (OSError, NotImplementedError, UserWarning) as error:
+            msg = f"{self.output}: cannot be locked ({error}); choose a folder on a file system"
+            raise ResourceError(f"{msg} with locks, or mount this one with them") from error
 
     def _leave(self, lock: FileLock) -> None:
         """Remove the work directory and release the lock."""
@@ -278,16 +292,17 @@ class Workspace:
                 raise ResourceError(msg) from None
 
     def _recover(self) -> None:
-        """Undo a publish that was cut off: remove what is new, bring back what was there."""
+        """Undo a publish that was cut off: take back what is new, bring back what was there."""
         old = self.folder / OLD
         if not old.is_dir():
             return
         for suffix in json.loads((self.folder / MANIFEST).read_text()):
             # what still waits in the work directory was not published
             if not self.staged(suffix).exists() and os.path.lexists(self.final(suffix)):
-                _remove(self.final(suffix))
+                self.final(suffix).rename(self.staged(suffix))
         for kept in old.iterdir():
             kept.rename(self.output / kept.name)
+        old.rmdir()  # else the next one would undo it again, and the next publish fail
 
     def _clear(self, *kept: str) -> None:
         for left in self.folder.iterdir():

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from miostitch.clocks import Clock, frame_interval, frame_times
 from miostitch.compositing import Evidence
 from miostitch.damage import complete, lost_buffers
-from miostitch.recording import Recording
+from miostitch.recording import Recording, loss_facts
 from miostitch.repair import describe_evidence
 from miostitch.schema import COMPOSITE, NO_FRAME
 from miostitch.session import Session
@@ -129,23 +129,13 @@ def _describe(recording: Recording, frames: int, buffers: int, clock: Clock) -> 
 
 def _describe_damage(recording: Recording) -> dict[str, Any]:
     """What damaged files cost, place by place."""
-    lost = [
-        {
-            "file": printable(loss.file),
-            "frames": [loss.first, loss.last],
-            "frame_num": None if NO_FRAME in loss.frame_num else [*loss.frame_num],
-            "byte": loss.byte,
-            "why": loss.why,
-        }
-        for loss in recording.losses
-    ]
     dropped = [
         {"table": printable(table.path), "line": line, "why": printable(fault)}
         for table in recording.tables
         for line, fault in table.faults
     ]
     return {
-        "lost_frames": lost,
+        "lost_frames": loss_facts(recording.losses),
         "dropped_rows": sum(table.dropped_rows for table in recording.tables),
         "dropped_lines": dropped,
     }

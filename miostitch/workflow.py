@@ -22,7 +22,13 @@ from miostitch.opening import ReadOptions, recording_names, segment_paths, table
 from miostitch.plan import plan_stitch
 from miostitch.products import FrameColumns, StitchedTables, damage_flags
 from miostitch.progress import Progress, counted
-from miostitch.publishing import PRODUCTS, require_name, require_space, write_summary
+from miostitch.publishing import (
+    PRODUCTS,
+    require_name,
+    require_space,
+    used_versions,
+    write_summary,
+)
 from miostitch.recording import Recording, load_recordings
 from miostitch.report import write_report
 from miostitch.schema import chunk_frames
@@ -39,9 +45,6 @@ from miostitch.writing import KEPT_BLOCKS, BlockVideo, write_batches
 
 NO_RESULT = ("force", "restart", "memory_limit", "report")
 """Options that change nothing in the products."""
-
-VERSIONS = ("miostitch", "av", "zarr", "numcodecs", "numpy")
-"""Whose version a result may depend on."""
 
 
 @dataclass(frozen=True)
@@ -234,11 +237,6 @@ def stitched_stem(names: Sequence[str]) -> str:
     return "__".join(sorted(names)) + "_stitched"
 
 
-def used_versions() -> dict[str, str]:
-    """Versions of the libraries that decide the products."""
-    return {name: version(name) for name in VERSIONS}
-
-
 def input_facts(recordings: Sequence[Recording]) -> list[dict[str, Any]]:
     """Name, size and digest of every file of some recordings, as their store keeps them."""
     return [
@@ -414,7 +412,7 @@ def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
         "inputs": input_facts(session.recordings),
         "fps": str(session.fps),
         "config": options.provenance,
-        "versions": {name: version(name) for name in ("miostitch",)},
+        "versions": {"miostitch": version("miostitch")},
     }
 
 

@@ -79,9 +79,6 @@ FAULTS = {
     61: "hostile store",
 }
 
-ELSEWHERE = frozenset({53})
-"""Rows that still need a marked test; take a row out when it has one."""
-
 
 def case(row: int, how: str, outcome: str, *values: Any) -> Any:
     """One case of a parametrised test, with its row in the id."""

@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from click.testing import CliRunner
 
 import miostitch
 from miostitch import cli
+from miostitch.datasets import open_dataset
 from miostitch.errors import InputError
+from miostitch.noise import score_files
+from miostitch.opening import ReadOptions
 from miostitch.video import open_video
 from tests.faults import case, slow
 from tests.folders import content
@@ -196,6 +200,105 @@ def test_what_can_be_told_from_the_rest_costs_nothing(
     assert sum(says in warning for warning in summary["warnings"]) == 1
     assert summary["recordings"][0]["lost_frames"] == []
     xr.testing.assert_equal(result(video.parent), result(sound))
+
+
+GONE = [9, 10, 11]
+"""Frames that the tests below lose; a video without a table has nothing else to tell them by."""
+
+
+def edit(name: str, video: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    """Run another command: exit code and its answer."""
+    args = [*name.split(), str(video), "-o", str(video.parent / "out"), "--json", *options]
+    done = CliRunner().invoke(cli.main, args)
+    return done.exit_code, json.loads(done.stdout)
+
+
+@pytest.mark.fault(7, "3 frames zeroed: trim, remove-frames", "exit 3; salvage: just these lost")
+@pytest.mark.parametrize("table", [True, False])
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("trim -s 2 -e 3", np.arange(2, FRAMES - 3)),
+        ("remove-frames -f 4,10", np.delete(np.arange(FRAMES), 4)),
+    ],
+)
+def test_edits_leave_out_what_is_lost(
+    sound: Path, video: Path, name: str, kept: np.ndarray, table: bool
+) -> None:
+    zeros(GONE[0], 0, len(GONE) * CHUNK)(video)
+    if not table:
+        video.with_suffix(".csv").unlink()
+    code, answer = edit(name, video)
+    assert code == 3
+    assert f"{video}: " in answer["error"]
+    code, summary = edit(name, video, "--salvage")
+    assert code == 0
+    kept = np.setdiff1d(kept, GONE)
+    [ending] = [Path(path).stem for path in summary["outputs"] if path.endswith(".avi")]
+    whole, made = decode(sound / "receiver1.avi"), decode(video.parent / "out" / f"{ending}.avi")
+    np.testing.assert_array_equal(made, whole[kept])
+    (loss,) = summary["lost_frames"]
+    assert loss["frames"] == [GONE[0], GONE[-1]]
+    assert (loss["file"], loss["why"]) == (str(video), "hole in the video")
+    assert (loss["frame_num"] is not None) == table
+    assert sum("they are left out" in each for each in summary["warnings"]) == 1
+    assert summary["history"][-1]["step"] == "remove_frames"
+    if table:
+        rows = pd.read_csv(video.parent / "out" / f"{ending}.csv")
+        theirs = pd.read_csv(video.with_suffix(".csv"))
+        assert rows.reconstructed_frame_index.max() == len(kept) - 1
+        assert {*rows.frame_num} <= {*theirs.frame_num[theirs.reconstructed_frame_index.isin(kept)]}
+    found = miostitch.verify_files(video.parent / "out")
+    assert (found["differences"], found["not_checked"]) == (0, 0)
+
+
+@pytest.mark.fault(7, "3 frames zeroed: denoise", "exit 3; salvage: just these lost")
+@pytest.mark.parametrize("name", ["denoise_calcium_imaging", "remove_stripe_example"])
+def test_denoising_leaves_out_what_is_lost(video: Path, tmp_path: Path, name: str) -> None:
+    config = miostitch.load_config(name).model_copy(update={"end_frame": 20})
+    whole = miostitch.denoise_files(video, config, tmp_path / "whole")
+    zeros(GONE[0], 0, len(GONE) * CHUNK)(video)
+    with pytest.raises(InputError, match="--salvage"):
+        miostitch.denoise_files(video, config, tmp_path / "out")
+    reading = ReadOptions(salvage=True, need_table=False)
+    left = miostitch.denoise_files(video, config, tmp_path / "out", reading=reading)
+    assert [loss["frames"] for loss in left["lost_frames"]] == [[GONE[0], GONE[-1]]]
+    assert left["frames_before"] == whole["frames_before"] - len(GONE) == 18
+    # positions of the input, as if nothing were lost
+    assert left["dropped_frames"] == [n for n in whole["dropped_frames"] if n not in GONE]
+    opened = open_dataset(video, reading)
+    assert np.flatnonzero(opened.lost).tolist() == GONE
+    numbered = miostitch.denoise(opened, config).dataset.frame.values
+    np.testing.assert_array_equal(numbered, np.arange(left["frames"]))
+    if name == "remove_stripe_example":  # which changes each frame by itself
+        theirs = decode(tmp_path / "whole" / "receiver1_denoised.avi")
+        made = decode(tmp_path / "out" / "receiver1_denoised.avi")
+        np.testing.assert_array_equal(made, np.delete(theirs, GONE, axis=0))
+
+
+@pytest.mark.fault(7, "frames zeroed: score", "exit 3; salvage: their lines are empty")
+@pytest.mark.parametrize("gone", [GONE, [FRAMES - 1], [0]])
+def test_scores_of_lost_frames_are_empty(
+    sound: Path, video: Path, tmp_path: Path, gone: list[int]
+) -> None:
+    whole = score_files([sound / "receiver1.avi"], tmp_path / "whole")["recordings"][0]
+    zeros(gone[0], 0, len(gone) * CHUNK)(video)
+    assert edit("score", video)[0] == 3
+    code, answer = edit("score", video, "--salvage")
+    assert code == 0
+    (told,) = answer["recordings"]
+    assert [loss["frames"] for loss in told["lost_frames"]] == [[gone[0], gone[-1]]]
+    expected = pd.read_csv(whole["output"], dtype="Int64")
+    expected.loc[gone, ["gradient", "black_area"]] = pd.NA
+    pd.testing.assert_frame_equal(pd.read_csv(told["output"], dtype="Int64"), expected)
+
+
+@pytest.mark.fault(7, "all frames asked for zeroed", "exit 3, also with salvage")
+def test_nothing_that_is_left_is_refused(video: Path) -> None:
+    zeros(GONE[0], 0, len(GONE) * CHUNK)(video)
+    first, last = str(GONE[0]), str(FRAMES - 1 - GONE[-1])
+    code, answer = edit("trim", video, "-s", first, "-e", last, "--salvage")
+    assert (code, "every frame asked for is lost" in answer["error"]) == (3, True)
 
 
 def text(content: bytes) -> Damage:

@@ -289,6 +289,25 @@ def test_processes_may_compile_at_the_same_time(tmp_path: Path) -> None:
     require_shared_cache(tmp_path, SMALL_PROBE, "small", 2, "[42, -2]")
 
 
+@pytest.mark.fault(60, "package and home read-only: no cache for numba", "works, compiles anew")
+@pytest.mark.skipif(sys.platform == "win32", reason="other limits there")
+@pytest.mark.parametrize("cache", ["none", "full"])
+def test_without_a_cache_every_process_compiles(tmp_path: Path, cache: str) -> None:
+    (tmp_path / "small.py").write_text(SMALL_MODULE)
+    env = {name: value for name, value in os.environ.items() if "CACHE" not in name}
+    env |= {"PYTHONPATH": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
+    if cache == "none":  # rights bind nobody who is root
+        (tmp_path / "__pycache__").touch()
+        env["HOME"] = os.devnull
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n"
+    limit += "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    probe = limit * (cache == "full") + SMALL_PROBE
+    command = [sys.executable, "-c", probe, "small"]
+    made = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert made.stderr == ""
+    assert made.stdout.split(" ", 1) == ["0", "[42, -2]\n"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("module", [kernels, composing_kernels], ids=lambda m: str(m.__name__))
 def test_processes_may_compile_every_kernel_at_the_same_time(

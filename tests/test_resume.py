@@ -1,5 +1,6 @@
 """A run that is cut off goes on when it is called again, and ends with the very same bytes."""
 
+import errno
 import json
 import os
 import random
@@ -8,18 +9,25 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import miostitch
-from miostitch import stored_blocks
+from miostitch import filtering, stored_blocks
+from miostitch.config import DenoiseConfig, FrequencyMaskingConfig
 from miostitch.errors import ResourceError
+from miostitch.pipeline import denoise_files
+from miostitch.saving import edit_files
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
+from tests.test_cluster import dask_processes
 
 OPTIONS = StitchOptions(chunk_frames=5, debug_video=True)
 
@@ -32,15 +40,16 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 
 
 def result(folder: Path) -> dict[str, bytes]:
-    """All but the summary, which tells of the resume."""
-    return {name: data for name, data in content(folder).items() if not name.endswith(".json")}
+    """All but the summary, which tells of the resume; the store has files of that ending, too."""
+    summaries = {path.name for path in folder.glob("*.json")}
+    return {name: data for name, data in content(folder).items() if name not in summaries}
 
 
 class PowerCut(BaseException):
     """What no code of ours catches."""
 
 
-def cut_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+def cut_off(monkeypatch: pytest.MonkeyPatch, after: int, module: str = "writing") -> None:
     """Let the run die when so many blocks are written."""
     left, write = after, stored_blocks.write_block
 
@@ -51,7 +60,7 @@ def cut_off(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
             raise PowerCut
         write(*args)
 
-    monkeypatch.setattr("miostitch.writing.write_block", dies)
+    monkeypatch.setattr(f"miostitch.{module}.write_block", dies)
 
 
 def begin(
@@ -158,7 +167,7 @@ def test_another_run_begins_anew_and_says_why(
         ("options", lambda: None),
         ("inputs", lambda: table.write_bytes(table.read_bytes().replace(b"\n", b"\r\n"))),
         ("inputs", lambda: os.utime(table, (1, 1))),
-        ("versions", lambda: monkeypatch.setattr("miostitch.workflow.version", str.upper)),
+        ("versions", lambda: monkeypatch.setattr("miostitch.publishing.version", str.upper)),
     ]
     begin(names, tmp_path / "out", monkeypatch)
     for why, change in changes:
@@ -207,6 +216,151 @@ def test_a_disk_that_fills_up_loses_nothing(
     assert result(tmp_path / "out") == whole
 
 
+EDITS: dict[str, Callable[[list[xr.Dataset]], xr.Dataset]] = {
+    "trim": lambda parts: miostitch.trim(parts[0], 1, 2),
+    "remove-frames": lambda parts: miostitch.remove_frames(parts[0], "3"),
+    "concat": lambda parts: miostitch.concat(parts * 2),
+}
+DENOISE = DenoiseConfig.model_validate(
+    {
+        "noise_patch": {"enable": False},
+        "frequency_masking": {"output_freq_domain": True},
+        "minimum_projection": {"output_result": True},
+    }
+)
+
+
+def run_edit(command: str, store: Path, out: Path) -> dict[str, Any]:
+    """What else writes a store, by its command."""
+    if command == "denoise":
+        return denoise_files(store, DENOISE, out)
+    return edit_files([store], out, EDITS[command], "")
+
+
+@pytest.fixture(scope="module")
+def stitched(session: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stitched")
+    stitch_files(session, folder, replace(OPTIONS, debug_video=False, report=False))
+    return folder / "receiver1__receiver2_stitched.zarr"
+
+
+@pytest.mark.fault(45, "trim, remove-frames, concat, denoise die", "go on, the same bytes")
+@pytest.mark.parametrize(
+    "command",
+    [
+        "trim",
+        "denoise",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("remove-frames", "concat")),
+    ],
+)
+def test_an_edit_goes_on(
+    stitched: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    command: str,
+) -> None:
+    out = tmp_path / "out"
+    assert run_edit(command, stitched, tmp_path / "whole")["resumed_blocks"] == 0
+    with monkeypatch.context() as patch:
+        cut_off(patch, 4, "ordered")
+        with pytest.raises(PowerCut):
+            run_edit(command, stitched, out)
+    [folder] = out.iterdir()
+    noted = {int(path.stem) for path in folder.glob("journal/video/*.npz")}
+    assert noted
+    read = len([*folder.glob("journal/noise/*.npz")])
+    assert bool(read) == (command == "denoise")
+    written, write = set(), stored_blocks.write_block
+
+    def watched(path: str, start: int, frames: Any) -> None:
+        written.add(start)
+        write(path, start, frames)
+
+    monkeypatch.setattr("miostitch.ordered.write_block", watched)
+    summary = run_edit(command, stitched, out)
+    assert "going on" in caplog.text
+    assert summary["resumed_blocks"] == len(noted) + read
+    assert written.isdisjoint(noted)
+    assert result(out) == result(tmp_path / "whole")
+
+
+@pytest.mark.fault(47, "edit, store or version changed", "begins anew and says why")
+def test_another_edit_begins_anew_and_says_why(
+    stitched: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(stitched, tmp_path / "in.zarr")
+    store, out = miostitch.open_recording(tmp_path / "in.zarr"), tmp_path / "out.zarr"
+    brighter = store.assign(video=store.video + np.uint8(1))
+    chunk = tmp_path / "in.zarr" / "video" / "c" / "7" / "0" / "0"
+    runs: list[tuple[str, Any, Any]] = [
+        ("", store, lambda: None),
+        ("options", store.isel(frame=slice(1, None)), lambda: None),
+        ("options", brighter, lambda: None),
+        ("options", store, lambda: None),
+        ("inputs", store, lambda: os.utime(chunk, (1, 1))),
+        ("versions", store, lambda: monkeypatch.setattr("miostitch.publishing.version", str.upper)),
+    ]
+    for why, dataset, change in runs:
+        change()
+        caplog.clear()
+        with monkeypatch.context() as patch:
+            cut_off(patch, 4, "ordered")
+            with pytest.raises(PowerCut):
+                miostitch.write_recording(dataset, out)
+        assert (f"not continued: {why} changed" in caplog.text) == bool(why)
+    anew = miostitch.write_recording(store, out, restart=True)
+    assert anew["resumed_blocks"] == 0
+    assert "not continued: as asked for" in caplog.text
+
+
+def test_no_video_is_computed_that_is_in_the_store(
+    stitched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not for another video either that is the same; what another one needs is."""
+    config = DENOISE.model_copy(update={"frequency_masking": FrequencyMaskingConfig(enable=False)})
+    with monkeypatch.context() as patch:
+        cut_off(patch, 4, "ordered")
+        with pytest.raises(PowerCut):
+            denoise_files(stitched, config, tmp_path)
+    [folder] = tmp_path.iterdir()
+    noted = {int(path.stem) for path in folder.glob("journal/video/*.npz")}
+    subtracted, subtract = [], filtering.subtract
+
+    def counted(*args: Any, **options: Any) -> Any:
+        subtracted.append(1)
+        return subtract(*args, **options)
+
+    monkeypatch.setattr("miostitch.filtering.subtract", counted)
+    frames = denoise_files(stitched, config, tmp_path)["frames"]
+    assert len(subtracted) == -(-frames // 5) - len(noted)
+
+
+@pytest.mark.fault(53, "ESTALE where a chunk is brought to the disk", "exit 5, goes on")
+def test_a_stale_handle_loses_nothing(
+    session: list[str], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, fsync = 3, os.fsync
+
+    def stale(descriptor: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        fsync(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("os.fsync", stale)
+        with pytest.raises(ResourceError, match=os.strerror(errno.ESTALE)):
+            stitch_files(session, tmp_path / "out", OPTIONS)
+    assert not [*(tmp_path / "out").glob("[!.]*")]
+    assert stitch_files(session, tmp_path / "out", OPTIONS)["resumed_blocks"] == 1
+    assert result(tmp_path / "out") == whole
+
+
 @pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_every_pass_goes_on(
     session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, by: Any
@@ -223,24 +377,24 @@ def test_every_pass_goes_on(
     assert result(tmp_path / "out") == result(tmp_path / "whole")
 
 
-@pytest.mark.fault(45, "SIGKILL at random moments, again and again", "goes on, the same bytes")
-@pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
-@pytest.mark.parametrize("by", ["frame", "buffer"])
-def test_killed_at_random_moments(tmp_path: Path, by: str) -> None:
-    config = miostitch.SimulationConfig(frames=3000, buffer_loss=0.05, header_flips=0.01, seed=1)
-    names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
-    program = [sys.executable, "-c", "from miostitch.cli import main; main()"]
-    options = ["--by", by, "--chunk-frames", "100", "--debug-video", "--no-progress", "-q"]
+PROGRAM = [sys.executable, "-c", "from miostitch.cli import main; main()"]
+SIMULATED: dict[str, Any] = {"buffer_loss": 0.05, "header_flips": 0.01, "seed": 1}
+
+
+def kill_and_resume(command: list[str], folder: Path, kills: int) -> int:
+    """Kill a command at random moments until it has made it each time; blocks it resumed.
+
+    What it makes is compared with what it makes at once.
+    """
+    whole, out = folder / "whole", folder / "out"
     began = time.monotonic()
-    command = [*program, "stitch", *names, *options, "-o"]
-    subprocess.run([*command, str(tmp_path / "whole")], check=True)
+    subprocess.run([*command, "-o", str(whole)], check=True)
     takes = time.monotonic() - began
     rng, killed, resumed = random.Random(1), 0, 0
-    for attempt in range(60):
-        out = tmp_path / "out"
+    while killed < kills:
+        shutil.rmtree(out, ignore_errors=True)
         while True:
-            run = subprocess.Popen([*command, str(out), "--force"])
+            run = subprocess.Popen([*command, "-o", str(out), "--force"])
             try:
                 assert run.wait(rng.uniform(0.2, 1.1) * takes) == 0
                 break
@@ -248,17 +402,48 @@ def test_killed_at_random_moments(tmp_path: Path, by: str) -> None:
                 run.send_signal(signal.SIGKILL)
                 run.wait()
                 killed += 1
-        assert result(out) == result(tmp_path / "whole"), attempt
+        assert result(out) == result(whole), killed
         resumed += json.loads(next(out.glob("*.json")).read_text())["resumed_blocks"]
-        if killed >= 30:
-            break
-        shutil.rmtree(out)
-    assert killed >= 30
-    assert resumed > 0
+    return resumed
+
+
+@pytest.mark.fault(45, "SIGKILL at random moments, again and again", "goes on, the same bytes")
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+@pytest.mark.parametrize(
+    "options",
+    [
+        pytest.param(["--by", "frame"], id="by-frame"),
+        pytest.param(["--by", "buffer"], id="by-buffer"),
+        pytest.param(["--by", "buffer", "--workers", "2"], id="two-processes"),
+        pytest.param(["--by", "buffer", "--scheduler"], id="dask-cluster"),
+    ],
+)
+def test_killed_at_random_moments(tmp_path: Path, options: list[str]) -> None:
+    config = miostitch.SimulationConfig(frames=3000, **SIMULATED)
+    names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
+    command = [*PROGRAM, "stitch", *names, "--chunk-frames", "100", "--debug-video", "-q", *options]
+    with ExitStack() as stack:
+        if "--scheduler" in options:
+            address, _ = stack.enter_context(dask_processes(2, tmp_path))
+            command.append(address)
+        assert kill_and_resume(command, tmp_path, 30) > 0
+
+
+@pytest.mark.fault(45, "denoise: SIGKILL at random moments", "goes on, the same bytes")
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signal there")
+def test_denoise_killed_at_random_moments(tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(frames=3000, **SIMULATED)
+    names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
+    stitch_files(names, tmp_path / "in", StitchOptions("buffer", chunk_frames=100, report=False))
+    store = str(tmp_path / "in" / "receiver1__receiver2_stitched.zarr")
+    command = [*PROGRAM, "denoise", store, "-c", "denoise_calcium_imaging", "-q"]
+    assert kill_and_resume(command, tmp_path, 30) > 0
 
 
 # Python is told of no interrupt that its parent ignores; few frames would be through too soon
-PROGRAM = """
+SLOWED = """
 import signal, sys, time
 from miostitch import stored_blocks, writing
 from miostitch.cli import main
@@ -290,7 +475,7 @@ def test_interrupted_within_seconds(
     config = miostitch.SimulationConfig(buffer_loss=0.05, seed=1, **size)
     names = [str(p) for p in miostitch.simulate(tmp_path / "in", config).recordings]
     out, block = tmp_path / "out", config.frames // 20
-    program = [sys.executable, "-c", PROGRAM.format(pause=pause), "stitch", *names]
+    program = [sys.executable, "-c", SLOWED.format(pause=pause), "stitch", *names]
     run = subprocess.Popen([*program, "--chunk-frames", str(block), "-o", str(out), "-q"])
     try:
         deadline = time.monotonic() + 120

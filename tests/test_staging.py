@@ -1,5 +1,6 @@
 """Products appear whole or not at all."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -103,6 +104,22 @@ def test_a_second_run_is_refused_and_names_the_first(space: Workspace) -> None:
     assert content(space.output)["s.avi"] == b"new"
 
 
+@pytest.mark.fault(53, "file system without locks: ENOSYS, ENOLCK", "exit 5, says so")
+@pytest.mark.skipif(sys.platform == "win32", reason="other locks there")
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
+def test_a_file_system_without_locks_is_refused(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """A lock of another kind would outlive a killed run, and it could not go on."""
+
+    def refuses(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", refuses)
+    with pytest.raises(ResourceError, match=r"out: cannot be locked .*choose a folder"):
+        space.open([], force=False).__enter__()
+
+
 def test_what_a_killed_run_left_is_cleared(space: Workspace) -> None:
     space.folder.mkdir(parents=True)
     (space.folder / "lock").touch()
@@ -195,6 +212,46 @@ def test_a_run_killed_while_it_published_is_undone(
             with space.open([], force=False):
                 assert not any(map(os.path.lexists, map(space.final, SUFFIXES)))
     assert status == 0
+    assert content(space.output) == {"s.zarr/chunk": b"new", "s.avi": b"new"}
+
+
+@pytest.mark.fault(45, "killed at each rename, started again", "goes on, publishes all")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a forked process")
+@pytest.mark.filterwarnings("ignore:.* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("moves", range(6))
+def test_a_run_killed_while_it_published_goes_on(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, moves: int
+) -> None:
+    def publish(text: str) -> bool:
+        with space.open([], force=True, resumable=True):
+            went_on = space.go_on({"text": text})
+            if not went_on:
+                make(space, text)
+                space.journal("video").mkdir()
+                (space.journal("video") / "0.npz").touch()
+            space.publish()
+        return went_on
+
+    publish("old")
+    rename, left = Path.rename, moves
+
+    def killed(self: Path, target: Path) -> Path:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            os._exit(9)
+        renamed = rename(self, target)
+        if target == space.folder / "done":
+            os._exit(9)
+        return renamed
+
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(Path, "rename", killed)
+        publish("new")
+    os.waitpid(child, 0)
+    done = (space.folder / "done").exists()
+    assert done == (moves == 5)
+    assert publish("new") != done  # with all that the first one had staged
     assert content(space.output) == {"s.zarr/chunk": b"new", "s.avi": b"new"}
 
 
