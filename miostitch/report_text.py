@@ -348,7 +348,13 @@ def distribution_table(found: Mapping[str, Any]) -> Table:
 
 
 def named_values(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as pairs of name and value."""
+    """Nested settings as pairs of name and value.
+
+    Examples
+    --------
+    >>> named_values({"lag": 0, "score": {"run": 5}, "repair": True, "max_gap": None})
+    [('lag', '0'), ('score.run', '5'), ('repair', 'yes'), ('max_gap', 'none')]
+    """
     found: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -379,11 +385,9 @@ def _known(value: Any) -> Cell:
 
 
 def _said(value: Any) -> str:
-    return (
-        {None: "none", True: "yes", False: "no"}[value]
-        if value in (None, True, False)
-        else str(value)
-    )
+    if value is None:
+        return "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _rounded(value: float | None, times: float = 1) -> Cell:
