@@ -102,11 +102,9 @@ def verdict(tables: Tables, summary: Summary, recordings: Sequence[Mapping[str, 
     damaged, hopeless = (int(tables.frames[n].sum()) for n in ("damaged", "unrecoverable"))
     unseen = sum(last - first + 1 for first, last in summary.get("lost_frame_num", []))
     said = [f"{_many(damaged, 'is', 'are')} damaged" if damaged else "none is damaged"]
-    said.append(
-        f"no receiver has {'it' if damaged == 1 else f'{count(hopeless)} of them'} whole"
-        if hopeless
-        else ""
-    )
+    whom = count(hopeless) + " of them" if hopeless < damaged else "any of them"
+    whom = "it" if damaged == 1 else whom
+    said.append(f"no receiver has {whom} whole" if hopeless else "")
     said.append(f"{_many(unseen, 'more was', 'more were')} seen by nobody" if unseen else "")
     head = f"Of {_many(total, 'frame', 'frames')} {percent(total - damaged, total)} are sound: "
     sentence = head + ", ".join(filter(None, said)) + "."
