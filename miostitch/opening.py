@@ -391,6 +391,6 @@ def _unpaired(video: VideoSource, table: Metadata, lag: int) -> list[str]:
         return [f"{what}; they are left out"]
     if lag < 0:
         rows = int(table.frames.num_rows[:-lag].sum())
-        what = f"{table.path}: no picture at lag {lag} for the first {amount(-lag, 'frame')}"
-        return [f"{what}; {amount(rows, 'row')} left out"]
+        what = f"{table.path}: the first frames ({-lag}) have no picture at lag {lag}"
+        return [f"{what}; their rows ({rows}) are left out"]
     return []

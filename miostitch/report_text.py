@@ -102,11 +102,9 @@ def verdict(tables: Tables, summary: Summary, recordings: Sequence[Mapping[str, 
     damaged, hopeless = (int(tables.frames[n].sum()) for n in ("damaged", "unrecoverable"))
     unseen = sum(last - first + 1 for first, last in summary.get("lost_frame_num", []))
     said = [f"{_many(damaged, 'is', 'are')} damaged" if damaged else "none is damaged"]
-    said.append(
-        f"no receiver has {'it' if damaged == 1 else f'{count(hopeless)} of them'} whole"
-        if hopeless
-        else ""
-    )
+    whom = count(hopeless) + " of them" if hopeless < damaged else "any of them"
+    whom = "it" if damaged == 1 else whom
+    said.append(f"no receiver has {whom} whole" if hopeless else "")
     said.append(f"{_many(unseen, 'more was', 'more were')} seen by nobody" if unseen else "")
     head = f"Of {_many(total, 'frame', 'frames')} {percent(total - damaged, total)} are sound: "
     sentence = head + ", ".join(filter(None, said)) + "."
@@ -348,7 +346,13 @@ def distribution_table(found: Mapping[str, Any]) -> Table:
 
 
 def named_values(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Nested settings as pairs of name and value."""
+    """Nested settings as pairs of name and value.
+
+    Examples
+    --------
+    >>> named_values({"lag": 0, "score": {"run": 5}, "repair": True, "max_gap": None})
+    [('lag', '0'), ('score.run', '5'), ('repair', 'yes'), ('max_gap', 'none')]
+    """
     found: list[tuple[str, str]] = []
     for name, value in values.items():
         if isinstance(value, Mapping):
@@ -379,11 +383,9 @@ def _known(value: Any) -> Cell:
 
 
 def _said(value: Any) -> str:
-    return (
-        {None: "none", True: "yes", False: "no"}[value]
-        if value in (None, True, False)
-        else str(value)
-    )
+    if value is None:
+        return "none"
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def _rounded(value: float | None, times: float = 1) -> Cell:

@@ -163,7 +163,7 @@ def test_an_applied_lag_gives_every_picture_its_rows(lag: int, extra: bool, tmp_
     said = " ".join(loaded.notices)
     assert ("has no picture, as is usual" in said) == extra
     assert (f"the first pictures ({lag}) have no row" in said) == (lag > 0)
-    assert (f"no picture at lag {lag} for the first {-lag} frame" in said) == (lag < 0)
+    assert (f"the first frames ({-lag}) have no picture at lag {lag}; their" in said) == (lag < 0)
     assert "--lag" not in said
     assert len(loaded.rows(np.arange(max(0, lag)))) == 0
 

@@ -535,6 +535,16 @@ def test_nothing_is_rounded_to_all_or_nothing() -> None:
     assert said.mood == "damaged"
 
 
+@pytest.mark.parametrize(
+    ("damaged", "hopeless", "whom"), [(1, 1, "it"), (3, 3, "any of them"), (3, 2, "2 of them")]
+)
+def test_whom_nobody_has_is_said_in_words(damaged: int, hopeless: int, whom: str) -> None:
+    tables = tables_of(100)
+    flags = {"damaged": np.arange(100) < damaged, "unrecoverable": np.arange(100) < hopeless}
+    said = verdict(Tables(**{**vars(tables), "frames": {**tables.frames, **flags}}), {}, [])
+    assert said.sentence.endswith(f" damaged, no receiver has {whom} whole.")
+
+
 def stored(path: Path, tables: Tables) -> None:
     """Write tables as a store of black frames."""
     frames = {variable.name: np.zeros(tables.count, variable.dtype) for variable in FRAME_VARIABLES}

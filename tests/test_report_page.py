@@ -128,7 +128,7 @@ def test_the_timeline_zooms_down_to_single_frames(chromium: Any, report: Path) -
     with opened(chromium, report, **DESKTOP) as page:
         whole = status(page)
         assert "Frames 0 to 2,9" in whole
-        assert "one bin is 7 frames (0.35 s)" in whole
+        assert "one bin is 6 frames (0.3 s)" in whole
         near = press(page, "next")
         assert "one bin is 1 frame " in near
         assert " 0 damaged" not in near

@@ -315,3 +315,11 @@ def take_picture(path: Path) -> None:
 
 if __name__ == "__main__":
     take_picture(Path(sys.argv[1]))
+
+
+def test_on_a_phone_nothing_is_wider_than_the_screen(store: str) -> None:
+    with opened([store]) as page:
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        first, second = (page.locator("figure").nth(n).bounding_box() for n in (0, 1))
+        assert first["y"] == second["y"], "two pictures beside each other"
