@@ -90,8 +90,8 @@ def counter_resets(frame_num: Ints) -> Ints:
     Up to six frames before and after a fall are compared, three at least on each side: in three
     quarters of all pairs the earlier frame must have the higher number, and the medians must lie
     more than :data:`DISORDER` apart. So neither a jump upwards nor an isolated wrong number nor a
-    few frames in disorder is a reset, and a boot of which fewer than 20 frames were received may not
-    be recognised.
+    few frames in disorder is a reset; a boot of which fewer than 20 frames were received may not be
+    recognised.
 
     Parameters
     ----------
