@@ -129,6 +129,6 @@ def _require_effect(kind: Kind, options: ExportOptions) -> None:
     for field in fields(ExportOptions):
         chosen = getattr(options, field.name) != field.default
         if chosen and field.name not in known.get(kind, of_nwb):
-            option = field.name.replace("_", "-")
-            msg = f"{option} {getattr(options, field.name)}: has no effect on this export ({kind})"
+            option = f"--{field.name.replace('_', '-')}"
+            msg = f"{field.name}: has no effect on this export ({kind})"
             raise UsageError(f"{msg}; leave {option} out")

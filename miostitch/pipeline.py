@@ -334,8 +334,8 @@ def _require_no_choice(options: StitchOptions) -> None:
     """Refuse choices that would have no effect, since one recording alone is not stitched."""
     for name in ("by", "align", "max_gap"):
         if getattr(options, name) != getattr(StitchOptions, name):
-            option = name.replace("_", "-")
-            msg = f"{option} {getattr(options, name)}: one recording is not stitched"
+            option = f"--{name.replace('_', '-')}"
+            msg = f"{name}: has no effect, since one recording is not stitched"
             raise UsageError(f"{msg}; leave {option} out, or name another recording")
 
 

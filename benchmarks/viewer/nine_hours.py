@@ -20,10 +20,10 @@ from miostitch.schema import SCORE_VARIABLES, chunk_frames
 from miostitch.store import (
     consolidate,
     create_store,
-    write_block,
     write_frame_tables,
     write_group,
 )
+from miostitch.stored_blocks import write_block
 from tests.test_viewer_page import STEP, browser
 
 FRAMES, HEIGHT, WIDTH = 648_000, 200, 200
