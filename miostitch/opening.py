@@ -274,7 +274,7 @@ def _measured(files: Files) -> Files:
 def _lag_text(measured: Lag, applied: int) -> str:
     """Say that the pictures are not where the run takes them to be, and what to do."""
     lag = measured.lag or 0
-    count = f"{abs(lag)} frame{'s' * (abs(lag) != 1)}"
+    count = amount(abs(lag), "frame")
     where = (
         f"lag {count} behind" if lag > 0 else f"run {count} ahead of" if lag else "are level with"
     )

@@ -8,6 +8,7 @@ from miostitch.errors import MetadataError, VideoError
 from miostitch.lags import Lag, measure_shared_lag, shared_frames
 from miostitch.metadata import buffer_layout
 from miostitch.opening import Files
+from miostitch.text import amount
 
 
 def compare_lags(files: Sequence[Files], names: Sequence[str]) -> list[Files]:
@@ -111,8 +112,8 @@ def _concluded(mine: Files, other: Files, found: Lag) -> Files:
         if not found.lag:
             return mine
         said = (
-            f"{path} and {other.videos[0].path} are {abs(found.lag)} "
-            f"frame{'s' * (abs(found.lag) != 1)} apart ({found}), and neither tells by missing "
+            f"{path} and {other.videos[0].path} are "
+            f"{amount(abs(found.lag), 'frame')} apart ({found}), and neither tells by missing "
             "buffers which of them lags; stitched as they are, neighbours are taken for one frame"
         )
     elif own.lag is None:

@@ -159,7 +159,7 @@ def _warnings(session: Session) -> list[str]:
             f"{duplicate.kept} has most buffers and is the candidate, not {dropped}"
         )
     if len(duplicates) > REPORTED_DUPLICATES:
-        warnings.append(f"{len(duplicates) - REPORTED_DUPLICATES} more frame_num stand repeatedly")
+        warnings.append(f"{len(duplicates) - REPORTED_DUPLICATES} more frame_num in several frames")
     return warnings
 
 
