@@ -68,7 +68,7 @@ def make(path: Path) -> None:
     }
     write_frame_tables(str(path), tables)
     scores = {v.name: rng.integers(0, 9000, (2, FRAMES)).astype(v.dtype) for v in SCORE_VARIABLES}
-    write_group(str(path), "scores", SCORE_VARIABLES, scores, {})
+    write_group(str(path), "scores", SCORE_VARIABLES, scores.__getitem__, {})
     consolidate(str(path))
 
 
