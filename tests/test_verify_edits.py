@@ -25,8 +25,8 @@ STEM = "receiver1__receiver2_stitched"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A session, its result, and what was made of that."""
     folder = tmp_path_factory.mktemp("edits")
-    config = miostitch.SimulationConfig(**{**FAULTY, "seed": 5})
-    names = [str(path) for path in miostitch.simulate(folder / "in", config).recordings]
+    session = miostitch.SimulationConfig(**{**FAULTY, "seed": 5})
+    names = [str(path) for path in miostitch.simulate(folder / "in", session).recordings]
     stitch_files(names, folder / "out", StitchOptions("buffer", chunk_frames=8, report=False))
     store = folder / "out" / f"{STEM}.zarr"
     edit_files([store], folder / "trim", lambda p: trim(p[0], 2, 3), "_trimmed")
@@ -34,7 +34,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit_files([trimmed], folder / "removed", lambda p: remove_frames(p[0], "0,3,5-7"), "_removed")
     edit_files([store, trimmed], folder / "joined", concat, "_combined")
     edit_files([names[0]], folder / "raw", lambda p: trim(p[0], 1, 1), "_trimmed")
+    edit_files([names[0]], folder / "raw_store" / "raw.zarr", lambda p: trim(p[0], 1, 1), "")
     miostitch.denoise_files(store, miostitch.load_config("denoise_example"), folder / "denoised")
+    stripes = miostitch.load_config("remove_stripe_example")
+    miostitch.denoise_files(names[0], stripes, folder / "raw_denoised")
     return folder
 
 
@@ -50,11 +53,13 @@ def found(path: Path) -> list[dict[str, Any]]:
     return [each for result in verify_files(path)["results"] for each in result["findings"]]
 
 
-@pytest.mark.parametrize("name", ["trim", "removed", "joined", "raw", "denoised"])
+@pytest.mark.parametrize(
+    "name", ["trim", "removed", "joined", "raw", "raw_store", "denoised", "raw_denoised"]
+)
 def test_edited_results_are_clean(name: str, made: Path) -> None:
     [result] = verify_files(made / name)["results"]
     assert result["findings"] == []
-    assert result["kind"] == ("denoise" if name == "denoised" else "edit")
+    assert result["kind"] == ("denoise" if "denoised" in name else "edit")
     assert result["frames"] > 10
 
 
@@ -83,6 +88,12 @@ def copied(source: str, target: str) -> Callable[[Path], None]:
 def told(path: Path, name: str, value: Any) -> None:
     summary = json.loads(path.read_text())
     path.write_text(json.dumps({**summary, name: value}))
+
+
+def without_config(path: Path) -> None:
+    metadata = json.loads((path / "zarr.json").read_text())
+    del metadata["attributes"]["config"]
+    (path / "zarr.json").write_text(json.dumps(metadata))
 
 
 def without_last_line(path: Path) -> None:
@@ -150,6 +161,10 @@ TAMPERED: dict[str, dict[str, Tampering]] = {
         ),
     },
     "summaries": {
+        "configuration of what was stitched": (
+            lambda f: without_config(f / f"{TRIMMED}.zarr"),
+            {"kind": "attributes", "column": "config"},
+        ),
         "history": (
             lambda f: told(f / f"{TRIMMED}.json", "history", []),
             {"kind": "attributes", "column": "history"},
