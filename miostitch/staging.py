@@ -1,5 +1,6 @@
 """Products appear whole under their final names, or not at all."""
 
+import errno
 import json
 import logging
 import os
@@ -29,6 +30,9 @@ DONE = "done"
 MANIFEST = "publish.json"
 JOURNAL = "journal"
 FINGERPRINT = "fingerprint.json"
+
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
+"""What a file system without locks answers."""
 
 logger = logging.getLogger(__name__)
 
@@ -262,9 +266,9 @@ class Workspace:
             # filelock warns of a lock of another kind; a killed run would leave that behind
             with warnings.catch_warnings(action="error", category=UserWarning):
                 lock.acquire(timeout=0)
-        except (Timeout, FileNotFoundError):
-            raise
         except (OSError, NotImplementedError, UserWarning) as error:
+            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+                raise  # locked, or no rights or space: that is told as it is
             msg = f"{self.output}: cannot be locked ({error}); choose a folder on a file system"
             raise ResourceError(f"{msg} with locks, or mount this one with them") from error
 

@@ -105,7 +105,7 @@ def test_a_second_run_is_refused_and_names_the_first(space: Workspace) -> None:
 
 
 @pytest.mark.fault(53, "file system without locks: ENOSYS, ENOLCK", "exit 5, says so")
-@pytest.mark.skipif(sys.platform == "win32", reason="other locks there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks by another call")
 @pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOLCK])
 def test_a_file_system_without_locks_is_refused(
     space: Workspace, monkeypatch: pytest.MonkeyPatch, number: int
@@ -118,6 +118,20 @@ def test_a_file_system_without_locks_is_refused(
     monkeypatch.setattr("fcntl.flock", refuses)
     with pytest.raises(ResourceError, match=r"out: cannot be locked .*choose a folder"):
         space.open([], force=False).__enter__()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows locks by another call")
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENOSPC])
+def test_what_else_keeps_from_locking_is_told_as_it_is(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def fails(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("fcntl.flock", fails)
+    with pytest.raises(OSError, match=os.strerror(number)) as raised:
+        space.open([], force=False).__enter__()
+    assert not isinstance(raised.value, ResourceError)
 
 
 def test_what_a_killed_run_left_is_cleared(space: Workspace) -> None:
