@@ -41,5 +41,3 @@ copybutton_selector = "div:not(.output) > div.highlight pre"
 
 # Other projects' names are not ours to check; the build needs no network.
 nitpick_ignore_regex = [("py:.*", r"(?!miostitch\b).*")]
-# internal: by it a command that was cut off goes on
-nitpick_ignore = [("py:class", "miostitch.journal.Journal")]

@@ -67,11 +67,7 @@ class Denoised:
 
 
 def denoise(
-    ds: xr.Dataset,
-    config: DenoiseConfig,
-    *,
-    progress: Callable[[int], None] | None = None,
-    journal: Journal | None = None,
+    ds: xr.Dataset, config: DenoiseConfig, *, progress: Callable[[int], None] | None = None
 ) -> Denoised:
     """Denoise a recording: drop noisy frames, filter stripes, subtract the background.
 
@@ -83,9 +79,6 @@ def denoise(
         Stages and their settings, as of :func:`miostitch.load_config`.
     progress
         Called with the number of frames of every span that was read.
-    journal
-        Where blocks that were read are noted; what an earlier run noted there of the same frames
-        and configuration is not read again.
 
     Returns
     -------
@@ -115,6 +108,24 @@ def denoise(
     >>> made.dataset.sizes["frame"] + made.dropped.sizes["frame"] == recording.sizes["frame"]
     True
     >>> folder.cleanup()
+    """
+    return denoise_and_note(ds, config, None, progress=progress)
+
+
+def denoise_and_note(
+    ds: xr.Dataset,
+    config: DenoiseConfig,
+    journal: Journal | None,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Denoised:
+    """Denoise a recording as :func:`denoise` does, so that a run that is cut off can go on.
+
+    Parameters
+    ----------
+    journal
+        Where blocks that were read are noted; what an earlier run noted there of the same frames
+        and configuration is not read again. None: nowhere.
     """
     ds = without_lost(_first(in_blocks(ds), frames_before(ds, config)))
     ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers

@@ -20,7 +20,7 @@ from miostitch.datasets import (
     with_pictures_of,
     without_lost,
 )
-from miostitch.denoising import Denoised, denoise, frames_before
+from miostitch.denoising import Denoised, denoise_and_note, frames_before
 from miostitch.errors import MiostitchError, UsageError
 from miostitch.journal import Journal
 from miostitch.memory import give_back
@@ -272,7 +272,7 @@ def _denoise(
         journal = Journal(workspace.journal("noise"))
         looked_at = dataset.isel({FRAME: slice(frames_before(dataset, config))})
         read = without_lost(looked_at).sizes[FRAME]
-        made = denoise(dataset, config, progress=counted(progress, read), journal=journal)
+        made = denoise_and_note(dataset, config, journal, progress=counted(progress, read))
         _require_count("kept and dropped", *(_sizes(made), read))
         edit = Edit.of(made.dataset, reading, edit.origins)
         extras = replace(_extras(made, config), resumed_blocks=journal.recalled)
