@@ -89,9 +89,8 @@ def counter_resets(frame_num: Ints) -> Ints:
 
     Up to six frames before and after a fall are compared, three at least on each side: in three
     quarters of all pairs the earlier frame must have the higher number, and the medians must lie
-    more than :data:`DISORDER` apart. So neither a jump upwards nor an isolated wrong number nor a
-    few frames in disorder is a reset; a boot of which fewer than 20 frames were received may not be
-    recognised.
+    at least :data:`DISORDER` apart. So neither a jump upwards nor an isolated wrong number nor a
+    few frames in disorder is a reset, and a boot of less than about 20 frames is not recognised.
 
     Parameters
     ----------
@@ -111,7 +110,7 @@ def counter_resets(frame_num: Ints) -> Ints:
         before = frame_num[max(fall - len(span), 0) : fall]
         after = frame_num[fall : fall + len(span)]
         share = float((before[:, None] > after).mean())
-        lasting = share >= 0.75 and np.median(before) - np.median(after) > DISORDER
+        lasting = share >= 0.75 and np.median(before) - np.median(after) >= DISORDER
         scores.append(share if lasting else 0.0)
     resets: list[int] = []
     best = 0.0
