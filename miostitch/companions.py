@@ -353,7 +353,7 @@ def _opened_store(path: str, options: ReadOptions) -> Origin:
     if rows and os.path.isfile(f"{stem}.csv"):
         table = read_metadata(f"{stem}.csv", salvage=options.salvage)
         rows_there = int(rows.counts.sum())
-        has_table = search.equal(table.path, table.row_count, rows_there, "rows")
+        has_table = search.equal(table.path, table.row_count, rows_there, "row")
     return Origin(
         path,
         facts.frames,

@@ -22,6 +22,7 @@ from miostitch.frame_table import Fold, FrameTable, FrameTally, folded
 from miostitch.repair import LOG_COLUMNS, derive_layout, repair_batches
 from miostitch.schema import NO_FRAME
 from miostitch.table_parser import Cells, ParsedBlock, TableParser, header_columns, text_blocks
+from miostitch.text import amount
 
 _CACHED_BLOCKS = 16
 _MAX_HEADER_BYTES = 2**16
@@ -412,11 +413,12 @@ class _Oddities:
         sentences = (
             (len(floats), f"integral floats read as integers in columns {', '.join(floats)}"),
             (self.headers.count, f"2nd header at {self.headers} skipped"),
-            (faults.count, f"{faults.count} rows dropped, first {faults.first}"),
+            (faults.count, f"{amount(faults.count, 'row')} dropped, first {faults.first}"),
             (self.cut.count, f"last line is cut, dropped: {self.cut}"),
             (
                 backwards.count,
-                f"receive times go backwards at {backwards.count} rows, first at {backwards.first}",
+                f"receive times go backwards at {amount(backwards.count, 'row')}, first at "
+                f"{backwards.first}",
             ),
             (
                 self.ties.count,
@@ -424,7 +426,7 @@ class _Oddities:
             ),
             (
                 self.repairs.count,
-                f"{self.repairs.count} flipped header cells repaired: {self.repairs}",
+                f"{amount(self.repairs.count, 'flipped header cell')} repaired: {self.repairs}",
             ),
         )
         return tuple(sentence for count, sentence in sentences if count)

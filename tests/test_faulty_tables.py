@@ -457,7 +457,7 @@ def test_nothing_in_common(video: Path, tmp_path: Path, align: Any) -> None:
     ("times", "told"),
     [
         case(59, "clock set back by 5 s in mid-recording", "told with its line, never sorted",
-             lambda t: t - 5.0 * (np.arange(len(t)) >= 50), "go backwards at 1 rows"),
+             lambda t: t - 5.0 * (np.arange(len(t)) >= 50), "go backwards at 1 row,"),
         case(59, "all times equal", "kept as they are", lambda t: t * 0 + t[0], ""),
         case(59, "negative times", "kept as they are", lambda t: t - 2 * t[0], ""),
         case(59, "times that run backwards", "told, never sorted", lambda t: t[::-1], "backwards"),
