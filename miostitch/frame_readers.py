@@ -31,8 +31,9 @@ RUN_BYTES = 2**30  # one call may not ask for 2 GiB
 RUN_FRAMES = 512  # two buffers per frame, at most IOV_MAX (1024) per call
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 # titles and the like may be in any encoding; to PyAV that was an error up to 18
-BEFORE_19 = int(av.__version__.split(".")[0]) < 19
-ANY_TITLE: dict[str, Any] = {"metadata_errors": "replace"} if BEFORE_19 else {}
+ANY_TITLE: dict[str, Any] = (
+    {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+)
 
 
 @dataclass(frozen=True, eq=False)

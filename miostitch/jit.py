@@ -33,10 +33,7 @@ def kernel(signature: object) -> Callable[[_Function], _Function]:
     def compiled(function: _Function) -> _Function:
         try:
             made = njit(signature, nogil=True, cache=True)(function)
-        except (
-            RuntimeError,
-            OSError,
-        ):  # no folder for the cache, or no space; all else comes again
+        except (RuntimeError, OSError):  # no folder or space to keep it; all else comes again
             made = njit(signature, nogil=True)(function)
         return cast("_Function", made)
 

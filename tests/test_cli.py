@@ -121,7 +121,7 @@ def files_up_to(most: int) -> Iterator[None]:
 
 
 @pytest.mark.fault(43, "limit on the size of files", "exit 5, nothing left")
-@pytest.mark.skipif(sys.platform == "win32", reason="no such limit there")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 @pytest.mark.parametrize("most", [5_000, 60_000])
 def test_a_full_disk_leaves_nothing(session: list[str], tmp_path: Path, most: int) -> None:
     with files_up_to(most):
@@ -379,7 +379,9 @@ def test_a_reader_that_went_away_is_no_failure_to_report(
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+@pytest.mark.skipif(
+    not Path("/dev/full").exists(), reason="only Linux has /dev/full, a disk that is always full"
+)
 @pytest.mark.parametrize("args", [FOUND, ["inspect", "--help"]])
 def test_a_full_stdout_is_exit_code_5(session: list[str], args: list[str]) -> None:
     with open("/dev/full", "wb") as full:

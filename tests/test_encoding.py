@@ -168,7 +168,7 @@ print(step)
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="no limit of file sizes")
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize(
     ("limit", "count", "step"), [(2**20, 500, "write"), (15000, 1, "close"), (2**24, 5, "none")]

@@ -244,6 +244,18 @@ def stitched(session: list[str], tmp_path_factory: pytest.TempPathFactory) -> Pa
     return folder / "receiver1__receiver2_stitched.zarr"
 
 
+def noted_before_a_cut(
+    monkeypatch: pytest.MonkeyPatch, out: Path, edit: Callable[[], Any]
+) -> tuple[Path, set[int]]:
+    """Cut an edit off; its folder, and the blocks that it had noted by then."""
+    with monkeypatch.context() as patch:
+        cut_off(patch, 4, "ordered")
+        with pytest.raises(PowerCut):
+            edit()
+    [folder] = out.iterdir()
+    return folder, {int(path.stem) for path in folder.glob("journal/video/*.npz")}
+
+
 @pytest.mark.fault(45, "trim, remove-frames, concat, denoise die", "go on, the same bytes")
 @pytest.mark.parametrize(
     "command",
@@ -262,12 +274,7 @@ def test_an_edit_goes_on(
 ) -> None:
     out = tmp_path / "out"
     assert run_edit(command, stitched, tmp_path / "whole")["resumed_blocks"] == 0
-    with monkeypatch.context() as patch:
-        cut_off(patch, 4, "ordered")
-        with pytest.raises(PowerCut):
-            run_edit(command, stitched, out)
-    [folder] = out.iterdir()
-    noted = {int(path.stem) for path in folder.glob("journal/video/*.npz")}
+    folder, noted = noted_before_a_cut(monkeypatch, out, lambda: run_edit(command, stitched, out))
     assert noted
     read = len([*folder.glob("journal/noise/*.npz")])
     assert bool(read) == (command == "denoise")
@@ -322,12 +329,9 @@ def test_no_video_is_computed_that_is_in_the_store(
 ) -> None:
     """Not for another video either that is the same; what another one needs is."""
     config = DENOISE.model_copy(update={"frequency_masking": FrequencyMaskingConfig(enable=False)})
-    with monkeypatch.context() as patch:
-        cut_off(patch, 4, "ordered")
-        with pytest.raises(PowerCut):
-            denoise_files(stitched, config, tmp_path)
-    [folder] = tmp_path.iterdir()
-    noted = {int(path.stem) for path in folder.glob("journal/video/*.npz")}
+    _, noted = noted_before_a_cut(
+        monkeypatch, tmp_path, lambda: denoise_files(stitched, config, tmp_path)
+    )
     subtracted, subtract = [], filtering.subtract
 
     def counted(*args: Any, **options: Any) -> Any:
