@@ -8,7 +8,7 @@ import os
 from contextlib import suppress
 from fractions import Fraction
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import av
 import numpy as np
@@ -16,10 +16,42 @@ from av.codec.context import Flags
 from numpy.typing import NDArray
 
 from miostitch.errors import ResourceError, UsageError, VideoError
+from miostitch.raw_avi import RawAvi
 
 NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 Codec = Literal["rawvideo", "ffv1"]
+
+
+class _CodedAvi:
+    """An AVI of FFV1 frames, lossless and every frame by itself."""
+
+    def __init__(self, path: str, *, width: int, height: int, fps: Fraction) -> None:
+        # The prefix keeps a name like `a:b.avi` from being read as a protocol.
+        options = {"fflags": "+bitexact"}
+        self._container = av.open(f"file:{path}", "w", format="avi", options=options)
+        self._stream = self._container.add_stream("ffv1", rate=fps)
+        self._stream.width, self._stream.height = width, height
+        self._stream.pix_fmt = "gray"
+        self._stream.options = {"g": "1", "level": "3", "slicecrc": "1"}
+        context = self._stream.codec_context
+        context.time_base = 1 / fps
+        context.thread_count = 1
+        context.flags |= Flags.bitexact
+        self._container.start_encoding()
+        self._count = 0
+
+    def write(self, frames: NDArray[np.uint8]) -> None:
+        for frame in frames:
+            picture = av.VideoFrame.from_ndarray(frame, format="gray")
+            picture.pts = self._count
+            self._count += 1
+            self._container.mux(self._stream.encode(picture))
+
+    def close(self) -> None:
+        if self._count:
+            self._container.mux(self._stream.encode(None))
+        self._container.close()
 
 
 class VideoWriter:
@@ -59,22 +91,9 @@ class VideoWriter:
         self.frame_count = 0
         self._shape = (height, width)
         self._closed = False
-        self._raw = codec == "rawvideo"
+        make = RawAvi if codec == "rawvideo" else _CodedAvi
         try:
-            # The prefix keeps a name like `a:b.avi` from being read as a protocol.
-            self._container = av.open(
-                f"file:{self.path}", "w", format="avi", options={"fflags": "+bitexact"}
-            )
-            self._stream = self._container.add_stream(codec, rate=fps)
-            self._stream.width, self._stream.height = width, height
-            self._stream.pix_fmt = "gray"
-            context = self._stream.codec_context
-            context.time_base = 1 / fps
-            context.thread_count = 1
-            context.flags |= Flags.bitexact
-            if not self._raw:
-                self._stream.options = {"g": "1", "level": "3", "slicecrc": "1"}
-            self._container.start_encoding()
+            self._file = make(self.path, width=width, height=height, fps=fps)
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
 
@@ -101,24 +120,10 @@ class VideoWriter:
             msg = f"frames must be uint8 (frame, {self._shape[0]}, {self._shape[1]})"
             raise UsageError(f"{msg}, not {frames.dtype} {frames.shape}")
         try:
-            for frame in np.ascontiguousarray(frames):
-                for packet in self._packets(frame):
-                    self._container.mux(packet)
-                self.frame_count += 1
+            self._file.write(np.ascontiguousarray(frames))
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
-
-    def _packets(self, frame: NDArray[np.uint8]) -> "list[av.Packet[Any]]":
-        if not self._raw:
-            picture = av.VideoFrame.from_ndarray(frame, format="gray")
-            picture.pts = self.frame_count
-            return self._stream.encode(picture)
-        packet = av.Packet(frame.data.cast("B"))  # type: ignore[arg-type]  # any buffer will do
-        packet.stream = self._stream
-        packet.time_base = self._stream.codec_context.time_base
-        packet.pts = packet.dts = self.frame_count
-        packet.is_keyframe = True
-        return [packet]
+        self.frame_count += len(frames)
 
     def close(self) -> None:
         """Write what is left and close the file; a second call does nothing.
@@ -134,9 +139,7 @@ class VideoWriter:
             return
         self._closed = True
         try:
-            if not self._raw and self.frame_count:
-                self._container.mux(self._stream.encode(None))
-            self._container.close()
+            self._file.close()
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
 

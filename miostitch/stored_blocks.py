@@ -2,6 +2,8 @@
 
 import os
 import shutil
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,9 @@ from miostitch.schema import VIDEO
 
 BEFORE = ".before"
 """Ending of a store that is being begun anew."""
+
+OPEN_VIDEOS = 8
+"""Arrays that are kept open: the stores of a run, to be read and to be written."""
 
 METADATA = ("zarr.json", ".zarray", ".zattrs")
 """Files of an array that are no chunk."""
@@ -146,9 +151,19 @@ def _move_chunks(source: Path, target: Path) -> None:
 
 
 def _open_video(path: str, mode: str) -> zarr.Array[Any]:
-    # opening costs a millisecond; a cached handle would outlive a store that is replaced
-    array = zarr.open_array(Path(path) / VIDEO.name, mode=mode)
-    return array.with_config({"write_empty_chunks": True})
+    """Open ``video``, or take what was opened before if it still stands there unchanged."""
+    folder = Path(path) / VIDEO.name
+    for name in ("zarr.json", ".zarray"):
+        with suppress(FileNotFoundError):
+            found = os.stat(folder / name)
+            return _opened(folder, mode, (found.st_dev, found.st_ino, found.st_mtime_ns))
+    return _opened.__wrapped__(folder, mode, ())  # tells what is missing
+
+
+@lru_cache(OPEN_VIDEOS)
+def _opened(folder: Path, mode: str, written: tuple[int, ...]) -> zarr.Array[Any]:
+    # costs some milliseconds, which add up where every block is opened twice
+    return zarr.open_array(folder, mode=mode).with_config({"write_empty_chunks": True})
 
 
 def _chunk_file(path: str, video: zarr.Array[Any], chunk: int) -> Path:

@@ -171,7 +171,7 @@ print(step)
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on the size of files")
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize(
-    ("limit", "count", "step"), [(2**20, 500, "write"), (15000, 1, "close"), (2**24, 5, "none")]
+    ("limit", "count", "step"), [(2**20, 500, "write"), (15660, 1, "close"), (2**24, 5, "none")]
 )
 def test_disk_full(tmp_path: Path, codec: Codec, limit: int, count: int, step: str) -> None:
     arguments = [str(tmp_path / "a.avi"), codec, str(limit), str(count)]

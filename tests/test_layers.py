@@ -6,7 +6,7 @@ from pathlib import Path
 
 LAYERS = (
     "schema errors avi frame_lists text runs losses clocks memory jit thresholds progress png"
-    " frame_cache",
+    " frame_cache raw_avi",
     "kernels composing_kernels filtering_kernels frame_readers boots frame_table"
     " table_parser repair safe_yaml store_metadata config",
     "alignment selection compositing damage filtering plan config_files report_facts"
@@ -35,7 +35,7 @@ LAYER_OF["errors"] = -1  # the schema may raise them
 [HUB] = (layer for layer, modules in enumerate(LAYERS) if modules.startswith("recording "))
 GRAPHS = " ".join([*LAYERS[HUB:-3], "backend"])
 HOMES = dict(numba="jit kernels composing_kernels filtering_kernels")
-HOMES |= dict(av="frame_readers video encoding")
+HOMES |= dict(av="frame_readers video encoding raw_avi")
 HOMES |= dict(pyarrow="memory table_parser table_writer")
 HOMES |= dict(zarr="store stored_blocks verify_store verify_layout verify_steps")
 HOMES |= dict(filelock="staging", distributed="cluster", yaml="safe_yaml", pydantic="config")
