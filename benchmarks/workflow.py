@@ -20,7 +20,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from peers import FAULTS, HERE, Run, mio_python, run
+from peers import FAULTS, HERE, Run, mio_program, run
 
 CONFIG = "denoise_calcium_imaging"
 MIO_CONFIG = """
@@ -77,13 +77,14 @@ def theirs(folder: Path, frames: int, runs: int, mio: Path) -> None:
     """The same by both programs."""
     videos = simulate(folder / "session", frames)
     config, miostitch = folder / "mio.yml", Path(sys.executable).with_name("miostitch")
-    subprocess.run([mio, "-W", "ignore", "-c", MIO_CONFIG, config], check=True)
+    python = mio.with_name("python")
+    subprocess.run([python, "-W", "ignore", "-c", MIO_CONFIG, config], check=True)
     named = ("-i", videos[0], "-i", videos[1])
     found: dict[str, list[Run]] = {"miostitch": [], "mio": []}
     for number in range(runs):
         options = ("-c", CONFIG, "-o", folder / f"ours{number}", "-q", "--no-progress")
         found["miostitch"].append(run(miostitch, "workflow", *videos, *options))
-        command = (mio.with_name("mio"), "process", "workflow", *named, "-c", config)
+        command = (mio, "process", "workflow", *named, "-c", config)
         found["mio"].append(run(*command, "-o", folder / f"theirs{number}", "-f"))
     for name, each in found.items():
         tell(frames, name, each, 0)
@@ -101,7 +102,7 @@ def main() -> None:
     shutil.rmtree(options.folder, ignore_errors=True)
     print("| frames | program | wall | CPU | frames/s | written | peak memory |")
     print("|---" * 7 + "|")
-    theirs(options.folder, options.short, options.runs, mio_python(options.mio))
+    theirs(options.folder, options.short, options.runs, mio_program(options.mio))
     ours(options.folder, options.frames, options.runs)
 
 

@@ -25,7 +25,7 @@ CHUNK_HEADER = struct.Struct("<4sI")
 SCAN_BYTES = 2**22
 FIRST_SCAN_BYTES = 2**12
 SECTOR = 512
-"""Holes that a disk or a file system leaves are at least so long, in bytes."""
+"""Holes that a disk or a file system leaves begin and end at multiples of so many bytes."""
 MOVI = re.compile(rb"LIST....movi", re.DOTALL)
 SKIPPED = re.compile(rb"ix\d\d|idx1|indx|JUNK|LIST")
 CHUNK_TAG = re.compile(rb"\d\d[a-z]{2}|RIFF|$|" + SKIPPED.pattern)
@@ -351,8 +351,10 @@ def _ends_are_sound(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.bool_]
     followed = np.append(np.diff(chunks["frame"]) == 1, [False])
     for place in np.flatnonzero(~followed).tolist():
         position, size = int(chunks[place]["position"]), int(chunks[place]["size"])
-        tail = min(size, SECTOR)
-        avi.file.seek(position + CHUNK_HEADER.size + size - tail)
+        end = position + CHUNK_HEADER.size + size
+        # the hole begins with the sector of the header behind, or before that
+        tail = min(size, (end + size % 2) % SECTOR or SECTOR)
+        avi.file.seek(end - tail)
         hole = bytes(tail + size % 2 + CHUNK_HEADER.size)
         sound[place] = avi.file.read(len(hole)) != hole
     return sound

@@ -27,6 +27,7 @@ from miostitch.opening import ReadOptions, table_path
 from miostitch.recording import Recording, load_recording
 from miostitch.schema import BUFFER
 from miostitch.store import StoreFacts, store_facts
+from miostitch.stored_blocks import damaged_blocks
 from miostitch.text import amount
 from miostitch.video import VideoSource, open_video
 
@@ -354,6 +355,11 @@ def _opened_store(path: str, options: ReadOptions) -> Origin:
         table = read_metadata(f"{stem}.csv", salvage=options.salvage)
         rows_there = int(rows.counts.sum())
         has_table = search.equal(table.path, table.row_count, rows_there, "row")
+    losses = _damaged(path) if options.salvage else ()
+    if losses:
+        lost = sum(loss.last + 1 - loss.first for loss in losses)
+        msg = f"{path}: {amount(lost, 'frame')} lost in damaged chunks, the first is frame"
+        search.notices.append(f"{msg} {losses[0].first}; they are left out")
     return Origin(
         path,
         facts.frames,
@@ -365,6 +371,19 @@ def _opened_store(path: str, options: ReadOptions) -> Origin:
         search.lines(stem),
         tuple(facts.attrs.get("inputs", [])),
         tuple(search.notices),
+        losses,
+    )
+
+
+def _damaged(path: str) -> tuple[Loss, ...]:
+    """What is lost with damaged chunks of a store."""
+    found = damaged_blocks(path)
+    times = StoredFrames(path, store_facts(path)).open("")
+    assert times is not None
+    numbers = times["frame_num"].to_numpy()
+    return tuple(
+        Loss(d.file, d.first, d.last, (int(numbers[d.first]), int(numbers[d.last])), None, d.why)
+        for d in found
     )
 
 

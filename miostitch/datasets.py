@@ -6,8 +6,9 @@ from and its position there, and every selection of frames takes that along.
 
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from miostitch.schema import (
     chunk_frames,
 )
 from miostitch.store import require_store
+from miostitch.stored_blocks import damaged_blocks, read_frames
 from miostitch.video import open_video
 
 STORE = ".zarr"
@@ -53,7 +55,8 @@ def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
         separated by commas, or a miostitch store (``x.zarr``).
     salvage
         Go on with what matches where video and table disagree. ``lost`` then tells which frames
-        are lost with the damage of a file; writing and denoising leave them out.
+        are lost with the damage of a file; writing and denoising leave them out. A store is read
+        once as a whole for that.
 
     Returns
     -------
@@ -110,10 +113,18 @@ def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
         require_store(name)
         try:
             stored: xr.Dataset = xr.open_zarr(name)
+            # Zarr itself would read a chunk that is missing as black
+            pictures = VideoArray(stored[VIDEO.name].shape, partial(read_frames, name))
+            lazy = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(pictures), VIDEO.attrs)
+            chunks = {FRAME: stored[VIDEO.name].chunksizes[FRAME]}
+            stored = stored.assign({VIDEO.name: lazy.chunk(chunks)})
             attrs = {"origins": [os.path.abspath(name)]} | _history(stored.attrs)
             origin = _origins([stored.sizes[FRAME]])
             if options.salvage:
-                origin |= _lost(np.zeros(stored.sizes[FRAME], LOST.dtype))
+                lost = np.zeros(stored.sizes[FRAME], LOST.dtype)
+                for damaged in damaged_blocks(name):
+                    lost[damaged.first : damaged.last + 1] = True
+                origin |= _lost(lost)
             return stored.assign_coords(origin).assign_attrs(attrs).set_xindex("frame_num")
         except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
             msg = f"{name}: cannot be read as a store: {error}; copy it anew, or stitch again"
@@ -197,7 +208,7 @@ def to_dataset(recording: Recording) -> xr.Dataset:
         Every segment of it becomes an origin of its own.
     """
     count, height, width = recording.shape
-    data = indexing.LazilyIndexedArray(VideoArray(recording))
+    data = indexing.LazilyIndexedArray(VideoArray.of(recording))
     chunks = {FRAME: chunk_frames(height, width), HEIGHT: height, WIDTH: width}
     video = xr.Variable(VIDEO.dims, data, VIDEO.attrs, {"preferred_chunks": chunks})
     attrs = {variable.name: variable.attrs for variable in FRAME_VARIABLES}
@@ -241,7 +252,9 @@ def with_pictures_of(dataset: xr.Dataset, path: Path_) -> xr.Dataset:
     source = open_video(path)
     frames = FrameTable.blank(source.frame_count)
     recording = Recording("", (source,), (), frames, ())
-    video = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(VideoArray(recording)), VIDEO.attrs)
+    video = xr.Variable(
+        VIDEO.dims, indexing.LazilyIndexedArray(VideoArray.of(recording)), VIDEO.attrs
+    )
     return in_chunks(dataset.assign({VIDEO.name: video}))
 
 
@@ -299,12 +312,28 @@ def read_summary(product: str) -> dict[str, Any]:
 
 
 class VideoArray(BackendArray):
-    """A recording's pictures as the array that xarray indexes lazily."""
+    """Pictures as the array that xarray indexes lazily.
 
-    def __init__(self, recording: Recording) -> None:
-        self.recording = recording
-        self.shape = recording.shape
+    Parameters
+    ----------
+    shape
+        Frames, height and width.
+    read
+        Reads frames by their positions, uint8 (frame, height, width).
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        read: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
+    ) -> None:
+        self.shape, self.read = shape, read
         self.dtype = np.dtype(VIDEO.dtype)
+
+    @classmethod
+    def of(cls, recording: Recording) -> "VideoArray":
+        """The pictures of a recording."""
+        return cls(recording.shape, partial(_read_pictures, recording))
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(
@@ -312,8 +341,11 @@ class VideoArray(BackendArray):
         )
 
     def _read(self, key: tuple[Any, ...]) -> NDArray[np.uint8]:
-        frames = np.atleast_1d(np.arange(self.shape[0])[key[0]])
-        block = self.recording.reader(frames).read()
+        block = self.read(np.atleast_1d(np.arange(self.shape[0])[key[0]]))
         if isinstance(key[0], int | np.integer):
             return np.asarray(block[0][key[1]][..., key[2]])
         return np.asarray(block[:, key[1]][..., key[2]])
+
+
+def _read_pictures(recording: Recording, frames: NDArray[np.int64]) -> NDArray[np.uint8]:
+    return recording.reader(frames).read()

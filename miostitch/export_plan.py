@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
@@ -14,14 +14,14 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.datasets import STORE, open_dataset
+from miostitch.datasets import STORE, open_dataset, without_lost
 from miostitch.encoding import Codec
 from miostitch.errors import InputError
 from miostitch.frame_lists import format_frames
 from miostitch.kept_frames import KeptFrames
 from miostitch.opening import ReadOptions
 from miostitch.ordered import write_in_order
-from miostitch.schema import VIDEO
+from miostitch.schema import FRAME, VIDEO
 from miostitch.sinks import FrameWriter
 from miostitch.text import amount, printable
 
@@ -120,11 +120,12 @@ class Source:
         if isinstance(recording, xr.Dataset):
             dataset, kept = recording, KeptFrames.of(recording, reading)
         else:
-            dataset = open_dataset(recording, reading)
+            dataset = without_lost(open_dataset(recording, reading))
             kept = KeptFrames.of(dataset, reading)
             store = kept.origins[0].store
             if store is not None and len(kept.origins) == 1:
-                dataset = open_dataset(store[0], reading)
+                stored = open_dataset(store[0], replace(reading, salvage=False))
+                dataset = stored.isel({FRAME: kept.origin_frame})
         return cls(dataset.drop_vars([*dataset.data_vars]).compute(), kept)
 
     @property

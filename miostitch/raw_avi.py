@@ -7,6 +7,7 @@ can then be told from their number alone. The bytes are those that FFmpeg would 
 import errno
 import os
 import struct
+from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from io import BytesIO
 from typing import BinaryIO
@@ -18,6 +19,9 @@ from numpy.typing import NDArray
 
 RIFF_BYTES = 2**30
 """The first frame that begins behind so many bytes of a RIFF list begins the next list."""
+
+FLUSH_BYTES = 2**26
+"""What is written before it is brought to the disk."""
 
 PARTS_PER_WRITE = 1000
 """Below the most that a system takes at once, which is 1,024 almost everywhere."""
@@ -82,6 +86,9 @@ class RawAvi:
         self._first = len(header)
         """Where the first frame of the current list is."""
         self._in_list = self._in_all = self._in_first = 0
+        self._behind = ThreadPoolExecutor(1, "miostitch-flush")
+        self._flush: Future[None] | None = None
+        self._unflushed = 0
         try:
             self._append([header])
         except OSError:
@@ -104,10 +111,11 @@ class RawAvi:
             self._in_list += now
             self._in_all += now
             done += now
+        self._flush_behind(len(frames) * self._stride)
 
     def close(self) -> None:
         """Write the indexes and the counts, and close the file."""
-        with self._file:
+        with self._file, self._behind:
             self._end_list(last=True)
             counts = {"stream frames": self._in_all, "largest": self._size if self._in_all else 0}
             if self._lists:
@@ -116,12 +124,24 @@ class RawAvi:
             counts["frames"] = self._in_first + 1 if self._lists else self._in_all
             for name, value in counts.items():
                 self._patch(self._fields[name], struct.pack("<I", value))
+            if self._flush is not None:
+                self._flush.result()
 
     @property
     def _room(self) -> int:
         """Frames of the current list."""
         limit = self._riff + CHUNK_HEADER.size + RIFF_BYTES
         return max(0, limit - self._first) // self._stride + 1
+
+    def _flush_behind(self, written: int) -> None:
+        """Bring what is written to the disk while more comes, and not all of it at the end."""
+        self._unflushed += written
+        if self._unflushed < FLUSH_BYTES or not (self._flush is None or self._flush.done()):
+            return
+        if self._flush is not None:
+            self._flush.result()
+        self._unflushed = 0
+        self._flush = self._behind.submit(getattr(os, "fdatasync", os.fsync), self._file.fileno())
 
     def _begin_list(self) -> None:
         self._riff = self._file.tell()

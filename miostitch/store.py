@@ -28,7 +28,7 @@ from miostitch.schema import (
     VIDEO,
     Variable,
 )
-from miostitch.store_metadata import require_plain
+from miostitch.store_metadata import require_chunks, require_plain
 
 BUFFER_CHUNK = 2**15
 """Rows per chunk of the ``buffers`` group; one chunk of each column is in memory."""
@@ -278,7 +278,7 @@ def require_store(path: str) -> None:
     Raises
     ------
     InputError
-        It is not.
+        It is not, or a table in it is not whole.
     """
     require_plain(path)
     try:
@@ -288,6 +288,7 @@ def require_store(path: str) -> None:
     if version != FORMAT_VERSION:
         msg = f"{path}: format version {version!r}, this miostitch reads {FORMAT_VERSION!r}"
         raise InputError(msg)
+    require_chunks(path, but=VIDEO.name)
 
 
 class StoreFacts(NamedTuple):

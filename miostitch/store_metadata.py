@@ -24,6 +24,12 @@ FREE_BYTES, FREE_CHUNKS = 2**26, 2**16
 RATIO = 2**17
 """More than any codec here compresses."""
 
+METADATA = ("zarr.json", ".zarray", ".zattrs")
+"""Files of an array that are no chunk."""
+
+PARTIAL = ".partial"
+"""Ending of a chunk that is being written."""
+
 ITEM_BYTES = {"bool": 1, "string": 8} | {
     f"{kind}{bits}": bits // 8
     for kind, sizes in (
@@ -73,6 +79,33 @@ def require_plain(path: str) -> None:
         "|u1",
     ):
         raise InputError(f"{path}: no video of three dimensions and 8 bits in it; no such store")
+
+
+def require_chunks(path: str, *, but: str) -> None:
+    """Refuse a store of ours where a chunk of a table is missing: it would read as zeros.
+
+    Parameters
+    ----------
+    path
+        Folder of a store that :func:`require_plain` let through.
+    but
+        Array that is not looked at.
+
+    Raises
+    ------
+    InputError
+        An array has fewer chunks than it declares.
+    """
+    for name, folder, meta in _nodes(Path(path), "", 0):
+        if "shape" not in meta or name == but:
+            continue
+        grid = meta.get("chunks") or meta["chunk_grid"]["configuration"]["chunk_shape"]
+        declared = math.prod(-(-size // n) for size, n in zip(meta["shape"], grid, strict=True))
+        names = [name for _, _, names in os.walk(folder) for name in names]
+        found = sum(each not in METADATA and not each.endswith(PARTIAL) for each in names)
+        if found < declared:
+            msg = f"{path}: array {name!r} has {found} of {declared} chunks; copy the store anew"
+            raise InputError(msg)
 
 
 def _nodes(folder: Path, name: str, depth: int) -> Iterator[tuple[str, Path, dict[str, Any]]]:

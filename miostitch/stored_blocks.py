@@ -2,10 +2,10 @@
 
 import os
 import shutil
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +13,13 @@ import zarr
 
 from miostitch.errors import InputError, ResourceError
 from miostitch.schema import VIDEO
+from miostitch.store_metadata import METADATA, PARTIAL
 
 BEFORE = ".before"
 """Ending of a store that is being begun anew."""
 
 OPEN_VIDEOS = 8
 """Arrays that are kept open: the stores of a run, to be read and to be written."""
-
-METADATA = ("zarr.json", ".zarray", ".zattrs")
-"""Files of an array that are no chunk."""
 
 
 def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
@@ -63,7 +61,27 @@ def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
         return np.asarray(video[start:stop])
     except (OSError, RuntimeError, ValueError) as error:
         what = f"{path}: frames {start} to {stop - 1} cannot be read: {error}"
-        raise InputError(f"{what}; make the store anew") from error
+        raise InputError(
+            f"{what}; make the store anew, or go on without them: --salvage"
+        ) from error
+
+
+def read_frames(path: str, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Read frames of ``video`` in any order, uint8 (frame, height, width).
+
+    Raises
+    ------
+    InputError
+        As :func:`read_block`.
+    """
+    video = _open_video(path, "r")
+    out = np.empty((len(frames), *video.shape[1:]), np.uint8)
+    chunk = frames // video.chunks[0]
+    for number in np.unique(chunk):
+        here = np.flatnonzero(chunk == number)
+        first, last = int(frames[here].min()), int(frames[here].max())
+        out[here] = read_block(path, first, last + 1)[frames[here] - first]
+    return out
 
 
 def recall_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8] | None:
@@ -72,6 +90,71 @@ def recall_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8] | No
         return read_block(path, start, stop)
     except InputError:
         return None
+
+
+class DamagedBlock(NamedTuple):
+    """Frames of a chunk that is missing, or is not what was written.
+
+    Parameters
+    ----------
+    first, last
+        Their positions.
+    file
+        The chunk.
+    why
+        What is wrong with it.
+    """
+
+    first: int
+    last: int
+    file: str
+    why: str
+
+
+def damaged_blocks(path: str) -> tuple[DamagedBlock, ...]:
+    """Read every chunk of ``video``, and tell which are damaged.
+
+    What was found of chunks that did not change since is told again.
+
+    Raises
+    ------
+    OSError, ValueError
+        The array itself cannot be opened.
+    """
+    video = _open_video(path, "r")
+    files = [_chunk_file(path, video, n) for n in range(-(-video.shape[0] // video.chunks[0]))]
+    return _damaged_blocks(path, tuple(zip(map(str, files), map(_state, files), strict=True)))
+
+
+@lru_cache(OPEN_VIDEOS)
+def _damaged_blocks(
+    path: str, chunks: tuple[tuple[str, tuple[int, ...]], ...]
+) -> tuple[DamagedBlock, ...]:
+    video = _open_video(path, "r")
+    count, block = video.shape[0], video.chunks[0]
+
+    def check(number: int) -> DamagedBlock | None:
+        first, last = number * block, min((number + 1) * block, count) - 1
+        file, state = chunks[number]
+        if not state:
+            return DamagedBlock(first, last, file, "the chunk is missing")
+        try:
+            video[first : last + 1]
+        except (OSError, RuntimeError, ValueError):
+            return DamagedBlock(first, last, file, "the chunk is damaged")
+        return None
+
+    with ThreadPoolExecutor(os.cpu_count(), "miostitch-check") as pool:
+        return tuple(filter(None, pool.map(check, range(len(chunks)))))
+
+
+def _state(file: Path) -> tuple[int, ...]:
+    """What changes when a file is written anew; nothing where there is none."""
+    try:
+        found = os.stat(file)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def sync_block(path: str, start: int) -> None:
@@ -144,7 +227,7 @@ def _move_chunks(source: Path, target: Path) -> None:
     """Move whole chunks; what was cut off while it was written is left behind."""
     old, new = source / VIDEO.name, target / VIDEO.name
     for file in [*old.rglob("*")]:
-        if file.is_file() and file.name not in METADATA and file.suffix != ".partial":
+        if file.is_file() and file.name not in METADATA and file.suffix != PARTIAL:
             moved = new / file.relative_to(old)
             moved.parent.mkdir(parents=True, exist_ok=True)
             file.replace(moved)
@@ -153,11 +236,10 @@ def _move_chunks(source: Path, target: Path) -> None:
 def _open_video(path: str, mode: str) -> zarr.Array[Any]:
     """Open ``video``, or take what was opened before if it still stands there unchanged."""
     folder = Path(path) / VIDEO.name
-    for name in ("zarr.json", ".zarray"):
-        with suppress(FileNotFoundError):
-            found = os.stat(folder / name)
-            return _opened(folder, mode, (found.st_dev, found.st_ino, found.st_mtime_ns))
-    return _opened.__wrapped__(folder, mode, ())  # tells what is missing
+    written = _state(folder / "zarr.json") or _state(folder / ".zarray")
+    if not written:  # tells what is missing
+        return _opened.__wrapped__(folder, mode, ())
+    return _opened(folder, mode, written)
 
 
 @lru_cache(OPEN_VIDEOS)

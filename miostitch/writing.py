@@ -17,10 +17,12 @@ from dask.optimization import cull
 from numpy.typing import NDArray
 
 from miostitch.computing import Graph, Runner, runner
+from miostitch.errors import ResourceError
 from miostitch.journal import Journal, Values
 from miostitch.memory import give_back
 from miostitch.schema import BLOCK, FRAME
 from miostitch.sinks import FrameWriter, VideoSink
+from miostitch.staging import run_of
 from miostitch.stored_blocks import read_block, recall_block, sync_block, write_block
 
 BATCH_BLOCKS = 8
@@ -166,8 +168,9 @@ def _written(
         data = frames[video.name].data
         positions = da.arange(span.start, span.stop, chunks=(data.chunks[0],))
         keep = sinks[video.name].feed.keep if video.name in sinks else None
+        store = os.path.abspath(video.store)
         written = da.blockwise(
-            partial(_write_block, store=os.path.abspath(video.store), keep=keep),
+            partial(_write_block, store=store, run=run_of(store), keep=keep),
             "f",
             positions,
             "f",
@@ -188,8 +191,12 @@ def _write_block(
     frames: NDArray[np.uint8],
     *,
     store: str,
+    run: str,
     keep: Callable[[int, NDArray[np.uint8]], None] | None,
 ) -> NDArray[np.int64]:
+    # a worker may still be at a block of a run that was killed, and another run have begun
+    if run_of(store) != run:
+        raise ResourceError(f"{store}: is written by another run by now; this one is given up")
     write_block(store, int(positions[0]), frames)
     if keep is not None:
         keep(int(positions[0]), frames)

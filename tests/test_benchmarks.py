@@ -1,5 +1,8 @@
 """Every benchmark runs, here once and at a small size."""
 
+import os
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from importlib.util import module_from_spec, spec_from_file_location
@@ -109,3 +112,14 @@ def test_simulated_session_that_does_not_come_back_is_named(
     missed = capsys.readouterr().err
     assert "flips: by frame agrees with the oracle in 0.00% of the frames" in missed
     assert "flips: by frame invents 39 frames" in missed  # the last one is in no video
+
+
+@pytest.mark.parametrize("script", ["peers", "verify", "workflow"])
+def test_scripts_say_what_they_do(script: str) -> None:
+    command = [sys.executable, str(FOLDER / f"{script}.py"), "--help"]
+    path = os.pathsep.join([str(FOLDER), str(FOLDER.parent)])
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("usage:")

@@ -1,6 +1,7 @@
 """Exports: the very pictures and times of the frames, in the layout that others read."""
 
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,7 @@ from miostitch.errors import (
     UsageError,
 )
 from miostitch.export import Kind
+from miostitch.opening import ReadOptions
 from miostitch.workflow import StitchOptions, stitch_files
 from tests.folders import content
 from tests.video_files import decode, make_frames, write
@@ -94,6 +96,29 @@ def opened(source: Any) -> xr.Dataset:
 def seconds(recording: xr.Dataset) -> np.ndarray:
     first = recording.timestamp_first.to_numpy()
     return np.asarray(first - first[0])
+
+
+@pytest.mark.parametrize("kind", ["ucla", "zarr2", "nwb"])
+def test_lost_frames_are_left_out(session: Path, tmp_path: Path, kind: Kind) -> None:
+    shutil.copytree(session / "in", tmp_path / "in")
+    path = tmp_path / "in" / "receiver1.avi"
+    frames = decode(path)
+    data = bytearray(path.read_bytes())
+    at = data.index(frames[7].tobytes())
+    data[at + 300 : at + 300 + 512] = bytes(512)  # into the header of the next one
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="--salvage"):
+        export_recording(path, tmp_path / "out", kind, reading=ReadOptions(need_table=False))
+    assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    reading = ReadOptions(need_table=False, salvage=True)
+    made = export_recording(path, tmp_path / "out", kind, reading=reading)
+    assert made["frames"] == len(frames) - 2
+    assert any("2 frames lost" in warning for warning in made["warnings"])
+    if kind == "zarr2":
+        [store] = made["outputs"]
+        video = zarr.open_group(store, mode="r")["video"]
+        expected = np.delete(frames, [7, 8], axis=0)
+        np.testing.assert_array_equal(np.asarray(video).reshape(expected.shape), expected)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 import miostitch
 from miostitch import concat, open_recording, remove_frames, trim, write_recording
 from miostitch.errors import (
+    InputError,
     MismatchError,
     OutputExistsError,
     ResourceError,
@@ -370,6 +371,34 @@ def test_stale_companions_are_refused_or_left_out(
     for suffix in suffixes:
         assert any(f"{STEM}{suffix}" in warning for warning in summary["warnings"])
         assert not (tmp_path / "out" / f"{STEM}{suffix}").exists()
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("what", ["missing", "damaged"])
+def test_damaged_chunks_are_refused_or_left_out(
+    stitched: dict[str, Path], tmp_path: Path, by: str, what: str
+) -> None:
+    before, store = stitched[by], tmp_path / "in" / f"{STEM}.zarr"
+    shutil.copytree(before.parent, tmp_path / "in")
+    [file] = [p for p in (store / "video" / "c/1/0/0", store / "video" / "1.0.0") if p.exists()]
+    if what == "missing":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match=f"{STEM}.*--salvage"):
+        write_recording(trim(open_recording(store), 2), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    kept = trim(open_recording(store, salvage=True), 2, 1)
+    summary = write_recording(kept, tmp_path / "out", reading=ReadOptions(salvage=True))
+    frames = np.array([n for n in range(2, kept.sizes["frame"] + 2) if not 16 <= n < 32])
+    np.testing.assert_array_equal(
+        decode(tmp_path / "out" / f"{STEM}.avi"), decode(beside(before, ".avi"))[frames]
+    )
+    require_same_store(str(beside(before, ".zarr")), str(tmp_path / "out" / f"{STEM}.zarr"), frames)
+    [loss] = summary["lost_frames"]
+    assert (loss["frames"], loss["why"]) == ([16, 31], f"the chunk is {what}")
+    assert loss["file"] == str(file)
+    assert any("16 frames lost in damaged chunks" in told for told in summary["warnings"])
 
 
 def test_lines_in_disorder_are_refused(stitched: dict[str, Path], tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 from miostitch.errors import ResourceError
 from miostitch.store import create_store
 from miostitch.stored_blocks import (
+    damaged_blocks,
     read_block,
     recall_block,
     set_aside,
@@ -49,18 +50,50 @@ def test_a_sound_block_is_recalled(tmp_path: Path, video: np.ndarray, zarr_forma
         np.testing.assert_array_equal(recall_block(path, start, stop), video[start:stop])
 
 
+def damage_chunk(file: Path, damage: str) -> None:
+    sound = file.read_bytes()
+    middle = len(sound) // 2
+    flipped = sound[:middle] + bytes([sound[middle] ^ 1]) + sound[middle + 1 :]
+    file.write_bytes({"flip": flipped, "cut": sound[:middle], "empty": b""}[damage])
+
+
 @pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
 def test_a_damaged_block_is_not_recalled(
     tmp_path: Path, video: np.ndarray, zarr_format: int, damage: str
 ) -> None:
     path = begin(tmp_path / "x.zarr", zarr_format)
     write_block(path, 0, video[:4])
-    file = chunk(path, 0)
-    sound = file.read_bytes()
-    middle = len(sound) // 2
-    flipped = sound[:middle] + bytes([sound[middle] ^ 1]) + sound[middle + 1 :]
-    file.write_bytes({"flip": flipped, "cut": sound[:middle], "empty": b""}[damage])
+    damage_chunk(chunk(path, 0), damage)
     assert recall_block(path, 0, 4) is None
+
+
+@pytest.mark.parametrize("damage", ["flip", "cut", "empty"])
+def test_damaged_blocks_are_told(
+    tmp_path: Path, video: np.ndarray, zarr_format: int, damage: str
+) -> None:
+    path = begin(tmp_path / "x.zarr", zarr_format)
+    write_block(path, 0, video[:4])
+    write_block(path, 8, video[8:])
+    missing, damaged = damaged_blocks(path), chunk(path, 8 // 4)
+    assert [found[:2] for found in missing] == [(4, 7)]
+    assert missing[0].why == "the chunk is missing"
+    write_block(path, 4, video[4:8])
+    assert damaged_blocks(path) == ()
+    sound = damaged.read_bytes()
+    damage_chunk(damaged, damage)
+    assert damaged_blocks(path) == ((8, 9, str(damaged), "the chunk is damaged"),)
+    damaged.write_bytes(sound)
+    assert damaged_blocks(path) == ()
+
+
+def test_a_store_begun_anew_is_opened_anew(tmp_path: Path, video: np.ndarray) -> None:
+    path = begin(tmp_path / "x.zarr", 3)
+    write_block(path, 0, video[:4])
+    Path(path).rename(tmp_path / "old.zarr")
+    create_store(path, shape=(6, *SHAPE[1:]), chunk_frames=2, attrs={}, zarr_format=2)
+    write_block(path, 4, video[4:6])
+    np.testing.assert_array_equal(read_block(path, 4, 6), video[4:6])
+    assert chunk(path, 2).name == "2.0.0"
 
 
 def test_what_is_not_there_cannot_be_synced(tmp_path: Path, zarr_format: int) -> None:
