@@ -353,7 +353,7 @@ def _ends_are_sound(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.bool_]
         position, size = int(chunks[place]["position"]), int(chunks[place]["size"])
         end = position + CHUNK_HEADER.size + size
         # the hole begins with the sector of the header behind, or before that
-        tail = min(size, (end + size % 2) % SECTOR or SECTOR)
+        tail = min(size, end % SECTOR or SECTOR)
         avi.file.seek(end - tail)
         hole = bytes(tail + size % 2 + CHUNK_HEADER.size)
         sound[place] = avi.file.read(len(hole)) != hole

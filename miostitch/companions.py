@@ -355,7 +355,7 @@ def _opened_store(path: str, options: ReadOptions) -> Origin:
         table = read_metadata(f"{stem}.csv", salvage=options.salvage)
         rows_there = int(rows.counts.sum())
         has_table = search.equal(table.path, table.row_count, rows_there, "row")
-    losses = _damaged(path) if options.salvage else ()
+    losses = _damaged(path, facts) if options.salvage else ()
     if losses:
         lost = sum(loss.last + 1 - loss.first for loss in losses)
         msg = f"{path}: {amount(lost, 'frame')} lost in damaged chunks, the first is frame"
@@ -375,10 +375,10 @@ def _opened_store(path: str, options: ReadOptions) -> Origin:
     )
 
 
-def _damaged(path: str) -> tuple[Loss, ...]:
+def _damaged(path: str, facts: StoreFacts) -> tuple[Loss, ...]:
     """What is lost with damaged chunks of a store."""
     found = damaged_blocks(path)
-    times = StoredFrames(path, store_facts(path)).open("")
+    times = StoredFrames(path, facts).open("")
     assert times is not None
     numbers = times["frame_num"].to_numpy()
     return tuple(

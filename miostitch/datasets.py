@@ -112,13 +112,14 @@ def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
     if name.endswith(STORE):
         require_store(name)
         try:
+            name = os.path.abspath(name)  # for any process, wherever it works
             stored: xr.Dataset = xr.open_zarr(name)
             # Zarr itself would read a chunk that is missing as black
             pictures = VideoArray(stored[VIDEO.name].shape, partial(read_frames, name))
             lazy = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(pictures), VIDEO.attrs)
             chunks = {FRAME: stored[VIDEO.name].chunksizes[FRAME]}
             stored = stored.assign({VIDEO.name: lazy.chunk(chunks)})
-            attrs = {"origins": [os.path.abspath(name)]} | _history(stored.attrs)
+            attrs = {"origins": [name]} | _history(stored.attrs)
             origin = _origins([stored.sizes[FRAME]])
             if options.salvage:
                 lost = np.zeros(stored.sizes[FRAME], LOST.dtype)

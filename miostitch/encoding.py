@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from miostitch.errors import ResourceError, UsageError, VideoError
 from miostitch.raw_avi import RawAvi
 
-NO_SPACE = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 Codec = Literal["rawvideo", "ffv1"]
 
@@ -90,7 +90,7 @@ class VideoWriter:
         self.path = os.fspath(path)
         self.frame_count = 0
         self._shape = (height, width)
-        self._closed = False
+        self._closed = self._failed = False
         make = RawAvi if codec == "rawvideo" else _CodedAvi
         try:
             self._file = make(self.path, width=width, height=height, fps=fps)
@@ -114,14 +114,16 @@ class VideoWriter:
         VideoError
             FFmpeg cannot write them.
         """
-        if self._closed:  # FFmpeg would crash
-            raise UsageError(f"{self.path}: is closed already; open another writer")
+        if self._closed or self._failed:  # FFmpeg would crash, or frames shift
+            what = "is closed already" if self._closed else "has failed"
+            raise UsageError(f"{self.path}: {what}; open another writer")
         if frames.dtype != np.uint8 or frames.ndim != 3 or frames.shape[1:] != self._shape:
             msg = f"frames must be uint8 (frame, {self._shape[0]}, {self._shape[1]})"
             raise UsageError(f"{msg}, not {frames.dtype} {frames.shape}")
         try:
             self._file.write(np.ascontiguousarray(frames))
         except (av.FFmpegError, OSError) as error:
+            self._failed = True
             raise self._failure(error) from error
         self.frame_count += len(frames)
 
@@ -158,5 +160,7 @@ class VideoWriter:
     def _failure(self, error: Exception) -> Exception:
         if isinstance(error, OSError) and error.errno:
             remedy = "free space" if error.errno in NO_SPACE else "check folder and rights"
+            if error.errno == errno.EFBIG:
+                remedy = "leave the video out, or choose a disk that takes files so large"
             return ResourceError(f"{self.path}: cannot be written ({error.strerror}); {remedy}")
         return VideoError(f"{self.path}: FFmpeg cannot write it ({error})")

@@ -14,6 +14,7 @@ from miostitch.export_zarr import zarr2
 from miostitch.opening import ReadOptions
 from miostitch.progress import Progress, counted
 from miostitch.publishing import require_name, require_space
+from miostitch.recording import loss_facts
 from miostitch.staging import Workspace
 
 Kind = Literal["ucla", "avi-segments", "nwb", "zarr2"]
@@ -56,7 +57,8 @@ def export_recording(
     -------
     dict
         JSON values: ``kind``, ``frames``, ``duration_s`` between the first and the last frame,
-        ``warnings``, and ``outputs``, the paths of what was written.
+        ``lost_frames`` as in the summary of an edit, ``warnings``, and ``outputs``, the paths of
+        what was written.
 
     Raises
     ------
@@ -98,6 +100,7 @@ def export_recording(
         "kind": kind,
         "frames": source.count,
         "duration_s": round(source.duration, 6),
+        "lost_frames": loss_facts(loss for o in source.kept.origins for loss in o.losses),
         "warnings": source.warnings,
         "outputs": [str(path) for path in outputs],
     }

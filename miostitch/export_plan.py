@@ -21,7 +21,7 @@ from miostitch.frame_lists import format_frames
 from miostitch.kept_frames import KeptFrames
 from miostitch.opening import ReadOptions
 from miostitch.ordered import write_in_order
-from miostitch.schema import FRAME, VIDEO
+from miostitch.schema import FRAME, LOST, VIDEO
 from miostitch.sinks import FrameWriter
 from miostitch.text import amount, printable
 
@@ -118,14 +118,20 @@ class Source:
             The Dataset does not know its origins, or has no frame.
         """
         if isinstance(recording, xr.Dataset):
-            dataset, kept = recording, KeptFrames.of(recording, reading)
+            dataset = without_lost(recording)
+            kept = KeptFrames.of(dataset, reading)
         else:
-            dataset = without_lost(open_dataset(recording, reading))
+            opened = open_dataset(recording, reading)
+            dataset = without_lost(opened)
             kept = KeptFrames.of(dataset, reading)
             store = kept.origins[0].store
             if store is not None and len(kept.origins) == 1:
                 stored = open_dataset(store[0], replace(reading, salvage=False))
-                dataset = stored.isel({FRAME: kept.origin_frame})
+                stored = stored.isel({FRAME: opened.origin_frame.to_numpy()})
+                if LOST.name in opened.coords:
+                    lost = (FRAME, opened[LOST.name].to_numpy())
+                    stored = stored.assign_coords({LOST.name: lost})
+                dataset = without_lost(stored)
         return cls(dataset.drop_vars([*dataset.data_vars]).compute(), kept)
 
     @property

@@ -178,7 +178,7 @@ class RawAvi:
         entry = MASTER_ENTRY.pack(at, size + CHUNK_HEADER.size, len(places))
         where = master + CHUNK_HEADER.size + 24 + self._lists * MASTER_ENTRY.size
         if where + len(entry) > self._fields["indexes end"]:
-            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            raise OSError(errno.EFBIG, f"no AVI holds more than {self._lists} GiB")
         self._lists += 1
         self._patch(where, entry)
         self._patch(master, b"indx")

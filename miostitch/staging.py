@@ -333,12 +333,21 @@ def run_of(staged: str) -> str:
     Returns
     -------
     str
-        A digest of all that decides the result, see :meth:`Workspace.go_on`; empty elsewhere.
+        A digest of all that decides the result, see :meth:`Workspace.go_on`; empty of a run that
+        keeps nothing for later.
+
+    Raises
+    ------
+    ResourceError
+        The work directory cannot be read.
     """
+    path = Path(staged).parent / JOURNAL / FINGERPRINT
     try:
-        return blake2b((Path(staged).parent / JOURNAL / FINGERPRINT).read_bytes()).hexdigest()
-    except OSError:
+        return blake2b(path.read_bytes()).hexdigest()
+    except (FileNotFoundError, NotADirectoryError):
         return ""
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be read: {error.strerror}; start again") from error
 
 
 def _remove(path: Path) -> None:

@@ -41,6 +41,9 @@ ITEM_BYTES = {"bool": 1, "string": 8} | {
 }
 CODECS = {"bytes", "transpose", "vlen-utf8", "zstd", "gzip", "blosc", "crc32c", "sharding_indexed"}
 COMPRESSORS = {"zstd", "blosc", "zlib", "gzip", "lz4"}
+CHUNK_NAME = re.compile(r"\d+(\.\d+)*|c")
+"""Name of a chunk's file in either format; ``c`` is that of an array without dimensions."""
+
 OLD_DTYPE = re.compile(r"[<>|][biuf]([1248])")
 TEXT = [{"id": "vlen-utf8"}]
 
@@ -96,16 +99,19 @@ def require_chunks(path: str, *, but: str) -> None:
     InputError
         An array has fewer chunks than it declares.
     """
-    for name, folder, meta in _nodes(Path(path), "", 0):
+    root = Path(path)
+    nodes = [*_nodes(root, "", 0)]
+    for name, folder, meta in [*nodes, *_gathered(root, nodes[0][2])]:
         if "shape" not in meta or name == but:
             continue
-        grid = meta.get("chunks") or meta["chunk_grid"]["configuration"]["chunk_shape"]
+        old = meta.get("zarr_format") == 2
+        grid = meta["chunks"] if old else meta["chunk_grid"]["configuration"]["chunk_shape"]
         declared = math.prod(-(-size // n) for size, n in zip(meta["shape"], grid, strict=True))
-        names = [name for _, _, names in os.walk(folder) for name in names]
-        found = sum(each not in METADATA and not each.endswith(PARTIAL) for each in names)
+        names = [each for _, _, names in os.walk(folder) for each in names]
+        found = sum(CHUNK_NAME.fullmatch(each) is not None for each in names)
         if found < declared:
-            msg = f"{path}: array {name!r} has {found} of {declared} chunks; copy the store anew"
-            raise InputError(msg)
+            msg = f"{path}: array {name!r} has {found} of {declared} chunks, and the others would"
+            raise InputError(f"{msg} read as zeros; copy the store anew, or make it anew")
 
 
 def _nodes(folder: Path, name: str, depth: int) -> Iterator[tuple[str, Path, dict[str, Any]]]:

@@ -1,5 +1,6 @@
 """The blocks of a store's ``video``: one chunk each, one file each."""
 
+import errno
 import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -17,6 +18,9 @@ from miostitch.store_metadata import METADATA, PARTIAL
 
 BEFORE = ".before"
 """Ending of a store that is being begun anew."""
+
+CHECKERS = 4
+"""Threads that look for damage: enough for a disk, and few blocks in memory."""
 
 OPEN_VIDEOS = 8
 """Arrays that are kept open: the stores of a run, to be read and to be written."""
@@ -39,8 +43,8 @@ def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
     ResourceError
         The disk is full or cannot be written.
     """
-    video = _open_video(path, "r+")
     try:
+        video = _open_video(path, "r+")
         video[start : start + len(frames)] = frames
     except OSError as error:
         raise ResourceError(f"{path}: cannot write frame {start} and on: {error}") from error
@@ -61,9 +65,7 @@ def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
         return np.asarray(video[start:stop])
     except (OSError, RuntimeError, ValueError) as error:
         what = f"{path}: frames {start} to {stop - 1} cannot be read: {error}"
-        raise InputError(
-            f"{what}; make the store anew, or go on without them: --salvage"
-        ) from error
+        raise InputError(f"{what}; make the store anew") from error
 
 
 def read_frames(path: str, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
@@ -74,13 +76,19 @@ def read_frames(path: str, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.uint
     InputError
         As :func:`read_block`.
     """
-    video = _open_video(path, "r")
+    try:
+        video = _open_video(path, "r")
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read any more: {error}; open it again") from error
     out = np.empty((len(frames), *video.shape[1:]), np.uint8)
     chunk = frames // video.chunks[0]
     for number in np.unique(chunk):
         here = np.flatnonzero(chunk == number)
         first, last = int(frames[here].min()), int(frames[here].max())
-        out[here] = read_block(path, first, last + 1)[frames[here] - first]
+        try:
+            out[here] = read_block(path, first, last + 1)[frames[here] - first]
+        except InputError as error:
+            raise InputError(f"{error}, or --salvage goes on without them") from error
     return out
 
 
@@ -119,7 +127,7 @@ def damaged_blocks(path: str) -> tuple[DamagedBlock, ...]:
     Raises
     ------
     OSError, ValueError
-        The array itself cannot be opened.
+        The array cannot be opened, or a chunk not be read for another reason than its damage.
     """
     video = _open_video(path, "r")
     files = [_chunk_file(path, video, n) for n in range(-(-video.shape[0] // video.chunks[0]))]
@@ -140,19 +148,22 @@ def _damaged_blocks(
             return DamagedBlock(first, last, file, "the chunk is missing")
         try:
             video[first : last + 1]
-        except (OSError, RuntimeError, ValueError):
+        except (OSError, RuntimeError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
+                raise  # no rights, or a network that is away: the chunk is not to blame
             return DamagedBlock(first, last, file, "the chunk is damaged")
         return None
 
-    with ThreadPoolExecutor(os.cpu_count(), "miostitch-check") as pool:
+    with ThreadPoolExecutor(CHECKERS, "miostitch-check") as pool:
         return tuple(filter(None, pool.map(check, range(len(chunks)))))
 
 
 def _state(file: Path) -> tuple[int, ...]:
     """What changes when a file is written anew; nothing where there is none."""
     try:
-        found = os.stat(file)
-    except OSError:
+        with open(file, "rb") as opened:  # a network may tell old news of what is not open
+            found = os.fstat(opened.fileno())
+    except (FileNotFoundError, NotADirectoryError):
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
@@ -165,9 +176,10 @@ def sync_block(path: str, start: int) -> None:
     ResourceError
         The disk is full or failed.
     """
-    video = _open_video(path, "r")
-    file = _chunk_file(path, video, start // video.chunks[0])
+    file: str | Path = path
     try:
+        video = _open_video(path, "r")
+        file = _chunk_file(path, video, start // video.chunks[0])
         descriptor = os.open(file, os.O_RDWR)  # Windows syncs only what may be written
         try:
             os.fsync(descriptor)

@@ -196,7 +196,7 @@ def _write_block(
 ) -> NDArray[np.int64]:
     # a worker may still be at a block of a run that was killed, and another run have begun
     if run_of(store) != run:
-        raise ResourceError(f"{store}: is written by another run by now; this one is given up")
+        raise ResourceError(f"{store}: is written by another run by now; start this one again")
     write_block(store, int(positions[0]), frames)
     if keep is not None:
         keep(int(positions[0]), frames)

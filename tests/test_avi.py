@@ -26,9 +26,11 @@ from tests.video_files import (
     cut_index,
     decode,
     encode,
+    make_frames,
     overwrite,
     patch,
     refusal,
+    write,
 )
 
 
@@ -259,3 +261,18 @@ def test_beyond_4_gib(tmp_path: Path) -> None:
             overwrite(path, head.index(b"indx"), b"JUNK")
     assert len(digests) == 1
     path.unlink()
+
+
+@pytest.mark.parametrize("side", [41, 42, 64])
+@pytest.mark.parametrize("first", [0, 3, 11])
+def test_hole_that_begins_within_a_picture_takes_it(tmp_path: Path, side: int, first: int) -> None:
+    frames = make_frames(COUNT, side, side)
+    path = write(tmp_path / "a.avi", frames)
+    header = chunk_at(path, 0) + (first + 1) * (8 + side * side + side % 2)
+    begin = header // 512 * 512
+    assert 1 < header - begin < side * side  # it takes some pixels
+    overwrite(path, begin, bytes(1024))
+    source = open_video(path, salvage=True)
+    assert source.lost.tolist() == [first, first + 1]
+    kept = np.setdiff1d(np.arange(COUNT), source.lost)
+    assert np.array_equal(source.read(kept), frames[kept])

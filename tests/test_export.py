@@ -121,6 +121,25 @@ def test_lost_frames_are_left_out(session: Path, tmp_path: Path, kind: Kind) -> 
         np.testing.assert_array_equal(np.asarray(video).reshape(expected.shape), expected)
 
 
+@pytest.mark.parametrize("opens", [False, True])
+def test_damaged_chunks_are_left_out(store: Path, tmp_path: Path, opens: bool) -> None:
+    shutil.copytree(store.parent, tmp_path / "in")
+    path = tmp_path / "in" / store.name
+    (path / "video" / "c" / "1" / "0" / "0").unlink()
+    reading = ReadOptions(need_table=False, salvage=True)
+    given = open_recording(path, salvage=True) if opens else path
+    made = export_recording(given, tmp_path / "out", "zarr2", reading=reading)
+    whole = open_recording(store)
+    lost = range(16, min(32, whole.sizes["frame"]))
+    [loss] = made["lost_frames"]
+    assert loss["frames"] == [lost[0], lost[-1]]
+    exported = zarr.open_group(made["outputs"][0], mode="r")
+    expected = np.delete(whole.video.to_numpy(), lost, axis=0)
+    np.testing.assert_array_equal(np.asarray(exported["video"]), expected)
+    history: Any = exported.attrs["history"]
+    assert [step["step"] for step in history] == ["stitch", "remove_frames"]
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
 @given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(1, 9))
 def test_files_do_not_depend_on_blocks(tmp_path: Path, blocks: list[int], per_file: int) -> None:

@@ -401,6 +401,34 @@ def test_damaged_chunks_are_refused_or_left_out(
     assert any("16 frames lost in damaged chunks" in told for told in summary["warnings"])
 
 
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("array", ["frame_num", "scores/edge_energy", "buffers/frame_num"])
+@pytest.mark.parametrize("what", ["chunk", "folder"])
+def test_tables_that_are_not_whole_are_refused(
+    stitched: dict[str, Path], tmp_path: Path, by: str, array: str, what: str
+) -> None:
+    shutil.copytree(stitched[by].parent, tmp_path / "in")
+    store = tmp_path / "in" / f"{STEM}.zarr"
+    (store / array / ".DS_Store").touch()
+    if what == "folder":
+        shutil.rmtree(store / array)
+    else:
+        next(p for p in (store / array).rglob("[0-9]*") if p.is_file()).unlink()
+    for salvage in (False, True):
+        with pytest.raises(InputError, match=rf"{STEM}.*'{array}' has \d of \d chunks"):
+            open_recording(store, salvage=salvage)
+
+
+def test_a_store_is_found_from_another_folder(
+    stitched: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(stitched["frame"].parent)
+    opened = open_recording(f"{STEM}.zarr")
+    monkeypatch.chdir(tmp_path)
+    expected = decode(beside(stitched["frame"], ".avi"))
+    np.testing.assert_array_equal(opened.video.to_numpy(), expected)
+
+
 def test_lines_in_disorder_are_refused(stitched: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(stitched["frame"].parent, tmp_path / "in")
     swap_lines(tmp_path / "in" / f"{STEM}_scores.csv")

@@ -1,15 +1,18 @@
 """Chunks of a store: written, read, recalled if sound, taken over by a store begun anew."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 
-from miostitch.errors import ResourceError
+from miostitch.errors import InputError, ResourceError
 from miostitch.store import create_store
 from miostitch.stored_blocks import (
     damaged_blocks,
     read_block,
+    read_frames,
     recall_block,
     set_aside,
     sync_block,
@@ -84,6 +87,37 @@ def test_damaged_blocks_are_told(
     assert damaged_blocks(path) == ((8, 9, str(damaged), "the chunk is damaged"),)
     damaged.write_bytes(sound)
     assert damaged_blocks(path) == ()
+
+
+def test_what_cannot_be_reached_is_not_damaged(
+    tmp_path: Path, video: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = begin(tmp_path / "x.zarr", 3)
+    for start in (0, 4, 8):
+        write_block(path, start, video[start : start + 4])
+
+    def away(*_: object, **__: object) -> None:
+        raise OSError(errno.ETIMEDOUT, "timed out")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(zarr.Array, "__getitem__", away)
+        with pytest.raises(OSError, match="timed out"):
+            damaged_blocks(path)
+    assert damaged_blocks(path) == ()
+
+
+def test_frames_in_any_order(tmp_path: Path, video: np.ndarray, zarr_format: int) -> None:
+    path = begin(tmp_path / "x.zarr", zarr_format)
+    for start in (0, 4, 8):
+        write_block(path, start, video[start : start + 4])
+    frames = np.array([9, 0, 5, 5, 3, 8])
+    np.testing.assert_array_equal(read_frames(path, frames), video[frames])
+    chunk(path, 1).unlink()
+    with pytest.raises(InputError, match="--salvage"):
+        read_frames(path, frames)
+    Path(path).rename(tmp_path / "moved.zarr")
+    with pytest.raises(InputError, match="open it again"):
+        read_frames(path, frames)
 
 
 def test_a_store_begun_anew_is_opened_anew(tmp_path: Path, video: np.ndarray) -> None:
