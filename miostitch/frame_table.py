@@ -190,24 +190,28 @@ class FrameTally:
             & (frame[second] == frame[elected])
             & (rows[second] == rows[elected])
         )
-        total = folded(votes, ("frame",), self._votes.folds)
-        at = total["frame"]
+        at = frame[starts]  # votes come in the order of the frames, as they are ranked
+
+        def total(name: str) -> NDArray[Any]:
+            return np.asarray(self._votes.folds[name].reduceat(votes[name], starts))
+
         table = FrameTable.blank(int(at.max(initial=NO_FRAME)) + 1)
         table.frame_num[at] = votes["frame_num"][elected]
-        table.num_rows[at] = total["rows"]
-        table.num_buffers[at] = np.bitwise_count(total["buffers"])
+        table.num_rows[at] = total("rows")
+        table.num_buffers[at] = np.bitwise_count(total("buffers"))
         np.add.at(table.num_buffers, self._strays.result()["frame"], 1)
-        table.black_padding[at] = total["padding"]
-        table.buffers[at] = total["buffers"]
-        table.whole_buffers[at] = total["whole_buffers"]
+        table.black_padding[at] = total("padding")
+        table.buffers[at] = total("buffers")
+        table.whole_buffers[at] = total("whole_buffers")
         # seldom any; zeros that nobody writes take no memory
-        some = np.flatnonzero(total["misplaced"])
-        table.excluded[at[some]] = total["misplaced"][some]
+        misplaced = total("misplaced")
+        some = np.flatnonzero(misplaced)
+        table.excluded[at[some]] = misplaced[some]
         foreign = np.ones(len(frame), bool)
         foreign[elected] = False
         np.bitwise_or.at(table.excluded, frame[foreign], votes["buffers"][foreign])
-        table.timestamp_first[at] = total["first"].imag
-        table.timestamp_last[at] = total["last"].imag
+        table.timestamp_first[at] = total("first").imag
+        table.timestamp_last[at] = total("last").imag
         short = self._short.result()
         padded = np.zeros(len(short["frame"]), SHORT)
         for name in SHORT.names or ():
@@ -245,7 +249,7 @@ class Fold:
         names = (*self.keys, *self.folds)
         # popped column by column, so that no second copy of the whole table stands
         whole = {name: np.concatenate([part.pop(name) for part in self._parts]) for name in names}
-        whole = folded(whole, self.keys, self.folds)
+        _fold(whole, self.keys, self.folds)
         self._parts = [dict(whole)]
         self._pending, self._folded = 0, len(whole[self.keys[0]])
         return whole
@@ -265,12 +269,21 @@ def folded(
     folds
         How each other column is brought together.
     """
+    chosen = {name: columns[name] for name in (*keys, *folds)}
+    _fold(chosen, keys, folds)
+    return chosen
+
+
+def _fold(
+    columns: dict[str, NDArray[Any]], keys: Sequence[str], folds: Mapping[str, np.ufunc]
+) -> None:
+    """Fold columns in place, one after the other: never do two copies of a table stand."""
     order = np.lexsort([columns[key] for key in reversed(keys)])
     starts = _run_starts([columns[key][order] for key in keys])
-    return {
-        **{key: columns[key][order][starts] for key in keys},
-        **{name: fold.reduceat(columns[name][order], starts) for name, fold in folds.items()},
-    }
+    for key in keys:
+        columns[key] = columns[key][order][starts]
+    for name, fold in folds.items():
+        columns[name] = fold.reduceat(columns[name][order], starts)
 
 
 def mask_bits(masks: NDArray[np.uint64], count: int) -> NDArray[np.bool_]:

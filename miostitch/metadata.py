@@ -183,7 +183,7 @@ def read_metadata(
 
     Notes
     -----
-    Memory does not depend on the number of rows, except for about 300 bytes per frame
+    Memory does not depend on the number of rows, except for about 200 bytes per frame
     meanwhile, of which 54 stay.
     The last line is dropped, with a notice, where it lacks a line end: it may be cut in a cell.
     """

@@ -332,7 +332,7 @@ def _require_products(config: DenoiseConfig) -> None:
 
 def _require_no_choice(options: StitchOptions) -> None:
     """Refuse choices that would have no effect, since one recording alone is not stitched."""
-    for name in ("by", "align", "max_gap"):
+    for name in ("by", "align", "max_gap", "memory_limit"):
         if getattr(options, name) != getattr(StitchOptions, name):
             option = f"--{name.replace('_', '-')}"
             msg = f"{name}: has no effect, since one recording is not stitched"
