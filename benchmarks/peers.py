@@ -20,9 +20,6 @@ import venv
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib as mpl
-from matplotlib.figure import Figure
-
 HERE = Path(__file__).resolve().parents[1]
 DOCS = HERE / "docs" / "explanation"
 MIO = ("mio==0.12.1", "matplotlib")
@@ -153,6 +150,9 @@ def measure(folder: Path, frames: int, size: int, runs: int, mio: Path) -> list[
 
 
 def plot(rows: list[Row], path: Path) -> None:
+    import matplotlib as mpl  # noqa: PLC0415 (all else works without)
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
     mpl.rcParams["svg.hashsalt"] = "miostitch"
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
