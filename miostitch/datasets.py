@@ -110,26 +110,7 @@ def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
     """
     name = os.fspath(path)
     if name.endswith(STORE):
-        require_store(name)
-        try:
-            name = os.path.abspath(name)  # for any process, wherever it works
-            stored: xr.Dataset = xr.open_zarr(name)
-            # Zarr itself would read a chunk that is missing as black
-            pictures = VideoArray(stored[VIDEO.name].shape, partial(read_frames, name))
-            lazy = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(pictures), VIDEO.attrs)
-            chunks = {FRAME: stored[VIDEO.name].chunksizes[FRAME]}
-            stored = stored.assign({VIDEO.name: lazy.chunk(chunks)})
-            attrs = {"origins": [name]} | _history(stored.attrs)
-            origin = _origins([stored.sizes[FRAME]])
-            if options.salvage:
-                lost = np.zeros(stored.sizes[FRAME], LOST.dtype)
-                for damaged in damaged_blocks(name):
-                    lost[damaged.first : damaged.last + 1] = True
-                origin |= _lost(lost)
-            return stored.assign_coords(origin).assign_attrs(attrs).set_xindex("frame_num")
-        except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-            msg = f"{name}: cannot be read as a store: {error}; copy it anew, or stitch again"
-            raise InputError(msg) from error
+        return _open_store(os.path.abspath(name), options)  # for any process, wherever it works
     recording = load_recording(name, options)
     dataset = to_dataset(recording)
     if options.salvage:
@@ -138,6 +119,28 @@ def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
         lost = np.isin(np.arange(firsts[-1]), np.concatenate(gone))
         dataset = dataset.assign_coords(_lost(lost))
     return in_chunks(_described(dataset, recording))
+
+
+def _open_store(path: str, options: ReadOptions) -> xr.Dataset:
+    require_store(path)
+    try:
+        stored: xr.Dataset = xr.open_zarr(path)
+        # Zarr itself would read a chunk that is missing as black
+        pictures = VideoArray(stored[VIDEO.name].shape, partial(read_frames, path))
+        lazy = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(pictures), VIDEO.attrs)
+        chunks = {FRAME: stored[VIDEO.name].chunksizes[FRAME]}
+        origin = _origins([stored.sizes[FRAME]])
+        if options.salvage:
+            lost = np.zeros(stored.sizes[FRAME], LOST.dtype)
+            for damaged in damaged_blocks(path):
+                lost[damaged.first : damaged.last + 1] = True
+            origin |= _lost(lost)
+        stored = stored.assign({VIDEO.name: lazy.chunk(chunks)}).assign_coords(origin)
+        attrs = {"origins": [path]} | _history(stored.attrs)
+        return stored.assign_attrs(attrs).set_xindex("frame_num")
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        msg = f"{path}: cannot be read as a store: {error}; copy it anew, or stitch again"
+        raise InputError(msg) from error
 
 
 def without_lost(dataset: xr.Dataset) -> xr.Dataset:

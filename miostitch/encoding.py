@@ -12,11 +12,10 @@ from typing import Literal, Self
 
 import av
 import numpy as np
-from av.codec.context import Flags
 from numpy.typing import NDArray
 
 from miostitch.errors import ResourceError, UsageError, VideoError
-from miostitch.raw_avi import RawAvi
+from miostitch.raw_avi import BITEXACT, RawAvi, add_gray_stream
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
@@ -28,16 +27,9 @@ class _CodedAvi:
 
     def __init__(self, path: str, *, width: int, height: int, fps: Fraction) -> None:
         # The prefix keeps a name like `a:b.avi` from being read as a protocol.
-        options = {"fflags": "+bitexact"}
-        self._container = av.open(f"file:{path}", "w", format="avi", options=options)
-        self._stream = self._container.add_stream("ffv1", rate=fps)
-        self._stream.width, self._stream.height = width, height
-        self._stream.pix_fmt = "gray"
+        self._container = av.open(f"file:{path}", "w", format="avi", options=BITEXACT)
+        self._stream = add_gray_stream(self._container, "ffv1", width, height, fps)
         self._stream.options = {"g": "1", "level": "3", "slicecrc": "1"}
-        context = self._stream.codec_context
-        context.time_base = 1 / fps
-        context.thread_count = 1
-        context.flags |= Flags.bitexact
         self._container.start_encoding()
         self._count = 0
 

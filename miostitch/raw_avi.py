@@ -10,12 +10,17 @@ import struct
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from io import BytesIO
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 import av
 import numpy as np
 from av.codec.context import Flags
+from av.container import OutputContainer
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
+
+BITEXACT = {"fflags": "+bitexact"}
+"""Keeps the name of the encoder and the time of day out of a file."""
 
 RIFF_BYTES = 2**30
 """The first frame that begins behind so many bytes of a RIFF list begins the next list."""
@@ -37,6 +42,31 @@ KEY_FRAME = 0x10
 LONGS_PER_ENTRY, INDEX_OF_CHUNKS = 2, 1
 
 
+def add_gray_stream(
+    container: OutputContainer, codec: str, width: int, height: int, fps: Fraction
+) -> VideoStream:
+    """Add a stream of 8-bit gray frames whose bytes depend on nothing else.
+
+    Parameters
+    ----------
+    container
+        Opened with the options :data:`BITEXACT`.
+    codec
+        FFmpeg's name of it.
+    width, height
+        Size of a frame in pixels.
+    fps
+        Frames per second.
+    """
+    stream = cast("VideoStream", container.add_stream(codec, rate=fps))
+    stream.width, stream.height, stream.pix_fmt = width, height, "gray"
+    context = stream.codec_context
+    context.time_base = 1 / fps
+    context.thread_count = 1
+    context.flags |= Flags.bitexact
+    return stream
+
+
 def container_header(width: int, height: int, fps: Fraction) -> bytes:
     """What FFmpeg writes before the first frame of a raw gray AVI.
 
@@ -48,11 +78,8 @@ def container_header(width: int, height: int, fps: Fraction) -> bytes:
         Frames per second.
     """
     buffer = BytesIO()
-    with av.open(buffer, "w", format="avi", options={"fflags": "+bitexact"}) as container:
-        stream = container.add_stream("rawvideo", rate=fps)
-        stream.width, stream.height, stream.pix_fmt = width, height, "gray"
-        stream.codec_context.time_base = 1 / fps
-        stream.codec_context.flags |= Flags.bitexact
+    with av.open(buffer, "w", format="avi", options=BITEXACT) as container:
+        add_gray_stream(container, "rawvideo", width, height, fps)
         container.start_encoding()
     made = buffer.getvalue()
     return made[: made.rindex(b"movi") + len(b"movi")]

@@ -24,12 +24,6 @@ FREE_BYTES, FREE_CHUNKS = 2**26, 2**16
 RATIO = 2**17
 """More than any codec here compresses."""
 
-METADATA = ("zarr.json", ".zarray", ".zattrs")
-"""Files of an array that are no chunk."""
-
-PARTIAL = ".partial"
-"""Ending of a chunk that is being written."""
-
 ITEM_BYTES = {"bool": 1, "string": 8} | {
     f"{kind}{bits}": bits // 8
     for kind, sizes in (
@@ -42,7 +36,7 @@ ITEM_BYTES = {"bool": 1, "string": 8} | {
 CODECS = {"bytes", "transpose", "vlen-utf8", "zstd", "gzip", "blosc", "crc32c", "sharding_indexed"}
 COMPRESSORS = {"zstd", "blosc", "zlib", "gzip", "lz4"}
 CHUNK_NAME = re.compile(r"\d+(\.\d+)*|c")
-"""Name of a chunk's file in either format; ``c`` is that of an array without dimensions."""
+"""Name of a whole chunk's file in either format; ``c`` is that of an array without dimensions."""
 
 OLD_DTYPE = re.compile(r"[<>|][biuf]([1248])")
 TEXT = [{"id": "vlen-utf8"}]
@@ -100,8 +94,10 @@ def require_chunks(path: str, *, but: str) -> None:
         An array has fewer chunks than it declares.
     """
     root = Path(path)
-    nodes = [*_nodes(root, "", 0)]
-    for name, folder, meta in [*nodes, *_gathered(root, nodes[0][2])]:
+    nodes = {name: (folder, meta) for name, folder, meta in _nodes(root, "", 0)}
+    # what is gathered at the root tells of arrays, too, of which not even the folder is there
+    nodes |= {name: (folder, meta) for name, folder, meta in _gathered(root, nodes[""][1])}
+    for name, (folder, meta) in nodes.items():
         if "shape" not in meta or name == but:
             continue
         old = meta.get("zarr_format") == 2

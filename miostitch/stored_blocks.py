@@ -14,7 +14,7 @@ import zarr
 
 from miostitch.errors import InputError, ResourceError
 from miostitch.schema import VIDEO
-from miostitch.store_metadata import METADATA, PARTIAL
+from miostitch.store_metadata import CHUNK_NAME
 
 BEFORE = ".before"
 """Ending of a store that is being begun anew."""
@@ -239,7 +239,7 @@ def _move_chunks(source: Path, target: Path) -> None:
     """Move whole chunks; what was cut off while it was written is left behind."""
     old, new = source / VIDEO.name, target / VIDEO.name
     for file in [*old.rglob("*")]:
-        if file.is_file() and file.name not in METADATA and file.suffix != PARTIAL:
+        if file.is_file() and CHUNK_NAME.fullmatch(file.name):
             moved = new / file.relative_to(old)
             moved.parent.mkdir(parents=True, exist_ok=True)
             file.replace(moved)

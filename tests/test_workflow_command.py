@@ -226,7 +226,12 @@ def test_what_concerns_stitching_is_refused_of_one_recording(
     session: list[str], tmp_path: Path
 ) -> None:
     args = ("workflow", session[0], "-c", "denoise_example", "-o", str(tmp_path / "o"))
-    for choice in (("--by", "buffer"), ("--align", "time"), ("--max-gap", "1")):
+    for choice in (
+        ("--by", "buffer"),
+        ("--align", "time"),
+        ("--max-gap", "1"),
+        ("--memory-limit", "4GB"),
+    ):
         done = invoke(*args, *choice)
         assert (done.exit_code, f"leave {choice[0]} out" in done.output) == (2, True), choice
     assert not (tmp_path / "o").exists()
