@@ -3,7 +3,8 @@
 ``python benchmarks/peers.py`` (``make bench-peers``) prints a table in Markdown and, with
 ``--docs``, keeps it and a plot in the documentation. mio 0.12.1 gets an environment of its own
 (``.envs/mio``), made when missing; it needs ``ffmpeg``. The programs take turns, so that a machine
-whose speed drifts is as unkind to each; medians are told. The disk floor is what it takes to read
+whose speed drifts is as unkind to each; every run begins without a former result and with nothing
+left to be written to the disk; medians are told. The disk floor is what it takes to read
 all inputs with ``cat`` and to write the same output bytes with ``cp``.
 """
 
@@ -31,6 +32,13 @@ MOST_DENOISED = 16_000
 """Frames beyond which mio's denoise, which holds every frame several times, is not asked."""
 
 HEAD = ("task", "size", "frames", "program", "wall", "CPU", "frames/s", "peak memory", "mio takes")
+
+
+class Program(NamedTuple):
+    """A command line, and the folder that it makes."""
+
+    makes: Path
+    command: tuple[str | Path, ...]
 
 
 class Run(NamedTuple):
@@ -86,65 +94,68 @@ def mio_program(given: Path | None) -> Path:
     return (given or folder / "bin" / "python").with_name("mio")
 
 
-def alternating(commands: dict[str, tuple[str | Path, ...]], runs: int) -> dict[str, Run]:
-    """Medians of whole processes that take turns."""
-    found: dict[str, list[Run]] = {name: [] for name in commands}
+def alternating(programs: dict[str, Program], runs: int) -> dict[str, Run]:
+    """Medians of whole processes that take turns, each with nothing to replace or to wait for."""
+    found: dict[str, list[Run]] = {name: [] for name in programs}
     for _ in range(runs):
-        for name, command in commands.items():
-            found[name].append(run(*command))
+        for name, program in programs.items():
+            shutil.rmtree(program.makes, ignore_errors=True)
+            os.sync()
+            found[name].append(run(*program.command))
     return {
         name: Run(*(statistics.median(column) for column in zip(*each, strict=True)))
         for name, each in found.items()
     }
 
 
-def floor(inputs: list[Path], output: Path) -> tuple[str, ...]:
+def floor(inputs: list[Path], output: Path) -> Program:
     names = " ".join(f"{path.with_suffix('')}.???" for path in inputs)
     copy = output.with_name("copy")
-    return ("sh", "-c", f"cat {names} > /dev/null; rm -rf {copy}; cp -r {output} {copy}")
+    return Program(copy, ("sh", "-c", f"cat {names} > /dev/null; cp -r {output} {copy}"))
 
 
 def measure(folder: Path, frames: int, size: int, runs: int, mio: Path) -> list[Row]:
     shutil.rmtree(folder, ignore_errors=True)
-    session, ours = folder / "session", folder / "ours"
+    session = folder / "session"
+    ours, buffer, theirs, denoised = (folder / n for n in ("ours", "buffer", "theirs", "denoised"))
     miostitch = Path(sys.executable).with_name("miostitch")
     simulate = ("--frames", frames, "--width", size, "--height", size, "--seed", 1, *FAULTS)
     subprocess.run([miostitch, "simulate", session, *map(str, simulate), "-q"], check=True)
     (session / "truth.avi").unlink()
     videos = [session / "receiver1.avi", session / "receiver2.avi"]
-    quiet = ("-q", "--no-progress", "--force")
+    quiet = ("-q", "--no-progress")
     by_frame = (miostitch, "stitch", *videos, "-o", ours, *quiet)
-    by_buffer = (miostitch, "stitch", *videos, "-o", folder / "buffer", "--by", "buffer", *quiet)
+    by_buffer = (miostitch, "stitch", *videos, "-o", buffer, "--by", "buffer", *quiet)
     run(*by_frame)  # compiles, and warms the page cache
     rows = []
 
     def tell(task: str, found: dict[str, Run]) -> None:
-        theirs = found.get("mio")
+        of_mio = found["mio"].seconds
         for name, each in found.items():
-            ratio = theirs.seconds / each.seconds if theirs and name != "mio" else None
+            ratio = of_mio / each.seconds if name != "mio" else None
             rows.append(Row(task, size, frames, name, *each, ratio))
             print("| " + " | ".join(rows[-1].cells()) + " |", flush=True)
 
-    theirs = folder / "theirs"
     pair = ("-i", videos[0], "-i", videos[1], "-o", theirs, "-f")
-    commands = {
-        "miostitch": by_frame,
-        "miostitch --by buffer": by_buffer,
-        "mio": (mio, "process", "stitch", *pair),
+    programs = {
+        "miostitch": Program(ours, by_frame),
+        "miostitch --by buffer": Program(buffer, by_buffer),
+        "mio": Program(theirs, (mio, "process", "stitch", *pair)),
         "disk floor": floor(videos, ours),
     }
-    tell("stitch", alternating(commands, runs))
-    for made in (folder / "buffer", theirs, folder / "copy", ours):
-        shutil.rmtree(made, ignore_errors=True)
+    tell("stitch", alternating(programs, runs))
+    for program in programs.values():
+        shutil.rmtree(program.makes, ignore_errors=True)
     if frames <= MOST_DENOISED:
-        denoised = folder / "denoised"
-        run(miostitch, "denoise", videos[0], "-c", CONFIG, "-o", denoised, *quiet)
-        commands = {
-            "miostitch": (miostitch, "denoise", videos[0], "-c", CONFIG, "-o", denoised, *quiet),
-            "mio": (mio, "process", "denoise", "-i", videos[0], "-c", CONFIG, "-o", theirs, "-f"),
+        one = ("-i", videos[0], "-c", CONFIG)
+        denoise = (miostitch, "denoise", *one, "-o", denoised, *quiet)
+        run(*denoise)
+        programs = {
+            "miostitch": Program(denoised, denoise),
+            "mio": Program(theirs, (mio, "process", "denoise", *one, "-o", theirs, "-f")),
             "disk floor": floor(videos[:1], denoised),
         }
-        tell("denoise", alternating(commands, runs))
+        tell("denoise", alternating(programs, runs))
     shutil.rmtree(folder)
     return rows
 

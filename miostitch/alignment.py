@@ -25,6 +25,7 @@ from miostitch.boots import (
 )
 from miostitch.clocks import Clock, counter_resets, estimate_clock, frame_interval, to_first_clock
 from miostitch.errors import AlignmentError, UsageError
+from miostitch.runs import distinct
 from miostitch.schema import NO_FRAME
 from miostitch.text import amount
 
@@ -121,7 +122,7 @@ class Alignment:
         """First and last of every run of ``frame_num`` that no recording saw, boot by boot."""
         lost = []
         for start, stop in pairwise((*self.boot_starts, len(self))):
-            number = np.unique(self.frame_num[start:stop])
+            number = distinct(self.frame_num[start:stop])
             holes = np.flatnonzero(np.diff(number) > 1)
             lost += [(int(number[i]) + 1, int(number[i + 1]) - 1) for i in holes]
         return lost

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from miostitch.errors import UsageError
 
-MAX_FRAMES = 2**27
+MAX_FRAMES = 2**24
 """More frames than this in one text are a slip of the pen."""
 
 
@@ -40,10 +40,14 @@ def parse_frames(text: str) -> NDArray[np.int64]:
         first, last = (int(end) for end in (match[1], match[2] or match[1])) if match else (1, 0)
         if first > last:
             raise UsageError(f"frames {part!r}: positions and ranges are meant, as in 0,5,10-20")
-        ranges.append(range(first, last + 1))
-    if sum(map(len, ranges)) > MAX_FRAMES:
+        ranges.append((first, last))
+    if sum(last + 1 - first for first, last in ranges) > MAX_FRAMES:
         raise UsageError(f"frames {text!r}: more than {MAX_FRAMES} frames; use trim")
-    return np.unique(np.concatenate([np.array(each, np.int64) for each in ranges]))
+    parts, end = [], 0
+    for first, last in sorted(ranges):  # what overlaps counts once
+        parts.append(np.arange(max(first, end), last + 1))
+        end = max(end, last + 1)
+    return np.concatenate(parts)
 
 
 def format_frames(frames: NDArray[np.int64]) -> str:

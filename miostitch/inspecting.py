@@ -13,6 +13,7 @@ from miostitch.lags import Lag
 from miostitch.metadata import buffer_layout
 from miostitch.opening import ReadOptions, table_path
 from miostitch.recording import Recording, load_recording, load_recordings
+from miostitch.runs import distinct
 from miostitch.schema import NO_FRAME
 from miostitch.session import bring_together
 
@@ -146,7 +147,7 @@ def _missing_table(recording: Recording) -> list[str]:
 
 def _describe_table(recording: Recording) -> dict[str, Any]:
     table = recording.frames
-    frame_num = np.unique(table.frame_num[table.frame_num >= 0])
+    frame_num = distinct(table.frame_num[table.frame_num >= 0])
     if not len(frame_num):
         return {"rows": sum(t.row_count for t in recording.tables), "frame_num": None}
     expected = _buffers_per_frame(recording)

@@ -21,8 +21,9 @@ from miostitch.errors import (
 )
 from miostitch.frame_table import FrameTable
 from miostitch.lags import Lag, Pictures, measure_lag
-from miostitch.losses import Loss, runs
+from miostitch.losses import Loss
 from miostitch.metadata import Metadata, buffer_layout, read_metadata
+from miostitch.runs import runs
 from miostitch.schema import NO_FRAME
 from miostitch.text import amount
 from miostitch.video import DEFAULT_MAX_FRAME_PIXELS, VideoSource, open_video
@@ -381,7 +382,10 @@ def _beyond(video: VideoSource, table: Metadata, lag: int) -> list[Loss]:
 def _bare(table: Metadata, bare: NDArray[np.int64]) -> list[Loss]:
     """Pictures without a row."""
     unknown = NO_FRAME, NO_FRAME
-    return [Loss(table.path, *run, unknown, None, "no row in the table") for run in runs(bare)]
+    return [
+        Loss(table.path, first, last, unknown, None, "no row in the table")
+        for first, last in runs(bare).tolist()
+    ]
 
 
 def _unpaired(video: VideoSource, table: Metadata, lag: int) -> list[str]:

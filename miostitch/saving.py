@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import cached_property, partial
 from importlib.metadata import version
@@ -298,7 +299,11 @@ class Edit(KeptFrames):
             self._create(store)
             take_over(store)
         lazy = xr.Dataset({name: video.variable for name, video in videos.items()})
-        with EditedTables(self, kinds, staged, store) as tables:
+        with (
+            ThreadPoolExecutor(1, "miostitch-stored-tables") as beside,
+            EditedTables(self, kinds, staged, store) as tables,
+        ):
+            notes = beside.submit(self._tables.write, store) if store else None
             write_in_order(
                 partial(self.part, lazy),
                 writers,
@@ -308,12 +313,11 @@ class Edit(KeptFrames):
                 store=NotedStore(store, journal) if store else None,
                 progress=advance,
             )
-        notes = []
+        told = notes.result() if notes else []
         if store:
-            notes = self._tables.write(store)
             consolidate(store)
         check_counts(kinds, staged, count, tables.rows)
-        return notes
+        return told
 
     def _writer(self, path: Path) -> Callable[[], VideoWriter]:
         _, height, width = self.shape

@@ -17,6 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.errors import InputError
+from miostitch.runs import distinct
 from miostitch.schema import NO_FRAME, REPAIRED_COLUMNS
 from miostitch.table_parser import TableParser, header_columns, text_blocks
 from miostitch.text import amount
@@ -352,7 +353,7 @@ class InputRecording:
 
 def _runs(frames: Ints, end: int) -> Iterator[tuple[int, int]]:
     """Ranges of a table that hold some frames, each short enough to be read together."""
-    ordered = np.unique(frames[frames < end])
+    ordered = distinct(frames[frames < end])
     far = np.flatnonzero(np.diff(ordered) > SPAN_FRAMES) + 1
     for run in np.split(ordered, far):
         if len(run):

@@ -140,9 +140,8 @@ def lost_numbers(result: Result, number: Ints) -> list[list[int]] | None:
         return None
     lost = []
     for part in np.split(number, falls):
-        seen = np.unique(part)
-        holes = np.flatnonzero(np.diff(seen) > 1)
-        lost += [[int(seen[i]) + 1, int(seen[i + 1]) - 1] for i in holes]
+        holes = np.flatnonzero(np.diff(part) > 1)
+        lost += [[int(part[i]) + 1, int(part[i + 1]) - 1] for i in holes]
     return lost
 
 

@@ -39,7 +39,7 @@ from miostitch.frame_readers import (
     open_container,
     video_errors,
 )
-from miostitch.losses import runs
+from miostitch.runs import distinct, runs
 from miostitch.text import amount
 
 # Suffix -> FFmpeg's name of the container, and how such a file begins. FFmpeg is never left to
@@ -125,7 +125,7 @@ class VideoSource:
     def holes(self) -> list[tuple[int, int, int | None]]:
         """First and last frame of every hole, and the byte where it begins if that is known."""
         found: list[tuple[int, int, int | None]] = []
-        for first, last in runs(self.lost):
+        for first, last in runs(self.lost).tolist():
             byte = None
             if isinstance(self.index, ChunkIndex) and first:
                 before, size = self.index.position[first - 1], self.index.size[first - 1]
@@ -149,12 +149,12 @@ class VideoSource:
             A frame is lost in a hole of the file.
         """
         chosen = np.asarray(frames, np.int64).reshape(-1)
-        wanted = np.unique(chosen[chosen >= 0])
+        wanted = distinct(chosen[chosen >= 0])
         if chosen.size and (chosen.min() < -1 or chosen.max() >= self.frame_count):
             beyond = int(chosen.min() if chosen.min() < -1 else chosen.max())
             has = amount(self.frame_count, "frame")
             raise VideoError(f"{self.path}: frame {beyond} does not exist; it has {has}")
-        gone = np.intersect1d(wanted, self.lost)
+        gone = np.intersect1d(wanted, self.lost, assume_unique=True)
         if gone.size:
             msg = f"{self.path}: frame {gone[0]} is lost in a hole of the file; leave it out"
             raise TruncatedVideoError(msg)
@@ -409,11 +409,11 @@ def _stamp_index(
         if not salvage:
             raise TruncatedVideoError(f"{msg}; --salvage would use the frames before it")
         notices.append(f"{msg}; the frames before it are used")
-    order = np.unique(np.array(stamps, np.int64))
+    order = distinct(np.array(stamps, np.int64))
     if len(order) < len(stamps):
         raise VideoError(f"{path}: two frames have the same time stamp; repair the file")
     index = StampIndex(
-        container.format.name.split(",")[0], order, np.unique(np.array(keys, np.int64))
+        container.format.name.split(",")[0], order, distinct(np.array(keys, np.int64))
     )
     checksummed = any(sound[:CHECKED])
     lost = np.zeros(len(order), bool)
