@@ -5,13 +5,13 @@ from and its position there, and every selection of frames takes that along.
 """
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -24,7 +24,7 @@ from miostitch.errors import InputError
 from miostitch.frame_lists import format_frames
 from miostitch.frame_table import FrameTable
 from miostitch.opening import Path_, ReadOptions
-from miostitch.recording import Recording, load_recording
+from miostitch.recording import Recording, load_recordings
 from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
@@ -39,13 +39,17 @@ from miostitch.store import require_store
 from miostitch.stored_blocks import damaged_blocks, read_frames
 from miostitch.video import open_video
 
+logger = logging.getLogger(__name__)
+
 STORE = ".zarr"
 
 Step = dict[str, Any]
 """One step of a history: ``step``, ``parameters``, ``frames_before``, ``frames_after``."""
 
 
-def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
+def open_recording(
+    path: Path_, *, salvage: bool = False, lag: int | Literal["auto"] = 0
+) -> xr.Dataset:
     """Open a recording as a lazy Dataset.
 
     Parameters
@@ -55,8 +59,11 @@ def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
         separated by commas, or a miostitch store (``x.zarr``).
     salvage
         Go on with what matches where video and table disagree. ``lost`` then tells which frames
-        are lost with the damage of a file; writing and denoising leave them out. A store is read
-        once as a whole for that.
+        have no picture that can be read, or no row; writing and denoising leave them out. A store
+        is read once as a whole for that.
+    lag
+        Picture ``i + lag`` belongs to frame ``i`` of the table; ``"auto"``: as measured. The first
+        pictures then have no row, and are ``lost``.
 
     Returns
     -------
@@ -67,7 +74,8 @@ def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
         ``origin`` and ``origin_frame`` say of every frame which of the attribute ``origins`` it
         is from and which frame of that; they stay true whatever frames are selected, so that
         :func:`miostitch.write_recording` finds what else is known of a frame. The attribute
-        ``history`` lists what was done to the recording so far, where anything was.
+        ``history`` lists what was done to the recording so far, where anything was. What should be
+        known of the files, such as a lag that was found and not asked for, is logged as a warning.
 
     Raises
     ------
@@ -90,10 +98,12 @@ def open_recording(path: Path_, *, salvage: bool = False) -> xr.Dataset:
     (200, 200)
     >>> folder.cleanup()
     """
-    return open_dataset(path, ReadOptions(salvage=salvage))
+    return open_dataset(path, ReadOptions(salvage=salvage, lag=lag), tell=logger.warning)
 
 
-def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
+def open_dataset(
+    path: Path_, options: ReadOptions, *, tell: Callable[[str], None] | None = None
+) -> xr.Dataset:
     """Open a recording or a store; see :func:`open_recording`.
 
     Parameters
@@ -101,24 +111,40 @@ def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
     path
         As for :func:`open_recording`.
     options
-        How to read a recording. With a lag, its first pictures have no rows; they are left out.
+        How to read a recording.
+    tell
+        Called with what a user should be told of its files.
 
     Raises
     ------
     InputError
         The files cannot be read.
     """
-    name = os.fspath(path)
-    if name.endswith(STORE):
-        return _open_store(os.path.abspath(name), options)  # for any process, wherever it works
-    recording = load_recording(name, options)
-    dataset = to_dataset(recording)
-    if options.salvage:
-        firsts = recording.first_frames
-        gone = [v.lost + first for v, first in zip(recording.videos, firsts, strict=False)]
-        lost = np.isin(np.arange(firsts[-1]), np.concatenate(gone))
-        dataset = dataset.assign_coords(_lost(lost))
-    return in_chunks(_described(dataset, recording))
+    [dataset] = open_datasets([path], options, tell=tell)
+    return dataset
+
+
+def open_datasets(
+    paths: Sequence[Path_], options: ReadOptions, *, tell: Callable[[str], None] | None = None
+) -> list[xr.Dataset]:
+    """Open recordings and stores that belong together; see :func:`open_dataset`.
+
+    A recording whose lag cannot be told takes that of the others.
+    """
+    names = [os.fspath(path) for path in paths]
+    videos = [name for name in names if not name.endswith(STORE)]
+    recordings = iter(load_recordings(videos, options) if videos else ())
+    opened = []
+    for name in names:
+        if name.endswith(STORE):  # for any process, wherever it works
+            opened.append(_open_store(os.path.abspath(name), options))
+            continue
+        recording = next(recordings)
+        if tell:
+            for notice in recording.notices:
+                tell(notice)
+        opened.append(in_chunks(_with_lost(to_dataset(recording), recording, options)))
+    return opened
 
 
 def _open_store(path: str, options: ReadOptions) -> xr.Dataset:
@@ -179,16 +205,14 @@ def without_lost(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.isel({FRAME: np.flatnonzero(~gone)}).assign_attrs(history=history)
 
 
-def _described(dataset: xr.Dataset, recording: Recording) -> xr.Dataset:
-    """Leave out the pictures of every segment that the lag leaves without rows."""
-    if recording.lag <= 0:
-        return dataset
-    described = [
-        np.arange(min(first + recording.lag, stop), stop)
-        for first, stop in pairwise(recording.first_frames)
-    ]
-    kept = dataset.isel({FRAME: np.concatenate(described)})
-    return kept.assign_coords({FRAME: np.arange(kept.sizes[FRAME])})
+def _with_lost(dataset: xr.Dataset, recording: Recording, options: ReadOptions) -> xr.Dataset:
+    """Mark the pictures that cannot be read, and those that no row tells of."""
+    lost = np.zeros(dataset.sizes[FRAME], LOST.dtype)
+    if recording.tables:  # with a lag the first pictures have no rows
+        lost |= recording.frames.num_rows[: len(lost)] == 0
+    for video, first in zip(recording.videos, recording.first_frames, strict=False):
+        lost[video.lost + first] = True
+    return dataset.assign_coords(_lost(lost)) if options.salvage or lost.any() else dataset
 
 
 def in_chunks(dataset: xr.Dataset) -> xr.Dataset:
@@ -196,9 +220,12 @@ def in_chunks(dataset: xr.Dataset) -> xr.Dataset:
     if dataset.video.chunks is not None:
         return dataset
     block, count = chunk_frames(dataset.sizes[HEIGHT], dataset.sizes[WIDTH]), dataset.sizes[FRAME]
-    bounds = {*range(0, count, block), count}
+    first, bounds = 0, {0, count}
     if LOST.name in dataset.coords:  # to read one is an error, also of the chunk it is in
-        bounds |= {*(np.flatnonzero(np.diff(dataset[LOST.name].to_numpy())) + 1).tolist()}
+        lost = dataset[LOST.name].to_numpy()
+        bounds |= {*(np.flatnonzero(np.diff(lost)) + 1).tolist()}
+        first = int(lost.argmin())
+    bounds |= {*range(first, count, block)}
     sizes = tuple(np.diff(sorted(bounds)).tolist())
     return dataset.assign(video=dataset.video.chunk({FRAME: sizes}))
 
@@ -209,7 +236,8 @@ def to_dataset(recording: Recording) -> xr.Dataset:
     Parameters
     ----------
     recording
-        Every segment of it becomes an origin of its own.
+        Every segment of it becomes an origin of its own. Its lag is noted in the attribute ``lags``
+        by the path of each, for whatever is looked up there later.
     """
     count, height, width = recording.shape
     data = indexing.LazilyIndexedArray(VideoArray.of(recording))
@@ -223,6 +251,9 @@ def to_dataset(recording: Recording) -> xr.Dataset:
     }
     coords = {name: np.arange(n) for name, n in zip(VIDEO.dims, recording.shape, strict=True)}
     origins = [os.path.abspath(source.path) for source in recording.videos]
+    history = _history(read_summary(origins[0])) if len(origins) == 1 else {}
+    if recording.lag:
+        history = {"history": [*history.get("history", []), _lag_step(recording.lag, count)]}
     dataset = xr.Dataset(
         {VIDEO.name: video},
         {**coords, **table, **_origins([source.frame_count for source in recording.videos], rows)},
@@ -230,7 +261,8 @@ def to_dataset(recording: Recording) -> xr.Dataset:
             "recording": recording.name,
             "fps": str(recording.videos[0].fps),
             "origins": origins,
-            **(_history(read_summary(origins[0])) if len(origins) == 1 else {}),
+            **({"lags": dict.fromkeys(origins, recording.lag)} if recording.lag else {}),
+            **history,
         },
     )
     return dataset.set_xindex("frame_num")
@@ -290,6 +322,12 @@ def _origins(counts: list[int], encoding: dict[str, Any] | None = None) -> dict[
         variable.name: xr.Variable(FRAME, each.astype(variable.dtype), variable.attrs, encoding)
         for variable, each in zip(ORIGIN_VARIABLES, values, strict=True)
     }
+
+
+def _lag_step(lag: int, frames: int) -> Step:
+    """What was done to a recording whose pictures lag behind its table."""
+    done = {"step": "lag", "parameters": {"lag": lag}}
+    return {**done, "frames_before": frames, "frames_after": frames}
 
 
 def _lost(lost: NDArray[np.bool_]) -> dict[str, xr.Variable]:

@@ -138,8 +138,10 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     joined = _joined(parts)
     first, *others = (part.attrs for part in parts)
     origins, places = union([part.attrs.get("origins", []) for part in parts])
+    lags = _lags(parts)
     attrs = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
     attrs |= {"origins": origins, "history": []} | ({"recordings": names} if names else {})
+    attrs |= {"lags": lags} if lags else {}
     if "origin" in joined.coords:
         moved = [place[part.origin.to_numpy()] for place, part in zip(places, parts, strict=True)]
         joined["origin"] = joined.origin.copy(data=np.concatenate(moved).astype(np.int16))
@@ -226,6 +228,17 @@ def _require_alike(parts: Sequence[xr.Dataset]) -> None:
                 one, other = (", ".join(p.attrs.get("origins", ["?"])) for p in (parts[0], part))
                 msg = f"{what}: {one} has {facts[0]}, {other} has {fact}; join only what belongs"
                 raise InputError(f"{msg} together")
+
+
+def _lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:
+    """The lags that files were opened with, where there is one."""
+    lags: dict[str, int] = {}
+    for part in parts:
+        known = part.attrs.get("lags", {})
+        for path in part.attrs.get("origins", []):
+            if lags.setdefault(path, known.get(path, 0)) != known.get(path, 0):
+                raise UsageError(f"{path}: was opened with two lags; open it with the same")
+    return {path: lag for path, lag in lags.items() if lag}
 
 
 def _joined(parts: Sequence[xr.Dataset]) -> xr.Dataset:

@@ -1,7 +1,7 @@
 """Frames of recordings that are kept: their pixels, and the files in which the rest is found."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -50,7 +50,7 @@ class KeptFrames:
         dataset
             What :func:`miostitch.open_recording` gives, or any selection of its frames.
         reading
-            How to read them.
+            How to read them, but for the lag, which the Dataset knows.
         known
             Files that were found before.
 
@@ -72,7 +72,11 @@ class KeptFrames:
             raise UsageError("no frame is left to be written; keep at least one")
         found = {each.path: each for each in known}
         paths = [dataset.attrs["origins"][number] for number in used]
-        origins = tuple(found.get(path) or find_origin(path, reading) for path in paths)
+        lags = dataset.attrs.get("lags", {})
+        origins = tuple(
+            found.get(path) or find_origin(path, replace(reading, lag=lags.get(path, 0)))
+            for path in paths
+        )
         frames = dataset.origin_frame.to_numpy().astype(np.int64)
         for number, each in enumerate(origins):
             if frames[origin == number].max() >= each.frames:

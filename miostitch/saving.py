@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -14,7 +14,7 @@ from dask.base import tokenize
 
 from miostitch.beside import Extras, video_writers, write_notes, write_videos
 from miostitch.companions import TIMESTAMPS, Origin
-from miostitch.datasets import STORE, open_dataset, without_lost
+from miostitch.datasets import STORE, open_datasets, without_lost
 from miostitch.edited_tables import EditedTables, check_counts
 from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import UsageError
@@ -88,7 +88,7 @@ def write_recording(
     Raises
     ------
     UsageError
-        The Dataset does not know its origins, or nothing is there to write.
+        The Dataset does not know its origins, nothing is there to write, or ``reading`` has a lag.
     MismatchError
         Files of one stem tell of different numbers of frames.
     MiostitchError
@@ -101,7 +101,11 @@ def write_recording(
     continued by the same call, as far as its blocks are in a store; an ``.avi`` alone is copied
     anew.
     """
-    edit = Edit.of(dataset, reading or ReadOptions())
+    reading = reading or ReadOptions()
+    if reading.lag:
+        msg = f"lag {reading.lag}: a recording is opened with it, open_recording(path, lag=...)"
+        raise UsageError(msg)
+    edit = Edit.of(dataset, reading)
     target = Path(os.path.abspath(output))
     named = _named_kind(target)
     kinds = edit.kinds(named)
@@ -109,7 +113,7 @@ def write_recording(
     require_name(stem, SUFFIXES)
     workspace = Workspace(target.parent if named else target, stem, SUFFIXES)
     with workspace.open(edit.files, force=force, resumable=True):
-        decisive = edit.fingerprint(reading or ReadOptions(), kinds=sorted(kinds))
+        decisive = edit.fingerprint(reading, kinds=sorted(kinds))
         workspace.go_on(decisive, restart=restart)
         summary = edit.write(kinds, workspace, progress=progress)
         workspace.publish()
@@ -143,13 +147,13 @@ def edit_files(
         As for :func:`write_recording`.
     """
     reading = reading or ReadOptions(need_table=False)
-    dataset = edit([open_dataset(path, reading) for path in inputs])
+    dataset = edit(open_datasets(inputs, reading))
     stem = Path(dataset.attrs["origins"][0]).stem + ending
     return write_recording(
         dataset,
         output,
         stem=stem,
-        reading=reading,
+        reading=replace(reading, lag=0),  # the Dataset knows it
         force=force,
         restart=restart,
         progress=progress,

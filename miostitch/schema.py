@@ -146,8 +146,8 @@ ORIGIN_VARIABLES: tuple[Variable, ...] = (
 )
 """Coordinates of an open recording that no store has; see :mod:`miostitch.datasets`."""
 
-LOST = Variable("lost", (FRAME,), "bool", "the frame is lost with the damage of its file")
-"""Coordinate of a recording that was opened to be salvaged."""
+LOST = Variable("lost", (FRAME,), "bool", "the picture cannot be read, or no row tells of it")
+"""Coordinate of a recording that was opened to be salvaged, or with a lag."""
 
 PIXEL_SCORES: tuple[Variable, ...] = (
     Variable(

@@ -1,5 +1,6 @@
 """Stitching as a chain of lazy stages: candidates, scores, choice, result."""
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from miostitch.schema import FRAME, chunk_frames
 from miostitch.scoring import OF_CHOSEN, alike, choose, score_candidates
 from miostitch.session import AlignOptions, Session, bring_together
 from miostitch.thresholds import ScoreConfig
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -149,7 +152,8 @@ def stitch(
 
     Notes
     -----
-    One dask task per block reads each candidate; memory is bounded by the blocks in flight.
+    One dask task per block reads each candidate; memory is bounded by the blocks in flight. What
+    should be known of the recordings, such as a lag that was found, is logged as a warning.
 
     Examples
     --------
@@ -170,6 +174,8 @@ def stitch(
     names = recording_names(recordings)
     paths = [os.fspath(path) for path in recordings]
     session = bring_together(load_recordings(paths, reading, names=names), aligning)
+    for notice in [notice for recording in session.recordings for notice in recording.notices]:
+        logger.warning(notice)
     count, height, width = session.shape
     everything = slice(0, count)
     block = chunk_frames(height, width)

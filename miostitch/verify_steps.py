@@ -181,6 +181,8 @@ def _taken(step: dict[str, Any], kept: Ints) -> Ints | None:
                 low, _, high = part.partition("-")
                 gone[int(low) : int(high or low) + 1] = True
             return kept[~gone]
+        case "lag":
+            return kept
         case "concat":
             segments = parameters.get("segments", [])
             return kept if sum(each["frames"] for each in segments) == len(kept) else None

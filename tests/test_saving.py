@@ -495,3 +495,100 @@ def test_an_extra_row_frame_goes(recordings: Path, tmp_path: Path) -> None:
     write_recording(open_recording(recordings / "capture3" / "receiver1.avi"), tmp_path)
     assert pd.read_csv(tmp_path / "receiver1.csv").reconstructed_frame_index.max() == 115
     require_same(recordings / "capture3" / "receiver1", tmp_path / "receiver1", np.arange(116))
+
+
+@pytest.fixture(scope="module")
+def lagging(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A video whose picture i + 1 belongs to frame i of its table."""
+    config = miostitch.SimulationConfig(
+        frames=40, seed=3, height=40, width=50, receivers=1, buffer_loss=0.1, lag=1
+    )
+    [video] = miostitch.simulate(tmp_path_factory.mktemp("lagging"), config).recordings
+    return video
+
+
+def require_at_lag(video: Path, made: Path, pictures: list[int]) -> None:
+    """A result has these pictures of a lagging video, each with the rows of the frame before."""
+    np.testing.assert_array_equal(decode(made), decode(video)[pictures])
+    rows = rows_of(video.with_suffix(".csv"), np.array(pictures) - 1)
+    columns = ["reconstructed_frame_index", "buffer_count", "timestamp"]
+    pd.testing.assert_frame_equal(pd.read_csv(made.with_suffix(".csv"))[columns], rows[columns])
+
+
+def test_frames_of_a_lagging_video_are_counted_in_its_file(lagging: Path, tmp_path: Path) -> None:
+    count = len(decode(lagging))
+    reading = ReadOptions(lag=1)
+    edit_files([lagging], tmp_path, lambda p: remove_frames(p[0], "5,7-9"), "_r", reading=reading)
+    kept = [k for k in range(1, count) if k not in (5, 7, 8, 9)]
+    require_at_lag(lagging, tmp_path / "receiver1_r.avi", kept)
+    edit_files([lagging], tmp_path, lambda p: trim(p[0], 4, 3), "_t", reading=reading)
+    require_at_lag(lagging, tmp_path / "receiver1_t.avi", list(range(4, count - 3)))
+    edit_files([lagging], tmp_path, lambda p: trim(p[0], 0, 3), "_u", reading=reading)
+    require_at_lag(lagging, tmp_path / "receiver1_u.avi", list(range(1, count - 3)))
+    history = json.loads((tmp_path / "receiver1_u.json").read_text())["history"]
+    assert [step["step"] for step in history] == ["lag", "trim", "remove_frames"]
+    assert history[0]["parameters"] == {"lag": 1}
+    assert history[2]["parameters"] == {"frames": "0"}
+    found = miostitch.verify_files(tmp_path)
+    assert (found["differences"], found["not_checked"]) == (0, 0)
+
+
+def test_a_lag_goes_from_python_to_what_is_written(lagging: Path, tmp_path: Path) -> None:
+    count = len(decode(lagging))
+    recording = open_recording(lagging, lag="auto")
+    assert recording.lost.values.tolist() == [True] + [False] * (count - 1)
+    both = concat([trim(recording, 2, 5), trim(recording, 20)])
+    write_recording(both, tmp_path / "both.avi")
+    pictures = [*range(2, count - 5), *range(20, count)]
+    require_at_lag(lagging, tmp_path / "both.avi", pictures)
+    with pytest.raises(UsageError, match="two lags"):
+        concat([recording, open_recording(lagging)])
+    with pytest.raises(UsageError, match="opened with it"):
+        write_recording(open_recording(lagging), tmp_path / "no", reading=ReadOptions(lag="auto"))
+
+
+def test_a_lag_that_cannot_be_told_is_that_of_the_other_segments(
+    lagging: Path, tmp_path: Path
+) -> None:
+    whole = tmp_path / "whole.avi"
+    config = miostitch.SimulationConfig(
+        frames=40, seed=3, height=40, width=50, receivers=1, buffer_loss=0.0, lag=1
+    )
+    [video] = miostitch.simulate(tmp_path / "sound", config).recordings
+    for suffix in (".avi", ".csv"):
+        shutil.copy(video.with_suffix(suffix), whole.with_suffix(suffix))
+    reading = ReadOptions(lag="auto")
+    edit_files([lagging, whole], tmp_path / "j.avi", concat, "", reading=reading)
+    before, after = (len(decode(path)) for path in (lagging, whole))
+    expected = np.concatenate([decode(lagging)[1:], decode(whole)[1:]])
+    assert len(expected) == before + after - 2
+    np.testing.assert_array_equal(decode(tmp_path / "j.avi"), expected)
+
+
+def test_what_is_known_of_the_files_is_logged(
+    lagging: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    open_recording(lagging)
+    assert "pictures lag 1 frame behind the table" in caplog.text
+    caplog.clear()
+    miostitch.stitch([lagging])
+    assert "pictures lag 1 frame behind the table" in caplog.text
+
+
+def test_frames_without_rows_are_left_out_of_every_file(
+    stitched: dict[str, Path], tmp_path: Path
+) -> None:
+    for suffix in (".avi", ".csv", *SIDES):
+        shutil.copy(beside(stitched["buffer"], suffix), beside(tmp_path / "S", suffix))
+    table = tmp_path / "S.csv"
+    rows = pd.read_csv(table)
+    rows[rows.reconstructed_frame_index < 30].to_csv(table, index=False)
+    reading = ReadOptions(need_table=False, salvage=True)
+    told = edit_files(
+        [tmp_path / "S.avi"], tmp_path / "out", lambda p: trim(p[0], 1), "", reading=reading
+    )
+    assert told["frames"] == 29
+    assert len(decode(tmp_path / "out" / "S.avi")) == 29
+    for suffix in SIDES:
+        assert len(pd.read_csv(beside(tmp_path / "out" / "S", suffix))) == 29
+    assert pd.read_csv(tmp_path / "out" / "S.csv").reconstructed_frame_index.max() == 28
