@@ -154,7 +154,9 @@ def spoiled(lost: NDArray[np.bool_], keys: NDArray[np.int64]) -> NDArray[np.bool
     >>> spoiled(np.array([0, 0, 1, 0, 0, 0], bool), np.array([0, 4])).astype(int).tolist()
     [1, 1, 1, 1, 0, 0]
     """
-    if len(np.union1d(keys, np.flatnonzero(lost))) == len(lost):
+    alone = lost.copy()
+    alone[keys] = True
+    if alone.all():
         return lost
     group = np.searchsorted(keys, np.arange(len(lost)), side="right")
     return np.asarray(np.isin(group, group[lost]) | (group == 0), np.bool_)
