@@ -180,9 +180,11 @@ def _difference_block(
     out = np.where(other == NO_FRAME, NO_FRAME, 0).astype(np.int64)
     compared = (other != NO_FRAME) & ~same
     # the order within a pair does not matter, and one order gives more frames a pair
-    pairs = np.sort(np.stack([source, other]), axis=0)
-    for first, second in np.unique(pairs[:, compared], axis=1).T:
-        mine = compared & (pairs[0] == first) & (pairs[1] == second)
+    low, high = np.minimum(source, other), np.maximum(source, other)
+    pairs = low.astype(np.int64) * len(blocks) + high
+    for pair in np.unique(pairs[compared]).tolist():
+        first, second = divmod(pair, len(blocks))
+        mine = compared & (pairs == pair)
         counts = np.empty(int(mine.sum()), np.int64)
         differing_pixels(blocks[first][mine], blocks[second][mine], counts)
         out[mine] = counts
