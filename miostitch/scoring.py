@@ -125,7 +125,9 @@ def choose(scores: xr.DataArray, tables: xr.DataArray) -> xr.DataArray:
         candidate :data:`OF_CHOSEN`.
     """
     if scores.chunks:
-        tables = tables.chunk({FRAME: scores.chunksizes[FRAME]})
+        chunks = (-1, scores.chunksizes[FRAME], -1)
+        # without a name it would be hashed for one
+        tables = tables.copy(data=da.from_array(tables.to_numpy(), chunks, name=False))
     roles = (*Choice._fields, *OF_CHOSEN)
     choice: xr.DataArray = xr.apply_ufunc(
         _choose_block,
