@@ -106,7 +106,7 @@ TRIMMED, REMOVED, JOINED = (
     f"joined/{STEM}_combined",
 )
 DENOISED, PATCH = f"denoised/{STEM}_denoised", f"denoised/{STEM}_patch"
-Tampering = tuple[Callable[[Path], None], dict[str, Any]]
+Tampering = tuple[Callable[[Path], object], dict[str, Any]]
 TAMPERED: dict[str, dict[str, Tampering]] = {
     "pixels": {
         "of an edit": (
