@@ -134,7 +134,7 @@ def test_edit_and_go_on(session: list[str], tmp_path: Path) -> None:
     out = str(tmp_path)
     assert "frames, of" in run("trim", "-i", session[0], "-s", "2", "-e", "3", "-o", out).stdout
     trimmed = str(tmp_path / "receiver1_trimmed.avi")
-    run("remove-frames", trimmed, "-f", "0,5,10-12", "-o", out, "-q")
+    run("remove-frames", trimmed, "-f", "0,5", "-f", "10-12", "-o", out, "-q")
     removed = str(tmp_path / "receiver1_trimmed_removed.avi")
     joined = str(tmp_path / "joined" / "A.avi")
     summary = json.loads(run("concat", trimmed, "-i", removed, "-o", joined, "--json").stdout)
