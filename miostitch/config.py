@@ -272,7 +272,11 @@ def checked(model: type[AnyBlock], value: dict[str, Any]) -> AnyBlock | list[Pro
         return model.model_validate(value)
     except ValidationError as error:
         found = error.errors(include_url=False)
-    return [Problem(each["loc"], _problem(model, each)) for each in found]
+    # a list whose only item is wrong counts as empty, too
+    around = {each["loc"][:end] for each in found for end in range(len(each["loc"]))}
+    return [
+        Problem(each["loc"], _problem(model, each)) for each in found if each["loc"] not in around
+    ]
 
 
 def _problem(model: type[Block], error: "ErrorDetails") -> str:
