@@ -173,10 +173,11 @@ def denoise_text(summary: dict[str, Any]) -> str:
 
 
 def _denoised(summary: dict[str, Any]) -> str:
+    frames = amount(summary["frames"], "frame")
+    if not summary["config"]["noise_patch"]["enable"]:
+        return frames  # nobody looked for noise
     dropped = len(summary["dropped_frames"])
-    return (
-        f"{amount(summary['frames'], 'frame')} kept, of {summary['frames_before']}: {dropped} noisy"
-    )
+    return f"{frames} kept, of {summary['frames_before']}: {dropped} noisy"
 
 
 def workflow_text(summary: dict[str, Any]) -> str:
