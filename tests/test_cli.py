@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from click.testing import CliRunner
 import miostitch
 from miostitch import cli, console, errors, inspecting, wording
 from miostitch.progress import counted
-from miostitch.text import columns
+from miostitch.text import columns, from_here
 from miostitch.verify_wording import verify_text
 from tests import terminals
 from tests.commands import COMMAND, run, run_installed
@@ -148,6 +149,43 @@ def test_edit_and_go_on(session: list[str], tmp_path: Path) -> None:
     shown = run("score", joined, trimmed, "-o", out, "-c", "denoise_example").stdout
     assert re.search(rf"^joined/A.avi +{kept + left} ", shown, re.MULTILINE)
     assert (tmp_path / "A_noise.csv").exists()
+
+
+def test_paths_below_the_working_folder_are_relative(
+    session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in map(Path, session):
+        shutil.copy(path, tmp_path)
+        shutil.copy(path.with_suffix(".csv"), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    calls = (
+        ("trim", "-s", "1"),
+        ("remove-frames", "--frames", "1"),
+        ("concat", "-o", "out/joined.avi"),
+        ("denoise", "-c", "remove_stripe_example"),
+        ("workflow", "-c", "denoise_patch"),
+    )
+    for command, *args in calls:
+        args = [command, "receiver1.avi", "-o", f"out/{command}", *args, "--no-progress"]
+        shown = run(*args).stdout
+        assert "warning: receiver1.csv: frame" in shown
+        assert str(tmp_path) not in shown
+        assert run(*args, code=4).stderr.startswith("miostitch: out/")
+        assert json.loads(run(*args, "--json", code=4).stdout)["error"].startswith(str(tmp_path))
+
+
+def test_paths_in_a_text_are_cut_where_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getcwd", lambda: "/data")
+    text = "/data/a.avi, '/data/b c.avi' (/data/c): /more/data/d, /data2/e, /data"
+    assert from_here(text) == "a.avi, 'b c.avi' (c): /more/data/d, /data2/e, /data"
+    monkeypatch.setattr(os, "getcwd", lambda: "/")
+    assert from_here("/data/a.avi: 1 / 2, 3 frames/s") == "data/a.avi: 1 / 2, 3 frames/s"
+
+    def gone() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    assert from_here(text) == text
 
 
 def mismatched(session: list[str], folder: Path) -> str:
