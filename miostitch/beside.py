@@ -1,7 +1,7 @@
 """What is written beside a result: further videos of its frames, pictures and lists."""
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -42,6 +42,8 @@ class Extras:
         Whether the result itself is left out.
     facts
         What the summary says besides, JSON values.
+    warnings
+        What a user should be told besides.
     resumed_blocks
         Blocks of passes before this one that were not computed again.
     """
@@ -54,6 +56,7 @@ class Extras:
     tables: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False
     facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
     resumed_blocks: int = 0
 
     def settle_tables(self, kinds: set[str], path: PathOf) -> None:

@@ -203,6 +203,11 @@ class DenoiseConfig(Header):
     )
 
     @property
+    def stages(self) -> tuple[NoisePatchConfig, FrequencyMaskingConfig, MinimumProjectionConfig]:
+        """Settings of the stages that are on or off, in their order."""
+        return self.noise_patch, self.frequency_masking, self.minimum_projection
+
+    @property
     def notices(self) -> list[str]:
         """What the user may expect of these values and will not get."""
         shown = self.interactive_display
@@ -272,7 +277,11 @@ def checked(model: type[AnyBlock], value: dict[str, Any]) -> AnyBlock | list[Pro
         return model.model_validate(value)
     except ValidationError as error:
         found = error.errors(include_url=False)
-    return [Problem(each["loc"], _problem(model, each)) for each in found]
+    # a list whose only item is wrong counts as empty, too
+    around = {each["loc"][:end] for each in found for end in range(len(each["loc"]))}
+    return [
+        Problem(each["loc"], _problem(model, each)) for each in found if each["loc"] not in around
+    ]
 
 
 def _problem(model: type[Block], error: "ErrorDetails") -> str:

@@ -21,7 +21,7 @@ import click
 
 from miostitch.errors import MiostitchError, UsageError
 from miostitch.progress import Progress
-from miostitch.text import broken, printable
+from miostitch.text import broken, from_here, printable
 
 # 141: what a shell reports of a program whose reader went away
 RESOURCES, INTERNAL, INTERRUPTED, UNREAD = 5, 6, 130, 141
@@ -57,7 +57,7 @@ class Console:
 
     def tell(self, message: str) -> None:
         """Print what went wrong."""
-        _say(f"miostitch: {message}", sys.stderr)
+        _say(f"miostitch: {from_here(message)}", sys.stderr)
 
     @property
     def may_ask(self) -> bool:
@@ -186,7 +186,7 @@ class _Handler(logging.StreamHandler[TextIO]):
     """Logs as everything else is said."""
 
     def format(self, record: logging.LogRecord) -> str:
-        return _fitted(super().format(record), self.stream)
+        return _fitted(from_here(super().format(record)), self.stream)
 
 
 def _named(error: BaseException) -> str:

@@ -5,6 +5,7 @@ go along. The numbers come from :mod:`miostitch.filtering`.
 """
 
 from collections.abc import Callable
+from dataclasses import asdict, fields
 from functools import partial
 from typing import Any
 
@@ -16,12 +17,16 @@ from numpy.typing import NDArray
 from miostitch import filtering
 from miostitch.config import FrequencyMaskingConfig, NoisePatchConfig
 from miostitch.errors import InputError, UsageError
+from miostitch.frame_lists import format_frames
 from miostitch.picking import in_blocks, pick
 from miostitch.schema import BLOCK, FRAME, HEIGHT, VIDEO, WIDTH
+from miostitch.thresholds import ScoreConfig
 
 DETECTOR = "detector"
 PROJECTION = "projection"
 PROJECTIONS = ("minimum", "maximum")
+NOISE_SETTINGS = (*(each.name for each in fields(ScoreConfig)), "method", "min_rows")
+"""Attributes that tell by which settings frames are noisy."""
 
 Frames = NDArray[np.uint8]
 
@@ -39,7 +44,8 @@ def noise(ds: xr.Dataset, config: NoisePatchConfig | None = None) -> xr.DataArra
     Returns
     -------
     xarray.DataArray
-        Lazy int64 (frame, detector); see :class:`miostitch.filtering.FlaggedRows`.
+        Lazy int64 (frame, detector); see :class:`miostitch.filtering.FlaggedRows`. The attributes
+        tell the thresholds.
     """
     config = config or NoisePatchConfig()
     video = in_blocks(ds)[VIDEO.name]
@@ -53,7 +59,8 @@ def noise(ds: xr.Dataset, config: NoisePatchConfig | None = None) -> xr.DataArra
         meta=np.empty((0, 0), np.int64),
     )
     coords = {**_of_frame(video), DETECTOR: list(filtering.METHODS)}
-    return xr.DataArray(data, coords, (FRAME, DETECTOR), "rows")
+    settings = asdict(config.score_config())
+    return xr.DataArray(data, coords, (FRAME, DETECTOR), "rows", settings)
 
 
 def noisy(rows: xr.DataArray, config: NoisePatchConfig | None = None) -> xr.DataArray:
@@ -69,15 +76,18 @@ def noisy(rows: xr.DataArray, config: NoisePatchConfig | None = None) -> xr.Data
     Returns
     -------
     xarray.DataArray
-        bool (frame,), as lazy as ``rows``.
+        bool (frame,), as lazy as ``rows``. The attributes are those of ``rows``, and how was
+        decided.
     """
-    decide = partial(_noisy_block, config=config or NoisePatchConfig())
-    coords = _of_frame(rows)
+    config = config or NoisePatchConfig()
+    decide = partial(_noisy_block, config=config)
     if rows.variable.chunks is None:
-        return xr.DataArray(decide(rows.to_numpy()), coords, FRAME, "noisy")
-    meta = np.empty(0, np.bool_)
-    data = da.map_blocks(decide, rows.data, drop_axis=1, dtype=np.bool_, meta=meta)
-    return xr.DataArray(data, coords, FRAME, "noisy")
+        data = decide(rows.to_numpy())
+    else:
+        meta = np.empty(0, np.bool_)
+        data = da.map_blocks(decide, rows.data, drop_axis=1, dtype=np.bool_, meta=meta)
+    decided = {"method": [*config.method], "min_rows": config.black_area_config.min_rows}
+    return xr.DataArray(data, _of_frame(rows), FRAME, "noisy", rows.attrs | decided)
 
 
 def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
@@ -88,7 +98,8 @@ def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
     ds
         ``video`` uint8 (frame, height, width).
     noisy
-        Which frames to leave out, bool (frame,).
+        Which frames to leave out, bool (frame,). Its attributes go into the history, if they are
+        settings of noise as :func:`noisy` gives them.
 
     Returns
     -------
@@ -119,7 +130,14 @@ def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
         raise InputError(msg)
     kept = pick(in_blocks(ds), np.flatnonzero(~flags))
     kept = kept.assign_coords({FRAME: np.arange(kept.sizes[FRAME])})
-    return noted(kept, step="drop", frames=len(flags), dropped=int(flags.sum()))
+    return noted(
+        kept,
+        step="drop",
+        frames=len(flags),
+        dropped=int(flags.sum()),
+        dropped_frames=format_frames(np.flatnonzero(flags)),
+        **{name: noisy.attrs[name] for name in NOISE_SETTINGS if name in noisy.attrs},
+    )
 
 
 def remove_stripes(ds: xr.Dataset, config: FrequencyMaskingConfig | None = None) -> xr.Dataset:

@@ -57,14 +57,21 @@ def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
 @click.command("remove-frames")
 @takes_recordings
 @output_in(**writes_to)
-@option("-f", "--frames", required=True, metavar="LIST", help="Positions from 0: 0,5,10-20")
+@option(
+    "-f",
+    "--frames",
+    multiple=True,
+    required=True,
+    metavar="LIST",
+    help="Positions from 0: 0,5,10-20; repeatable.",
+)
 @lagging
 @max_frame_pixels
 @salvage
 @restart
 @force_only
 @talking
-def remove_frames(names: list[str], frames: str, **choices: Any) -> None:
+def remove_frames(names: list[str], frames: tuple[str, ...], **choices: Any) -> None:
     """Leave single frames out.
 
     Everything that stands beside the video goes along: table, time stamps, scores, store. As in
@@ -78,7 +85,7 @@ def remove_frames(names: list[str], frames: str, **choices: Any) -> None:
 
     _edit(
         _only_one(names),
-        lambda parts: editing.remove_frames(parts[0], frames),
+        lambda parts: editing.remove_frames(parts[0], ",".join(frames)),
         "_removed",
         **choices,
     )

@@ -16,9 +16,21 @@ from miostitch.errors import UsageError
 if TYPE_CHECKING:
     from miostitch.thresholds import ScoreConfig
 
+
+class WholeNumber(click.IntRange):
+    """Whole numbers from ``min`` on; click would say that one of them is no integer range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a number."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r}: give a whole number, {self.min} or more", param, ctx)
+
+
 codecs = click.Choice(["rawvideo", "ffv1"])
-positive: dict[str, Any] = {"type": click.IntRange(min=1), "metavar": "N"}
-whole: dict[str, Any] = {"type": click.IntRange(min=0), "metavar": "N"}
+positive: dict[str, Any] = {"type": WholeNumber(min=1), "metavar": "N"}
+whole: dict[str, Any] = {"type": WholeNumber(min=0), "metavar": "N"}
 share: dict[str, Any] = {"type": click.FloatRange(0, 1), "metavar": "P"}
 
 

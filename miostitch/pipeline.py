@@ -304,7 +304,16 @@ def _extras(made: Denoised, config: DenoiseConfig) -> Extras:
             "config": config.model_dump(mode="json"),
             "notices": config.notices,
         },
+        warnings=_warnings(config),
     )
+
+
+def _warnings(config: DenoiseConfig) -> list[str]:
+    """What a configuration leaves out that nobody would denoise without."""
+    if any(stage.enable for stage in config.stages):
+        return []
+    where = config.id or "the configuration"
+    return [f"{where}: no stage is on, so the frames are as they were; enable one of them"]
 
 
 def _numbers(part: xr.Dataset) -> list[int]:
@@ -318,10 +327,9 @@ def _numbers(part: xr.Dataset) -> list[int]:
 
 def _require_products(config: DenoiseConfig) -> None:
     """Refuse a configuration by which nothing would be written."""
-    stages = (config.noise_patch, config.frequency_masking, config.minimum_projection)
     asked = any(
         value is True and name.startswith("output_")
-        for stage in stages
+        for stage in config.stages
         if stage.enable
         for name, value in stage
     )

@@ -250,7 +250,8 @@ class Edit(KeptFrames):
         dict
             The summary, as written.
         """
-        extras, told = extras or Extras(), self.warnings(kinds)
+        extras = extras or Extras()
+        told = [*extras.warnings, *self.warnings(kinds)]
         if extras.alone:
             kinds = kinds & {*extras.tables.values()}
         videos = len(extras.videos) + (".avi" in kinds)

@@ -61,3 +61,19 @@ def broken(text: str, width: int, indent: str) -> str:
         else:
             lines[-1] += word
     return "\n".join(lines)
+
+
+def from_here(text: str) -> str:
+    """Write paths below the working folder in a text as they are typed from there.
+
+    Examples
+    --------
+    >>> from_here(f"{os.path.join(os.getcwd(), 'out', 'S.avi')}: exists")
+    'out/S.avi: exists'
+    """
+    try:
+        here = os.path.join(os.getcwd(), "")
+    except FileNotFoundError:  # the folder was removed meanwhile
+        return text
+    # where a path begins, not inside of a longer one
+    return re.sub(rf"(?<![^\s'\"(,=]){re.escape(here)}(?=[^\s/])", "", text)

@@ -19,7 +19,12 @@ from miostitch.verify_lines import (
     expected_scores,
     expected_timestamps,
 )
-from miostitch.verify_products import check_outputs, check_store_attrs, open_product
+from miostitch.verify_products import (
+    DROPPED_LIST,
+    check_outputs,
+    check_store_attrs,
+    open_product,
+)
 from miostitch.verify_result import Result
 from miostitch.verify_rows import table_columns, table_rows
 from miostitch.verify_steps import Frames, Origin, find_origin, of_video
@@ -211,7 +216,7 @@ def _check_denoised(
         path, other = folder / f"{begin}{suffix}", folder / f"{stem}{of}"
         if path.is_file() and other.is_file() and path.read_bytes() != other.read_bytes():
             findings.add(Kind.ROWS, path.name, f"differs from {other.name}")
-    listed = folder / f"{begin}_patch_dropped_frames.txt"
+    listed = folder / f"{begin}{DROPPED_LIST}"
     if listed.is_file() and listed.read_text().split() != [str(each) for each in dropped]:
         findings.add(Kind.SUMMARY, listed.name, "differs from dropped_frames of the summary")
     number = store.read("frame_num") if store else None

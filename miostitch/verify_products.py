@@ -14,6 +14,9 @@ STORE = ".zarr"
 ALWAYS = (STORE, ".csv", "_timestamps.csv", "_scores.csv", ".json")
 """Endings of what every stitch writes."""
 
+DROPPED_LIST = "_patch_dropped_frames.txt"
+"""Ending of the list of dropped frames: the one product that is empty where there are none."""
+
 OME = {
     "version": "0.5",
     "multiscales": [
@@ -82,7 +85,7 @@ def check_outputs(folder: Path, stem: str, findings: Findings, summary: dict[str
         path = folder / name
         if not path.exists():
             findings.add(Kind.MISSING_FILE, name, "is missing")
-        elif path.is_file() and not path.stat().st_size:
+        elif path.is_file() and not path.stat().st_size and not name.endswith(DROPPED_LIST):
             findings.add(Kind.UNREADABLE, name, "is empty")
     return names
 

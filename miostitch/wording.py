@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from miostitch.text import amount, broken, columns
+from miostitch.text import amount, broken, columns, from_here
 
 WIDTH = 80
 """Columns that tables and sentences fit in."""
@@ -14,7 +14,7 @@ LISTED_OUTPUTS = 6
 
 def stitch_text(summary: dict[str, Any]) -> str:
     """What a stitch made of which recording."""
-    lines = [f"warning: {warning}" for warning in summary["warnings"]]
+    lines = _warnings(summary)
     first, last = summary["frame_num"]
     by_buffer = summary["config"]["by"] == "buffer"
     hopeless = "pixels that nobody received" if by_buffer else "buffers that nobody received whole"
@@ -160,28 +160,29 @@ def configs_text(found: dict[str, Any]) -> str:
 def edit_text(summary: dict[str, Any]) -> str:
     """What an edit made of how many frames."""
     before = sum(origin["frames"] for origin in summary["origins"])
-    lines = [f"warning: {warning}" for warning in summary["warnings"]]
+    lines = _warnings(summary)
     lines += [f"{amount(summary['frames'], 'frame')}, of {before}", ""]
     return "\n".join([*lines, *_paths(summary["outputs"])])
 
 
 def denoise_text(summary: dict[str, Any]) -> str:
     """What denoising left of how many frames."""
-    lines = [f"warning: {warning}" for warning in summary["warnings"]]
+    lines = _warnings(summary)
     lines += [*_notes(summary["notices"]), _denoised(summary), ""]
     return "\n".join([*lines, *_paths(summary["outputs"])])
 
 
 def _denoised(summary: dict[str, Any]) -> str:
+    frames = amount(summary["frames"], "frame")
+    if not summary["config"]["noise_patch"]["enable"]:
+        return frames  # nobody looked for noise
     dropped = len(summary["dropped_frames"])
-    return (
-        f"{amount(summary['frames'], 'frame')} kept, of {summary['frames_before']}: {dropped} noisy"
-    )
+    return f"{frames} kept, of {summary['frames_before']}: {dropped} noisy"
 
 
 def workflow_text(summary: dict[str, Any]) -> str:
     """What each step made of how many frames."""
-    lines = [f"warning: {warning}" for warning in summary["warnings"]]
+    lines = _warnings(summary)
     for step in summary["steps"]:
         match step["step"]:
             case "stitch":
@@ -210,7 +211,7 @@ def score_text(found: dict[str, Any]) -> str:
 
 def export_text(made: dict[str, Any]) -> str:
     """What was exported, and where it is."""
-    lines = [f"warning: {warning}" for warning in made["warnings"]]
+    lines = _warnings(made)
     lines += [
         f"{amount(made['frames'], 'frame')}, {made['duration_s']:.1f} s, as {made['kind']}",
         "",
@@ -226,8 +227,12 @@ def _facts(facts: dict[str, str]) -> list[str]:
     return [f"  {name:10} {value}" for name, value in facts.items()]
 
 
+def _warnings(summary: dict[str, Any]) -> list[str]:
+    return [f"warning: {from_here(warning)}" for warning in summary["warnings"]]
+
+
 def _notes(notices: list[str]) -> list[str]:
-    return [f"  note: {notice}" for notice in notices]
+    return [f"  note: {from_here(notice)}" for notice in notices]
 
 
 def _short(paths: list[str]) -> list[str]:
@@ -238,8 +243,7 @@ def _short(paths: list[str]) -> list[str]:
 
 
 def _paths(paths: list[str]) -> list[str]:
-    """Paths as they are typed from here."""
-    return [path.removeprefix(os.path.join(os.getcwd(), "")) for path in paths]
+    return [from_here(path) for path in paths]
 
 
 def report_text(found: dict[str, Any]) -> str:

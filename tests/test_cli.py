@@ -6,6 +6,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from click.testing import CliRunner
 import miostitch
 from miostitch import cli, console, errors, inspecting, wording
 from miostitch.progress import counted
-from miostitch.text import columns
+from miostitch.text import columns, from_here
 from miostitch.verify_wording import verify_text
 from tests import terminals
 from tests.commands import COMMAND, run, run_installed
@@ -61,7 +62,7 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["stitch"], 2, "no recording given"),
         (["stitch", "{0}", "{0}"], 2, "same file"),
         (["stitch", "{0}", "nowhere.avi"], 3, "nowhere.avi: no such video"),
-        (["stitch", "{0}", "--chunk-frames", "0"], 2, "chunk-frames"),
+        (["stitch", "{0}", "--chunk-frames", "0"], 2, "'0': give a whole number, 1 or more"),
         (["stitch", "{0}", "--colour"], 2, "No such option"),
         (["stitch", "{0}", "--by", "pixel"], 2, "--by"),
         (["stitch", "{0}", "--lag", "1.5"], 2, "'1.5': give auto or a number of frames"),
@@ -73,6 +74,7 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["inspect"], 2, "no recording given"),
         (["trim", "{0}", "{1}", "-o", "{out}"], 2, "one recording at a time"),
         (["trim", "{0}", "-s", "40", "-o", "{out}"], 2, "leave out fewer"),
+        (["trim", "{0}", "-s", "5.5"], 2, "'5.5': give a whole number, 0 or more"),
         (["remove-frames", "{0}", "-f", "0,x", "-o", "{out}"], 2, "0,5,10-20"),
         (["remove-frames", "{0}", "-o", "{out}"], 2, "--frames"),
         (["concat", "{0}"], 2, "--output"),
@@ -134,7 +136,7 @@ def test_edit_and_go_on(session: list[str], tmp_path: Path) -> None:
     out = str(tmp_path)
     assert "frames, of" in run("trim", "-i", session[0], "-s", "2", "-e", "3", "-o", out).stdout
     trimmed = str(tmp_path / "receiver1_trimmed.avi")
-    run("remove-frames", trimmed, "-f", "0,5,10-12", "-o", out, "-q")
+    run("remove-frames", trimmed, "-f", "0,5", "-f", "10-12", "-o", out, "-q")
     removed = str(tmp_path / "receiver1_trimmed_removed.avi")
     joined = str(tmp_path / "joined" / "A.avi")
     summary = json.loads(run("concat", trimmed, "-i", removed, "-o", joined, "--json").stdout)
@@ -148,6 +150,43 @@ def test_edit_and_go_on(session: list[str], tmp_path: Path) -> None:
     shown = run("score", joined, trimmed, "-o", out, "-c", "denoise_example").stdout
     assert re.search(rf"^joined/A.avi +{kept + left} ", shown, re.MULTILINE)
     assert (tmp_path / "A_noise.csv").exists()
+
+
+def test_paths_below_the_working_folder_are_relative(
+    session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for path in map(Path, session):
+        shutil.copy(path, tmp_path)
+        shutil.copy(path.with_suffix(".csv"), tmp_path)
+    monkeypatch.chdir(tmp_path)
+    calls = (
+        ("trim", "-s", "1"),
+        ("remove-frames", "--frames", "1"),
+        ("concat", "-o", "out/joined.avi"),
+        ("denoise", "-c", "remove_stripe_example"),
+        ("workflow", "-c", "denoise_patch"),
+    )
+    for command, *args in calls:
+        args = [command, "receiver1.avi", "-o", f"out/{command}", *args, "--no-progress"]
+        shown = run(*args).stdout
+        assert "warning: receiver1.csv: frame" in shown
+        assert str(tmp_path) not in shown
+        assert run(*args, code=4).stderr.startswith("miostitch: out/")
+        assert json.loads(run(*args, "--json", code=4).stdout)["error"].startswith(str(tmp_path))
+
+
+def test_paths_in_a_text_are_cut_where_they_begin(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getcwd", lambda: "/data")
+    text = "/data/a.avi, '/data/b c.avi' (/data/c): /more/data/d, /data2/e, /data"
+    assert from_here(text) == "a.avi, 'b c.avi' (c): /more/data/d, /data2/e, /data"
+    monkeypatch.setattr(os, "getcwd", lambda: "/")
+    assert from_here("/data/a.avi: 1 / 2, 3 frames/s") == "data/a.avi: 1 / 2, 3 frames/s"
+
+    def gone() -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(os, "getcwd", gone)
+    assert from_here(text) == text
 
 
 def mismatched(session: list[str], folder: Path) -> str:

@@ -249,6 +249,14 @@ def test_wrong_values(key: str, value: str, allowed: str) -> None:
     assert len(message) < 200
 
 
+def test_one_mistake_is_told_once() -> None:
+    said = "f.yml: line 1: noise_patch.method: 'foo': a list of gradient, black_area is needed"
+    assert refused("noise_patch: {method: [foo]}") == said
+    assert refused("noise_patch: {method: [foo, gradient]}") == said
+    assert len(refused("noise_patch: {method: [foo, bar], enable: 3}").splitlines()) == 3
+    assert "[]: a list of" in refused("noise_patch: {method: []}")
+
+
 def test_all_that_is_wrong_is_told_in_order() -> None:
     lines = refused("end_frame: x\noutput_result: 1\nfoo: 2").splitlines()
     assert [line.split(":")[1] for line in lines] == [" line 1", " line 2", " line 3"]

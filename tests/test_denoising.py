@@ -24,6 +24,7 @@ from miostitch import denoise_stages as stages
 from miostitch import filtering, opening
 from miostitch.config import DenoiseConfig
 from miostitch.errors import InputError, UsageError
+from miostitch.frame_lists import format_frames
 from miostitch.frame_readers import FrameReader
 from miostitch.lags import Lag
 from tests import test_peers
@@ -226,8 +227,27 @@ def test_what_was_done_is_noted_and_the_input_left_as_it_was() -> None:
     history = made.dataset.attrs["history"]
     steps = ["before", "end", "drop", "remove_stripes", "subtract_background"]
     assert [note["step"] for note in history] == steps
-    assert history[2]["dropped"] == made.dropped.sizes["frame"] > 0
+    assert history[2] == {
+        "step": "drop",
+        "frames": 21,
+        "dropped": made.dropped.sizes["frame"],
+        "dropped_frames": format_frames(made.dropped.frame.values),
+        "value_threshold": 0,
+        "consecutive_threshold": 3,
+        "gradient_threshold": 20.0,
+        "method": ["black_area"],
+        "min_rows": 1,
+    }
+    assert history[2]["dropped"] > 0
     assert json.loads(json.dumps(history)) == history
+
+
+def test_flags_of_ones_own_are_noted_as_far_as_they_tell() -> None:
+    told = {"units": np.array(1), "min_rows": 2}
+    flags = xr.DataArray(np.arange(9) % 4 == 1, dims="frame", attrs=told)
+    [_, step] = stages.drop(recording(damaged_frames(9)), flags).attrs["history"]
+    dropped = {"step": "drop", "frames": 9, "dropped": 2, "dropped_frames": "1,5"}
+    assert step == dropped | {"min_rows": 2}
 
 
 def test_nothing_left_is_refused() -> None:

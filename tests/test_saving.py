@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -192,6 +193,14 @@ def test_steps_of_several_runs_are_one_history(stitched: dict[str, Path], tmp_pa
         assert stored["history"] == once["history"]
         assert stored["inputs"] == once["inputs"]
         assert str(tmp_path) not in json.dumps(stored)
+
+
+def test_the_selection_that_the_documentation_shows(stitched: dict[str, Path]) -> None:
+    page = Path(__file__).parents[1] / "docs" / "how-to" / "cut-and-join.md"
+    [shown] = re.findall(r"`(kept\.isel\(.*?\))`", page.read_text("utf-8"))
+    kept = open_recording(beside(stitched["frame"], ".zarr"))
+    sound = eval(shown)
+    assert 0 < sound.sizes["frame"] == (~kept.damaged.values).sum() < kept.sizes["frame"]
 
 
 def test_a_store_alone(stitched: dict[str, Path], tmp_path: Path) -> None:

@@ -106,7 +106,7 @@ TRIMMED, REMOVED, JOINED = (
     f"joined/{STEM}_combined",
 )
 DENOISED, PATCH = f"denoised/{STEM}_denoised", f"denoised/{STEM}_patch"
-Tampering = tuple[Callable[[Path], None], dict[str, Any]]
+Tampering = tuple[Callable[[Path], object], dict[str, Any]]
 TAMPERED: dict[str, dict[str, Tampering]] = {
     "pixels": {
         "of an edit": (
@@ -169,6 +169,10 @@ TAMPERED: dict[str, dict[str, Tampering]] = {
             lambda f: told(f / f"{TRIMMED}.json", "history", []),
             {"kind": "attributes", "column": "history"},
         ),
+        "list of dropped frames": (
+            lambda f: (f / f"{PATCH}_dropped_frames.txt").write_text(""),
+            {"kind": "summary", "file": f"{STEM}_patch_dropped_frames.txt"},
+        ),
         "kept frames": (
             lambda f: told(f / f"{DENOISED}.json", "kept_frame_num", [[1, 2]]),
             {"kind": "summary", "column": "kept_frame_num"},
@@ -210,3 +214,17 @@ def test_an_origin_that_is_gone_is_not_checked(folder: Path) -> None:
     told(path, "history", [])
     kinds = {each["kind"] for each in found(folder / "trim")}
     assert kinds == {"attributes", "not checked"}
+
+
+def test_where_no_frame_was_noisy_the_list_is_empty_and_sound(tmp_path: Path) -> None:
+    frames = np.full((9, 16, 24), 100, np.uint8)
+    write(tmp_path / "clean.avi", frames)
+    config = miostitch.load_config("denoise_patch")
+    miostitch.denoise_files(tmp_path / "clean.avi", config, tmp_path / "out")
+    listed = tmp_path / "out/clean_patch_dropped_frames.txt"
+    assert listed.read_bytes() == b""
+    assert found(tmp_path / "out") == []
+    listed.write_text("3\n")
+    assert [each["kind"] for each in found(tmp_path / "out")] == ["summary"]
+    (tmp_path / "out/clean_patch.avi").write_bytes(b"")
+    assert "unreadable" in {each["kind"] for each in found(tmp_path / "out")}

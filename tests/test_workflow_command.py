@@ -383,6 +383,21 @@ def test_thresholds_of_a_configuration_score_the_candidates(
     assert made["config"]["score"]["gradient_threshold"] == 7
 
 
+@pytest.mark.parametrize("text", ["", "noise_patch: {enable: false}"])
+def test_a_configuration_without_a_stage(session: list[str], tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.yml").write_text(text)
+    args = (session[0], "-c", str(tmp_path / "c.yml"), "-o", str(tmp_path / "out"))
+    for command, more in (("denoise", ()), ("workflow", ("--force",))):
+        shown = run(command, *args, *more).stdout
+        assert "warning: the configuration: no stage is on" in shown
+        assert "noisy" not in shown
+    told = json.loads((tmp_path / "out/receiver1_denoised.json").read_text())["warnings"][0]
+    assert told.endswith("the frames are as they were; enable one of them")
+    stripes = run("denoise", *args[:2], "remove_stripe_example", *args[3:], "--force").stdout
+    assert re.search(r"^\d+ frames$", stripes, re.MULTILINE)
+    assert "no stage" not in stripes
+
+
 def test_a_configuration_that_asks_for_nothing(stitched: Path, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="output_result"):
         denoise_files(stitched, DenoiseConfig(output_result=False), tmp_path / "out")
