@@ -15,19 +15,20 @@ from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.datasets import STORE
-from miostitch.errors import InputError, MiostitchError, MismatchError
+from miostitch.errors import InputError, MismatchError
 from miostitch.known_frames import FrameTables, RecordedFrames, StoredFrames
 from miostitch.losses import Loss
 from miostitch.metadata import read_metadata
 from miostitch.opening import ReadOptions, table_path
 from miostitch.recording import Recording, load_recording
-from miostitch.schema import BUFFER
+from miostitch.schema import BUFFER, VIDEO
 from miostitch.store import StoreFacts, store_facts
+from miostitch.store_metadata import reading
 from miostitch.stored_blocks import damaged_blocks
+from miostitch.stored_groups import open_group
 from miostitch.text import amount
 from miostitch.video import VideoSource, open_video
 
@@ -71,7 +72,7 @@ class StoredRows:
     """Rows of the ``buffers`` group of a store, which stand in the order of the frames."""
 
     def __init__(self, path: str, facts: StoreFacts) -> None:
-        self._buffers = xr.open_zarr(path, group="buffers", chunks=None, mask_and_scale=False)
+        self._buffers = open_group(path, "buffers")
         self.columns = facts.buffer_columns
         index = self._buffers["reconstructed_frame_index"].to_numpy()
         sorted_ = not len(index) or (index[0] >= 0 and (np.diff(index) >= 0).all())
@@ -334,16 +335,6 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
 
 
 def _of_store(path: str, options: ReadOptions) -> Origin:
-    try:
-        return _opened_store(path, options)
-    except MiostitchError:
-        raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        msg = f"{path}: cannot be read as a store: {error}; copy it anew, or stitch again"
-        raise InputError(msg) from error
-
-
-def _opened_store(path: str, options: ReadOptions) -> Origin:
     facts, stem = store_facts(path), str(Path(path).with_suffix(""))
     search = _Search(facts.frames, options.salvage)
     video, has_table = None, False
@@ -377,7 +368,8 @@ def _opened_store(path: str, options: ReadOptions) -> Origin:
 
 def _damaged(path: str, facts: StoreFacts) -> tuple[Loss, ...]:
     """What is lost with damaged chunks of a store."""
-    found = damaged_blocks(path)
+    with reading(path, VIDEO.name):
+        found = damaged_blocks(path)
     times = StoredFrames(path, facts).open("")
     assert times is not None
     numbers = times["frame_num"].to_numpy()

@@ -402,6 +402,21 @@ def test_damaged_chunks_are_refused_or_left_out(
 
 
 @pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("array", ["timestamp_last", "scores/edge_energy", "buffers/frame_num"])
+@pytest.mark.parametrize("suffix", [".avi", ".zarr"])
+def test_damaged_tables_of_a_store_are_refused(
+    stitched: dict[str, Path], tmp_path: Path, by: str, array: str, suffix: str
+) -> None:
+    shutil.copytree(stitched[by].parent, tmp_path / "in")
+    (tmp_path / "in" / f"{STEM}.csv").unlink()  # else the rows of the video stand there
+    store = tmp_path / "in" / f"{STEM}.zarr"
+    chunk = next(p for p in (store / array).rglob("[0-9]*") if p.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    with pytest.raises(InputError, match=rf"{STEM}.zarr: {array}: .*copy the store anew"):
+        edit_files([beside(store.with_suffix(""), suffix)], tmp_path / "out", concat, "")
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
 @pytest.mark.parametrize("array", ["frame_num", "scores/edge_energy", "buffers/frame_num"])
 @pytest.mark.parametrize("what", ["chunk", "folder"])
 def test_tables_that_are_not_whole_are_refused(
