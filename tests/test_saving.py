@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -444,12 +445,38 @@ def test_a_store_is_found_from_another_folder(
     np.testing.assert_array_equal(opened.video.to_numpy(), expected)
 
 
-def test_lines_in_disorder_are_refused(stitched: dict[str, Path], tmp_path: Path) -> None:
+def cut_end(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def rename_key(path: Path) -> None:
+    path.write_text(path.read_text().replace("frame", "picture").replace("index", "number"))
+
+
+@pytest.mark.parametrize(("suffix", "side"), [*zip([".avi", ".zarr"], SIDES, strict=True)])
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (swap_lines, "line 6 does not tell of frame 4"),
+        (cut_end, "tells of .*, for its last line is cut"),
+        (rename_key, "line 1: no column"),
+        (os.truncate, "line 1: the file is empty"),
+    ],
+)
+def test_spoilt_lines_are_refused_or_left_out(
+    stitched: dict[str, Path], tmp_path: Path, suffix: str, side: str, spoil: Any, fault: str
+) -> None:
     shutil.copytree(stitched["frame"].parent, tmp_path / "in")
-    swap_lines(tmp_path / "in" / f"{STEM}_scores.csv")
-    with pytest.raises(MismatchError, match="line 6 does not tell of frame 4"):
-        write_recording(open_recording(tmp_path / "in" / f"{STEM}.avi"), tmp_path / "out")
+    table = tmp_path / "in" / f"{STEM}{side}"
+    spoil(table, 0) if spoil is os.truncate else spoil(table)
+    opened = open_recording(tmp_path / "in" / f"{STEM}{suffix}")
+    with pytest.raises(InputError, match=rf"{side}: {fault}.*; make it anew, or --salvage"):
+        write_recording(opened, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    summary = write_recording(opened, tmp_path / "out", reading=ReadOptions(salvage=True))
+    [told] = [each for each in summary["warnings"] if side in each]
+    assert re.search(rf"{side}: {fault}.*; it is left out", told)
+    assert {*SIDES} - {s for s in SIDES if (tmp_path / "out" / f"{STEM}{s}").exists()} == {side}
 
 
 def test_a_dataset_of_no_origin(session: Path, tmp_path: Path) -> None:
