@@ -22,7 +22,7 @@ from miostitch.datasets import STORE
 from miostitch.errors import InputError, MismatchError
 from miostitch.known_frames import FrameTables, RecordedFrames, StoredFrames
 from miostitch.losses import Loss
-from miostitch.metadata import read_metadata
+from miostitch.metadata import Metadata, read_metadata
 from miostitch.opening import ReadOptions, table_path
 from miostitch.recording import Recording, load_recording
 from miostitch.schema import BUFFER, VIDEO
@@ -272,10 +272,15 @@ class _Search:
 
     def agrees(self, path: str, found: int) -> bool:
         """Whether a file tells of all frames."""
-        return self.equal(path, found, self.frames, "frame")
+        return self._equal(path, found, self.frames, "frame")
 
-    def equal(self, path: str, found: int, expected: int, what: str) -> bool:
-        """Whether a file has as many frames or rows as it should."""
+    def rows_agree(self, table: Metadata, stored: StoredRows | None) -> bool:
+        """Whether a table has the rows of the store beside it, if that has any."""
+        if stored is None:
+            return True
+        return self._equal(table.path, table.row_count, int(stored.counts.sum()), "row")
+
+    def _equal(self, path: str, found: int, expected: int, what: str) -> bool:
         if found != expected:
             self._leave_out(_miscounted(path, found, expected, what))
         return found == expected
@@ -373,13 +378,14 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
         else:
             if search.agrees(stem + STORE, facts.frames):
                 store, inputs = (stem + STORE, facts), facts.attrs.get("inputs", inputs)
-    has_table = bool(recording.tables)
+    stored = _stored_rows(store)
+    has_table = bool(recording.tables) and search.rows_agree(recording.tables[0], stored)
     return Origin(
         path,
         recording.shape[0],
         video,
         store,
-        TableRows(recording) if has_table else _stored_rows(store),
+        TableRows(recording) if has_table else stored,
         has_table,
         StoredFrames(*store) if store else RecordedFrames(path, options),
         search.lines(stem),
@@ -399,8 +405,7 @@ def _of_store(path: str, options: ReadOptions) -> Origin:
     rows = _stored_rows((path, facts))
     if rows and os.path.isfile(f"{stem}.csv"):
         table = read_metadata(f"{stem}.csv", salvage=options.salvage)
-        rows_there = int(rows.counts.sum())
-        has_table = search.equal(table.path, table.row_count, rows_there, "row")
+        has_table = search.rows_agree(table, rows)
     losses = _damaged(path, facts) if options.salvage else ()
     if losses:
         lost = sum(loss.last + 1 - loss.first for loss in losses)

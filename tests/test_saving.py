@@ -374,6 +374,24 @@ def test_stale_companions_are_refused_or_left_out(
         assert not (tmp_path / "out" / f"{STEM}{suffix}").exists()
 
 
+@pytest.mark.parametrize("suffix", [".avi", ".zarr"])
+def test_rows_are_those_of_the_store_beside(
+    stitched: dict[str, Path], tmp_path: Path, suffix: str
+) -> None:
+    shutil.copytree(stitched["frame"].parent, tmp_path / "in")
+    drop_line(tmp_path / "in" / f"{STEM}.csv")
+    kept = trim(open_recording(tmp_path / "in" / f"{STEM}{suffix}", salvage=True), 1)
+    with pytest.raises(MismatchError, match=rf"{STEM}\.csv: tells of \d+ rows, where there should"):
+        write_recording(kept, tmp_path / "out")
+    summary = write_recording(kept, tmp_path / "out", reading=ReadOptions(salvage=True))
+    assert any(f"{STEM}.csv: tells of" in told for told in summary["warnings"])
+    assert not (tmp_path / "out" / f"{STEM}.csv").exists()
+    index = np.arange(1, kept.sizes["frame"] + 1)
+    require_same_store(
+        str(beside(stitched["frame"], ".zarr")), str(tmp_path / "out" / f"{STEM}.zarr"), index
+    )
+
+
 @pytest.mark.parametrize("by", ["frame", "buffer"])
 @pytest.mark.parametrize("what", ["missing", "damaged"])
 def test_damaged_chunks_are_refused_or_left_out(
