@@ -510,7 +510,7 @@ def test_an_input_and_an_existing_result_are_safe(session: Path, tmp_path: Path)
     opened = trim(open_recording(tmp_path / "in" / "receiver1.avi"), 1)
     with pytest.raises(UsageError, match="would replace an input"):
         write_recording(opened, tmp_path / "in", force=True)
-    with pytest.raises(UsageError, match="is written as"):
+    with pytest.raises(UsageError, match=r"is written as \.avi or \.zarr; name"):
         write_recording(opened, tmp_path / "x.mp4")
     write_recording(opened, tmp_path / "out")
     before = content(tmp_path / "out")
