@@ -5,29 +5,31 @@ tables with one line per frame, and a store beside a video or a video beside a s
 must tell of the same number of frames, or they are not companions.
 """
 
+import csv
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from io import BytesIO
+from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.datasets import STORE
-from miostitch.errors import InputError, MiostitchError, MismatchError
+from miostitch.errors import InputError, MismatchError
 from miostitch.known_frames import FrameTables, RecordedFrames, StoredFrames
 from miostitch.losses import Loss
-from miostitch.metadata import read_metadata
+from miostitch.metadata import Metadata, read_metadata
 from miostitch.opening import ReadOptions, table_path
 from miostitch.recording import Recording, load_recording
-from miostitch.schema import BUFFER
+from miostitch.schema import BUFFER, VIDEO
 from miostitch.store import StoreFacts, store_facts
+from miostitch.store_metadata import reading
 from miostitch.stored_blocks import damaged_blocks
+from miostitch.stored_groups import open_group
 from miostitch.text import amount
 from miostitch.video import VideoSource, open_video
 
@@ -40,7 +42,10 @@ LINE_TABLES = {
 }
 """Endings of the tables that have one line per frame, and the column that counts the frames."""
 
-SCANNED_BYTES = 2**22
+SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
+"""How much of a table is in memory while its lines are counted, and while they are checked."""
+
+REMEDY = "; make it anew, or --salvage leaves it out"
 
 
 class Rows(Protocol):
@@ -71,7 +76,7 @@ class StoredRows:
     """Rows of the ``buffers`` group of a store, which stand in the order of the frames."""
 
     def __init__(self, path: str, facts: StoreFacts) -> None:
-        self._buffers = xr.open_zarr(path, group="buffers", chunks=None, mask_and_scale=False)
+        self._buffers = open_group(path, "buffers")
         self.columns = facts.buffer_columns
         index = self._buffers["reconstructed_frame_index"].to_numpy()
         sorted_ = not len(index) or (index[0] >= 0 and (np.diff(index) >= 0).all())
@@ -102,6 +107,10 @@ class FrameLines:
     ------
     InputError
         The file cannot be read, or has no such column.
+
+    Notes
+    -----
+    A last line without its end may be cut in a cell; it is not counted, and ``cut`` is true.
     """
 
     def __init__(self, path: str, key: str) -> None:
@@ -116,16 +125,15 @@ class FrameLines:
                     ends.append(found + position + 1)
                     position += len(text)
         except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+            raise InputError(f"{path}: cannot be read: {error.strerror}{REMEDY}") from error
         self._starts = np.concatenate(ends)
         self._starts[0] = start
-        if position > self._starts[-1]:  # the last line lacks its end
-            self._starts = np.append(self._starts, position)
+        self.cut = bool(position > self._starts[-1])
         self.columns = header.decode("utf-8-sig", "replace").rstrip("\r\n").split(",")
         self.count = len(self._starts) - 1
-        if key not in self.columns:
-            msg = f"{path}: line 1: no column {key}; a table with one line per frame is needed"
-            raise InputError(msg)
+        if key not in self.columns or len({*self.columns}) < len(self.columns):
+            what = f"no column {key}" if key not in self.columns else "two columns of one name"
+            raise InputError(f"{path}: line 1: {what if header else 'the file is empty'}{REMEDY}")
 
     def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
         """Lines of distinct frames, ascending, in their order; every cell as it stands there.
@@ -133,24 +141,58 @@ class FrameLines:
         Raises
         ------
         MismatchError
-            A line tells of another frame.
+            A line tells of another frame, or has too few or too many cells.
+        InputError
+            The file cannot be read any more.
         """
-        text = bytearray()
-        runs = np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1)
-        with open(self._path, "rb") as file:
-            for run in runs:
-                start, stop = self._starts[[run[0], run[-1] + 1]].tolist()
-                file.seek(start)
-                text += file.read(stop - start)
-                text += b"" if text.endswith(b"\n") else b"\n"
-        lines = _cells(bytes(text), self.columns)
+        rows = self._cells(frames)
+        for frame, row in zip(frames.tolist(), rows, strict=False):
+            if len(row) != len(self.columns):
+                what = f"has {amount(len(row), 'cell')}, where there should be {len(self.columns)}"
+                raise self._wrong(frame, what)
+        lines = pd.DataFrame(rows, columns=self.columns)
         told = pd.to_numeric(lines[self._key], errors="coerce").to_numpy()
-        wrong = frames[: len(told)][told != frames[: len(told)]]
+        both = min(len(told), len(frames))
+        wrong = frames[:both][told[:both] != frames[:both]]
         if len(told) != len(frames) or len(wrong):
-            at = frames[-1] if not len(wrong) else wrong[0]
-            msg = f"{self._path}: line {at + 2} does not tell of frame {at}; --salvage leaves"
-            raise MismatchError(f"{msg} the table out")
+            at = int(wrong[0] if len(wrong) else frames[-1])
+            raise self._wrong(at, f"does not tell of frame {at}")
         return lines
+
+    def check(self, count: int) -> None:
+        """Read the lines of the first `count` frames, some at a time.
+
+        Raises
+        ------
+        InputError
+            As of :meth:`of`.
+        """
+        for start in range(0, count, CHECKED_LINES):
+            self.of(np.arange(start, min(start + CHECKED_LINES, count)))
+
+    def _cells(self, frames: NDArray[np.int64]) -> list[list[str]]:
+        """Cells of lines as they stand in the text."""
+        text = bytearray()
+        try:
+            with open(self._path, "rb") as file:
+                for run in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1):
+                    start, stop = self._starts[[run[0], run[-1] + 1]].tolist()
+                    file.seek(start)
+                    text += file.read(stop - start)
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be read any more: {error.strerror}") from error
+        rows: list[list[str]] = []
+        try:
+            rows += csv.reader(StringIO(text.decode()))
+        except UnicodeDecodeError as error:
+            line = text.count(b"\n", 0, error.start)
+            raise self._wrong(int(frames[line]), "is not UTF-8") from error
+        except csv.Error as error:
+            raise self._wrong(int(frames[len(rows)]), f"is no line: {error}") from error
+        return rows
+
+    def _wrong(self, frame: int, what: str) -> MismatchError:
+        return MismatchError(f"{self._path}: line {frame + 2} {what}{REMEDY}")
 
 
 @dataclass(frozen=True)
@@ -228,28 +270,47 @@ class _Search:
     salvage: bool
     notices: list[str] = field(default_factory=list)
 
-    def agrees(self, path: str, found: int, *, extra: int = 0) -> bool:
-        """Whether a file tells of all frames, or of `extra` more."""
-        return self.equal(path, found, self.frames, "frame", extra)
+    def agrees(self, path: str, found: int) -> bool:
+        """Whether a file tells of all frames."""
+        return self._equal(path, found, self.frames, "frame")
 
-    def equal(self, path: str, found: int, expected: int, what: str, extra: int = 0) -> bool:
-        """Whether a file has as many frames or rows as it should."""
-        if expected <= found <= expected + extra:
+    def rows_agree(self, table: Metadata, stored: StoredRows | None) -> bool:
+        """Whether a table has the rows of the store beside it, if that has any."""
+        if stored is None:
             return True
-        msg = f"{path}: tells of {amount(found, what)}, where there should be {expected}"
-        if not self.salvage:
-            raise MismatchError(f"{msg}; make it anew, or --salvage leaves it out")
-        self.notices.append(f"{msg}; it is left out")
-        return False
+        return self._equal(table.path, table.row_count, int(stored.counts.sum()), "row")
+
+    def _equal(self, path: str, found: int, expected: int, what: str) -> bool:
+        if found != expected:
+            self._leave_out(_miscounted(path, found, expected, what))
+        return found == expected
 
     def lines(self, stem: str) -> dict[str, FrameLines]:
-        """Tables with one line per frame; like the table, they may have one more."""
-        tables = {
-            suffix: FrameLines(f"{stem}{suffix}", key)
-            for suffix, key in LINE_TABLES.items()
-            if os.path.isfile(f"{stem}{suffix}")  # also where that is too long for a name
-        }
-        return {s: t for s, t in tables.items() if self.agrees(f"{stem}{s}", t.count, extra=1)}
+        """Tables with one line per frame."""
+        found = {}
+        for suffix, key in LINE_TABLES.items():
+            path = f"{stem}{suffix}"
+            if os.path.isfile(path):  # also where that is too long for a name
+                try:
+                    found[suffix] = self._line_table(path, key)
+                except InputError as error:
+                    self._leave_out(error)
+        return found
+
+    def _line_table(self, path: str, key: str) -> FrameLines:
+        table = FrameLines(path, key)
+        if not 0 <= table.count - self.frames <= 1:  # like the table, it may have one more
+            why = ", for its last line is cut" if table.cut else ""
+            raise _miscounted(path, table.count, self.frames, "frame", why)
+        if self.salvage:  # while it can still be left out
+            table.check(self.frames)
+        return table
+
+    def _leave_out(self, error: InputError) -> None:
+        """Raise an error, or note that a file is left out for it."""
+        if not self.salvage:
+            raise error
+        self.notices.append(f"{str(error).removesuffix(REMEDY)}; it is left out")
 
 
 def find_origin(path: str, options: ReadOptions) -> Origin:
@@ -317,13 +378,14 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
         else:
             if search.agrees(stem + STORE, facts.frames):
                 store, inputs = (stem + STORE, facts), facts.attrs.get("inputs", inputs)
-    has_table = bool(recording.tables)
+    stored = _stored_rows(store)
+    has_table = bool(recording.tables) and search.rows_agree(recording.tables[0], stored)
     return Origin(
         path,
         recording.shape[0],
         video,
         store,
-        TableRows(recording) if has_table else _stored_rows(store),
+        TableRows(recording) if has_table else stored,
         has_table,
         StoredFrames(*store) if store else RecordedFrames(path, options),
         search.lines(stem),
@@ -334,16 +396,6 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
 
 
 def _of_store(path: str, options: ReadOptions) -> Origin:
-    try:
-        return _opened_store(path, options)
-    except MiostitchError:
-        raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        msg = f"{path}: cannot be read as a store: {error}; copy it anew, or stitch again"
-        raise InputError(msg) from error
-
-
-def _opened_store(path: str, options: ReadOptions) -> Origin:
     facts, stem = store_facts(path), str(Path(path).with_suffix(""))
     search = _Search(facts.frames, options.salvage)
     video, has_table = None, False
@@ -353,8 +405,7 @@ def _opened_store(path: str, options: ReadOptions) -> Origin:
     rows = _stored_rows((path, facts))
     if rows and os.path.isfile(f"{stem}.csv"):
         table = read_metadata(f"{stem}.csv", salvage=options.salvage)
-        rows_there = int(rows.counts.sum())
-        has_table = search.equal(table.path, table.row_count, rows_there, "row")
+        has_table = search.rows_agree(table, rows)
     losses = _damaged(path, facts) if options.salvage else ()
     if losses:
         lost = sum(loss.last + 1 - loss.first for loss in losses)
@@ -377,7 +428,8 @@ def _opened_store(path: str, options: ReadOptions) -> Origin:
 
 def _damaged(path: str, facts: StoreFacts) -> tuple[Loss, ...]:
     """What is lost with damaged chunks of a store."""
-    found = damaged_blocks(path)
+    with reading(path, VIDEO.name):
+        found = damaged_blocks(path)
     times = StoredFrames(path, facts).open("")
     assert times is not None
     numbers = times["frame_num"].to_numpy()
@@ -391,12 +443,12 @@ def _stored_rows(store: tuple[str, StoreFacts] | None) -> StoredRows | None:
     return StoredRows(*store) if store and store[1].buffer_columns else None
 
 
+def _miscounted(path: str, found: int, expected: int, what: str, why: str = "") -> MismatchError:
+    msg = f"{path}: tells of {amount(found, what)}, where there should be {expected}{why}"
+    return MismatchError(msg + REMEDY)
+
+
 def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
     """Positions of ranges that begin at `starts`, one range after the other."""
     before = np.cumsum(counts) - counts
     return np.repeat(starts - before, counts) + np.arange(counts.sum())
-
-
-def _cells(text: bytes, columns: Sequence[str]) -> pd.DataFrame:
-    """Cells as they stand in the text."""
-    return pd.read_csv(BytesIO(text), names=list(columns), header=None, dtype=str, na_filter=False)

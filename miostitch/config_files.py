@@ -50,7 +50,7 @@ def load_config(id_or_path: str | os.PathLike[str]) -> DenoiseConfig:
     shipped = shipped_configs()
     if name not in shipped:
         close = did_you_mean(name, [*shipped])
-        msg = f"{name}: no such file, and no configuration of this id{close}"
+        msg = f"{name or repr(name)}: no such file, and no configuration of this id{close}"
         raise ConfigError(msg)
     return shipped[name]
 

@@ -5,7 +5,10 @@ happens: the position of each frame in its file is taken along, and a later
 :func:`miostitch.write_recording` looks the rest up.
 """
 
+import operator
+import reprlib
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -40,7 +43,7 @@ def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
     Raises
     ------
     UsageError
-        No frame would be left, or a number is negative.
+        No frame would be left, or a number is negative or no integer.
 
     Examples
     --------
@@ -50,6 +53,7 @@ def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
     (array([1, 2, 3]), array([0, 1, 2]))
     """
     count = dataset.sizes[FRAME]
+    start, end = _whole(start, "start"), _whole(end, "end")
     if start < 0 or end < 0:
         raise UsageError(f"trim {start} and {end}: numbers of frames to leave out are needed")
     if start + end >= count:
@@ -79,10 +83,10 @@ def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Datase
     Raises
     ------
     UsageError
-        A position is not there, or no frame would be left.
+        A position is not there or is no integer, as in a mask, or no frame would be left.
     """
     count = dataset.sizes[FRAME]
-    chosen = parse_frames(frames) if isinstance(frames, str) else np.array([*frames], np.int64)
+    chosen = parse_frames(frames) if isinstance(frames, str) else _positions(frames)
     wrong = chosen[(chosen < 0) | (chosen >= count)]
     if len(wrong):
         raise UsageError(
@@ -121,7 +125,7 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     InputError
         Frame sizes or frame rates differ.
     UsageError
-        There is nothing to join.
+        There is nothing to join, or something that is no recording.
 
     Notes
     -----
@@ -130,9 +134,13 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     device was, it falls, by which :func:`miostitch.stitch` finds the new boot. Each ``seam`` in
     the history says what counter and clock make of it, see :func:`describe_seam`.
     """
-    if not datasets:
+    given = [*datasets] if isinstance(datasets, Iterable) else [datasets]
+    if not all(isinstance(each, xr.Dataset) for each in given):
+        msg = "a list of recordings is meant, as in concat([a, b])"
+        raise UsageError(f"concat of {reprlib.repr(datasets)}: {msg}")
+    if not given:
         raise UsageError("nothing to join; name at least one recording")
-    parts = [in_chunks(dataset) for dataset in datasets]
+    parts = [in_chunks(dataset) for dataset in given]
     _require_alike(parts)
     names = union([part.attrs.get("recordings", []) for part in parts])[0]
     joined = _joined(parts)
@@ -198,6 +206,27 @@ def describe_seam(before: xr.Dataset, after: xr.Dataset) -> dict[str, Any]:
         kind = "unclear"
     numbers = [int(last), int(following)]
     return {"kind": kind, "frame_num": numbers, "gap_s": round(float(gap), 3)}
+
+
+def _whole(number: int, name: str) -> int:
+    """A number of frames as a plain integer."""
+    if not isinstance(number, bool | np.bool_):
+        with suppress(TypeError):
+            return operator.index(number)
+    msg = f"trim with {name} {number!r}: a number of frames to leave out is needed, as in 10"
+    raise UsageError(msg)
+
+
+def _positions(frames: Iterable[int]) -> NDArray[np.int64]:
+    """Positions of frames as integers, (n,)."""
+    try:
+        found = np.array([*frames])
+    except (TypeError, ValueError):  # one number, or lists of different lengths
+        found = np.array(None)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        msg = f"frames {reprlib.repr(frames)}: positions are meant, as in [0, 5, 7] or '0,5,10-20'"
+        raise UsageError(f"{msg}; of a mask they are numpy.flatnonzero(mask)")
+    return found if found.size else np.empty(0, np.int64)
 
 
 def _numbered(

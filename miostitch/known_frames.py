@@ -15,6 +15,7 @@ from miostitch.opening import ReadOptions
 from miostitch.recording import load_recording
 from miostitch.schema import FRAME, FRAME_VARIABLES
 from miostitch.store import StoreFacts
+from miostitch.stored_groups import open_group
 from miostitch.text import printable
 
 
@@ -54,10 +55,7 @@ class StoredFrames:
         """A group, or the root for no name; ``None`` where there is no such group."""
         if group and group not in self.groups:
             return None
-        found: xr.Dataset = xr.open_zarr(
-            self.path, group=group or None, chunks=None, mask_and_scale=False
-        )
-        return found
+        return open_group(self.path, group)
 
 
 @dataclass(frozen=True)

@@ -378,5 +378,8 @@ def _named_kind(target: Path) -> str:
     if target.suffix == STORE or (target.suffix in FILES and not target.is_dir()):
         return target.suffix
     if target.suffix.lower() in VIDEOS and not target.is_dir():
-        raise UsageError(f"{target}: a result is written as .avi; name such a file, or a folder")
+        msg = (
+            f"{target}: a result is written as {' or '.join(FILES)}; name such a file, or a folder"
+        )
+        raise UsageError(msg)
     return ""

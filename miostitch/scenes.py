@@ -15,14 +15,15 @@ from numpy.typing import NDArray
 from miostitch.alignment import FrameIdentity, align
 from miostitch.damage import complete
 from miostitch.datasets import STORE
-from miostitch.errors import InputError, MetadataError
+from miostitch.errors import MetadataError
 from miostitch.frame_cache import BlockCache
 from miostitch.metadata import buffer_layout
 from miostitch.opening import ReadOptions, recording_names
 from miostitch.originals import find_originals
 from miostitch.recording import Recording, load_recordings
-from miostitch.schema import FRAME, FRAME_VARIABLES, NO_FRAME, RECORDING, SCORE_VARIABLES, VIDEO
+from miostitch.schema import FRAME, FRAME_VARIABLES, NO_FRAME, RECORDING, SCORE_VARIABLES
 from miostitch.store import store_facts
+from miostitch.stored_groups import open_group
 from miostitch.text import printable
 from miostitch.viewing import Facts, Film, Look, Panel, Scene
 
@@ -80,10 +81,10 @@ class StoredFrames:
         self._lock = Lock()
         facts = store_facts(path)
         self.attrs = facts.attrs
-        root = xr.open_zarr(path, chunks=None, mask_and_scale=False, drop_variables=VIDEO.name)
+        root = open_group(path)
         self._tables = {"": root.reset_coords()[[v.name for v in FRAME_VARIABLES]]}
         if "scores" in facts.groups:
-            scores = xr.open_zarr(path, group="scores", chunks=None, mask_and_scale=False)
+            scores = open_group(path, "scores")
             self._tables["scores"] = scores[[v.name for v in SCORE_VARIABLES]]
 
     @property
@@ -151,13 +152,8 @@ class StoredFrames:
         return block.isel({FRAME: place})
 
     def _read(self, group: str, span: slice, names: Sequence[str] | None = None) -> xr.Dataset:
-        table = self._tables[group] if names is None else self._tables[group][names]
-        try:
-            read: xr.Dataset = table.isel({FRAME: span}).compute()
-        except (OSError, RuntimeError, ValueError) as error:
-            msg = f"{self._path}: its tables cannot be read: {error}; make the store anew"
-            raise InputError(msg) from error
-        return read
+        table = self._tables[group] if names is None else self._tables[group][[*names]]
+        return table.isel({FRAME: span}).compute()
 
 
 def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequence[str]) -> Scene:

@@ -363,6 +363,9 @@ def _probe(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    except (FileExistsError, NotADirectoryError) as error:
+        file = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+        raise ResourceError(f"{file}: is a file, not a folder; name a folder") from error
     except OSError as error:
         raise ResourceError(f"{folder}: cannot be written: {error.strerror}") from error
 

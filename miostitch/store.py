@@ -28,7 +28,7 @@ from miostitch.schema import (
     VIDEO,
     Variable,
 )
-from miostitch.store_metadata import require_chunks, require_plain
+from miostitch.store_metadata import reading, require_chunks, require_plain
 
 BUFFER_CHUNK = 2**15
 """Rows per chunk of the ``buffers`` group; one chunk of each column is in memory."""
@@ -118,9 +118,20 @@ def read_arrays(
         The arrays; those that are not there are left out.
     rows
         Positions along the first dimension.
+
+    Raises
+    ------
+    InputError
+        One of them cannot be read.
     """
-    opened = zarr.open_group(Path(path) / group, mode="r")
-    return {name: np.asarray(opened[name][rows]) for name in names if name in opened}  # type: ignore[index]
+    found = {}
+    with reading(path, group):
+        opened = zarr.open_group(Path(path) / group, mode="r")
+    for name in names:
+        with reading(path, f"{group}/{name}"):
+            if name in opened:
+                found[name] = np.asarray(opened[name][rows])  # type: ignore[index]
+    return found
 
 
 def write_frame_tables(
@@ -329,21 +340,22 @@ def store_facts(path: str) -> StoreFacts:
         It is no store of this format.
     """
     require_store(path)
-    root = zarr.open_group(Path(path), mode="r")
-    video = root[VIDEO.name]
-    names = {*root["buffers"].array_keys()} if "buffers" in root else set()  # type: ignore[union-attr]
-    known = [name for name in COLUMN_BY_NAME if name in names]
-    frames, height, width = video.shape  # type: ignore[union-attr]
-    return StoreFacts(
-        frames,
-        height,
-        width,
-        root.metadata.zarr_format,
-        video.chunks[0],  # type: ignore[union-attr]
-        tuple(sorted(root.group_keys())),
-        dict(root.attrs),
-        (*known, *sorted(names - {*known})),
-    )
+    with reading(path):
+        root = zarr.open_group(Path(path), mode="r")
+        video = root[VIDEO.name]
+        names = {*root["buffers"].array_keys()} if "buffers" in root else set()  # type: ignore[union-attr]
+        known = [name for name in COLUMN_BY_NAME if name in names]
+        frames, height, width = video.shape  # type: ignore[union-attr]
+        return StoreFacts(
+            frames,
+            height,
+            width,
+            root.metadata.zarr_format,
+            video.chunks[0],  # type: ignore[union-attr]
+            tuple(sorted(root.group_keys())),
+            dict(root.attrs),
+            (*known, *sorted(names - {*known})),
+        )
 
 
 def _create(

@@ -10,10 +10,11 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from miostitch.errors import InputError
+from miostitch.errors import InputError, MiostitchError
 
 MAX_JSON_BYTES = 2**23
 MAX_DEPTH = 4
@@ -40,6 +41,33 @@ CHUNK_NAME = re.compile(r"\d+(\.\d+)*|c")
 
 OLD_DTYPE = re.compile(r"[<>|][biuf]([1248])")
 TEXT = [{"id": "vlen-utf8"}]
+
+
+@contextmanager
+def reading(path: str, name: str = "") -> Iterator[None]:
+    """Read something of a store; what other libraries raise becomes an error that names it.
+
+    Parameters
+    ----------
+    path
+        Folder of the store.
+    name
+        Group or array that is read; empty: the root.
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    """
+    try:
+        yield
+    except MiostitchError:
+        raise
+    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        what = ": ".join(filter(None, (path, name.strip("/"))))
+        reason = str(error).rstrip(".")
+        msg = f"{what}: cannot be read: {reason}; copy the store anew, or stitch again"
+        raise InputError(msg) from error
 
 
 def require_plain(path: str) -> None:

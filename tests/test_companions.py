@@ -56,11 +56,12 @@ def test_lines_in_any_order(
 ) -> None:
     path = tmp_path / "x.csv"
     lines = [f"{a},{i},{b}" for i, (a, b) in enumerate(cells)]
-    text = end.join(["a,index,b", *lines]) + ("" if cut else end)
+    text = end.join(["a,index,b", *lines, "1,2" if cut else ""])
     path.write_bytes(text.encode())
     table = FrameLines(str(path), "index")
     assert table.columns == ["a", "index", "b"]
-    assert table.count == len(cells)
+    assert (table.count, table.cut) == (len(cells), cut)
+    table.check(len(cells))
     frames = data.draw(st.lists(st.integers(0, len(cells) - 1), min_size=1, max_size=12))
     found = lines_at(table, "index", np.array(frames), np.arange(len(frames)))
     assert found["index"].tolist() == [*range(len(frames))]
@@ -68,16 +69,39 @@ def test_lines_in_any_order(
         assert found[name].tolist() == [cells[frame][at].strip('"') for frame in frames]
 
 
-@pytest.mark.parametrize("text", ["", "a,b\n", "a,frame\n1,0\n"])
-def test_a_table_of_something_else(tmp_path: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "the file is empty"),
+        ("a,b\n", "no column index"),
+        ("a,frame\n1,0\n", "no column index"),
+        ("index,a,a\n0,1,2\n", "two columns of one name"),
+    ],
+)
+def test_a_table_of_something_else(tmp_path: Path, text: str, fault: str) -> None:
     (tmp_path / "x.csv").write_text(text)
-    with pytest.raises(InputError, match="no column index"):
+    with pytest.raises(InputError, match=rf"x\.csv: line 1: {fault}; .*--salvage"):
         FrameLines(str(tmp_path / "x.csv"), "index")
 
 
-@pytest.mark.parametrize("second", ["0,5", "x,5", "", "1,5\n1,5"])
-def test_a_line_of_another_frame(tmp_path: Path, second: str) -> None:
-    (tmp_path / "x.csv").write_text(f"index,a\n0,4\n{second}\n2,6\n")
+@pytest.mark.parametrize(
+    ("second", "fault"),
+    [
+        (b"0,5", "line 3 does not tell of frame 1"),
+        (b"x,5", "line 3 does not tell of frame 1"),
+        (b"1,5\n1,5", "line 4 does not tell of frame 2"),
+        (b"", "line 3 has 0 cells, where there should be 2"),
+        (b"1", "line 3 has 1 cell, where"),
+        (b"1,5,6", "line 3 has 3 cells, where"),
+        (b"1,\xff", "line 3 is not UTF-8"),
+        (b"1,5\r6", "line 3 is no line"),
+        (b'1,"5', "line 4 does not tell of frame 2"),
+    ],
+)
+def test_a_line_of_another_frame(tmp_path: Path, second: bytes, fault: str) -> None:
+    (tmp_path / "x.csv").write_bytes(b"index,a\n0,4\n" + second + b"\n2,6\n")
     table = FrameLines(str(tmp_path / "x.csv"), "index")
-    with pytest.raises(MismatchError, match=r"line \d does not tell of frame"):
-        table.of(np.arange(3))
+    for read in (lambda: table.of(np.arange(3)), lambda: table.check(3)):
+        with pytest.raises(MismatchError, match=rf"x\.csv: {fault}"):
+            read()
+    assert table.of(np.array([0])).a.tolist() == ["4"]

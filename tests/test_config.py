@@ -325,6 +325,7 @@ def test_a_file_wins_and_a_folder_does_not(tmp_path: Path, monkeypatch: pytest.M
     assert load_config("denoise_patch").id == "mine"
     assert load_config("denoise_example").id == "denoise_example"
     for name, words in (
+        ("", "'': no such file"),
         ("denoise_exampel", "did you mean 'denoise_example'"),
         ("\0", "known here"),
     ):

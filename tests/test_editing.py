@@ -102,6 +102,53 @@ def test_what_cannot_be_meant_is_refused(edit: Any, message: str) -> None:
         edit(recording())
 
 
+@pytest.mark.parametrize(
+    ("frames", "message"),
+    [
+        ([1.7], r"frames \[1\.7\]: positions are meant"),
+        ([True, False], r"of a mask they are numpy\.flatnonzero"),
+        (np.arange(COUNT) > 3, r"of a mask they are numpy\.flatnonzero"),
+        (["a"], "positions are meant"),
+        ([2**70], "positions are meant"),
+        ([2**63], "frame 9223372036854775808 is not there"),
+        ([[1, 2], [3]], "positions are meant"),
+        ([[1], [3]], "positions are meant"),
+        (5, "frames 5: positions are meant"),
+    ],
+)
+def test_positions_that_are_none(frames: Any, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        remove_frames(recording(), frames)
+
+
+@pytest.mark.parametrize(
+    "number", [1.5, "3", True, np.True_, None, np.float64(2), np.array([1, 2])]
+)
+def test_numbers_that_are_none(number: Any) -> None:
+    with pytest.raises(UsageError, match=r"start .*: a number of frames to leave out"):
+        trim(recording(), number)
+    with pytest.raises(UsageError, match=r"end .*: a number of frames to leave out"):
+        trim(recording(), 1, number)
+
+
+@pytest.mark.parametrize("given", [recording(), [recording(), "b.avi"], 5, "b.avi"])
+def test_what_is_no_list_of_recordings(given: Any) -> None:
+    with pytest.raises(UsageError, match=r"a list of recordings is meant, as in concat\(\[a, b"):
+        concat(given)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    whole = recording()
+    for kind in (np.uint8, np.int32, np.uint64):
+        numbers: Any = np.array([7, 2], kind)
+        edited = remove_frames(trim(whole, numbers[1], numbers[1] - 1), numbers)
+        assert edited.origin_frame.values.tolist() == [2, 3, 5, 6, 7, 8, 10]
+        json.dumps(edited.attrs["history"])
+    of_dataset = remove_frames(whole, whole.frame[whole.frame_num < 103])
+    assert of_dataset.origin_frame.values.tolist() == [*range(3, 12)]
+    assert remove_frames(whole, []).sizes["frame"] == COUNT
+
+
 def test_only_what_belongs_together_is_joined() -> None:
     with pytest.raises(InputError, match=r"/a\.avi has 20 fps, /b\.avi has 30 fps"):
         concat([recording(), recording(origin="/b.avi", fps="30")])

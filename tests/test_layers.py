@@ -14,7 +14,7 @@ LAYERS = (
     " journal verify_composition verify_findings",
     "opening verify_store verify_inputs verify_rows report_tables report_text",
     "session_lags verify_result verify_layout verify_steps",
-    "recording accessor verify_blocks verify_buffers verify_lines",
+    "recording stored_groups accessor verify_blocks verify_buffers verify_lines",
     "session datasets picking known_frames report_pictures verify_frames verify_summary",
     "computing scoring gather composing denoise_stages rows buffer_table companions"
     " stored_tables summary publishing report_page simulation viewing originals",

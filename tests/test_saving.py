@@ -382,6 +382,24 @@ def test_stale_companions_are_refused_or_left_out(
         assert not (tmp_path / "out" / f"{STEM}{suffix}").exists()
 
 
+@pytest.mark.parametrize("suffix", [".avi", ".zarr"])
+def test_rows_are_those_of_the_store_beside(
+    stitched: dict[str, Path], tmp_path: Path, suffix: str
+) -> None:
+    shutil.copytree(stitched["frame"].parent, tmp_path / "in")
+    drop_line(tmp_path / "in" / f"{STEM}.csv")
+    kept = trim(open_recording(tmp_path / "in" / f"{STEM}{suffix}", salvage=True), 1)
+    with pytest.raises(MismatchError, match=rf"{STEM}\.csv: tells of \d+ rows, where there should"):
+        write_recording(kept, tmp_path / "out")
+    summary = write_recording(kept, tmp_path / "out", reading=ReadOptions(salvage=True))
+    assert any(f"{STEM}.csv: tells of" in told for told in summary["warnings"])
+    assert not (tmp_path / "out" / f"{STEM}.csv").exists()
+    index = np.arange(1, kept.sizes["frame"] + 1)
+    require_same_store(
+        str(beside(stitched["frame"], ".zarr")), str(tmp_path / "out" / f"{STEM}.zarr"), index
+    )
+
+
 @pytest.mark.parametrize("by", ["frame", "buffer"])
 @pytest.mark.parametrize("what", ["missing", "damaged"])
 def test_damaged_chunks_are_refused_or_left_out(
@@ -408,6 +426,21 @@ def test_damaged_chunks_are_refused_or_left_out(
     assert (loss["frames"], loss["why"]) == ([16, 31], f"the chunk is {what}")
     assert loss["file"] == str(file)
     assert any("16 frames lost in damaged chunks" in told for told in summary["warnings"])
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("array", ["timestamp_last", "scores/edge_energy", "buffers/frame_num"])
+@pytest.mark.parametrize("suffix", [".avi", ".zarr"])
+def test_damaged_tables_of_a_store_are_refused(
+    stitched: dict[str, Path], tmp_path: Path, by: str, array: str, suffix: str
+) -> None:
+    shutil.copytree(stitched[by].parent, tmp_path / "in")
+    (tmp_path / "in" / f"{STEM}.csv").unlink()  # else the rows of the video stand there
+    store = tmp_path / "in" / f"{STEM}.zarr"
+    chunk = next(p for p in (store / array).rglob("[0-9]*") if p.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    with pytest.raises(InputError, match=rf"{STEM}.zarr: {array}: .*copy the store anew"):
+        edit_files([beside(store.with_suffix(""), suffix)], tmp_path / "out", concat, "")
 
 
 @pytest.mark.parametrize("by", ["frame", "buffer"])
@@ -438,12 +471,38 @@ def test_a_store_is_found_from_another_folder(
     np.testing.assert_array_equal(opened.video.to_numpy(), expected)
 
 
-def test_lines_in_disorder_are_refused(stitched: dict[str, Path], tmp_path: Path) -> None:
+def cut_end(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def rename_key(path: Path) -> None:
+    path.write_text(path.read_text().replace("frame", "picture").replace("index", "number"))
+
+
+@pytest.mark.parametrize(("suffix", "side"), [*zip([".avi", ".zarr"], SIDES, strict=True)])
+@pytest.mark.parametrize(
+    ("spoil", "fault"),
+    [
+        (swap_lines, "line 6 does not tell of frame 4"),
+        (cut_end, "tells of .*, for its last line is cut"),
+        (rename_key, "line 1: no column"),
+        (os.truncate, "line 1: the file is empty"),
+    ],
+)
+def test_spoilt_lines_are_refused_or_left_out(
+    stitched: dict[str, Path], tmp_path: Path, suffix: str, side: str, spoil: Any, fault: str
+) -> None:
     shutil.copytree(stitched["frame"].parent, tmp_path / "in")
-    swap_lines(tmp_path / "in" / f"{STEM}_scores.csv")
-    with pytest.raises(MismatchError, match="line 6 does not tell of frame 4"):
-        write_recording(open_recording(tmp_path / "in" / f"{STEM}.avi"), tmp_path / "out")
+    table = tmp_path / "in" / f"{STEM}{side}"
+    spoil(table, 0) if spoil is os.truncate else spoil(table)
+    opened = open_recording(tmp_path / "in" / f"{STEM}{suffix}")
+    with pytest.raises(InputError, match=rf"{side}: {fault}.*; make it anew, or --salvage"):
+        write_recording(opened, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+    summary = write_recording(opened, tmp_path / "out", reading=ReadOptions(salvage=True))
+    [told] = [each for each in summary["warnings"] if side in each]
+    assert re.search(rf"{side}: {fault}.*; it is left out", told)
+    assert {*SIDES} - {s for s in SIDES if (tmp_path / "out" / f"{STEM}{s}").exists()} == {side}
 
 
 def test_a_dataset_of_no_origin(session: Path, tmp_path: Path) -> None:
@@ -459,7 +518,7 @@ def test_an_input_and_an_existing_result_are_safe(session: Path, tmp_path: Path)
     opened = trim(open_recording(tmp_path / "in" / "receiver1.avi"), 1)
     with pytest.raises(UsageError, match="would replace an input"):
         write_recording(opened, tmp_path / "in", force=True)
-    with pytest.raises(UsageError, match="is written as"):
+    with pytest.raises(UsageError, match=r"is written as \.avi or \.zarr; name"):
         write_recording(opened, tmp_path / "x.mp4")
     write_recording(opened, tmp_path / "out")
     before = content(tmp_path / "out")

@@ -157,10 +157,13 @@ def test_a_product_that_is_an_input_is_refused(space: Workspace, link: bool) -> 
     assert source.read_text() == "input"
 
 
-def test_an_output_that_cannot_be_made(tmp_path: Path) -> None:
+@pytest.mark.parametrize("output", ["file", "file/out", "link"])
+def test_an_output_that_is_a_file(tmp_path: Path, output: str) -> None:
     (tmp_path / "file").write_text("")
-    space = Workspace(tmp_path / "file" / "out", "s", SUFFIXES)
-    with pytest.raises(ResourceError, match="cannot be written"):
+    (tmp_path / "link").symlink_to("nowhere/at/all")
+    space = Workspace(tmp_path / output, "s", SUFFIXES)
+    named = output.partition("/")[0]
+    with pytest.raises(ResourceError, match=f"{named}: is a file, not a folder; name a folder"):
         space.open([], force=False).__enter__()
 
 

@@ -11,6 +11,7 @@ import zarr
 from miostitch import schema, store
 from miostitch.errors import InputError, MiostitchError, ResourceError
 from miostitch.stored_blocks import read_block, write_block
+from miostitch.stored_groups import open_group
 from tests.folders import content
 
 
@@ -156,6 +157,22 @@ def test_require_store(tmp_path: Path, video: np.ndarray) -> None:
     zarr.open_group(other, mode="r+").attrs["format_version"] = "0"
     with pytest.raises(InputError, match="format version '0'"):
         store.require_store(other)
+
+
+@pytest.mark.parametrize("zarr_format", [2, 3])
+def test_a_damaged_array_is_named(tmp_path: Path, video: np.ndarray, zarr_format: int) -> None:
+    path = make(tmp_path, video, zarr_format=zarr_format)
+    opened = open_group(path, "scores")
+    assert (opened.edge_energy[1, [7, 2]] == 3).all()
+    chunk = next(p for p in Path(path, "scores", "edge_energy").rglob("[0-9]*") if p.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-5])
+    for read in (
+        lambda: opened.edge_energy.isel(frame=[3]).to_numpy(),
+        lambda: store.read_arrays(path, "scores", ["edge_energy"]),
+    ):
+        with pytest.raises(InputError, match=r"x\.zarr: scores/edge_energy: cannot be read"):
+            read()
+    assert (opened.num_buffers == 3).all()
 
 
 def test_ome_axes_name_every_dimension(tmp_path: Path, video: np.ndarray) -> None:
