@@ -37,6 +37,7 @@ from miostitch.schema import (
 )
 from miostitch.store import require_store
 from miostitch.stored_blocks import damaged_blocks, read_frames
+from miostitch.stored_groups import open_group
 from miostitch.video import open_video
 
 logger = logging.getLogger(__name__)
@@ -150,11 +151,12 @@ def open_datasets(
 def _open_store(path: str, options: ReadOptions) -> xr.Dataset:
     require_store(path)
     try:
-        stored: xr.Dataset = xr.open_zarr(path)
+        root = open_group(path)
+        chunks = {FRAME: root[VIDEO.name].encoding["preferred_chunks"][FRAME]}
+        stored = root.chunk(chunks)
         # Zarr itself would read a chunk that is missing as black
         pictures = VideoArray(stored[VIDEO.name].shape, partial(read_frames, path))
         lazy = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(pictures), VIDEO.attrs)
-        chunks = {FRAME: stored[VIDEO.name].chunksizes[FRAME]}
         origin = _origins([stored.sizes[FRAME]])
         if options.salvage:
             lost = np.zeros(stored.sizes[FRAME], LOST.dtype)

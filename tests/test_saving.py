@@ -443,6 +443,18 @@ def test_damaged_tables_of_a_store_are_refused(
         edit_files([beside(store.with_suffix(""), suffix)], tmp_path / "out", concat, "")
 
 
+def test_damaged_times_are_named_where_recordings_are_joined(
+    stitched: dict[str, Path], tmp_path: Path
+) -> None:
+    store = tmp_path / f"{STEM}.zarr"
+    shutil.copytree(beside(stitched["buffer"], ".zarr"), store)
+    chunk = next(p for p in (store / "timestamp_first").rglob("[0-9]*") if p.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    recording = open_recording(store)
+    with pytest.raises(InputError, match="timestamp_first: .*copy the store anew"):
+        concat([recording, recording])
+
+
 @pytest.mark.parametrize("by", ["frame", "buffer"])
 @pytest.mark.parametrize("array", ["frame_num", "scores/edge_energy", "buffers/frame_num"])
 @pytest.mark.parametrize("what", ["chunk", "folder"])

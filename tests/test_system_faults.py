@@ -74,7 +74,7 @@ def test_an_output_that_cannot_be_written(
 @pytest.mark.fault(42, "output below a file", "exit 5")
 def test_an_output_below_a_file(names: list[str], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    with pytest.raises(ResourceError, match="cannot be written"):
+    with pytest.raises(ResourceError, match="file: is a file, not a folder"):
         miostitch.stitch_files(names, tmp_path / "file" / "out")
 
 
