@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.datasets import STORE
-from miostitch.errors import InputError, MismatchError
+from miostitch.errors import InputError, MismatchError, UsageError
 from miostitch.known_frames import FrameTables, RecordedFrames, StoredFrames
 from miostitch.losses import Loss
 from miostitch.metadata import Metadata, read_metadata
@@ -41,6 +41,9 @@ LINE_TABLES = {
     "_noise.csv": "reconstructed_frame_index",
 }
 """Endings of the tables that have one line per frame, and the column that counts the frames."""
+
+OF_ROWS = (TIMESTAMPS, "_scores.csv")
+"""Those that tell of the rows of a frame, and not of its picture."""
 
 SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
 """How much of a table is in memory while its lines are counted, and while they are checked."""
@@ -106,7 +109,7 @@ class FrameLines:
     Raises
     ------
     InputError
-        The file cannot be read, or has no such column.
+        The file cannot be read, has no such column, or two of one name.
 
     Notes
     -----
@@ -329,6 +332,8 @@ def find_origin(path: str, options: ReadOptions) -> Origin:
         A file cannot be read.
     MismatchError
         Files of one stem tell of different numbers of frames.
+    UsageError
+        There is a lag, and files beside the video that have none.
     """
     return (_of_store if path.endswith(STORE) else _of_video)(path, options)
 
@@ -378,8 +383,23 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
         else:
             if search.agrees(stem + STORE, facts.frames):
                 store, inputs = (stem + STORE, facts), facts.attrs.get("inputs", inputs)
-    stored = _stored_rows(store)
-    has_table = bool(recording.tables) and search.rows_agree(recording.tables[0], stored)
+    lines, notices, losses = search.lines(stem), recording.notices, recording.losses
+    placed = [stem + STORE] * bool(store) + [stem + s for s in lines if s in OF_ROWS]
+    if placed and options.lag:
+        msg = f"{path}: lag {options.lag}: {placed[0]} beside it has all rows in their places"
+        raise UsageError(f"{msg}; leave --lag out")
+    stored, has_table = None, bool(recording.tables)
+    try:
+        stored = _stored_rows(store)
+    except InputError as error:
+        if not has_table:
+            raise
+        search.notices.append(f"{error}; the rows of {table_path(path)} are taken")
+    if has_table and not search.rows_agree(recording.tables[0], stored):
+        # nor does what was said of it hold
+        has_table, table = False, recording.tables[0].path
+        notices = tuple(each for each in notices if not each.startswith(f"{table}: "))
+        losses = tuple(loss for loss in losses if loss.file != table)
     return Origin(
         path,
         recording.shape[0],
@@ -388,10 +408,10 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
         TableRows(recording) if has_table else stored,
         has_table,
         StoredFrames(*store) if store else RecordedFrames(path, options),
-        search.lines(stem),
+        lines,
         tuple(inputs),
-        (*recording.notices, *search.notices),
-        recording.losses,
+        (*notices, *search.notices),
+        losses,
     )
 
 

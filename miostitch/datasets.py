@@ -20,7 +20,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from miostitch import accessor  # noqa: F401 (a recording gets `.miostitch`)
-from miostitch.errors import InputError
+from miostitch.errors import InputError, UsageError
 from miostitch.frame_lists import format_frames
 from miostitch.frame_table import FrameTable
 from miostitch.opening import Path_, ReadOptions
@@ -35,7 +35,8 @@ from miostitch.schema import (
     WIDTH,
     chunk_frames,
 )
-from miostitch.store import require_store
+from miostitch.store import require_store, store_facts
+from miostitch.store_metadata import reading
 from miostitch.stored_blocks import damaged_blocks, read_frames
 from miostitch.stored_groups import open_group
 from miostitch.video import open_video
@@ -64,7 +65,7 @@ def open_recording(
         is read once as a whole for that.
     lag
         Picture ``i + lag`` belongs to frame ``i`` of the table; ``"auto"``: as measured. The first
-        pictures then have no row, and are ``lost``.
+        pictures then have no row, and are ``lost``. A store has its rows in their places.
 
     Returns
     -------
@@ -86,6 +87,8 @@ def open_recording(
         They cannot be read.
     MismatchError
         They disagree.
+    UsageError
+        A store is opened with a lag, or no picture has a row at that lag.
 
     Examples
     --------
@@ -99,80 +102,89 @@ def open_recording(
     (200, 200)
     >>> folder.cleanup()
     """
-    return open_dataset(path, ReadOptions(salvage=salvage, lag=lag), tell=logger.warning)
+    [dataset] = open_datasets([path], ReadOptions(salvage=salvage, lag=lag), tell=_log)
+    return dataset
 
 
-def open_dataset(
-    path: Path_, options: ReadOptions, *, tell: Callable[[str], None] | None = None
-) -> xr.Dataset:
-    """Open a recording or a store; see :func:`open_recording`.
+def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
+    """Open a recording or a store; see :func:`open_datasets`."""
+    [dataset] = open_datasets([path], options)
+    return dataset
+
+
+def open_datasets(
+    paths: Sequence[Path_],
+    options: ReadOptions,
+    *,
+    need_rows: bool = True,
+    tell: Callable[[Recording], None] | None = None,
+) -> list[xr.Dataset]:
+    """Open recordings and stores that belong together; see :func:`open_recording`.
+
+    A recording whose lag cannot be told takes that of the others.
 
     Parameters
     ----------
-    path
-        As for :func:`open_recording`.
+    paths
+        Each as for :func:`open_recording`.
     options
-        How to read a recording.
+        How to read recordings.
+    need_rows
+        Whether a picture that no row tells of is ``lost``.
     tell
-        Called with what a user should be told of its files.
+        Called with every recording that was read, to tell of its notices.
 
     Raises
     ------
     InputError
         The files cannot be read.
-    """
-    [dataset] = open_datasets([path], options, tell=tell)
-    return dataset
-
-
-def open_datasets(
-    paths: Sequence[Path_], options: ReadOptions, *, tell: Callable[[str], None] | None = None
-) -> list[xr.Dataset]:
-    """Open recordings and stores that belong together; see :func:`open_dataset`.
-
-    A recording whose lag cannot be told takes that of the others.
+    UsageError
+        A lag is given for a store, whose rows are in their places.
     """
     names = [os.fspath(path) for path in paths]
     videos = [name for name in names if not name.endswith(STORE)]
     recordings = iter(load_recordings(videos, options) if videos else ())
     opened = []
     for name in names:
-        if name.endswith(STORE):  # for any process, wherever it works
-            opened.append(_open_store(os.path.abspath(name), options))
+        if name.endswith(STORE):
+            if options.lag not in (0, "auto"):
+                raise UsageError(f"{name}: a store has its rows in their places; leave --lag out")
+            opened.append(_open_store(os.path.abspath(name), options))  # for any process
             continue
         recording = next(recordings)
         if tell:
-            for notice in recording.notices:
-                tell(notice)
-        opened.append(in_chunks(_with_lost(to_dataset(recording), recording, options)))
+            tell(recording)
+        opened.append(_of_recording(recording, options, need_rows=need_rows))
     return opened
+
+
+def _log(recording: Recording) -> None:
+    for notice in recording.notices:
+        logger.warning(notice)
 
 
 def _open_store(path: str, options: ReadOptions) -> xr.Dataset:
     require_store(path)
-    try:
+    with reading(path):
         root = open_group(path)
         chunks = {FRAME: root[VIDEO.name].encoding["preferred_chunks"][FRAME]}
-        stored = root.chunk(chunks)
         # Zarr itself would read a chunk that is missing as black
-        pictures = VideoArray(stored[VIDEO.name].shape, partial(read_frames, path))
+        pictures = VideoArray(root[VIDEO.name].shape, partial(read_frames, path))
         lazy = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(pictures), VIDEO.attrs)
+        stored = root.chunk(chunks)
         origin = _origins([stored.sizes[FRAME]])
         if options.salvage:
             lost = np.zeros(stored.sizes[FRAME], LOST.dtype)
             for damaged in damaged_blocks(path):
                 lost[damaged.first : damaged.last + 1] = True
-            origin |= _lost(lost)
+            origin |= lost_coordinate(lost)
         stored = stored.assign({VIDEO.name: lazy.chunk(chunks)}).assign_coords(origin)
         attrs = {"origins": [path]} | _history(stored.attrs)
         return stored.assign_attrs(attrs).set_xindex("frame_num")
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
-        msg = f"{path}: cannot be read as a store: {error}; copy it anew, or stitch again"
-        raise InputError(msg) from error
 
 
 def without_lost(dataset: xr.Dataset) -> xr.Dataset:
-    """Leave out the frames that are lost with the damage of a file, and note which.
+    """Leave out the frames that are lost, see :data:`miostitch.schema.LOST`, and note which.
 
     Parameters
     ----------
@@ -204,30 +216,56 @@ def without_lost(dataset: xr.Dataset) -> xr.Dataset:
         "frames_after": int((~gone).sum()),
     }
     history = [*dataset.attrs.get("history", []), done]
-    return dataset.isel({FRAME: np.flatnonzero(~gone)}).assign_attrs(history=history)
+    kept: Any = np.flatnonzero(~gone)
+    if len(kept) == kept[-1] + 1 - kept[0]:  # which leaves the blocks as they are
+        kept = slice(kept[0], kept[-1] + 1)
+    return dataset.isel({FRAME: kept}).assign_attrs(history=history)
 
 
-def _with_lost(dataset: xr.Dataset, recording: Recording, options: ReadOptions) -> xr.Dataset:
-    """Mark the pictures that cannot be read, and those that no row tells of."""
-    lost = np.zeros(dataset.sizes[FRAME], LOST.dtype)
-    if recording.tables:  # with a lag the first pictures have no rows
-        lost |= recording.frames.num_rows[: len(lost)] == 0
+def _of_recording(recording: Recording, options: ReadOptions, *, need_rows: bool) -> xr.Dataset:
+    """A recording in chunks, its lost pictures marked."""
+    dataset, count = to_dataset(recording), recording.shape[0]
+    unreadable, bare = np.zeros((2, count), LOST.dtype)
     for video, first in zip(recording.videos, recording.first_frames, strict=False):
-        lost[video.lost + first] = True
-    return dataset.assign_coords(_lost(lost)) if options.salvage or lost.any() else dataset
+        unreadable[video.lost + first] = True
+    # with a lag the first pictures have no rows
+    if need_rows and recording.tables and not _rows_are_stored(recording):
+        bare = recording.frames.num_rows[:count] == 0
+    lost = unreadable | bare
+    if options.salvage or lost.any():
+        dataset = dataset.assign_coords(lost_coordinate(lost))
+    return in_chunks(dataset, unreadable)
 
 
-def in_chunks(dataset: xr.Dataset) -> xr.Dataset:
-    """The same with ``video`` in dask chunks of the usual size, if it is in none yet."""
+def _rows_are_stored(recording: Recording) -> bool:
+    """Whether a store beside a video has the rows of all of its frames."""
+    store = Path(recording.path).with_suffix(STORE)
+    if not store.is_dir():
+        return False
+    try:
+        facts = store_facts(str(store))
+    except InputError:
+        return False
+    return facts.frames == recording.shape[0] and bool(facts.buffer_columns)
+
+
+def in_chunks(dataset: xr.Dataset, unreadable: NDArray[np.bool_] | None = None) -> xr.Dataset:
+    """The same with ``video`` in dask chunks of the usual size, if it is in none yet.
+
+    Parameters
+    ----------
+    dataset
+        A recording.
+    unreadable
+        Frames that get chunks of their own, (frame,): to read one is an error, also of its chunk.
+    """
     if dataset.video.chunks is not None:
         return dataset
     block, count = chunk_frames(dataset.sizes[HEIGHT], dataset.sizes[WIDTH]), dataset.sizes[FRAME]
-    first, bounds = 0, {0, count}
-    if LOST.name in dataset.coords:  # to read one is an error, also of the chunk it is in
-        lost = dataset[LOST.name].to_numpy()
-        bounds |= {*(np.flatnonzero(np.diff(lost)) + 1).tolist()}
-        first = int(lost.argmin())
-    bounds |= {*range(first, count, block)}
+    first = int(dataset[LOST.name].to_numpy().argmin()) if LOST.name in dataset.coords else 0
+    bounds = {0, *range(first, count, block), count}
+    if unreadable is not None:
+        bounds |= {*(np.flatnonzero(np.diff(unreadable)) + 1).tolist()}
     sizes = tuple(np.diff(sorted(bounds)).tolist())
     return dataset.assign(video=dataset.video.chunk({FRAME: sizes}))
 
@@ -238,8 +276,8 @@ def to_dataset(recording: Recording) -> xr.Dataset:
     Parameters
     ----------
     recording
-        Every segment of it becomes an origin of its own. Its lag is noted in the attribute ``lags``
-        by the path of each, for whatever is looked up there later.
+        Every segment of it becomes an origin of its own. The lag of the recording is noted in the
+        attribute ``lags`` by the path of each, for whatever is looked up there later.
     """
     count, height, width = recording.shape
     data = indexing.LazilyIndexedArray(VideoArray.of(recording))
@@ -332,7 +370,8 @@ def _lag_step(lag: int, frames: int) -> Step:
     return {**done, "frames_before": frames, "frames_after": frames}
 
 
-def _lost(lost: NDArray[np.bool_]) -> dict[str, xr.Variable]:
+def lost_coordinate(lost: NDArray[np.bool_]) -> dict[str, xr.Variable]:
+    """The coordinate that tells which frames are lost, (frame,)."""
     return {LOST.name: xr.Variable(FRAME, lost, LOST.attrs)}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.datasets import Step, in_chunks, union
+from miostitch.datasets import Step, in_chunks, lost_coordinate, union
 from miostitch.errors import InputError, UsageError
 from miostitch.frame_lists import format_frames, parse_frames
 from miostitch.schema import COMPOSITE, FRAME, HEIGHT, LOST, VIDEO, WIDTH
@@ -140,7 +140,7 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         raise UsageError(f"concat of {reprlib.repr(datasets)}: {msg}")
     if not given:
         raise UsageError("nothing to join; name at least one recording")
-    parts = [in_chunks(dataset) for dataset in given]
+    parts = [_telling_lost(in_chunks(dataset), given) for dataset in given]
     _require_alike(parts)
     names = union([part.attrs.get("recordings", []) for part in parts])[0]
     joined = _joined(parts)
@@ -259,12 +259,20 @@ def _require_alike(parts: Sequence[xr.Dataset]) -> None:
                 raise InputError(f"{msg} together")
 
 
+def _telling_lost(part: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """The same, and of every frame whether it is lost, if any recording tells that of its own."""
+    if LOST.name in part.coords or not any(LOST.name in each.coords for each in parts):
+        return part
+    return part.assign_coords(lost_coordinate(np.zeros(part.sizes[FRAME], np.bool_)))
+
+
 def _lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:
     """The lags that files were opened with, where there is one."""
     lags: dict[str, int] = {}
     for part in parts:
-        known = part.attrs.get("lags", {})
-        for path in part.attrs.get("origins", []):
+        known, origins = part.attrs.get("lags", {}), part.attrs.get("origins", [])
+        used = np.unique(part.origin.to_numpy()).tolist() if "origin" in part.coords else []
+        for path in [origins[number] for number in used]:
             if lags.setdefault(path, known.get(path, 0)) != known.get(path, 0):
                 raise UsageError(f"{path}: was opened with two lags; open it with the same")
     return {path: lag for path, lag in lags.items() if lag}

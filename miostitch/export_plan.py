@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from miostitch.datasets import STORE, open_dataset, without_lost
 from miostitch.encoding import Codec
-from miostitch.errors import InputError
+from miostitch.errors import InputError, UsageError
 from miostitch.frame_lists import format_frames
 from miostitch.kept_frames import KeptFrames
 from miostitch.opening import ReadOptions
@@ -118,6 +118,9 @@ class Source:
             The Dataset does not know its origins, or has no frame.
         """
         if isinstance(recording, xr.Dataset):
+            if reading.lag:
+                msg = f"lag {reading.lag}: a recording is opened with it"
+                raise UsageError(f"{msg}, open_recording(path, lag=...)")
             dataset = without_lost(recording)
             kept = KeptFrames.of(dataset, reading)
         else:
@@ -202,7 +205,8 @@ class Source:
         if len(unknown):
             msg = f"{self.path}: frame {unknown[0]}: it has no time, as {len(unknown)} of"
             msg = f"{msg} {amount(self.count, 'frame')}, and this format needs one for each"
-            raise InputError(f"{msg}; leave them out: remove-frames -f {format_frames(unknown)}")
+            there = format_frames(self.kept.origin_frame[unknown])  # as remove-frames counts
+            raise InputError(f"{msg}; leave them out: remove-frames -f {there}")
         return np.asarray(self.timestamps[0] - self.timestamps[0, 0])
 
     @property

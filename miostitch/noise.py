@@ -11,7 +11,7 @@ import xarray as xr
 
 from miostitch.companions import find_origin
 from miostitch.config import NoisePatchConfig
-from miostitch.datasets import open_dataset, without_lost
+from miostitch.datasets import open_datasets, without_lost
 from miostitch.losses import Loss
 from miostitch.opening import ReadOptions, recording_names
 from miostitch.progress import Progress, counted
@@ -72,7 +72,8 @@ def score_files(
     config, reading = config or NoisePatchConfig(), reading or ReadOptions(need_table=False)
     specs = [os.fspath(path) for path in inputs]
     names = recording_names(specs)
-    opened = [open_dataset(spec, reading) for spec in specs]
+    # one by one: they need not be of one session
+    opened = [open_datasets([spec], reading, need_rows=False)[0] for spec in specs]
     done = counted(progress, sum(dataset.sizes[FRAME] for dataset in opened))
     found = []
     for spec, name, dataset in zip(specs, names, opened, strict=True):

@@ -16,6 +16,7 @@ from miostitch.config import DenoiseConfig
 from miostitch.datasets import (
     STORE,
     open_dataset,
+    open_datasets,
     read_summary,
     with_pictures_of,
     without_lost,
@@ -104,10 +105,11 @@ def denoise_files(
     """
     reading = reading or ReadOptions(need_table=False)
     _require_products(config)
-    dataset = open_dataset(path, reading)
+    told: list[str] = []
+    dataset = _opened(path, reading, told)
     workspace = _workspace(output_folder(output, config), Path(dataset.attrs["origins"][0]).stem)
     again = {"force": force, "restart": restart}
-    return _denoise(dataset, config, workspace, reading, **again, progress=progress)
+    return _denoise(dataset, config, workspace, reading, told, **again, progress=progress)
 
 
 def workflow_files(
@@ -162,11 +164,11 @@ def workflow_files(
     reading = options.reading_alone
     _require_products(config)
     ending = "_trimmed" if any(trim) else ""
-    steps = []
+    steps, told = [], list[str]()
     if len(inputs) == 1:
         _require_no_choice(options)
         reading = replace(reading, lag=options.lag)
-        dataset = open_dataset(inputs[0], reading)
+        dataset = _opened(inputs[0], reading, told)
         stem = Path(dataset.attrs["origins"][0]).stem
         workspace = _workspace(folder, stem + ending)
     else:
@@ -187,7 +189,7 @@ def workflow_files(
         done = {"start": trim[0], "end": trim[1], "frames_before": before, "frames": after}
         steps.append({"step": "trim", **done, "warnings": [], "outputs": []})
     again = {"force": options.force, "restart": options.restart}
-    made = _denoise(dataset, config, workspace, reading, **again, progress=progress)
+    made = _denoise(dataset, config, workspace, reading, told, **again, progress=progress)
     steps.append({"step": "denoise", **made})
     return {
         "frames": made["frames"],
@@ -249,6 +251,14 @@ def require_left(count: int, trim: tuple[int, int]) -> None:
     editing.trim(xr.Dataset({"frames": (FRAME, np.empty(count, np.bool_))}), *trim)
 
 
+def _opened(path: str | os.PathLike[str], reading: ReadOptions, told: list[str]) -> xr.Dataset:
+    """Open a recording; `told` takes what is assumed of its lag."""
+    [dataset] = open_datasets(
+        [path], reading, tell=lambda recording: told.extend(recording.lag_notices)
+    )
+    return dataset
+
+
 def _workspace(folder: Path, stem: str) -> Workspace:
     require_name(stem, DENOISED)
     return Workspace(folder, stem, DENOISED)
@@ -259,6 +269,7 @@ def _denoise(
     config: DenoiseConfig,
     workspace: Workspace,
     reading: ReadOptions,
+    told: Sequence[str],
     *,
     force: bool,
     restart: bool,
@@ -275,7 +286,8 @@ def _denoise(
         made = denoise_and_note(dataset, config, journal, progress=counted(progress, read))
         _require_count("kept and dropped", *(_sizes(made), read))
         edit = Edit.of(made.dataset, reading, edit.origins)
-        extras = replace(_extras(made, config), resumed_blocks=journal.recalled)
+        warnings = [*told, *_warnings(config)]
+        extras = replace(_extras(made, config), warnings=warnings, resumed_blocks=journal.recalled)
         summary = edit.write(edit.all_kinds, workspace, extras=extras, progress=progress)
         workspace.publish()
     return summary
@@ -304,7 +316,6 @@ def _extras(made: Denoised, config: DenoiseConfig) -> Extras:
             "config": config.model_dump(mode="json"),
             "notices": config.notices,
         },
-        warnings=_warnings(config),
     )
 
 

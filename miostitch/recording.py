@@ -65,6 +65,8 @@ class Recording:
         What the pictures say about that.
     losses
         What was left out because the files are damaged.
+    lag_notices
+        Those of the notices that only all recordings of a session together give rise to.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Recording:
     lag: int = 0
     measured_lag: Lag = field(default_factory=Lag)
     losses: tuple[Loss, ...] = ()
+    lag_notices: tuple[str, ...] = ()
 
     @property
     def path(self) -> str:
@@ -238,15 +241,25 @@ def load_recordings(
     with ThreadPoolExecutor(len(specs), "miostitch-open") as pool:  # tables take the time
         opened = [*pool.map(open_files, specs, repeat(options))]
     names = names or [Path(files.videos[0].path).stem for files in opened]
-    opened = compare_lags(opened, names)
+    compared = compare_lags(opened, names)
     recordings = []
-    for name, files, (lag, said) in zip(
-        names, opened, choose_lags(opened, options.lag), strict=True
+    for name, alone, files, (lag, said) in zip(
+        names, opened, compared, choose_lags(compared, options.lag), strict=True
     ):
         frames, found, losses = files.frames(lag, salvage=options.salvage)
-        notices = (*files.notices, *found, *said)
-        videos, tables, measured = files.videos, files.tables, files.measured_lag
-        recordings.append(Recording(name, videos, tables, frames, notices, lag, measured, losses))
+        recordings.append(
+            Recording(
+                name,
+                files.videos,
+                files.tables,
+                frames,
+                (*files.notices, *found, *said),
+                lag,
+                files.measured_lag,
+                losses,
+                (*files.notices[len(alone.notices) :], *said),
+            )
+        )
     return recordings
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import cached_property, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -105,6 +105,20 @@ def write_recording(
     if reading.lag:
         msg = f"lag {reading.lag}: a recording is opened with it, open_recording(path, lag=...)"
         raise UsageError(msg)
+    return _publish(dataset, output, stem, reading, force, restart, progress)
+
+
+def _publish(
+    dataset: xr.Dataset,
+    output: str | os.PathLike[str],
+    stem: str | None,
+    reading: ReadOptions,
+    force: bool,
+    restart: bool,
+    progress: Progress | None,
+    told: Sequence[str] = (),
+) -> dict[str, Any]:
+    """Write an edited recording; `told` are warnings besides what its origins give rise to."""
     edit = Edit.of(dataset, reading)
     target = Path(os.path.abspath(output))
     named = _named_kind(target)
@@ -115,7 +129,8 @@ def write_recording(
     with workspace.open(edit.files, force=force, resumable=True):
         decisive = edit.fingerprint(reading, kinds=sorted(kinds))
         workspace.go_on(decisive, restart=restart)
-        summary = edit.write(kinds, workspace, progress=progress)
+        extras = Extras(warnings=told)
+        summary = edit.write(kinds, workspace, extras=extras, progress=progress)
         workspace.publish()
     return summary
 
@@ -143,21 +158,17 @@ def edit_files(
         Makes one recording of them.
     ending
         What the stem of the first one gets in a folder, such as ``_trimmed``.
-    reading, force, restart, progress
+    reading
+        How to read, the lag among it.
+    force, restart, progress
         As for :func:`write_recording`.
     """
     reading = reading or ReadOptions(need_table=False)
-    dataset = edit(open_datasets(inputs, reading))
+    told: list[str] = []
+    opened = open_datasets(inputs, reading, tell=lambda each: told.extend(each.lag_notices))
+    dataset = edit(opened)
     stem = Path(dataset.attrs["origins"][0]).stem + ending
-    return write_recording(
-        dataset,
-        output,
-        stem=stem,
-        reading=replace(reading, lag=0),  # the Dataset knows it
-        force=force,
-        restart=restart,
-        progress=progress,
-    )
+    return _publish(dataset, output, stem, reading, force, restart, progress, told)
 
 
 class Edit(KeptFrames):
@@ -193,10 +204,10 @@ class Edit(KeptFrames):
         """
         # dask names a lazy array by all that it is made of
         frames = tokenize(self.video.data.name, self.origin, self.origin_frame)
-        history = self.attrs.get("history", [])
+        known = {name: self.attrs.get(name) for name in ("history", "lags")}
         return {
             "inputs": file_states(self.files),
-            "options": {**options, **asdict(reading), "history": history, "frames": frames},
+            "options": {**options, **asdict(reading), **known, "frames": frames},
             "versions": used_versions(),
         }
 
@@ -308,13 +319,21 @@ class Edit(KeptFrames):
             ThreadPoolExecutor(1, "miostitch-stored-tables") as beside,
             EditedTables(self, kinds, staged, store) as tables,
         ):
+            for origin in self.origins if store else ():
+                origin.tables.open("")  # else two threads would
             notes = beside.submit(self._tables.write, store) if store else None
+
+            def append(span: slice) -> None:
+                if notes is not None and notes.done():  # an error need not wait for the video
+                    notes.result()
+                tables.append(span)
+
             write_in_order(
                 partial(self.part, lazy),
                 writers,
                 count,
                 self.block,
-                tables.append,
+                append,
                 store=NotedStore(store, journal) if store else None,
                 progress=advance,
             )

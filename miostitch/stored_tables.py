@@ -55,7 +55,7 @@ class StoredTables:
         return union([each.recordings for each in self.tables])
 
     def write(self, path: str) -> list[str]:
-        """Write them to a new store that holds the video already.
+        """Write them to a new store, while its video may still be written.
 
         Parameters
         ----------

@@ -23,6 +23,7 @@ from miostitch.errors import (
     UsageError,
 )
 from miostitch.opening import ReadOptions
+from miostitch.pipeline import denoise_files
 from miostitch.recording import load_recording
 from miostitch.saving import edit_files
 from miostitch.schema import FRAME_VARIABLES
@@ -451,7 +452,7 @@ def test_damaged_times_are_named_where_recordings_are_joined(
     chunk = next(p for p in (store / "timestamp_first").rglob("[0-9]*") if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-9])
     recording = open_recording(store)
-    with pytest.raises(InputError, match="timestamp_first: .*copy the store anew"):
+    with pytest.raises(InputError, match=r"timestamp_first: .*copy the store anew"):
         concat([recording, recording])
 
 
@@ -672,3 +673,78 @@ def test_frames_without_rows_are_left_out_of_every_file(
     for suffix in SIDES:
         assert len(pd.read_csv(beside(tmp_path / "out" / "S", suffix))) == 29
     assert pd.read_csv(tmp_path / "out" / "S.csv").reconstructed_frame_index.max() == 28
+
+
+def test_a_lagging_recording_is_joined_with_one_that_does_not_lag(
+    lagging: Path, session: Path, tmp_path: Path
+) -> None:
+    config = miostitch.SimulationConfig(
+        frames=40, seed=4, height=40, width=50, receivers=1, buffer_loss=0.1
+    )
+    [level] = miostitch.simulate(tmp_path / "level", config).recordings
+    paths = [lagging, level]
+    told = edit_files(
+        paths, tmp_path / "j.avi", concat, "", reading=ReadOptions(need_table=False, lag="auto")
+    )
+    expected = np.concatenate([decode(lagging)[1:], decode(level)])
+    assert told["frames"] == len(expected)
+    np.testing.assert_array_equal(decode(tmp_path / "j.avi"), expected)
+    assert miostitch.open_recording(tmp_path / "j.avi").sizes["frame"] == len(expected)
+
+
+@pytest.mark.parametrize("command", ["trim", "denoise"])
+def test_a_lag_that_is_assumed_is_told(command: str, tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(
+        frames=20, seed=3, height=40, width=50, receivers=1, buffer_loss=0.0
+    )
+    [video] = miostitch.simulate(tmp_path, config).recordings
+    reading = ReadOptions(need_table=False, lag="auto")
+    if command == "trim":
+        made = edit_files([video], tmp_path, lambda p: trim(p[0], 1), "_t", reading=reading)
+    else:
+        stages = miostitch.load_config("denoise_example")
+        made = denoise_files(video, stages, tmp_path / "d", reading=reading)
+    assert any("the lag cannot be told" in told for told in made["warnings"])
+
+
+def test_a_lag_of_what_has_its_rows_in_their_places_is_refused(
+    stitched: dict[str, Path], tmp_path: Path
+) -> None:
+    reading = ReadOptions(need_table=False, lag=1)
+    for suffix in (".avi", ".zarr"):
+        path = beside(stitched["buffer"], suffix)
+        with pytest.raises(UsageError, match="in their places"):
+            edit_files([path], tmp_path / "out", concat, "", reading=reading)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".zarr"])
+def test_rows_that_the_store_has_are_not_lost_with_the_table(
+    stitched: dict[str, Path], tmp_path: Path, suffix: str
+) -> None:
+    shutil.copytree(stitched["buffer"].parent, tmp_path / "in")
+    table = tmp_path / "in" / f"{STEM}.csv"
+    whole = pd.read_csv(table)
+    whole[whole.reconstructed_frame_index < 30].to_csv(table, index=False)
+    reading = ReadOptions(need_table=False, salvage=True)
+    path = tmp_path / "in" / f"{STEM}{suffix}"
+    told = edit_files([path], tmp_path / "out", lambda p: trim(p[0], 1), "", reading=reading)
+    count = whole.reconstructed_frame_index.max()
+    assert (told["frames"], told["lost_frames"]) == (count, [])
+    assert any("rows, where there should be" in each for each in told["warnings"])
+    assert not any("no row for" in each for each in told["warnings"])
+    store = xr.open_zarr(tmp_path / "out" / f"{STEM}.zarr", group="buffers")
+    assert store.sizes["buffer"] == (whole.reconstructed_frame_index > 0).sum()
+
+
+def test_damaged_buffers_of_a_store_are_no_matter_where_the_table_has_them(
+    stitched: dict[str, Path], tmp_path: Path
+) -> None:
+    shutil.copytree(stitched["buffer"].parent, tmp_path / "in")
+    array = tmp_path / "in" / f"{STEM}.zarr" / "buffers" / "reconstructed_frame_index"
+    chunk = next(p for p in array.rglob("[0-9]*") if p.is_file())
+    chunk.write_bytes(chunk.read_bytes()[:-9])
+    told = edit_files([tmp_path / "in" / f"{STEM}.avi"], tmp_path / "out", concat, "")
+    assert any("the rows of" in each for each in told["warnings"])
+    rows = pd.read_csv(tmp_path / "out" / f"{STEM}.csv")
+    pd.testing.assert_frame_equal(rows, pd.read_csv(tmp_path / "in" / f"{STEM}.csv"))
