@@ -39,6 +39,7 @@ from miostitch.store import require_store, store_facts
 from miostitch.store_metadata import reading
 from miostitch.stored_blocks import damaged_blocks, read_frames
 from miostitch.stored_groups import open_group
+from miostitch.text import printable
 from miostitch.video import open_video
 
 logger = logging.getLogger(__name__)
@@ -160,7 +161,7 @@ def open_datasets(
 
 def _log(recording: Recording) -> None:
     for notice in recording.notices:
-        logger.warning(notice)
+        logger.warning("%s", printable(notice))
 
 
 def _open_store(path: str, options: ReadOptions) -> xr.Dataset:

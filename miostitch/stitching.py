@@ -20,6 +20,7 @@ from miostitch.recording import candidates, load_recordings
 from miostitch.schema import FRAME, chunk_frames
 from miostitch.scoring import OF_CHOSEN, alike, choose, score_candidates
 from miostitch.session import AlignOptions, Session, bring_together
+from miostitch.text import printable
 from miostitch.thresholds import ScoreConfig
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ def stitch(
     paths = [os.fspath(path) for path in recordings]
     session = bring_together(load_recordings(paths, reading, names=names), aligning)
     for notice in [notice for recording in session.recordings for notice in recording.notices]:
-        logger.warning(notice)
+        logger.warning("%s", printable(notice))
     count, height, width = session.shape
     everything = slice(0, count)
     block = chunk_frames(height, width)
