@@ -241,7 +241,7 @@ def _of_recording(recording: Recording, options: ReadOptions, *, need_rows: bool
 def _rows_are_stored(recording: Recording) -> bool:
     """Whether a store beside a video has the rows of all of its frames."""
     store = Path(recording.path).with_suffix(STORE)
-    if not store.is_dir():
+    if not os.path.isdir(store):  # also where that is too long for a name
         return False
     try:
         facts = store_facts(str(store))
