@@ -203,11 +203,6 @@ class DenoiseConfig(Header):
     )
 
     @property
-    def stages(self) -> tuple[NoisePatchConfig, FrequencyMaskingConfig, MinimumProjectionConfig]:
-        """Settings of the stages that are on or off, in their order."""
-        return self.noise_patch, self.frequency_masking, self.minimum_projection
-
-    @property
     def notices(self) -> list[str]:
         """What the user may expect of these values and will not get."""
         shown = self.interactive_display

@@ -12,7 +12,12 @@ import xarray as xr
 
 from miostitch import editing
 from miostitch.beside import Extras
-from miostitch.config import DenoiseConfig
+from miostitch.config import (
+    DenoiseConfig,
+    FrequencyMaskingConfig,
+    MinimumProjectionConfig,
+    NoisePatchConfig,
+)
 from miostitch.datasets import (
     STORE,
     open_dataset,
@@ -321,7 +326,7 @@ def _extras(made: Denoised, config: DenoiseConfig) -> Extras:
 
 def _warnings(config: DenoiseConfig) -> list[str]:
     """What a configuration leaves out that nobody would denoise without."""
-    if any(stage.enable for stage in config.stages):
+    if any(stage.enable for stage in _stages(config)):
         return []
     where = config.id or "the configuration"
     return [f"{where}: no stage is on, so the frames are as they were; enable one of them"]
@@ -336,11 +341,17 @@ def _numbers(part: xr.Dataset) -> list[int]:
     return found
 
 
+def _stages(
+    config: DenoiseConfig,
+) -> tuple[NoisePatchConfig, FrequencyMaskingConfig, MinimumProjectionConfig]:
+    return config.noise_patch, config.frequency_masking, config.minimum_projection
+
+
 def _require_products(config: DenoiseConfig) -> None:
     """Refuse a configuration by which nothing would be written."""
     asked = any(
         value is True and name.startswith("output_")
-        for stage in config.stages
+        for stage in _stages(config)
         if stage.enable
         for name, value in stage
     )
