@@ -16,6 +16,9 @@ from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
 
 Frames = NDArray[np.uint8]
 
+MOST_HELD = 2
+"""Blocks that are held at once to make one of frames that they have."""
+
 
 def in_blocks(ds: xr.Dataset) -> xr.Dataset:
     """Make sure that a Dataset holds a lazy video in blocks of whole frames, and counts them.
@@ -58,8 +61,9 @@ def pick(ds: xr.Dataset, frames: NDArray[np.int64]) -> xr.Dataset:
 
     Notes
     -----
-    Each block is joined of what it takes from blocks of ``ds``, one task for each of these. Of the
-    blocks themselves none has to be held, however far apart the frames are.
+    One task per block, which holds the two blocks that it usually takes from; frames that lie next
+    to each other in one block are not copied. What is from more blocks is taken from each by a task
+    of its own, so that none of them has to be held, however far apart the frames are.
     """
     video = ds[VIDEO.name].variable  # which has one chunking, whatever its coordinates have
     block = max(video.chunksizes[FRAME])
@@ -86,11 +90,14 @@ def _pick(video: da.Array, frames: NDArray[np.int64], block: int) -> da.Array:
         wanted = frames[start : start + block]
         owner = np.searchsorted(ends, wanted, side="right")
         sources = np.unique(owner).tolist()
-        parts = [(f"take-{name}", number, source) for source in sources]
-        for part, source in zip(parts, sources, strict=True):
-            take = partial(_take, _run(wanted[owner == source] - starts[source]))
-            tasks[part] = (take, (video.name, source, 0, 0))
-        tasks[name, number, 0, 0] = (_join, parts)
+        places = [_run(wanted[owner == source] - starts[source]) for source in sources]
+        keys: list[Any] = [(video.name, source, 0, 0) for source in sources]
+        if len(sources) > MOST_HELD:
+            parts = [(f"take-{name}", number, source) for source in sources]
+            takes = [partial(_take, place) for place in places]
+            tasks |= dict(zip(parts, zip(takes, keys, strict=True), strict=True))
+            places, keys = [slice(None)] * len(parts), parts
+        tasks[name, number, 0, 0] = (partial(_pick_block, places), keys)
     graph = HighLevelGraph.from_collections(name, tasks, dependencies=[video])  # type: ignore[list-item]
     chunks = (sizes, *video.chunks[1:])
     picked: da.Array = da.Array(graph, name, chunks, dtype=video.dtype, meta=video._meta)
@@ -103,11 +110,10 @@ def _run(places: NDArray[np.int64]) -> slice | NDArray[np.int64]:
     return slice(first, last + 1) if last - first + 1 == len(places) else places
 
 
-def _take(places: slice | NDArray[np.int64], block: Frames) -> Frames:
-    part = block[places]
-    # a part that shares its memory with the block would keep all of it
-    return part if 2 * len(part) > len(block) else part.copy()
+def _take(place: slice | NDArray[np.int64], source: Frames) -> Frames:
+    return source[place].copy()  # else a slice would keep all of it
 
 
-def _join(parts: Sequence[Frames]) -> Frames:
+def _pick_block(places: Sequence[slice | NDArray[np.int64]], sources: Sequence[Frames]) -> Frames:
+    parts = [source[place] for source, place in zip(sources, places, strict=True)]
     return parts[0] if len(parts) == 1 else np.concatenate(parts)
