@@ -277,11 +277,11 @@ class _Search:
         """Whether a file tells of all frames."""
         return self._equal(path, found, self.frames, "frame")
 
-    def rows_agree(self, table: Metadata, stored: StoredRows | None) -> bool:
-        """Whether a table has the rows of the store beside it, if that has any."""
-        if stored is None:
+    def rows_agree(self, table: Metadata, store: StoreFacts) -> bool:
+        """Whether a table has as many rows as the store beside it, if that has any."""
+        if not store.buffer_columns:
             return True
-        return self._equal(table.path, table.row_count, int(stored.counts.sum()), "row")
+        return self._equal(table.path, table.row_count, store.buffer_rows, "row")
 
     def _equal(self, path: str, found: int, expected: int, what: str) -> bool:
         if found != expected:
@@ -388,14 +388,8 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
     if placed and options.lag:
         msg = f"{path}: lag {options.lag}: {placed[0]} beside it has all rows in their places"
         raise UsageError(f"{msg}; leave --lag out")
-    stored, has_table = None, bool(recording.tables)
-    try:
-        stored = _stored_rows(store)
-    except InputError as error:
-        if not has_table:
-            raise
-        search.notices.append(f"{error}; the rows of {table_path(path)} are taken")
-    if has_table and not search.rows_agree(recording.tables[0], stored):
+    has_table = bool(recording.tables)
+    if has_table and store and not search.rows_agree(recording.tables[0], store[1]):
         # nor does what was said of it hold
         has_table, table = False, recording.tables[0].path
         notices = tuple(each for each in notices if not each.startswith(f"{table}: "))
@@ -405,7 +399,7 @@ def _of_video(path: str, options: ReadOptions) -> Origin:
         recording.shape[0],
         video,
         store,
-        TableRows(recording) if has_table else stored,
+        TableRows(recording) if has_table else _stored_rows(store),
         has_table,
         StoredFrames(*store) if store else RecordedFrames(path, options),
         lines,
@@ -425,7 +419,7 @@ def _of_store(path: str, options: ReadOptions) -> Origin:
     rows = _stored_rows((path, facts))
     if rows and os.path.isfile(f"{stem}.csv"):
         table = read_metadata(f"{stem}.csv", salvage=options.salvage)
-        has_table = search.rows_agree(table, rows)
+        has_table = search.rows_agree(table, facts)
     losses = _damaged(path, facts) if options.salvage else ()
     if losses:
         lost = sum(loss.last + 1 - loss.first for loss in losses)

@@ -229,9 +229,9 @@ def _of_recording(recording: Recording, options: ReadOptions, *, need_rows: bool
     unreadable, bare = np.zeros((2, count), LOST.dtype)
     for video, first in zip(recording.videos, recording.first_frames, strict=False):
         unreadable[video.lost + first] = True
-    # with a lag the first pictures have no rows
-    if need_rows and recording.tables and not _rows_are_stored(recording):
+    if need_rows and recording.tables:  # with a lag the first pictures have no rows
         bare = recording.frames.num_rows[:count] == 0
+        bare &= not (bare.any() and _rows_are_stored(recording))
     lost = unreadable | bare
     if options.salvage or lost.any():
         dataset = dataset.assign_coords(lost_coordinate(lost))

@@ -319,6 +319,8 @@ class StoreFacts(NamedTuple):
         Attributes of the root group.
     buffer_columns
         Names of the columns of the ``buffers`` group, those of the schema first.
+    buffer_rows
+        Their length.
     """
 
     frames: int
@@ -329,6 +331,7 @@ class StoreFacts(NamedTuple):
     groups: tuple[str, ...]
     attrs: dict[str, Any]
     buffer_columns: tuple[str, ...]
+    buffer_rows: int
 
 
 def store_facts(path: str) -> StoreFacts:
@@ -345,6 +348,7 @@ def store_facts(path: str) -> StoreFacts:
         video = root[VIDEO.name]
         names = {*root["buffers"].array_keys()} if "buffers" in root else set()  # type: ignore[union-attr]
         known = [name for name in COLUMN_BY_NAME if name in names]
+        rows = max((root[f"buffers/{name}"].shape[0] for name in names), default=0)  # type: ignore[union-attr]
         frames, height, width = video.shape  # type: ignore[union-attr]
         return StoreFacts(
             frames,
@@ -355,6 +359,7 @@ def store_facts(path: str) -> StoreFacts:
             tuple(sorted(root.group_keys())),
             dict(root.attrs),
             (*known, *sorted(names - {*known})),
+            rows,
         )
 
 

@@ -744,7 +744,6 @@ def test_damaged_buffers_of_a_store_are_no_matter_where_the_table_has_them(
     array = tmp_path / "in" / f"{STEM}.zarr" / "buffers" / "reconstructed_frame_index"
     chunk = next(p for p in array.rglob("[0-9]*") if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-9])
-    told = edit_files([tmp_path / "in" / f"{STEM}.avi"], tmp_path / "out", concat, "")
-    assert any("the rows of" in each for each in told["warnings"])
+    edit_files([tmp_path / "in" / f"{STEM}.avi"], tmp_path / "out", concat, "")
     rows = pd.read_csv(tmp_path / "out" / f"{STEM}.csv")
     pd.testing.assert_frame_equal(rows, pd.read_csv(tmp_path / "in" / f"{STEM}.csv"))
