@@ -169,7 +169,8 @@ def workflow_files(
     reading = options.reading_alone
     _require_products(config)
     ending = "_trimmed" if any(trim) else ""
-    steps, told = [], list[str]()
+    steps = []
+    told: list[str] = []
     if len(inputs) == 1:
         _require_no_choice(options)
         reading = replace(reading, lag=options.lag)

@@ -105,7 +105,8 @@ def write_recording(
     if reading.lag:
         msg = f"lag {reading.lag}: a recording is opened with it, open_recording(path, lag=...)"
         raise UsageError(msg)
-    return _publish(dataset, output, stem, reading, force, restart, progress)
+    again = {"force": force, "restart": restart}
+    return _publish(dataset, output, stem, reading, (), **again, progress=progress)
 
 
 def _publish(
@@ -113,10 +114,11 @@ def _publish(
     output: str | os.PathLike[str],
     stem: str | None,
     reading: ReadOptions,
+    told: Sequence[str],
+    *,
     force: bool,
     restart: bool,
     progress: Progress | None,
-    told: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Write an edited recording; `told` are warnings besides what its origins give rise to."""
     edit = Edit.of(dataset, reading)
@@ -168,7 +170,8 @@ def edit_files(
     opened = open_datasets(inputs, reading, tell=lambda each: told.extend(each.lag_notices))
     dataset = edit(opened)
     stem = Path(dataset.attrs["origins"][0]).stem + ending
-    return _publish(dataset, output, stem, reading, force, restart, progress, told)
+    again = {"force": force, "restart": restart}
+    return _publish(dataset, output, stem, reading, told, **again, progress=progress)
 
 
 class Edit(KeptFrames):
