@@ -5,23 +5,62 @@ hence never ``fastmath``.
 """
 
 from collections.abc import Callable
-from typing import TypeVar, cast
+from functools import update_wrapper
+from threading import Lock
+from typing import Any, TypeVar, cast
 
 from numba import njit
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
+_compiling = Lock()  # threads begin together, and one of them is enough
+
+
+class Kernel:
+    """A function that is compiled, or loaded from the disk, when it is first called.
+
+    Where nothing can be kept, as where neither the package nor the home can be written, every
+    process compiles anew.
+
+    Parameters
+    ----------
+    function
+        The loop.
+    signature
+        Types of result and arguments.
+    """
+
+    def __init__(self, function: Callable[..., object], signature: object) -> None:
+        self._function, self._signature = function, signature
+        self._compiled: Any = None
+        update_wrapper(self, function)
+
+    @property
+    def compiled(self) -> Any:
+        """What numba made of it."""
+        if self._compiled is None:
+            with _compiling:
+                self._compiled = self._compiled or self._compile()
+        return self._compiled
+
+    def __call__(self, *arguments: object) -> object:
+        """Run the compiled loop."""
+        return self.compiled(*arguments)
+
+    def _compile(self) -> Any:
+        try:
+            return njit(self._signature, nogil=True, cache=True)(self._function)
+        except (RuntimeError, OSError):  # no folder or space to keep it; all else comes again
+            return njit(self._signature, nogil=True)(self._function)
 
 
 def kernel(signature: object) -> Callable[[_Function], _Function]:
-    """Compile on import, or load from the disk, for this one signature.
+    """Compile for this one signature, once the function is called.
 
     One signature each is what makes numba's disk cache safe when several processes fill it at
     once: it numbers the files of a function's signatures, and two processes that compiled
     different ones would give them the same number. As it is they can only replace a file by its
-    equal.
-
-    Where nothing can be kept, as where neither the package nor the home can be written, every
-    process compiles anew.
+    equal. To load one takes some milliseconds, and the first one a third of a second, so a command
+    that calls none loads none.
 
     Parameters
     ----------
@@ -30,14 +69,10 @@ def kernel(signature: object) -> Callable[[_Function], _Function]:
         takes writable ones as well.
     """
 
-    def compiled(function: _Function) -> _Function:
-        try:
-            made = njit(signature, nogil=True, cache=True)(function)
-        except (RuntimeError, OSError):  # no folder or space to keep it; all else comes again
-            made = njit(signature, nogil=True)(function)
-        return cast("_Function", made)
+    def made(function: _Function) -> _Function:
+        return cast("_Function", Kernel(function, signature))
 
-    return compiled
+    return made
 
 
 def part(function: _Function) -> _Function:

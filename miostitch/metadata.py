@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from miostitch.errors import MetadataError, MissingInputError, UsageError
 from miostitch.frame_table import Fold, FrameTable, FrameTally, folded
-from miostitch.repair import LOG_COLUMNS, derive_layout, repair_batches
+from miostitch.repair import NO_REPAIRS, derive_layout, repair_batches
 from miostitch.schema import NO_FRAME
 from miostitch.table_parser import Cells, ParsedBlock, TableParser, header_columns, text_blocks
 from miostitch.text import amount
@@ -287,16 +287,13 @@ def _repaired(
     batches: Iterator[pd.DataFrame], *, repair: bool
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Repair a stream of rows, where it is wanted and the headers are redundant."""
-    nothing = pd.DataFrame(columns=list(LOG_COLUMNS)).astype(
-        dict.fromkeys(("row", "old", "new", "evidence"), "int64")
-    )
     first = next(batches, None)
     if first is None:
         return
     layout = derive_layout(first) if repair else None
     everything = chain([first], batches)
     if layout is None:
-        yield from ((table, nothing) for table in everything)
+        yield from ((table, NO_REPAIRS) for table in everything)
     else:
         yield from repair_batches(everything, layout)
 

@@ -43,6 +43,9 @@ POSITION_FIELDS = WITNESSES[:4]
 PIXEL_COUNT_EVIDENCE = 1 << WITNESSES.index("size of the position")
 NO_PLACE_EVIDENCE = 1 << WITNESSES.index("no place between its neighbours")
 LOG_COLUMNS = ("row", "column", "old", "new", "evidence")
+LOG_DTYPES = dict.fromkeys(("row", "old", "new", "evidence"), "int64")
+NO_REPAIRS = pd.DataFrame(columns=list(LOG_COLUMNS)).astype(LOG_DTYPES)
+"""The log of rows of which none is changed."""
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,8 @@ def _cut(
     """Repair a window and keep the rows start:stop."""
     table, log = repair_table(window, layout)
     part = table.iloc[start:stop]
+    if log is NO_REPAIRS:
+        return part, log
     return part, log[log["row"].isin(part.index)].reset_index(drop=True)
 
 
@@ -294,8 +299,9 @@ def _apply(
             why = PIXEL_COUNT_EVIDENCE if name == "pixel_count" else evidence[rows]
             cells = (table.index.to_numpy()[rows], name, old[name][rows], values[rows], why)
             parts.append(pd.DataFrame(dict(zip(LOG_COLUMNS, cells, strict=True))))
-    log = pd.concat(parts) if parts else pd.DataFrame(columns=list(LOG_COLUMNS))
-    log = log.astype(dict.fromkeys(("row", "old", "new", "evidence"), "int64"))
+    if not parts:  # as in most blocks
+        return table, NO_REPAIRS
+    log = pd.concat(parts).astype(LOG_DTYPES)
     return table.assign(**changes), log.sort_values("row", kind="stable", ignore_index=True)
 
 

@@ -255,7 +255,7 @@ class Workspace:
             yield
         except BaseException as error:
             again = resumable and not isinstance(error, InputError | UsageError)
-            if again and any(self.journal("").glob("*/*.npz")):
+            if again and any(self.journal("").glob("*/*.note")):
                 lock.release()
             else:
                 self._leave(lock)

@@ -30,7 +30,7 @@ from miostitch.schema import (
 )
 from miostitch.store_metadata import reading, require_chunks, require_plain
 
-BUFFER_CHUNK = 2**15
+BUFFER_CHUNK = 2**17
 """Rows per chunk of the ``buffers`` group; one chunk of each column is in memory."""
 
 TABLE_CHUNK = 2**17

@@ -32,8 +32,6 @@ MAX_LINE_BYTES = 64 * BLOCK_BYTES
 
 _EXACT_FLOAT = 2**53
 _DTYPES = {"int64": pa.int64(), "float64": pa.float64()}
-# pyarrow takes 0x10 for 16, a lone CR for a line end, and NUL for text
-_ODD_TEXT = (b"\0", b"\r", b"0x", b"0X")
 _NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?[ \t]*")
 _PLAIN_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
@@ -119,7 +117,7 @@ class TableParser:
             A row is faulty; the message names line, column and value.
         """
         text = text.replace(b"\r\n", b"\n") if b"\r" in text else text
-        if not any(odd in text for odd in _ODD_TEXT):
+        if not _is_odd(text):
             with suppress(pa.ArrowInvalid):
                 table = self._typed(text, self.floats)
                 return ParsedBlock(table, first_line + np.arange(len(table)))
@@ -220,6 +218,16 @@ class TableParser:
                 msg = f"column {name} is {value}, neither -1 nor a frame this file has rows for"
                 raise _FaultyLineError(msg)
             cells[i] = value
+
+
+def _is_odd(text: bytes) -> bool:
+    """Whether pyarrow would take 0x10 for 16, a lone CR for a line end, or NUL for text."""
+    # single bytes are found ten times as fast as pairs
+    return (
+        b"\0" in text
+        or b"\r" in text
+        or any(letter in text and b"0" + letter in text for letter in (b"x", b"X"))
+    )
 
 
 class _FaultyLineError(Exception):

@@ -176,7 +176,6 @@ def _written(
             "f",
             data,
             "fhw",
-            concatenate=True,
             dtype=np.int64,
             meta=np.empty(0, np.int64),
             name=f"write-{video.store}-{data.name}",  # one video may go to several stores
@@ -188,7 +187,7 @@ def _written(
 
 def _write_block(
     positions: NDArray[np.int64],
-    frames: NDArray[np.uint8],
+    nested: Sequence[Sequence[NDArray[np.uint8]]],
     *,
     store: str,
     run: str,
@@ -197,6 +196,7 @@ def _write_block(
     # a worker may still be at a block of a run that was killed, and another run have begun
     if run_of(store) != run:
         raise ResourceError(f"{store}: is written by another run by now; start this one again")
+    [[frames]] = nested  # to have dask put the only block together would copy it
     write_block(store, int(positions[0]), frames)
     if keep is not None:
         keep(int(positions[0]), frames)

@@ -1,5 +1,6 @@
 """The command line, called here (quick) or as the installed program (what only a process shows)."""
 
+import gc
 import subprocess
 import sysconfig
 from pathlib import Path
@@ -14,6 +15,7 @@ COMMAND = str(Path(sysconfig.get_path("scripts"), "miostitch"))
 def run(*args: str, code: int = 0) -> Result:
     """Run a command in this process."""
     done = CliRunner().invoke(cli.main, args)
+    gc.unfreeze()  # a program ends here, but these go on
     assert done.exit_code == code, done.stderr
     return done
 

@@ -144,7 +144,7 @@ def test_a_killed_worker_costs_only_its_blocks(tmp_path: Path) -> None:
     with dask_processes(2, tmp_path) as (address, workers):
         run = subprocess.Popen([*command, "--scheduler", address], cwd=tmp_path)
         deadline = time.monotonic() + 120
-        while not [*tmp_path.glob("cluster/.*/journal/video/*.npz")]:
+        while not [*tmp_path.glob("cluster/.*/journal/video/*.note")]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         workers[0].kill()
@@ -164,7 +164,7 @@ def test_a_lost_scheduler_ends_the_run_and_another_goes_on(tmp_path: Path) -> No
         command = [*program, *options, "-o", str(tmp_path / "out"), "--scheduler", address]
         run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + 120
-        while not [*tmp_path.glob("out/.*/journal/video/*.npz")]:
+        while not [*tmp_path.glob("out/.*/journal/video/*.note")]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
     _, said = run.communicate(timeout=300)

@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -15,8 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from miostitch import composing_kernels, filtering_kernels, kernels, schema
+from miostitch import composing_kernels, filtering_kernels, jit, kernels, schema
 from miostitch.errors import UsageError
+from miostitch.jit import Kernel
 
 U8 = NDArray[np.uint8]
 I64 = NDArray[np.int64]
@@ -221,7 +224,8 @@ HOMES = {
 
 @pytest.mark.parametrize("module", HOMES, ids=lambda module: str(module.__name__))
 def test_every_kernel_follows_the_policy(module: ModuleType) -> None:
-    compiled = [f for f in vars(module).values() if hasattr(f, "nopython_signatures")]
+    found = [f.compiled if isinstance(f, Kernel) else f for f in vars(module).values()]
+    compiled = [f for f in found if hasattr(f, "nopython_signatures")]
     assert len(compiled) > len(HOMES[module])
     for function in compiled:
         cached = bool(function.stats.cache_path)  # numba's word for a function with files
@@ -230,6 +234,22 @@ def test_every_kernel_follows_the_policy(module: ModuleType) -> None:
             assert len(function.nopython_signatures) == 1
         assert function.targetoptions["nogil"]
         assert not {"parallel", "fastmath"} & {k for k, v in function.targetoptions.items() if v}
+
+
+def test_a_kernel_is_compiled_once_when_first_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[object] = []
+
+    def slowly(*_: object, **__: object) -> Callable[[object], Callable[..., int]]:
+        time.sleep(0.05)
+        made.append(_)
+        return lambda function: lambda number: 2 * number
+
+    monkeypatch.setattr(jit, "njit", slowly)
+    twice = jit.kernel("signature")(lambda number: number)
+    assert not made
+    with ThreadPoolExecutor(4) as pool:
+        assert [*pool.map(twice, range(4))] == [0, 2, 4, 6]
+    assert len(made) == 1
 
 
 SMALL_MODULE = """
@@ -246,17 +266,19 @@ def less(one, other):
 """
 SMALL_PROBE = """
 import small
-functions = small.twice, small.less
+functions = small.twice.compiled, small.less.compiled
 print(sum(len(f.stats.cache_hits) for f in functions), [small.twice(21), small.less(3, 5)])
 """
 PROBE = """
 import sys
+import time
 from importlib import import_module
 import numpy as np
-from miostitch import kernels
+from miostitch import jit, kernels
 out = np.zeros((3, 2), np.int64)
 kernels.score_frames(np.arange(2 * 9 * 11, dtype=np.uint8).reshape(2, 9, 11), 5, 3, 1.0, out)
-functions = [f for f in vars(import_module(sys.argv[1])).values() if hasattr(f, "stats")]
+found = vars(import_module(sys.argv[1])).values()
+functions = [f.compiled for f in found if isinstance(f, jit.Kernel)]
 print(sum(len(f.stats.cache_hits) for f in functions), out.tolist())
 """
 

@@ -111,7 +111,7 @@ def test_two_hours_survive_ten_kills(tmp_path: Path) -> None:
     for kill in range(1, 11):
         run = subprocess.Popen([*command, str(out)])
         deadline = time.monotonic() + 600
-        while len([*out.glob(".*/journal/video/*.npz")]) < blocks * kill // 11:
+        while len([*out.glob(".*/journal/video/*.note")]) < blocks * kill // 11:
             assert run.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.01)

@@ -76,7 +76,7 @@ def begin(
         with pytest.raises(PowerCut):
             stitch_files(session, out, options)
     [folder] = out.iterdir()
-    assert [*folder.rglob("*.npz")]
+    assert [*folder.rglob("*.note")]
     return folder
 
 
@@ -96,7 +96,7 @@ def test_finished_blocks_are_not_computed_again(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder = begin(session, tmp_path / "out", monkeypatch)
-    noted = {int(path.stem) for path in folder.glob("journal/video/*.npz")}
+    noted = {int(path.stem) for path in folder.glob("journal/video/*.note")}
     written, write = set(), stored_blocks.write_block
 
     def watched(path: str, start: int, frames: Any) -> None:
@@ -141,7 +141,7 @@ def test_what_was_damaged_since_is_made_again(
     session: list[str], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = begin(session, tmp_path / "out", monkeypatch, writes=14)
-    notes = sorted(folder.glob("journal/video/*.npz"))
+    notes = sorted(folder.glob("journal/video/*.note"))
     for harm, note in zip(HARMS, notes, strict=False):
         (chunk,) = folder.glob(f"*[!g].zarr/video/c/{int(note.stem) // 5}/0/0")
         harm(chunk, note)
@@ -253,7 +253,7 @@ def noted_before_a_cut(
         with pytest.raises(PowerCut):
             edit()
     [folder] = out.iterdir()
-    return folder, {int(path.stem) for path in folder.glob("journal/video/*.npz")}
+    return folder, {int(path.stem) for path in folder.glob("journal/video/*.note")}
 
 
 @pytest.mark.fault(45, "trim, remove-frames, concat, denoise die", "go on, the same bytes")
@@ -276,7 +276,7 @@ def test_an_edit_goes_on(
     assert run_edit(command, stitched, tmp_path / "whole")["resumed_blocks"] == 0
     folder, noted = noted_before_a_cut(monkeypatch, out, lambda: run_edit(command, stitched, out))
     assert noted
-    read = len([*folder.glob("journal/noise/*.npz")])
+    read = len([*folder.glob("journal/noise/*.note")])
     assert bool(read) == (command == "denoise")
     written, write = set(), stored_blocks.write_block
 
@@ -483,7 +483,7 @@ def test_interrupted_within_seconds(
     run = subprocess.Popen([*program, "--chunk-frames", str(block), "-o", str(out), "-q"])
     try:
         deadline = time.monotonic() + 120
-        while not [*out.glob(".*/journal/video/*.npz")]:
+        while not [*out.glob(".*/journal/video/*.note")]:
             assert time.monotonic() < deadline
             assert run.poll() is None
             time.sleep(0.01)

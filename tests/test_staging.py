@@ -245,7 +245,7 @@ def test_a_run_killed_while_it_published_goes_on(
             if not went_on:
                 make(space, text)
                 space.journal("video").mkdir()
-                (space.journal("video") / "0.npz").touch()
+                (space.journal("video") / "0.note").touch()
             space.publish()
         return went_on
 
