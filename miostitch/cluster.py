@@ -1,8 +1,9 @@
 """Blocks computed by a dask cluster: processes of this machine, or machines that share files."""
 
+import itertools
 import logging
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,12 +15,15 @@ from dask.base import tokenize
 from dask.local import get_sync
 from distributed.scheduler import KilledWorker
 
-from miostitch.computing import Graph, computing_by
+from miostitch.computing import Graph, Result, computing_by
 from miostitch.errors import MiostitchError, ResourceError, UsageError
 from miostitch.memory import keep_freed
+from miostitch.publishing import used_versions
+
+logger = logging.getLogger(__name__)
 
 RETRIES = 3
-"""Times that a block is begun anew after an error of the system it ran on."""
+"""Times that a block that failed is begun anew: what the network lacked may be there by then."""
 
 CONNECT_SECONDS = 20
 LOOPBACK = "127.0.0.1"
@@ -55,7 +59,7 @@ class Cluster:
     def __init__(self, client: distributed.Client) -> None:
         self._client = client
         self._running: dict[Future[Any], distributed.Future[Any]] = {}
-        self._submitted = 0
+        self._numbers = itertools.count()
         client.register_plugin(_KeepFreed(), name="miostitch-memory")
 
     @property
@@ -66,27 +70,20 @@ class Cluster:
 
     def submit(self, graph: Graph, key: Any, name: str) -> Future[Any]:
         """Compute one key of a graph that holds nothing else; those submitted first come first."""
-        self._submitted += 1
-        remote = self._client.submit(
-            BlockTask(graph, key),
-            key=f"{name}-{tokenize(id(self), self._submitted)}",
-            pure=False,
-            retries=RETRIES,
-            priority=-self._submitted,
-        )
-        local: Future[Any] = Future()
-        local.set_running_or_notify_cancel()
-        self._running[local] = remote
-        remote.add_done_callback(partial(self._hand_over, local, name))
-        return local
+        return self._submit(BlockTask(graph, key), name)
+
+    def run(self, task: Callable[[], Result], name: str) -> Result:
+        """Call a task on a worker, and wait for it."""
+        done: Result = self._submit(task, name).result()
+        return done
 
     def require_paths(self, paths: Iterable[str]) -> None:
-        """Find workers that do not see the files of a run.
+        """Find workers that do not see the files of a run, or would make other bytes of them.
 
         Raises
         ------
         ResourceError
-            A worker lacks a path, or there is no worker.
+            A worker lacks a path or has other versions, or there is no worker.
         """
         wanted = {os.path.abspath(path): os.stat(path).st_size for path in paths}
         found = self._client.run(_missing, wanted)
@@ -97,10 +94,31 @@ class Cluster:
         if lacking:
             msg = "; ".join(lacking)
             raise ResourceError(f"{msg}; mount the same files under the same path on every worker")
+        here = used_versions()
+        for worker, there in sorted(self._client.run(used_versions).items()):
+            others = [f"{name} {there[name]}" for name in here if there[name] != here[name]]
+            if others:
+                msg = f"{worker} has {', '.join(others)}; install what is here on every worker"
+                raise ResourceError(f"{msg}: {', '.join(f'{n} {v}' for n, v in here.items())}")
 
     def cancel(self) -> None:
         """Begin no further block."""
         self._client.cancel([*self._running.values()])
+
+    def _submit(self, task: Callable[[], Any], name: str) -> Future[Any]:
+        number = next(self._numbers)
+        remote = self._client.submit(
+            task,
+            key=f"{name}-{tokenize(id(self), number)}",
+            pure=False,
+            retries=RETRIES,
+            priority=-number,
+        )
+        local: Future[Any] = Future()
+        local.set_running_or_notify_cancel()
+        self._running[local] = remote
+        remote.add_done_callback(partial(self._hand_over, local, name))
+        return local
 
     def _hand_over(self, local: Future[Any], name: str, remote: distributed.Future[Any]) -> None:
         try:
@@ -152,6 +170,7 @@ def local_cluster(workers: int) -> Iterator[None]:
         distributed.Client(cluster) as client,
         computing_by(Cluster(client)),
     ):
+        logger.info("dashboard: %s", client.dashboard_link)
         yield
 
 
@@ -171,7 +190,7 @@ def remote_cluster(address: str) -> Iterator[None]:
     """
     try:
         client = distributed.Client(address, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError, TypeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last one of TLS
         msg = f"{address}: no dask scheduler answers ({error}); check the address, or start one"
         raise ResourceError(msg) from error
     with client, computing_by(Cluster(client)):

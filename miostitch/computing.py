@@ -1,17 +1,18 @@
 """Where blocks are computed: by the threads of this process, or by what a caller has set up."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, TypeVar
 
 import dask
 from dask.local import get_sync
 from dask.system import CPU_COUNT
 
 Graph = Mapping[Any, Any]
+Result = TypeVar("Result")
 
 
 class Runner(Protocol):
@@ -27,6 +28,9 @@ class Runner(Protocol):
 
     def submit(self, graph: Graph, key: Any, name: str) -> Future[Any]:
         """Compute one key of a graph that holds nothing else; those submitted first come first."""
+
+    def run(self, task: Callable[[], Result], name: str) -> Result:
+        """Call a task, and wait for it: in this thread, if blocks are computed in this process."""
 
     def require_paths(self, paths: Iterable[str]) -> None:
         """Refuse to begin where a path cannot be reached."""
@@ -56,6 +60,10 @@ class Threads:
     def submit(self, graph: Graph, key: Any, name: str) -> Future[Any]:
         """Compute one key of a graph that holds nothing else; those submitted first come first."""
         return self._pool.submit(get_sync, graph, key)
+
+    def run(self, task: Callable[[], Result], name: str) -> Result:
+        """Call a task in this thread."""
+        return task()
 
     def require_paths(self, paths: Iterable[str]) -> None:
         """Nothing to check: this process has found them."""

@@ -106,6 +106,7 @@ class Group(click.Group):
         """Run a command; see the exit codes in the reference."""
         gc.disable()  # loading libraries makes a million objects and no garbage
         ctx.call_on_close(gc.enable)
+        atexit.unregister(gc.freeze)
         atexit.register(gc.freeze)  # else Python looks through all of it once more at its end
         _catch_sigterm(ctx)
         return _answered(ctx, functools.partial(super().invoke, ctx))

@@ -7,6 +7,7 @@ import click
 from miostitch.console import Console, option, talking
 from miostitch.errors import UsageError
 from miostitch.options import (
+    computes,
     denoises_by,
     denoises_to,
     force,
@@ -155,6 +156,7 @@ def score(
 @restart
 @force
 @talking
+@computes
 def denoise(
     names: list[str],
     output: str | None,

@@ -39,12 +39,16 @@ class Kernel:
         """What numba made of it."""
         if self._compiled is None:
             with _compiling:
-                self._compiled = self._compiled or self._compile()
+                if self._compiled is None:
+                    self._compiled = self._compile()
         return self._compiled
 
     def __call__(self, *arguments: object) -> object:
         """Run the compiled loop."""
         return self.compiled(*arguments)
+
+    def __reduce__(self) -> str:
+        return self._function.__qualname__  # pickled by its name, as functions are
 
     def _compile(self) -> Any:
         try:

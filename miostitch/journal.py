@@ -88,7 +88,8 @@ class Journal:
             self._folder.mkdir(parents=True, exist_ok=True)
             packed = BytesIO()
             np.savez(packed, *values)
-            unfinished.write_bytes(_digest(packed.getvalue()) + packed.getvalue())
+            data = packed.getvalue()
+            unfinished.write_bytes(_digest(data) + data)
             unfinished.replace(path)
         except OSError as error:
             raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error

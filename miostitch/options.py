@@ -141,7 +141,7 @@ def computes(command: Command) -> Command:
     @option("--scheduler", metavar="ADDRESS", help="A running dask cluster.")
     @functools.wraps(command)
     def wrapped(*, workers: int | None, scheduler: str | None, console: Console, **kw: Any) -> Any:
-        if (workers or scheduler) and kw["memory_limit"]:
+        if (workers or scheduler) and kw.get("memory_limit"):
             msg = "--memory-limit bounds threads; leave it out with --workers or --scheduler"
             raise UsageError(msg)
         with console.computing(workers, scheduler):

@@ -4,22 +4,30 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.base import optimize
+from dask.core import flatten
 from dask.local import get_sync
+from dask.optimization import cull
 from numpy.typing import NDArray
 
-from miostitch.computing import thread_count
+from miostitch.computing import Graph, runner
 from miostitch.journal import Journal
 from miostitch.schema import VIDEO
 from miostitch.sinks import FrameWriter
+from miostitch.staging import require_run, run_of
 from miostitch.stored_blocks import recall_block, sync_block, write_block
 
 TABLE_BLOCKS = 32
 """Blocks whose tables are written together: looking rows up costs most at the start."""
+
+REMOTE_BLOCKS = 8
+"""Blocks that a cluster computes at a time: their pictures come back, and wait for their turn."""
 
 TABLES_AHEAD = 2
 """Such spans that may wait for their tables."""
@@ -43,10 +51,9 @@ class NotedStore:
     path: str
     journal: Journal
 
-    def recall(self, span: slice) -> Frames | None:
-        """Read a block that an earlier run noted; None if it did not, or a chunk is damaged."""
-        noted = self.journal.recall(span.start) is not None
-        return recall_block(self.path, span.start, span.stop) if noted else None
+    def has(self, span: slice) -> bool:
+        """Whether an earlier run noted a block."""
+        return self.journal.recall(span.start) is not None
 
     def note(self, span: slice, *, recalled: bool) -> None:
         """Note a block that was written, or count one that was recalled.
@@ -102,22 +109,17 @@ def write_in_order(
     -----
     A task makes its block of all videos at once, so what they share is computed once, and
     compresses it for the store. While one block goes to the files the next ones are computed: one
-    per thread, and that many and one are in memory, whatever ``count``.
+    per thread, and that many and one are in memory, whatever ``count``. On a cluster the workers
+    compute the blocks, a few at a time, and write those of the store; the pictures for the files
+    are sent back.
     """
-    workers = thread_count()
     waiting: deque[tuple[slice, Future[tuple[dict[str, Frames], bool]]]] = deque()
     told = 0
     finished: deque[Future[None]] = deque()
 
     def compute(span: slice) -> tuple[dict[str, Frames], bool]:
-        lazy, known = build(span), store.recall(span) if store else None
-        have = {} if known is None else {name: known for name in _same(lazy)}
-        # the function itself: by its name, dask would load distributed to look it up
-        made = lazy.drop_vars(have).compute(scheduler=get_sync)
-        have |= {str(name): each.to_numpy() for name, each in made.items()}
-        if store and known is None:
-            write_block(store.path, span.start, have[VIDEO.name])
-        return {name: have[name] for name in writers}, known is not None
+        block = _block(build(span), tuple(writers), span, store)
+        return blocks_by.run(block, f"block-{span.start}")
 
     def write(span: slice, computed: Future[tuple[dict[str, Frames], bool]]) -> None:
         nonlocal told
@@ -139,7 +141,13 @@ def write_in_order(
         if store:
             stack.enter_context(store.journal)
         tables = stack.enter_context(ThreadPoolExecutor(1, "miostitch-tables"))
+        blocks_by = stack.enter_context(runner())
+        workers = blocks_by.workers
+        if not blocks_by.shares_memory:
+            workers = min(workers, REMOTE_BLOCKS)
         pool = stack.enter_context(ThreadPoolExecutor(workers, "miostitch-block"))
+        # first of all: the pool would wait for every block that is begun
+        stack.push(lambda *failure: blocks_by.cancel() if failure[0] else None)
         for start in range(0, count, block):
             span = slice(start, min(start + block, count))
             waiting.append((span, pool.submit(compute, span)))
@@ -151,7 +159,68 @@ def write_in_order(
             each.result()
 
 
-def _same(lazy: xr.Dataset) -> list[str]:
+@dataclass(frozen=True)
+class _Block:
+    """Makes one block of some videos wherever it is called; opaque, so that dask asks no further.
+
+    Parameters
+    ----------
+    graph, keys
+        The tasks that lead to the videos, and the last one of each.
+    same
+        Videos that are ``video``, by whatever name.
+    wanted
+        Videos that are handed back.
+    start, stop
+        The frames.
+    store, run
+        Where ``video`` goes, and whose that is; empty for nowhere.
+    noted
+        Whether an earlier run has written it there.
+    """
+
+    graph: Graph
+    keys: Mapping[str, Any]
+    same: tuple[str, ...]
+    wanted: tuple[str, ...]
+    start: int
+    stop: int
+    store: str = ""
+    run: str = ""
+    noted: bool = False
+
+    def __call__(self) -> tuple[dict[str, Frames], bool]:
+        """Give the videos, and whether ``video`` is that of the earlier run."""
+        known = recall_block(self.store, self.start, self.stop) if self.noted else None
+        have = {} if known is None else dict.fromkeys(self.same, known)
+        missing = [name for name in self.keys if name not in have]
+        keys = [self.keys[name] for name in missing]
+        if keys:
+            made = get_sync(cull(self.graph, keys)[0], keys)
+            have |= zip(missing, made, strict=True)
+        if self.store and known is None:
+            require_run(self.store, self.run)
+            write_block(self.store, self.start, have[VIDEO.name])
+        return {name: have[name] for name in self.wanted}, known is not None
+
+
+def _block(
+    lazy: xr.Dataset, wanted: tuple[str, ...], span: slice, store: NotedStore | None
+) -> _Block:
+    videos = {str(name): each.data for name, each in lazy.chunk(-1).items()}
+    optimised = dict(zip(videos, optimize(*videos.values()), strict=True))
+    graphs = [dict(each.__dask_graph__()) for each in optimised.values()]
+    graph = {key: task for each in graphs for key, task in each.items()}
+    keys = {name: next(flatten(each.__dask_keys__())) for name, each in optimised.items()}
+    block = _Block(graph, keys, _same(lazy), wanted, span.start, span.stop)
+    if store is None:
+        return block
+    return replace(block, store=store.path, run=run_of(store.path), noted=store.has(span))
+
+
+def _same(lazy: xr.Dataset) -> tuple[str, ...]:
     """Videos that are ``video``, by whatever name."""
+    if VIDEO.name not in lazy:
+        return ()
     name = lazy[VIDEO.name].data.name
-    return [str(each) for each, video in lazy.items() if video.data.name == name]
+    return tuple(str(each) for each, video in lazy.items() if video.data.name == name)

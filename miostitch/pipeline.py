@@ -12,6 +12,7 @@ import xarray as xr
 
 from miostitch import editing
 from miostitch.beside import Extras
+from miostitch.computing import require_paths
 from miostitch.config import (
     DenoiseConfig,
     FrequencyMaskingConfig,
@@ -285,6 +286,7 @@ def _denoise(
     edit = Edit.of(dataset, reading)
     with workspace.open(edit.files, force=force, resumable=True):
         decisive = edit.fingerprint(reading, config=config.model_dump(mode="json"))
+        require_paths([*edit.files, os.fspath(workspace.output)])
         workspace.go_on(decisive, restart=restart)
         journal = Journal(workspace.journal("noise"))
         looked_at = dataset.isel({FRAME: slice(frames_before(dataset, config))})

@@ -25,8 +25,8 @@ BITEXACT = {"fflags": "+bitexact"}
 RIFF_BYTES = 2**30
 """The first frame that begins behind so many bytes of a RIFF list begins the next list."""
 
-FLUSH_BYTES = 2**24
-"""What is written before it is brought to the disk: a block."""
+FLUSH_BYTES = 2**23
+"""What is written at least before it is brought to the disk: half of a usual block."""
 
 PARTS_PER_WRITE = 1000
 """Below the most that a system takes at once, which is 1,024 almost everywhere."""

@@ -43,8 +43,8 @@ POSITION_FIELDS = WITNESSES[:4]
 PIXEL_COUNT_EVIDENCE = 1 << WITNESSES.index("size of the position")
 NO_PLACE_EVIDENCE = 1 << WITNESSES.index("no place between its neighbours")
 LOG_COLUMNS = ("row", "column", "old", "new", "evidence")
-LOG_DTYPES = dict.fromkeys(("row", "old", "new", "evidence"), "int64")
-NO_REPAIRS = pd.DataFrame(columns=list(LOG_COLUMNS)).astype(LOG_DTYPES)
+_LOG_DTYPES = dict.fromkeys(("row", "old", "new", "evidence"), "int64")
+NO_REPAIRS = pd.DataFrame(columns=list(LOG_COLUMNS)).astype(_LOG_DTYPES)
 """The log of rows of which none is changed."""
 
 
@@ -111,8 +111,9 @@ def repair_table(table: pd.DataFrame, layout: HeaderLayout) -> tuple[pd.DataFram
     Returns
     -------
     tuple of pandas.DataFrame
-        The repaired rows, and the log: ``row`` (label in the table's index), ``column``, ``old``,
-        ``new``, ``evidence`` (see :func:`describe_evidence`), ordered by row.
+        The repaired rows (the given ones, where none is changed), and the log: ``row`` (label in
+        the table's index), ``column``, ``old``, ``new``, ``evidence`` (see
+        :func:`describe_evidence`), ordered by row.
     """
     names = [n for n in POSITION_FIELDS if n in table and (n != "linked_list" or layout.ring)]
     fields = {name: _ints(table, name) for name in names}
@@ -187,7 +188,7 @@ def _cut(
     """Repair a window and keep the rows start:stop."""
     table, log = repair_table(window, layout)
     part = table.iloc[start:stop]
-    if log is NO_REPAIRS:
+    if log.empty:
         return part, log
     return part, log[log["row"].isin(part.index)].reset_index(drop=True)
 
@@ -301,7 +302,7 @@ def _apply(
             parts.append(pd.DataFrame(dict(zip(LOG_COLUMNS, cells, strict=True))))
     if not parts:  # as in most blocks
         return table, NO_REPAIRS
-    log = pd.concat(parts).astype(LOG_DTYPES)
+    log = pd.concat(parts).astype(_LOG_DTYPES)
     return table.assign(**changes), log.sort_values("row", kind="stable", ignore_index=True)
 
 

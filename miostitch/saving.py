@@ -14,6 +14,7 @@ from dask.base import tokenize
 
 from miostitch.beside import Extras, video_writers, write_notes, write_videos
 from miostitch.companions import TIMESTAMPS, Origin
+from miostitch.computing import require_paths
 from miostitch.datasets import STORE, open_datasets, without_lost
 from miostitch.edited_tables import EditedTables, check_counts
 from miostitch.encoding import Codec, VideoWriter
@@ -130,6 +131,7 @@ def _publish(
     workspace = Workspace(target.parent if named else target, stem, SUFFIXES)
     with workspace.open(edit.files, force=force, resumable=True):
         decisive = edit.fingerprint(reading, kinds=sorted(kinds))
+        require_paths([*edit.files, os.fspath(workspace.output)])
         workspace.go_on(decisive, restart=restart)
         extras = Extras(warnings=told)
         summary = edit.write(kinds, workspace, extras=extras, progress=progress)

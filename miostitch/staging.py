@@ -114,6 +114,9 @@ class Workspace:
             left = None
         if left == wanted and not restart:
             logger.warning("%s: going on where an earlier run was cut off", self.folder)
+            for file in self.folder.iterdir():  # what is made anew takes no room meanwhile
+                if file.is_file() and file.name not in (LOCK, OWNER):
+                    file.unlink()
             return True
         if left is not None:
             changed = [name for name in wanted if left.get(name) != wanted[name]]
@@ -122,6 +125,7 @@ class Workspace:
         self._clear(OWNER)
         path.parent.mkdir()
         path.write_text(json.dumps(wanted), "utf-8")
+        _sync(path)  # without it, all that was noted would be lost
         return False
 
     @contextmanager
@@ -348,6 +352,28 @@ def run_of(staged: str) -> str:
         return ""
     except OSError as error:
         raise ResourceError(f"{path}: cannot be read: {error.strerror}; start again") from error
+
+
+def require_run(staged: str, run: str) -> None:
+    """Refuse to write into what another run has begun to make by now.
+
+    A worker may still be at a block of a run that was killed.
+
+    Parameters
+    ----------
+    staged
+        Path of a product while it is being made.
+    run
+        What :func:`run_of` said when the work began.
+
+    Raises
+    ------
+    ResourceError
+        It is another run's.
+    """
+    if run_of(staged) != run:
+        msg = f"{staged}: is written by another run by now; start this one again"
+        raise ResourceError(msg)
 
 
 def _remove(path: Path) -> None:

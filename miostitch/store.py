@@ -31,7 +31,7 @@ from miostitch.schema import (
 from miostitch.store_metadata import reading, require_chunks, require_plain
 
 BUFFER_CHUNK = 2**17
-"""Rows per chunk of the ``buffers`` group; one chunk of each column is in memory."""
+"""Rows per chunk of the ``buffers`` group; of each column one chunk is in memory, 1 MiB."""
 
 TABLE_CHUNK = 2**17
 """Frames per chunk of the tables along ``frame``."""
@@ -268,6 +268,8 @@ class BufferColumns:
             for name, array in self._arrays.items():
                 array.resize((self._rows,))
                 array[self._rows - count :] = self._chunk[name][:count]
+                if array.dtype.hasobject:
+                    self._chunk[name].fill(None)  # lets the texts go
         except OSError as error:
             raise ResourceError(f"{self._path}: cannot write the buffers: {error}") from error
 

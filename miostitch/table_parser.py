@@ -221,7 +221,7 @@ class TableParser:
 
 
 def _is_odd(text: bytes) -> bool:
-    """Whether pyarrow would take 0x10 for 16, a lone CR for a line end, or NUL for text."""
+    """Whether pyarrow might take 0x10 for 16, a lone CR for a line end, or NUL for text."""
     # single bytes are found ten times as fast as pairs
     return (
         b"\0" in text

@@ -202,13 +202,13 @@ def stitch_files(
     require_name(stem, PRODUCTS)
     workspace = Workspace(Path(output), stem, PRODUCTS)
     with workspace.open([*paths, *map(table_path, paths)], force=options.force, resumable=True):
+        require_paths([*paths, os.fspath(workspace.output)])
         with passing():
             recordings = load_recordings(inputs, options.reading, names=names)
             session = bring_together(recordings, options.aligning)
         del recordings  # they are the session's, and go with it
         if accept is not None:
             accept(session.shape[0])
-        require_space(workspace.output, _uncompressed_bytes(session, options))
         plan = plan_stitch(
             session.shape[0],
             _block(session, options) * session.shape[1] * session.shape[2],
@@ -217,8 +217,8 @@ def stitch_files(
             composed=options.by == "buffer",
             debug=options.debug_video,
         )
-        require_paths([*paths, os.fspath(workspace.output)])
         workspace.go_on(_fingerprint(session, options), restart=options.restart)
+        require_space(workspace.output, _uncompressed_bytes(session, options))
         with at_most(plan.threads(thread_count(), options.memory_limit)):
             summary, frames = _make(session, options, workspace, progress)
         del session  # what the report tells of it stands in the store

@@ -17,12 +17,11 @@ from dask.optimization import cull
 from numpy.typing import NDArray
 
 from miostitch.computing import Graph, Runner, runner
-from miostitch.errors import ResourceError
 from miostitch.journal import Journal, Values
 from miostitch.memory import give_back
 from miostitch.schema import BLOCK, FRAME
 from miostitch.sinks import FrameWriter, VideoSink
-from miostitch.staging import run_of
+from miostitch.staging import require_run, run_of
 from miostitch.stored_blocks import read_block, recall_block, sync_block, write_block
 
 BATCH_BLOCKS = 8
@@ -193,10 +192,10 @@ def _write_block(
     run: str,
     keep: Callable[[int, NDArray[np.uint8]], None] | None,
 ) -> NDArray[np.int64]:
-    # a worker may still be at a block of a run that was killed, and another run have begun
-    if run_of(store) != run:
-        raise ResourceError(f"{store}: is written by another run by now; start this one again")
-    [[frames]] = nested  # to have dask put the only block together would copy it
+    require_run(store, run)
+    [[frames]] = (
+        nested  # blocks hold whole frames; to have dask put the only one together copies it
+    )
     write_block(store, int(positions[0]), frames)
     if keep is not None:
         keep(int(positions[0]), frames)

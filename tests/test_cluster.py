@@ -16,6 +16,7 @@ import miostitch
 from miostitch import cluster
 from miostitch.computing import computing_by
 from miostitch.errors import ResourceError, UsageError
+from miostitch.publishing import used_versions
 from tests.folders import content
 
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
@@ -61,6 +62,17 @@ def test_the_same_bytes_as_of_threads(session: list[str], tmp_path: Path, by: st
     assert products(tmp_path / "cluster") == products(tmp_path / "threads")
 
 
+def test_denoising_gives_the_same_bytes_as_of_threads(session: list[str], tmp_path: Path) -> None:
+    options = miostitch.StitchOptions(chunk_frames=7, codec=None, report=False)
+    miostitch.stitch_files(session, tmp_path, options)
+    [store] = tmp_path.glob("*.zarr")
+    config = miostitch.load_config("denoise_calcium_imaging")
+    miostitch.denoise_files(store, config, tmp_path / "threads")
+    with threads_of_this_process() as client, computing_by(cluster.Cluster(client)):
+        miostitch.denoise_files(store, config, tmp_path / "cluster")
+    assert products(tmp_path / "cluster") == products(tmp_path / "threads")
+
+
 @pytest.mark.fault(52, "worker without the files", "refused by host and path")
 def test_a_worker_without_the_files_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -76,6 +88,12 @@ def test_a_worker_without_the_files_is_named(
         monkeypatch.setattr(client, "run", lambda *_: found)
         with pytest.raises(ResourceError, match=r"tcp://host:1 lacks lost\.avi; mount"):
             runner.require_paths([str(tmp_path / "here")])
+        wrong = {"tcp://host:1": used_versions() | {"numpy": "1.0"}}
+        answers = {cluster._missing: {"tcp://host:1": []}, used_versions: wrong}
+        monkeypatch.setattr(client, "run", lambda function, *_: answers[function])
+        with pytest.raises(ResourceError, match=r"tcp://host:1 has numpy 1\.0; install what is"):
+            runner.require_paths([str(tmp_path / "here")])
+        monkeypatch.setattr(client, "run", lambda *_: found)
         found.clear()
         with pytest.raises(ResourceError, match="no workers"):
             runner.require_paths([])
@@ -86,9 +104,12 @@ def test_errors_of_blocks_come_back(tmp_path: Path) -> None:
         raise ResourceError("disk full")
 
     with threads_of_this_process() as client:
-        future = cluster.Cluster(client).submit({"a": (fails,)}, "a", "block-0")
+        runner = cluster.Cluster(client)
+        future = runner.submit({"a": (fails,)}, "a", "block-0")
         with pytest.raises(ResourceError, match="disk full"):
             future.result(60)
+        with pytest.raises(ResourceError, match="disk full"):
+            runner.run(fails, "block-1")
 
 
 def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,6 +168,26 @@ def test_a_killed_worker_costs_only_its_blocks(tmp_path: Path) -> None:
         while not [*tmp_path.glob("cluster/.*/journal/video/*.note")]:
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        workers[0].kill()
+        assert run.wait(300) == 0
+    assert products(tmp_path / "cluster") == products(tmp_path / "threads")
+
+
+@pytest.mark.fault(50, "SIGKILL of one of two dask workers", "the same bytes")
+@pytest.mark.slow
+def test_a_worker_that_is_killed_while_it_denoises_costs_only_its_blocks(tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(frames=4000, receivers=1, buffer_loss=0.05, seed=1)
+    [video] = miostitch.simulate(tmp_path / "in", config).recordings
+    program = [sys.executable, "-c", "from miostitch.cli import main; main()", "denoise"]
+    command = [*program, str(video), "-c", "denoise_calcium_imaging", "--no-progress", "-o"]
+    subprocess.run([*command, str(tmp_path / "threads")], check=True, cwd=tmp_path)
+    with dask_processes(2, tmp_path) as (address, workers):
+        told = [str(tmp_path / "cluster"), "--scheduler", address]
+        run = subprocess.Popen([*command, *told], cwd=tmp_path)
+        deadline = time.monotonic() + 120
+        while not [*tmp_path.glob("cluster/.*/journal/video/*.note")]:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
         workers[0].kill()
         assert run.wait(300) == 0
     assert products(tmp_path / "cluster") == products(tmp_path / "threads")

@@ -271,7 +271,6 @@ print(sum(len(f.stats.cache_hits) for f in functions), [small.twice(21), small.l
 """
 PROBE = """
 import sys
-import time
 from importlib import import_module
 import numpy as np
 from miostitch import jit, kernels

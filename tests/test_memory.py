@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 import miostitch
-import miostitch.kernels  # compiles here, so that no measured process does
+from miostitch import composing_kernels, kernels
 from miostitch.computing import thread_count
+from miostitch.jit import Kernel
 from miostitch.plan import plan_stitch
 from miostitch.writing import KEPT_BLOCKS
 
@@ -38,6 +39,9 @@ pytestmark = [
 
 def peak_bytes(folder: Path, frames: int, side: int, by: str = "frame") -> tuple[int, int]:
     """Peak memory of stitching a pair, and the frames that came out."""
+    for each in (*vars(kernels).values(), *vars(composing_kernels).values()):
+        if isinstance(each, Kernel):
+            assert each.compiled  # so that no measured process does
     config = miostitch.SimulationConfig(frames=frames, height=side, width=side, seed=1)
     try:
         made = miostitch.simulate(folder / "session", config)

@@ -20,7 +20,7 @@ import pytest
 import xarray as xr
 
 import miostitch
-from miostitch import filtering, stored_blocks
+from miostitch import filtering, stored_blocks, workflow
 from miostitch.config import DenoiseConfig, FrequencyMaskingConfig
 from miostitch.errors import ResourceError
 from miostitch.pipeline import denoise_files
@@ -189,6 +189,17 @@ def test_a_copied_work_directory_is_not_believed(
     summary = stitch_files(session, tmp_path / "two", OPTIONS)
     assert summary["resumed_blocks"] == 0
     assert result(tmp_path / "two") == whole
+
+
+def test_what_is_made_anew_takes_no_room_meanwhile(
+    session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = begin(session, tmp_path / "out", monkeypatch)
+    assert [*folder.glob("*.avi")]
+    left: list[list[Path]] = []
+    monkeypatch.setattr(workflow, "require_space", lambda *_: left.append([*folder.glob("*.avi")]))
+    assert stitch_files(session, tmp_path / "out", OPTIONS)["resumed_blocks"] > 0
+    assert left == [[]]
 
 
 @pytest.mark.fault(43, "the n-th write fails", "nothing half-made, goes on")
