@@ -272,7 +272,8 @@ class Edit(KeptFrames):
             kinds = kinds & {*extras.tables.values()}
         videos = len(extras.videos) + (".avi" in kinds)
         dropped = sum(video.size for video in extras.other_videos.values())
-        require_space(workspace.output, videos * self.video.size + dropped)
+        needed = videos * self.video.size + dropped - workspace.left_bytes
+        require_space(workspace.output, needed)
         journal = Journal(workspace.journal("video"))
         told += self._write_frames(kinds, workspace, extras, journal, progress)
         write_videos(extras.other_videos, workspace.staged, self.fps)

@@ -84,6 +84,11 @@ class Workspace:
         self._refuse_inputs(list(inputs))
         self._refuse_existing(force=force)
 
+    @property
+    def left_bytes(self) -> int:
+        """Size of the files that an earlier run left, and this one makes anew in their place."""
+        return sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file())
+
     def journal(self, name: str) -> Path:
         """Folder in which the run notes what it has finished of one of its passes."""
         return self.folder / JOURNAL / name
@@ -114,9 +119,6 @@ class Workspace:
             left = None
         if left == wanted and not restart:
             logger.warning("%s: going on where an earlier run was cut off", self.folder)
-            for file in self.folder.iterdir():  # what is made anew takes no room meanwhile
-                if file.is_file() and file.name not in (LOCK, OWNER):
-                    file.unlink()
             return True
         if left is not None:
             changed = [name for name in wanted if left.get(name) != wanted[name]]

@@ -218,7 +218,8 @@ def stitch_files(
             debug=options.debug_video,
         )
         workspace.go_on(_fingerprint(session, options), restart=options.restart)
-        require_space(workspace.output, _uncompressed_bytes(session, options))
+        needed = _uncompressed_bytes(session, options) - workspace.left_bytes
+        require_space(workspace.output, needed)
         with at_most(plan.threads(thread_count(), options.memory_limit)):
             summary, frames = _make(session, options, workspace, progress)
         del session  # what the report tells of it stands in the store
