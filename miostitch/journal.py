@@ -44,11 +44,12 @@ class Journal:
 
     def recall(self, start: int) -> Values | None:
         """What was noted of the block that begins at a frame; None if nothing was."""
+        path = self._path(start)
         try:
-            note = self._path(start).read_bytes()
-        except FileNotFoundError:
+            note = path.read_bytes()
+        except OSError:
             return None
-        if note[:_DIGEST_BYTES] != _digest(note[_DIGEST_BYTES:]):
+        if note[:_DIGEST_BYTES] != _digest(path, note[_DIGEST_BYTES:]):
             return None
         with np.load(BytesIO(note[_DIGEST_BYTES:]), allow_pickle=False) as noted:
             return tuple(noted.values())
@@ -89,7 +90,7 @@ class Journal:
             packed = BytesIO()
             np.savez(packed, *values)
             data = packed.getvalue()
-            unfinished.write_bytes(_digest(data) + data)
+            unfinished.write_bytes(_digest(path, data) + data)
             unfinished.replace(path)
         except OSError as error:
             raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
@@ -111,5 +112,7 @@ class Journal:
             self.check()
 
 
-def _digest(data: bytes) -> bytes:
-    return blake2b(data, digest_size=_DIGEST_BYTES).digest()
+def _digest(path: Path, data: bytes) -> bytes:
+    """Of a note and its place: that of another block is none of this one."""
+    place = f"{path.parent.name}/{path.name}/".encode()
+    return blake2b(place + data, digest_size=_DIGEST_BYTES).digest()

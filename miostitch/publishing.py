@@ -85,8 +85,9 @@ def require_space(output: Path, needed: int) -> None:
     """
     free = shutil.disk_usage(output).free
     if needed > free:
-        msg = f"{output}: {needed / 1e9:.1f} GB are needed and {free / 1e9:.1f} GB free; make room"
-        raise ResourceError(msg)
+        unit, size = ("GB", 1e9) if needed >= 1e8 else ("MB", 1e6)
+        msg = f"{output}: {needed / size:.1f} {unit} are needed and {free / size:.1f} {unit} free"
+        raise ResourceError(f"{msg}; make room")
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:

@@ -117,6 +117,7 @@ class Workspace:
             left = json.loads(path.read_text("utf-8"))
         except (OSError, ValueError):
             left = None
+        left = left if isinstance(left, dict) else None
         if left == wanted and not restart:
             logger.warning("%s: going on where an earlier run was cut off", self.folder)
             return True
@@ -389,8 +390,8 @@ def _probe(folder: Path) -> None:
     """Fail before any work if nothing can be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(b"\0")  # an empty file fits on a full disk
     except (FileExistsError, NotADirectoryError) as error:
         file = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
         raise ResourceError(f"{file}: is a file, not a folder; name a folder") from error

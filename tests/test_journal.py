@@ -56,6 +56,16 @@ def test_a_note_that_lost_some_bytes_is_none(tmp_path: Path, size: int) -> None:
             assert (journal.recall(40) is None) == (damaged != whole)
 
 
+@pytest.mark.parametrize("place", ["video/80.note", "noise/40.note"])
+def test_a_note_of_another_block_is_none(tmp_path: Path, place: str) -> None:
+    path = noted(tmp_path / "video")
+    other = tmp_path / place
+    other.parent.mkdir(exist_ok=True)
+    path.rename(other)
+    with Journal(other.parent) as journal:
+        assert journal.recall(int(other.stem)) is None
+
+
 def test_a_block_that_cannot_be_brought_to_the_disk_is_not_noted(tmp_path: Path) -> None:
     def full() -> None:
         raise ResourceError("no space")

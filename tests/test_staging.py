@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,26 @@ def test_what_else_keeps_from_locking_is_told_as_it_is(
     with pytest.raises(OSError, match=os.strerror(number)) as raised:
         space.open([], force=False).__enter__()
     assert not isinstance(raised.value, ResourceError)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no device that is always full")
+def test_a_full_disk_is_told_before_anything_is_written(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = partial(open, "/dev/full", "wb", buffering=0)
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **_: full())
+    with pytest.raises(ResourceError, match=r"out: cannot be written: No space left"):
+        space.open([], force=False).__enter__()
+    assert not space.folder.exists()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "\0\0\0"])
+def test_a_damaged_fingerprint_is_none(space: Workspace, text: str) -> None:
+    with space.open([], force=False, resumable=True):
+        space.go_on({"a": 1})
+        (space.journal("") / "fingerprint.json").write_text(text)
+        assert not space.go_on({"a": 1})
+        assert space.go_on({"a": 1})
 
 
 def test_what_a_killed_run_left_is_cleared(space: Workspace) -> None:

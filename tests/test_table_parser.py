@@ -70,6 +70,7 @@ FAULTY = [
     (b"nan,2,0,100,0.5,0", "column frame_num is 'nan', not an integer"),
     (b"1,,0,100,0.5,0", "column buffer_count is '', not an integer"),
     (b"0x10,2,0,100,0.5,0", "column frame_num is '0x10'"),
+    (b'"0"x10,2,0,100,0.5,0', "no comma separated"),
     (b"1,2,0.5,100,0.5,0", "column frame_buffer_count is '0.5', not an integer"),
     (b"1,1_0,0,100,0.5,0", "column buffer_count is '1_0'"),
     (b"1,2,0,9223372036854775808,0.5,0", "column pixel_count is '9223372036854775808', more than"),
