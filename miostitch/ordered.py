@@ -207,11 +207,10 @@ class _Block:
 def _block(
     lazy: xr.Dataset, wanted: tuple[str, ...], span: slice, store: NotedStore | None
 ) -> _Block:
-    videos = {str(name): each.data for name, each in lazy.chunk(-1).items()}
-    optimised = dict(zip(videos, optimize(*videos.values()), strict=True))
-    graphs = [dict(each.__dask_graph__()) for each in optimised.values()]
-    graph = {key: task for each in graphs for key, task in each.items()}
-    keys = {name: next(flatten(each.__dask_keys__())) for name, each in optimised.items()}
+    # together, else what they share would be computed for each of them
+    [optimised] = optimize(lazy.chunk(-1))
+    graph = dict(optimised.__dask_graph__())
+    keys = {str(n): next(flatten(each.data.__dask_keys__())) for n, each in optimised.items()}
     block = _Block(graph, keys, _same(lazy), wanted, span.start, span.stop)
     if store is None:
         return block
