@@ -267,9 +267,10 @@ class BufferColumns:
         try:
             for name, array in self._arrays.items():
                 array.resize((self._rows,))
-                array[self._rows - count :] = self._chunk[name][:count]
-                if array.dtype.hasobject:
-                    self._chunk[name].fill(None)  # lets the texts go
+                chunk = self._chunk[name]
+                array[self._rows - count :] = chunk[:count]
+                if chunk.dtype == object:
+                    chunk.fill(None)  # lets the texts go
         except OSError as error:
             raise ResourceError(f"{self._path}: cannot write the buffers: {error}") from error
 
