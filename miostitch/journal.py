@@ -51,8 +51,11 @@ class Journal:
             return None
         if note[:_DIGEST_BYTES] != _digest(path, note[_DIGEST_BYTES:]):
             return None
-        with np.load(BytesIO(note[_DIGEST_BYTES:]), allow_pickle=False) as noted:
-            return tuple(noted.values())
+        try:
+            with np.load(BytesIO(note[_DIGEST_BYTES:]), allow_pickle=False) as noted:
+                return tuple(noted.values())
+        except ValueError:  # objects, which no run of ours notes
+            return None
 
     def note(self, start: int, values: Values, sync: Callable[[], None]) -> None:
         """Note a block.

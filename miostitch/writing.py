@@ -193,9 +193,8 @@ def _write_block(
     keep: Callable[[int, NDArray[np.uint8]], None] | None,
 ) -> NDArray[np.int64]:
     require_run(store, run)
-    [[frames]] = (
-        nested  # blocks hold whole frames; to have dask put the only one together copies it
-    )
+    # blocks hold whole frames: one is all there is, and to have dask put it together would copy it
+    [[frames]] = nested
     write_block(store, int(positions[0]), frames)
     if keep is not None:
         keep(int(positions[0]), frames)

@@ -152,6 +152,14 @@ def dask_processes(
             process.wait()
 
 
+def wait_for_a_block(out: Path) -> None:
+    """Until a run has noted its first block."""
+    deadline = time.monotonic() + 120
+    while not [*out.glob(".*/journal/video/*.note")]:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 @pytest.mark.fault(50, "SIGKILL of one of two dask workers", "the same bytes")
 @pytest.mark.slow
 def test_a_killed_worker_costs_only_its_blocks(tmp_path: Path) -> None:
@@ -164,10 +172,7 @@ def test_a_killed_worker_costs_only_its_blocks(tmp_path: Path) -> None:
     command = [*program, "--chunk-frames", "100", "--no-progress", "-o", str(tmp_path / "cluster")]
     with dask_processes(2, tmp_path) as (address, workers):
         run = subprocess.Popen([*command, "--scheduler", address], cwd=tmp_path)
-        deadline = time.monotonic() + 120
-        while not [*tmp_path.glob("cluster/.*/journal/video/*.note")]:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for_a_block(tmp_path / "cluster")
         workers[0].kill()
         assert run.wait(300) == 0
     assert products(tmp_path / "cluster") == products(tmp_path / "threads")
@@ -184,10 +189,7 @@ def test_a_worker_that_is_killed_while_it_denoises_costs_only_its_blocks(tmp_pat
     with dask_processes(2, tmp_path) as (address, workers):
         told = [str(tmp_path / "cluster"), "--scheduler", address]
         run = subprocess.Popen([*command, *told], cwd=tmp_path)
-        deadline = time.monotonic() + 120
-        while not [*tmp_path.glob("cluster/.*/journal/video/*.note")]:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_for_a_block(tmp_path / "cluster")
         workers[0].kill()
         assert run.wait(300) == 0
     assert products(tmp_path / "cluster") == products(tmp_path / "threads")
@@ -204,10 +206,7 @@ def test_a_lost_scheduler_ends_the_run_and_another_goes_on(tmp_path: Path) -> No
     with dask_processes(2, tmp_path) as (address, _):
         command = [*program, *options, "-o", str(tmp_path / "out"), "--scheduler", address]
         run = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
-        deadline = time.monotonic() + 120
-        while not [*tmp_path.glob("out/.*/journal/video/*.note")]:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_for_a_block(tmp_path / "out")
     _, said = run.communicate(timeout=300)
     assert run.returncode == 6, said
     assert "run again to go on" in said

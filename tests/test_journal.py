@@ -66,6 +66,14 @@ def test_a_note_of_another_block_is_none(tmp_path: Path, place: str) -> None:
         assert journal.recall(int(other.stem)) is None
 
 
+def test_objects_are_never_unpickled(tmp_path: Path) -> None:
+    with Journal(tmp_path) as journal:
+        journal.note(40, (np.array([print], object),), lambda: None)
+    with Journal(tmp_path) as journal:
+        assert (tmp_path / "40.note").exists()
+        assert journal.recall(40) is None
+
+
 def test_a_block_that_cannot_be_brought_to_the_disk_is_not_noted(tmp_path: Path) -> None:
     def full() -> None:
         raise ResourceError("no space")
