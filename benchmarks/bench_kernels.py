@@ -4,7 +4,8 @@ from time import perf_counter
 
 import numpy as np
 
-from miostitch import filtering, kernels
+from miostitch.denoising import filters as filtering
+from miostitch.kernels import scores as kernels
 
 FRAMES, HEIGHT, WIDTH = 200, 200, 200
 BUFFER_PIXELS = 5032

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from miostitch.metadata import Metadata, read_metadata
+from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.table import Metadata, read_metadata
 from miostitch.schema import COLUMNS
-from miostitch.table_writer import TableWriter
 
 BUFFERS = 8
 BATCH_FRAMES = 12_500

@@ -3,12 +3,12 @@
 from pathlib import Path
 from time import perf_counter
 
-from miostitch.recording import load_recording
+from miostitch.recording.recording import load_recording
 from miostitch.schema import chunk_frames
-from miostitch.session import bring_together
-from miostitch.simulation import SimulationConfig, simulate
-from miostitch.stitching import StitchConfig, stitch_frames
-from miostitch.workflow import StitchOptions, stitch_files
+from miostitch.session.session import bring_together
+from miostitch.simulation.receivers import SimulationConfig, simulate
+from miostitch.stitching.lazy import StitchConfig, stitch_frames
+from miostitch.stitching.run import StitchOptions, stitch_files
 
 FRAMES = 1000
 PAIR = ("session/receiver1.avi", "session/receiver2.avi")  # asv keeps the folder of setup_cache

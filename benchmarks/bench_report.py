@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from miostitch.report import report_files
-from miostitch.simulation import SimulationConfig, simulate
-from miostitch.workflow import StitchOptions, stitch_files
+from miostitch.report.run import report_files
+from miostitch.simulation.receivers import SimulationConfig, simulate
+from miostitch.stitching.run import StitchOptions, stitch_files
 
 FRAMES = 4000
 

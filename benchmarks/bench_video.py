@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from miostitch.encoding import VideoWriter
-from miostitch.video import open_video
+from miostitch.video.source import open_video
+from miostitch.video.writer import VideoWriter
 
 BLOCK = 400
 BLOCKS = 10

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from miostitch.encoding import VideoWriter
+from miostitch.buffers.csv_writer import TableWriter
 from miostitch.schema import COLUMNS, chunk_frames
-from miostitch.store import create_store
-from miostitch.stored_blocks import write_block
-from miostitch.table_writer import TableWriter
+from miostitch.store.chunks import write_block
+from miostitch.store.layout import create_store
+from miostitch.video.writer import VideoWriter
 
 SIDE = 200
 FRAMES = chunk_frames(SIDE, SIDE)

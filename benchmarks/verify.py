@@ -19,7 +19,7 @@ import miostitch
 RUNS = 3
 PEAK = """
 import json, resource, sys, time
-from miostitch.verify import verify_files
+from miostitch.verify.run import verify_files
 start = time.perf_counter()
 found = verify_files(sys.argv[1])
 print(json.dumps({"seconds": time.perf_counter() - start, "differences": found["differences"],

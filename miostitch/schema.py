@@ -144,7 +144,7 @@ ORIGIN_VARIABLES: tuple[Variable, ...] = (
     ),
     Variable("origin_frame", (FRAME,), "int64", "position of the frame in that file"),
 )
-"""Coordinates of an open recording that no store has; see :mod:`miostitch.datasets`."""
+"""Coordinates of an open recording that no store has; see :mod:`miostitch.recording.datasets`."""
 
 LOST = Variable("lost", (FRAME,), "bool", "the picture cannot be read, or no row tells of it")
 """Coordinate of a recording that was opened to be salvaged, or with a lag."""
@@ -200,7 +200,7 @@ SCORE_VARIABLES: tuple[Variable, ...] = (
 
 
 EVIDENCE = ("nobody", "single", "identical", "majority", "stretches")
-"""Why a composed buffer is what it is; see :class:`miostitch.compositing.Evidence`."""
+"""Why a composed buffer is what it is; see :class:`miostitch.stitching.composition.Evidence`."""
 
 COMPOSITION_VARIABLES: tuple[Variable, ...] = (
     Variable(
@@ -229,7 +229,7 @@ WITNESSES = (
     "buffer_count", "frame_num", "frame_buffer_count", "linked_list", "row before", "row after",
     "size of the position", "no place between its neighbours",
 )  # fmt: skip
-"""Who can vote in a repair; see :mod:`miostitch.repair`."""
+"""Who can vote in a repair; see :mod:`miostitch.buffers.repair`."""
 
 REPAIR_VARIABLES: tuple[Variable, ...] = (
     Variable(

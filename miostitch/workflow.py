@@ -1,421 +1,188 @@
-"""Whole runs: from the files of a session to published products."""
+"""The whole workflow in one: stitch, trim, denoise."""
 
+import json
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from functools import partial
-from importlib.metadata import version
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from miostitch.composing import learn
-from miostitch.compositing import PixelModel
-from miostitch.computing import at_most, require_paths, thread_count
-from miostitch.encoding import Codec, VideoWriter
-from miostitch.errors import InputError, MissingInputError, UsageError
-from miostitch.journal import Journal
-from miostitch.memory import give_back, passing
-from miostitch.opening import ReadOptions, recording_names, segment_paths, table_path
-from miostitch.plan import plan_stitch
-from miostitch.products import FrameColumns, StitchedTables, damage_flags
-from miostitch.progress import Progress, counted
-from miostitch.publishing import (
-    PRODUCTS,
-    require_name,
-    require_space,
-    used_versions,
-    write_summary,
+from miostitch.config.models import (
+    DenoiseConfig,
 )
-from miostitch.recording import Recording, load_recordings
-from miostitch.report import write_report
-from miostitch.schema import chunk_frames
-from miostitch.session import AlignOptions, Session, bring_together
-from miostitch.staging import Workspace
-from miostitch.stitching import StitchConfig, stitch_frames
-from miostitch.store import consolidate, create_store
-from miostitch.stored_blocks import set_aside, take_over
-from miostitch.summary import summarise
-from miostitch.text import printable
-from miostitch.thresholds import ScoreConfig
-from miostitch.video import DEFAULT_MAX_FRAME_PIXELS
-from miostitch.writing import KEPT_BLOCKS, BlockVideo, write_batches
-
-NO_RESULT = ("force", "restart", "memory_limit", "report")
-"""Options that change nothing in the products."""
-
-
-@dataclass(frozen=True)
-class StitchOptions:
-    """How to stitch.
-
-    Parameters
-    ----------
-    by
-        ``frame``: the best candidate of every frame; ``buffer``: composed of all of them.
-    score
-        Thresholds of the noise scores.
-    align, max_gap
-        How to tell which frames belong together; see :class:`miostitch.AlignOptions`.
-    lag
-        Video frame ``i + lag`` belongs to table index ``i``; ``auto``: as measured.
-    keep_clocks
-        Leave every time on the clock of its own receiver.
-    drop_damaged
-        Leave damaged frames out.
-    unrecoverable_video
-        Write the frames with pixels that nobody received as ``S_unrecoverable.avi``, too.
-    codec
-        Codec of ``S.avi``: ``rawvideo`` or ``ffv1``; ``None`` for no video file.
-    debug_video
-        Write ``S_debug.avi``, the candidates side by side and their difference.
-    zarr_format
-        3, or 2 for older readers.
-    chunk_frames
-        Frames per chunk of the store; by default from the frame size.
-    max_frame_pixels
-        Refuse videos whose frames are declared larger.
-    salvage
-        Go on with what matches where a table and its video disagree.
-    repair
-        Repair flipped headers where the redundant fields leave no doubt.
-    report
-        Write the quality report, ``S_report.html``.
-    force
-        Replace existing products once the new ones are whole.
-    restart
-        Begin anew even if an earlier run was cut off that could be continued.
-    memory_limit
-        Memory that this process may use, in bytes; it bounds the threads, never the chunks.
-    """
-
-    by: Literal["frame", "buffer"] = "frame"
-    score: ScoreConfig = field(default_factory=ScoreConfig)
-    align: Literal["auto", "frame-num", "time"] = "auto"
-    max_gap: float | None = None
-    lag: int | Literal["auto"] = 0
-    keep_clocks: bool = False
-    drop_damaged: bool = False
-    unrecoverable_video: bool = False
-    codec: Codec | None = "rawvideo"
-    debug_video: bool = False
-    zarr_format: int = 3
-    chunk_frames: int | None = None
-    max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
-    salvage: bool = False
-    repair: bool = True
-    report: bool = True
-    force: bool = False
-    restart: bool = False
-    memory_limit: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.codec not in {None, *get_args(Codec)}:
-            raise UsageError(f"codec {self.codec!r}: {', '.join(get_args(Codec))} or None is meant")
-        if self.zarr_format not in (2, 3):
-            raise UsageError(f"zarr_format {self.zarr_format}: 2 or 3 is meant")
-        if not (self.lag == "auto" or isinstance(self.lag, int)):
-            raise UsageError(f"lag {self.lag!r}: auto or a number of frames is meant")
-        _ = self.making
-        for name in ("chunk_frames", "max_frame_pixels"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} {value}: at least 1 is needed")
-
-    @property
-    def reading(self) -> ReadOptions:
-        """How to read the inputs."""
-        return ReadOptions(self.salvage, self.max_frame_pixels, repair=self.repair, lag=self.lag)
-
-    @property
-    def reading_alone(self) -> ReadOptions:
-        """How to read a recording that is not stitched, and the stitched one."""
-        return ReadOptions(self.salvage, self.max_frame_pixels, need_table=False)
-
-    @property
-    def aligning(self) -> AlignOptions:
-        """How to align."""
-        return AlignOptions(self.align, self.max_gap, one_clock=not self.keep_clocks)
-
-    @property
-    def making(self) -> StitchConfig:
-        """How frames are made of their candidates."""
-        return StitchConfig(self.score, self.by)
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """The options that decide the result, as JSON values."""
-        return {name: value for name, value in asdict(self).items() if name not in NO_RESULT}
+from miostitch.denoising.run import (
+    denoise_opened,
+    denoise_workspace,
+    open_one,
+    output_folder,
+    require_count,
+    require_products,
+)
+from miostitch.editing import operations as editing
+from miostitch.errors import UsageError
+from miostitch.execution.malloc import give_back
+from miostitch.execution.progress import Progress
+from miostitch.execution.publishing import used_versions
+from miostitch.recording.datasets import (
+    STORE,
+    open_dataset,
+    read_summary,
+    with_pictures_of,
+)
+from miostitch.recording.files import recording_names, segment_paths
+from miostitch.recording.recording import load_recordings
+from miostitch.schema import FRAME
+from miostitch.stitching.run import (
+    StitchOptions,
+    input_facts,
+    stitch_files,
+    stitched_stem,
+)
+from miostitch.store.layout import store_facts
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where the products of a session, or of a part of it, go."""
-
-    store: str
-    path: Callable[[str], Path]
-    scratch: Path
-    journal: Journal
-    debug: bool
-
-
-def stitch_files(
+def workflow_files(
     inputs: Sequence[str],
-    output: str | os.PathLike[str],
+    config: DenoiseConfig,
+    output: str | os.PathLike[str] | None = None,
+    trim: tuple[int, int] = (0, 0),
     options: StitchOptions | None = None,
     *,
-    accept: Callable[[int], None] | None = None,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Stitch recordings of one session and publish the products.
+    """Stitch recordings of one session, trim and denoise the result.
 
     Parameters
     ----------
     inputs
-        One path per recording, or its segments separated by commas.
+        One path per recording, or its segments separated by commas; one alone is not stitched, and
+        of the choices of stitching only ``lag`` concerns it.
+    config
+        How to denoise; its thresholds also score the candidates.
     output
-        Folder of the products.
+        Folder of all products; by default that of the configuration, else ``stitched``.
+    trim
+        Frames to leave out at the start and the end.
     options
         How to stitch.
-    accept
-        Called with the number of frames before any is written, damaged ones included; what it
-        raises ends the run.
     progress
-        Called with frames done and frames in all, from any thread.
+        Called with frames done and frames in all of each step, from any thread.
 
     Returns
     -------
     dict
-        The summary, as written to ``S.json``.
+        ``steps``, for each its name as ``step`` and its summary; ``frames`` of the result; all
+        ``warnings`` and ``outputs``.
 
     Raises
     ------
     MiostitchError
-        The error's class says what is wrong; nothing stands under a final name then.
+        The error's class says what is wrong. What a finished step published stays; of the others
+        nothing stands under a final name.
+
+    Notes
+    -----
+    All that can be checked is checked before a frame is written. What an earlier run of the same
+    version stitched of the same files in the same way is not stitched again, unless the options say
+    ``force``: a run that failed or was cut off later is continued by calling it again. The trimmed
+    frames are not written on their own: they are denoised as they are read, and the products are
+    called what trimming and then denoising would call them.
     """
-    options = options or StitchOptions()
-    paths = _check_inputs(inputs)
-    names = recording_names(inputs)
-    stem = stitched_stem(names)
-    require_name(stem, PRODUCTS)
-    workspace = Workspace(Path(output), stem, PRODUCTS)
-    with workspace.open([*paths, *map(table_path, paths)], force=options.force, resumable=True):
-        require_paths([*paths, os.fspath(workspace.output)])
-        with passing():
-            recordings = load_recordings(inputs, options.reading, names=names)
-            session = bring_together(recordings, options.aligning)
-        del recordings  # they are the session's, and go with it
-        if accept is not None:
-            accept(session.shape[0])
-        plan = plan_stitch(
-            session.shape[0],
-            _block(session, options) * session.shape[1] * session.shape[2],
-            len(session.recordings),
-            kept_blocks=KEPT_BLOCKS,
-            composed=options.by == "buffer",
-            debug=options.debug_video,
-        )
-        workspace.go_on(_fingerprint(session, options), restart=options.restart)
-        needed = _uncompressed_bytes(session, options) - workspace.left_bytes
-        require_space(workspace.output, needed)
-        with at_most(plan.threads(thread_count(), options.memory_limit)):
-            summary, frames = _make(session, options, workspace, progress)
-        del session  # what the report tells of it stands in the store
-        give_back()
-        if options.report:
-            stores = Path(workspace.staged(".zarr")), workspace.final(".zarr")
-            write_report(*stores, summary, workspace.staged("_report.html"), frames=frames)
-        summary["outputs"] = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
-        write_summary(workspace.staged(".json"), summary)
-        workspace.publish()
+    options = options or StitchOptions(score=config.score_config())
+    folder, names = output_folder(output, config), recording_names(inputs)
+    reading = options.reading_alone
+    require_products(config)
+    ending = "_trimmed" if any(trim) else ""
+    steps = []
+    told: list[str] = []
+    if len(inputs) == 1:
+        _require_no_choice(options)
+        reading = replace(reading, lag=options.lag)
+        dataset = open_one(inputs[0], reading, told)
+        stem = Path(dataset.attrs["origins"][0]).stem
+        workspace = denoise_workspace(folder, stem + ending)
+    else:
+        stem = stitched_stem(names)
+        workspace = denoise_workspace(folder, stem + ending)
+        workspace.check([p for spec in inputs for p in segment_paths(spec)], force=options.force)
+        stitched = _stitch(inputs, folder / stem, options, trim, progress)
+        steps.append({"step": "stitch", **stitched})
+        dataset = open_dataset(folder / f"{stem}{STORE}", reading)
+        require_count("stitched", dataset.sizes[FRAME], stitched["frames"])
+        if options.codec == "rawvideo":
+            dataset = with_pictures_of(dataset, folder / f"{stem}.avi")
+    if any(trim):
+        before = dataset.sizes[FRAME]
+        dataset = editing.trim(dataset, *trim)
+        after = dataset.sizes[FRAME]
+        require_count("trimmed", after, before - sum(trim))
+        done = {"start": trim[0], "end": trim[1], "frames_before": before, "frames": after}
+        steps.append({"step": "trim", **done, "warnings": [], "outputs": []})
+    again = {"force": options.force, "restart": options.restart}
+    made = denoise_opened(dataset, config, workspace, reading, told, **again, progress=progress)
+    steps.append({"step": "denoise", **made})
+    return {
+        "frames": made["frames"],
+        "steps": steps,
+        "warnings": [warning for step in steps for warning in step["warnings"]],
+        "outputs": [path for step in steps for path in step["outputs"]],
+    }
+
+
+def _stitch(
+    inputs: Sequence[str],
+    stem: Path,
+    options: StitchOptions,
+    trim: tuple[int, int],
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Stitch, or find that an earlier run has done just that; check the numbers of frames."""
+    summary = None if options.force else _stitched_before(inputs, stem, options)
+    if summary is not None:
+        require_left(summary["frames"], trim)
+        return {**summary, "reused": True}
+    accepted: list[int] = []
+
+    def accept(count: int) -> None:
+        require_left(count, trim)
+        accepted.append(count)
+
+    summary = stitch_files(inputs, stem.parent, options, accept=accept, progress=progress)
+    give_back()
+    if not options.drop_damaged:
+        require_count("stitched", summary["frames"], accepted[0])
     return summary
 
 
-def stitched_stem(names: Sequence[str]) -> str:
-    """Name the products of recordings of these names."""
-    return "__".join(sorted(names)) + "_stitched"
+def _stitched_before(
+    inputs: Sequence[str], stem: Path, options: StitchOptions
+) -> dict[str, Any] | None:
+    """The summary of an earlier stitch, if all of it is there and would come out the same."""
+    summary = read_summary(f"{stem}.avi")
+    if not {"config", "versions", "frames"} <= summary.keys():
+        return None
+    made = [os.fspath(stem.with_name(Path(path).name)) for path in summary["outputs"]]
+    config = json.loads(json.dumps(options.provenance))
+    known = summary["config"] == config and summary["versions"] == used_versions()
+    if not (known and all(map(os.path.exists, made))):
+        return None
+    recordings = load_recordings(inputs, options.reading, names=recording_names(inputs))
+    same = store_facts(f"{stem}{STORE}").attrs.get("inputs") == input_facts(recordings)
+    return {**summary, "outputs": made} if same else None
 
 
-def input_facts(recordings: Sequence[Recording]) -> list[dict[str, Any]]:
-    """Name, size and digest of every file of some recordings, as their store keeps them."""
-    return [
-        {"name": printable(Path(path).name), "size": size, "digest": digest}
-        for recording in recordings
-        for path, size, digest in recording.inputs
-    ]
+def require_left(count: int, trim: tuple[int, int]) -> None:
+    """Refuse to trim so much that no frame is left, before any is there."""
+    editing.trim(xr.Dataset({"frames": (FRAME, np.empty(count, np.bool_))}), *trim)
 
 
-def _make(
-    session: Session, options: StitchOptions, workspace: Workspace, progress: Progress | None
-) -> tuple[dict[str, Any], FrameColumns]:
-    """Write every product but report and summary; return that, and what it tells per frame."""
-    everything = session
-    model = learn(session) if options.by == "buffer" else None
-    if options.drop_damaged:
-        journal = Journal(workspace.journal("damage"))
-        flags = _find_damage(session, options, model, journal)
-        session = session.only(~flags["damaged"])
-        if not len(session.kept):
-            msg = f"no frame of {len(flags['damaged'])} is whole; stitch without --drop-damaged"
-            raise InputError(msg)
-    store = str(workspace.staged(".zarr"))
-    journal = Journal(workspace.journal("video"))
-    target = _Target(store, workspace.staged, workspace.folder, journal, options.debug_video)
-    tables = _write(session, options, model, target, progress)
-    if not options.drop_damaged:
-        flags = tables.frames
-    if options.unrecoverable_video and flags["unrecoverable"].any():
-        part = everything.only(flags["unrecoverable"])
-        _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(workspace))
-    columns = tables.scores, tables.agreement, tables.composition
-    summary = {
-        **summarise(session, tables.frames, *columns),
-        "resumed_blocks": journal.recalled,
-        "config": options.provenance,
-        "versions": used_versions(),
-    }
-    return summary, tables.frames
-
-
-def _aside(workspace: Workspace) -> _Target:
-    """Where the unrecoverable frames go: a video and its table; the rest is not published."""
-
-    def path(suffix: str) -> Path:
-        name = f"_unrecoverable{suffix}"
-        return workspace.staged(name) if name in PRODUCTS else workspace.folder / name
-
-    journal = Journal(workspace.journal("unrecoverable"))
-    return _Target(str(path(".zarr")), path, workspace.folder, journal, debug=False)
-
-
-def _check_inputs(inputs: Sequence[str]) -> list[str]:
-    """All files a run reads, each checked to be there and there only once."""
-    if not inputs:
-        raise UsageError("no recording given; name at least one video")
-    paths = [path for spec in inputs for path in segment_paths(spec)]
-    seen: dict[tuple[int, int], str] = {}
-    for path in paths:
-        try:
-            stat = os.stat(path)
-        except OSError as error:
-            msg = f"{path}: no such video ({error.strerror}); check the path"
-            raise MissingInputError(msg) from error
-        identity = stat.st_dev, stat.st_ino
-        if identity in seen:
-            msg = f"{path}: is the same file as {seen[identity]}; name each recording once"
-            raise UsageError(msg)
-        seen[identity] = path
-    return paths
-
-
-def _uncompressed_bytes(session: Session, options: StitchOptions) -> int:
-    count, height, width = session.shape
-    panels = len(session.recordings) + 1
-    videos = (options.codec == "rawvideo") + panels * options.debug_video
-    return count * height * width * videos
-
-
-def _write(
-    session: Session,
-    options: StitchOptions,
-    model: PixelModel | None,
-    target: _Target,
-    progress: Progress | None = None,
-) -> StitchedTables:
-    count, height, width = session.shape
-    block = _block(session, options)
-    set_aside(target.store)
-    create_store(
-        target.store,
-        shape=session.shape,
-        chunk_frames=block,
-        attrs=_attrs(session, options),
-        zarr_format=options.zarr_format,
-    )
-    take_over(target.store)
-    opener = partial(VideoWriter, height=height, fps=session.fps)
-    avi = None
-    if options.codec is not None:
-        avi = partial(opener, target.path(".avi"), width=width, codec=options.codec)
-    videos = [BlockVideo("video", target.store, avi)]
-    if target.debug:
-        panels = width * (len(session.recordings) + 1)
-        scratch = str(target.scratch / "debug.zarr")
-        set_aside(scratch)
-        create_store(scratch, shape=(count, height, panels), chunk_frames=block, attrs={})
-        take_over(scratch)
-        debug = partial(opener, target.path("_debug.avi"), width=panels)
-        videos.append(BlockVideo("debug", scratch, debug))
-    composed = options.by == "buffer"
-    with StitchedTables(session, target.store, target.path, composed=composed) as tables:
-        build = partial(
-            stitch_frames,
-            session,
-            block=block,
-            config=options.making,
-            model=model,
-            debug=target.debug,
-        )
-        write_batches(
-            build,
-            videos,
-            count,
-            block,
-            tables.append,
-            progress=counted(progress, count),
-            journal=target.journal,
-        )
-    consolidate(target.store)
-    return tables
-
-
-def _block(session: Session, options: StitchOptions) -> int:
-    """Frames per task and chunk."""
-    return options.chunk_frames or chunk_frames(*session.shape[1:])
-
-
-def _find_damage(
-    session: Session, options: StitchOptions, model: PixelModel | None, journal: Journal
-) -> FrameColumns:
-    """Which frames are damaged and which unrecoverable, bool (frame,), before any is written."""
-    count, block = session.shape[0], _block(session, options)
-    flags: FrameColumns = {n: np.empty(count, bool) for n in ("damaged", "unrecoverable")}
-
-    def build(span: slice) -> xr.Dataset:
-        frames = stitch_frames(session, span, block, options.making, model=model)
-        return frames[["source", "missing_pixels", "noisy_pixels"]]
-
-    def finish(span: slice, computed: xr.Dataset) -> None:
-        found = damage_flags(session, span, computed, composed=options.by == "buffer")
-        for name, values in found.items():
-            flags[name][span] = values
-
-    write_batches(build, [], count, block, finish, journal=journal)
-    return flags
-
-
-def _fingerprint(session: Session, options: StitchOptions) -> dict[str, Any]:
-    """All that decides the result: a run that was cut off is continued only under the same."""
-    files = [file for recording in session.recordings for file in recording.inputs]
-    return {
-        "inputs": [[*file, os.stat(file.path).st_mtime_ns] for file in files],
-        "options": options.provenance,
-        "versions": used_versions(),
-    }
-
-
-def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
-    """Attributes of the store: nothing in them depends on the machine or the day."""
-    return {
-        "recordings": [printable(recording.name) for recording in session.recordings],
-        "inputs": input_facts(session.recordings),
-        "fps": str(session.fps),
-        "config": options.provenance,
-        "versions": {"miostitch": version("miostitch")},
-    }
-
-
-def _made(workspace: Workspace, suffix: str) -> bool:
-    return suffix == ".json" or workspace.staged(suffix).exists()
+def _require_no_choice(options: StitchOptions) -> None:
+    """Refuse choices that would have no effect, since one recording alone is not stitched."""
+    for name in ("by", "align", "max_gap", "memory_limit"):
+        if getattr(options, name) != getattr(StitchOptions, name):
+            option = f"--{name.replace('_', '-')}"
+            msg = f"{name}: has no effect, since one recording is not stitched"
+            raise UsageError(f"{msg}; leave {option} out, or name another recording")

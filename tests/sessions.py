@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 import miostitch
-from miostitch.opening import ReadOptions
-from miostitch.recording import load_recordings
-from miostitch.session import Session, bring_together
+from miostitch.recording.files import ReadOptions
+from miostitch.recording.recording import load_recordings
+from miostitch.session.session import Session, bring_together
 from tests.video_files import Frames, decode, write
 
 FAULTY: dict[str, Any] = {

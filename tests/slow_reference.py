@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from miostitch.repair import derive_layout, repair_table
+from miostitch.buffers.repair import derive_layout, repair_table
 from tests.video_files import decode
 
 U8 = NDArray[np.uint8]

@@ -7,7 +7,7 @@ import pandas as pd
 from hypothesis import strategies as st
 
 from miostitch.schema import COLUMN_BY_NAME, COLUMNS
-from miostitch.simulation import SimulationConfig
+from miostitch.simulation.receivers import SimulationConfig
 
 RATES = st.sampled_from([0.0, 0.02, 0.2])
 

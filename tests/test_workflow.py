@@ -1,572 +1,422 @@
-"""Whole runs: the products agree with each other, and a refused run leaves nothing."""
+"""Stitch, trim and denoise: in one go as one by one, whole or not at all."""
 
 import json
 import os
+import re
 import shutil
-from dataclasses import replace
-from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
-import zarr
+from click.testing import CliRunner, Result
 
 import miostitch
-from miostitch.clocks import to_first_clock
-from miostitch.errors import (
-    AlignmentError,
-    InputError,
-    MismatchError,
-    MissingInputError,
-    OutputExistsError,
-    ResourceError,
-    UsageError,
+from miostitch import denoise_files, load_config, open_recording, workflow_files
+from miostitch.cli import main as cli
+from miostitch.config.models import (
+    BlackAreaDetectorConfig,
+    DenoiseConfig,
+    GradientDetectorConfig,
+    NoisePatchConfig,
 )
-from miostitch.opening import recording_names
-from miostitch.recording import load_recordings
-from miostitch.schema import COLUMNS, FRAME_VARIABLES
-from miostitch.session import bring_together
-from miostitch.workflow import StitchOptions, stitch_files
+from miostitch.denoising.noise_table import score_files
+from miostitch.editing.run import edit_files
+from miostitch.errors import OutputExistsError, ResourceError, UsageError
+from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.video.source import open_video
+from tests.commands import run
 from tests.folders import content
-from tests.sessions import Made, change_table
-from tests.slow_reference import composed_rows, copies_of, repaired_table
-from tests.video_files import GOLDEN, blake2s_of, decode, write
+from tests.video_files import decode
 
 STEM = "receiver1__receiver2_stitched"
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("session")
-    config = miostitch.SimulationConfig(
-        frames=80, seed=3, height=40, width=50, fps=Fraction(30000, 1001)
-    )
-    miostitch.simulate(folder, config)
-    return folder
-
-
-@pytest.fixture
-def inputs(session: Path, tmp_path: Path) -> list[str]:
-    """A copy that a test may spoil."""
-    folder = tmp_path / "in"
-    shutil.copytree(session, folder)
-    return [str(folder / f"receiver{n}.avi") for n in (1, 2)]
-
-
-@pytest.fixture(scope="module")
-def products(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    output = tmp_path_factory.mktemp("out")
-    names = [str(session / f"receiver{n}.avi") for n in (1, 2)]
-    options = StitchOptions(debug_video=True, chunk_frames=16, repair=False, keep_clocks=True)
-    stitch_files(names, output, options)
-    return output
-
-
-@pytest.fixture(scope="module")
-def plain(session: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run without any option; the recordings are as they were before it."""
-    output = tmp_path_factory.mktemp("plain")
-    before = content(session)
-    stitch_files([str(session / f"receiver{n}.avi") for n in (1, 2)], output)
-    assert content(session) == before
-    return output
-
-
-def test_store_video_and_tables_agree(products: Path, session: Path) -> None:
-    store = xr.open_zarr(products / f"{STEM}.zarr")
-    video = decode(products / f"{STEM}.avi")
-    np.testing.assert_array_equal(store.video, video)
-    pictures = [decode(session / f"receiver{n}.avi") for n in (1, 2)]
-    scores = xr.open_zarr(products / f"{STEM}.zarr", group="scores").load()
-    for frame, source in enumerate(store.source.to_numpy()):
-        position = int(scores.source_frame[source, frame])
-        np.testing.assert_array_equal(video[frame], pictures[source][position])
-
-    table = pd.read_csv(products / f"{STEM}.csv")
-    assert list(table.columns) == [column.name for column in COLUMNS]
-    assert table.dtypes.astype(str).to_dict() == {c.name: c.dtype for c in COLUMNS}
-    assert sorted(table.reconstructed_frame_index.unique()) == list(range(len(video)))
-    by_frame = table.groupby("reconstructed_frame_index")
-    np.testing.assert_array_equal(by_frame.frame_buffer_count.nunique(), store.num_buffers)
-    originals = [pd.read_csv(session / f"receiver{n}.csv") for n in (1, 2)]
-    for frame in range(len(video)):
-        source = int(store.source[frame])
-        original = originals[source]
-        mine = original[
-            original.reconstructed_frame_index == scores.source_frame[source, frame].item()
-        ]
-        mine = mine.sort_values("frame_buffer_count", kind="stable")
-        rows = by_frame.get_group(frame)
-        pd.testing.assert_frame_equal(
-            rows.drop(columns="reconstructed_frame_index").reset_index(drop=True),
-            mine.drop(columns="reconstructed_frame_index").reset_index(drop=True),
-        )
-
-    buffers = xr.open_zarr(products / f"{STEM}.zarr", group="buffers").to_dataframe()
-    pd.testing.assert_frame_equal(
-        buffers[list(table.columns)].reset_index(drop=True), table, check_names=False
-    )
-    times = pd.read_csv(products / f"{STEM}_timestamps.csv")
-    assert list(times.columns) == ["frame", "timestamp_first", "timestamp_last"]
-    np.testing.assert_array_equal(times.timestamp_first, store.timestamp_first)
-    np.testing.assert_array_equal(times.timestamp_last, by_frame.buffer_recv_unix_time.last())
-
-
-def test_scores_table_tells_the_choice(products: Path) -> None:
-    table = pd.read_csv(products / f"{STEM}_scores.csv")
-    store = xr.open_zarr(products / f"{STEM}.zarr")
-    scores = xr.open_zarr(products / f"{STEM}.zarr", group="scores").load()
-    names = np.array(store.attrs["recordings"])
-    assert (table.selected_video == names[store.source]).all()
-    both = (scores.source_frame >= 0).all("recording").to_numpy()
-    assert (table.compare_video.notna() == both).all()
-    assert (table.diff_pixels.notna() == both).all()
-    ties = table.selected_edge_score.notna()
-    assert (ties == table.compare_edge_score.notna()).all()
-    assert (table.selected_edge_score[ties] >= table.compare_edge_score[ties]).all()
-    np.testing.assert_array_equal(
-        -table.selected_edge_score[ties],
-        scores.edge_energy.to_numpy()[store.source, store.frame][ties],
-    )
-    absent = scores.source_frame == -1
-    for name in ("num_buffers", "black_padding", "black_pixels", "noisy_pixels", "edge_energy"):
-        assert (scores[name].where(absent, -1) == -1).all()
-
-
-def test_repaired_cells_are_in_every_table(plain: Path) -> None:
-    summary = json.loads((plain / f"{STEM}.json").read_text())
-    assert sum(recording["repairs"] for recording in summary["recordings"]) > 0
-    assert any("header cells repaired" in warning for warning in summary["warnings"])
-    table = pd.read_csv(plain / f"{STEM}.csv")
-    assert (table.buffer_count == 8 * table.frame_num + table.frame_buffer_count).all()
-    buffers = xr.open_zarr(plain / f"{STEM}.zarr", group="buffers")
-    np.testing.assert_array_equal(buffers.buffer_count, table.buffer_count)
-
-
-def test_damage_is_what_the_truth_says(tmp_path: Path) -> None:
-    config = miostitch.SimulationConfig(
-        frames=120,
-        seed=8,
-        height=40,
-        width=50,
-        header_flips=0,
-        frame_loss=0,
-        corruption=0,
-        truncation=0.03,
-    )
-    made = miostitch.simulate(tmp_path / "in", config)
-    names = [str(path) for path in made.recordings]
-    stitch_files(names, tmp_path / "out", StitchOptions(report=False))
-    store = xr.open_zarr(tmp_path / "out" / f"{STEM}.zarr").load()
-    scores = xr.open_zarr(tmp_path / "out" / f"{STEM}.zarr", group="scores").load()
-    truth = made.load_arrays()
-    frame = store.frame_num.to_numpy() - config.first_frame_num
-    shown = truth["video_frame"][:, frame]
-    there = (shown >= 0) & (shown == scores.source_frame.to_numpy()[:, :, None])
-    whole = there & ~truth["short"][:, frame]
-    source = store.source.to_numpy()
-    chosen = whole[source, np.arange(len(source))]
-    np.testing.assert_array_equal(store.missing_pixels > 0, ~chosen.all(axis=1))
-    np.testing.assert_array_equal(store.unrecoverable, ~whole.any(axis=0).all(axis=1))
-    assert 0 < store.unrecoverable.sum() < store.damaged.sum()
-    assert (store.damaged >= (store.missing_pixels > 0)).all()
-
-
-def test_reboots_do_not_mix_frames(tmp_path: Path) -> None:
-    config = miostitch.SimulationConfig(
-        frames=240, seed=4, height=40, width=50, resets=1, header_flips=0
-    )
-    made = miostitch.simulate(tmp_path / "in", config)
-    names = [str(path) for path in made.recordings]
-    summary = stitch_files(names, tmp_path / "out", StitchOptions(report=False))
-    assert any("counter was reset" in warning for warning in summary["warnings"])
-    store = xr.open_zarr(tmp_path / "out" / f"{STEM}.zarr").load()
-    truth = decode(made.truth_video)
-    # the device's image moves: the nearest true frame tells which one this is
-    clean = np.flatnonzero(~store.damaged)
-    nearest = [
-        int(np.abs(truth.astype(int) - store.video[i].to_numpy().astype(int)).sum((1, 2)).argmin())
-        for i in clean
-    ]
-    assert len(clean) > 100
-    assert nearest == sorted(set(nearest))
-
-
-def test_too_many_buffers_per_frame_are_refused(tmp_path: Path) -> None:
-    config = miostitch.SimulationConfig(
-        frames=20, height=50, width=50, buffer_pixels=30, header_flips=0, corruption=0
-    )
-    made = miostitch.simulate(tmp_path / "in", config)
-    with pytest.raises(InputError, match="at most 64"):
-        stitch_files([str(path) for path in made.recordings], tmp_path / "out")
-
-
-def test_debug_video_is_readable_and_complete(products: Path) -> None:
-    debug = decode(products / f"{STEM}_debug.avi")
-    video = decode(products / f"{STEM}.avi")
-    assert debug.shape == (*video.shape[:2], 3 * video.shape[2])
-    panels = np.split(debug, 3, axis=2)
-    either = [(panel == video).all(axis=(1, 2)) for panel in panels[:2]]
-    assert (either[0] | either[1]).all()
-
-
-def test_same_inputs_same_bytes_and_the_summary_is_the_json_file(
-    plain: Path, session: Path, tmp_path: Path
-) -> None:
-    summary = stitch_files([str(session / f"receiver{n}.avi") for n in (1, 2)], tmp_path)
-    assert json.loads((tmp_path / f"{STEM}.json").read_text()) == summary
-    assert summary["frames"] == len(decode(tmp_path / f"{STEM}.avi"))
-    assert sum(r["chosen"] for r in summary["recordings"]) == summary["frames"]
-    assert all(Path(path).exists() for path in summary["outputs"])
-    assert {Path(path) for path in summary["outputs"]} == set(tmp_path.iterdir())
-    one, two = content(plain), content(tmp_path)
-    told = one.pop(f"{STEM}.json").replace(str(plain).encode(), str(tmp_path).encode())
-    assert told == two.pop(f"{STEM}.json")
-    assert one == two
-
-
-def test_the_frame_rate_stays_exact(products: Path) -> None:
-    import av
-
-    with av.open(str(products / f"{STEM}.avi"), format="avi") as container:
-        assert Fraction(container.streams.video[0].average_rate or 0) == Fraction(30000, 1001)
-    assert xr.open_zarr(products / f"{STEM}.zarr").attrs["fps"] == "30000/1001"
-
-
-def test_ffv1_and_no_avi(plain: Path, inputs: list[str], tmp_path: Path) -> None:
-    stitch_files(inputs, tmp_path / "ffv1", StitchOptions(codec="ffv1", report=False))
-    options = StitchOptions(codec=None, zarr_format=2, report=False)
-    stitch_files(inputs, tmp_path / "none", options)
-    raw, ffv1 = (decode(folder / f"{STEM}.avi") for folder in (plain, tmp_path / "ffv1"))
-    np.testing.assert_array_equal(raw, ffv1)
-    assert not (tmp_path / "none" / f"{STEM}.avi").exists()
-    store = xr.open_zarr(tmp_path / "none" / f"{STEM}.zarr", consolidated=True)
-    np.testing.assert_array_equal(store.video, raw)
-    assert {v.name for v in FRAME_VARIABLES} < set(store.coords)
-
-
-def test_the_reference_figures_with_debug_video(recordings: Path, tmp_path: Path) -> None:
-    names = [str(recordings / "stitch" / f"video{n}.avi") for n in (1, 2)]
-    summary = stitch_files(names, tmp_path, StitchOptions(debug_video=True))
-    assert summary["frames"] == 53
-    assert blake2s_of(decode(tmp_path / "video1__video2_stitched.avi")) == GOLDEN
-    assert sorted(os.listdir(tmp_path)) == sorted(Path(p).name for p in summary["outputs"])
-
-
-def test_segments_are_one_recording(plain: Path, inputs: list[str], tmp_path: Path) -> None:
-    video, table = decode(Path(inputs[0])), pd.read_csv(Path(inputs[0]).with_suffix(".csv"))
-    cut, parts = 31, []
-    for name, span in (("A1", slice(0, cut)), ("A2", slice(cut, len(video)))):
-        path = tmp_path / f"{name}.avi"
-        write(path, video[span])
-        index = table.reconstructed_frame_index
-        rows = table[(index >= span.start) & (index < span.stop)].copy()
-        rows["reconstructed_frame_index"] -= span.start
-        rows.to_csv(path.with_suffix(".csv"), index=False)
-        parts.append(str(path))
-    split = stitch_files([",".join(parts), inputs[1]], tmp_path / "split")
-    assert split["frames"] == json.loads((plain / f"{STEM}.json").read_text())["frames"]
-    one, two = plain / STEM, tmp_path / "split" / "A1__receiver2_stitched"
-    for suffix in (".avi", ".csv", "_timestamps.csv"):
-        assert Path(f"{one}{suffix}").read_bytes() == Path(f"{two}{suffix}").read_bytes()
-
-
-def test_names() -> None:
-    assert recording_names(["b.avi", "a.avi"]) == ["b", "a"]
-    assert recording_names(["x/left/r.avi", "x/right/r.avi"]) == ["left-r", "right-r"]
-    assert recording_names(["1/x/r.avi", "2/x/r.avi"]) == ["1-x-r", "2-x-r"]
-    assert recording_names(["A1.avi,A2.avi", "B.avi"]) == ["A1", "B"]
-    with pytest.raises(UsageError, match="two formats"):
-        recording_names(["a.avi", "a.mkv"])
-
-
-def test_order_given_decides_ties_names_do_not(
-    plain: Path, inputs: list[str], tmp_path: Path
-) -> None:
-    back = stitch_files(inputs[::-1], tmp_path)
-    assert [r["name"] for r in back["recordings"]] == ["receiver2", "receiver1"]
-    assert {Path(path).name for path in back["outputs"]} == {p.name for p in plain.iterdir()}
-
-
-Spoil = Any
-
-
-def drop_column(folder: Path) -> None:
-    table = pd.read_csv(folder / "receiver2.csv")
-    table.drop(columns="pixel_count").to_csv(folder / "receiver2.csv", index=False)
-
-
-def shift(folder: Path) -> None:
-    table = pd.read_csv(folder / "receiver2.csv")
-    table["frame_num"] += 10_000
-    table.to_csv(folder / "receiver2.csv", index=False)
-
-
-def halve_table(folder: Path) -> None:
-    table = pd.read_csv(folder / "receiver2.csv")
-    table[table.reconstructed_frame_index < 20].to_csv(folder / "receiver2.csv", index=False)
-
-
-def other_size(folder: Path) -> None:
-    config = miostitch.SimulationConfig(frames=80, seed=3, height=20, width=50)
-    made = miostitch.simulate(folder / "small", config)
-    for path in (made.recordings[1], made.recordings[1].with_suffix(".csv")):
-        shutil.copy(path, folder)
-
-
-def truncate(folder: Path) -> None:
-    video = folder / "receiver2.avi"
-    os.truncate(video, video.stat().st_size // 2)
-
-
-@pytest.mark.parametrize(
-    ("spoil", "error", "message"),
-    [
-        (lambda f: (f / "receiver2.csv").unlink(), MissingInputError, r"receiver2\.csv is missing"),
-        (lambda f: (f / "receiver2.avi").unlink(), MissingInputError, r"receiver2\.avi: no such"),
-        (drop_column, InputError, "missing columns pixel_count"),
-        (shift, AlignmentError, "no overlap"),
-        (halve_table, MismatchError, r"frames 0 to 19.*--salvage"),
-        (other_size, InputError, r"50x40 and .*receiver2\.avi has frames of 50x20"),
-        (lambda f: (f / "receiver2.avi").write_text("hello"), InputError, "AVI"),
-        (lambda f: (f / "receiver2.avi").write_bytes(b""), InputError, r"receiver2\.avi"),
-        (truncate, InputError, r"receiver2\.avi"),
-    ],
-)
-def test_a_refused_run_leaves_nothing(
-    inputs: list[str], tmp_path: Path, spoil: Spoil, error: type[Exception], message: str
-) -> None:
-    spoil(Path(inputs[0]).parent)
-    with pytest.raises(error, match=message):
-        stitch_files(inputs, tmp_path / "out")
-    assert not any((tmp_path / "out").glob("*")) or os.listdir(tmp_path / "out") == []
-
-
-def test_salvage_goes_on_with_what_matches(inputs: list[str], tmp_path: Path) -> None:
-    halve_table(Path(inputs[0]).parent)
-    options = StitchOptions(salvage=True, report=False)
-    summary = stitch_files(inputs, tmp_path / "out", options)
-    assert summary["recordings"][1]["frames"] <= 20
-    assert any("salvaged" in warning for warning in summary["warnings"])
-
-
-def test_the_same_file_twice(inputs: list[str], tmp_path: Path) -> None:
-    link = tmp_path / "link.avi"
-    link.symlink_to(inputs[0])
-    for twin in (inputs[0], str(link)):
-        with pytest.raises(UsageError, match="same file as"):
-            stitch_files([inputs[0], twin], tmp_path / "out")
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.fault(40, "interrupted while it writes, with --force", "the old result stays")
-def test_an_existing_result_is_untouched_by_a_run_that_dies_too(
-    plain: Path, session: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    names = [str(session / f"receiver{n}.avi") for n in (1, 2)]
-    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
-    before = content(tmp_path)
-    with pytest.raises(OutputExistsError):
-        stitch_files(names, tmp_path)
-    assert content(tmp_path) == before
-
-    def dies(*args: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("miostitch.writing.write_block", dies)
-        with pytest.raises(KeyboardInterrupt):
-            stitch_files(names, tmp_path, StitchOptions(force=True))
-    assert content(tmp_path) == before
-    stitch_files(names, tmp_path, StitchOptions(force=True))
-    (summary,) = tmp_path.glob("*.json")
-    summary.write_bytes(summary.read_bytes().replace(str(tmp_path).encode(), str(plain).encode()))
-    assert content(tmp_path) == before
-
-
-def test_no_room(inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    usage = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    with pytest.raises(ResourceError, match="make room"):
-        stitch_files(inputs, tmp_path / "out")
-
-
-@pytest.fixture(scope="module")
-def flawed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    """A session with damage that one receiver can mend, and damage that none can."""
-    folder = tmp_path_factory.mktemp("flawed")
-    return Made(folder, seed=21, frames=30, receivers=3, buffer_loss=0.25, truncation=0.05).names
-
-
-FLAWED = {
-    "frame": StitchOptions("frame", chunk_frames=7, unrecoverable_video=True, zarr_format=2),
-    "buffer": StitchOptions("buffer", chunk_frames=7, unrecoverable_video=True),
+TABLES = {".csv", "_timestamps.csv", "_scores.csv"}
+RESULT = {f"_denoised{suffix}" for suffix in {*TABLES, ".avi", ".zarr", ".json"}}
+PATCH = {"_patch.avi", "_patch.csv", "_patch_timestamp.csv", "_patch_noisy_frames.avi"}
+PATCH |= {"_patch_dropped_frames.txt", "_patch_patched_area.avi"}
+CALCIUM = RESULT | PATCH | {"_freq_mask.avi", "_min_proj.avi"}
+SHOWN = {"_freq_mask_freq_domain.avi", "_freq_mask_freq_mask.png", "_min_proj.png"}
+PRODUCTS = {
+    "denoise_example": CALCIUM | SHOWN,
+    "denoise_calcium_imaging": CALCIUM,
+    "denoise_patch": PATCH | {"_denoised.json"},
+    "remove_stripe_example": RESULT,
 }
 
 
 @pytest.fixture(scope="module")
-def flawed_results(flawed: list[str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    folder = tmp_path_factory.mktemp("results")
-    for by, options in FLAWED.items():
-        stitch_files(flawed, folder / by, options)
-    return {by: folder / by for by in FLAWED}
+def session(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    folder = tmp_path_factory.mktemp("session")
+    config = miostitch.SimulationConfig(frames=50, seed=4, height=24, width=40, buffer_loss=0.1)
+    return [str(path) for path in miostitch.simulate(folder, config).recordings]
 
 
-def summary_in(folder: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(next(folder.glob("*_stitched.json")).read_text())
-    return found
+@pytest.fixture(scope="module")
+def stitched(session: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stitched store in blocks that the trimmed frames do not fit."""
+    folder = tmp_path_factory.mktemp("stitched")
+    stitch_files(session, folder, StitchOptions(chunk_frames=16, report=False))
+    return folder / f"{STEM}.zarr"
 
 
-def opened(folder: Path, group: str | None = None, suffix: str = "") -> xr.Dataset:
-    (path,) = folder.glob(f"*_stitched{suffix}.zarr")
-    found: xr.Dataset = xr.open_zarr(path, group=group).load()
-    return found
+@pytest.fixture(scope="module")
+def example(session: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that a whole workflow makes, and ``told.json``, what it printed, beside its folder."""
+    folder = tmp_path_factory.mktemp("example") / "out"
+    args = ("-o", str(folder), "-c", "denoise_example", "-s", "3", "-e", "4", "--json")
+    told = run("workflow", *session, *args).stdout
+    folder.with_name("told.json").write_text(told)
+    return folder
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
-def test_without_damaged_frames_the_others_stay_as_they_are(
-    flawed: list[str], flawed_results: dict[str, Path], tmp_path: Path, by: str
+def invoke(*args: str) -> Result:
+    return CliRunner().invoke(cli.main, [*args, "-q"])
+
+
+def require_denoised(folder: Path, stem: str, source: xr.Dataset, config: DenoiseConfig) -> None:
+    """Every product says of the same frames what `denoise` says."""
+    made = miostitch.denoise(source, config)
+    kept = made.dataset.video.values
+    found = {path.name.removeprefix(stem) for path in folder.iterdir()}
+    for ending, video in {**made.videos, **made.dropped_videos}.items():
+        np.testing.assert_array_equal(decode(folder / f"{stem}{ending}"), video.values)
+    for ending, image in made.images.items():
+        written = cv2.imread(str(folder / f"{stem}{ending}"), cv2.IMREAD_UNCHANGED)
+        assert written is not None
+        np.testing.assert_array_equal(written, image)
+    for ending, text in made.texts.items():
+        assert (folder / f"{stem}{ending}").read_text() == text
+    if config.output_result:
+        np.testing.assert_array_equal(decode(folder / f"{stem}_denoised.avi"), kept)
+    if "_denoised.zarr" in found:
+        store = xr.open_zarr(folder / f"{stem}_denoised.zarr")
+        np.testing.assert_array_equal(store.video, kept)
+        np.testing.assert_array_equal(store.frame_num, made.dataset.frame_num)
+    facts = json.loads((folder / f"{stem}_denoised.json").read_text())
+    runs = [range(first, last + 1) for first, last in facts["kept_frame_num"]]
+    assert [n for each in runs for n in each] == made.dataset.frame_num.values.tolist()
+    assert facts["dropped_frame_num"] == made.dropped.frame_num.values.tolist()
+    assert facts["dropped_frames"] == made.dropped.frame.values.tolist()
+    assert facts["frames"] == len(kept)
+    assert facts["history"] == made.dataset.attrs["history"]
+
+
+def test_a_workflow_stitches_trims_and_denoises(example: Path) -> None:
+    made = json.loads(example.with_name("told.json").read_text())
+    found = {p.name.removeprefix(STEM) for p in example.iterdir()}
+    assert found == {*TABLES, ".avi", ".zarr", "_report.html", ".json"} | {
+        f"_trimmed{s}" for s in PRODUCTS["denoise_example"]
+    }
+    assert {Path(path).name for path in made["outputs"]} == {STEM + suffix for suffix in found}
+    steps = {step["step"]: step for step in made["steps"]}
+    assert [*steps] == ["stitch", "trim", "denoise"]
+    assert steps["trim"]["frames"] == steps["stitch"]["frames"] - 7
+    assert steps["denoise"]["frames_before"] == steps["trim"]["frames"]
+    trimmed = miostitch.trim(open_recording(example / f"{STEM}.zarr"), 3, 4)
+    require_denoised(example, f"{STEM}_trimmed", trimmed, load_config("denoise_example"))
+
+
+@pytest.mark.parametrize("name", [n for n in PRODUCTS if n != "denoise_example"])
+def test_every_shipped_configuration(stitched: Path, tmp_path: Path, name: str) -> None:
+    args = ("-o", str(tmp_path), "-c", name, "-s", "3", "-e", "4", "--json")
+    made = json.loads(run("workflow", str(stitched), *args).stdout)
+    found = {p.name.removeprefix(STEM) for p in tmp_path.iterdir()}
+    assert found == {f"_trimmed{s}" for s in PRODUCTS[name]}
+    assert {Path(path).name for path in made["outputs"]} == {STEM + suffix for suffix in found}
+    trimmed = miostitch.trim(open_recording(stitched), 3, 4)
+    require_denoised(tmp_path, f"{STEM}_trimmed", trimmed, load_config(name))
+
+
+@pytest.mark.slow
+def test_the_commands_one_by_one_give_the_same(
+    session: list[str], example: Path, tmp_path: Path
 ) -> None:
-    runs = whole, left = flawed_results[by], tmp_path / "part"
-    options = replace(FLAWED[by], drop_damaged=True, debug_video=True, report=False)
-    part = stitch_files(flawed, left, options)
-    all_frames, frames = opened(whole), opened(left)
-    damaged = all_frames.damaged.to_numpy()
-    assert 0 < damaged.sum() < len(damaged)
-    sound = all_frames.isel(frame=~damaged)
-    assert frames.identical(sound.assign_coords(frame=frames.frame).assign_attrs(frames.attrs))
-    for group in ("scores", *(["composition"] if by == "buffer" else [])):
-        mine = opened(left, group)
-        kept = opened(whole, group).isel(frame=~damaged)
-        assert mine.identical(kept.assign_coords(frame=mine.frame))
-    assert part["dropped_frame_num"] == all_frames.frame_num.to_numpy()[damaged].tolist()
-    assert summary_in(whole)["dropped_frame_num"] == []
-    assert (part["frames"], part["damaged"]) == (len(sound.frame), 0)
-
-    place = np.cumsum(~damaged) - 1
-    for suffix, column in ((".csv", "reconstructed_frame_index"), ("_scores.csv", "index"),
-                           ("_timestamps.csv", "frame")):  # fmt: skip
-        tables = [pd.read_csv(next(run.glob(f"*_stitched{suffix}"))) for run in runs]
-        kept = tables[0][~damaged[tables[0][column]]]
-        kept = kept.assign(**{column: place[kept[column]]}).reset_index(drop=True)
-        pd.testing.assert_frame_equal(tables[1], kept, check_dtype=False)  # empty cells
-
-    lost = all_frames.isel(frame=all_frames.unrecoverable.to_numpy())
-    assert len(lost.frame) > 2
-    for run in runs:
-        (video,) = run.glob("*_unrecoverable.avi")
-        np.testing.assert_array_equal(decode(video), lost.video)
-        recording = miostitch.open_recording(video)
-        assert recording.frame_num.to_numpy().tolist() == lost.frame_num.to_numpy().tolist()
-    again = stitch_files([str(video)], tmp_path / "again", StitchOptions(report=False))
-    assert again["frames"] == len(lost.frame)
+    other = str(tmp_path)
+    assert invoke("stitch", *session, "-o", other, "-c", "denoise_example").exit_code == 0
+    edit_files(
+        [f"{other}/{STEM}.zarr"], other, lambda parts: miostitch.trim(parts[0], 3, 4), "_trimmed"
+    )
+    denoise_files(f"{other}/{STEM}_trimmed.zarr", load_config("denoise_example"), other)
+    first, second = content(example), content(tmp_path)
+    steps = {name for name in second if name.startswith(f"{STEM}_trimmed.")}
+    tables = {f"{STEM}_trimmed{s}" for s in TABLES}
+    assert second.keys() - first.keys() == steps | tables
+    for name in first:
+        if not name.endswith(".json") or ".zarr" in name:
+            assert first[name] == second[name], name
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
-def test_if_all_frames_are_damaged_none_is_left(tmp_path: Path, by: Any) -> None:
-    lossy = Made(tmp_path / "in", seed=22, height=20)
-    for path in lossy.videos:
-        change_table(path, lambda t: t.assign(black_padding_px=10 * (t.frame_buffer_count == 3)))
-    options = StitchOptions(by=by, drop_damaged=True, unrecoverable_video=True)
-    with pytest.raises(InputError, match="is whole; stitch without --drop-damaged"):
-        stitch_files(lossy.names, tmp_path / "out", options)
-    assert not Path(tmp_path / "out").exists()
+@pytest.mark.parametrize("trim", [(0, 0), (5, 0), (1, 32)])
+def test_blocks_need_not_fit(stitched: Path, tmp_path: Path, trim: tuple[int, int]) -> None:
+    config = DenoiseConfig.model_validate(
+        {"frequency_masking": {"output_result": True, "output_freq_domain": True}}
+    )
+    made = workflow_files([str(stitched)], config, tmp_path, trim)
+    whole = open_recording(stitched)
+    source = miostitch.trim(whole, *trim) if any(trim) else whole
+    require_denoised(tmp_path, STEM + ("_trimmed" if any(trim) else ""), source, config)
+    assert [step["step"] for step in made["steps"]] == ["trim", "denoise"][not any(trim) :]
 
 
-def test_groups_open_as_they_are_and_tell_the_composition(
-    flawed: list[str], flawed_results: dict[str, Path]
+def test_tables_under_two_names_are_one(stitched: Path, tmp_path: Path) -> None:
+    folders = {}
+    for whole in (True, False):
+        config = load_config("denoise_patch").model_copy(update={"output_result": whole})
+        denoise_files(stitched, config, tmp_path / str(whole))
+        folders[whole] = content(tmp_path / str(whole))
+    both, alone = folders[True], folders[False]
+    for patch, result in (("_patch.csv", ".csv"), ("_patch_timestamp.csv", "_timestamps.csv")):
+        assert both[STEM + patch] == both[f"{STEM}_denoised{result}"] == alone[STEM + patch]
+    assert {name for name in alone if "_denoised" in name} == {f"{STEM}_denoised.json"}
+
+
+def test_a_video_alone(session: list[str], tmp_path: Path) -> None:
+    shutil.copy(session[0], tmp_path / "bare.avi")
+    out = tmp_path / "out"
+    args = ("-i", str(tmp_path / "bare.avi"), "-c", "denoise_calcium_imaging", "-o", str(out))
+    assert invoke("denoise", *args).exit_code == 0
+    endings = {path.name.removeprefix("bare") for path in out.iterdir()}
+    tables = {s for s in CALCIUM if s.endswith(".csv")}
+    assert endings == CALCIUM - tables
+    with_table = denoise_files(session[0], load_config("denoise_calcium_imaging"), tmp_path / "t")
+    same = (tmp_path / "t" / "receiver1_denoised.avi").read_bytes()
+    assert (out / "bare_denoised.avi").read_bytes() == same
+    assert with_table["dropped_frame_num"]
+
+
+def test_the_folder_of_the_configuration(
+    stitched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = flawed_results["buffer"]
-    store, found = opened(folder), opened(folder, "composition")
-    names = [recording["name"] for recording in summary_in(folder)["recordings"]]
-    assert found.attrs["recordings"] == names
-    count, buffers = len(store.frame), found.sizes["position"]
-    assert found.buffer_source.dims == found.buffer_evidence.dims == ("frame", "position")
-    assert (found.buffer_source.dtype, found.buffer_evidence.dtype) == ("int8", "uint8")
-    assert found.buffer_evidence.attrs["flag_values"] == [0, 1, 2, 3, 4]
-    assert found.buffer_evidence.attrs["flag_meanings"].split() == [
-        "nobody", "single", "identical", "majority", "stretches",
-    ]  # fmt: skip
-    assert found.buffer_source.shape == (count, buffers)
-    nobody = found.buffer_evidence == 0
-    assert (nobody == (found.buffer_source == -1)).all()
-    assert nobody.any()
-    np.testing.assert_array_equal((~nobody).sum("position"), store.num_buffers)
-    assert set(np.flatnonzero(nobody.any("position"))) <= set(np.flatnonzero(store.unrecoverable))
-    np.testing.assert_array_equal(store.unrecoverable, store.missing_pixels > 0)
-
-    session = bring_together(load_recordings(flawed))
-    for position, (lo, hi) in enumerate(pairwise(session.bounds)):
-        lost = nobody.isel(position=position).to_numpy()
-        assert not store.video.to_numpy().reshape(count, -1)[lost, lo:hi].any()
+    monkeypatch.chdir(tmp_path)
+    config = DenoiseConfig.model_validate(
+        {"frequency_masking": {"output_mask": True}, "output_result": False}
+    )
+    denoise_files(stitched, config)
+    denoise_files(stitched, config.model_copy(update={"output_dir": "a/b"}))
+    denoise_files(stitched, config.model_copy(update={"output_dir": "c"}), "d")
+    name = f"{STEM}_denoised.json"
+    assert {str(path.parent) for path in Path().rglob(name)} == {"stitched", "a/b", "d"}
 
 
-@pytest.mark.parametrize("by", FLAWED)
-def test_every_repaired_cell_is_in_the_store(
-    flawed: list[str], flawed_results: dict[str, Path], by: str
+@pytest.mark.parametrize(
+    ("args", "code"),
+    [
+        (["-c", "denoise_example", "-s", "30", "-e", "30"], 2),
+        (["-c", "denoise_exampel"], 2),
+        (["-c", "{folder}/nothing.yml"], 2),
+        (["-s", "1"], 2),
+        (["nowhere.avi", "-c", "denoise_example"], 3),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_refused_before_anything_is_written(
+    session: list[str], tmp_path: Path, args: list[str], code: int, count: int
 ) -> None:
-    summary = summary_in(flawed_results[by])
-    found = opened(flawed_results[by], "repairs")
-    assert found.attrs["recordings"] == [r["name"] for r in summary["recordings"]]
-    assert found.sizes == {"repair": sum(r["repairs"] for r in summary["recordings"])}
-    assert found.sizes["repair"] > 5
-    columns = found.column.attrs["flag_meanings"].split()
-    assert found.column.attrs["flag_values"] == [*range(len(columns))]
-    masks = found.evidence.attrs["flag_masks"]
-    assert masks == [1 << bit for bit in range(8)]
-    assert len(found.evidence.attrs["flag_meanings"].split()) == len(masks)
-    raw = [pd.read_csv(Path(name).with_suffix(".csv")) for name in flawed]
-    mended = [repaired_table(Path(name)) for name in flawed]
-    for cell in found.to_dataframe().to_dict("records"):
-        at = cell["row"], columns[cell["column"]]
-        assert cell["old"] == raw[cell["recording"]].loc[at] != cell["new"]
-        assert cell["new"] == mended[cell["recording"]].loc[at]
-        assert (cell["segment"], cell["evidence"] > 0) == (0, True)
-    assert not found.to_dataframe()[["recording", "row", "column"]].duplicated().any()
+    (tmp_path / "nothing.yml").write_text("output_result: false\nnoise_patch: null\n")
+    out = tmp_path / "out"
+    filled = [arg.format(folder=tmp_path) for arg in args]
+    done = invoke("workflow", *session[:count], *filled, "-o", str(out))
+    assert done.exit_code == code, done.output
+    assert not out.exists()
 
 
-def test_without_repair_there_is_no_log(flawed: list[str], tmp_path: Path) -> None:
-    stitch_files(flawed, tmp_path, StitchOptions(repair=False, report=False))
-    (path,) = tmp_path.glob("*.zarr")
-    assert set(zarr.open_group(path, mode="r").group_keys()) == {"scores", "buffers"}
-
-
-@pytest.mark.parametrize("keep_clocks", [pytest.param(True, marks=pytest.mark.slow), False])
-def test_tables_by_buffer_agree(
-    flawed: list[str], flawed_results: dict[str, Path], tmp_path: Path, keep_clocks: bool
+def test_what_concerns_stitching_is_refused_of_one_recording(
+    session: list[str], tmp_path: Path
 ) -> None:
-    folder = flawed_results["buffer"]
-    if keep_clocks:
-        folder = tmp_path
-        options = StitchOptions(by="buffer", keep_clocks=True, chunk_frames=3, report=False)
-        stitch_files(flawed, folder, options)
-    store, gave = opened(folder), opened(folder, "composition").buffer_source.to_numpy()
-    table = pd.read_csv(next(folder.glob("*_stitched.csv")))
-    assert table.dtypes.astype(str).to_dict() == {c.name: c.dtype for c in COLUMNS}
-    session = bring_together(load_recordings(flawed))
-    copies = [copies_of(Path(name), session.bounds) for name in flawed]
-    expected = composed_rows(copies, store.frame_num.to_numpy().tolist(), gave)
-    receiver = expected.pop("receiver").to_numpy()
-    pd.testing.assert_frame_equal(table, expected)
-    buffers = opened(folder, "buffers").to_dataframe()[list(table)]
-    pd.testing.assert_frame_equal(buffers.reset_index(drop=True), table)
+    args = ("workflow", session[0], "-c", "denoise_example", "-o", str(tmp_path / "o"))
+    for choice in (
+        ("--by", "buffer"),
+        ("--align", "time"),
+        ("--max-gap", "1"),
+        ("--memory-limit", "4GB"),
+    ):
+        done = invoke(*args, *choice)
+        assert (done.exit_code, f"leave {choice[0]} out" in done.output) == (2, True), choice
+    assert not (tmp_path / "o").exists()
 
-    times = table.buffer_recv_unix_time.to_numpy().copy()
-    if not keep_clocks:
-        for number, clock in enumerate(session.alignment.clocks):
-            mine = receiver == number
-            times[mine] = to_first_clock(times[mine], clock)
-    rows = table.assign(time=times, receiver=receiver).groupby("reconstructed_frame_index")
-    written = pd.read_csv(next(folder.glob("*_timestamps.csv")))
-    np.testing.assert_array_equal(written.frame, np.arange(len(store.frame)))
-    one = rows.receiver.nunique() == 1  # of several the earliest and the latest count
-    first = rows.time.first().where(one, rows.time.min())
-    last = rows.time.last().where(one, rows.time.max())
-    for name, ends in (("first", first), ("last", last)):
-        expected_times = ends.reindex(store.frame.to_numpy())
-        np.testing.assert_array_equal(written[f"timestamp_{name}"], expected_times)
-        np.testing.assert_array_equal(store[f"timestamp_{name}"], expected_times)
+
+def denoised_alone(frames: np.ndarray, name: str) -> xr.DataArray:
+    video = xr.Dataset({"video": (("frame", "height", "width"), frames)})
+    made: xr.DataArray = miostitch.denoise(video, load_config(name)).dataset.video[0]
+    return made
+
+
+def test_one_recording_may_lag(tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(frames=40, seed=6, height=24, width=40, lag=2)
+    lagging = str(miostitch.simulate(tmp_path / "in", config).recordings[0])
+    out = tmp_path / "out"
+    args = ("-c", "remove_stripe_example", "--lag", "auto", "-o", str(out))
+    for command in ("workflow", "denoise"):
+        done = invoke(command, lagging, *args, "--force")
+        assert done.exit_code == 0, done.output
+        made = xr.open_zarr(out / "receiver1_denoised.zarr")
+        rows = pd.read_csv(lagging.replace(".avi", ".csv"))
+        first = rows[rows.reconstructed_frame_index == 0].frame_num.mode()[0]
+        assert made.frame_num.values[0] == first
+        np.testing.assert_array_equal(
+            made.video[0], denoised_alone(open_video(lagging).read([2]), "remove_stripe_example")
+        )
+        table = pd.read_csv(out / "receiver1_denoised.csv")
+        assert (table[table.reconstructed_frame_index == 0].frame_num == first).all()
+        again = miostitch.open_recording(out / "receiver1_denoised.avi")
+        np.testing.assert_array_equal(again.frame_num, made.frame_num)
+        told = json.loads((out / "receiver1_denoised.json").read_text())["warnings"]
+        assert any("the first pictures (2) have no row" in each for each in told)
+        assert not any("puts that right" in each for each in told)
+
+
+def test_choices_of_stitching_reach_it(session: list[str], tmp_path: Path) -> None:
+    args = ("-c", "remove_stripe_example", "--by", "buffer", "--lag", "auto", "--align", "time")
+    done = invoke("workflow", *session, "-o", str(tmp_path), *args, "--no-report")
+    assert done.exit_code == 0, done.output
+    made = json.loads((tmp_path / f"{STEM}.json").read_text())
+    chosen = {"by": "buffer", "lag": "auto", "align": "time"}
+    assert made["config"].items() >= chosen.items()
+
+
+def test_existing_products_are_found_before_stitching(session: list[str], tmp_path: Path) -> None:
+    (tmp_path / f"{STEM}_patch.avi").write_text("mine")
+    config = load_config("denoise_patch")
+    with pytest.raises(OutputExistsError, match=r"_patch\.avi"):
+        workflow_files(session, config, tmp_path)
+    assert os.listdir(tmp_path) == [f"{STEM}_patch.avi"]
+
+
+def test_a_step_that_fails_leaves_what_was_there(
+    stitched: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DenoiseConfig.model_validate({"frequency_masking": {"output_mask": True}})
+    denoise_files(stitched, config, tmp_path)
+    before = content(tmp_path)
+
+    def fail(*_: Any) -> bytes:
+        raise ResourceError("no space")
+
+    monkeypatch.setattr("miostitch.editing.extra_outputs.png_bytes", fail)
+    with pytest.raises(ResourceError, match="no space"):
+        denoise_files(stitched, config, tmp_path, force=True)
+    left = content(tmp_path).items()
+    assert {name: data for name, data in left if not name.startswith(".")} == before
+
+
+def test_a_workflow_goes_on_with_what_is_stitched(
+    session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = DenoiseConfig.model_validate({"frequency_masking": {"output_mask": True}})
+    at_once = workflow_files(session, config, tmp_path / "whole")
+    out = tmp_path / "out"
+
+    def fail(*_: Any) -> bytes:
+        raise ResourceError("no space")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("miostitch.editing.extra_outputs.png_bytes", fail)
+        with pytest.raises(ResourceError, match="no space"):
+            workflow_files(session, config, out)
+    left = {name.removeprefix(STEM) for name in os.listdir(out)}
+    assert left == {*TABLES, ".avi", ".zarr", "_report.html", ".json", f".{STEM}.miostitch"}
+    stitched = (out / f"{STEM}.avi").stat()
+    other = config.model_copy(
+        update={
+            "noise_patch": NoisePatchConfig(gradient_config=GradientDetectorConfig(threshold=7))
+        }
+    )
+    with pytest.raises(OutputExistsError, match="--force"):  # would be scored in another way
+        workflow_files(session, other, out)
+    with pytest.raises(UsageError, match="leaves none"):
+        workflow_files(session, config, out, (50, 50))
+    made = workflow_files(session, config, out)
+    assert made["steps"][0]["reused"]
+    assert made["steps"][1]["resumed_blocks"] > 0 == at_once["steps"][1]["resumed_blocks"]
+    assert "reused" not in at_once["steps"][0]
+    assert (out / f"{STEM}.avi").stat() == stitched
+    ours, theirs = content(out), content(tmp_path / "whole")
+    assert ours.keys() == theirs.keys()
+    for name in ours:
+        if not name.endswith(".json") or ".zarr" in name:
+            assert ours[name] == theirs[name], name
+    with pytest.raises(OutputExistsError):
+        workflow_files(session, config, out)
+
+
+def test_what_is_stitched_of_other_files_is_not_gone_on_with(
+    session: list[str], tmp_path: Path
+) -> None:
+    for video in session:
+        for suffix in (".avi", ".csv"):
+            shutil.copy(Path(video).with_suffix(suffix), tmp_path)
+    inputs = [str(tmp_path / Path(video).name) for video in session]
+    config = load_config("remove_stripe_example")
+    options = StitchOptions(score=config.score_config(), report=False)
+    stitch_files(inputs, tmp_path / "out", options)
+    store, away = tmp_path / "out" / f"{STEM}.zarr", tmp_path / "away.zarr"
+    store.rename(away)
+    with pytest.raises(OutputExistsError):
+        workflow_files(inputs, config, tmp_path / "out")
+    away.rename(store)
+    table = tmp_path / "receiver1.csv"
+    table.write_text("".join(table.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(OutputExistsError):
+        workflow_files(inputs, config, tmp_path / "out")
+
+
+def test_progress_is_told_of_both_passes(stitched: Path, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    config = load_config("denoise_calcium_imaging")
+    made = denoise_files(stitched, config, tmp_path, progress=lambda *at: told.append(at))
+    passes = [made["frames_before"], made["frames"]]
+    ends = [total for done, total in told if done == total]
+    assert ends == passes
+    assert [total for _, total in told] == passes[:1] + passes[1:] * (len(told) - 1)
+    assert len(told) == 1 + 3  # a batch of the first pass, the blocks of the second one
+
+
+def test_thresholds_of_a_configuration_score_the_candidates(
+    session: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "mine.yml").write_text("noise_patch:\n  gradient_config:\n    threshold: 7\n")
+    args = ("stitch", *session, "-o", str(tmp_path / "o"), "-c", str(tmp_path / "mine.yml"))
+    assert invoke(*args, "--no-report").exit_code == 0
+    made = json.loads((tmp_path / "o" / f"{STEM}.json").read_text())
+    assert made["config"]["score"]["gradient_threshold"] == 7
+
+
+@pytest.mark.parametrize("text", ["", "noise_patch: {enable: false}"])
+def test_a_configuration_without_a_stage(session: list[str], tmp_path: Path, text: str) -> None:
+    (tmp_path / "c.yml").write_text(text)
+    args = (session[0], "-c", str(tmp_path / "c.yml"), "-o", str(tmp_path / "out"))
+    for command, more in (("denoise", ()), ("workflow", ("--force",))):
+        shown = run(command, *args, *more).stdout
+        assert "warning: the configuration: no stage is on" in shown
+        assert "noisy" not in shown
+    told = json.loads((tmp_path / "out/receiver1_denoised.json").read_text())["warnings"][0]
+    assert told.endswith("the frames are as they were; enable one of them")
+    stripes = run("denoise", *args[:2], "remove_stripe_example", *args[3:], "--force").stdout
+    assert re.search(r"^\d+ frames$", stripes, re.MULTILINE)
+    assert "no stage" not in stripes
+
+
+def test_a_configuration_that_asks_for_nothing(stitched: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="output_result"):
+        denoise_files(stitched, DenoiseConfig(output_result=False), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_labelled_frames_are_dropped_and_no_other(recordings: Path, tmp_path: Path) -> None:
+    """A person labelled the broken frames of an H.264 recording, which has no table."""
+    video = recordings / "noise" / "wireless_corrupted_extended.mp4"
+    text = video.with_suffix(".yaml").read_text()
+    labelled = sorted({int(n) for n in re.findall(r"^\s*- (\d+)", text, re.MULTILINE)})
+    assert len(labelled) == 87
+    patch = NoisePatchConfig(black_area_config=BlackAreaDetectorConfig(value_threshold=16))
+    made = denoise_files(video, DenoiseConfig(noise_patch=patch), tmp_path / "denoised")
+    assert made["dropped_frames"] == labelled
+    assert made["dropped_frame_num"] == []
+    score_files([video], tmp_path / "noise", patch)
+    table = pd.read_csv(tmp_path / "noise" / f"{video.stem}_noise.csv")
+    flagged = table.reconstructed_frame_index[(table.gradient > 0) | (table.black_area > 0)]
+    assert flagged.tolist() == labelled

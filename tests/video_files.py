@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from miostitch.encoding import Codec, VideoWriter
 from miostitch.errors import InputError
-from miostitch.video import open_video
+from miostitch.video.source import open_video
+from miostitch.video.writer import Codec, VideoWriter
 
 Frames = NDArray[np.uint8]
 HEIGHT, WIDTH, COUNT = 48, 64, 30

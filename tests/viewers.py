@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Thread
 from typing import NamedTuple
 
-from miostitch.frame_cache import BlockCache
-from miostitch.scenes import open_scene
-from miostitch.view_server import Marks, Viewer
+from miostitch.viewer.cache import BlockCache
+from miostitch.viewer.server import Marks, Viewer
+from miostitch.viewer.sources import open_scene
 
 
 class Served(NamedTuple):

@@ -14,9 +14,9 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from miostitch.recording import load_recording
-from miostitch.session import bring_together
-from miostitch.stitching import StitchConfig, stitch
+from miostitch.recording.recording import load_recording
+from miostitch.session.session import bring_together
+from miostitch.stitching.lazy import StitchConfig, stitch
 
 
 class Truth(NamedTuple):

@@ -17,14 +17,14 @@ from statistics import median, quantiles
 import numpy as np
 
 from miostitch.schema import SCORE_VARIABLES, chunk_frames
-from miostitch.store import (
+from miostitch.store.chunks import write_block
+from miostitch.store.layout import (
     consolidate,
     create_store,
     write_frame_tables,
     write_group,
 )
-from miostitch.stored_blocks import write_block
-from tests.test_viewer_page import STEP, browser
+from tests.viewer.test_page import STEP, browser
 
 FRAMES, HEIGHT, WIDTH = 648_000, 200, 200
 DISTINCT = 4
@@ -73,7 +73,7 @@ def make(path: Path) -> None:
 
 
 def measure(path: Path) -> None:
-    code = "from miostitch.cli import main; main()"
+    code = "from miostitch.cli.main import main; main()"
     command = [sys.executable, "-c", code, "view", str(path), "--no-browser", "--json"]
     begun = time.perf_counter()
     with (

@@ -19,8 +19,8 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from miostitch.cli import main
-from miostitch.console import MESSAGE
+from miostitch.cli.console import MESSAGE
+from miostitch.cli.main import main
 from miostitch.text import broken
 
 WIDTH = 80

@@ -17,9 +17,10 @@ from docutils.nodes import Node
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
-from miostitch import config, errors, schema
-from miostitch.config_files import shipped_configs
-from miostitch.safe_yaml import scalar_text
+from miostitch import errors, schema
+from miostitch.config import models as config
+from miostitch.config.files import shipped_configs
+from miostitch.config.strict_yaml import scalar_text
 
 ROOT = Path(__file__).parents[2]
 Row = tuple[object, ...]

@@ -16,14 +16,14 @@ import numpy as np
 from hypothesis import strategies as st
 
 import miostitch
-from miostitch.companions import find_origin
-from miostitch.config_files import config_text, parse_config
+from miostitch.buffers.table import read_metadata
+from miostitch.config.files import config_text, parse_config
 from miostitch.errors import MiostitchError
-from miostitch.metadata import read_metadata
-from miostitch.opening import ReadOptions
-from miostitch.video import open_video
+from miostitch.recording.files import ReadOptions
+from miostitch.recording.sidecars import find_origin
+from miostitch.video.source import open_video
+from tests.config.test_models import AS_MIO_WRITES, WORDS
 from tests.tables import lines_of, session
-from tests.test_config import AS_MIO_WRITES, WORDS
 from tests.video_files import X264, encode, make_frames
 
 CPU_SECONDS = 5

@@ -1,0 +1,27 @@
+# The public names and where they live. Type checkers read this file, and so does __init__.py.
+from .config.files import load_config as load_config
+from .config.models import DenoiseConfig as DenoiseConfig
+from .config.thresholds import ScoreConfig as ScoreConfig
+from .denoising.chain import Denoised as Denoised
+from .denoising.chain import denoise as denoise
+from .denoising.run import denoise_files as denoise_files
+from .editing.operations import concat as concat
+from .editing.operations import remove_frames as remove_frames
+from .editing.operations import trim as trim
+from .editing.run import write_recording as write_recording
+from .export.plan import ExportOptions as ExportOptions
+from .export.run import export_recording as export_recording
+from .inspect import inspect_recording as inspect_recording
+from .ranges import parse_frames as parse_frames
+from .recording.datasets import open_recording as open_recording
+from .recording.files import ReadOptions as ReadOptions
+from .report.run import report_files as report_files
+from .session.session import AlignOptions as AlignOptions
+from .simulation.receivers import SimulationConfig as SimulationConfig
+from .simulation.receivers import simulate as simulate
+from .stitching.lazy import StitchConfig as StitchConfig
+from .stitching.lazy import stitch as stitch
+from .stitching.run import StitchOptions as StitchOptions
+from .stitching.run import stitch_files as stitch_files
+from .verify.run import verify_files as verify_files
+from .workflow import workflow_files as workflow_files

@@ -1,0 +1,75 @@
+"""The rows of a result: one per buffer, in its ``.csv`` and in its store."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import pandas as pd
+
+from miostitch.buffers.csv_writer import TableWriter
+from miostitch.schema import COLUMN_BY_NAME, NO_FRAME
+from miostitch.store.layout import BufferColumns
+
+
+class BufferTable:
+    """Writes rows to a table, to the ``buffers`` group of a store, or to both.
+
+    Parameters
+    ----------
+    columns
+        Names of the columns.
+    table
+        The file; None for none.
+    store
+        A store without that group; None for none.
+    """
+
+    def __init__(self, columns: Iterable[str], table: Path | None, store: str | None) -> None:
+        self._defaults = {name: _default(name) for name in columns}
+        self._table = TableWriter(table, list(self._defaults)) if table else None
+        self._arrays = None
+        if store:
+            known = {n: COLUMN_BY_NAME[n] for n in self._defaults if n in COLUMN_BY_NAME}
+            dtypes = {n: known[n].dtype if n in known else "str" for n in self._defaults}
+            attrs = {name: {"long_name": c.doc, "units": c.unit} for name, c in known.items()}
+            self._arrays = BufferColumns(store, dtypes, attrs)
+
+    def append(self, rows: pd.DataFrame) -> None:
+        """Write rows; columns that they lack are filled, columns of no name are left out.
+
+        Raises
+        ------
+        ResourceError
+            No space is left.
+        """
+        rows = rows.reindex(columns=list(self._defaults))
+        if rows.isna().any(axis=None):
+            rows = rows.fillna(self._defaults)
+        types = {n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self._defaults}
+        rows = rows.astype(types)
+        if self._table:
+            self._table.append(rows)
+        if self._arrays:
+            self._arrays.append({name: rows[name].to_numpy() for name in self._defaults})
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._table:
+            self._table.__exit__(kind, error, traceback)
+        if self._arrays and kind is None:
+            self._arrays.close()
+
+
+def _default(column: str) -> int | str:
+    """What stands in a column that a recording's table does not have."""
+    if column not in COLUMN_BY_NAME:
+        return ""
+    return 0 if column == "black_padding_px" else NO_FRAME

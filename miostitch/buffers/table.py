@@ -1,0 +1,429 @@
+"""Metadata tables (``{stem}.csv``, one row per received buffer): read and look up.
+
+A session of nine hours has five million rows, so the text is streamed and never held: a first
+pass folds it into one row per frame and an index of blocks of text, and later passes parse just
+the blocks that hold the rows asked for.
+"""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from itertools import chain
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from miostitch.buffers.frame_table import Fold, FrameTable, FrameTally, folded
+from miostitch.buffers.parser import Cells, ParsedBlock, TableParser, header_columns, text_blocks
+from miostitch.buffers.repair import NO_REPAIRS, derive_layout, repair_batches
+from miostitch.errors import MetadataError, MissingInputError, UsageError
+from miostitch.schema import NO_FRAME
+from miostitch.text import amount
+
+_CACHED_BLOCKS = 16
+_MAX_HEADER_BYTES = 2**16
+_SPARE_FRAMES = 2**20
+_SHORTEST_ROW_BYTES = 12
+_LISTED_FAULTS = 1000
+_TALLIED = (
+    "frame_num",
+    "frame_buffer_count",
+    "buffer_recv_unix_time",
+    "black_padding_px",
+    "reconstructed_frame_index",
+)
+_BLOCK = np.dtype(
+    [(name, "i8") for name in ("start", "size", "line", "row", "rows", "frame_min", "frame_max")]
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Metadata:
+    """One metadata table: its frames in memory, its rows within reach.
+
+    Made by :func:`read_metadata`; small, picklable, and valid as long as the file is unchanged.
+
+    Parameters
+    ----------
+    path
+        The file.
+    columns
+        Column names as in the file; those that the schema does not know are carried as text.
+    row_count
+        Rows of the table.
+    frames
+        What the rows say per frame.
+    orphan_rows
+        Rows that belong to no frame.
+    buffer_sizes
+        int64 (n, 3): ``frame_buffer_count``, ``pixel_count``, rows that have this pair.
+    repairs
+        Repaired cells: ``row`` (from 0), ``column``, ``old``, ``new``, ``evidence``, by row.
+    notices
+        What the user should know, one sentence each.
+    digest
+        blake2b of the whole file, hexadecimal.
+    dropped_rows
+        Faulty rows that were dropped.
+    faults
+        Line and fault of the first thousand of them.
+    """
+
+    path: str
+    columns: tuple[str, ...]
+    row_count: int
+    frames: FrameTable
+    orphan_rows: int
+    buffer_sizes: NDArray[np.int64]
+    repairs: pd.DataFrame
+    notices: tuple[str, ...]
+    digest: str
+    dropped_rows: int
+    faults: tuple[tuple[int, str], ...]
+    _parser: TableParser = field(repr=False)
+    _blocks: NDArray[np.void] = field(repr=False)
+
+    def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
+        """Return the rows of some frames.
+
+        Parameters
+        ----------
+        frames
+            Distinct source frames, in any order.
+
+        Returns
+        -------
+        pandas.DataFrame
+            int64, float64 and str columns, in the order of `frames`, within a frame by
+            ``frame_buffer_count`` and then as in the file.
+
+        Raises
+        ------
+        UsageError
+            A frame is named twice or lies outside the table.
+        MetadataError
+            The file changed since it was read.
+
+        Notes
+        -----
+        Parses the blocks (about 1 MiB of text each) whose range of frames meets `frames`, and
+        keeps the last few of this process. A file in disorder costs time, not memory.
+        """
+        order = np.argsort(frames)
+        wanted = np.asarray(frames, "int64")[order]
+        if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < len(self.frames):
+            msg = f"{self.path}: frames are 0 to {len(self.frames) - 1}, not {wanted[[0, -1]]}"
+            raise UsageError(msg)
+        if (np.diff(wanted) == 0).any():
+            msg = f"{self.path}: the rows of a frame are asked for twice; name each frame once"
+            raise UsageError(msg)
+        low = np.searchsorted(wanted, self._blocks["frame_min"], "left")
+        high = np.searchsorted(wanted, self._blocks["frame_max"], "right")
+        touched = self._blocks[low < high]
+        parts, ranks = [], []
+        # without any block the first one gives the empty answer its columns
+        for block in touched if len(touched) else self._blocks[:1]:
+            table = self._block(block)
+            index = table["reconstructed_frame_index"].to_numpy()
+            place = np.searchsorted(wanted, index, "left")
+            hit = place < np.searchsorted(wanted, index, "right")
+            parts.append(table[hit])
+            ranks.append(order[place[hit]])
+        found = pd.concat(parts)
+        by_rank = np.lexsort((found["frame_buffer_count"].to_numpy(), np.concatenate(ranks)))
+        if (np.diff(by_rank) < 0).any():  # else it is a copy of millions of rows for nothing
+            found = found.iloc[by_rank]
+        return found.reset_index(drop=True)
+
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """Stream the whole table in the order of the file, about 14,000 rows at a time.
+
+        Raises
+        ------
+        MetadataError
+            The file changed since it was read.
+        """
+        for block in self._blocks:
+            yield _parse_block(self._parser, self._repaired, *block.item()[:5])
+
+    def _block(self, block: np.void) -> pd.DataFrame:
+        return _cached_block(self.digest, self._parser, self._repaired, *block.item()[:5])
+
+    @cached_property
+    def _repaired(self) -> Cells:
+        cells = self.repairs.groupby("column")
+        return Cells({str(c): (t["row"].to_numpy(), t["new"].to_numpy()) for c, t in cells})
+
+
+def read_metadata(
+    path: str | os.PathLike[str], *, salvage: bool = False, repair: bool = False
+) -> Metadata:
+    """Read a metadata table in one pass over its text.
+
+    Parameters
+    ----------
+    path
+        CSV file with a header line and at least the required columns of the schema, in any order.
+    salvage
+        Drop faulty rows and say so in a notice, instead of refusing the file.
+    repair
+        Repair flipped headers where the redundant fields leave no doubt; see
+        :mod:`miostitch.buffers.repair`.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such file.
+    MetadataError
+        The file is no such table, or a row is faulty; the message names line, column and value.
+
+    Notes
+    -----
+    Memory does not depend on the number of rows, except for about 200 bytes per frame
+    meanwhile, of which 54 stay.
+    The last line is dropped, with a notice, where it lacks a line end: it may be cut in a cell.
+    """
+    name = os.fspath(path)
+    try:
+        with open(name, "rb") as file:
+            return _survey(name, file, salvage=salvage, repair=repair)
+    except FileNotFoundError as error:
+        msg = f"{name}: there is no such file; the metadata stands beside the video"
+        raise MissingInputError(msg) from error
+    except OSError as error:
+        msg = f"{name}: cannot be read: {error.strerror}"
+        raise MetadataError(msg) from error
+
+
+def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> NDArray[np.int64]:
+    """Find out which range of the flattened frame each buffer carries.
+
+    Parameters
+    ----------
+    tables
+        Recordings of one session; their rows vote together on the size of each position.
+    frame_pixels
+        Height times width.
+
+    Returns
+    -------
+    numpy.ndarray
+        int64 bounds of shape (buffers + 1,): buffer k is ``frame.ravel()[bounds[k]:bounds[k+1]]``.
+
+    Raises
+    ------
+    MetadataError
+        The most frequent sizes do not add up to the frame.
+    """
+    tables = list(tables)
+    sizes_seen = [np.empty((0, 3), "int64"), *(table.buffer_sizes for table in tables)]
+    seen = np.concatenate(sizes_seen)
+    seen = seen[(seen[:, 0] >= 0) & (seen[:, 1] > 0) & (seen[:, 1] <= frame_pixels)]
+    columns = dict(zip(("position", "pixels", "votes"), seen.T, strict=True))
+    ballot = folded(columns, keys=("position", "pixels"), folds={"votes": np.add})
+    ranked = np.lexsort((ballot["pixels"], -ballot["votes"], ballot["position"]))
+    positions, first = np.unique(ballot["position"][ranked], return_index=True)
+    sizes = ballot["pixels"][ranked][first][positions == np.arange(len(positions))]
+    bounds = np.concatenate([[0], np.cumsum(sizes)])
+    end = int(np.searchsorted(bounds, frame_pixels))
+    if end == len(bounds) or bounds[end] != frame_pixels:
+        msg = (
+            f"{', '.join(table.path for table in tables)}: buffers of {sizes.tolist()} pixels do "
+            f"not add up to a frame of {frame_pixels}; do table and video belong together?"
+        )
+        raise MetadataError(msg)
+    return bounds[: end + 1]
+
+
+def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metadata:
+    """Read the whole text once."""
+    reading = _Reading(path, file, salvage)
+    tally, sizes, logs = FrameTally(), Fold(("position", "pixels"), rows=np.add), []
+    for table, log in _repaired(reading.batches(), repair=repair):
+        rows = {name: table[name].to_numpy() for name in _TALLIED if name in table}
+        moved = log[log["column"] == "frame_buffer_count"]
+        recorded = table["frame_buffer_count"].copy()
+        recorded[moved["row"]] = moved["old"].to_numpy()
+        tally.add(rows | {"recorded_position": recorded.to_numpy()})
+        pixels = table["pixel_count"].to_numpy()
+        votes = np.ones(len(pixels), np.int64)
+        sizes.add({"position": rows["frame_buffer_count"], "pixels": pixels, "rows": votes})
+        logs.append(log)
+    blocks, oddities, parser = np.array(reading.blocks, _BLOCK), reading.oddities, reading.parser
+    if not (blocks["frame_max"] > NO_FRAME).any():
+        what = "no row that belongs to a frame" if len(blocks) else "no rows"
+        but = "".join(f", {notice}" for notice in oddities.notices([]))
+        raise MetadataError(f"{path}: {what}{but}; nothing was recorded, or the file was cut")
+    frames, tied = tally.result()
+    if len(tied):
+        oddities.ties.note(len(tied), f"frame {tied[0]}")
+    repairs = pd.concat([log for log in logs if len(log)] or logs[:1], ignore_index=True)
+    if len(repairs):
+        first = repairs.iloc[0]
+        oddities.repairs.note(len(repairs), f"{first['column']} in row {first['row']} (from 0)")
+    row_count = int(blocks["rows"].sum())
+    return Metadata(
+        path=path,
+        columns=parser.columns,
+        row_count=row_count,
+        frames=frames,
+        orphan_rows=row_count - int(frames.num_rows.sum()),
+        buffer_sizes=np.stack([*sizes.result().values()], axis=1),
+        repairs=repairs,
+        notices=oddities.notices([name for name in parser.columns if name in parser.floats]),
+        digest=reading.digest.hexdigest(),
+        dropped_rows=oddities.faults.count + oddities.cut.count,
+        faults=tuple(oddities.listed),
+        _parser=parser,
+        _blocks=blocks,
+    )
+
+
+def _repaired(
+    batches: Iterator[pd.DataFrame], *, repair: bool
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
+    """Repair a stream of rows, where it is wanted and the headers are redundant."""
+    first = next(batches, None)
+    if first is None:
+        return
+    layout = derive_layout(first) if repair else None
+    everything = chain([first], batches)
+    if layout is None:
+        yield from ((table, NO_REPAIRS) for table in everything)
+    else:
+        yield from repair_batches(everything, layout)
+
+
+class _Reading:
+    """One pass over the text of a table, and what is learned on the way."""
+
+    def __init__(self, path: str, file: BinaryIO, salvage: bool) -> None:
+        # every row takes some bytes, so the size of the file bounds the frames it can name
+        max_frame = os.fstat(file.fileno()).st_size // _SHORTEST_ROW_BYTES + _SPARE_FRAMES
+        self._path, self._file = path, file
+        self._header = file.readline(_MAX_HEADER_BYTES)
+        columns = header_columns(path, self._header)
+        self.parser = TableParser(path, columns, max_frame, salvage)
+        self.digest = hashlib.blake2b(self._header)
+        self.oddities = _Oddities()
+        self.blocks: list[tuple[int, ...]] = []
+
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """Parse block by block; the index of the rows goes on from block to block."""
+        start, line, row = len(self._header), 2, 0
+        for text in text_blocks(self._path, self._file):
+            self.digest.update(text)
+            whole = text.endswith(b"\n")
+            if not whole and b"\0" not in text:
+                self.oddities.end_is_cut(line)
+                break
+            # a tail of NUL bytes is ended for the parser to say what is wrong with it
+            parsed = self.parser.parse(text if whole else text + b"\n", line)
+            floats = self.parser.floats | parsed.floats
+            self.parser = replace(self.parser, floats=floats)
+            self.oddities.look_at(parsed)
+            if count := len(parsed.table):
+                frame = parsed.table["reconstructed_frame_index"].to_numpy()
+                framed = frame[frame != NO_FRAME]
+                span = (framed.min(), framed.max()) if len(framed) else (0, NO_FRAME)
+                self.blocks.append((start, len(text), line, row, count, *map(int, span)))
+                table = parsed.table.to_pandas()
+                table.index = pd.RangeIndex(row, row + count)
+                yield table
+                row += count
+            start += len(text)
+            line += text.count(b"\n")
+
+
+def _parse_block(
+    parser: TableParser, repaired: Cells, start: int, size: int, line: int, row: int, rows: int
+) -> pd.DataFrame:
+    try:
+        with open(parser.path, "rb") as file:
+            file.seek(start)
+            parsed = parser.parse(file.read(size), line)
+    except OSError as error:
+        msg = f"{parser.path}: line {line}: cannot be read any more: {error.strerror}"
+        raise MetadataError(msg) from error
+    if len(parsed.table) != rows:
+        msg = f"{parser.path}: line {line}: the file changed while it was used; run again"
+        raise MetadataError(msg)
+    frame: pd.DataFrame = repaired.put_into(parsed.table, row).to_pandas()
+    return frame
+
+
+@lru_cache(_CACHED_BLOCKS)
+def _cached_block(digest: str, parser: TableParser, repaired: Cells, *block: int) -> pd.DataFrame:
+    """Parse a block, or recall it; `digest` tells apart two contents under one path."""
+    return _parse_block(parser, repaired, *block)
+
+
+@dataclass
+class _Occurrences:
+    count: int = 0
+    first: str = ""
+
+    def note(self, count: int, where: str) -> None:
+        self.first = self.first or where
+        self.count += count
+
+    def __str__(self) -> str:
+        return self.first if self.count == 1 else f"{self.first} (and {self.count - 1} more)"
+
+
+class _Oddities:
+    """What the user should know about a table."""
+
+    def __init__(self) -> None:
+        self.headers, self.faults, self.cut = _Occurrences(), _Occurrences(), _Occurrences()
+        self.backwards, self.ties, self.repairs = _Occurrences(), _Occurrences(), _Occurrences()
+        self.listed: list[tuple[int, str]] = []
+        self._last_time = -np.inf
+
+    def end_is_cut(self, line: int) -> None:
+        self.cut.note(1, f"line {line}")
+        self._list(line, "the line is cut")
+
+    def look_at(self, parsed: ParsedBlock) -> None:
+        times = np.append(self._last_time, parsed.table["buffer_recv_unix_time"].to_numpy())
+        backwards = np.flatnonzero(times[1:] < times[:-1])
+        if len(backwards):
+            self.backwards.note(len(backwards), f"line {parsed.lines[backwards[0]]}")
+        self._last_time = times[-1]
+        for line in parsed.headers:
+            self.headers.note(1, f"line {line}")
+        for line, fault in parsed.faults:
+            self.faults.note(1, f"line {line}: {fault}")
+            self._list(line, fault)
+
+    def _list(self, line: int, fault: str) -> None:
+        if len(self.listed) < _LISTED_FAULTS:
+            self.listed.append((line, fault))
+
+    def notices(self, floats: Sequence[str]) -> tuple[str, ...]:
+        """Say what was odd, one sentence per kind."""
+        faults, backwards = self.faults, self.backwards
+        sentences = (
+            (len(floats), f"integral floats read as integers in columns {', '.join(floats)}"),
+            (self.headers.count, f"2nd header at {self.headers} skipped"),
+            (faults.count, f"{amount(faults.count, 'row')} dropped, first {faults.first}"),
+            (self.cut.count, f"last line is cut, dropped: {self.cut}"),
+            (
+                backwards.count,
+                f"receive times go backwards at {amount(backwards.count, 'row')}, first at "
+                f"{backwards.first}",
+            ),
+            (
+                self.ties.count,
+                f"tie in {self.ties}: frame_num is taken from the earliest buffer",
+            ),
+            (
+                self.repairs.count,
+                f"{amount(self.repairs.count, 'flipped header cell')} repaired: {self.repairs}",
+            ),
+        )
+        return tuple(sentence for count, sentence in sentences if count)

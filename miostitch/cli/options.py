@@ -1,0 +1,238 @@
+"""Options that commands share, defined once."""
+
+import functools
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+from click.shell_completion import CompletionItem
+
+from miostitch.cli.console import Command, Console, option
+from miostitch.errors import UsageError
+
+if TYPE_CHECKING:
+    from miostitch.config.thresholds import ScoreConfig
+
+
+class WholeNumber(click.IntRange):
+    """Whole numbers from ``min`` on; click would say that one of them is no integer range."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read a number."""
+        try:
+            return int(super().convert(value, param, ctx))
+        except click.BadParameter:
+            self.fail(f"{value!r}: give a whole number, {self.min} or more", param, ctx)
+
+
+codecs = click.Choice(["rawvideo", "ffv1"])
+positive: dict[str, Any] = {"type": WholeNumber(min=1), "metavar": "N"}
+whole: dict[str, Any] = {"type": WholeNumber(min=0), "metavar": "N"}
+share: dict[str, Any] = {"type": click.FloatRange(0, 1), "metavar": "P"}
+
+
+def config_ids(ctx: click.Context, param: click.Parameter, begun: str) -> list[CompletionItem]:
+    """Complete the id of a configuration, else a file; the first line of each tells its id."""
+    shipped = (Path(__file__).parents[1] / "config" / "shipped").glob("*.yml")
+    ids = sorted(path.read_text().splitlines()[0].removeprefix("id: ") for path in shipped)
+    found = [CompletionItem(name) for name in ids if name.startswith(begun)]
+    return [CompletionItem(begun, type="file"), *found]
+
+
+recordings_too = functools.partial(
+    option, "-i", "--input", multiple=True, type=click.Path(), metavar="VIDEO"
+)
+
+
+def takes_recordings(command: Command) -> Command:
+    """Add the ways to name recordings; the command gets their names."""
+
+    @click.argument("inputs", nargs=-1, type=click.Path(), metavar="VIDEO...")
+    @recordings_too("more", help="As in mio; repeatable.")
+    @functools.wraps(command)
+    def wrapped(*, inputs: tuple[str, ...], more: tuple[str, ...], **kwargs: Any) -> Any:
+        if not inputs + more:
+            raise UsageError("no recording given; name at least one video")
+        return command(names=[*inputs, *more], **kwargs)
+
+    return wrapped
+
+
+output_in = functools.partial(
+    option, "-o", "--output", type=click.Path(), show_default=True, help="Folder to write to."
+)
+force = option("-f", "--force", is_flag=True, help="Replace products once the new ones are whole.")
+restart = option(
+    "--restart", is_flag=True, help="Begin anew, even where a run that was cut off could go on."
+)
+no_products = option(
+    "-f", "--force", is_flag=True, expose_value=False, help="Nothing is ever replaced here."
+)
+salvage = option("--salvage", is_flag=True, help="Go on with what matches of table and video.")
+max_frame_pixels = option("--max-frame-pixels", help="Refuse videos of larger frames.", **positive)
+writes_to: dict[str, Any] = {
+    "default": "stitched",
+    "help": "Folder, or file ending in .avi or .zarr.",
+}
+denoises_to = option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    help="Folder to write to  [default: the config's output_dir, or stitched]",
+)
+config_option = functools.partial(
+    option, "-c", "--config", metavar="ID|PATH", shell_complete=config_ids
+)
+denoises_by = config_option(required=True, help="Configuration; see config list.")
+scores_by = config_option(help="Configuration with the thresholds.")
+force_only = option("--force", is_flag=True, help="Replace products once the new ones are whole.")
+
+
+def trims(command: Command) -> Command:
+    """Add how many frames to leave out at both ends."""
+    about = "Frames to leave out at the {}.".format
+    add_end = option("-e", "--trim-end", "end", default=0, help=about("end"), **whole)
+    add_start = option("-s", "--trim-start", "start", default=0, help=about("start"), **whole)
+    return add_start(add_end(command))
+
+
+def lag(text: str) -> int | Literal["auto"]:
+    """Read a lag."""
+    if text == "auto":
+        return "auto"
+    try:
+        return int(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: give auto or a number of frames") from None
+
+
+lagging = option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i.")
+
+
+def brings_together(command: Command) -> Command:
+    """Add how frames of several recordings become one."""
+    options = (
+        option(
+            "--by",
+            type=click.Choice(["frame", "buffer"]),
+            help="Choose frames (default) or compose them.",
+        ),
+        option(
+            "--align",
+            type=click.Choice(["auto", "frame-num", "time"]),
+            help="Which frames are one (default auto).",
+        ),
+        option(
+            "--max-gap", type=float, metavar="S", help="By time: most between times of one frame."
+        ),
+        lagging,
+        option("--report/--no-report", default=True, help="The quality report, a page of HTML."),
+    )
+    return _with(command, options)
+
+
+def computes(command: Command) -> Command:
+    """Add where blocks are computed; the command runs there and does not see it."""
+
+    @option("--workers", help="Processes of this machine, not threads.", **positive)
+    @option("--scheduler", metavar="ADDRESS", help="A running dask cluster.")
+    @functools.wraps(command)
+    def wrapped(*, workers: int | None, scheduler: str | None, console: Console, **kw: Any) -> Any:
+        if (workers or scheduler) and kw.get("memory_limit"):
+            msg = "--memory-limit bounds threads; leave it out with --workers or --scheduler"
+            raise UsageError(msg)
+        with console.computing(workers, scheduler):
+            return command(console=console, **kw)
+
+    return wrapped
+
+
+def _size(text: str) -> int:
+    from miostitch.execution.memory_plan import parse_bytes
+
+    return parse_bytes(text)
+
+
+memory_limit = option("--memory-limit", type=_size, metavar="SIZE", help="As 2GB: bounds threads.")
+
+
+def _with(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
+    """Add options, to be shown in this order."""
+    for add in reversed(options):
+        command = add(command)
+    return command
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        return Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        raise click.BadParameter(f"{text!r}: give a number or a ratio, 30000/1001") from None
+
+
+def simulated(command: Command) -> Command:
+    """Add the options of a simulated session."""
+    options = (
+        option("--frames", help="Frames the device makes.", **positive),
+        option("--receivers", help="Receivers that listen.", **positive),
+        option("--seed", help="Start of all randomness.", **whole),
+        option("--width", help="Pixels.", **positive),
+        option("--height", help="Pixels.", **positive),
+        option("--fps", type=_rate, metavar="RATE", help="Frames per second: 20, 30000/1001."),
+        option("--buffer-loss", help="Share of buffers lost.", **share),
+        option("--frame-loss", help="Share of frames lost whole.", **share),
+        option("--corruption", help="Share of buffers with bit errors.", **share),
+        option("--truncation", help="Share of buffers that break off.", **share),
+        option("--overrun", help="Share that run into the one before.", **share),
+        option("--header-flips", help="Share of headers with flipped bits.", **share),
+        option("--bursts", help="Share of faults that start a burst.", **share),
+        option("--late-start", "late_start_frames", help="Frames, per receiver.", **whole),
+        option("--early-end", "early_end_frames", help="Frames, per receiver.", **whole),
+        option("--reset", "--resets", "resets", help="Reboots of the device.", **whole),
+        option("--lag", type=int, metavar="N", help="Video frame i + N is table index i."),
+        option("--extra-frame/--no-extra-frame", default=True, help="Table has one frame more."),
+        option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
+        option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
+    )
+    return _with(command, options)
+
+
+def _time(text: str) -> datetime:
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r}: give a time like 2026-01-31T09:30:00+01:00") from None
+
+
+def describes_session(command: Command) -> Command:
+    """Add what other tools want to know of a session."""
+    options = (
+        option("--codec", type=codecs, help="Of video files (default rawvideo)."),
+        option("--session-start", type=_time, metavar="TIME", help="2026-01-31T09:30:00+01:00."),
+        option("--external", is_flag=True, help="nwb: pictures in an .avi beside the file."),
+        option("--session-description", metavar="TEXT", help="nwb: what was done."),
+        option("--subject-id", metavar="ID", help="nwb: the animal."),
+        option("--species", metavar="NAME", help="nwb: its Latin name."),
+        option("--sex", type=click.Choice(["M", "F", "U", "O"]), help="nwb: U is unknown."),
+        option("--age", metavar="DURATION", help="nwb: as P90D."),
+        option("--indicator", metavar="NAME", help="nwb: as GCaMP6f."),
+        option("--location", metavar="NAME", help="nwb: the brain area, as CA1."),
+    )
+    return _with(command, options)
+
+
+def given(choices: dict[str, Any]) -> dict[str, Any]:
+    """The options that were given; the others keep the library's defaults."""
+    return {name: value for name, value in choices.items() if value is not None}
+
+
+def thresholds(config: str | None) -> "ScoreConfig | None":
+    """The thresholds of a configuration, if one was named."""
+    if config is None:
+        return None
+    from miostitch.config.files import load_config
+
+    return load_config(config).score_config()

@@ -1,0 +1,1 @@
+"""Configurations of denoising: their models, the shipped files, strict YAML, thresholds."""

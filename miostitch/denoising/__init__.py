@@ -1,0 +1,1 @@
+"""Denoising: filters, stages, chain, noise table; `run` is the command."""

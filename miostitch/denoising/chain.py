@@ -1,0 +1,258 @@
+"""Denoising as one chain of stages, and everything that a configuration asks it to show."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.config.models import DenoiseConfig, NoisePatchConfig
+from miostitch.denoising import filters as filtering
+from miostitch.denoising.stages import (
+    DETECTOR,
+    PROJECTION,
+    drop,
+    extremes,
+    mark_rows,
+    noise,
+    noisy,
+    noted,
+    remove_stripes,
+    spectra,
+    stripe_filter,
+    subtract_background,
+)
+from miostitch.editing.picking import in_blocks, pick
+from miostitch.execution.batches import write_batches
+from miostitch.execution.checkpoint import Journal
+from miostitch.recording.datasets import without_lost
+from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
+
+Frames = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """What denoising makes of a recording: all videos lazy, all else small and computed.
+
+    Parameters
+    ----------
+    dataset
+        The result, with ``frame`` counted anew.
+    dropped
+        The frames that were left out, as they came; ``frame`` is their position in the input.
+    rows
+        Flagged rows of every frame that was looked at, int64 (frame, detector); no frame where the
+        stage is off.
+    videos
+        Further videos that the configuration asks for, by the ending of their file; uint8 (frame,
+        height, width), of the same frames and in the same blocks as the result.
+    dropped_videos
+        The same of the dropped frames.
+    images
+        Pictures that it asks for, uint8 (height, width).
+    texts
+        Lists that it asks for.
+    """
+
+    dataset: xr.Dataset
+    dropped: xr.Dataset
+    rows: xr.DataArray
+    videos: Mapping[str, xr.DataArray]
+    dropped_videos: Mapping[str, xr.DataArray]
+    images: Mapping[str, Frames]
+    texts: Mapping[str, str]
+
+
+def denoise(
+    ds: xr.Dataset, config: DenoiseConfig, *, progress: Callable[[int], None] | None = None
+) -> Denoised:
+    """Denoise a recording: drop noisy frames, filter stripes, subtract the background.
+
+    Parameters
+    ----------
+    ds
+        ``video`` uint8 (frame, height, width), as of :func:`miostitch.open_recording`.
+    config
+        Stages and their settings, as of :func:`miostitch.load_config`.
+    progress
+        Called with the number of frames of every span that was read.
+
+    Returns
+    -------
+    Denoised
+        The lazy result, and whatever else the configuration asks for.
+
+    Raises
+    ------
+    UsageError
+        ``ds`` holds no such video.
+    InputError
+        Every frame is noisy, or a frame cannot be read.
+
+    Notes
+    -----
+    Reads the video once, for what a frame of the result must know of all others: which frames
+    stay, and the background. It reads nothing where neither is asked for. The frames themselves
+    are computed when the result is written. Memory is bounded by the blocks in flight.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> recording = miostitch.open_recording(session.recordings[0])
+    >>> made = miostitch.denoise(recording, miostitch.load_config("denoise_example"))
+    >>> made.dataset.sizes["frame"] + made.dropped.sizes["frame"] == recording.sizes["frame"]
+    True
+    >>> folder.cleanup()
+    """
+    return denoise_and_note(ds, config, None, progress=progress)
+
+
+def denoise_and_note(
+    ds: xr.Dataset,
+    config: DenoiseConfig,
+    journal: Journal | None,
+    *,
+    progress: Callable[[int], None] | None = None,
+) -> Denoised:
+    """Denoise a recording as :func:`denoise` does, so that a run that is cut off can go on.
+
+    Parameters
+    ----------
+    journal
+        Where blocks that were read are noted; what an earlier run noted there of the same frames
+        and configuration is not read again. None: nowhere.
+    """
+    ds = without_lost(_first(in_blocks(ds), frames_before(ds, config)))
+    ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers
+    rows, flags, projections = _first_pass(ds, config, progress, journal)
+    all_of_them = ds.assign_coords({FRAME: np.arange(ds.sizes[FRAME])})
+    kept = filtered = drop(ds, flags) if config.noise_patch.enable else all_of_them
+    if config.frequency_masking.enable:
+        filtered = remove_stripes(kept, config.frequency_masking)
+    result = filtered
+    if config.minimum_projection.enable:
+        normalize = config.minimum_projection.normalize
+        result = subtract_background(filtered, projections, normalize=normalize)
+    dropped = pick(ds, np.flatnonzero(flags))
+    stages = {"kept": kept, "filtered": filtered, "result": result}
+    return Denoised(
+        result,
+        dropped,
+        rows,
+        _videos({name: stage[VIDEO.name] for name, stage in stages.items()}, config),
+        _dropped_videos(dropped, config.noise_patch),
+        _images(ds, projections, config),
+        _texts(dropped, config.noise_patch),
+    )
+
+
+def frames_before(ds: xr.Dataset, config: DenoiseConfig) -> int:
+    """How many frames of a recording are looked at: up to ``end_frame``, or all."""
+    count = ds.sizes[FRAME]
+    return count if config.end_frame in (None, -1) else min(count, config.end_frame + 1)
+
+
+def _first(ds: xr.Dataset, frames: int) -> xr.Dataset:
+    """Leave out the frames that are not looked at."""
+    count = ds.sizes[FRAME]
+    if frames == count:
+        return ds
+    return noted(ds.isel({FRAME: slice(frames)}), step="end", frames=count, end=frames - 1)
+
+
+def _first_pass(
+    ds: xr.Dataset,
+    config: DenoiseConfig,
+    progress: Callable[[int], None] | None,
+    journal: Journal | None,
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Read the video once: flagged rows, noisy frames, and the extremes of the others, filtered.
+
+    What no stage needs is neither computed nor read; its array is empty, or says no.
+    """
+    patch, count = config.noise_patch, ds.sizes[FRAME]
+    rows = xr.DataArray(np.empty((0, len(filtering.METHODS)), np.int64), dims=(FRAME, DETECTOR))
+    flags = xr.DataArray(np.zeros(count, np.bool_), dims=FRAME)
+    extent = (ds.sizes[HEIGHT], ds.sizes[WIDTH]) if config.minimum_projection.enable else (0, 0)
+    found = [filtering.extremes(np.empty((0, *extent), np.uint8))]
+    parts: list[xr.Dataset] = []
+
+    def finish(span: slice, computed: xr.Dataset) -> None:
+        parts.append(computed.drop_vars("projections", errors="ignore"))
+        if "projections" in computed:
+            blocks = [found[0][np.newaxis], computed["projections"].to_numpy()]
+            found[0] = filtering.combine_extremes(np.concatenate(blocks))
+        if progress is not None:
+            progress(span.stop - span.start)
+
+    if patch.enable or config.minimum_projection.enable:
+        # without coordinates, which a store would be read for again and again
+        bare = xr.Dataset({VIDEO.name: ds[VIDEO.name].variable})
+        block = max(bare.chunksizes[FRAME])
+        build = partial(_looked_at, bare, config)
+        write_batches(build, [], count, block, finish, journal=journal)
+    if patch.enable:
+        together = xr.concat(parts, FRAME)
+        together = together.assign_coords({**ds.drop_dims((HEIGHT, WIDTH)).compute().coords})
+        rows, flags = together["rows"], together["noisy"]
+    return rows, flags, xr.DataArray(found[0], dims=(PROJECTION, HEIGHT, WIDTH))
+
+
+def _looked_at(ds: xr.Dataset, config: DenoiseConfig, span: slice) -> xr.Dataset:
+    """What the first pass learns of some frames, lazily."""
+    part, found = ds.isel({FRAME: span}), xr.Dataset()
+    drops, stripes = None, None
+    if config.noise_patch.enable:
+        found["rows"] = noise(part, config.noise_patch)
+        found["noisy"] = drops = noisy(found["rows"], config.noise_patch)
+    if config.minimum_projection.enable:
+        if config.frequency_masking.enable:
+            stripes = stripe_filter(ds, config.frequency_masking)
+        found["projections"] = extremes(part[VIDEO.name], drops, stripes)
+    return found
+
+
+def _videos(stages: Mapping[str, xr.DataArray], config: DenoiseConfig) -> dict[str, xr.DataArray]:
+    patch, masking = config.noise_patch, config.frequency_masking
+    made = {}
+    if patch.enable and patch.output_result:
+        made["_patch.avi"] = stages["kept"]
+    if masking.enable and masking.output_result:
+        made["_freq_mask.avi"] = stages["filtered"]
+    if masking.enable and masking.output_freq_domain:
+        made["_freq_mask_freq_domain.avi"] = spectra(stages["kept"])
+    if config.minimum_projection.enable and config.minimum_projection.output_result:
+        made["_min_proj.avi"] = stages["result"]
+    return made
+
+
+def _dropped_videos(dropped: xr.Dataset, config: NoisePatchConfig) -> dict[str, xr.DataArray]:
+    made = {}
+    if config.enable and dropped.sizes[FRAME]:
+        if config.output_noisy_frames:
+            made["_patch_noisy_frames.avi"] = dropped[VIDEO.name]
+        if config.output_noise_patch:
+            made["_patch_patched_area.avi"] = mark_rows(dropped[VIDEO.name], config)
+    return made
+
+
+def _images(ds: xr.Dataset, projections: xr.DataArray, config: DenoiseConfig) -> dict[str, Frames]:
+    masking = config.frequency_masking
+    made = {}
+    if masking.enable and masking.output_mask:
+        mask = stripe_filter(ds, masking).mask
+        made["_freq_mask_freq_mask.png"] = np.where(mask, 255, 0).astype(np.uint8)
+    if config.minimum_projection.enable and config.minimum_projection.output_min_projection:
+        made["_min_proj.png"] = projections.to_numpy()[0]
+    return made
+
+
+def _texts(dropped: xr.Dataset, config: NoisePatchConfig) -> dict[str, str]:
+    if not (config.enable and config.output_noisy_frames):
+        return {}
+    return {"_patch_dropped_frames.txt": "".join(f"{n}\n" for n in dropped[FRAME].values)}

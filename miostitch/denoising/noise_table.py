@@ -1,0 +1,138 @@
+"""Noise tables: how many pixels of every frame of a recording look wrong."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from miostitch.buffers.csv_writer import TableWriter
+from miostitch.config.models import NoisePatchConfig
+from miostitch.execution.batches import write_batches
+from miostitch.execution.progress import Progress, counted
+from miostitch.execution.publishing import require_name
+from miostitch.execution.workspace import Workspace
+from miostitch.recording.datasets import open_datasets, without_lost
+from miostitch.recording.files import ReadOptions, recording_names
+from miostitch.recording.losses import Loss
+from miostitch.recording.recording import loss_facts
+from miostitch.recording.sidecars import find_origin
+from miostitch.schema import FRAME, HEIGHT, LOST, WIDTH, chunk_frames
+from miostitch.stitching.scoring import score
+from miostitch.text import printable
+
+ENDING = "_noise.csv"
+SCORES = {"gradient": "noisy_pixels", "black_area": "black_pixels"}
+"""Columns of a noise table, mio's names, and the scores that stand in them."""
+
+COLUMNS = ("reconstructed_frame_index", *SCORES)
+
+
+def score_files(
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    config: NoisePatchConfig | None = None,
+    *,
+    reading: ReadOptions | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write the noise table ``{stem}_noise.csv`` of each recording.
+
+    Parameters
+    ----------
+    inputs
+        Videos with or without a table, segments separated by commas, or stores.
+    output
+        Folder of the tables.
+    config
+        Thresholds; those of mio by default. Neither its ``method`` nor whether it is on matters.
+    reading
+        How to read.
+    force
+        Replace existing tables once the new ones are whole.
+    progress
+        Called with frames done and frames in all, from any thread.
+
+    Returns
+    -------
+    dict
+        JSON values: ``recordings``, for each its ``path``, ``frames``, ``noisy_frames`` (with a
+        noisy row), ``black_frames`` (with ``min_rows`` black ones), ``lost_frames`` and ``output``;
+        and the thresholds as ``config``. A lost frame keeps its line, with empty cells.
+
+    Raises
+    ------
+    MiostitchError
+        The error's class says what is wrong; no table of that recording stands there then.
+    """
+    config, reading = config or NoisePatchConfig(), reading or ReadOptions(need_table=False)
+    specs = [os.fspath(path) for path in inputs]
+    names = recording_names(specs)
+    # one by one: they need not be of one session
+    opened = [open_datasets([spec], reading, need_rows=False)[0] for spec in specs]
+    done = counted(progress, sum(dataset.sizes[FRAME] for dataset in opened))
+    found = []
+    for spec, name, dataset in zip(specs, names, opened, strict=True):
+        require_name(name, [ENDING])
+        workspace = Workspace(Path(output), name, [ENDING])
+        with workspace.open(dataset.attrs["origins"], force=force):
+            flagged = _write(workspace.staged(ENDING), dataset, config, done)
+            workspace.publish()
+        found.append(
+            {
+                "path": printable(spec),
+                "frames": dataset.sizes[FRAME],
+                "noisy_frames": flagged["gradient"],
+                "black_frames": flagged["black_area"],
+                "lost_frames": loss_facts(_losses(dataset, reading)),
+                "output": str(workspace.final(ENDING)),
+            }
+        )
+    thresholds = {"gradient_config", "black_area_config"}
+    return {"recordings": found, "config": config.model_dump(include=thresholds)}
+
+
+def _write(path: Path, dataset: xr.Dataset, config: NoisePatchConfig, done: Any) -> dict[str, int]:
+    """Write the table of a video, and count the frames that a detector flags."""
+    count, height, width = dataset.video.shape
+    least = {"gradient": width, "black_area": config.black_area_config.min_rows * width}
+    block = chunk_frames(height, width)
+    flagged = dict.fromkeys(SCORES, 0)
+    sound = np.arange(count)
+    if LOST.name in dataset.coords:
+        sound = np.flatnonzero(~dataset[LOST.name].to_numpy())
+    frames = without_lost(dataset).video.reset_coords(drop=True)
+
+    def build(span: slice) -> xr.Dataset:
+        part = frames.isel({FRAME: span}).chunk({FRAME: block, HEIGHT: -1, WIDTH: -1})
+        return score(part, config.score_config()).to_dataset(name="scores")
+
+    def finish(span: slice, computed: xr.Dataset) -> None:
+        pixels = {
+            column: computed.scores.sel(score=name).to_numpy() for column, name in SCORES.items()
+        }
+        for column, values in pixels.items():
+            flagged[column] += int((values >= least[column]).sum())
+        # and of the lost frames that follow them, or come first of all
+        begin, end = (int(ends[at]) for at in (span.start, span.stop))
+        lines = pd.DataFrame(pixels, sound[span]).astype("Int64").reindex(range(begin, end))
+        table.append(lines.rename_axis(COLUMNS[0]).reset_index())
+        if done is not None:
+            done(span.stop - span.start)
+
+    ends = np.concatenate([[0], sound[1:], [count]])
+    with TableWriter(path, COLUMNS) as table:
+        write_batches(build, [], len(sound), block, finish)
+    return flagged
+
+
+def _losses(dataset: xr.Dataset, reading: ReadOptions) -> list[Loss]:
+    """What of the files of a recording is left out because they are damaged."""
+    if not reading.salvage:
+        return []
+    origins = [find_origin(path, reading) for path in dataset.attrs["origins"]]
+    return [loss for origin in origins for loss in origin.losses]

@@ -1,0 +1,222 @@
+"""Denoise files, and the whole way: stitch, trim, denoise."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from miostitch.config.models import (
+    DenoiseConfig,
+    FrequencyMaskingConfig,
+    MinimumProjectionConfig,
+    NoisePatchConfig,
+)
+from miostitch.denoising.chain import Denoised, denoise_and_note, frames_before
+from miostitch.editing.extra_outputs import Extras
+from miostitch.editing.run import SUFFIXES, Edit
+from miostitch.errors import MiostitchError, UsageError
+from miostitch.execution.checkpoint import Journal
+from miostitch.execution.executors import require_paths
+from miostitch.execution.progress import Progress, counted
+from miostitch.execution.publishing import require_name
+from miostitch.execution.workspace import Workspace
+from miostitch.ranges import runs
+from miostitch.recording.datasets import (
+    open_datasets,
+    without_lost,
+)
+from miostitch.recording.files import ReadOptions
+from miostitch.schema import FRAME
+
+ENDING = "_denoised"
+TABLES = {"_patch.csv": ".csv", "_patch_timestamp.csv": "_timestamps.csv"}
+"""Tables of the kept frames under the names that mio gives them."""
+
+DENOISED = (
+    "_patch.avi",
+    *TABLES,
+    "_patch_noisy_frames.avi",
+    "_patch_dropped_frames.txt",
+    "_patch_patched_area.avi",
+    "_freq_mask.avi",
+    "_freq_mask_freq_domain.avi",
+    "_freq_mask_freq_mask.png",
+    "_min_proj.avi",
+    "_min_proj.png",
+    *(ENDING + suffix for suffix in SUFFIXES),
+)
+"""Endings of everything that denoising can publish; the summary comes last."""
+
+FOLDER = "stitched"
+"""Where results go if neither the call nor the configuration says it."""
+
+
+def denoise_files(
+    path: str | os.PathLike[str],
+    config: DenoiseConfig,
+    output: str | os.PathLike[str] | None = None,
+    *,
+    reading: ReadOptions | None = None,
+    force: bool = False,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Denoise a recording and publish the products, all or none.
+
+    Parameters
+    ----------
+    path
+        A video, with or without a table, its segments separated by commas, or a store.
+    config
+        What to do, and which products to write.
+    output
+        Folder of the products; by default that of the configuration, else ``stitched``.
+    reading
+        How to read.
+    force
+        Replace existing products once the new ones are whole.
+    restart
+        Begin anew even if an earlier run was cut off that could be continued.
+    progress
+        Called with frames done and frames in all of each pass over the video, from any thread.
+
+    Returns
+    -------
+    dict
+        The summary, as written to ``S_denoised.json``.
+
+    Raises
+    ------
+    MiostitchError
+        The error's class says what is wrong; nothing stands under a final name then.
+    """
+    reading = reading or ReadOptions(need_table=False)
+    require_products(config)
+    told: list[str] = []
+    dataset = open_one(path, reading, told)
+    workspace = denoise_workspace(
+        output_folder(output, config), Path(dataset.attrs["origins"][0]).stem
+    )
+    again = {"force": force, "restart": restart}
+    return denoise_opened(dataset, config, workspace, reading, told, **again, progress=progress)
+
+
+def output_folder(output: str | os.PathLike[str] | None, config: DenoiseConfig) -> Path:
+    """Where results go."""
+    return Path(os.path.abspath(output or config.output_dir or FOLDER))
+
+
+def open_one(path: str | os.PathLike[str], reading: ReadOptions, told: list[str]) -> xr.Dataset:
+    """Open a recording; `told` takes what is assumed of its lag."""
+    [dataset] = open_datasets(
+        [path], reading, tell=lambda recording: told.extend(recording.lag_notices)
+    )
+    return dataset
+
+
+def denoise_workspace(folder: Path, stem: str) -> Workspace:
+    """Where the products of denoising go."""
+    require_name(stem, DENOISED)
+    return Workspace(folder, stem, DENOISED)
+
+
+def denoise_opened(
+    dataset: xr.Dataset,
+    config: DenoiseConfig,
+    workspace: Workspace,
+    reading: ReadOptions,
+    told: Sequence[str],
+    *,
+    force: bool,
+    restart: bool,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Denoise a recording and publish; outputs and companions are checked before it is read."""
+    edit = Edit.of(dataset, reading)
+    with workspace.open(edit.files, force=force, resumable=True):
+        decisive = edit.fingerprint(reading, config=config.model_dump(mode="json"))
+        require_paths([*edit.files, os.fspath(workspace.output)])
+        workspace.go_on(decisive, restart=restart)
+        journal = Journal(workspace.journal("noise"))
+        looked_at = dataset.isel({FRAME: slice(frames_before(dataset, config))})
+        read = without_lost(looked_at).sizes[FRAME]
+        made = denoise_and_note(dataset, config, journal, progress=counted(progress, read))
+        require_count("kept and dropped", *(_sizes(made), read))
+        edit = Edit.of(made.dataset, reading, edit.origins)
+        warnings = [*told, *_warnings(config)]
+        extras = replace(_extras(made, config), warnings=warnings, resumed_blocks=journal.recalled)
+        summary = edit.write(edit.all_kinds, workspace, extras=extras, progress=progress)
+        workspace.publish()
+    return summary
+
+
+def _sizes(made: Denoised) -> int:
+    return made.dataset.sizes[FRAME] + made.dropped.sizes[FRAME]
+
+
+def _extras(made: Denoised, config: DenoiseConfig) -> Extras:
+    """What is written beside the result, and what the summary says of it."""
+    kept, dropped = (_numbers(part) for part in (made.dataset, made.dropped))
+    return Extras(
+        ENDING,
+        made.videos,
+        made.dropped_videos,
+        made.images,
+        made.texts,
+        TABLES if "_patch.avi" in made.videos else {},
+        alone=not config.output_result,
+        facts={
+            "frames_before": _sizes(made),
+            "dropped_frames": made.dropped[FRAME].values.tolist(),
+            "dropped_frame_num": dropped,
+            "kept_frame_num": runs(np.array(kept, np.int64)).tolist(),
+            "config": config.model_dump(mode="json"),
+            "notices": config.notices,
+        },
+    )
+
+
+def _warnings(config: DenoiseConfig) -> list[str]:
+    """What a configuration leaves out that nobody would denoise without."""
+    if any(stage.enable for stage in _stages(config)):
+        return []
+    where = config.id or "the configuration"
+    return [f"{where}: no stage is on, so the frames are as they were; enable one of them"]
+
+
+def _numbers(part: xr.Dataset) -> list[int]:
+    """Counters of the device, of the frames that have one."""
+    if "frame_num" not in part.coords:
+        return []
+    numbers = part.frame_num.values
+    found: list[int] = numbers[numbers >= 0].tolist()
+    return found
+
+
+def _stages(
+    config: DenoiseConfig,
+) -> tuple[NoisePatchConfig, FrequencyMaskingConfig, MinimumProjectionConfig]:
+    return config.noise_patch, config.frequency_masking, config.minimum_projection
+
+
+def require_products(config: DenoiseConfig) -> None:
+    """Refuse a configuration by which nothing would be written."""
+    asked = any(
+        value is True and name.startswith("output_")
+        for stage in _stages(config)
+        if stage.enable
+        for name, value in stage
+    )
+    if not config.output_result and not asked:
+        where = config.id or "the configuration"
+        raise UsageError(f"{where}: asks for no product; set output_result: true")
+
+
+def require_count(what: str, found: int, expected: int) -> None:
+    """Check our own count of frames."""
+    if found != expected:
+        raise MiostitchError(f"{found} frames were {what}, not {expected}; report this")

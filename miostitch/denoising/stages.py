@@ -1,0 +1,389 @@
+"""Stages of denoising, each a lazy function of labelled arrays: a recording in, a recording out.
+
+A recording is a Dataset as :func:`miostitch.open_recording` gives it; the coordinates of its frames
+go along. The numbers come from :mod:`miostitch.denoising.filters`.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, fields
+from functools import partial
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.config.models import FrequencyMaskingConfig, NoisePatchConfig
+from miostitch.config.thresholds import ScoreConfig
+from miostitch.denoising import filters as filtering
+from miostitch.editing.picking import in_blocks, pick
+from miostitch.errors import InputError, UsageError
+from miostitch.ranges import format_frames
+from miostitch.schema import BLOCK, FRAME, HEIGHT, VIDEO, WIDTH
+
+DETECTOR = "detector"
+PROJECTION = "projection"
+PROJECTIONS = ("minimum", "maximum")
+NOISE_SETTINGS = (*(each.name for each in fields(ScoreConfig)), "method", "min_rows")
+"""Attributes that tell by which settings frames are noisy."""
+
+Frames = NDArray[np.uint8]
+
+
+def noise(ds: xr.Dataset, config: NoisePatchConfig | None = None) -> xr.DataArray:
+    """Count the rows of every frame that look broken.
+
+    Parameters
+    ----------
+    ds
+        ``video`` uint8 (frame, height, width).
+    config
+        Thresholds.
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy int64 (frame, detector); see :class:`miostitch.denoising.filters.FlaggedRows`. The
+        attributes tell the thresholds.
+    """
+    config = config or NoisePatchConfig()
+    video = in_blocks(ds)[VIDEO.name]
+    data = da.map_blocks(
+        partial(_rows_block, config=config),
+        video.data,
+        drop_axis=(1, 2),
+        new_axis=1,
+        chunks=(video.variable.chunksizes[FRAME], (len(filtering.METHODS),)),
+        dtype=np.int64,
+        meta=np.empty((0, 0), np.int64),
+    )
+    coords = {**_of_frame(video), DETECTOR: list(filtering.METHODS)}
+    settings = asdict(config.score_config())
+    return xr.DataArray(data, coords, (FRAME, DETECTOR), "rows", settings)
+
+
+def noisy(rows: xr.DataArray, config: NoisePatchConfig | None = None) -> xr.DataArray:
+    """Tell which frames to drop: those that any method of the configuration flags.
+
+    Parameters
+    ----------
+    rows
+        What :func:`noise` gives, computed or not.
+    config
+        Methods, and how many rows they need.
+
+    Returns
+    -------
+    xarray.DataArray
+        bool (frame,), as lazy as ``rows``. The attributes are those of ``rows``, and how was
+        decided.
+    """
+    config = config or NoisePatchConfig()
+    decide = partial(_noisy_block, config=config)
+    if rows.variable.chunks is None:
+        data = decide(rows.to_numpy())
+    else:
+        meta = np.empty(0, np.bool_)
+        data = da.map_blocks(decide, rows.data, drop_axis=1, dtype=np.bool_, meta=meta)
+    decided = {"method": [*config.method], "min_rows": config.black_area_config.min_rows}
+    return xr.DataArray(data, _of_frame(rows), FRAME, "noisy", rows.attrs | decided)
+
+
+def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
+    """Leave frames out.
+
+    Parameters
+    ----------
+    ds
+        ``video`` uint8 (frame, height, width).
+    noisy
+        Which frames to leave out, bool (frame,). Its attributes go into the history, if they are
+        settings of noise as :func:`noisy` gives them.
+
+    Returns
+    -------
+    xarray.Dataset
+        The lazy rest in blocks of the size of the input's, with ``frame`` counted anew.
+
+    Raises
+    ------
+    UsageError
+        There is not one flag per frame.
+    InputError
+        No frame would be left.
+
+    Notes
+    -----
+    Computes ``noisy`` if it is lazy, which is a pass over the video: how many frames are left
+    must be known to lay out the blocks.
+    """
+    flags = noisy.to_numpy()
+    if flags.shape != (ds.sizes[FRAME],) or flags.dtype != np.bool_:
+        msg = f"flags {flags.dtype} {flags.shape}: bool ({ds.sizes[FRAME]},) is needed"
+        raise UsageError(msg)
+    if flags.all():
+        where = ds.attrs.get("recording", "recording")
+        msg = (
+            f"{where}: no frame of {len(flags)} is free of noise; raise the thresholds or min_rows"
+        )
+        raise InputError(msg)
+    kept = pick(in_blocks(ds), np.flatnonzero(~flags))
+    kept = kept.assign_coords({FRAME: np.arange(kept.sizes[FRAME])})
+    return noted(
+        kept,
+        step="drop",
+        frames=len(flags),
+        dropped=int(flags.sum()),
+        dropped_frames=format_frames(np.flatnonzero(flags)),
+        **{name: noisy.attrs[name] for name in NOISE_SETTINGS if name in noisy.attrs},
+    )
+
+
+def remove_stripes(ds: xr.Dataset, config: FrequencyMaskingConfig | None = None) -> xr.Dataset:
+    """Filter stripes out of every frame; see :class:`miostitch.denoising.filters.StripeFilter`.
+
+    Parameters
+    ----------
+    ds
+        ``video`` uint8 (frame, height, width).
+    config
+        Bands of the spectrum.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same with another lazy ``video``.
+    """
+    config = config or FrequencyMaskingConfig()
+    ds = in_blocks(ds)
+    stripes = stripe_filter(ds, config)
+    made = _mapped(ds[VIDEO.name], partial(_stripes_block, stripes=stripes))
+    return noted(
+        ds.assign({VIDEO.name: made}),
+        step="remove_stripes",
+        low_pass_radius=stripes.low_pass_radius,
+        vertical_cutoff=stripes.vertical_cutoff,
+        horizontal_cutoff=stripes.horizontal_cutoff,
+    )
+
+
+def background(ds: xr.Dataset) -> xr.DataArray:
+    """Find the darkest and the brightest value of every pixel.
+
+    Parameters
+    ----------
+    ds
+        ``video`` uint8 (frame, height, width).
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy uint8 (projection, height, width): ``minimum``, which is the background, and
+        ``maximum``.
+
+    Notes
+    -----
+    The blocks are reduced as they come, a few at a time: memory does not grow with the video.
+    """
+    blocks = extremes(in_blocks(ds)[VIDEO.name])
+    data = da.reduction(
+        blocks.data,
+        chunk=_as_it_is,
+        aggregate=_combined,
+        axis=0,
+        concatenate=False,
+        dtype=VIDEO.dtype,
+        meta=np.empty((0, 0, 0), VIDEO.dtype),
+    )
+    return xr.DataArray(data, blocks.coords, blocks.dims[1:], blocks.name)
+
+
+def subtract_background(
+    ds: xr.Dataset, projections: xr.DataArray | None = None, *, normalize: bool = True
+) -> xr.Dataset:
+    """Subtract the background from every frame, and stretch what is left.
+
+    Parameters
+    ----------
+    ds
+        ``video`` uint8 (frame, height, width).
+    projections
+        What :func:`background` gives of the same frames; by default just that.
+    normalize
+        Whether to stretch the differences, 0 to the largest of the recording, over 0 to 255.
+
+    Returns
+    -------
+    xarray.Dataset
+        The same with another lazy ``video``, in which nothing wraps around.
+
+    Raises
+    ------
+    UsageError
+        When computed: a frame lies outside of the projections, which are not of these frames.
+
+    Notes
+    -----
+    Computes ``projections`` if they are lazy, which is a pass over the video. One graph for both
+    would hold all frames in memory until the background is known.
+    """
+    ds = in_blocks(ds)
+    both = (background(ds) if projections is None else projections).to_numpy()
+    largest = filtering.difference_range(both)
+    stretched = largest if normalize else None
+    work = partial(filtering.subtract, background=both[0], largest=stretched)
+    made = _mapped(ds[VIDEO.name], work)
+    return noted(
+        ds.assign({VIDEO.name: made}),
+        step="subtract_background",
+        largest=largest,
+        normalize=normalize,
+    )
+
+
+def extremes(
+    video: xr.DataArray,
+    noisy: xr.DataArray | None = None,
+    stripes: filtering.StripeFilter | None = None,
+) -> xr.DataArray:
+    """Find the extremes of the frames that stay, as they will be filtered, block by block.
+
+    Parameters
+    ----------
+    video
+        Lazy uint8 (frame, height, width) in blocks of whole frames.
+    noisy
+        Frames to pass over, lazy bool (frame,) in the same blocks.
+    stripes
+        What filters the others.
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy uint8 (block, projection, height, width), each block as of :func:`background`.
+    """
+    inputs = (video.data, "fhw") if noisy is None else (video.data, "fhw", noisy.data, "f")
+    data = da.blockwise(
+        partial(_extremes_block, stripes=stripes),
+        "fphw",
+        *inputs,
+        new_axes={"p": len(PROJECTIONS)},
+        adjust_chunks={"f": 1},
+        align_arrays=False,
+        dtype=VIDEO.dtype,
+        meta=np.empty((0, 0, 0, 0), VIDEO.dtype),
+    )
+    coords = {name: video.coords[name] for name in (HEIGHT, WIDTH) if name in video.coords}
+    coords |= {PROJECTION: list(PROJECTIONS)}
+    return xr.DataArray(data, coords, (BLOCK, PROJECTION, HEIGHT, WIDTH), "projections")
+
+
+def mark_rows(video: xr.DataArray, config: NoisePatchConfig) -> xr.DataArray:
+    """Show which rows of every frame are flagged.
+
+    Parameters
+    ----------
+    video
+        Lazy uint8 (frame, height, width) in blocks of whole frames.
+    config
+        Methods and thresholds.
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy uint8 (frame, height, width), 255 in the rows that any of the methods flags, else 0.
+    """
+    return _mapped(video, partial(_marked_block, config=config))
+
+
+def spectra(video: xr.DataArray) -> xr.DataArray:
+    """Picture the spectrum of every frame; see :func:`miostitch.denoising.filters.spectrum`.
+
+    Parameters
+    ----------
+    video
+        Lazy uint8 (frame, height, width) in blocks of whole frames.
+    """
+    return _mapped(video, filtering.spectrum)
+
+
+def stripe_filter(ds: xr.Dataset, config: FrequencyMaskingConfig) -> filtering.StripeFilter:
+    """Make the filter for the frames of a recording."""
+    return filtering.StripeFilter(
+        ds.sizes[HEIGHT],
+        ds.sizes[WIDTH],
+        low_pass_radius=config.spatial_LPF_cutoff_radius,
+        vertical_cutoff=config.vertical_BEF_cutoff,
+        horizontal_cutoff=config.horizontal_BEF_cutoff,
+    )
+
+
+def noted(ds: xr.Dataset, **done: Any) -> xr.Dataset:
+    """Append what was done, JSON values, to ``history``; the input keeps its own."""
+    return ds.assign_attrs(history=[*ds.attrs.get("history", []), done])
+
+
+def _mapped(video: xr.DataArray, work: Callable[[Frames], Frames]) -> xr.DataArray:
+    """Make frames of frames, block by block."""
+    meta = np.empty((0, 0, 0), VIDEO.dtype)
+    return video.copy(data=da.map_blocks(work, video.data, dtype=VIDEO.dtype, meta=meta))
+
+
+def _of_frame(array: xr.DataArray) -> xr.Coordinates:
+    """What is said of every frame."""
+    others = [dim for dim in array.dims if dim != FRAME]
+    return array.coords.to_dataset().drop_dims(others, errors="ignore").coords
+
+
+def _flagged(frames: Frames, config: NoisePatchConfig) -> filtering.FlaggedRows:
+    return filtering.flagged_rows(
+        frames,
+        gradient_threshold=config.gradient_config.threshold,
+        value_threshold=config.black_area_config.value_threshold,
+        consecutive_threshold=config.black_area_config.consecutive_threshold,
+    )
+
+
+def _rows_block(frames: Frames, config: NoisePatchConfig) -> NDArray[np.int64]:
+    return np.stack(_flagged(frames, config), axis=-1)
+
+
+def _noisy_block(rows: NDArray[np.int64], config: NoisePatchConfig) -> NDArray[np.bool_]:
+    flagged = filtering.FlaggedRows(*rows.T)
+    min_rows = config.black_area_config.min_rows
+    return filtering.noisy_frames(flagged, config.method, min_rows=min_rows)
+
+
+def _marked_block(frames: Frames, config: NoisePatchConfig) -> Frames:
+    count, height, width = frames.shape
+    # a row flags itself as a frame of one row does
+    flagged = _flagged(frames.reshape(count * height, 1, width), config)._asdict()
+    marked = np.logical_or.reduce([flagged[method] > 0 for method in config.method])
+    rows = np.where(marked, 255, 0).astype(np.uint8).reshape(count, height, 1)
+    return np.repeat(rows, width, axis=2)
+
+
+def _stripes_block(frames: Frames, stripes: filtering.StripeFilter) -> Frames:
+    return stripes.apply(frames)
+
+
+def _extremes_block(
+    frames: Frames,
+    noisy: NDArray[np.bool_] | None = None,
+    *,
+    stripes: filtering.StripeFilter | None,
+) -> Frames:
+    if noisy is not None and noisy.any():
+        frames = frames[~noisy]
+    return filtering.extremes(frames if stripes is None else stripes.apply(frames))[np.newaxis]
+
+
+def _as_it_is(block: Frames, axis: tuple[int, ...], keepdims: bool) -> Frames:
+    return block
+
+
+def _combined(blocks: list[Frames] | Frames, axis: tuple[int, ...], keepdims: bool) -> Frames:
+    together = np.concatenate([blocks] if isinstance(blocks, np.ndarray) else blocks)
+    combined = filtering.combine_extremes(together)
+    return combined[np.newaxis] if keepdims else combined

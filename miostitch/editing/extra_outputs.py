@@ -1,0 +1,165 @@
+"""What is written beside a result: further videos of its frames, pictures and lists."""
+
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.errors import ResourceError
+from miostitch.execution.ordered import Writers, write_in_order
+from miostitch.schema import FRAME, HEIGHT, WIDTH
+from miostitch.video.png import png_bytes
+from miostitch.video.writer import VideoWriter
+
+PathOf = Callable[[str], Path]
+"""Where the file of an ending goes."""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is written beside a result, and how the result is called.
+
+    Parameters
+    ----------
+    ending
+        What the stem of the result gets, such as ``_denoised``.
+    videos
+        Lazy uint8 (frame, height, width) of the frames of the result, by the ending of their file.
+    other_videos
+        The same of other frames.
+    images, texts
+        As of :func:`write_notes`.
+    tables
+        Tables of the result that are also written under another ending, which is the key.
+    alone
+        Whether the result itself is left out.
+    facts
+        What the summary says besides, JSON values.
+    warnings
+        What a user should be told besides.
+    resumed_blocks
+        Blocks of passes before this one that were not computed again.
+    """
+
+    ending: str = ""
+    videos: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    other_videos: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, str] = field(default_factory=dict)
+    alone: bool = False
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    warnings: Sequence[str] = ()
+    resumed_blocks: int = 0
+
+    def settle_tables(self, kinds: set[str], path: PathOf) -> None:
+        """Copy the tables that stand under two endings, or move them where the result is left out.
+
+        Parameters
+        ----------
+        kinds
+            Endings of what was written of the result.
+        path
+            Where the file of an ending goes.
+
+        Raises
+        ------
+        ResourceError
+            A table cannot be copied.
+        """
+        for ending, of in self.tables.items():
+            if of not in kinds:
+                continue
+            source = path(self.ending + of)
+            try:
+                (shutil.move if self.alone else shutil.copyfile)(source, path(ending))
+            except OSError as error:
+                msg = f"{path(ending)}: cannot be written: {error.strerror}; free space"
+                raise ResourceError(msg) from error
+
+
+def video_writers(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction) -> Writers:
+    """Tell how to open the files of some videos.
+
+    Parameters
+    ----------
+    videos
+        uint8 (frame, height, width) by the ending of their file.
+    path
+        Where the file of an ending goes.
+    fps
+        Frames per second.
+    """
+    return {
+        ending: partial(
+            VideoWriter,
+            path(ending),
+            width=video.sizes[WIDTH],
+            height=video.sizes[HEIGHT],
+            fps=fps,
+        )
+        for ending, video in videos.items()
+    }
+
+
+def write_videos(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction) -> None:
+    """Write videos of the same frames as AVI files, in one pass.
+
+    Parameters
+    ----------
+    videos
+        Lazy uint8 (frame, height, width) by the ending of their file, in equal blocks.
+    path, fps
+        As of :func:`video_writers`.
+
+    Raises
+    ------
+    MiostitchError
+        A frame cannot be read, or a file cannot be written.
+    """
+    if not videos:
+        return
+    lazy = xr.Dataset({ending: video.variable for ending, video in videos.items()})
+    write_in_order(
+        lambda span: lazy.isel({FRAME: span}),
+        video_writers(videos, path, fps),
+        lazy.sizes[FRAME],
+        max(lazy.chunksizes[FRAME]),
+        lambda _: None,
+    )
+
+
+def write_notes(
+    images: Mapping[str, NDArray[np.uint8]], texts: Mapping[str, str], path: PathOf
+) -> None:
+    """Write pictures as PNG files, and lists as text.
+
+    Parameters
+    ----------
+    images
+        uint8 (height, width) by the ending of their file.
+    texts
+        Text by the ending of its file.
+    path
+        Where the file of an ending goes.
+
+    Raises
+    ------
+    ResourceError
+        A file cannot be written.
+    """
+    files = {ending: png_bytes(image) for ending, image in images.items()}
+    files |= {ending: text.encode() for ending, text in texts.items()}
+    for ending, data in files.items():
+        try:
+            path(ending).write_bytes(data)
+        except OSError as error:
+            msg = f"{path(ending)}: cannot be written: {error.strerror}; free space or check rights"
+            raise ResourceError(msg) from error

@@ -1,0 +1,118 @@
+"""Frames of recordings that are kept: their pixels, and the files in which the rest is found."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Self, TypeVar
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.errors import UsageError
+from miostitch.recording.datasets import in_chunks
+from miostitch.recording.files import ReadOptions
+from miostitch.recording.sidecars import Origin, find_origin
+from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
+
+Lazy = TypeVar("Lazy", xr.Dataset, xr.DataArray)
+
+
+@dataclass(frozen=True)
+class KeptFrames:
+    """Frames to write: their pixels, and where the rest is.
+
+    Parameters
+    ----------
+    video
+        Lazy uint8 (frame, height, width).
+    attrs
+        Attributes of the Dataset.
+    origins
+        Files that frames are from.
+    origin, origin_frame
+        Which of them each frame is from, and its position there, int64 (frame,).
+    """
+
+    video: xr.DataArray
+    attrs: dict[str, Any]
+    origins: tuple[Origin, ...]
+    origin: NDArray[np.int64]
+    origin_frame: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, dataset: xr.Dataset, reading: ReadOptions, known: Sequence[Origin] = ()) -> Self:
+        """Find the files that the frames of a Dataset are from.
+
+        Parameters
+        ----------
+        dataset
+            What :func:`miostitch.open_recording` gives, or any selection of its frames.
+        reading
+            How to read them, but for the lag, which the Dataset knows.
+        known
+            Files that were found before.
+
+        Raises
+        ------
+        UsageError
+            The Dataset does not know its origins, has no frame, or pictures of another dtype.
+        MismatchError
+            Files of one stem tell of different numbers of frames.
+        """
+        if not {"origin", "origin_frame"} <= {*dataset.coords} or "origins" not in dataset.attrs:
+            msg = "this Dataset does not know where its frames are from; begin with open_recording"
+            raise UsageError(f"{msg}, and select with isel, sel, trim, remove_frames or concat")
+        if dataset.video.dtype != VIDEO.dtype:
+            msg = f"video is {dataset.video.dtype}, and {VIDEO.dtype} is written; round and clip it"
+            raise UsageError(f"{msg}, then .astype('{VIDEO.dtype}')")
+        used, origin = np.unique(dataset.origin.to_numpy(), return_inverse=True)
+        if not len(used):
+            raise UsageError("no frame is left to be written; keep at least one")
+        found = {each.path: each for each in known}
+        paths = [dataset.attrs["origins"][number] for number in used]
+        lags = dataset.attrs.get("lags", {})
+        origins = tuple(
+            found.get(path) or find_origin(path, replace(reading, lag=lags.get(path, 0)))
+            for path in paths
+        )
+        frames = dataset.origin_frame.to_numpy().astype(np.int64)
+        for number, each in enumerate(origins):
+            if frames[origin == number].max() >= each.frames:
+                msg = f"{each.path}: has fewer frames than when it was opened; open it again"
+                raise UsageError(msg)
+        video = in_chunks(dataset).video.transpose(FRAME, HEIGHT, WIDTH)
+        return cls(video.reset_coords(drop=True), dict(dataset.attrs), origins, origin, frames)
+
+    @property
+    def files(self) -> list[str]:
+        """Everything that is read."""
+        return [path for origin in self.origins for path in origin.files]
+
+    @property
+    def fps(self) -> Fraction:
+        """Frame rate, exact."""
+        return Fraction(self.attrs["fps"])
+
+    @property
+    def inputs(self) -> list[Any]:
+        """What the frames were recorded in, each file once."""
+        found = [each for origin in self.origins for each in origin.inputs]
+        return [each for at, each in enumerate(found) if each not in found[:at]]
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Frames, height and width."""
+        count, height, width = self.video.shape
+        return count, height, width
+
+    @cached_property
+    def block(self) -> int:
+        """Frames per task and chunk."""
+        stores = [origin.store[1].chunk_frames for origin in self.origins if origin.store]
+        return stores[0] if stores else chunk_frames(*self.shape[1:])
+
+    def part(self, lazy: Lazy, span: slice, block: int | None = None) -> Lazy:
+        """A span of lazy frames in blocks, by default of the usual size."""
+        return lazy.isel({FRAME: span}).chunk({FRAME: block or self.block, HEIGHT: -1, WIDTH: -1})

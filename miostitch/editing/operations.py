@@ -1,0 +1,319 @@
+"""Leave frames out of recordings and join recordings, lazily.
+
+All functions take and give the Dataset of :func:`miostitch.open_recording`. Nothing but selections
+happens: the position of each frame in its file is taken along, and a later
+:func:`miostitch.write_recording` looks the rest up.
+"""
+
+import operator
+import reprlib
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.errors import InputError, UsageError
+from miostitch.ranges import format_frames, parse_frames
+from miostitch.recording.datasets import Step, in_chunks, lost_coordinate, union
+from miostitch.schema import COMPOSITE, FRAME, HEIGHT, LOST, VIDEO, WIDTH
+from miostitch.text import amount
+
+TOLERANCE_FRAMES, TOLERANCE_SHARE = 3.0, 0.02
+"""How far, in frames and of all, counter and clock may disagree across a seam."""
+
+
+def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
+    """Leave frames out at the start and the end.
+
+    Parameters
+    ----------
+    dataset
+        A recording.
+    start, end
+        How many frames to leave out.
+
+    Returns
+    -------
+    xarray.Dataset
+        The frames between, counted anew from 0, lazy as before.
+
+    Raises
+    ------
+    UsageError
+        No frame would be left, or a number is negative or no integer.
+
+    Examples
+    --------
+    >>> import xarray as xr, numpy as np
+    >>> kept = trim(xr.Dataset({"video": ("frame", np.arange(6))}), 1, 2)
+    >>> kept.video.values, kept.frame.values
+    (array([1, 2, 3]), array([0, 1, 2]))
+    """
+    count = dataset.sizes[FRAME]
+    start, end = _whole(start, "start"), _whole(end, "end")
+    if start < 0 or end < 0:
+        raise UsageError(f"trim {start} and {end}: numbers of frames to leave out are needed")
+    if start + end >= count:
+        msg = (
+            f"trim {start} and {end}: that leaves none of {amount(count, 'frame')}; leave out fewer"
+        )
+        raise UsageError(msg)
+    kept = dataset.isel({FRAME: slice(start, count - end)})
+    return _numbered(kept, "trim", {"start": start, "end": end}, count)
+
+
+def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Dataset:
+    """Leave single frames out.
+
+    Parameters
+    ----------
+    dataset
+        A recording.
+    frames
+        Positions, in any order, or a text as :func:`parse_frames` takes it.
+
+    Returns
+    -------
+    xarray.Dataset
+        The other frames, counted anew from 0, lazy as before; without those that are ``lost``.
+
+    Raises
+    ------
+    UsageError
+        A position is not there or is no integer, as in a mask, or no frame would be left.
+    """
+    count = dataset.sizes[FRAME]
+    chosen = parse_frames(frames) if isinstance(frames, str) else _positions(frames)
+    wrong = chosen[(chosen < 0) | (chosen >= count)]
+    if len(wrong):
+        raise UsageError(
+            f"frame {wrong[0]} is not there to be removed; frames are 0 to {count - 1}"
+        )
+    keep = np.ones(count, bool)
+    keep[chosen] = False
+    if LOST.name in dataset.coords:  # before others come into one chunk with them
+        keep &= ~dataset[LOST.name].to_numpy()
+        chosen = np.flatnonzero(~keep)
+    if not keep.any():
+        raise UsageError(f"no frame of {count} would be left; keep at least one")
+    parameters = {"frames": format_frames(chosen)}
+    return _numbered(
+        dataset.isel({FRAME: np.flatnonzero(keep)}), "remove_frames", parameters, count
+    )
+
+
+def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Join recordings, one behind the other.
+
+    Parameters
+    ----------
+    datasets
+        At least one recording, in the order of their time: segments of one receiver's recording,
+        or results.
+
+    Returns
+    -------
+    xarray.Dataset
+        All frames, counted from 0, lazy as before, with the coordinates that all of them have.
+        ``recordings`` are those of all, each name once, and ``source`` counts in them.
+
+    Raises
+    ------
+    InputError
+        Frame sizes or frame rates differ.
+    UsageError
+        There is nothing to join, or something that is no recording.
+
+    Notes
+    -----
+    The device's counters and the times stay as received. ``frame_num`` is what a frame is called
+    by every receiver: where only the receiver was restarted it goes on by itself, and where the
+    device was, it falls, by which :func:`miostitch.stitch` finds the new boot. Each ``seam`` in
+    the history says what counter and clock make of it, see :func:`describe_seam`.
+    """
+    given = [*datasets] if isinstance(datasets, Iterable) else [datasets]
+    if not all(isinstance(each, xr.Dataset) for each in given):
+        msg = "a list of recordings is meant, as in concat([a, b])"
+        raise UsageError(f"concat of {reprlib.repr(datasets)}: {msg}")
+    if not given:
+        raise UsageError("nothing to join; name at least one recording")
+    parts = [_telling_lost(in_chunks(dataset), given) for dataset in given]
+    _require_alike(parts)
+    names = union([part.attrs.get("recordings", []) for part in parts])[0]
+    joined = _joined(parts)
+    first, *others = (part.attrs for part in parts)
+    origins, places = union([part.attrs.get("origins", []) for part in parts])
+    lags = _lags(parts)
+    attrs = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
+    attrs |= {"origins": origins, "history": []} | ({"recordings": names} if names else {})
+    attrs |= {"lags": lags} if lags else {}
+    if "origin" in joined.coords:
+        moved = [place[part.origin.to_numpy()] for place, part in zip(places, parts, strict=True)]
+        joined["origin"] = joined.origin.copy(data=np.concatenate(moved).astype(np.int16))
+    counts = [part.sizes[FRAME] for part in parts]
+    parameters = {
+        "segments": [
+            {
+                "recording": part.attrs.get(
+                    "recording", ", ".join(part.attrs.get("recordings", []))
+                ),
+                "frames": count,
+                "history": part.attrs.get("history", []),
+            }
+            for part, count in zip(parts, counts, strict=True)
+        ],
+        "seams": [
+            {"frame": int(frame), **describe_seam(before, after)}
+            for frame, before, after in zip(np.cumsum(counts), parts, parts[1:], strict=False)
+        ],
+    }
+    return _numbered(joined.assign_attrs(attrs), "concat", parameters, sum(counts))
+
+
+def describe_seam(before: xr.Dataset, after: xr.Dataset) -> dict[str, Any]:
+    """Say whether a recording goes on in another one.
+
+    Parameters
+    ----------
+    before, after
+        Recordings with ``frame_num`` and ``timestamp_first``.
+
+    Returns
+    -------
+    dict
+        ``kind``: ``continues`` where counter and clock agree on the time between; ``reboot`` where
+        the counter falls; ``unclear`` where it does not fall and yet disagrees with the clock;
+        ``backwards`` where the later recording is the earlier one; ``unknown`` without a table.
+        ``frame_num``: the last one before and the first one after; ``gap_s``: time between them.
+    """
+    first, second = _ends(before), _ends(after)
+    if first is None or second is None:
+        return {"kind": "unknown"}
+    (last, last_time), (following, following_time) = first[1], second[0]
+    step, gap = following - last, following_time - last_time
+    frames, seconds = (first[1] - first[0]) + (second[1] - second[0])
+    expected = gap * frames / seconds if seconds > 0 else np.nan
+    if gap < 0:
+        kind = "backwards"
+    elif step <= 0:
+        kind = "reboot"
+    elif abs(step - expected) <= TOLERANCE_FRAMES + TOLERANCE_SHARE * expected:
+        kind = "continues"
+    else:
+        kind = "unclear"
+    numbers = [int(last), int(following)]
+    return {"kind": kind, "frame_num": numbers, "gap_s": round(float(gap), 3)}
+
+
+def _whole(number: int, name: str) -> int:
+    """A number of frames as a plain integer."""
+    if not isinstance(number, bool | np.bool_):
+        with suppress(TypeError):
+            return operator.index(number)
+    msg = f"trim with {name} {number!r}: a number of frames to leave out is needed, as in 10"
+    raise UsageError(msg)
+
+
+def _positions(frames: Iterable[int]) -> NDArray[np.int64]:
+    """Positions of frames as integers, (n,)."""
+    try:
+        found = np.array([*frames])
+    except (TypeError, ValueError):  # one number, or lists of different lengths
+        found = np.array(None)
+    if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
+        msg = f"frames {reprlib.repr(frames)}: positions are meant, as in [0, 5, 7] or '0,5,10-20'"
+        raise UsageError(f"{msg}; of a mask they are numpy.flatnonzero(mask)")
+    return found if found.size else np.empty(0, np.int64)
+
+
+def _numbered(
+    dataset: xr.Dataset, step: str, parameters: dict[str, Any], before: int
+) -> xr.Dataset:
+    """Count the frames from 0, and note the step."""
+    count = dataset.sizes[FRAME]
+    attrs = dataset[FRAME].attrs if FRAME in dataset.coords else {}
+    done: Step = {
+        "step": step,
+        "parameters": parameters,
+        "frames_before": before,
+        "frames_after": count,
+    }
+    return dataset.assign_coords({FRAME: (FRAME, np.arange(count), attrs)}).assign_attrs(
+        history=[*dataset.attrs.get("history", []), done]
+    )
+
+
+def _require_alike(parts: Sequence[xr.Dataset]) -> None:
+    """Check that pictures and rates are those of one recording."""
+    for what, facts in (
+        ("frames of different sizes", [f"{p.sizes[WIDTH]}x{p.sizes[HEIGHT]}" for p in parts]),
+        ("different frame rates", [f"{part.attrs.get('fps')} fps" for part in parts]),
+    ):
+        for part, fact in zip(parts, facts, strict=True):
+            if fact != facts[0]:
+                one, other = (", ".join(p.attrs.get("origins", ["?"])) for p in (parts[0], part))
+                msg = f"{what}: {one} has {facts[0]}, {other} has {fact}; join only what belongs"
+                raise InputError(f"{msg} together")
+
+
+def _telling_lost(part: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """The same, and of every frame whether it is lost, if any recording tells that of its own."""
+    if LOST.name in part.coords or not any(LOST.name in each.coords for each in parts):
+        return part
+    return part.assign_coords(lost_coordinate(np.zeros(part.sizes[FRAME], np.bool_)))
+
+
+def _lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:
+    """The lags that files were opened with, where there is one."""
+    lags: dict[str, int] = {}
+    for part in parts:
+        known, origins = part.attrs.get("lags", {}), part.attrs.get("origins", [])
+        used = np.unique(part.origin.to_numpy()).tolist() if "origin" in part.coords else []
+        for path in [origins[number] for number in used]:
+            if lags.setdefault(path, known.get(path, 0)) != known.get(path, 0):
+                raise UsageError(f"{path}: was opened with two lags; open it with the same")
+    return {path: lag for path, lag in lags.items() if lag}
+
+
+def _joined(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """All frames, with the coordinates that all parts have."""
+    shared = set.intersection(*({*part.coords} for part in parts))
+    _, codes = union([part.attrs.get("recordings", []) for part in parts])
+    alike = []
+    for part, code in zip(parts, codes, strict=True):
+        part = part[[VIDEO.name]].drop_indexes("frame_num", errors="ignore")
+        part = part.drop_vars({*part.coords} - shared)
+        if "source" in shared:
+            part = part.assign_coords(source=_recoded(part.source, code))
+        alike.append(part)
+    joined: xr.Dataset = xr.concat(
+        alike,
+        FRAME,
+        data_vars="minimal",
+        coords="minimal",
+        compat="override",
+        join="override",
+        combine_attrs="override",
+    )
+    return joined.set_xindex("frame_num") if "frame_num" in joined.coords else joined
+
+
+def _recoded(source: xr.DataArray, code: NDArray[np.int64]) -> xr.DataArray:
+    """The same sources, counted in another list; composites stay composites."""
+    table = np.append(code, COMPOSITE).astype(np.int8)
+    recoded: xr.DataArray = xr.apply_ufunc(
+        table.__getitem__, source, dask="parallelized", output_dtypes=[np.int8], keep_attrs=True
+    )
+    return recoded
+
+
+def _ends(part: xr.Dataset) -> NDArray[np.float64] | None:
+    """Counter and time of the first and the last frame that have both, float64 (end, fact)."""
+    if not {"frame_num", "timestamp_first"} <= {*part.coords}:
+        return None
+    facts = np.stack([part.frame_num, part.timestamp_first], axis=1)
+    known = np.flatnonzero((facts[:, 0] >= 0) & np.isfinite(facts[:, 1]))
+    return facts[known[[0, -1]]] if len(known) else None

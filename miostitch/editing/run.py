@@ -1,0 +1,410 @@
+"""Write what was edited: video, tables and store together, whole or not at all."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from functools import cached_property, partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Self
+
+import xarray as xr
+from dask.base import tokenize
+
+from miostitch.editing.extra_outputs import Extras, video_writers, write_notes, write_videos
+from miostitch.editing.kept_frames import KeptFrames
+from miostitch.editing.stored_tables import StoredTables
+from miostitch.editing.tables import EditedTables, check_counts
+from miostitch.errors import UsageError
+from miostitch.execution.checkpoint import Journal
+from miostitch.execution.executors import require_paths
+from miostitch.execution.ordered import NotedStore, write_in_order
+from miostitch.execution.progress import Progress, counted
+from miostitch.execution.publishing import (
+    PRODUCTS,
+    file_states,
+    require_name,
+    require_space,
+    used_versions,
+    write_summary,
+)
+from miostitch.execution.workspace import Workspace
+from miostitch.recording.datasets import STORE, open_datasets, without_lost
+from miostitch.recording.files import ReadOptions
+from miostitch.recording.recording import loss_facts
+from miostitch.recording.sidecars import TIMESTAMPS, Origin
+from miostitch.schema import VIDEO
+from miostitch.store.chunks import set_aside, take_over
+from miostitch.store.layout import consolidate, create_store
+from miostitch.text import printable
+from miostitch.video.writer import Codec, VideoWriter
+
+SUFFIXES = (*PRODUCTS[:-1], "_noise.csv", PRODUCTS[-1])
+"""Endings of everything that stands for the frames of a stem; a rewrite replaces all or none."""
+
+FILES = (".avi", STORE)
+"""Endings by which a product can be named."""
+
+VIDEOS = (".avi", ".mkv", ".mp4")
+"""Endings by which nobody would name a folder."""
+
+
+def write_recording(
+    dataset: xr.Dataset,
+    output: str | os.PathLike[str],
+    *,
+    stem: str | None = None,
+    reading: ReadOptions | None = None,
+    force: bool = False,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Write an edited recording, with everything that its origins have.
+
+    Parameters
+    ----------
+    dataset
+        What :func:`open_recording`, :func:`trim`, :func:`remove_frames` and :func:`concat` give,
+        or any selection of its frames, in any order.
+    output
+        A folder, or a file ending in ``.avi`` or ``.zarr`` whose stem all products get.
+    stem
+        Stem of the products in a folder; by default that of the first origin.
+    reading
+        How to read the origins; with ``salvage`` what does not match is left out.
+    force
+        Replace existing products once the new ones are whole.
+    restart
+        Begin anew even if an earlier run was cut off that could be continued.
+    progress
+        Called with frames done and frames in all, from any thread.
+
+    Returns
+    -------
+    dict
+        The summary, as written to ``S.json``: ``frames``, ``history``, ``origins``, ``inputs``,
+        ``lost_frames``, ``warnings``, ``resumed_blocks``, ``versions``, ``outputs``.
+
+    Raises
+    ------
+    UsageError
+        The Dataset does not know its origins, nothing is there to write, or ``reading`` has a lag.
+    MismatchError
+        Files of one stem tell of different numbers of frames.
+    MiostitchError
+        The error's class says what is wrong; nothing stands under a final name then.
+
+    Notes
+    -----
+    Pixels come from ``video``, block by block; everything else is looked up in the files of the
+    origins, batch by batch. Only a few numbers per frame are held. A call that was cut off is
+    continued by the same call, as far as its blocks are in a store; an ``.avi`` alone is copied
+    anew.
+    """
+    reading = reading or ReadOptions()
+    if reading.lag:
+        msg = f"lag {reading.lag}: a recording is opened with it, open_recording(path, lag=...)"
+        raise UsageError(msg)
+    again = {"force": force, "restart": restart}
+    return _publish(dataset, output, stem, reading, (), **again, progress=progress)
+
+
+def _publish(
+    dataset: xr.Dataset,
+    output: str | os.PathLike[str],
+    stem: str | None,
+    reading: ReadOptions,
+    told: Sequence[str],
+    *,
+    force: bool,
+    restart: bool,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Write an edited recording; `told` are warnings besides what its origins give rise to."""
+    edit = Edit.of(dataset, reading)
+    target = Path(os.path.abspath(output))
+    named = _named_kind(target)
+    kinds = edit.kinds(named)
+    stem = target.stem if named else stem or Path(edit.origins[0].path).stem
+    require_name(stem, SUFFIXES)
+    workspace = Workspace(target.parent if named else target, stem, SUFFIXES)
+    with workspace.open(edit.files, force=force, resumable=True):
+        decisive = edit.fingerprint(reading, kinds=sorted(kinds))
+        require_paths([*edit.files, os.fspath(workspace.output)])
+        workspace.go_on(decisive, restart=restart)
+        extras = Extras(warnings=told)
+        summary = edit.write(kinds, workspace, extras=extras, progress=progress)
+        workspace.publish()
+    return summary
+
+
+def edit_files(
+    inputs: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str],
+    edit: Callable[[list[xr.Dataset]], xr.Dataset],
+    ending: str,
+    *,
+    reading: ReadOptions | None = None,
+    force: bool = False,
+    restart: bool = False,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Open recordings, edit them, and write the result; see :func:`write_recording`.
+
+    Parameters
+    ----------
+    inputs
+        Videos, segments separated by commas, or stores; a video may lack a table.
+    output
+        A folder or a file.
+    edit
+        Makes one recording of them.
+    ending
+        What the stem of the first one gets in a folder, such as ``_trimmed``.
+    reading
+        How to read, the lag among it.
+    force, restart, progress
+        As for :func:`write_recording`.
+    """
+    reading = reading or ReadOptions(need_table=False)
+    told: list[str] = []
+    opened = open_datasets(inputs, reading, tell=lambda each: told.extend(each.lag_notices))
+    dataset = edit(opened)
+    stem = Path(dataset.attrs["origins"][0]).stem + ending
+    again = {"force": force, "restart": restart}
+    return _publish(dataset, output, stem, reading, told, **again, progress=progress)
+
+
+class Edit(KeptFrames):
+    """Kept frames, to be written with everything that their origins have."""
+
+    @classmethod
+    def of(cls, dataset: xr.Dataset, reading: ReadOptions, known: Sequence[Origin] = ()) -> Self:
+        """Find the files that the frames of a Dataset are from; lost frames are left out."""
+        return super().of(without_lost(dataset), reading, known)
+
+    def kinds(self, named: str) -> set[str]:
+        """Endings of what is written: what all origins have, and the file that was named."""
+        kinds = set.intersection(*(origin.kinds for origin in self.origins))
+        videos = {named} if named else set() if kinds & {*FILES} else {".avi"}
+        # a video that no origin has gets the table that a recording needs
+        new = ".avi" in videos - kinds and self._has_rows
+        return kinds | videos | ({".csv"} if new else set())
+
+    def fingerprint(self, reading: ReadOptions, **options: Any) -> dict[str, Any]:
+        """All that decides the result: what was cut off is continued only under the same.
+
+        Parameters
+        ----------
+        reading
+            How the origins are read.
+        options
+            What else decides it, JSON values.
+
+        Returns
+        -------
+        dict
+            JSON values, as of :meth:`miostitch.execution.workspace.Workspace.go_on`.
+        """
+        # dask names a lazy array by all that it is made of
+        frames = tokenize(self.video.data.name, self.origin, self.origin_frame)
+        known = {name: self.attrs.get(name) for name in ("history", "lags")}
+        return {
+            "inputs": file_states(self.files),
+            "options": {**options, **asdict(reading), **known, "frames": frames},
+            "versions": used_versions(),
+        }
+
+    @property
+    def all_kinds(self) -> set[str]:
+        """Endings of a whole result: video, store and tables, and what all origins have besides."""
+        return self.kinds("") | {*FILES} | ({".csv", TIMESTAMPS} if self._has_rows else set())
+
+    @property
+    def _has_rows(self) -> bool:
+        return all(origin.rows for origin in self.origins)
+
+    def warnings(self, kinds: set[str]) -> list[str]:
+        """What a user should be told about the origins and how they were joined."""
+        found = [notice for origin in self.origins for notice in origin.notices]
+        found += [
+            f"{', '.join(sorted(left))} of {origin.path} is left out: not all files have that"
+            for origin in self.origins
+            if (left := origin.kinds - kinds)
+        ]
+        seams = [
+            s
+            for step in self.attrs.get("history", [])
+            for s in step.get("parameters", {}).get("seams", [])
+        ]
+        return found + [_seam_text(s) for s in seams if s["kind"] in ("unclear", "backwards")]
+
+    def write(
+        self,
+        kinds: set[str],
+        workspace: Workspace,
+        *,
+        extras: Extras | None = None,
+        progress: Progress | None = None,
+    ) -> dict[str, Any]:
+        """Write everything into a workspace, check it, and tell of it.
+
+        Parameters
+        ----------
+        kinds
+            Endings of what is written, of those that :meth:`kinds` gives.
+        workspace
+            Where; its stem and the ending of ``extras`` make the names.
+        extras
+            What else is written; by default nothing.
+        progress
+            Called with frames done and frames in all, from any thread.
+
+        Returns
+        -------
+        dict
+            The summary, as written.
+        """
+        extras = extras or Extras()
+        told = [*extras.warnings, *self.warnings(kinds)]
+        if extras.alone:
+            kinds = kinds & {*extras.tables.values()}
+        videos = len(extras.videos) + (".avi" in kinds)
+        dropped = sum(video.size for video in extras.other_videos.values())
+        needed = videos * self.video.size + dropped - workspace.left_bytes
+        require_space(workspace.output, needed)
+        journal = Journal(workspace.journal("video"))
+        told += self._write_frames(kinds, workspace, extras, journal, progress)
+        write_videos(extras.other_videos, workspace.staged, self.fps)
+        write_notes(extras.images, extras.texts, workspace.staged)
+        extras.settle_tables(kinds, workspace.staged)
+        summary = {
+            "frames": len(self.origin),
+            "history": self.attrs.get("history", []),
+            **extras.facts,
+            "origins": [{"path": printable(o.path), "frames": o.frames} for o in self.origins],
+            "inputs": self.inputs,
+            "lost_frames": loss_facts(loss for o in self.origins for loss in o.losses),
+            "warnings": [printable(warning) for warning in told],
+            "resumed_blocks": extras.resumed_blocks + journal.recalled,
+            "versions": used_versions(),
+        }
+        last = workspace.suffixes[-1]
+        made = [s for s in workspace.suffixes if s == last or workspace.staged(s).exists()]
+        summary["outputs"] = [str(workspace.final(suffix)) for suffix in made]
+        write_summary(workspace.staged(last), summary)
+        return summary
+
+    def _write_frames(
+        self,
+        kinds: set[str],
+        workspace: Workspace,
+        extras: Extras,
+        journal: Journal,
+        progress: Progress | None,
+    ) -> list[str]:
+        """Write everything that has these frames, and say what a user should be told."""
+        if not kinds and not extras.videos:
+            return []
+        staged = partial(_named, workspace, extras.ending)
+        count, advance = len(self.origin), counted(progress, len(self.origin))
+        videos = dict(extras.videos)
+        writers = {**video_writers(videos, workspace.staged, self.fps)}
+        if kinds & {*FILES}:
+            videos[VIDEO.name] = self.video
+        if ".avi" in kinds:
+            writers[VIDEO.name] = self._writer(staged(".avi"))
+        store = str(staged(STORE)) if STORE in kinds else None
+        if store:
+            set_aside(store)
+            self._create(store)
+            take_over(store)
+        lazy = xr.Dataset({name: video.variable for name, video in videos.items()})
+        with (
+            ThreadPoolExecutor(1, "miostitch-stored-tables") as beside,
+            EditedTables(self, kinds, staged, store) as tables,
+        ):
+            for origin in self.origins if store else ():
+                origin.tables.open("")  # else two threads would
+            notes = beside.submit(self._tables.write, store) if store else None
+
+            def append(span: slice) -> None:
+                if notes is not None and notes.done():  # an error need not wait for the video
+                    notes.result()
+                tables.append(span)
+
+            write_in_order(
+                partial(self.part, lazy),
+                writers,
+                count,
+                self.block,
+                append,
+                store=NotedStore(store, journal) if store else None,
+                progress=advance,
+            )
+        told = notes.result() if notes else []
+        if store:
+            consolidate(store)
+        check_counts(kinds, staged, count, tables.rows)
+        return told
+
+    def _writer(self, path: Path) -> Callable[[], VideoWriter]:
+        _, height, width = self.shape
+        codecs = {origin.video.codec for origin in self.origins if origin.video}
+        codec: Codec = "ffv1" if codecs == {"ffv1"} else "rawvideo"
+        return partial(VideoWriter, path, width=width, height=height, fps=self.fps, codec=codec)
+
+    @cached_property
+    def _tables(self) -> StoredTables:
+        tables = [origin.tables for origin in self.origins]
+        return StoredTables(tables, self.origin, self.origin_frame)
+
+    def _create(self, store: str) -> None:
+        facts = [origin.store[1] for origin in self.origins if origin.store]
+        kept = {
+            name: value
+            for name, value in (facts[0].attrs if facts else {}).items()
+            if name not in ("ome", "format_version")
+            and all(each.attrs.get(name) == value for each in facts)
+        }
+        create_store(
+            store,
+            shape=self.shape,
+            chunk_frames=self.block,
+            attrs=kept
+            | {
+                "recordings": self._tables.recordings[0],
+                "inputs": self.inputs,
+                "fps": str(self.fps),
+                "history": self.attrs.get("history", []),
+                "versions": {"miostitch": version("miostitch")},
+            },
+            zarr_format=facts[0].zarr_format if facts else 3,
+        )
+
+
+def _named(workspace: Workspace, ending: str, suffix: str) -> Path:
+    return workspace.staged(ending + suffix)
+
+
+def _seam_text(seam: dict[str, Any]) -> str:
+    numbers = "frame_num {} to {}, {} s apart".format(*seam["frame_num"], seam["gap_s"])
+    if seam["kind"] == "backwards":
+        return (
+            f"at frame {seam['frame']} as joined time goes backwards ({numbers}); check the order"
+        )
+    what = f"at frame {seam['frame']} as joined counter and clock disagree ({numbers})"
+    return f"{what}: the device may have rebooted; stitch with --align time"
+
+
+def _named_kind(target: Path) -> str:
+    """Ending of the file that an output names; nothing for a folder."""
+    if target.suffix == STORE or (target.suffix in FILES and not target.is_dir()):
+        return target.suffix
+    if target.suffix.lower() in VIDEOS and not target.is_dir():
+        msg = (
+            f"{target}: a result is written as {' or '.join(FILES)}; name such a file, or a folder"
+        )
+        raise UsageError(msg)
+    return ""

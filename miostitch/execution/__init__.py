@@ -1,0 +1,1 @@
+"""How blocks are run and results published: executors, block engine, checkpoints, workspace."""

@@ -1,0 +1,213 @@
+"""Blocks computed by a dask cluster: processes of this machine, or machines that share files."""
+
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError, Future
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import distributed
+from dask.base import tokenize
+from dask.local import get_sync
+from distributed.scheduler import KilledWorker
+
+from miostitch.errors import MiostitchError, ResourceError, UsageError
+from miostitch.execution.executors import Graph, Result, computing_by
+from miostitch.execution.malloc import keep_freed
+from miostitch.execution.publishing import used_versions
+
+logger = logging.getLogger(__name__)
+
+RETRIES = 3
+"""Times that a block that failed is begun anew: what the network lacked may be there by then."""
+
+CONNECT_SECONDS = 20
+LOOPBACK = "127.0.0.1"
+
+
+class ClusterError(MiostitchError):
+    """A cluster that cannot do its work; what it finished is kept and continued."""
+
+
+@dataclass(frozen=True)
+class BlockTask:
+    """A block's graph as one task; opaque, so that dask does not look into it."""
+
+    graph: Graph
+    key: Any
+
+    def __call__(self) -> Any:
+        """Compute the block in this thread."""
+        return get_sync(self.graph, self.key)
+
+
+class Cluster:
+    """Computes blocks on a dask cluster, each as one task that can be repeated anywhere.
+
+    Parameters
+    ----------
+    client
+        Connected to a scheduler whose workers see the same files under the same paths.
+    """
+
+    shares_memory = False
+
+    def __init__(self, client: distributed.Client) -> None:
+        self._client = client
+        self._running: dict[Future[Any], distributed.Future[Any]] = {}
+        self._numbers = itertools.count()
+        client.register_plugin(_KeepFreed(), name="miostitch-memory")
+
+    @property
+    def workers(self) -> int:
+        """Threads of all workers."""
+        threads: dict[str, int] = self._client.nthreads()
+        return max(1, sum(threads.values()))
+
+    def submit(self, graph: Graph, key: Any, name: str) -> Future[Any]:
+        """Compute one key of a graph that holds nothing else; those submitted first come first."""
+        return self._submit(BlockTask(graph, key), name)
+
+    def run(self, task: Callable[[], Result], name: str) -> Result:
+        """Call a task on a worker, and wait for it."""
+        done: Result = self._submit(task, name).result()
+        return done
+
+    def require_paths(self, paths: Iterable[str]) -> None:
+        """Find workers that do not see the files of a run, or would make other bytes of them.
+
+        Raises
+        ------
+        ResourceError
+            A worker lacks a path or has other versions, or there is no worker.
+        """
+        wanted = {os.path.abspath(path): os.stat(path).st_size for path in paths}
+        found = self._client.run(_missing, wanted)
+        if not found:
+            msg = "the cluster has no workers; start some with dask worker"
+            raise ResourceError(msg)
+        lacking = [f"{worker} lacks {paths[0]}" for worker, paths in sorted(found.items()) if paths]
+        if lacking:
+            msg = "; ".join(lacking)
+            raise ResourceError(f"{msg}; mount the same files under the same path on every worker")
+        here = used_versions()
+        for worker, there in sorted(self._client.run(used_versions).items()):
+            others = [f"{name} {there[name]}" for name in here if there[name] != here[name]]
+            if others:
+                msg = f"{worker} has {', '.join(others)}; install what is here on every worker"
+                raise ResourceError(f"{msg}: {', '.join(f'{n} {v}' for n, v in here.items())}")
+
+    def cancel(self) -> None:
+        """Begin no further block."""
+        self._client.cancel([*self._running.values()])
+
+    def _submit(self, task: Callable[[], Any], name: str) -> Future[Any]:
+        number = next(self._numbers)
+        remote = self._client.submit(
+            task,
+            key=f"{name}-{tokenize(id(self), number)}",
+            pure=False,
+            retries=RETRIES,
+            priority=-number,
+        )
+        local: Future[Any] = Future()
+        local.set_running_or_notify_cancel()
+        self._running[local] = remote
+        remote.add_done_callback(partial(self._hand_over, local, name))
+        return local
+
+    def _hand_over(self, local: Future[Any], name: str, remote: distributed.Future[Any]) -> None:
+        try:
+            local.set_result(remote.result())
+        except KilledWorker as error:
+            msg = f"{name}: {error.allowed_failures + 1} workers died of it, the last at "
+            msg += f"{error.last_worker.address}; give them more memory, then run again to go on"
+            local.set_exception(ClusterError(msg))
+        except (CancelledError, distributed.client.FutureCancelledError) as error:
+            msg = f"{name}: the cluster gave it up ({error}); run again to go on"
+            local.set_exception(ClusterError(msg))
+        except BaseException as error:
+            local.set_exception(error)
+        finally:
+            del self._running[local]
+
+
+@contextmanager
+def local_cluster(workers: int) -> Iterator[None]:
+    """Compute by processes of this machine, one thread each.
+
+    Parameters
+    ----------
+    workers
+        Processes.
+
+    Raises
+    ------
+    UsageError
+        There is to be no process.
+
+    Notes
+    -----
+    The processes are spawned: a script that calls this needs the usual
+    ``if __name__ == "__main__":``. All sockets, that of the dashboard too, are on the loopback
+    interface.
+    """
+    if workers < 1:
+        raise UsageError(f"workers {workers}: at least 1 is needed")
+    with (
+        distributed.LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host=LOOPBACK,
+            dashboard_address=f"{LOOPBACK}:0",
+            memory_limit=0,  # blocks are few; to spill them would cost more than it saves
+            silence_logs=logging.ERROR,
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        computing_by(Cluster(client)),
+    ):
+        logger.info("dashboard: %s", client.dashboard_link)
+        yield
+
+
+@contextmanager
+def remote_cluster(address: str) -> Iterator[None]:
+    """Compute on a cluster that is running.
+
+    Parameters
+    ----------
+    address
+        Of its scheduler; ``tls://`` with the certificates of dask's own configuration.
+
+    Raises
+    ------
+    ResourceError
+        No scheduler answers there.
+    """
+    try:
+        client = distributed.Client(address, timeout=CONNECT_SECONDS)
+    except (OSError, ValueError, TypeError, RuntimeError) as error:  # the last one of TLS
+        msg = f"{address}: no dask scheduler answers ({error}); check the address, or start one"
+        raise ResourceError(msg) from error
+    with client, computing_by(Cluster(client)):
+        yield
+
+
+class _KeepFreed(distributed.WorkerPlugin):
+    """Sets up the memory of every worker, of those that come later too."""
+
+    def setup(self, worker: distributed.Worker) -> None:
+        keep_freed()
+
+
+def _missing(wanted: dict[str, int]) -> list[str]:
+    """Paths that this worker does not see as the caller does."""
+    return [
+        path
+        for path, size in wanted.items()
+        if not os.path.exists(path) or (os.path.isfile(path) and os.stat(path).st_size != size)
+    ]

@@ -1,0 +1,1 @@
+"""Exports into the formats of other tools, one module a format."""

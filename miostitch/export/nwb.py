@@ -1,0 +1,241 @@
+"""Export as NWB: one OnePhotonSeries, its pictures in the file or in a video beside it."""
+
+from datetime import datetime
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from uuid import uuid4
+
+import numpy as np
+from hdmf.common import DynamicTable, VectorData
+from isal import isal_zlib
+from numpy.typing import NDArray
+from pynwb import NWBHDF5IO, H5DataIO, NWBFile
+from pynwb.device import Device
+from pynwb.file import Subject
+from pynwb.ophys import ImagingPlane, OnePhotonSeries, OpticalChannel
+
+from miostitch.errors import MiostitchError, ResourceError, UsageError
+from miostitch.export.plan import Advance, ExportOptions, PathOf, Plan, Source, named
+from miostitch.schema import FRAME_VARIABLES
+from miostitch.video.writer import VideoWriter
+
+NWB = ".nwb"
+EXTERNAL = "_external.avi"
+SERIES = "OnePhotonSeries"
+
+CHUNK_BYTES = 2**20
+"""HDF5 keeps a chunk of this size in its cache."""
+
+LEVEL = 2
+"""Of ISA-L's deflate: four times as fast as zlib's level 1 or more, and some 5 % larger."""
+
+UNKNOWN_AGE = "P0D/"
+"""NWB has no word for an unknown age, but a range without an upper end."""
+
+
+def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
+    """Plan an NWB file.
+
+    Parameters
+    ----------
+    source
+        A recording.
+    output
+        A folder, or the file, ending in ``.nwb``.
+    options
+        All but ``codec`` count; that too if ``external``.
+
+    Raises
+    ------
+    InputError
+        Some frames have a time and some have none.
+    UsageError
+        Nobody knows when the session began, or it began after its first frame.
+    """
+    folder, stem = named(output, NWB, source.stem)
+    start, seconds = _times(source, options.session_start)
+    file = _described(source, start, options)
+
+    def write(path: PathOf, advance: Advance) -> None:
+        video = path(EXTERNAL) if options.external else None
+        series = _series(source, file, seconds, video)
+        file.add_acquisition(series)
+        module = file.create_processing_module("ophys", "what the stitched recording knows")
+        module.add(_frames(source))
+        try:
+            with NWBHDF5IO(path(NWB), "w") as io:
+                io.write(file)
+                if video is None:
+                    data = partial(_Pictures, file.acquisition[SERIES].data.dataset)
+                    source.write_video(data, advance, _block(source))
+        except MiostitchError:  # some are an OSError, too
+            raise
+        except OSError as error:
+            raise ResourceError(f"{path(NWB)}: cannot be written: {error}; free space") from error
+        if video is not None:
+            source.write_video(_writer(source, video, options), advance)
+
+    needed = source.kept.video.size if options.external else 0
+    return Plan(folder, stem, (EXTERNAL, NWB), needed, write)
+
+
+class _Pictures:
+    """Takes pictures into a dataset (time, width, height).
+
+    HDF5 would compress them by zlib, which takes longer than all the rest. So whole chunks are
+    handed to it as its own filter would have made them.
+    """
+
+    def __init__(self, data: Any) -> None:
+        self._data, self._done = data, 0
+
+    def write(self, frames: NDArray[np.uint8]) -> None:
+        """Append pictures, uint8 (frame, height, width): whole chunks, but at the end."""
+        size = self._data.chunks[0]
+        for first in range(0, len(frames), size):
+            part = frames[first : first + size]
+            chunk = np.zeros(self._data.chunks, np.uint8)  # the last one reaches beyond the end
+            chunk[: len(part)] = part.transpose(0, 2, 1)
+            place = (self._done + first, 0, 0)
+            self._data.id.write_direct_chunk(place, isal_zlib.compress(chunk, LEVEL))
+        self._done += len(frames)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        return None
+
+
+def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np.float64]]:
+    """When the session began, and the time of each frame after that, in s."""
+    seconds, first = source.seconds(), source.start
+    if start is not None and start.tzinfo is None:
+        msg = f"session start {start.isoformat()}: say how far from UTC, as in +01:00 or Z"
+        raise UsageError(msg)
+    if first is None:
+        if start is None:
+            msg = f"{source.path}: no times are known; say when the session began: --session-start"
+            raise UsageError(msg)
+        return start, seconds
+    ahead = 0.0 if start is None else source.timestamps[0, 0] - start.timestamp()
+    if start is not None and ahead < 0:
+        msg = f"session start {start.isoformat()}: is after the first frame, {first.isoformat()}"
+        raise UsageError(f"{msg}; give an earlier time")
+    return start or first, seconds + ahead
+
+
+def _described(source: Source, start: datetime, options: ExportOptions) -> NWBFile:
+    """A file with all but the pictures and their times."""
+    software = f"miostitch {version('miostitch')}"
+    file = NWBFile(
+        session_description=options.session_description or f"miniscope recording {source.stem}",
+        identifier=str(uuid4()),
+        session_start_time=start,
+        notes=f"exported from {Path(source.path).name} by {software}",
+    )
+    file.subject = Subject(
+        subject_id=options.subject_id or "unknown",
+        species=options.species,
+        sex=options.sex or "U",
+        age=options.age or UNKNOWN_AGE,
+        description="unknown" if options.subject_id is None else None,
+    )
+    device = Device(name="Miniscope", description="head-mounted one-photon microscope")
+    file.add_device(device)
+    channel = OpticalChannel(
+        name="OpticalChannel", description="gray images", emission_lambda=np.nan
+    )
+    file.add_imaging_plane(
+        ImagingPlane(
+            name="ImagingPlane",
+            description="field of view of the miniscope",
+            optical_channel=channel,
+            device=device,
+            excitation_lambda=np.nan,
+            imaging_rate=float(source.kept.fps),
+            indicator=options.indicator,
+            location=options.location,
+        )
+    )
+    return file
+
+
+def _series(
+    source: Source, file: NWBFile, seconds: NDArray[np.float64], video: Path | None
+) -> OnePhotonSeries:
+    """The pictures and their times; pictures in the file are filled in later."""
+    count, height, width = source.kept.shape
+    timing: dict[str, Any] = {"timestamps": H5DataIO(seconds, compression="gzip")}
+    if not source.timed:
+        timing = {"starting_time": 0.0, "rate": float(source.kept.fps)}
+    if video is None:
+        frames = _chunk(source)
+        data = H5DataIO(
+            shape=(count, width, height),
+            dtype=np.dtype(np.uint8),
+            chunks=(frames, width, height),
+            compression="gzip",
+        )
+        pictures: dict[str, Any] = {"data": data, "unit": "a.u."}
+    else:
+        pictures = {
+            "external_file": [video.name],
+            "starting_frame": [0],
+            "format": "external",
+            "dimension": [width, height],
+            "unit": "a.u.",
+        }
+        if not source.timed:  # neither pictures nor times say how many there are
+            pictures["num_samples"] = count
+    return OnePhotonSeries(
+        name=SERIES,
+        description="gray values from 0 to 255",
+        imaging_plane=file.imaging_planes["ImagingPlane"],
+        **pictures,
+        **timing,
+    )
+
+
+def _chunk(source: Source) -> int:
+    """Frames per chunk of the file."""
+    count, height, width = source.kept.shape
+    return min(count, max(1, CHUNK_BYTES // (height * width)))
+
+
+def _block(source: Source) -> int:
+    """Frames per block: whole chunks, for they are compressed as they come."""
+    chunk = _chunk(source)
+    return chunk * max(1, source.kept.block // chunk)
+
+
+def _writer(source: Source, path: Path, options: ExportOptions) -> Any:
+    _, height, width = source.kept.shape
+    return partial(
+        VideoWriter, path, width=width, height=height, fps=source.kept.fps, codec=options.codec
+    )
+
+
+def _frames(source: Source) -> DynamicTable:
+    """What is known per frame besides its time."""
+    known = [v for v in FRAME_VARIABLES if v.name in source.dataset.coords]
+    columns = [
+        VectorData(
+            name=variable.name,
+            description=variable.doc,
+            data=H5DataIO(source.dataset[variable.name].to_numpy(), compression="gzip"),
+        )
+        for variable in known
+        if not variable.name.startswith("timestamp")
+    ]
+    return DynamicTable(
+        name="frames", description="what is known of each frame of the series", columns=columns
+    )

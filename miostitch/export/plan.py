@@ -1,0 +1,281 @@
+"""What all exports have in common: a recording, the times of its frames, and a plan."""
+
+import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.editing.kept_frames import KeptFrames
+from miostitch.errors import InputError, UsageError
+from miostitch.execution.ordered import write_in_order
+from miostitch.execution.sinks import FrameWriter
+from miostitch.ranges import format_frames
+from miostitch.recording.datasets import STORE, open_dataset, without_lost
+from miostitch.recording.files import ReadOptions
+from miostitch.schema import FRAME, LOST, VIDEO
+from miostitch.text import amount, printable
+from miostitch.video.writer import Codec
+
+TIMESTAMPS = ("timestamp_first", "timestamp_last")
+
+Advance = Callable[[int], None] | None
+"""Called with the number of frames of every written block."""
+
+PathOf = Callable[[str], Path]
+"""Where the product of an ending is made."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What an export cannot know by itself.
+
+    Parameters
+    ----------
+    codec
+        Of video files: ``rawvideo`` or ``ffv1``, both lossless.
+    external
+        NWB: keep the pictures in an ``.avi`` beside the file.
+    session_start
+        When the session began, with its offset from UTC; by default the time of the first frame.
+    session_description
+        NWB: what was done.
+    subject_id, species, sex, age
+        NWB: the animal; ``species`` as a Latin name, ``sex`` one of M, F, U and O, ``age`` as an
+        ISO 8601 duration such as ``P90D``.
+    indicator, location
+        NWB: the fluorescent indicator, and the brain area that was imaged.
+    """
+
+    codec: Codec = "rawvideo"
+    external: bool = False
+    session_start: datetime | None = None
+    session_description: str | None = None
+    subject_id: str | None = None
+    species: str | None = None
+    sex: str | None = None
+    age: str | None = None
+    indicator: str = "unknown"
+    location: str = "unknown"
+
+
+class Plan(NamedTuple):
+    """What an export will make, decided before anything is written.
+
+    Parameters
+    ----------
+    folder, stem
+        Where the products go, and how their names begin.
+    suffixes
+        How their names end; what stands under one of these names is replaced or removed.
+    needed
+        Space in bytes, as far as it is known beforehand.
+    write
+        Makes the products.
+    """
+
+    folder: Path
+    stem: str
+    suffixes: tuple[str, ...]
+    needed: int
+    write: Callable[[PathOf, Advance], None]
+
+
+@dataclass(frozen=True)
+class Source:
+    """A recording to be exported.
+
+    Parameters
+    ----------
+    dataset
+        What is known of its frames.
+    kept
+        Its pictures, and the files that it is from.
+    """
+
+    dataset: xr.Dataset
+    kept: KeptFrames
+
+    @classmethod
+    def open(cls, recording: str | os.PathLike[str] | xr.Dataset, reading: ReadOptions) -> "Source":
+        """Open a recording, or take one that is open.
+
+        Of a video with a store beside it, what is known is in the store.
+
+        Raises
+        ------
+        InputError
+            The files cannot be read.
+        UsageError
+            The Dataset does not know its origins, or has no frame.
+        """
+        if isinstance(recording, xr.Dataset):
+            if reading.lag:
+                msg = f"lag {reading.lag}: a recording is opened with it"
+                raise UsageError(f"{msg}, open_recording(path, lag=...)")
+            dataset = without_lost(recording)
+            kept = KeptFrames.of(dataset, reading)
+        else:
+            opened = open_dataset(recording, reading)
+            dataset = without_lost(opened)
+            kept = KeptFrames.of(dataset, reading)
+            store = kept.origins[0].store
+            if store is not None and len(kept.origins) == 1:
+                stored = open_dataset(store[0], replace(reading, salvage=False))
+                stored = stored.isel({FRAME: opened.origin_frame.to_numpy()})
+                if LOST.name in opened.coords:
+                    lost = (FRAME, opened[LOST.name].to_numpy())
+                    stored = stored.assign_coords({LOST.name: lost})
+                dataset = without_lost(stored)
+        return cls(dataset.drop_vars([*dataset.data_vars]).compute(), kept)
+
+    @property
+    def path(self) -> str:
+        """The first file, for messages."""
+        return self.kept.origins[0].path
+
+    @property
+    def stem(self) -> str:
+        """How products are called unless the user says otherwise."""
+        return Path(self.path).stem
+
+    @property
+    def count(self) -> int:
+        """Frames."""
+        return self.kept.shape[0]
+
+    @cached_property
+    def timestamps(self) -> NDArray[np.float64]:
+        """When the first and last buffer of each frame came, in s, (timestamp, frame), or NaN.
+
+        Of a store its own; of a video those of the ``_timestamps.csv`` beside it, or its table's.
+        """
+        times = np.full((len(TIMESTAMPS), self.count), np.nan)
+        for row, name in zip(times, TIMESTAMPS, strict=True):
+            if name in self.dataset.coords:
+                row[:] = self.dataset[name].to_numpy()
+        for number, origin in enumerate(self.kept.origins):
+            lines = origin.lines.get("_timestamps.csv")
+            if lines is None or origin.path.endswith(STORE):
+                continue
+            mine = np.flatnonzero(self.kept.origin == number)
+            frames, place = np.unique(self.kept.origin_frame[mine], return_inverse=True)
+            found = lines.of(frames).iloc[place]
+            for row, name in zip(times, TIMESTAMPS, strict=True):
+                row[mine] = pd.to_numeric(found[name], errors="coerce")
+        return times
+
+    @property
+    def timed(self) -> bool:
+        """Whether any frame has a time."""
+        return bool(np.isfinite(self.timestamps[0]).any())
+
+    @property
+    def start(self) -> datetime | None:
+        """Time of the first frame, in UTC."""
+        return datetime.fromtimestamp(self.timestamps[0, 0], UTC) if self.timed else None
+
+    @property
+    def duration(self) -> float:
+        """Time between the first frame and the last, in s."""
+        known = self.timestamps[0][np.isfinite(self.timestamps[0])]
+        return float(known[-1] - known[0] if self.timed else (self.count - 1) / self.kept.fps)
+
+    def seconds(self) -> NDArray[np.float64]:
+        """Time of each frame, in s after the first one, float64 (frame,).
+
+        Without a table they are counted by the frame rate.
+
+        Raises
+        ------
+        InputError
+            Some frames have a time and some have none.
+        """
+        if not self.timed:
+            return np.asarray(np.arange(self.count) / float(self.kept.fps))
+        unknown = np.flatnonzero(~np.isfinite(self.timestamps[0]))
+        if len(unknown):
+            msg = f"{self.path}: frame {unknown[0]}: it has no time, as {len(unknown)} of"
+            msg = f"{msg} {amount(self.count, 'frame')}, and this format needs one for each"
+            there = format_frames(self.kept.origin_frame[unknown])  # as remove-frames counts
+            raise InputError(f"{msg}; leave them out: remove-frames -f {there}")
+        return np.asarray(self.timestamps[0] - self.timestamps[0, 0])
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a user should be told."""
+        told = [notice for origin in self.kept.origins for notice in origin.notices]
+        if not self.timed:
+            told.append(
+                f"{self.path}: no times are known; where the format needs some they are counted "
+                f"by the frame rate, {float(self.kept.fps):.6g} frames per second"
+            )
+        else:
+            back = np.flatnonzero(np.diff(self.timestamps[0]) < 0)
+            if len(back):
+                told.append(
+                    f"{self.path}: frame {back[0] + 1}: time goes backwards there, in all "
+                    f"{amount(len(back), 'time')}; times are exported as they are"
+                )
+        return [printable(each) for each in told]
+
+    def write_video(
+        self,
+        writer: Callable[[], AbstractContextManager[FrameWriter]],
+        advance: Advance,
+        block: int | None = None,
+    ) -> None:
+        """Hand all pictures to a writer, in order.
+
+        Parameters
+        ----------
+        writer
+            Opens what takes them.
+        advance
+            Called with the number of frames of every written block.
+        block
+            Frames per block, by default the usual number.
+
+        Raises
+        ------
+        MiostitchError
+            A frame cannot be read or written.
+
+        Notes
+        -----
+        As many blocks as there are threads, and one, are in memory.
+        """
+        size, video = block or self.kept.block, self.kept.video.to_dataset(name=VIDEO.name)
+        write_in_order(
+            lambda span: self.kept.part(video, span, size),
+            {VIDEO.name: writer},
+            self.count,
+            size,
+            lambda span: None,
+            progress=advance,
+        )
+
+
+def named(output: Path, suffix: str, stem: str) -> tuple[Path, str]:
+    """Folder and stem of a product that is named by the user, or goes into a folder.
+
+    Parameters
+    ----------
+    output
+        A file of that ending, or a folder.
+    suffix
+        The ending.
+    stem
+        The stem in a folder.
+    """
+    if output.suffix == suffix:
+        return output.parent, output.stem
+    return output, stem

@@ -1,0 +1,438 @@
+"""Compiled loops of the composition: presence, prediction, and the choice between copies.
+
+Letters: R recordings, m frames at hand (a block and its halo), n frames of the block, k buffers per
+frame, p pixels per frame. All arithmetic is integer, so that every machine composes the same bytes.
+"""
+
+import numpy as np
+import numpy.typing as npt
+from numba import types
+
+from miostitch.kernels.jit import kernel, part
+
+U8 = npt.NDArray[np.uint8]
+I8 = npt.NDArray[np.int8]
+I16 = npt.NDArray[np.int16]
+I32 = npt.NDArray[np.int32]
+I64 = npt.NDArray[np.int64]
+U64 = npt.NDArray[np.uint64]
+
+NOBODY, SINGLE, IDENTICAL, MAJORITY, STRETCHES = range(5)  # in the order of schema.EVIDENCE
+EXCLUDED = -1
+
+UNIT = 64  # costs are integers, in 1/64 nat
+_SWITCH = 7 * UNIT  # inside a stretch the right copy changes about once in a thousand pixels
+_CALM = UNIT // 4  # a burst that spoils few bits leaves many pixels right in between
+_VOTE = 11 * UNIT // 2  # a wrong value is one of 256
+_NEVER = 2**40  # price of a copy that ends before the pixel
+
+NEIGHBOURS = 8  # two on either side in the row, above, below, the frame before, the frame after
+_STEPS = (-1, 1, -2, 2)  # those in the row
+_BESIDE = len(_STEPS)
+_UNKNOWN = -1  # no gray value: the copies differ, or there is no such pixel
+
+_FLAT = types.Array(types.uint8, 2, "C", readonly=True)
+_PRESENT = types.Array(types.boolean, 2, "A", readonly=True)
+_MASKS = types.Array(types.uint64, 1, "A", readonly=True)
+_FRAMES = types.Array(types.uint8, 3, "C", readonly=True)
+_HAVE = types.Array(types.int32, 3, "C", readonly=True)
+_BOUNDS = types.Array(types.int64, 1, "A", readonly=True)
+_WEIGHTS = types.Array(types.int32, 1, "C", readonly=True)
+_COST = types.Array(types.int32, 2, "C", readonly=True)
+_COPIES = (_FRAMES, _HAVE, _BOUNDS)
+_COUNTS = types.int64[::1]
+_TABLE = types.int64[:, ::1]
+
+
+@part
+def _same(a: U8, b: U8) -> bool:
+    """Whether two ranges hold the same bytes."""
+    for lo in range(0, a.size, 1024):
+        x = a[lo : lo + 1024]
+        y = b[lo : lo + 1024]
+        differ = np.uint8(0)
+        for i in range(x.size):  # from 0 and without a branch: this one is vectorised
+            differ |= x[i] ^ y[i]
+        if differ:
+            return False
+    return True
+
+
+@part
+def _put(source: U8, target: U8 | I16) -> None:
+    """Copy a range; ten times as fast as a slice assignment."""
+    for i in range(source.size):
+        target[i] = source[i]
+
+
+@part
+def _strike(known: I16, other: U8) -> None:
+    """Make _UNKNOWN what another copy contradicts."""
+    for i in range(other.size):
+        known[i] = known[i] if known[i] == other[i] else _UNKNOWN
+
+
+@kernel(types.void(_FLAT, _FLAT, _MASKS, _BOUNDS, types.uint64[::1]))
+def identical_buffers(a: U8, b: U8, masks: U64, bounds: I64, out: U64) -> None:
+    """Find the buffers that two recordings have bit for bit alike.
+
+    a, b (n, p); masks (n): bit k set where buffer k is compared; out (n): where it is alike.
+    """
+    for f in range(a.shape[0]):
+        out[f] = 0
+        for k in range(bounds.size - 1):
+            bit = np.uint64(1) << np.uint64(k)
+            lo, hi = bounds[k], bounds[k + 1]
+            if masks[f] & bit and _same(a[f, lo:hi], b[f, lo:hi]):
+                out[f] |= bit
+
+
+@kernel(types.void(_FRAMES, types.int64[::1], _PRESENT, _FLAT, types.int8[::1]))
+def whole_sources(
+    frames: U8, own: I64, present: npt.NDArray[np.bool_], composed: U8, out: I8
+) -> None:
+    """Find the first recording whose frame is the composed one.
+
+    frames (R, m, p); own (n): which of the m each composed frame is; present (R, n): whether the
+    recording has it; composed (n, p); out (n): the recording, -1 where there is none.
+    """
+    for i in range(own.size):
+        out[i] = -1
+        for r in range(frames.shape[0]):
+            if present[r, i] and _same(frames[r, own[i]], composed[i]):
+                out[i] = r
+                break
+
+
+@kernel(types.void(*_COPIES, types.int32[:, :, ::1]))
+def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
+    """Pixels that each copy of each buffer delivered, from the rows and from the pixels.
+
+    frames (R, m, p), given (R, m, k): pixels by the rows, 0 without a row, EXCLUDED for a copy that
+    must not be used; have (R, m, k) is the result. A range without a row that is not all zero was
+    delivered; a range with a row was delivered even if black.
+    """
+    recordings, count, buffers = given.shape
+    for r in range(recordings):
+        for f in range(count):
+            for b in range(buffers):
+                have[r, f, b] = max(given[r, f, b], 0)
+                if given[r, f, b] == 0:
+                    for i in range(bounds[b], bounds[b + 1]):
+                        if frames[r, f, i]:
+                            have[r, f, b] = bounds[b + 1] - bounds[b]
+                            break
+
+
+@part
+def _survey(frames: U8, have: I32, bounds: I64, f: int, known: I16) -> None:
+    """Write into known (p) the value on which all copies of frame f agree, _UNKNOWN elsewhere."""
+    for b in range(bounds.size - 1):
+        lo, hi = bounds[b], bounds[b + 1]
+        known[lo:hi] = _UNKNOWN
+        first = 0
+        for r in range(frames.shape[0]):
+            if have[r, f, b] > have[first, f, b]:
+                first = r
+        size = have[first, f, b]
+        _put(frames[first, f, lo : lo + size], known[lo : lo + size])
+        for r in range(frames.shape[0]):
+            if r != first:
+                size = have[r, f, b]
+                _strike(known[lo : lo + size], frames[r, f, lo : lo + size])
+
+
+@part
+def _surveyed(frames: U8, have: I32, bounds: I64, f: int, known: I16, held: I64) -> None:
+    """Have the surveys of frames f - 1, f, f + 1 at hand in known (3, p).
+
+    Frame g is row g % 3; held (3) says which frame a row holds now.
+    """
+    for g in range(f - 1, f + 2):
+        if held[g % 3] != g:
+            held[g % 3] = g
+            if 0 <= g < frames.shape[1]:
+                _survey(frames, have, bounds, g, known[g % 3])
+            else:
+                known[g % 3] = _UNKNOWN
+
+
+@part
+def _look(known: I16, f: int, where: I64, width: int, near: I16) -> None:
+    """Write into near (8, d) what is known of the neighbours of the pixels where (d) of frame f."""
+    row, before, after = known[f % 3], known[(f - 1) % 3], known[(f + 1) % 3]
+    pixels = row.size
+    for d in range(where.size):
+        i = where[d]
+        x = i % width
+        near[0, d] = row[i - 1] if x > 0 else _UNKNOWN
+        near[1, d] = row[i + 1] if x + 1 < width else _UNKNOWN
+        near[2, d] = row[i - 2] if x > 1 else _UNKNOWN
+        near[3, d] = row[i + 2] if x + 2 < width else _UNKNOWN
+        near[4, d] = row[i - width] if i >= width else _UNKNOWN
+        near[5, d] = row[i + width] if i + width < pixels else _UNKNOWN
+        near[6, d] = before[i]
+        near[7, d] = after[i]
+
+
+@part
+def _trust(copy: U8, lo: int, hi: int, where: I64, width: int, near: I16) -> None:
+    """Fill the unknown neighbours in the row from one copy (p), which holds lo:hi."""
+    for d in range(where.size):
+        x = where[d] % width
+        for j in range(_BESIDE):
+            q = where[d] + _STEPS[j]
+            if near[j, d] < 0 and lo <= q < hi and 0 <= x + _STEPS[j] < width:
+                near[j, d] = copy[q]
+
+
+@part
+def _predict(near: I16, weights: I32, guess: I32) -> None:
+    """Write the weighted mean of the known neighbours into guess (d), _UNKNOWN without any."""
+    weight = np.zeros(guess.size, np.int32)
+    guess[:] = 0
+    for j in range(NEIGHBOURS):
+        row = near[j]
+        for d in range(guess.size):  # without a branch: this one is vectorised
+            counts = weights[j] if row[d] >= 0 else np.int32(0)
+            guess[d] += counts * row[d]
+            weight[d] += counts
+    for d in range(guess.size):
+        guess[d] = (guess[d] + weight[d] // 2) // weight[d] if weight[d] else _UNKNOWN
+
+
+@part
+def _proven(frames: U8, have: I32, bounds: I64, f: int, b: int) -> bool:
+    """Whether two recordings delivered the whole buffer and agree on it."""
+    lo, hi = bounds[b], bounds[b + 1]
+    for r in range(frames.shape[0]):
+        for s in range(r):
+            whole = have[r, f, b] == hi - lo and have[s, f, b] == hi - lo
+            if whole and _same(frames[r, f, lo:hi], frames[s, f, lo:hi]):
+                return True
+    return False
+
+
+@kernel(types.void(*_COPIES, types.int64, types.int64, _COUNTS, _COUNTS))
+def spread(
+    frames: U8, have: I32, bounds: I64, width: int, step: int, sums: I64, counts: I64
+) -> None:
+    """Add up the differences of proven pixels to each neighbour, into sums and counts (8)."""
+    known = np.empty((3, frames.shape[2]), np.int16)
+    held = np.full(3, -2)
+    for f in range(frames.shape[1]):
+        _surveyed(frames, have, bounds, f, known, held)
+        for b in range(bounds.size - 1):
+            if not _proven(frames, have, bounds, f, b):
+                continue
+            where = np.arange(bounds[b], bounds[b + 1], step)
+            near = np.empty((NEIGHBOURS, where.size), np.int16)
+            _look(known, f, where, width, near)
+            for d in range(where.size):
+                value = known[f % 3, where[d]]
+                for j in range(NEIGHBOURS):
+                    if near[j, d] >= 0 and value >= 0:
+                        sums[j] += abs(near[j, d] - value)
+                        counts[j] += 1
+
+
+@kernel(types.void(*_COPIES, types.int64, types.int64, _WEIGHTS, _TABLE))
+def tally(
+    frames: U8, have: I32, bounds: I64, width: int, step: int, weights: I32, table: I64
+) -> None:
+    """Count how often proven pixels have which value at which prediction, into table (256, 256)."""
+    known = np.empty((3, frames.shape[2]), np.int16)
+    held = np.full(3, -2)
+    for f in range(frames.shape[1]):
+        _surveyed(frames, have, bounds, f, known, held)
+        for b in range(bounds.size - 1):
+            if not _proven(frames, have, bounds, f, b):
+                continue
+            where = np.arange(bounds[b], bounds[b + 1], step)
+            near = np.empty((NEIGHBOURS, where.size), np.int16)
+            guess = np.empty(where.size, np.int32)
+            _look(known, f, where, width, near)
+            _predict(near, weights, guess)
+            for d in range(where.size):
+                value = known[f % 3, where[d]]
+                if guess[d] >= 0 and value >= 0:
+                    table[guess[d], value] += 1
+
+
+@part
+def _vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]:
+    """Return the recording to start from (most pixels, then most votes) and the evidence."""
+    recordings = frames.shape[0]
+    lo = bounds[b]
+    best, copies, votes = -1, 0, 0
+    for r in range(recordings):
+        copies += have[r, f, b] > 0
+    for r in range(recordings):
+        size = have[r, f, b]
+        if size == 0:
+            continue
+        alike = 0
+        for s in range(recordings):
+            if have[s, f, b] == size:
+                alike += s == r or _same(frames[r, f, lo : lo + size], frames[s, f, lo : lo + size])
+        if best < 0 or size > have[best, f, b] or (size == have[best, f, b] and alike > votes):
+            best, votes = r, alike
+        if alike == copies:
+            break
+    if copies < 2:
+        return best, (SINGLE if copies else NOBODY)
+    alike = votes
+    for r in range(recordings):  # copies that only end before the longest one
+        size = have[r, f, b]
+        if 0 < size < have[best, f, b]:
+            alike += _same(frames[r, f, lo : lo + size], frames[best, f, lo : lo + size])
+    if alike == copies:
+        return best, IDENTICAL
+    if 2 * votes > copies:
+        return best, MAJORITY
+    return best, STRETCHES
+
+
+@part
+def _weigh(copy: U8, lo: int, hi: int, where: I64, guess: I32, cost: I32, prices: I64) -> None:
+    """Write into prices (d) how surprising one copy (p) is, which holds lo:hi, at where (d)."""
+    for d in range(where.size):
+        if where[d] >= hi:
+            prices[d] = _NEVER
+        else:
+            prices[d] = cost[guess[d], copy[where[d]]] if guess[d] >= 0 else 0
+
+
+@part
+def _contradict(copy: U8, other: U8, hi: int, where: I64, prices: I64) -> None:
+    """Raise the prices (d) of a copy (p) where another one, that ends at hi, has other values."""
+    for d in range(where.size):
+        if where[d] < hi and other[where[d]] != copy[where[d]]:
+            prices[d] += _VOTE
+
+
+@part
+def _follow(where: I64, prices: I64, back: U8) -> None:
+    """Write into back[:, 0] the cheapest choice of a recording per differing pixel.
+
+    prices (R, d) are the costs at the differing pixels where (d), back (d, R) is scratch. Changing
+    the recording costs _SWITCH, less _CALM for every pixel in between on which the copies agree:
+    far apart, the differences are decided one by one, and inside a burst together.
+    """
+    recordings, found = prices.shape
+    for d in range(1, found):
+        change = max(0, _SWITCH - _CALM * (where[d] - where[d - 1] - 1))
+        best = 0
+        for r in range(1, recordings):
+            if prices[r, d - 1] < prices[best, d - 1]:
+                best = r
+        for r in range(recordings):
+            back[d, r] = r
+            stay = prices[r, d - 1]
+            if prices[best, d - 1] + change < stay:
+                back[d, r] = best
+                stay = prices[best, d - 1] + change
+            prices[r, d] += stay
+    last = 0
+    for r in range(1, recordings):
+        if prices[r, found - 1] < prices[last, found - 1]:
+            last = r
+    for d in range(found - 1, -1, -1):
+        before = back[d, last] if d else last
+        back[d, 0] = last
+        last = before
+
+
+@part
+def _settle(
+    frames: U8,
+    have: I32,
+    bounds: I64,
+    width: int,
+    weights: I32,
+    cost: I32,
+    f: int,
+    b: int,
+    known: I16,
+    out: U8,
+) -> int:
+    """Decide the pixels of a buffer on which the copies differ and put them into out (p).
+
+    Where the copies differ on neighbours in the row, too, each copy is judged by its own: noise is
+    at odds with itself. Above and below they may be another burst's, and are left out.
+    Return the recording taken most often.
+    """
+    recordings = frames.shape[0]
+    lo = bounds[b]
+    where = lo + np.flatnonzero(known[f % 3, lo : lo + np.max(have[:, f, b])] < 0)
+    near = np.empty((NEIGHBOURS, where.size), np.int16)
+    own = np.empty_like(near)
+    guess = np.empty(where.size, np.int32)
+    prices = np.empty((recordings, where.size), np.int64)
+    back = np.empty((where.size, recordings), np.uint8)
+    _look(known, f, where, width, near)
+    for r in range(recordings):
+        end = lo + have[r, f, b]
+        own[:] = near
+        _trust(frames[r, f], lo, end, where, width, own)
+        _predict(own, weights, guess)
+        _weigh(frames[r, f], lo, end, where, guess, cost, prices[r])
+        for s in range(recordings):
+            _contradict(frames[r, f], frames[s, f], lo + have[s, f, b], where, prices[r])
+    _follow(where, prices, back)
+    share = np.zeros(recordings, np.int64)
+    for d in range(where.size):
+        share[back[d, 0]] += 1
+        out[where[d]] = frames[back[d, 0], f, where[d]]
+    return int(np.argmax(share))
+
+
+@kernel(
+    types.void(
+        *_COPIES,
+        types.int64,
+        _WEIGHTS,
+        _COST,
+        types.int64,
+        types.uint8[:, ::1],
+        types.int8[:, ::1],
+        types.uint8[:, ::1],
+        types.int32[::1],
+    )
+)
+def compose(
+    frames: U8,
+    have: I32,
+    bounds: I64,
+    width: int,
+    weights: I32,
+    cost: I32,
+    start: int,
+    out: U8,
+    chosen: I8,
+    evidence: U8,
+    missing: I32,
+) -> None:
+    """Compose the frames start.. of frames (R, m, p) into out (n, p).
+
+    chosen (n, k) is the recording that gave most of what had to be decided, -1 nobody; evidence
+    (n, k) the code; missing (n) the pixels nobody delivered. The frames before start and after
+    start + n only help to predict.
+    """
+    known = np.empty((3, frames.shape[2]), np.int16)
+    held = np.full(3, -2)
+    for n in range(out.shape[0]):
+        f = start + n
+        missing[n] = 0
+        for b in range(bounds.size - 1):
+            lo, hi = bounds[b], bounds[b + 1]
+            r, proof = _vote(frames, have, bounds, f, b)
+            size = have[r, f, b] if r >= 0 else 0
+            _put(frames[r, f, lo : lo + size], out[n, lo : lo + size])
+            out[n, lo + size : hi] = 0
+            missing[n] += hi - lo - size
+            if proof == STRETCHES:
+                _surveyed(frames, have, bounds, f, known, held)
+                r = _settle(frames, have, bounds, width, weights, cost, f, b, known, out[n])
+            chosen[n, b] = r
+            evidence[n, b] = proof

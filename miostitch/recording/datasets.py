@@ -1,0 +1,435 @@
+"""A recording or a store as the Dataset that all editing takes and gives.
+
+Everything about a frame but its pixels can be looked up again: every frame carries the file it is
+from and its position there, and every selection of frames takes that along.
+"""
+
+import json
+import logging
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from miostitch.buffers.frame_table import FrameTable
+from miostitch.errors import InputError, UsageError
+from miostitch.ranges import format_frames
+from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
+from miostitch.recording.files import Path_, ReadOptions
+from miostitch.recording.recording import Recording, load_recordings
+from miostitch.schema import (
+    FRAME,
+    FRAME_VARIABLES,
+    HEIGHT,
+    LOST,
+    ORIGIN_VARIABLES,
+    VIDEO,
+    WIDTH,
+    chunk_frames,
+)
+from miostitch.store.chunks import damaged_blocks, read_frames
+from miostitch.store.groups import open_group
+from miostitch.store.layout import require_store, store_facts
+from miostitch.store.validation import reading
+from miostitch.text import printable
+from miostitch.video.source import open_video
+
+logger = logging.getLogger(__name__)
+
+STORE = ".zarr"
+
+Step = dict[str, Any]
+"""One step of a history: ``step``, ``parameters``, ``frames_before``, ``frames_after``."""
+
+
+def open_recording(
+    path: Path_, *, salvage: bool = False, lag: int | Literal["auto"] = 0
+) -> xr.Dataset:
+    """Open a recording as a lazy Dataset.
+
+    Parameters
+    ----------
+    path
+        A video with its table beside it (``x.avi`` and ``x.csv``), segments of a recording
+        separated by commas, or a miostitch store (``x.zarr``).
+    salvage
+        Go on with what matches where video and table disagree. ``lost`` then tells which frames
+        have no picture that can be read, or no row; writing and denoising leave them out. A store
+        is read once as a whole for that.
+    lag
+        Picture ``i + lag`` belongs to frame ``i`` of the table; ``"auto"``: as measured. The first
+        pictures then have no row, and are ``lost``. A store has its rows in their places.
+
+    Returns
+    -------
+    xarray.Dataset
+        ``video`` uint8 (frame, height, width) in dask chunks, with ``frame_num`` as an index
+        beside ``frame``: ``ds.video.sel(frame_num=2530)`` works. No frame is read before it is
+        asked for, except at most 256 that tell whether the pictures lag behind the table.
+        ``origin`` and ``origin_frame`` say of every frame which of the attribute ``origins`` it
+        is from and which frame of that; they stay true whatever frames are selected, so that
+        :func:`miostitch.write_recording` finds what else is known of a frame. The attribute
+        ``history`` lists what was done to the recording so far, where anything was. What should be
+        known of the files, such as a lag that was found and not asked for, is logged as a warning.
+
+    Raises
+    ------
+    MissingInputError
+        The video or its table is not there.
+    InputError
+        They cannot be read.
+    MismatchError
+        They disagree.
+    UsageError
+        A store is opened with a lag, or no picture has a row at that lag.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> recording = miostitch.open_recording(session.recordings[0])
+    >>> recording.video.dims
+    ('frame', 'height', 'width')
+    >>> recording.video.sel(frame_num=recording.frame_num[3]).shape
+    (200, 200)
+    >>> folder.cleanup()
+    """
+    [dataset] = open_datasets([path], ReadOptions(salvage=salvage, lag=lag), tell=_log)
+    return dataset
+
+
+def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
+    """Open a recording or a store; see :func:`open_datasets`."""
+    [dataset] = open_datasets([path], options)
+    return dataset
+
+
+def open_datasets(
+    paths: Sequence[Path_],
+    options: ReadOptions,
+    *,
+    need_rows: bool = True,
+    tell: Callable[[Recording], None] | None = None,
+) -> list[xr.Dataset]:
+    """Open recordings and stores that belong together; see :func:`open_recording`.
+
+    A recording whose lag cannot be told takes that of the others.
+
+    Parameters
+    ----------
+    paths
+        Each as for :func:`open_recording`.
+    options
+        How to read recordings.
+    need_rows
+        Whether a picture that no row tells of is ``lost``.
+    tell
+        Called with every recording that was read, to tell of its notices.
+
+    Raises
+    ------
+    InputError
+        The files cannot be read.
+    UsageError
+        A lag is given for a store, whose rows are in their places.
+    """
+    names = [os.fspath(path) for path in paths]
+    videos = [name for name in names if not name.endswith(STORE)]
+    recordings = iter(load_recordings(videos, options) if videos else ())
+    opened = []
+    for name in names:
+        if name.endswith(STORE):
+            if options.lag not in (0, "auto"):
+                raise UsageError(f"{name}: a store has its rows in their places; leave --lag out")
+            opened.append(_open_store(os.path.abspath(name), options))  # for any process
+            continue
+        recording = next(recordings)
+        if tell:
+            tell(recording)
+        opened.append(_of_recording(recording, options, need_rows=need_rows))
+    return opened
+
+
+def _log(recording: Recording) -> None:
+    for notice in recording.notices:
+        logger.warning("%s", printable(notice))
+
+
+def _open_store(path: str, options: ReadOptions) -> xr.Dataset:
+    require_store(path)
+    with reading(path):
+        root = open_group(path)
+        chunks = {FRAME: root[VIDEO.name].encoding["preferred_chunks"][FRAME]}
+        # Zarr itself would read a chunk that is missing as black
+        pictures = VideoArray(root[VIDEO.name].shape, partial(read_frames, path))
+        lazy = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(pictures), VIDEO.attrs)
+        stored = root.chunk(chunks)
+        origin = _origins([stored.sizes[FRAME]])
+        if options.salvage:
+            lost = np.zeros(stored.sizes[FRAME], LOST.dtype)
+            for damaged in damaged_blocks(path):
+                lost[damaged.first : damaged.last + 1] = True
+            origin |= lost_coordinate(lost)
+        stored = stored.assign({VIDEO.name: lazy.chunk(chunks)}).assign_coords(origin)
+        attrs = {"origins": [path]} | _history(stored.attrs)
+        return stored.assign_attrs(attrs).set_xindex("frame_num")
+
+
+def without_lost(dataset: xr.Dataset) -> xr.Dataset:
+    """Leave out the frames that are lost, see :data:`miostitch.schema.LOST`, and note which.
+
+    Parameters
+    ----------
+    dataset
+        A recording, or any selection of its frames.
+
+    Returns
+    -------
+    xarray.Dataset
+        The others, without the coordinate ``lost``. The history tells their positions as of a step
+        ``remove_frames``, for that is what it is.
+
+    Raises
+    ------
+    InputError
+        All frames are lost.
+    """
+    if LOST.name not in dataset.coords:
+        return dataset
+    gone, dataset = dataset[LOST.name].to_numpy(), dataset.drop_vars(LOST.name)
+    if not gone.any():
+        return dataset
+    if gone.all():
+        raise InputError(f"{', '.join(dataset.attrs['origins'])}: every frame asked for is lost")
+    done: Step = {
+        "step": "remove_frames",
+        "parameters": {"frames": format_frames(np.flatnonzero(gone))},
+        "frames_before": len(gone),
+        "frames_after": int((~gone).sum()),
+    }
+    history = [*dataset.attrs.get("history", []), done]
+    kept: Any = np.flatnonzero(~gone)
+    if len(kept) == kept[-1] + 1 - kept[0]:  # which leaves the blocks as they are
+        kept = slice(kept[0], kept[-1] + 1)
+    return dataset.isel({FRAME: kept}).assign_attrs(history=history)
+
+
+def _of_recording(recording: Recording, options: ReadOptions, *, need_rows: bool) -> xr.Dataset:
+    """A recording in chunks, its lost pictures marked."""
+    dataset, count = to_dataset(recording), recording.shape[0]
+    unreadable, bare = np.zeros((2, count), LOST.dtype)
+    for video, first in zip(recording.videos, recording.first_frames, strict=False):
+        unreadable[video.lost + first] = True
+    if need_rows and recording.tables:  # with a lag the first pictures have no rows
+        bare = recording.frames.num_rows[:count] == 0
+        bare &= not (bare.any() and _rows_are_stored(recording))
+    lost = unreadable | bare
+    if options.salvage or lost.any():
+        dataset = dataset.assign_coords(lost_coordinate(lost))
+    return in_chunks(dataset, unreadable)
+
+
+def _rows_are_stored(recording: Recording) -> bool:
+    """Whether a store beside a video has the rows of all of its frames."""
+    store = Path(recording.path).with_suffix(STORE)
+    if not os.path.isdir(store):  # also where that is too long for a name
+        return False
+    try:
+        facts = store_facts(str(store))
+    except InputError:
+        return False
+    return facts.frames == recording.shape[0] and bool(facts.buffer_columns)
+
+
+def in_chunks(dataset: xr.Dataset, unreadable: NDArray[np.bool_] | None = None) -> xr.Dataset:
+    """The same with ``video`` in dask chunks of the usual size, if it is in none yet.
+
+    Parameters
+    ----------
+    dataset
+        A recording.
+    unreadable
+        Frames that get chunks of their own, (frame,): to read one is an error, also of its chunk.
+    """
+    if dataset.video.chunks is not None:
+        return dataset
+    block, count = chunk_frames(dataset.sizes[HEIGHT], dataset.sizes[WIDTH]), dataset.sizes[FRAME]
+    first = int(dataset[LOST.name].to_numpy().argmin()) if LOST.name in dataset.coords else 0
+    bounds = {0, *range(first, count, block), count}
+    if unreadable is not None:
+        bounds |= {*(np.flatnonzero(np.diff(unreadable)) + 1).tolist()}
+    sizes = tuple(np.diff(sorted(bounds)).tolist())
+    return dataset.assign(video=dataset.video.chunk({FRAME: sizes}))
+
+
+def to_dataset(recording: Recording) -> xr.Dataset:
+    """A recording as a Dataset that reads pictures when they are asked for.
+
+    Parameters
+    ----------
+    recording
+        Every segment of it becomes an origin of its own. The lag of the recording is noted in the
+        attribute ``lags`` by the path of each, for whatever is looked up there later.
+    """
+    count, height, width = recording.shape
+    data = indexing.LazilyIndexedArray(VideoArray.of(recording))
+    chunks = {FRAME: chunk_frames(height, width), HEIGHT: height, WIDTH: width}
+    video = xr.Variable(VIDEO.dims, data, VIDEO.attrs, {"preferred_chunks": chunks})
+    attrs = {variable.name: variable.attrs for variable in FRAME_VARIABLES}
+    rows = {"preferred_chunks": {FRAME: chunks[FRAME]}}  # xarray wants one chunking
+    table = {
+        name: xr.Variable(FRAME, getattr(recording.frames, name)[:count], attrs[name], rows)
+        for name in ("frame_num", "timestamp_first", "timestamp_last", "num_buffers")
+    }
+    coords = {name: np.arange(n) for name, n in zip(VIDEO.dims, recording.shape, strict=True)}
+    origins = [os.path.abspath(source.path) for source in recording.videos]
+    history = _history(read_summary(origins[0])) if len(origins) == 1 else {}
+    if recording.lag:
+        history = {"history": [*history.get("history", []), _lag_step(recording.lag, count)]}
+    dataset = xr.Dataset(
+        {VIDEO.name: video},
+        {**coords, **table, **_origins([source.frame_count for source in recording.videos], rows)},
+        {
+            "recording": recording.name,
+            "fps": str(recording.videos[0].fps),
+            "origins": origins,
+            **({"lags": dict.fromkeys(origins, recording.lag)} if recording.lag else {}),
+            **history,
+        },
+    )
+    return dataset.set_xindex("frame_num")
+
+
+def with_pictures_of(dataset: xr.Dataset, path: Path_) -> xr.Dataset:
+    """The same recording, its pictures read from a video of the same frames.
+
+    Raw frames are read several times as fast as the chunks of a store are decoded.
+
+    Parameters
+    ----------
+    dataset
+        A recording.
+    path
+        The video.
+
+    Raises
+    ------
+    InputError
+        The video cannot be read.
+    """
+    source = open_video(path)
+    frames = FrameTable.blank(source.frame_count)
+    recording = Recording("", (source,), (), frames, ())
+    video = xr.Variable(
+        VIDEO.dims, indexing.LazilyIndexedArray(VideoArray.of(recording)), VIDEO.attrs
+    )
+    return in_chunks(dataset.assign({VIDEO.name: video}))
+
+
+def union(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[NDArray[np.int64]]]:
+    """Bring lists of names together, each name once.
+
+    Parameters
+    ----------
+    lists
+        Names, as in the attribute ``recordings``.
+
+    Returns
+    -------
+    tuple
+        All names, and for each list the place of its names among them, int64 (name,).
+    """
+    lists = [*lists]
+    names = [*dict.fromkeys(name for each in lists for name in each)]
+    return names, [np.array([names.index(name) for name in each], np.int64) for each in lists]
+
+
+def _origins(counts: list[int], encoding: dict[str, Any] | None = None) -> dict[str, xr.Variable]:
+    """Where the frames of files of so many frames are from."""
+    values = (
+        np.repeat(np.arange(len(counts)), counts),
+        np.concatenate([np.arange(count) for count in counts]),
+    )
+    return {
+        variable.name: xr.Variable(FRAME, each.astype(variable.dtype), variable.attrs, encoding)
+        for variable, each in zip(ORIGIN_VARIABLES, values, strict=True)
+    }
+
+
+def _lag_step(lag: int, frames: int) -> Step:
+    """What was done to a recording whose pictures lag behind its table."""
+    done = {"step": "lag", "parameters": {"lag": lag}}
+    return {**done, "frames_before": frames, "frames_after": frames}
+
+
+def lost_coordinate(lost: NDArray[np.bool_]) -> dict[str, xr.Variable]:
+    """The coordinate that tells which frames are lost, (frame,)."""
+    return {LOST.name: xr.Variable(FRAME, lost, LOST.attrs)}
+
+
+def _history(facts: dict[str, Any]) -> dict[str, list[Step]]:
+    """What was done to a recording, by the attributes of its store or by its summary."""
+    if "history" in facts:
+        return {"history": list(facts["history"])}
+    if "config" not in facts:
+        return {}
+    named = [each["name"] if isinstance(each, dict) else each for each in facts["recordings"]]
+    return {"history": [{"step": "stitch", "parameters": facts["config"], "recordings": named}]}
+
+
+def read_summary(product: str) -> dict[str, Any]:
+    """The summary that a run of ours wrote beside a product, or nothing."""
+    with suppress(OSError, ValueError):
+        found = json.loads(Path(product).with_suffix(".json").read_bytes())
+        if isinstance(found, dict) and "outputs" in found:
+            return found
+    return {}
+
+
+class VideoArray(BackendArray):
+    """Pictures as the array that xarray indexes lazily.
+
+    Parameters
+    ----------
+    shape
+        Frames, height and width.
+    read
+        Reads frames by their positions, uint8 (frame, height, width).
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        read: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
+    ) -> None:
+        self.shape, self.read = shape, read
+        self.dtype = np.dtype(VIDEO.dtype)
+
+    @classmethod
+    def of(cls, recording: Recording) -> "VideoArray":
+        """The pictures of a recording."""
+        return cls(recording.shape, partial(_read_pictures, recording))
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> NDArray[np.uint8]:
+        block = self.read(np.atleast_1d(np.arange(self.shape[0])[key[0]]))
+        if isinstance(key[0], int | np.integer):
+            return np.asarray(block[0][key[1]][..., key[2]])
+        return np.asarray(block[:, key[1]][..., key[2]])
+
+
+def _read_pictures(recording: Recording, frames: NDArray[np.int64]) -> NDArray[np.uint8]:
+    return recording.reader(frames).read()

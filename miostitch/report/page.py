@@ -1,0 +1,142 @@
+"""The page of a report: one file of HTML that needs nothing else.
+
+Names of files and whatever else comes from outside pass through the template's escaping, in the
+text as in the JSON that the scripts read; the page forbids itself every other script and every
+request.
+"""
+
+import base64
+import hashlib
+import shlex
+import zlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from numpy.typing import NDArray
+
+from miostitch.report.statistics import Tables, binned, first_step, tracks
+
+PARTS = Path(__file__).with_name("templates")
+BOKEH = ("bokeh.min.js", "bokeh-api.min.js")
+TIMELINE_BYTES = 900_000
+"""Most bytes of a compressed timeline; beyond, more frames share its finest bin."""
+
+COMPRESSION = 3
+"""What more costs in time it does not give in size."""
+
+
+def render(facts: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
+    """Make the page.
+
+    Parameters
+    ----------
+    facts
+        What the template shows.
+    figures
+        What the plots show, JSON values.
+    """
+    bokeh, script = _bokeh(), (PARTS / "report.js").read_text("utf-8")
+    page: str = _template().render(
+        **facts,
+        figures=figures,
+        style=(PARTS / "report.css").read_text("utf-8"),
+        bokeh=bokeh,
+        script=script,
+        policy=_policy([bokeh, script]),
+        version=version("miostitch"),
+        bokeh_version=version("bokeh"),
+    )
+    return page
+
+
+def timeline(tables: Tables) -> dict[str, Any]:
+    """Pack what is known of every frame for the browser, which bins it as the zoom asks.
+
+    Parameters
+    ----------
+    tables
+        Tables of a store.
+
+    Returns
+    -------
+    dict
+        JSON values: ``frames``, ``step`` (frames per count: 1 unless the recording is so long that
+        the page would grow too large), ``fps``, ``tracks`` and ``frame_num`` (that of the first
+        frame of every step, as differences).
+    """
+    step = first_step(tables)
+    while True:
+        packed = {name: _pack(binned(values, step), step) for name, values in tracks(tables)}
+        number = _pack_numbers(tables.frames["frame_num"][::step])
+        if sum(len(each["data"]) for each in (number, *packed.values())) <= TIMELINE_BYTES * 4 / 3:
+            break
+        step *= 2
+    return {
+        "frames": tables.count,
+        "step": step,
+        "fps": float(tables.fps),
+        "recordings": len(tables.names),
+        "tracks": packed,
+        "frame_num": number,
+    }
+
+
+def _pack(counts: NDArray[np.unsignedinteger[Any]], step: int) -> dict[str, str]:
+    if step == 1:
+        return _packed("bits", np.packbits(counts, bitorder="little"))
+    return _packed(counts.dtype.name, counts)
+
+
+def _pack_numbers(numbers: NDArray[np.int64]) -> dict[str, str]:
+    steps = np.diff(numbers, prepend=0)
+    for dtype in (np.int8, np.int16, np.int32):
+        limits = np.iinfo(dtype)
+        if limits.min <= steps[1:].min(initial=0) and steps[1:].max(initial=0) <= limits.max:
+            narrow = steps[1:].astype(dtype)
+            return _packed(narrow.dtype.name, narrow) | {"first": str(int(steps[0]))}
+    return _packed("float64", steps[1:].astype(np.float64)) | {"first": str(int(steps[0]))}
+
+
+def _packed(dtype: str, values: NDArray[Any]) -> dict[str, str]:
+    values = values.astype(values.dtype.newbyteorder("<"), copy=False)
+    data = zlib.compress(values.tobytes(), COMPRESSION)
+    return {"dtype": dtype, "data": base64.b64encode(data).decode()}
+
+
+def _policy(scripts: Iterable[str]) -> str:
+    """Content security policy: these scripts, inline styles and pictures, nothing from outside."""
+    digests = (hashlib.sha256(each.encode()).digest() for each in scripts)
+    allowed = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in digests)
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )
+
+
+@cache
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(PARTS),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"quote": shlex.quote, "repr": repr}
+    return environment.get_template("report.html")
+
+
+def _bokeh() -> str:
+    """BokehJS; the Python side of Bokeh, which takes half a second to import, is not needed."""
+    spec = find_spec("bokeh")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    folder = Path(spec.submodule_search_locations[0], "server", "static", "js")
+    text = "\n".join((folder / name).read_text("utf-8") for name in BOKEH)
+    return text.replace("</script", r"<\/script")

@@ -1,0 +1,1 @@
+"""Several receivers of one session: alignment, clocks, reboots."""

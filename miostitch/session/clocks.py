@@ -1,0 +1,257 @@
+"""What a recording's two clocks say: the device's counter and the receiver's time of reception."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.buffers.device_counter import LEAST_FRAMES
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+_SIGMA = 1.4826  # standard deviation of a normal distribution in median absolute deviations
+_CERTAIN = 8.0  # standard deviations by which a correlation stands out from all chance
+_MEASURABLE = 5.0  # standard errors from which on a drift is one
+_MAD_FLOOR_S = 1e-7  # time of day in float64 resolves no less
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A receiver's clock against the first recording's.
+
+    Parameters
+    ----------
+    offset_s
+        How far the clock is ahead at `middle_s`, in s: the median over shared frames, without their
+        drift; NaN without any.
+    drift_ppm
+        How much faster the clock runs; None where it cannot be told from the scatter, or where the
+        offset changes by steps rather than steadily.
+    frames
+        Shared frames that this rests on.
+    middle_s
+        Median time of the shared frames on this clock, in s.
+    """
+
+    offset_s: float = np.nan
+    drift_ppm: float | None = None
+    frames: int = 0
+    middle_s: float = 0.0
+
+
+def frame_times(
+    timestamp_first: Floats,
+    timestamp_last: Floats,
+    buffers: NDArray[np.uint64],
+    buffers_per_frame: int,
+) -> Floats:
+    """Time at which the first buffer of each frame came, or would have come.
+
+    A frame that lacks its first buffers would seem late by some 5 ms for each; the time that one
+    buffer takes is measured from the recording.
+
+    Parameters
+    ----------
+    timestamp_first, timestamp_last
+        Reception of the first and last buffer received of each frame, (frame,), in s.
+    buffers
+        Bit k set: buffer k was received, uint64 (frame,).
+    buffers_per_frame
+        Bits from this one on are corrupted headers.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (frame,), in s; NaN where no buffer was received.
+    """
+    below = np.uint64(2**buffers_per_frame - 1)
+    mask = buffers & below
+    first = np.bitwise_count((mask & (~mask + np.uint64(1))) - np.uint64(1)).astype(np.int64)
+    for shift in (1, 2, 4, 8, 16, 32):
+        mask = mask | mask >> np.uint64(shift)
+    last = np.bitwise_count(mask).astype(np.int64) - 1
+    several = (last > first) & np.isfinite(timestamp_last - timestamp_first)
+    step = (timestamp_last - timestamp_first)[several] / (last - first)[several]
+    buffer_s = float(np.median(step)) if step.size else 0.0
+    return np.where(last >= 0, timestamp_first - first * buffer_s, np.nan)
+
+
+def frame_interval(frame_num: Ints, time: Floats) -> float:
+    """Time from frame to frame on the receiver's clock.
+
+    Parameters
+    ----------
+    frame_num, time
+        Number and time in s of the frames of one boot in the order of the video, (frame,).
+
+    Returns
+    -------
+    float
+        In s; NaN where numbers and times do not rise together.
+    """
+    # a long lever, so that the scatter of single times does not matter
+    lever = min(64, len(time) // 2)
+    if not lever:
+        return np.nan
+    frames = frame_num[lever:] - frame_num[:-lever]
+    rising = (frames > 0) & (frames <= 8 * lever)
+    steps = (time[lever:] - time[:-lever])[rising] / frames[rising]
+    steps = steps[np.isfinite(steps)]
+    interval = float(np.median(steps)) if steps.size else np.nan
+    return interval if interval > 0 else np.nan
+
+
+def device_time(frame_num: Ints, time: Floats, interval: float) -> Floats:
+    """Tell the time of reception in frames of the device's counter.
+
+    Each frame's time is set by the numbers of the 25 frames around it and not by its own, so that
+    a wrong number does not matter, nor do offset, drift and steps of the receiver's clock.
+
+    Parameters
+    ----------
+    frame_num, time
+        Number and time in s of the frames of one boot in the order of the video, (frame,).
+    interval
+        Time from frame to frame in s.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (frame,): the number that a frame received at this time has, with fractions.
+    """
+    elapsed = (time - time[:1]) / interval
+    lead = frame_num - elapsed
+    for stride in (1, 5):
+        padded = np.pad(lead, 2 * stride, mode="reflect" if len(lead) > 2 * stride else "edge")
+        shifted = [padded[k * stride : k * stride + len(lead)] for k in range(5)]
+        lead = np.median(np.stack(shifted, axis=1), axis=1, overwrite_input=True)
+    return lead + elapsed
+
+
+def counter_shift(
+    first: tuple[Ints, Floats], second: tuple[Ints, Floats], interval: float
+) -> int | None:
+    """Find which numbers of two counters mean the same frame, from the times alone.
+
+    The device's frames come a little early or late; both receivers see that, and the correlation
+    of these irregularities shows how far the counters are apart.
+
+    Parameters
+    ----------
+    first, second
+        Number and time in s of the frames of one boot in the order of the video, (frame,).
+    interval
+        Time from frame to frame in s.
+
+    Returns
+    -------
+    int or None
+        What to add to a number of the second; None unless one shift stands out by eight standard
+        deviations and is twice as good as any other.
+
+    Notes
+    -----
+    Takes some 100 bytes per frame while it runs.
+    """
+    patterns = [_irregularities(frame_num, time, interval) for frame_num, time in (first, second)]
+    if any(len(pattern) < LEAST_FRAMES for _, pattern in patterns):
+        return None
+    (start, one), (other_start, other) = patterns
+    size = 1 << (len(one) + len(other)).bit_length()
+    products = _correlation(one, other, size)
+    pairs = np.rint(_correlation((one != 0).astype(float), (other != 0).astype(float), size))
+    scale = float(np.sqrt(np.mean(one[one != 0] ** 2) * np.mean(other[other != 0] ** 2)))
+    score = np.where(pairs >= 8 * LEAST_FRAMES, products / np.sqrt(pairs.clip(1)) / scale, 0)
+    best = int(score.argmax())
+    value = float(score[best])
+    score[best] = 0
+    if value < _CERTAIN or value < 2 * float(score.max()):
+        return None
+    lag = best if best < len(one) else best - size
+    return start - other_start + lag
+
+
+def estimate_clock(time: Floats, reference: Floats) -> Clock:
+    """Compare a receiver's clock with the first recording's.
+
+    Parameters
+    ----------
+    time, reference
+        Times of shared frames on both clocks in s, (frame,); NaN is left out.
+
+    Returns
+    -------
+    Clock
+        The receiver's.
+    """
+    ahead = time - reference
+    known = np.isfinite(ahead)
+    time, ahead = time[known], ahead[known]
+    if not time.size:
+        return Clock()
+    offset, middle = float(np.median(ahead)), float(np.median(time))
+    clock = Clock(offset, None, time.size, middle)
+    third = time.size // 3
+    if third < LEAST_FRAMES:
+        return clock
+    early, late = slice(0, third), slice(time.size - third, None)
+    lever = float(np.median(time[late]) - np.median(time[early]))
+    if lever <= 0:
+        return clock
+    drift = float(np.median(ahead[late]) - np.median(ahead[early])) / lever
+    scatter = _scatter(np.diff(ahead)) / np.sqrt(2)
+    error = 1.25 * scatter * np.sqrt(2 / third) / lever
+    level = ahead - drift * (time - middle)
+    if abs(drift) <= _MEASURABLE * error or _scatter(level) > 3 * scatter:
+        return clock
+    return Clock(float(np.median(level)), drift * 1e6, time.size, middle)
+
+
+def to_first_clock(times: Floats, clock: Clock) -> Floats:
+    """Take a receiver's offset and, where it was measured, drift out of its times.
+
+    Parameters
+    ----------
+    times
+        On the receiver's clock, in s.
+    clock
+        The receiver's clock against the first recording's; without shared frames nothing changes.
+
+    Examples
+    --------
+    >>> to_first_clock(np.array([100.0, 200.0]), Clock(3.0, 100.0, 50, 100.0)).round(6).tolist()
+    [97.0, 196.99]
+    """
+    if not clock.frames:
+        return times
+    return times - clock.offset_s - (clock.drift_ppm or 0.0) * 1e-6 * (times - clock.middle_s)
+
+
+def _scatter(values: Floats) -> float:
+    return max(_SIGMA * float(np.median(np.abs(values - np.median(values)))), _MAD_FLOOR_S)
+
+
+def _irregularities(frame_num: Ints, time: Floats, interval: float) -> tuple[int, Floats]:
+    """First number, and how late each next frame came, in standard deviations; 0: unknown."""
+    follows = np.flatnonzero(np.diff(frame_num) == 1)
+    late = time[follows + 1] - time[follows] - interval
+    number = frame_num[follows + 1]
+    # wrong numbers must not stretch the axis
+    near = np.isfinite(late) & (np.abs(number - np.median(number)) <= 4 * len(number))
+    late, number = late[near], number[near]
+    if not late.size:
+        return 0, late
+    late = late - np.median(late)
+    limit = 3 * _scatter(late)  # a few very late frames are the receiver's own
+    start = int(number.min())
+    pattern = np.zeros(int(number.max()) - start + 1)
+    pattern[number - start] = late.clip(-limit, limit) / limit
+    return start, pattern
+
+
+def _correlation(one: Floats, other: Floats, size: int) -> Floats:
+    """Sum of ``one[i + lag] * other[i]`` for each lag, negative ones counted from the end."""
+    spectrum = np.fft.rfft(one, size)
+    spectrum *= np.fft.rfft(other, size).conj()
+    return np.fft.irfft(spectrum, size)

@@ -1,0 +1,295 @@
+"""The frames of one boot of the device, brought together over the recordings.
+
+From boot to boot the device counts anew, so frames of equal number are the same frame within a
+boot only. Which segments of two recordings show the same boot follows from the receivers' clocks:
+frames of equal number in two segments suggest how far one clock is ahead. Such an offset is
+possible if no two segments that overlap under it suggest another. Its evidence is the number of
+frames that agree on it / (1 + abs(offset) / s), for receivers know the time of day; a pairing of
+segments is certain if no other has half of its evidence.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.buffers.device_counter import DISORDER, LEAST_FRAMES
+from miostitch.schema import NO_FRAME
+from miostitch.session.clocks import counter_shift, device_time
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+CERTAIN = 2.0
+"""How many times the evidence of any other pairing makes one certain."""
+
+TOLERANCE_S = 0.5
+"""Pairs of segments agree on offsets that differ by this or a quarter of the shorter segment."""
+
+USUAL_OFFSET_S = 60.0
+"""Receivers' clocks are seldom farther apart."""
+
+_SAMPLE = 4096
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Frames of one recording in one boot, or what several recordings saw of a boot.
+
+    Parameters
+    ----------
+    rows
+        Recordings that the rows of `source` belong to.
+    frame_num
+        int64 (frame,), ascending, or in the order of `moment` where frames are joined by time.
+    source
+        Frames of the videos, int64 (row, frame); -1 where a recording has none.
+    time
+        Time of reception in s, float64 (frame,); NaN where unknown.
+    moment
+        The time in frames of the device's counter, float64 (frame,); ascending where frames are
+        joined by time, of no meaning elsewhere.
+    """
+
+    rows: tuple[int, ...]
+    frame_num: Ints
+    source: Ints
+    time: Floats
+    moment: Floats
+
+    def take(self, order: NDArray[np.intp]) -> "Segment":
+        """Frames in another order, or some of them."""
+        numbers, source = self.frame_num[order], self.source[:, order]
+        return Segment(self.rows, numbers, source, self.time[order], self.moment[order])
+
+    @cached_property
+    def span(self) -> tuple[float, float]:
+        """First and last time in s; single wrong times of long segments are left out."""
+        time = self.time[np.isfinite(self.time)]
+        if not time.size:
+            return np.nan, np.nan
+        few = len(time) // 100
+        time = np.partition(time, [few, len(time) - 1 - few])
+        return float(time[few]), float(time[len(time) - 1 - few])
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Which segments of two recordings belong together.
+
+    Parameters
+    ----------
+    offset_s
+        How far the second clock is ahead, in s; NaN without shared frames.
+    evidence
+        Shared frames that agree on it / (1 + abs(offset) / s).
+    certain
+        Whether this is twice the evidence of any other pairing.
+    pairs
+        Segments of the first and the second recording that show the same boot.
+    """
+
+    offset_s: float = np.nan
+    evidence: float = 0.0
+    certain: bool = False
+    pairs: tuple[tuple[int, int], ...] = ()
+
+
+def agree_on_offset(
+    offsets: Floats, shared: Ints, first_spans: Floats, second_spans: Floats
+) -> Agreement:
+    """Find the clock offset that explains the shared frame numbers of two recordings' segments.
+
+    Boots count alike, so segments of different boots share numbers too. The offset of any pair may
+    be the right one, unless two segments that overlap under it suggest another. The more shared
+    frames agree on it, the better; and the smaller it is, for receivers know the time of day.
+
+    Parameters
+    ----------
+    offsets
+        Median of second minus first time over frames of equal number, in s, float64 (first
+        segment, second segment); NaN where there are none.
+    shared
+        How many frames those are.
+    first_spans, second_spans
+        First and last time of each segment on its own clock in s, (segment, 2).
+
+    Returns
+    -------
+    Agreement
+        The best offset.
+    """
+    enough = shared >= LEAST_FRAMES
+    shorter = np.minimum.outer(np.ptp(first_spans, axis=1), np.ptp(second_spans, axis=1))
+    tolerance = np.fmax(TOLERANCE_S, shorter / 4)  # drift, and steps of a clock
+    (low, high), (other_low, other_high) = first_spans.T, second_spans.T
+    found: list[Agreement] = []
+    ceiling, best = shared.max(axis=0, initial=0).sum(), Agreement()
+    for offset in sorted(offsets[enough].tolist(), key=abs):
+        if ceiling / (1 + abs(offset)) < best.evidence / CERTAIN:
+            break  # nor will any larger offset be a rival
+        off = np.where(enough, np.abs(offsets - offset), np.inf)
+        agree = off <= tolerance
+        overlap = np.minimum.outer(high, other_high - offset)
+        overlap -= np.maximum.outer(low, other_low - offset)
+        if (enough & ~agree & (overlap > tolerance)).any():
+            continue
+        own = np.zeros_like(agree)  # one to one, those that agree best
+        own[off.argmin(axis=0), np.arange(off.shape[1])] = True
+        own &= agree & (off.argmin(axis=1)[:, None] == np.arange(off.shape[1]))
+        evidence = float(shared[own].sum()) / (1 + abs(offset))
+        pairs = tuple((int(i), int(j)) for i, j in np.argwhere(own))
+        found.append(Agreement(offset, evidence, True, pairs))
+        best = max(best, found[-1], key=lambda one: one.evidence)
+    rivals = [one.evidence for one in found if one.pairs != best.pairs]
+    certain = 0 < best.evidence >= CERTAIN * max(rivals, default=0.0)
+    return replace(best, certain=certain)
+
+
+def link(
+    boots: Sequence[Segment], parts: Sequence[Segment], interval: float | None = None
+) -> tuple[Agreement, list[tuple[int | None, Segment]]]:
+    """Find the boot of each segment of a recording.
+
+    Parameters
+    ----------
+    boots
+        What is already brought together.
+    parts
+        The recording's segments.
+    interval
+        Time from frame to frame in s, if the counters may have started apart: where the times
+        alone tell how far (:func:`miostitch.session.clocks.counter_shift`), that is believed.
+
+    Returns
+    -------
+    tuple
+        What was found, and for each segment its boot, None without one, and the segment with its
+        times and counter set by the boots'.
+    """
+    shape = len(boots), len(parts)
+    offsets = np.full(shape, np.nan)
+    shared, shifts = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    for (i, boot), (j, part) in product(enumerate(boots), enumerate(parts)):
+        (low, high), (other_low, other_high) = boot.span, part.span
+        near = min(high, other_high) - max(low, other_low) > -USUAL_OFFSET_S
+        if interval is not None and near:
+            counters = (boot.frame_num, boot.time), (part.frame_num, part.time)
+            shifts[i, j] = counter_shift(*counters, interval) or 0
+        ahead = _ahead(boot, part, int(shifts[i, j]))
+        shared[i, j] = ahead.size
+        if ahead.size:
+            offsets[i, j] = np.median(ahead)
+    spans = (np.array([piece.span for piece in pieces]) for pieces in (boots, parts))
+    agreement = agree_on_offset(offsets, shared, *spans)
+    own = {part: boot for boot, part in agreement.pairs}
+    moved: list[tuple[int | None, Segment]] = []
+    for j, part in enumerate(parts):
+        at = own.get(j)
+        offset, shift = (agreement.offset_s, 0) if at is None else (offsets[at, j], shifts[at, j])
+        values = (part.frame_num + shift, part.source, part.time - offset, part.moment + shift)
+        moved.append((at, Segment(part.rows, *values)))
+    return agreement, moved
+
+
+def in_moments(part: Segment, interval: float) -> Segment:
+    """Put a recording's segment in the order of its times, told in frames of the counter.
+
+    Parameters
+    ----------
+    part
+        Frames of one recording.
+    interval
+        Time from frame to frame in s.
+    """
+    part = part.take(np.argsort(part.source[0]))
+    number, moment = part.frame_num, device_time(part.frame_num, part.time, interval)
+    follows = np.ones(len(number) + 1, bool)
+    follows[1:-1] = (np.diff(number) > 0) & (np.diff(number) <= DISORDER)
+    # a number far from its time, but in line with those around it, is right: the time is not
+    late = follows[1:] & follows[:-1] & (np.abs(moment - number) > DISORDER)
+    part = replace(part, moment=np.where(late, number, moment))
+    return part.take(np.argsort(part.moment, kind="stable"))
+
+
+def join_by_number(boot: Segment, part: Segment) -> Segment:
+    """Bring the frames of equal number together; both in ascending order of the numbers.
+
+    Parameters
+    ----------
+    boot, part
+        What is already brought together, and one recording's part.
+    """
+    frame_num = merged(boot.frame_num, part.frame_num)
+    source = np.full((len(boot.rows) + len(part.rows), len(frame_num)), NO_FRAME, np.int64)
+    time = np.full(len(frame_num), np.nan)
+    at, own = (np.searchsorted(frame_num, piece.frame_num) for piece in (boot, part))
+    source[: len(boot.rows), at], source[len(boot.rows) :, own] = boot.source, part.source
+    time[own] = part.time
+    time[at] = np.where(np.isfinite(boot.time), boot.time, time[at])
+    return Segment(boot.rows + part.rows, frame_num, source, time, time)
+
+
+def join_by_time(boot: Segment, part: Segment, gap: float) -> Segment:
+    """Bring each other's nearest together; both in ascending order of the moments.
+
+    Frames whose numbers are a few apart are not linked, near as they may be: one came late, or
+    has a wrong number, and nobody knows which.
+
+    Parameters
+    ----------
+    boot, part
+        What is already brought together, and one recording's part.
+    gap
+        How far the moments may lie apart.
+    """
+    near, back = _nearest(boot.moment, part.moment), _nearest(part.moment, boot.moment)
+    apart = np.abs(boot.frame_num - part.frame_num[near])
+    linked = np.flatnonzero(
+        (back[near] == np.arange(len(near)))
+        & (np.abs(part.moment[near] - boot.moment) <= gap)
+        & ((apart == 0) | (apart > DISORDER))
+    )
+    partner = near[linked]
+    alone = part.take(np.setdiff1d(np.arange(len(part.moment)), partner, assume_unique=True))
+    here, rows = len(near), len(boot.rows)
+    source = np.full((rows + len(part.rows), here + len(alone.moment)), NO_FRAME, np.int64)
+    source[:rows, :here] = boot.source
+    source[rows:, linked] = part.source[:, partner]
+    source[rows:, here:] = alone.source
+    joined = Segment(
+        boot.rows + part.rows,
+        np.append(boot.frame_num, alone.frame_num),
+        source,
+        np.append(boot.time, alone.time),
+        np.append(boot.moment, alone.moment),
+    )
+    return joined.take(np.argsort(joined.moment, kind="stable"))
+
+
+def merged(one: Ints, other: Ints) -> Ints:
+    """Distinct values of two ascending arrays, ascending; a tenth of the time of numpy's union."""
+    both = np.sort(np.concatenate([one, other]), kind="stable")
+    new = np.ones(len(both), bool)
+    new[1:] = both[1:] != both[:-1]
+    return both[new]
+
+
+def _ahead(boot: Segment, part: Segment, shift: int) -> Floats:
+    """How far the times of frames of equal number lie apart; a sample of long segments."""
+    some = slice(None, None, 1 + len(part.frame_num) // _SAMPLE)
+    number = part.frame_num[some] + shift
+    order = np.argsort(boot.frame_num, kind="stable")
+    at = order[np.searchsorted(boot.frame_num, number, sorter=order).clip(max=len(order) - 1)]
+    ahead = np.where(boot.frame_num[at] == number, part.time[some] - boot.time[at], np.nan)
+    return ahead[np.isfinite(ahead)]
+
+
+def _nearest(of: Floats, among: Floats) -> NDArray[np.intp]:
+    """Position of the nearest of ascending values."""
+    after = np.searchsorted(among, of).clip(0, len(among) - 1)
+    before = (after - 1).clip(0)
+    return np.where(of - among[before] <= among[after] - of, before, after)

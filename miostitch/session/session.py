@@ -1,0 +1,251 @@
+"""Recordings of one session, checked and brought together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.buffers.damage import given_pixels
+from miostitch.buffers.frame_table import MASK_BITS
+from miostitch.buffers.table import buffer_layout
+from miostitch.errors import InputError, MetadataError
+from miostitch.kernels.composition import EXCLUDED
+from miostitch.recording.recording import Recording
+from miostitch.schema import FRAME, NO_FRAME, RECORDING
+from miostitch.session.alignment import Alignment, FrameIdentity, align
+from miostitch.session.clocks import frame_times
+
+TABLES = ("present", "num_buffers", "black_padding", "missing_pixels")
+"""What is known of each candidate without its pixels."""
+
+
+@dataclass(frozen=True)
+class AlignOptions:
+    """How to bring recordings together.
+
+    Parameters
+    ----------
+    method
+        ``auto``: by ``frame_num``, boot by boot of the device; ``frame-num``: by that alone;
+        ``time``: each other's nearest in time.
+    max_gap
+        By ``time``: how far the times of one frame may lie apart, in s; half a frame by default.
+    one_clock
+        Whether all times of the result are on the first recording's clock.
+    """
+
+    method: Literal["auto", "frame-num", "time"] = "auto"
+    max_gap: float | None = None
+    one_clock: bool = True
+
+
+@dataclass(frozen=True)
+class Session:
+    """Recordings of one session, brought together.
+
+    Parameters
+    ----------
+    recordings
+        In the order given; ``source`` counts in it.
+    alignment
+        Every frame that any of them saw, and the candidates for it.
+    bounds
+        Ranges of the buffers in a flattened frame, int64 (buffer + 1,).
+    kept
+        Positions in the alignment of the frames that go into the result, ascending, int32 (frame,).
+    one_clock
+        Whether all times of the result are on the first recording's clock.
+    """
+
+    recordings: tuple[Recording, ...]
+    alignment: Alignment
+    bounds: NDArray[np.int64]
+    kept: NDArray[np.int32]
+    one_clock: bool = True
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Output frames, height and width."""
+        return len(self.kept), *self.recordings[0].shape[1:]
+
+    @property
+    def fps(self) -> Fraction:
+        """Frame rate of the first recording, exact."""
+        return self.recordings[0].videos[0].fps
+
+    @property
+    def buffers(self) -> int:
+        """Buffers that the device sends of a frame."""
+        return len(self.bounds) - 1
+
+    def only(self, frames: NDArray[np.bool_]) -> "Session":
+        """The same session, of whose output frames, bool (frame,), some are kept."""
+        return replace(self, kept=self.kept[frames])
+
+    def frame_num(self, span: slice) -> NDArray[np.int64]:
+        """Device counter of some output frames, int64 (frame,)."""
+        return self.alignment.frame_num[self.kept[span]]
+
+    def source_frame(self, span: slice) -> NDArray[np.int64]:
+        """Candidates for some output frames, int64 (recording, frame); -1 where absent."""
+        return self.alignment.source_frame[:, self.kept[span]].astype(np.int64)
+
+    def table(self, name: str, span: slice) -> NDArray[Any]:
+        """A column of the recordings' frame tables, (recording, frame); 0 where absent."""
+        rows = [
+            np.where(frames == NO_FRAME, 0, getattr(recording.frames, name)[frames])
+            for recording, frames in zip(self.recordings, self.source_frame(span), strict=True)
+        ]
+        return np.stack(rows)
+
+    def given(self, number: int, source_frame: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Pixels that a recording's rows say were delivered.
+
+        Parameters
+        ----------
+        number
+            The recording.
+        source_frame
+            Frames of its video, (frame,); -1 for none.
+
+        Returns
+        -------
+        numpy.ndarray
+            int32 (frame, buffer), see ``given_pixels``. A lossy video's pixels are no
+            witness, for what was lost does not stay black there: what has no row is excluded.
+        """
+        recording = self.recordings[number]
+        given = given_pixels(recording.frames, source_frame, self.bounds)
+        if recording.lossy:
+            given[given == 0] = EXCLUDED
+        return given
+
+    def delivered(self, span: slice) -> NDArray[np.uint64]:
+        """Buffers that each recording delivered whole, uint64 (recording, frame), a bit each."""
+        whole, excluded = (self.table(name, span) for name in ("whole_buffers", "excluded"))
+        return np.asarray(whole & ~excluded)
+
+    def delivered_anywhere(self, span: slice) -> NDArray[np.uint64]:
+        """Buffers that any candidate, or a piece split off from it, holds whole, (frame,)."""
+        anywhere: NDArray[np.uint64] = np.bitwise_or.reduce(self.delivered(span), axis=0)
+        for number, recording in enumerate(self.recordings):
+            places, pieces = self.pieces(number, self.source_frame(span)[number])
+            table = recording.frames
+            whole = table.whole_buffers[pieces] & ~table.excluded[pieces]
+            np.bitwise_or.at(anywhere, places, whole)
+        return anywhere
+
+    def tables(self, span: slice) -> xr.DataArray:
+        """What the tables say of each candidate.
+
+        Parameters
+        ----------
+        span
+            Output frames.
+
+        Returns
+        -------
+        xarray.DataArray
+            int64 (recording, frame, table) with :data:`TABLES` as coordinate: whether the recording
+            has the frame; distinct buffers received; zeros appended to them; pixels not delivered.
+        """
+        source_frame = self.source_frame(span)
+        given = [
+            self.given(number, frames).clip(0).sum(axis=1)
+            for number, frames in enumerate(source_frame)
+        ]
+        columns = (
+            source_frame != NO_FRAME,
+            self.table("num_buffers", span),
+            self.table("black_padding", span),
+            self.bounds[-1] - np.stack(given),
+        )
+        data = np.stack([column.astype(np.int64) for column in columns], axis=-1)
+        return xr.DataArray(data, {"table": list(TABLES)}, (RECORDING, FRAME, "table"))
+
+    def pieces(
+        self, number: int, source_frame: NDArray[np.int64]
+    ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
+        """Find the pieces that were split off from some frames of a recording.
+
+        Parameters
+        ----------
+        number
+            The recording.
+        source_frame
+            Frames of its video, (frame,); -1 for none.
+
+        Returns
+        -------
+        tuple
+            Places in `source_frame`, and the frames of the video that hold another piece of the
+            frame there.
+        """
+        whole, piece = self._pieces[number]
+        first, stop = (np.searchsorted(whole, source_frame, side) for side in ("left", "right"))
+        places = np.repeat(np.arange(len(source_frame)), stop - first)
+        ranges = [piece[start:end] for start, end in zip(first, stop, strict=True) if start < end]
+        return places, np.concatenate([*ranges, np.zeros(0, np.int64)])
+
+    @cached_property
+    def _pieces(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+        """Per recording, the frames that lost a piece, ascending, and that piece."""
+        pairs: list[list[tuple[int, int]]] = [[] for _ in self.recordings]
+        for duplicate in self.alignment.duplicates:
+            pairs[duplicate.recording] += [(duplicate.kept, piece) for piece in duplicate.dropped]
+        sorted_ = [np.array(sorted(own), np.int64).reshape(-1, 2) for own in pairs]
+        return [(own[:, 0], own[:, 1]) for own in sorted_]
+
+
+def bring_together(recordings: Sequence[Recording], options: AlignOptions | None = None) -> Session:
+    """Align recordings and find their buffer layout.
+
+    Parameters
+    ----------
+    recordings
+        At least one; ``source`` counts in their order.
+    options
+        How to align.
+
+    Raises
+    ------
+    InputError
+        Frame sizes differ.
+    AlignmentError
+        Recordings share no frame.
+    MetadataError
+        The buffer sizes do not add up to a frame.
+    """
+    first = recordings[0]
+    for other in recordings[1:]:
+        if other.shape[1:] != first.shape[1:]:
+            sizes = " and ".join(
+                f"{r.path} has frames of {r.shape[2]}x{r.shape[1]}" for r in (first, other)
+            )
+            msg = f"{sizes} pixels; only recordings of one session can be stitched"
+            raise InputError(msg)
+    tables = [table for recording in recordings for table in recording.tables]
+    bounds = buffer_layout(tables, first.shape[1] * first.shape[2])
+    buffers = len(bounds) - 1
+    if buffers > MASK_BITS:
+        msg = f"{first.path}: {buffers} buffers per frame; at most {MASK_BITS} are supported"
+        raise MetadataError(msg)
+    identities = [
+        FrameIdentity(
+            recording.path,
+            frames.frame_num,
+            frames.num_buffers,
+            frame_times(frames.timestamp_first, frames.timestamp_last, frames.buffers, buffers),
+        )
+        for recording in recordings
+        for frames in (recording.frames,)
+    ]
+    options = options or AlignOptions()
+    alignment = align(identities, method=options.method, max_gap=options.max_gap)
+    everything = np.arange(len(alignment), dtype=np.int32)
+    return Session(tuple(recordings), alignment, bounds, everything, options.one_clock)

@@ -1,0 +1,1 @@
+"""Sessions with known truth: the device and its receivers."""

@@ -1,0 +1,1 @@
+"""Stitching: selection and composition of frames, tables, summary; `run` is the command."""

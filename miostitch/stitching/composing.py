@@ -1,0 +1,300 @@
+"""Composition of every frame from all its copies, block by block.
+
+``composition`` decides; this module brings the copies of a block to it: the candidates, the frames
+next to the block, which only help to decide, and the pieces that were split off from a frame in one
+of the recordings.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import xarray as xr
+from dask.delayed import Delayed
+from numpy.typing import NDArray
+
+from miostitch.config.thresholds import ScoreConfig
+from miostitch.kernels.scores import noisy_pixels
+from miostitch.recording.recording import BlockReader
+from miostitch.schema import FRAME, HEIGHT, NO_FRAME, POSITION, VIDEO, WIDTH, chunk_frames
+from miostitch.session.session import Session
+from miostitch.stitching.composition import (
+    AGREEMENT,
+    Composition,
+    Copies,
+    PixelModel,
+    compose_block,
+    glue_piece,
+    learn_model,
+    shared_buffers,
+    whole_sources,
+)
+
+SAMPLED_FRAMES = 256
+"""Most frames from which the look of a session's pixels is learned."""
+
+SAMPLED_RUN = 16
+"""Consecutive frames of a sample."""
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """What a task needs to compose a block, besides its candidates; small and picklable.
+
+    Parameters
+    ----------
+    own
+        Where the block's frames stand among the frames at hand, which are those and the ones next
+        to them, in the order of the session, (frame,).
+    present
+        Which recording has which of the block's frames, (recording, frame).
+    count
+        Frames at hand.
+    given
+        Pixels delivered by the rows (recording, frame at hand, buffer), see
+        ``given_pixels``.
+    readers
+        Per recording, reads the neighbours, then the pieces.
+    places
+        Per recording, where among the frames at hand each piece belongs.
+    piece_given
+        Per recording, pixels delivered of each piece (piece, buffer).
+    bounds
+        Limits of the buffers in the flattened frame (buffer + 1).
+    """
+
+    own: NDArray[np.intp]
+    present: NDArray[np.bool_]
+    count: int
+    given: NDArray[np.int32]
+    readers: tuple[BlockReader, ...]
+    places: tuple[NDArray[np.intp], ...]
+    piece_given: tuple[NDArray[np.int32], ...]
+    bounds: NDArray[np.int64]
+
+    def copies(self, candidates: Sequence[NDArray[np.uint8]]) -> Copies:
+        """Bring all frames at hand together.
+
+        Parameters
+        ----------
+        candidates
+            The block's own frames per recording, uint8 (frame, height, width).
+        """
+        _, height, width = candidates[0].shape
+        frames = np.empty((len(candidates), self.count, height * width), np.uint8)
+        given = self.given.copy()
+        beside = np.delete(np.arange(self.count), self.own)
+        for number, block in enumerate(candidates):
+            extra = self.readers[number].read().reshape(-1, height * width)
+            frames[number, self.own] = block.reshape(-1, height * width)
+            frames[number, beside] = extra[: len(beside)]
+            pieces = extra[len(beside) :]
+            for place, piece, rows in zip(
+                self.places[number], pieces, self.piece_given[number], strict=True
+            ):
+                glue_piece(frames[number, place], given[number, place], piece, rows, self.bounds)
+        return Copies(frames, given, self.bounds, width)
+
+    def runs(self) -> Iterator[slice]:
+        """Runs of the block's frames that follow each other, among the frames at hand."""
+        breaks = np.flatnonzero(np.diff(self.own) > 1) + 1
+        for run in np.split(self.own, breaks):
+            yield slice(int(run[0]), int(run[-1]) + 1)
+
+
+@dataclass(frozen=True)
+class ComposedBlock:
+    """A composed block and what is recorded of it.
+
+    Parameters
+    ----------
+    composition
+        Frames, and how every buffer was decided.
+    source
+        The first recording whose frame is the composed one bit for bit, int8 (frame,); -1: none.
+    noisy_pixels
+        Pixels of noisy rows of the composed frames, int64 (frame,).
+    agreement
+        Shared and identical buffers, int16 (frame, agreement).
+    """
+
+    composition: Composition
+    source: NDArray[np.int8]
+    noisy_pixels: NDArray[np.int64]
+    agreement: NDArray[np.int16]
+
+
+def compose(
+    session: Session,
+    span: slice,
+    video: xr.DataArray,
+    model: PixelModel | Delayed,
+    config: ScoreConfig,
+) -> xr.Dataset:
+    """Compose some output frames.
+
+    Parameters
+    ----------
+    session
+        Recordings brought together.
+    span
+        Output frames.
+    video
+        Their candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
+    model
+        What pixels look like, from :func:`learn`.
+    config
+        Thresholds of the scores.
+
+    Returns
+    -------
+    xarray.Dataset
+        Lazy ``video`` uint8 (frame, height, width); ``source`` int8, ``missing_pixels`` int32 and
+        ``noisy_pixels`` int64 (frame,) of the composed frame; ``shared_buffers`` int16 (frame,
+        agreement) as of :func:`miostitch.stitching.gather.agreement`; ``buffer_source`` int8 and
+        ``buffer_evidence`` uint8 (frame, position), see
+        :class:`miostitch.stitching.composition.Composition`.
+
+    Notes
+    -----
+    One task per block composes it; it reads one frame before and after each run of frames besides
+    the candidates. The result does not depend on the blocks.
+    """
+    sizes = video.chunksizes[FRAME]
+    starts = span.start + np.cumsum([0, *sizes[:-1]])
+    plans = np.empty(len(sizes), object)
+    for number, (start, size) in enumerate(zip(starts.tolist(), sizes, strict=True)):
+        plans[number] = _plan(session, slice(start, start + size))
+    # from_array would tokenize the plans by pickling them: their content decides nothing here
+    lazy = da.from_array(plans, chunks=1, name=False)
+    blocks = da.blockwise(
+        _compose_block,
+        "f",
+        lazy,
+        "f",
+        video.data,
+        "rfhw",
+        model=model,
+        config=config,
+        align_arrays=False,
+        dtype=object,
+        meta=np.empty(0, object),
+        name="compose-" + lazy.name,
+    )
+    _, height, width = session.shape
+
+    def field(name: str, dtype: str, *axes: tuple[str, int]) -> tuple[tuple[str, ...], da.Array]:
+        data = da.blockwise(
+            _field,
+            "fxy"[: 1 + len(axes)],
+            blocks,
+            "f",
+            name,
+            None,
+            tuple(size for _, size in axes),
+            None,
+            new_axes={axis: size for axis, (_, size) in zip("xy", axes, strict=False)},
+            adjust_chunks={"f": sizes},
+            dtype=dtype,
+            meta=np.empty((0,) * (1 + len(axes)), dtype),
+        )
+        return (FRAME, *(dim for dim, _ in axes)), data
+
+    return xr.Dataset(
+        {
+            "video": field("composition.frames", VIDEO.dtype, (HEIGHT, height), (WIDTH, width)),
+            "source": field("source", "int8"),
+            "missing_pixels": field("composition.missing_pixels", "int32"),
+            "noisy_pixels": field("noisy_pixels", "int64"),
+            "shared_buffers": field("agreement", "int16", ("agreement", len(AGREEMENT))),
+            "buffer_source": field("composition.recording", "int8", (POSITION, session.buffers)),
+            "buffer_evidence": field("composition.evidence", "uint8", (POSITION, session.buffers)),
+        },
+        {"agreement": list(AGREEMENT)},
+    )
+
+
+def learn(session: Session) -> PixelModel:
+    """Learn what pixels look like from up to 256 frames, in runs from all over the session.
+
+    Parameters
+    ----------
+    session
+        Recordings brought together.
+
+    Raises
+    ------
+    VideoError
+        A frame cannot be read.
+    """
+    if len(session.recordings) == 1:
+        return learn_model([])
+    whole = replace(session, kept=np.arange(len(session.alignment), dtype=np.int32))
+    count, height, width = whole.shape
+    sampled = min(SAMPLED_FRAMES, chunk_frames(height, width), count)
+    run = min(SAMPLED_RUN, sampled)
+    starts = np.linspace(0, count - run, sampled // run).astype(int)
+    return learn_model([_read_copies(whole, slice(at, at + run)) for at in starts.tolist()])
+
+
+def _read_copies(session: Session, span: slice) -> Copies:
+    own = zip(session.recordings, session.source_frame(span), strict=True)
+    return _plan(session, span).copies([recording.reader(at).read() for recording, at in own])
+
+
+def _plan(session: Session, span: slice) -> BlockPlan:
+    own = session.kept[span]
+    near = np.unique(np.concatenate([own - 1, own, own + 1]))
+    near = near[(near >= 0) & (near < len(session.alignment))]
+    beside = np.setdiff1d(near, own, assume_unique=True)
+    given, readers, places, piece_given = [], [], [], []
+    for number, recording in enumerate(session.recordings):
+        source_frame = session.alignment.source_frame[number]
+        place, piece = session.pieces(number, source_frame[near])
+        given.append(session.given(number, source_frame[near]))
+        readers.append(recording.reader(np.concatenate([source_frame[beside], piece])))
+        places.append(place)
+        piece_given.append(session.given(number, piece))
+    return BlockPlan(
+        np.searchsorted(near, own),
+        session.source_frame(span) != NO_FRAME,
+        len(near),
+        np.stack(given),
+        tuple(readers),
+        tuple(places),
+        tuple(piece_given),
+        session.bounds,
+    )
+
+
+def _compose_block(
+    plans: NDArray[Any],
+    nested: Sequence[Sequence[Sequence[NDArray[np.uint8]]]],
+    model: PixelModel,
+    config: ScoreConfig,
+) -> NDArray[Any]:
+    plan: BlockPlan = plans[0]
+    candidates = [rows[0][0][0] for rows in nested]  # dask nests a list per contracted dimension
+    copies = plan.copies(candidates)
+    count, height, width = candidates[0].shape
+    parts = []
+    for run in plan.runs():
+        before, after = min(1, run.start), min(1, plan.count - run.stop)
+        at_hand = copies.part(slice(run.start - before, run.stop + after))
+        parts.append(compose_block(at_hand, model, before, after))
+    out = Composition.concat(parts)
+    noisy = np.empty(count, np.int64)
+    noisy_pixels(out.frames.reshape(-1, height, width), config.gradient_threshold, noisy)
+    shared = shared_buffers(copies.frames, copies.whole_buffers(), plan.bounds)
+    source = whole_sources(copies, plan.own, plan.present, out.frames)
+    block = np.empty(1, object)
+    block[0] = ComposedBlock(out, source, noisy, shared[plan.own])
+    return block
+
+
+def _field(block: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    values: NDArray[Any] = attrgetter(name)(block[0])
+    return values.reshape(-1, *shape)

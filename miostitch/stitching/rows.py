@@ -1,0 +1,165 @@
+"""The rows of the metadata tables that belong to the output: one per buffer that was received."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from miostitch.recording.recording import Recording
+from miostitch.schema import NO_FRAME
+from miostitch.session.clocks import to_first_clock
+from miostitch.session.session import Session
+
+RECEIVER = "receiver"
+"""Column that says which recording a row is from; it is in no file."""
+
+
+def rows_of_frames(session: Session, span: slice, source: NDArray[np.int8]) -> pd.DataFrame:
+    """Rows of whole frames.
+
+    Parameters
+    ----------
+    session
+        Recordings brought together.
+    span
+        Output frames.
+    source
+        Recording that gave each of them, (frame,).
+
+    Returns
+    -------
+    pandas.DataFrame
+        The tables' columns, ``reconstructed_frame_index`` counting output frames, and
+        :data:`RECEIVER`; by frame, then by ``frame_buffer_count``.
+
+    Raises
+    ------
+    MetadataError
+        An input changed while it was read.
+    """
+    positions = np.arange(span.start, span.stop)
+    source_frame = session.source_frame(span)
+    parts = []
+    for number, recording in enumerate(session.recordings):
+        mine = np.flatnonzero(source == number)
+        parts.append(_rows(recording, number, source_frame[number, mine], positions[mine]))
+    return _in_order(pd.concat(parts, ignore_index=True))
+
+
+def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int8]) -> pd.DataFrame:
+    """One row for each buffer of composed frames.
+
+    Parameters
+    ----------
+    session
+        Recordings brought together.
+    span
+        Output frames.
+    buffer_source
+        Recording that gave each buffer, or most of it, (frame, position); -1 nobody.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As of :func:`rows_of_frames`. A buffer whose row was lost, as of one that the buffer before
+        it swallowed, has that of the first other recording that has one, else none.
+
+    Raises
+    ------
+    MetadataError
+        An input changed while it was read.
+    """
+    parts = []
+    for number, source_frame in enumerate(session.source_frame(span)):
+        places, pieces = session.pieces(number, source_frame)
+        present = np.flatnonzero(source_frame != NO_FRAME)
+        whole = _valid_rows(session, number, source_frame[present], present)
+        parts += [whole, _valid_rows(session, number, pieces, places)]
+    rows = pd.concat(parts, ignore_index=True)
+    place, position = (
+        rows[name].to_numpy() for name in ("reconstructed_frame_index", "frame_buffer_count")
+    )
+    gave = buffer_source[place, position]
+    delivered = gave != NO_FRAME
+    nothing = pd.Series(0, rows.index)
+    short = rows.get("black_padding_px", nothing).fillna(0).clip(lower=0).to_numpy()
+    order = np.lexsort((short, rows[RECEIVER].to_numpy() != gave, position, place))
+    order = order[delivered[order]]
+    first = np.ones(len(order), bool)
+    at = place * session.buffers + position
+    first[1:] = np.diff(at[order]) != 0
+    chosen: pd.DataFrame = rows.iloc[order[first]].copy()
+    chosen["reconstructed_frame_index"] += span.start
+    return chosen
+
+
+def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np.float64]:
+    """Time of reception of the first and the last buffer of some output frames.
+
+    Parameters
+    ----------
+    session
+        Recordings brought together.
+    rows
+        Rows of the frames, as this module gives them.
+    span
+        Output frames.
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (2, frame) in s, on the first recording's clock unless the session keeps the
+        clocks; NaN for a frame without rows. Of a frame with rows of several recordings the
+        earliest and the latest.
+    """
+    received = rows["buffer_recv_unix_time"].to_numpy()
+    receiver = rows[RECEIVER].to_numpy()
+    if session.one_clock:
+        for number, clock in enumerate(session.alignment.clocks):
+            mine = receiver == number
+            received = np.where(mine, to_first_clock(received, clock), received)
+    positions = np.arange(span.start, span.stop)
+    index = rows["reconstructed_frame_index"].to_numpy()
+    first, stop = (np.searchsorted(index, positions, side) for side in ("left", "right"))
+    times = np.full((2, len(positions)), np.nan)
+    there = first < stop
+    times[:, there] = received[first[there]], received[stop[there] - 1]
+    starts = first[there]
+    if len(starts):
+        # between two receivers' rows the order of the buffers is not exactly that of the times
+        least, most = (f.reduceat(receiver, starts) for f in (np.minimum, np.maximum))
+        mixed = np.flatnonzero(there)[least < most]
+        times[0, mixed] = np.minimum.reduceat(received, starts)[least < most]
+        times[1, mixed] = np.maximum.reduceat(received, starts)[least < most]
+    return times
+
+
+def _rows(
+    recording: Recording, number: int, frames: NDArray[np.int64], places: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Rows of frames of a recording's video, which are told where they go."""
+    rows: pd.DataFrame = recording.rows(frames)
+    index = np.repeat(places, recording.frames.num_rows[frames])
+    rows["reconstructed_frame_index"] = index
+    rows[RECEIVER] = number
+    return rows
+
+
+def _valid_rows(
+    session: Session, number: int, frames: NDArray[np.int64], places: NDArray[np.int64]
+) -> pd.DataFrame:
+    """Rows as of :func:`_rows` that are of their frame, and of a buffer of it.
+
+    A row of another frame stands there only where a flipped header put it. Aligned by time, what
+    is one frame may have another number in each recording.
+    """
+    recording = session.recordings[number]
+    rows = _rows(recording, number, frames, places)
+    own = np.repeat(recording.frames.frame_num[frames], recording.frames.num_rows[frames])
+    valid = rows["frame_num"].to_numpy() == own
+    valid &= rows["frame_buffer_count"].between(0, session.buffers - 1).to_numpy()
+    kept: pd.DataFrame = rows[valid]
+    return kept
+
+
+def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows.iloc[np.argsort(rows["reconstructed_frame_index"].to_numpy(), kind="stable")]

@@ -1,0 +1,1 @@
+"""One Zarr store: layout, chunks, groups, validation. Sole home of zarr."""

@@ -1,0 +1,445 @@
+"""The Zarr store: create it, fill it block by block, complete its tables.
+
+Its layout is that of :mod:`miostitch.schema`; ``xarray.open_zarr`` reads it as it is. Every chunk
+carries a checksum and is written even when all zero, so that a missing chunk is always a loss.
+"""
+
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import zarr
+from numcodecs import Zstd
+from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+
+from miostitch.errors import InputError, MiostitchError, ResourceError
+from miostitch.schema import (
+    BUFFER,
+    COLUMN_BY_NAME,
+    FORMAT_VERSION,
+    FRAME,
+    FRAME_VARIABLES,
+    INDEX_VARIABLES,
+    POSITION,
+    RECORDING,
+    VIDEO,
+    Variable,
+)
+from miostitch.store.validation import reading, require_chunks, require_plain
+
+BUFFER_CHUNK = 2**17
+"""Rows per chunk of the ``buffers`` group; of each column one chunk is in memory, 1 MiB."""
+
+TABLE_CHUNK = 2**17
+"""Frames per chunk of the tables along ``frame``."""
+
+MANY_CHUNKS = 1024
+"""Chunks of a few kilobytes that zarr packs in one go, in half of the time."""
+
+ZSTD_LEVEL = 1
+
+VIDEO_CODECS = (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=1), Crc32cCodec())
+"""Noise fills the low bits of a picture: sorted by bit, pixels are packed as well as by zstd, in a
+third of the time. Blosc does not notice a damaged chunk; the checksum does."""
+
+DIMENSION_DOCS = {
+    FRAME: "position of the frame in the video",
+    RECORDING: "position in `recordings`",
+    POSITION: "position of the buffer in the frame",
+}
+"""Dimensions of the groups that have a coordinate."""
+
+Attrs = Mapping[str, Any]
+
+
+def create_store(
+    path: str,
+    *,
+    shape: tuple[int, int, int],
+    chunk_frames: int,
+    attrs: Attrs,
+    zarr_format: int = 3,
+    variables: Sequence[Variable] = FRAME_VARIABLES,
+) -> None:
+    """Create a store with an empty ``video``.
+
+    Parameters
+    ----------
+    path
+        A folder that does not exist yet.
+    shape
+        Frames, height and width.
+    chunk_frames
+        Frames per chunk of ``video``.
+    attrs
+        Attributes of the root group, JSON values.
+    zarr_format
+        3, or 2 for older readers.
+    variables
+        Those of :data:`miostitch.schema.FRAME_VARIABLES` that will be known.
+
+    Raises
+    ------
+    ResourceError
+        The folder cannot be written.
+    """
+    axes: Attrs = {"ome": _ome()} if zarr_format == 3 else {}
+    complete = tuple(variables) == FRAME_VARIABLES  # else it is a store for others
+    version: Attrs = {"format_version": FORMAT_VERSION} if complete else {}
+    try:
+        root = zarr.create_group(
+            Path(path),
+            zarr_format=zarr_format,  # type: ignore[arg-type]
+            attributes={**version, **attrs, **axes},
+        )
+        coordinates = " ".join(variable.name for variable in variables)
+        _create(root, VIDEO, shape, (chunk_frames, *shape[1:]), {"coordinates": coordinates})
+        for variable, size in zip(INDEX_VARIABLES, shape, strict=True):
+            _write(root, variable, np.arange(size, dtype=variable.dtype))
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot create the store: {error}") from error
+
+
+def read_arrays(
+    path: str, group: str, names: Iterable[str], rows: slice = slice(None)
+) -> dict[str, npt.NDArray[Any]]:
+    """Read arrays of a group whole, or some rows of one-dimensional ones.
+
+    Parameters
+    ----------
+    path
+        A store.
+    group
+        The group; empty: the root.
+    names
+        The arrays; those that are not there are left out.
+    rows
+        Positions along the first dimension.
+
+    Raises
+    ------
+    InputError
+        One of them cannot be read.
+    """
+    found = {}
+    with reading(path, group):
+        opened = zarr.open_group(Path(path) / group, mode="r")
+    for name in names:
+        with reading(path, f"{group}/{name}"):
+            if name in opened:
+                found[name] = np.asarray(opened[name][rows])  # type: ignore[index]
+    return found
+
+
+def write_frame_tables(
+    path: str,
+    frames: Mapping[str, npt.NDArray[Any]],
+    variables: Sequence[Variable] = FRAME_VARIABLES,
+) -> None:
+    """Write what is known per frame, once it is known for all of them.
+
+    Parameters
+    ----------
+    path
+        A store.
+    frames
+        An array (frame,) for each of the variables.
+    variables
+        Those the store was created for.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full or cannot be written.
+    """
+    try:
+        root = zarr.open_group(Path(path), mode="r+")
+        block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
+        with zarr.config.set({"codec_pipeline.batch_size": MANY_CHUNKS}):
+            for variable in variables:
+                # xarray wants the chunks of coordinates to be those of the video
+                _write(root, variable, frames[variable.name], block)
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot write the tables: {error}") from error
+
+
+def write_group(
+    path: str,
+    name: str,
+    variables: Sequence[Variable],
+    values: Callable[[str], npt.NDArray[Any]],
+    attrs: Attrs,
+) -> None:
+    """Write a group of tables, with a coordinate for each of their dimensions.
+
+    Parameters
+    ----------
+    path
+        A store without that group.
+    name
+        The group.
+    variables
+        Its arrays.
+    values
+        Gives the array of each of them by its name, when it is written: all of them together take
+        much of the memory of a long recording.
+    attrs
+        Attributes of the group, JSON values.
+
+    Raises
+    ------
+    ResourceError
+        The disk is full or cannot be written.
+    """
+    try:
+        root = zarr.open_group(Path(path), mode="r+")
+        group = root.create_group(name, attributes=dict(attrs))
+        sizes: dict[str, int] = {}
+        for variable in variables:
+            array = values(variable.name)
+            _write(group, variable, array)
+            sizes |= zip(variable.dims, array.shape, strict=True)
+        for dim in sizes.keys() & DIMENSION_DOCS.keys():
+            index = Variable(dim, (dim,), "int64", DIMENSION_DOCS[dim])
+            _write(group, index, np.arange(sizes[dim], dtype=np.int64))
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot write {name}: {error}") from error
+
+
+class BufferColumns:
+    """The ``buffers`` group: a metadata table as one-dimensional arrays, appended in pieces.
+
+    Parameters
+    ----------
+    path
+        A store without that group.
+    columns
+        Dtype of each column; ``str`` for text.
+    units
+        Attributes of the columns, by name.
+    """
+
+    def __init__(self, path: str, columns: Mapping[str, str], attrs: Mapping[str, Attrs]) -> None:
+        self._path = path
+        self._group = zarr.open_group(Path(path), mode="r+").create_group("buffers")
+        self._arrays = {
+            name: _create(
+                self._group,
+                Variable(name, (BUFFER,), dtype, "", group="/buffers"),
+                (0,),
+                (BUFFER_CHUNK,),
+                attrs.get(name, {}),
+            )
+            for name, dtype in columns.items()
+        }
+        # text of any length is kept as objects
+        self._chunk = {
+            name: np.empty(BUFFER_CHUNK, object if dtype == "str" else dtype)
+            for name, dtype in columns.items()
+        }
+        self._rows = 0
+
+    def append(self, columns: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Append rows, given as equally long columns; whole chunks are written as they fill."""
+        count = len(next(iter(columns.values())))
+        done = 0
+        while done < count:
+            begin = self._rows % BUFFER_CHUNK
+            taken = min(count - done, BUFFER_CHUNK - begin)
+            for name, chunk in self._chunk.items():
+                chunk[begin : begin + taken] = columns[name][done : done + taken]
+            self._rows += taken
+            done += taken
+            if self._rows % BUFFER_CHUNK == 0:
+                self._write(BUFFER_CHUNK)
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._write(self._rows % BUFFER_CHUNK)
+
+    def _write(self, count: int) -> None:
+        """Write the last rows, which begin a chunk."""
+        if not count:
+            return
+        try:
+            for name, array in self._arrays.items():
+                array.resize((self._rows,))
+                chunk = self._chunk[name]
+                array[self._rows - count :] = chunk[:count]
+                if chunk.dtype == object:
+                    chunk.fill(None)  # lets the texts go
+        except OSError as error:
+            raise ResourceError(f"{self._path}: cannot write the buffers: {error}") from error
+
+
+def consolidate(path: str) -> None:
+    """Gather the metadata of a finished store in one place, where ``xarray`` looks for it."""
+    with warnings.catch_warnings():
+        # zarr warns that format 3 does not specify this yet; readers without it lose nothing
+        warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
+        try:
+            zarr.consolidate_metadata(Path(path))
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot write the metadata: {error}") from error
+
+
+def require_store(path: str) -> None:
+    """Check that a folder is a store of this format.
+
+    Raises
+    ------
+    InputError
+        It is not, or a table in it is not whole.
+    """
+    require_plain(path)
+    try:
+        version = zarr.open_group(Path(path), mode="r").attrs.get("format_version")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a Zarr store: {error}") from error
+    if version != FORMAT_VERSION:
+        msg = f"{path}: format version {version!r}, this miostitch reads {FORMAT_VERSION!r}"
+        raise InputError(msg)
+    require_chunks(path, but=VIDEO.name)
+
+
+class StoreFacts(NamedTuple):
+    """What a store is, without its arrays.
+
+    Parameters
+    ----------
+    frames, height, width
+        Shape of ``video``.
+    zarr_format
+        2 or 3.
+    chunk_frames
+        Frames per chunk of ``video``.
+    groups
+        Names of the groups.
+    attrs
+        Attributes of the root group.
+    buffer_columns
+        Names of the columns of the ``buffers`` group, those of the schema first.
+    buffer_rows
+        Their length.
+    """
+
+    frames: int
+    height: int
+    width: int
+    zarr_format: int
+    chunk_frames: int
+    groups: tuple[str, ...]
+    attrs: dict[str, Any]
+    buffer_columns: tuple[str, ...]
+    buffer_rows: int
+
+
+def store_facts(path: str) -> StoreFacts:
+    """Say what a store is.
+
+    Raises
+    ------
+    InputError
+        It is no store of this format.
+    """
+    require_store(path)
+    with reading(path):
+        root = zarr.open_group(Path(path), mode="r")
+        video = root[VIDEO.name]
+        names = {*root["buffers"].array_keys()} if "buffers" in root else set()  # type: ignore[union-attr]
+        known = [name for name in COLUMN_BY_NAME if name in names]
+        rows = max((root[f"buffers/{name}"].shape[0] for name in names), default=0)  # type: ignore[union-attr]
+        frames, height, width = video.shape  # type: ignore[union-attr]
+        return StoreFacts(
+            frames,
+            height,
+            width,
+            root.metadata.zarr_format,
+            video.chunks[0],  # type: ignore[union-attr]
+            tuple(sorted(root.group_keys())),
+            dict(root.attrs),
+            (*known, *sorted(names - {*known})),
+            rows,
+        )
+
+
+def _create(
+    group: zarr.Group,
+    variable: Variable,
+    shape: tuple[int, ...],
+    chunks: tuple[int, ...],
+    attrs: Attrs,
+    shards: tuple[int, ...] | None = None,
+) -> zarr.Array[Any]:
+    """Create one array with our codec."""
+    version = group.metadata.zarr_format
+    attributes = {**variable.attrs, **attrs}
+    if version == 2:
+        attributes["_ARRAY_DIMENSIONS"] = list(variable.dims)
+    return group.create_array(
+        variable.name,
+        shape=shape,
+        chunks=tuple(max(1, size) for size in chunks),
+        shards=shards,
+        dtype=variable.dtype,
+        compressors=_codecs(variable, version),
+        dimension_names=variable.dims if version == 3 else None,
+        # xarray would mask the fill value of format 2
+        fill_value=None if version == 2 else _fill(variable),
+        attributes=attributes,
+        config={"write_empty_chunks": True},
+    )
+
+
+def _codecs(variable: Variable, zarr_format: int) -> list[Any]:
+    """How chunks are packed, always with a checksum."""
+    if zarr_format == 2:  # which has no checksum that all readers know, but that of zstd
+        return [Zstd(ZSTD_LEVEL, checksum=True)]
+    if variable is VIDEO:
+        return [*VIDEO_CODECS]
+    return [ZstdCodec(level=ZSTD_LEVEL, checksum=True)]
+
+
+def _fill(variable: Variable) -> Any:
+    return np.zeros((), variable.dtype).item() if variable.fill is None else variable.fill
+
+
+def _write(
+    group: zarr.Group,
+    variable: Variable,
+    values: npt.NDArray[Any],
+    frames_per_chunk: int = TABLE_CHUNK,
+) -> None:
+    values = np.asarray(values)
+    if values.dtype != np.dtype(variable.dtype):
+        msg = f"{variable.name}: {values.dtype} given, the schema says {variable.dtype}"
+        raise MiostitchError(msg)
+
+    def along_frame(size: int) -> tuple[int, ...]:
+        return tuple(
+            size if dim == FRAME else length
+            for dim, length in zip(variable.dims, values.shape, strict=True)
+        )
+
+    shards = None
+    if frames_per_chunk < TABLE_CHUNK and group.metadata.zarr_format == 3:
+        # chunks as small as the video's, in few files
+        shards = along_frame(TABLE_CHUNK // frames_per_chunk * frames_per_chunk)
+    chunks = along_frame(frames_per_chunk)
+    _create(group, variable, values.shape, chunks, {}, shards)[...] = values
+
+
+def _ome() -> Attrs:
+    """OME-Zarr 0.5 multiscales metadata: one level, time and space, counted from 0."""
+    # the axes must have the names of the array's dimensions
+    types = zip(VIDEO.dims, ("time", "space", "space"), strict=True)
+    axes = [{"name": name, "type": kind} for name, kind in types]
+    transform = [{"type": "scale", "scale": [1.0] * len(axes)}]
+    dataset = {"path": VIDEO.name, "coordinateTransformations": transform}
+    return {
+        "version": "0.5",
+        "multiscales": [{"name": "video", "axes": axes, "datasets": [dataset]}],
+    }

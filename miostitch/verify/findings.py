@@ -1,0 +1,208 @@
+"""What a verification found: each finding with its place, listed in a bounded number."""
+
+from bisect import insort
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.kernels.scores import differing_pixels
+from miostitch.text import amount, printable
+
+LISTED = 20
+"""Findings of one kind that are listed; all are counted."""
+
+
+class Kind(StrEnum):
+    """What can be found, in the order of reports."""
+
+    MISSING_FILE = "missing file"
+    UNEXPECTED_FILE = "unexpected file"
+    UNREADABLE = "unreadable"
+    FORMAT = "format"
+    SCHEMA = "schema"
+    ATTRIBUTES = "attributes"
+    METADATA = "consolidated metadata"
+    MISSING_CHUNK = "missing chunk"
+    DAMAGED_CHUNK = "damaged chunk"
+    COUNT = "count"
+    INPUT = "input changed"
+    PIXELS = "pixels"
+    COMPOSITION = "composition"
+    ALIGNMENT = "alignment"
+    FRAMES = "frame table"
+    SCORES = "scores"
+    ROWS = "rows"
+    REPAIRS = "repairs"
+    TIMES = "time stamps"
+    SUMMARY = "summary"
+    NOT_CHECKED = "not checked"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding.
+
+    Parameters
+    ----------
+    kind
+        What it is.
+    file
+        The product or input.
+    frame
+        Frame of the result.
+    chunk
+        Key of the chunk in the store.
+    row, column
+        Of pixels: row and column of the image. Of tables: row, from 0 without the header, and name
+        of the column.
+    message
+        What is wrong.
+    """
+
+    kind: Kind
+    file: str
+    frame: int | None
+    chunk: str | None
+    row: int | None
+    column: int | str | None
+    message: str
+
+    @property
+    def place(self) -> tuple[Any, ...]:
+        """Key by which findings of one kind are put in order."""
+        known = (-1 if each is None else each for each in (self.frame, self.row))
+        return (self.file, *known, self.chunk or "", str(self.column or ""), self.message)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """JSON values; what does not apply is left out."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def unlike_pixels(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Pixels in which frames differ, int64 (frame,), of uint8 (frame, height, width)."""
+    counts = np.empty(len(one), np.int64)
+    differing_pixels(one, other, counts)
+    return counts
+
+
+@dataclass
+class Findings:
+    """Collects findings from any thread; the same ones are listed in whatever order they come."""
+
+    counts: Counter[Kind] = field(default_factory=Counter)
+    _listed: dict[Kind, list[Finding]] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(
+        self,
+        kind: Kind,
+        file: str,
+        message: str,
+        *,
+        frame: int | None = None,
+        chunk: str | None = None,
+        row: int | None = None,
+        column: int | str | None = None,
+    ) -> None:
+        """Note a finding."""
+        found = Finding(kind, printable(file), frame, chunk, row, column, printable(message))
+        with self._lock:
+            self.counts[kind] += 1
+            listed = self._listed.setdefault(kind, [])
+            insort(listed, found, key=lambda each: each.place)
+            del listed[LISTED:]
+
+    def more(self, kind: Kind, count: int) -> None:
+        """Count findings that lie behind those that were noted."""
+        with self._lock:
+            self.counts[kind] += count
+
+    def differing(
+        self,
+        kind: Kind,
+        file: str,
+        name: str,
+        found: NDArray[Any],
+        expected: NDArray[Any],
+        *,
+        first: int = 0,
+        where: NDArray[np.bool_] | None = None,
+        of: str = "",
+    ) -> None:
+        """Note where values of frames (frame,) are not as expected.
+
+        Parameters
+        ----------
+        kind, file, name
+            What they are.
+        found, expected
+            The values; NaN equals NaN.
+        first
+            The first frame.
+        where
+            Which are compared, by default all.
+        of
+            Recording that the values are of, for messages.
+        """
+        wrong = found != expected
+        if found.dtype.kind == "f":
+            wrong &= ~(np.isnan(found) & np.isnan(expected))
+        places = np.flatnonzero(wrong if where is None else wrong & where)
+        for at in places[:LISTED].tolist():
+            told = f"is {found[at].item()!r}, not {expected[at].item()!r}"
+            message = f"{name}{f' of {of}' if of else ''} {told}"
+            self.add(kind, file, message, frame=first + at, column=name)
+        self.more(kind, max(0, len(places) - LISTED))
+
+    def pixels(
+        self,
+        file: str,
+        found: NDArray[np.uint8],
+        expected: NDArray[np.uint8],
+        numbers: NDArray[np.int64],
+        told: str,
+        *,
+        chunk: str | None = None,
+        of: NDArray[np.int64] | None = None,
+    ) -> None:
+        """Note frames of which a pixel is not as expected, with the first one.
+
+        Parameters
+        ----------
+        file, chunk
+            Where they are.
+        found, expected
+            uint8 (frame, height, width).
+        numbers
+            What the frames are called, (frame,).
+        told
+            Who says what they should be.
+        of
+            Which of the frames are compared; by default all.
+        """
+        counts = unlike_pixels(found, expected)
+        places = np.arange(len(found)) if of is None else of
+        wrong = counts[places] > 0
+        for at, number in zip(places[wrong].tolist(), numbers[wrong].tolist(), strict=True):
+            row, column = np.argwhere(found[at] != expected[at])[0].tolist()
+            message = (
+                f"differs in {amount(counts[at], 'pixel')}, the first is {found[at, row, column]}"
+            )
+            message += f"; {told} {expected[at, row, column]}"
+            self.add(Kind.PIXELS, file, message, frame=number, chunk=chunk, row=row, column=column)
+
+    @property
+    def differences(self) -> int:
+        """Findings that say that something is wrong."""
+        return sum(self.counts.values()) - self.counts[Kind.NOT_CHECKED]
+
+    @property
+    def listed(self) -> list[Finding]:
+        """The first of every kind, by kind."""
+        return [each for kind in Kind for each in self._listed.get(kind, [])]

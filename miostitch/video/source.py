@@ -1,0 +1,430 @@
+"""Videos: open one, find the place of every frame, and read frames.
+
+A source holds no open file: it can be pickled, and every read opens the file anew.
+"""
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from hashlib import blake2b
+from io import BufferedReader
+from operator import attrgetter
+from typing import cast, get_args
+
+import av
+import numpy as np
+from av.container import InputContainer
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from miostitch.errors import MissingInputError, TruncatedVideoError, VideoError
+from miostitch.ranges import distinct, runs
+from miostitch.text import amount
+from miostitch.video.avi_index import (
+    CHUNK,
+    CHUNK_HEADER,
+    ChunkIndex,
+    OpenAvi,
+    chunk_bytes,
+    index_chunks,
+    spoiled,
+)
+from miostitch.video.readers import (
+    ChunkReader,
+    Codec,
+    FrameReader,
+    RawReader,
+    StampReader,
+    ffv1_is_sound,
+    open_container,
+    video_errors,
+)
+
+# Suffix -> FFmpeg's name of the container, and how such a file begins. FFmpeg is never left to
+# guess: a text file named .avi could make it open other files.
+FORMATS = {
+    ".avi": ("avi", re.compile(rb"RIFF....AVI[ X\x19]", re.DOTALL)),
+    ".mkv": ("matroska", re.compile(rb"\x1aE\xdf\xa3")),
+    ".mp4": ("mp4", re.compile(rb"....ftyp", re.DOTALL)),
+}
+CODECS = get_args(Codec)
+LOSSY = ("mjpeg", "h264")
+
+DEFAULT_MAX_FRAME_PIXELS = 2**28
+CHECKED = 8
+"""First frames of FFV1 of which one sound one shows that the frames carry checksums."""
+
+
+@dataclass(frozen=True, eq=False)
+class StampIndex:
+    """Presentation times of all frames and of the key frames."""
+
+    format: str
+    stamps: NDArray[np.int64]
+    keys: NDArray[np.int64]
+
+    @property
+    def intra_only(self) -> bool:
+        """Whether every frame is a key."""
+        return len(self.keys) == len(self.stamps)
+
+
+@dataclass(frozen=True, eq=False)
+class VideoSource:
+    """A video of which every frame's place is known; holds no open file.
+
+    Attributes
+    ----------
+    path
+        The file.
+    height, width
+        Size of a frame in pixels.
+    fps
+        Frames per second, exact.
+    codec
+        ``rawvideo``, ``ffv1``, ``mjpeg`` or ``h264``.
+    frame_count
+        Frames, lost ones included.
+    checksummed
+        Whether coded frames carry checksums, which every read verifies.
+    notices
+        What a user should be told about the file.
+    lost
+        Frames that are known to be lost in holes; reading one is an error.
+    index
+        Places of the frames.
+    index_digest
+        BLAKE2b of the index: changes when a frame's place changes.
+    """
+
+    path: str
+    height: int
+    width: int
+    fps: Fraction
+    codec: Codec
+    frame_count: int
+    checksummed: bool
+    notices: tuple[str, ...]
+    lost: NDArray[np.int64]
+    index: ChunkIndex | StampIndex
+    index_digest: str
+
+    @property
+    def lossy(self) -> bool:
+        """Whether the codec has changed pixels."""
+        return self.codec in LOSSY
+
+    @property
+    def intra_only(self) -> bool:
+        """Whether every frame can be decoded by itself."""
+        return self.index.intra_only
+
+    @property
+    def holes(self) -> list[tuple[int, int, int | None]]:
+        """First and last frame of every hole, and the byte where it begins if that is known."""
+        found: list[tuple[int, int, int | None]] = []
+        for first, last in runs(self.lost).tolist():
+            byte = None
+            if isinstance(self.index, ChunkIndex) and first:
+                before, size = self.index.position[first - 1], self.index.size[first - 1]
+                byte = int(before) + chunk_bytes(int(size))
+            found.append((first, last, byte))
+        return found
+
+    def subset(self, frames: Sequence[int] | NDArray[np.int64]) -> FrameReader:
+        """Reader of these frames alone, without the index of the others.
+
+        Parameters
+        ----------
+        frames
+            Frames in any order, repeats allowed; -1 for a zero image.
+
+        Raises
+        ------
+        VideoError
+            A frame is beyond the video.
+        TruncatedVideoError
+            A frame is lost in a hole of the file.
+        """
+        chosen = np.asarray(frames, np.int64).reshape(-1)
+        wanted = distinct(chosen[chosen >= 0])
+        if chosen.size and (chosen.min() < -1 or chosen.max() >= self.frame_count):
+            beyond = int(chosen.min() if chosen.min() < -1 else chosen.max())
+            has = amount(self.frame_count, "frame")
+            raise VideoError(f"{self.path}: frame {beyond} does not exist; it has {has}")
+        gone = np.intersect1d(wanted, self.lost, assume_unique=True)
+        if gone.size:
+            msg = f"{self.path}: frame {gone[0]} is lost in a hole of the file; leave it out"
+            raise TruncatedVideoError(msg)
+        common = (os.path.abspath(self.path), self.height, self.width, chosen)  # for any process
+        index = self.index
+        if isinstance(index, StampIndex):
+            stamps = index.stamps[chosen]
+            at = np.searchsorted(index.keys, stamps, side="right") - 1
+            seeks = index.keys[np.maximum(at, 0)]
+            coded = (self.codec, self.checksummed)
+            return StampReader(*common, *coded, stamps, seeks, index.format)
+        if self.codec == "rawvideo":
+            return RawReader(*common, index.stream, index.position[chosen], int(index.size.max()))
+        runs = tuple(index.runs(wanted, whole_groups=self.codec == "h264")) if wanted.size else ()
+        return ChunkReader(
+            *common, self.codec, self.checksummed, index.extradata, runs, index.stream
+        )
+
+    def read(
+        self,
+        frames: Sequence[int] | NDArray[np.int64],
+        out: NDArray[np.uint8] | None = None,
+    ) -> NDArray[np.uint8]:
+        """Read frames in any order.
+
+        Parameters
+        ----------
+        frames
+            Frames, repeats allowed; -1 for a zero image.
+        out
+            C-contiguous array (frame, height, width) to read into; a new one by default.
+
+        Returns
+        -------
+        (frame, height, width) images.
+
+        Raises
+        ------
+        VideoError
+            A frame is beyond the video or cannot be decoded.
+        TruncatedVideoError
+            A frame is lost in a hole, or the file ends before it does.
+        UsageError
+            ``out`` has another shape or layout.
+        """
+        return self.subset(frames).read(out)
+
+
+def open_video(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
+    salvage: bool = False,
+) -> VideoSource:
+    """Open a video and find the place of every frame, without reading them.
+
+    Parameters
+    ----------
+    path
+        An .avi, .mkv or .mp4 file.
+    max_frame_pixels
+        Larger declared frames are refused.
+    salvage
+        Keep the whole frames before a truncation, and look for damage beforehand: check every
+        chunk header of an AVI, where an intact index would otherwise be believed until a frame is
+        read, and the checksums of FFV1. What is damaged is ``lost``.
+
+    Raises
+    ------
+    MissingInputError
+        There is no such file.
+    TruncatedVideoError
+        The file ends inside a frame (without ``salvage``).
+    VideoError
+        The file is not what its name says, its codec is not supported, or it has no frames.
+
+    Notes
+    -----
+    The index takes 16 bytes per frame. An intact index is read from the file; without one, an AVI
+    is walked from chunk header to chunk header. Matroska and MP4 files are demuxed once. Salvaging
+    FFV1 reads the whole file.
+    """
+    name = os.fsdecode(path)
+    container_format = _container_format(name)
+    with (
+        video_errors(name),
+        open(name, "rb") as file,
+        open_container(file, container_format) as container,
+    ):
+        stream, codec = _checked_stream(name, container, max_frame_pixels)
+        notices = [f"{name}: {codec} is lossy; pixels are not the camera's"] * (codec in LOSSY)
+        index: ChunkIndex | StampIndex
+        if container_format == "avi":
+            index = _chunk_index(name, file, container, salvage, notices)
+            places = (index.position, index.size.astype(np.int64))
+            fps = 1 / _fraction(name, stream.time_base)  # the average is rounded in some versions
+            checksummed = codec == "ffv1" and _are_checksummed(file, index)
+            if checksummed and salvage:
+                index = index.without(_damaged(file, index))
+            lost = index.lost
+        else:
+            index, checksummed, lost = _stamp_index(name, container, salvage, notices)
+            places = (index.stamps, index.keys)
+            fps = _fraction(name, stream.average_rate)
+        frame_count = len(places[0])
+        counted = stream.frames or container_format == "avi"  # Matroska declares none
+        if counted and stream.frames != frame_count:
+            says = f"the header says {amount(stream.frames, 'frame')}, there are {frame_count}"
+            notices.append(f"{name}: {says}")
+        height, width = stream.height, stream.width
+    digest = blake2b(digest_size=16)
+    for place in places:
+        digest.update(place.astype("<i8").tobytes())
+    return VideoSource(
+        path=name,
+        height=height,
+        width=width,
+        fps=fps,
+        codec=codec,
+        frame_count=frame_count,
+        checksummed=checksummed,
+        notices=tuple(notices),
+        lost=lost,
+        index=index,
+        index_digest=digest.hexdigest(),
+    )
+
+
+def _container_format(path: str) -> str:
+    suffix = os.path.splitext(path)[1].lower()
+    if suffix not in FORMATS:
+        raise VideoError(f"{path}: not one of {', '.join(FORMATS)}; convert it with ffmpeg")
+    if not os.path.isfile(path):
+        what = "is not a file" if os.path.exists(path) else "there is no such file"
+        raise MissingInputError(f"{path}: {what}; check the name")
+    container_format, magic = FORMATS[suffix]
+    with video_errors(path), open(path, "rb") as file:
+        if not magic.match(file.read(16)):
+            kind = suffix[1:].upper()
+            raise VideoError(f"{path}: not an {kind}, whatever its name; check the file")
+    return container_format
+
+
+def _checked_stream(
+    path: str, container: InputContainer, max_frame_pixels: int
+) -> tuple[VideoStream, Codec]:
+    if not container.streams.video:
+        raise VideoError(f"{path}: no video in it; check the file")
+    stream = container.streams.video[0]
+    context = stream.codec_context
+    codec = context.name if context else "unknown"
+    pixels = (context and context.pix_fmt) or "unknown"
+    if codec not in CODECS or not _is_supported(codec, pixels):
+        msg = f"{path}: unsupported codec {codec} ({pixels})"
+        remedy = "convert it with `ffmpeg -i IN -pix_fmt gray -c:v ffv1 -g 1 OUT.avi`"
+        raise VideoError(f"{msg}; {remedy}")
+    if stream.width <= 0 or stream.height <= 0:
+        raise VideoError(f"{path}: declares no possible frame size; repair the header")
+    if stream.width * stream.height > max_frame_pixels:
+        msg = f"{path}: declares {stream.width}x{stream.height} pixels, more than"
+        raise VideoError(f"{msg} {max_frame_pixels}; --max-frame-pixels would allow it")
+    return stream, cast("Codec", codec)
+
+
+def _is_supported(codec: str, pixels: str) -> bool:
+    if codec == "rawvideo":  # anything else is colour, a palette, padded or upside down
+        return pixels in ("gray", "yuv420p")
+    try:
+        return all(part.bits == 8 for part in av.VideoFormat(pixels).components)
+    except ValueError:
+        return False
+
+
+def _chunk_index(
+    path: str, file: BufferedReader, container: InputContainer, salvage: bool, notices: list[str]
+) -> ChunkIndex:
+    stream = container.streams.video[0]
+    context, entries = stream.codec_context, stream.index_entries
+    fields = attrgetter("timestamp", "pos", "size", "is_keyframe")
+    avi = OpenAvi(
+        path=path,
+        file=file,
+        stream=stream.index,
+        stream_count=len(container.streams),
+        codec=context.name,
+        pixels=context.pix_fmt or "",
+        height=stream.height,
+        width=stream.width,
+        extradata=context.extradata,
+        salvage=salvage,
+        notices=notices,
+    )
+    return index_chunks(avi, np.fromiter(map(fields, entries), CHUNK, len(entries)))
+
+
+def _are_checksummed(file: BufferedReader, index: ChunkIndex) -> bool:
+    """Whether FFV1 slices carry checksums; one sound frame of the first few shows it."""
+    some = slice(0, CHECKED)
+    for position, size in zip(
+        index.position[some].tolist(), index.size[some].tolist(), strict=True
+    ):
+        if position < 0:
+            continue
+        file.seek(position + CHUNK_HEADER.size)
+        if ffv1_is_sound(file.read(size)):
+            return True
+    return False
+
+
+def _damaged(file: BufferedReader, index: ChunkIndex) -> NDArray[np.int64]:
+    """Frames of FFV1 whose checksums are wrong."""
+    found = []
+    for frame in np.flatnonzero(index.position >= 0).tolist():
+        file.seek(int(index.position[frame]) + CHUNK_HEADER.size)
+        if not ffv1_is_sound(file.read(int(index.size[frame]))):
+            found.append(frame)
+    return np.array(found, np.int64)
+
+
+def _stamp_index(
+    path: str, container: InputContainer, salvage: bool, notices: list[str]
+) -> tuple[StampIndex, bool, NDArray[np.int64]]:
+    """Index of a container with presentation times, whether it has checksums, and lost frames."""
+    stream = container.streams.video[0]
+    coded = stream.codec_context.name
+    stamps: list[int] = []
+    keys: list[int] = []
+    sound: list[bool] = []  # as long as one of the first few slices was
+    end, cut = 0, False
+    for packet in container.demux(stream):
+        if not packet.size or packet.is_discard:
+            continue
+        if packet.pts is None:
+            raise VideoError(f"{path}: frame {len(stamps)} has no time stamp; repair the file")
+        if coded == "ffv1" and (salvage or (len(sound) < CHECKED and not any(sound))):
+            sound.append(ffv1_is_sound(bytes(packet)))
+        cut |= packet.is_corrupt
+        stamps.append(packet.pts)
+        end = max(end, packet.pts + (packet.duration or 0))
+        if packet.is_keyframe:
+            keys.append(packet.pts)
+    if not keys:
+        raise VideoError(f"{path}: 0 frames; leave it out")
+    seconds = float(end * _fraction(path, stream.time_base))
+    declared = (container.duration or 0) / av.time_base if len(container.streams) == 1 else 0
+    if (
+        cut
+        or stream.frames > len(stamps)
+        or declared > seconds + 1.5 / _fraction(path, stream.average_rate)
+    ):
+        msg = f"{path}: truncated at frame {len(stamps)} (byte {os.path.getsize(path)})"
+        if not salvage:
+            raise TruncatedVideoError(f"{msg}; --salvage would use the frames before it")
+        notices.append(f"{msg}; the frames before it are used")
+    order = distinct(np.array(stamps, np.int64))
+    if len(order) < len(stamps):
+        raise VideoError(f"{path}: two frames have the same time stamp; repair the file")
+    index = StampIndex(
+        container.format.name.split(",")[0], order, distinct(np.array(keys, np.int64))
+    )
+    checksummed = any(sound[:CHECKED])
+    lost = np.zeros(len(order), bool)
+    if salvage and checksummed:
+        lost[np.searchsorted(order, stamps)] = ~np.array(sound)
+        lost = spoiled(lost, np.searchsorted(order, index.keys)) if lost.any() else lost
+    return index, checksummed, np.flatnonzero(lost)
+
+
+def _fraction(path: str, rational: Fraction | None) -> Fraction:
+    """Older PyAV gives fractions, newer PyAV a type of its own."""
+    if rational is None or rational.numerator <= 0:
+        raise VideoError(f"{path}: does not say how many frames a second has; repair the header")
+    return Fraction(rational.numerator, rational.denominator)

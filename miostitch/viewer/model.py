@@ -1,0 +1,261 @@
+"""What a viewer shows: pictures side by side, what is known of them, and where to go next.
+
+Nothing is read before it is asked for. Pictures and tables are read in blocks, and the blocks used
+last are kept.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from threading import Event
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.errors import InputError, MiostitchError
+from miostitch.recording.recording import Recording
+from miostitch.schema import NO_FRAME
+from miostitch.store.chunks import read_block
+from miostitch.store.layout import store_facts
+from miostitch.text import printable
+from miostitch.viewer.cache import BlockCache
+
+CACHE_BYTES = 128 * 2**20
+"""Default bound of the blocks in memory."""
+
+RECORDING_BLOCK_BYTES = 2**21
+"""Size of the blocks in which videos are read; small, for some are slow to decode."""
+
+Facts = dict[str, int | float | bool | None]
+"""What is known of a frame; None where a number is missing."""
+
+What = Literal["damaged", "source"]
+
+
+@dataclass(frozen=True)
+class Film:
+    """The pictures of one video.
+
+    Parameters
+    ----------
+    path
+        The file, which names its blocks in the cache.
+    shape
+        Frames, height and width.
+    block
+        Frames that are read at a time.
+    read
+        Gives the frames from one position to before another, uint8 (frame, height, width).
+    """
+
+    path: str
+    shape: tuple[int, int, int]
+    block: int
+    read: Callable[[int, int], NDArray[np.uint8]]
+
+    @classmethod
+    def of_store(cls, path: str) -> "Film":
+        """The result in a store, read chunk by chunk."""
+        facts = store_facts(path)
+        shape = facts.frames, facts.height, facts.width
+        return cls(path, shape, facts.chunk_frames, partial(read_block, path))
+
+    @classmethod
+    def of_recording(cls, recording: Recording) -> "Film":
+        """The pictures of a recording."""
+        _, height, width = recording.shape
+
+        def read(start: int, stop: int) -> NDArray[np.uint8]:
+            return recording.reader(np.arange(start, stop)).read()
+
+        block = max(1, RECORDING_BLOCK_BYTES // (height * width))
+        return cls(recording.path, recording.shape, block, read)
+
+    def picture(self, frame: int, cache: BlockCache) -> NDArray[np.uint8]:
+        """One frame, uint8 (height, width); the next block is read ahead.
+
+        Raises
+        ------
+        MiostitchError
+            The frame cannot be read.
+        """
+        number, place = divmod(frame, self.block)
+        try:
+            block = cache.get(*self._block(number))
+        except InputError:  # a frame is sound even if one beside it is lost in a hole of the file
+            alone: NDArray[np.uint8] = self.read(frame, frame + 1)[0]
+            return alone
+        if 3 * block.nbytes <= cache.max_bytes:
+            beside = number + (1 if 2 * place >= self.block else -1)
+            if 0 <= beside * self.block < self.shape[0]:
+                cache.prefetch(dict([self._block(beside)]))
+        picture: NDArray[np.uint8] = block[place]
+        return picture
+
+    def _block(self, number: int) -> tuple[Any, Callable[[], NDArray[np.uint8]]]:
+        start = number * self.block
+        stop = min(start + self.block, self.shape[0])
+        return (self.path, start), partial(self.read, start, stop)
+
+
+class Look(NamedTuple):
+    """A frame of a panel: its position in the video, -1 if there is none, and what is known."""
+
+    frame: int
+    facts: Facts
+
+
+@dataclass
+class Panel:
+    """One of the videos that are shown side by side.
+
+    Parameters
+    ----------
+    name
+        What it is called.
+    look
+        Says which frame belongs to a position of the scene.
+    film
+        The pictures; None if there are none, or not yet.
+    note
+        Why there are no pictures.
+    """
+
+    name: str
+    look: Callable[[int], Look]
+    film: Film | None = None
+    note: str = ""
+
+    def picture(self, frame: int, cache: BlockCache) -> NDArray[np.uint8] | str:
+        """The picture, uint8 (height, width), or why there is none."""
+        if frame == NO_FRAME:
+            return "not received"
+        if self.film is None:
+            return self.note
+        try:
+            return self.film.picture(frame, cache)
+        except MiostitchError as error:
+            return printable(str(error))
+
+
+@dataclass
+class Scene:
+    """Videos of the same frames, and the table that goes with them.
+
+    Parameters
+    ----------
+    name
+        What is looked at.
+    count
+        Frames.
+    fps
+        Frames per second.
+    panels
+        The videos; in the first one frames are marked.
+    columns
+        Whole columns that moving about needs, read when first asked for: ``frame_num`` int64,
+        ``damaged`` bool, ``source`` int8, (frame,).
+    sources
+        Names that ``source`` counts.
+    notices
+        What a user should be told.
+    first_frames
+        Frame of the first panel at each position, (frame,), -1 where it has none; None where that
+        is the position.
+    complete
+        Completes the panels and takes the tables into memory; takes time, until the event is set.
+    """
+
+    name: str
+    count: int
+    fps: Fraction
+    panels: list[Panel]
+    columns: Mapping[str, Callable[[], NDArray[Any]]]
+    sources: Sequence[str] = ()
+    notices: Sequence[str] = ()
+    first_frames: NDArray[np.int64] | None = None
+    complete: Callable[[Event], None] = lambda _: None
+    _columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def column(self, name: str) -> NDArray[Any] | None:
+        """A whole column, (frame,); None if nothing is known."""
+        if name not in self.columns:
+            return None
+        if name not in self._columns:
+            self._columns[name] = self.columns[name]()
+        return self._columns[name]
+
+    def jump(self, at: int, what: What, step: Literal[-1, 1]) -> int | None:
+        """The next, or the previous, frame that is damaged or has another source.
+
+        Parameters
+        ----------
+        at
+            Where to start; never the answer.
+        what
+            What to look for. A change of source is where the new source begins.
+        step
+            1 for the next, -1 for the previous.
+
+        Returns
+        -------
+        Its position; None if there is none.
+        """
+        column = self.column(what)
+        if column is None:
+            return None
+        changes = what == "source"
+        places = np.flatnonzero(np.diff(column)) + 1 if changes else np.flatnonzero(column)
+        if step > 0:
+            after = np.searchsorted(places, at, side="right")
+            return int(places[after]) if after < len(places) else None
+        before = np.searchsorted(places, at, side="left")
+        return int(places[before - 1]) if before else None
+
+    def find(self, frame_num: int) -> int | None:
+        """Position of the first frame that the device counted so; None if there is none."""
+        column = self.column("frame_num")
+        if column is None:
+            return None
+        found = np.flatnonzero(column == frame_num)
+        return int(found[0]) if len(found) else None
+
+    def in_first(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Frames of the first panel at some positions, without those that it lacks."""
+        if self.first_frames is None:
+            return positions
+        frames: NDArray[np.int64] = self.first_frames[positions]
+        return np.asarray(frames[frames != NO_FRAME])
+
+    def from_first(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Positions of some frames of the first panel, without those that are not there."""
+        own = np.arange(self.count) if self.first_frames is None else self.first_frames
+        return np.flatnonzero(np.isin(own, frames))
+
+    def timeline(self, bins: int) -> dict[str, Any]:
+        """The whole length in few bins.
+
+        Parameters
+        ----------
+        bins
+            How many; fewer if there are fewer frames.
+
+        Returns
+        -------
+        dict
+            ``first``: the first frame of each bin; ``damaged``: how many of its frames are;
+            ``source``: the source that most of them have. Without what is not known.
+        """
+        edges = np.linspace(0, self.count, min(bins, self.count) + 1).astype(np.int64)
+        first = edges[:-1]
+        told: dict[str, Any] = {"first": first.tolist()}
+        damaged, source = self.column("damaged"), self.column("source")
+        if damaged is not None:
+            told["damaged"] = np.add.reduceat(damaged, first, dtype=np.int64).tolist()
+        if source is not None:
+            codes = range(-1, len(self.sources))
+            votes = [np.add.reduceat(source == code, first, dtype=np.int64) for code in codes]
+            told["source"] = (np.argmax(votes, axis=0) - 1).tolist()
+        return told

@@ -1,0 +1,91 @@
+"""The viewer: recordings and results in the browser, until the run is interrupted."""
+
+import asyncio
+import os
+import webbrowser
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from miostitch.recording.files import ReadOptions
+from miostitch.viewer.cache import BlockCache
+from miostitch.viewer.model import CACHE_BYTES
+from miostitch.viewer.server import Marks, Viewer
+from miostitch.viewer.sources import open_scene
+
+
+@dataclass(frozen=True)
+class ViewOptions:
+    """How to show recordings.
+
+    Parameters
+    ----------
+    port
+        Where to listen; 0: any free port.
+    marks
+        File that the marked frames are saved to, and read from if it is there.
+    inputs
+        Folders where the recordings that a store was made of are looked for first.
+    browser
+        Whether to open the page in the browser.
+    cache_bytes
+        Bound of the pictures that are kept in memory.
+    """
+
+    port: int = 0
+    marks: str | os.PathLike[str] | None = None
+    inputs: Sequence[str] = ()
+    browser: bool = True
+    cache_bytes: int = CACHE_BYTES
+
+
+def view(
+    names: Sequence[str],
+    options: ViewOptions | None = None,
+    *,
+    reading: ReadOptions | None = None,
+    ready: Callable[[dict[str, Any]], None],
+) -> None:
+    """Show recordings in the browser until the run is interrupted.
+
+    Parameters
+    ----------
+    names
+        As for :func:`miostitch.viewer.sources.open_scene`.
+    options
+        How to show them.
+    reading
+        How to read recordings.
+    ready
+        Called with ``url`` once the page can be opened.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read.
+    ResourceError
+        The port is taken.
+    UsageError
+        The file of marks is something else.
+
+    Notes
+    -----
+    Reads what is shown, and a little ahead. Memory: the cache, and the tables that go with it: of a
+    store 33 bytes per frame and 42 more per recording that it was made of.
+    """
+    options = options or ViewOptions()
+    marks = Marks(options.marks) if options.marks is not None else None
+    with BlockCache(options.cache_bytes) as cache, suppress(KeyboardInterrupt):
+        scene = open_scene(names, cache, reading, folders=options.inputs)
+        asyncio.run(_until_interrupted(Viewer(scene, cache, marks), options, ready))
+
+
+async def _until_interrupted(
+    viewer: "Viewer", options: ViewOptions, ready: Callable[[dict[str, Any]], None]
+) -> None:
+    async with viewer.running(options.port) as url:
+        ready({"url": url})
+        if options.browser:
+            await asyncio.to_thread(webbrowser.open, url)
+        await asyncio.Event().wait()

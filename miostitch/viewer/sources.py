@@ -1,0 +1,298 @@
+"""Open what a viewer shows: a result beside its recordings, or videos side by side."""
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import partial
+from threading import Event, Lock
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from miostitch.buffers.damage import complete
+from miostitch.buffers.table import buffer_layout
+from miostitch.errors import MetadataError
+from miostitch.recording.datasets import STORE
+from miostitch.recording.files import ReadOptions, recording_names
+from miostitch.recording.provenance import find_originals
+from miostitch.recording.recording import Recording, load_recordings
+from miostitch.schema import FRAME, FRAME_VARIABLES, NO_FRAME, RECORDING, SCORE_VARIABLES
+from miostitch.session.alignment import FrameIdentity, align
+from miostitch.store.groups import open_group
+from miostitch.store.layout import store_facts
+from miostitch.text import printable
+from miostitch.viewer.cache import BlockCache
+from miostitch.viewer.model import Facts, Film, Look, Panel, Scene
+
+TABLE_BLOCK = 4096
+"""Frames of a store whose tables are read at a time."""
+
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+def open_scene(
+    names: Sequence[str],
+    cache: BlockCache,
+    options: ReadOptions | None = None,
+    *,
+    folders: Sequence[str] = (),
+) -> Scene:
+    """Open what is to be looked at.
+
+    Parameters
+    ----------
+    names
+        A store: the result is shown beside the recordings it was made of. Or videos and stores, as
+        for :func:`miostitch.open_recording`: they are shown side by side, frame by frame of the
+        device's counter; by position if one of them has no table.
+    cache
+        Where blocks are kept.
+    options
+        How to read recordings.
+    folders
+        Where the recordings that a store was made of are looked for first.
+
+    Raises
+    ------
+    InputError
+        A file cannot be read.
+    AlignmentError
+        The videos have no frame in common.
+    UsageError
+        A video is named twice.
+    """
+    options = options or ReadOptions(need_table=False)
+    if len(names) == 1 and names[0].endswith(STORE):
+        return _of_result(names[0], cache, options, folders)
+    return _side_by_side(names, cache, options)
+
+
+class StoredFrames:
+    """The tables of a store, read a stretch at a time until all are loaded."""
+
+    def __init__(self, path: str, cache: BlockCache) -> None:
+        self._path, self._cache = path, cache
+        self._loaded: set[str] = set()
+        self._columns: dict[str, NDArray[Any]] = {}
+        self._lock = Lock()
+        facts = store_facts(path)
+        self.attrs = facts.attrs
+        root = open_group(path)
+        self._tables = {"": root.reset_coords()[[v.name for v in FRAME_VARIABLES]]}
+        if "scores" in facts.groups:
+            scores = open_group(path, "scores")
+            self._tables["scores"] = scores[[v.name for v in SCORE_VARIABLES]]
+
+    @property
+    def recordings(self) -> list[str]:
+        """Names of the recordings that it was made of, as far as their scores are known."""
+        return list(self.attrs["recordings"]) if "scores" in self._tables else []
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A whole column of the frames, (frame,), read once.
+
+        Raises
+        ------
+        InputError
+            It cannot be read.
+        """
+        with self._lock:
+            if name not in self._columns:
+                self._columns[name] = self._read("", slice(None), [name])[name].to_numpy()
+            return self._columns[name]
+
+    def row(self, frame: int) -> Look:
+        """What is known of a frame."""
+        return Look(frame, _facts(self._at("", frame)))
+
+    def candidate(self, number: int, frame: int) -> Look:
+        """What is known of a recording's candidate for a frame."""
+        facts = _facts(self._at("scores", frame).isel({RECORDING: number}))
+        source = facts.pop("source_frame")
+        absent = source == NO_FRAME
+        return Look(int(source or 0), {} if absent else facts)
+
+    def load(self, closing: Event) -> None:
+        """Take all tables into memory, so that no frame has to wait for them any more.
+
+        Parameters
+        ----------
+        closing
+            When it is set, no further column is read.
+
+        Raises
+        ------
+        InputError
+            They cannot be read.
+        """
+        if "scores" in self._tables:
+            self._tables["scores"] = self._read("scores", slice(None))
+            self._loaded.add("scores")
+        for name in ("damaged", "source", *self._tables[""]):  # the overview needs those first
+            if closing.is_set():
+                return
+            self.column(str(name))
+        whole = {name: (FRAME, column) for name, column in self._columns.items()}
+        self._tables[""] = xr.Dataset(whole)[[*self._tables[""]]]
+        self._loaded.add("")
+
+    def _at(self, group: str, frame: int) -> xr.Dataset:
+        if group in self._loaded:
+            loaded: xr.Dataset = self._tables[group].isel({FRAME: frame})
+            return loaded
+        number, place = divmod(frame, TABLE_BLOCK)
+        span = slice(number * TABLE_BLOCK, (number + 1) * TABLE_BLOCK)
+        block: xr.Dataset = self._cache.get(
+            (self._path, group, number), partial(self._read, group, span)
+        )
+        return block.isel({FRAME: place})
+
+    def _read(self, group: str, span: slice, names: Sequence[str] | None = None) -> xr.Dataset:
+        table = self._tables[group] if names is None else self._tables[group][[*names]]
+        return table.isel({FRAME: span}).compute()
+
+
+def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequence[str]) -> Scene:
+    film, tables = Film.of_store(path), StoredFrames(path, cache)
+    receivers = [
+        Panel(name, partial(tables.candidate, number), note="is being looked for")
+        for number, name in enumerate(tables.recordings)
+    ]
+
+    def complete(closing: Event) -> None:
+        pixels = options.max_frame_pixels
+        found = find_originals(path, folders, max_frame_pixels=pixels)
+        for panel, original in zip(receivers, found, strict=True):
+            if isinstance(original, Recording):
+                panel.film = Film.of_recording(original)
+            else:
+                panel.note = original
+        tables.load(closing)
+
+    return Scene(
+        printable(os.path.basename(path)),
+        film.shape[0],
+        Fraction(tables.attrs["fps"]),
+        [Panel("result", tables.row, film), *receivers],
+        {name: partial(tables.column, name) for name in ("frame_num", "damaged", "source")},
+        tables.attrs["recordings"],
+        complete=complete,
+    )
+
+
+class _Opened(NamedTuple):
+    """A video or store, of which everything per frame is at hand."""
+
+    film: Film
+    fps: Fraction
+    row: Callable[[int], Look]
+    identity: FrameIdentity
+    damaged: Bools | None
+    notices: Sequence[str] = ()
+
+
+def _side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOptions) -> Scene:
+    titles = [printable(name) for name in recording_names(names)]
+    videos = iter(load_recordings([n for n in names if not n.endswith(STORE)], options))
+    opened = [
+        _stored(name, cache) if name.endswith(STORE) else _recorded(next(videos)) for name in names
+    ]
+    places, frame_num, notices = _align([each.identity for each in opened])
+
+    def look(number: int, position: int) -> Look:
+        frame = int(places[number, position])
+        return opened[number].row(frame) if frame != NO_FRAME else Look(NO_FRAME, {})
+
+    columns: dict[str, Callable[[], NDArray[Any]]] = {}
+    if frame_num is not None:
+        columns["frame_num"] = lambda: frame_num
+    flags = [each.damaged for each in opened]
+    known = [flag for flag in flags if flag is not None]
+    if len(known) == len(flags):
+        columns["damaged"] = partial(_damaged_anywhere, known, places)
+    return Scene(
+        ", ".join(titles),
+        places.shape[1],
+        opened[0].fps,
+        [
+            Panel(title, partial(look, number), each.film)
+            for number, (title, each) in enumerate(zip(titles, opened, strict=True))
+        ],
+        columns,
+        notices=[printable(n) for each in opened for n in each.notices] + notices,
+        first_frames=places[0],
+    )
+
+
+def _recorded(recording: Recording) -> _Opened:
+    table = recording.frames
+    facts = ("frame_num", "timestamp_first", "timestamp_last", "num_buffers", "black_padding")
+    columns = {name: getattr(table, name) for name in facts}
+
+    def row(frame: int) -> Look:
+        described = table.num_rows[frame] > 0
+        told = {name: _plain(column[frame]) for name, column in columns.items()}
+        return Look(frame, told if described else {})
+
+    identity = FrameIdentity(
+        recording.name, table.frame_num, table.num_buffers, table.timestamp_first
+    )
+    rate = recording.videos[0].fps
+    film = Film.of_recording(recording)
+    return _Opened(film, rate, row, identity, _incomplete(recording), recording.notices)
+
+
+def _incomplete(recording: Recording) -> Bools | None:
+    """Frames of which buffers are missing, bool (frame,); None without a table that tells."""
+    _, height, width = recording.shape
+    try:
+        bounds = buffer_layout(recording.tables, height * width)
+    except MetadataError:  # the table makes no frames: what is missing cannot be told
+        return None
+    return ~complete(recording.frames.buffers, bounds) if recording.tables else None
+
+
+def _stored(path: str, cache: BlockCache) -> _Opened:
+    tables = StoredFrames(path, cache)
+    columns = (tables.column(n) for n in ("frame_num", "num_buffers", "timestamp_first"))
+    identity = FrameIdentity(os.path.basename(path), *columns)
+    film, rate = Film.of_store(path), Fraction(tables.attrs["fps"])
+    return _Opened(film, rate, tables.row, identity, tables.column("damaged"))
+
+
+def _align(identities: Sequence[FrameIdentity]) -> tuple[Ints, Ints | None, list[str]]:
+    """Frame of each video per position, (video, frame); the device's counter; notices."""
+    counts = [len(each.frame_num) for each in identities]
+    if len(identities) == 1:
+        return np.arange(counts[0])[np.newaxis], identities[0].frame_num, []
+    bare = [each.name for each in identities if (each.frame_num == NO_FRAME).all()]
+    if bare:
+        position = np.arange(max(counts))
+        places = np.stack([np.where(position < n, position, NO_FRAME) for n in counts])
+        told = f"{printable(', '.join(bare))}: no table; frames stand side by side by position"
+        return places, None, [told]
+    found = align(identities)
+    places = found.source_frame.astype(np.int64)
+    return places, found.frame_num, [printable(notice) for notice in found.notices]
+
+
+def _damaged_anywhere(flags: Sequence[Bools], places: Ints) -> Bools:
+    """Whether any video lacks a frame or has it damaged, (frame,)."""
+    damaged = np.zeros(places.shape[1], bool)
+    for flag, place in zip(flags, places, strict=True):
+        damaged |= (place == NO_FRAME) | flag[place]
+    return damaged
+
+
+def _facts(row: xr.Dataset) -> Facts:
+    return {str(name): _plain(row[name].to_numpy()) for name in row.data_vars}
+
+
+def _plain(value: Any) -> int | float | bool | None:
+    """A JSON value; None for NaN."""
+    plain: int | float | bool = value.item()
+    return None if isinstance(plain, float) and not math.isfinite(plain) else plain

@@ -1,0 +1,77 @@
+"""Where blocks are computed, and how many at a time."""
+
+import threading
+from collections.abc import Iterable
+from concurrent.futures import CancelledError, Future
+from typing import Any
+
+import dask
+import pytest
+
+from miostitch.execution import executors as computing
+from miostitch.execution.executors import Threads, at_most, computing_by, runner, thread_count
+
+
+class Recorder(Threads):
+    """Counts what it is asked."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.asked: list[str] = []
+
+    def require_paths(self, paths: Iterable[str]) -> None:
+        self.asked += paths
+
+    def submit(self, graph: computing.Graph, key: Any, name: str) -> Future[Any]:
+        self.asked.append(name)
+        return super().submit(graph, key, name)
+
+
+def test_threads_begin_in_the_order_given() -> None:
+    begun: list[int] = []
+    with Threads(1) as threads:
+        futures = [threads.submit({"key": (begun.append, n)}, "key", str(n)) for n in range(20)]
+    assert begun == [*range(20)]
+    assert all(future.done() for future in futures)
+    assert not [t for t in threading.enumerate() if t.name.startswith("miostitch")]
+
+
+def test_what_has_not_begun_can_be_cancelled() -> None:
+    hold, begun = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        hold.wait(20)
+
+    with Threads(1) as threads:
+        first = threads.submit({"a": (wait,)}, "a", "a")
+        second = threads.submit({"b": (wait,)}, "b", "b")
+        begun.wait(20)
+        threads.cancel()
+        hold.set()
+    first.result()
+    with pytest.raises(CancelledError):
+        second.result()
+
+
+def test_threads_are_as_many_as_dask_says_or_fewer() -> None:
+    with dask.config.set(num_workers=5):
+        assert thread_count() == 5
+        with at_most(3):
+            assert thread_count() == 3
+            with runner() as threads:
+                assert threads.workers == 3
+        with at_most(9):
+            assert thread_count() == 5
+
+
+def test_another_runner_takes_over() -> None:
+    computing.require_paths(["nowhere"])  # threads see what the caller sees
+    with Recorder() as recorder:
+        with computing_by(recorder), runner() as current:
+            assert current is recorder
+            computing.require_paths(["here"])
+            assert current.submit({"a": 1}, "a", "one").result() == 1
+        with runner() as current:
+            assert current is not recorder
+    assert recorder.asked == ["here", "one"]

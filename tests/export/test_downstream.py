@@ -1,0 +1,208 @@
+"""Other people's tools, each in an environment of its own, on what we export."""
+
+import json
+import subprocess
+import venv
+from hashlib import blake2s
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import miostitch
+from miostitch.stitching.run import stitch_files
+
+pytestmark = pytest.mark.peer
+
+ENVIRONMENTS = {
+    "minian": ["minian==2.0.2", "zarr==2.18.7", "xarray<=2026.4"],
+    "roiextractors": ["roiextractors[full]==0.10.0"],
+    "judges": ["nwbinspector==0.7.2", "ome-zarr-models==1.7"],
+    "napari": ["napari==0.9.2", "napari-ome-zarr==0.10.0", "xarray"],
+}
+"""What is installed where; the how-to pages say the same."""
+
+STEM = "receiver1__receiver2_stitched"
+
+MINIAN = """
+import hashlib, json, sys, tempfile
+import numpy as np
+import zarr
+from minian.io import load_videos
+from minian.preprocessing import denoise, remove_background
+from minian.utilities import open_minian, save_minian
+
+def digest(video):
+    return hashlib.blake2s(np.ascontiguousarray(video.values)).hexdigest()
+
+if __name__ == "__main__":
+    video = open_minian(sys.argv[1], return_dict=True)["video"]
+    assert list(open_minian(sys.argv[1])) == ["video"]
+    glow = video.min("frame").compute()
+    clean = video - glow
+    clean = denoise(clean, method="median", ksize=5)
+    clean = remove_background(clean, method="tophat", wnd=10)
+    with tempfile.TemporaryDirectory() as folder:
+        saved = save_minian(clean.rename("clean"), folder, overwrite=True)
+        mean, shape = float(saved.mean().compute()), saved.shape
+    # as CaImAn opens a store
+    plain = zarr.open(sys.argv[1] + "/" + sys.argv[3] + ".zarr", "r")["video"]
+    print(json.dumps({
+        "dims": video.dims, "shape": shape, "mean": mean, "glow": int(glow.max()),
+        "frame_num": video.frame_num.values.tolist(),
+        "store": digest(video.compute()),
+        "segments": digest(load_videos(sys.argv[2], dtype=np.uint8).compute()),
+        "plain": hashlib.blake2s(plain[:]).hexdigest(),
+    }))
+"""
+
+ROIEXTRACTORS = """
+import hashlib, json, sys
+import numpy as np
+from roiextractors import MiniscopeImagingExtractor
+from roiextractors.extractors.miniscopeimagingextractor.miniscope_utils import (
+    get_recording_start_time,
+)
+found = MiniscopeImagingExtractor(folder_path=sys.argv[1])
+video = found.get_series(start_sample=0, end_sample=found.get_num_samples())
+print(json.dumps({
+    "shape": [found.get_num_samples(), *found.get_image_shape()],
+    "rate": found.get_sampling_frequency(),
+    "times": found.get_timestamps().tolist(),
+    "start": str(get_recording_start_time(sys.argv[1] + "/metaData.json")),
+    "video": hashlib.blake2s(np.ascontiguousarray(video)).hexdigest(),
+}))
+"""
+
+INSPECT = """
+import json, sys
+from nwbinspector import inspect_all
+found = [*inspect_all(sys.argv[1])]
+print(json.dumps([[each.importance.name, each.check_function_name] for each in found]))
+"""
+
+NAPARI = """
+import json, sys
+import xarray as xr
+from napari.components import ViewerModel
+from napari_ome_zarr import napari_get_reader
+viewer = ViewerModel()
+video = xr.open_zarr(sys.argv[1]).video
+viewer.add_image(video.data, name="stitched", contrast_limits=(0, 255), axis_labels=video.dims)
+viewer.dims.set_point(0, 7)
+[(data, about, kind)] = napari_get_reader(sys.argv[1])(sys.argv[1])
+layer = viewer.add_image(data, **about)
+levels = data if isinstance(data, list) else [data]
+print(json.dumps({
+    "kind": kind, "labels": viewer.layers[0].axis_labels, "shapes": [v.shape for v in levels],
+    "same": bool((levels[0][5].compute() == video[5].values).all()),
+    "shown": int(viewer.layers[0].get_value((7, 3, 4))), "value": int(video[7, 3, 4]),
+}))
+"""
+
+
+@pytest.fixture(scope="session")
+def python() -> Any:
+    """Python of an environment, made when it is first wanted and kept between runs."""
+
+    def find(name: str) -> Path:
+        folder = Path(__file__).parents[2] / ".envs" / name
+        if not (folder / "done").exists():
+            venv.create(folder, with_pip=True, clear=True)
+            packages = ENVIRONMENTS[name]
+            subprocess.run([folder / "bin" / "pip", "install", "-q", *packages], check=True)
+            (folder / "done").touch()
+        return folder / "bin" / "python"
+
+    return find
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result, and all that can be exported of it, each in a folder named by its kind."""
+    folder = tmp_path_factory.mktemp("made")
+    config = miostitch.SimulationConfig(frames=1100, seed=4, height=60, width=80)
+    names = [str(path) for path in miostitch.simulate(folder / "in", config).recordings]
+    stitch_files(names, folder / "stitched")
+    store = folder / "stitched" / f"{STEM}.zarr"
+    miostitch.export_recording(store, folder / "ucla", "ucla")
+    miostitch.export_recording(store, folder / "segments", "avi-segments")
+    miostitch.export_recording(store, folder / "zarr2", "zarr2")
+    miostitch.export_recording(store, folder / "nwb", "nwb")
+    options = miostitch.ExportOptions(
+        external=True, subject_id="m1", species="Mus musculus", location="CA1"
+    )
+    miostitch.export_recording(store, folder / "external", "nwb", options)
+    return folder
+
+
+def said_by(python: Path, script: str, folder: Path, *arguments: object) -> Any:
+    """What a script prints last, as JSON; minian wants a file it can import again."""
+    file = folder / "script.py"
+    file.write_text(script)
+    command = [str(python), "-W", "ignore", str(file), *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def digest(video: np.ndarray) -> str:
+    return blake2s(video.tobytes()).hexdigest()
+
+
+def test_minian_opens_and_preprocesses(python: Any, made: Path, tmp_path: Path) -> None:
+    arguments = (made / "zarr2", made / "segments", STEM)
+    found = said_by(python("minian"), MINIAN, tmp_path, *arguments)
+    expected = miostitch.open_recording(made / "stitched" / f"{STEM}.zarr").load()
+    assert found["dims"] == ["frame", "height", "width"]
+    assert found["shape"] == [*expected.video.shape]
+    assert found["frame_num"] == expected.frame_num.to_numpy().tolist()
+    assert {found[name] for name in ("store", "segments", "plain")} == {
+        digest(expected.video.to_numpy())
+    }
+    assert found["glow"] == int(expected.video.min("frame").max())
+    assert 0 < found["mean"] < float(expected.video.mean())
+
+
+def test_roiextractors_reads_the_ucla_folder(python: Any, made: Path, tmp_path: Path) -> None:
+    found = said_by(python("roiextractors"), ROIEXTRACTORS, tmp_path, made / "ucla")
+    expected = miostitch.open_recording(made / "stitched" / f"{STEM}.zarr").load()
+    assert found["shape"] == [*expected.video.shape]
+    assert found["video"] == digest(expected.video.to_numpy())
+    assert found["rate"] == pytest.approx(20, rel=0.01)
+    first = expected.timestamp_first.to_numpy()
+    np.testing.assert_allclose(found["times"], first - first[0], atol=6e-7)
+    assert found["start"].startswith("2025-12-02 21:56:40")
+
+
+@pytest.mark.parametrize("kind", ["nwb", "external"])
+def test_nwbinspector_finds_nothing_critical(
+    kind: str, python: Any, made: Path, tmp_path: Path
+) -> None:
+    found = said_by(python("judges"), INSPECT, tmp_path, made / kind)
+    assert {importance for importance, _ in found} <= {
+        "BEST_PRACTICE_VIOLATION",
+        "BEST_PRACTICE_SUGGESTION",
+    }
+    violations = {name for importance, name in found if importance == "BEST_PRACTICE_VIOLATION"}
+    # nobody told the species of the first
+    assert violations == ({"check_subject_species_exists"} if kind == "nwb" else set())
+
+
+def test_ome_zarr_models_accept_our_stores(python: Any, made: Path) -> None:
+    command = [python("judges").with_name("ome-zarr-models"), "validate"]
+    store = made / "stitched" / f"{STEM}.zarr"
+    done = subprocess.run([*command, store], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Valid OME-Zarr" in done.stdout
+
+
+def test_napari_shows_a_store(python: Any, made: Path, tmp_path: Path) -> None:
+    store = made / "stitched" / f"{STEM}.zarr"
+    found = said_by(python("napari"), NAPARI, tmp_path, store)
+    assert found["kind"] == "image"
+    assert found["labels"] == ["frame", "height", "width"]
+    assert found["shapes"] == [[*miostitch.open_recording(store).video.shape]]
+    assert found["same"]
+    assert found["shown"] == found["value"]

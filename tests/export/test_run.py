@@ -1,0 +1,457 @@
+"""Exports: the very pictures and times of the frames, in the layout that others read."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from fractions import Fraction
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pynwb
+import pytest
+import xarray as xr
+import zarr
+from click.testing import CliRunner
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import miostitch
+from miostitch import ExportOptions, export_recording, open_recording
+from miostitch.cli import main as cli
+from miostitch.errors import (
+    InputError,
+    MismatchError,
+    OutputExistsError,
+    ResourceError,
+    UsageError,
+)
+from miostitch.export import avi as export_avi
+from miostitch.export import nwb as export_nwb
+from miostitch.export.run import Kind
+from miostitch.recording.files import ReadOptions
+from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.video.writer import VideoWriter
+from tests.folders import content
+from tests.video_files import decode, make_frames, write
+
+PER_FILE = 7
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("session")
+    config = miostitch.SimulationConfig(
+        frames=40, seed=5, height=30, width=20, buffer_loss=0.05, frame_loss=0.05
+    )
+    miostitch.simulate(folder / "in", config)
+    names = [str(folder / "in" / f"receiver{n}.avi") for n in (1, 2)]
+    stitch_files(names, folder / "out", StitchOptions(chunk_frames=16, report=False))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def store(session: Path) -> Path:
+    return session / "out" / "receiver1__receiver2_stitched.zarr"
+
+
+@pytest.fixture(autouse=True)
+def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Video files that no block of the recording fits."""
+    monkeypatch.setattr(export_avi, "FRAMES_PER_FILE", PER_FILE)
+    monkeypatch.setattr(export_nwb, "CHUNK_BYTES", 5 * 600)
+
+
+def edited(store: Path) -> xr.Dataset:
+    return miostitch.remove_frames(miostitch.trim(open_recording(store), 3, 2), "0,7-9")
+
+
+SOURCES: dict[str, Callable[[Path], Any]] = {
+    "store": lambda store: store,
+    "stitched video": lambda store: store.with_suffix(".avi"),
+    "recording": lambda store: store.parents[1] / "in" / "receiver1.avi",
+    "selection": edited,
+}
+
+
+def of(*names: str) -> Any:
+    """The sources of these names, one test for each."""
+    return pytest.mark.parametrize("source", names, indirect=True)
+
+
+@pytest.fixture
+def source(request: pytest.FixtureRequest, store: Path) -> Any:
+    return SOURCES[request.param](store)
+
+
+def opened(source: Any) -> xr.Dataset:
+    """The source itself, with times of the first recording's clock."""
+    if isinstance(source, xr.Dataset):
+        return source.load()
+    beside = source.with_suffix(".zarr")
+    return open_recording(beside if beside.exists() else source).load()
+
+
+def seconds(recording: xr.Dataset) -> np.ndarray:
+    first = recording.timestamp_first.to_numpy()
+    return np.asarray(first - first[0])
+
+
+@pytest.mark.parametrize("kind", ["ucla", "zarr2", "nwb"])
+def test_lost_frames_are_left_out(session: Path, tmp_path: Path, kind: Kind) -> None:
+    shutil.copytree(session / "in", tmp_path / "in")
+    path = tmp_path / "in" / "receiver1.avi"
+    frames = decode(path)
+    data = bytearray(path.read_bytes())
+    at = data.index(frames[7].tobytes())
+    data[at + 300 : at + 300 + 512] = bytes(512)  # into the header of the next one
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="--salvage"):
+        export_recording(path, tmp_path / "out", kind, reading=ReadOptions(need_table=False))
+    assert not [p for p in (tmp_path / "out").rglob("*") if p.is_file()]
+    reading = ReadOptions(need_table=False, salvage=True)
+    made = export_recording(path, tmp_path / "out", kind, reading=reading)
+    assert made["frames"] == len(frames) - 2
+    assert any("2 frames lost" in warning for warning in made["warnings"])
+    if kind == "zarr2":
+        [store] = made["outputs"]
+        video = zarr.open_group(store, mode="r")["video"]
+        expected = np.delete(frames, [7, 8], axis=0)
+        np.testing.assert_array_equal(np.asarray(video).reshape(expected.shape), expected)
+
+
+@pytest.mark.parametrize("opens", [False, True])
+def test_damaged_chunks_are_left_out(store: Path, tmp_path: Path, opens: bool) -> None:
+    shutil.copytree(store.parent, tmp_path / "in")
+    path = tmp_path / "in" / store.name
+    (path / "video" / "c" / "1" / "0" / "0").unlink()
+    reading = ReadOptions(need_table=False, salvage=True)
+    given = open_recording(path, salvage=True) if opens else path
+    made = export_recording(given, tmp_path / "out", "zarr2", reading=reading)
+    whole = open_recording(store)
+    lost = range(16, min(32, whole.sizes["frame"]))
+    [loss] = made["lost_frames"]
+    assert loss["frames"] == [lost[0], lost[-1]]
+    exported = zarr.open_group(made["outputs"][0], mode="r")
+    expected = np.delete(whole.video.to_numpy(), lost, axis=0)
+    np.testing.assert_array_equal(np.asarray(exported["video"]), expected)
+    history: Any = exported.attrs["history"]
+    assert [step["step"] for step in history] == ["stitch", "remove_frames"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(1, 9))
+def test_files_do_not_depend_on_blocks(tmp_path: Path, blocks: list[int], per_file: int) -> None:
+    frames = make_frames(sum(blocks), 4, 6)
+    paths = [tmp_path / f"{n}.avi" for n in range(-(-len(frames) // per_file))]
+    opener = partial(VideoWriter, width=6, height=4, fps=Fraction(20))
+    with export_avi.SegmentWriter(paths, per_file, opener) as writer:
+        for block in np.split(frames, np.cumsum(blocks)[:-1]):
+            writer.write(block)
+    found = [decode(path) for path in paths]
+    assert [len(part) for part in found[:-1]] == [per_file] * (len(paths) - 1)
+    np.testing.assert_array_equal(np.concatenate([frames[:0], *found]), frames)
+
+
+@of("store", "stitched video", "recording")
+def test_ucla(source: Any, tmp_path: Path) -> None:
+    expected = opened(source)
+    made = export_recording(source, tmp_path / "x", "ucla")
+    count = expected.sizes["frame"]
+    videos = [f"{n}.avi" for n in range(-(-count // PER_FILE))]
+    assert made["outputs"] == [
+        str(tmp_path / "x" / name) for name in (*videos, "timeStamps.csv", "metaData.json")
+    ]
+    assert {*content(tmp_path)} == {str(Path(p).relative_to(tmp_path)) for p in made["outputs"]}
+    parts = [decode(tmp_path / "x" / name) for name in videos]
+    assert [len(part) for part in parts[:-1]] == [PER_FILE] * (len(videos) - 1)
+    np.testing.assert_array_equal(np.concatenate(parts), expected.video)
+    table = pd.read_csv(tmp_path / "x" / "timeStamps.csv")
+    assert [*table.columns] == ["Frame Number", "Time Stamp (ms)"]
+    assert table["Frame Number"].tolist() == [*range(count)]
+    np.testing.assert_allclose(table["Time Stamp (ms)"], 1000 * seconds(expected), atol=6e-4)
+    facts = json.loads((tmp_path / "x" / "metaData.json").read_text())
+    assert (facts["frameRate"], facts["framesPerFile"]) == ("20FPS", PER_FILE)
+    started = facts["recordingStartTime"]
+    units = [started[unit] for unit in ("year", "month", "day", "hour", "minute", "second")]
+    began = datetime(*units).replace(tzinfo=UTC) + timedelta(milliseconds=started["msec"])
+    assert began.timestamp() == pytest.approx(float(expected.timestamp_first[0]), abs=2e-3)
+    assert started["msecSinceEpoch"] == round(began.timestamp() * 1000)
+
+
+@of("stitched video", "selection")
+def test_avi_segments(source: Any, tmp_path: Path) -> None:
+    expected = opened(source)
+    made = export_recording(source, tmp_path, "avi-segments", ExportOptions(codec="ffv1"))
+    count = expected.sizes["frame"]
+    videos = [tmp_path / f"msCam{n + 1}.avi" for n in range(-(-count // PER_FILE))]
+    assert made["outputs"] == [str(path) for path in (*videos, tmp_path / "timestamps.csv")]
+    np.testing.assert_array_equal(np.concatenate([*map(decode, videos)]), expected.video)
+    table = pd.read_csv(tmp_path / "timestamps.csv")
+    assert table.frame.tolist() == [*range(count)]
+    for name in ("timestamp_first", "timestamp_last"):
+        np.testing.assert_array_equal(table[name], expected[name])
+
+
+@of(*SOURCES)
+def test_zarr2(source: Any, tmp_path: Path) -> None:
+    expected = opened(source)
+    export_recording(source, tmp_path / "x.zarr", "zarr2")
+    made = xr.open_zarr(tmp_path / "x.zarr")
+    assert [*made.data_vars] == ["video"]
+    assert made.video.chunks[1:] == ((30,), (20,))
+    np.testing.assert_array_equal(made.video, expected.video)
+    kept = {*expected.coords} - {"origin", "origin_frame"}
+    assert {*made.coords} == kept
+    for name in kept - {"frame"}:
+        np.testing.assert_array_equal(made[name], expected[name])
+        assert made[name].dtype == expected[name].dtype
+    assert made.frame.to_numpy().tolist() == [*range(expected.sizes["frame"])]
+    assert zarr.open_group(tmp_path / "x.zarr", mode="r").metadata.zarr_format == 2
+    # a store of ours tells everything of a frame; what tells less does not pretend to be one
+    assert ("format_version" in made.attrs) == ("damaged" in expected.coords)
+
+
+def test_zarr2_can_be_edited_and_exported_again(store: Path, tmp_path: Path) -> None:
+    export_recording(store, tmp_path, "zarr2")
+    again = open_recording(tmp_path / store.name)
+    xr.testing.assert_equal(again.drop_vars(["origin"]), open_recording(store).drop_vars("origin"))
+    miostitch.write_recording(miostitch.trim(again, 30), tmp_path / "y.zarr")
+    assert open_recording(tmp_path / "y.zarr").sizes["frame"] == again.sizes["frame"] - 30
+
+
+@pytest.mark.parametrize(
+    ("source", "external"),
+    [("store", False), ("recording", True), ("selection", False)],
+    indirect=["source"],
+)
+def test_nwb(source: Any, external: bool, tmp_path: Path) -> None:
+    expected = opened(source)
+    options = ExportOptions(external=external, subject_id="m1", species="Mus musculus", sex="F")
+    made = export_recording(source, tmp_path / "x.nwb", "nwb", options)
+    names = ["x_external.avi", "x.nwb"] if external else ["x.nwb"]
+    assert [Path(path).name for path in made["outputs"]] == names
+    with pynwb.NWBHDF5IO(tmp_path / "x.nwb", "r") as io:
+        file = io.read()
+        series = file.acquisition["OnePhotonSeries"]
+        if external:
+            assert [*series.external_file] == ["x_external.avi"]
+            assert [*series.dimension] == [20, 30]
+            pictures = decode(tmp_path / "x_external.avi")
+        else:
+            assert series.data.chunks == (5, 20, 30)
+            assert series.data.compression == "gzip"
+            pictures = series.data[:].transpose(0, 2, 1)
+        np.testing.assert_array_equal(pictures, expected.video)
+        np.testing.assert_allclose(series.timestamps[:], seconds(expected), atol=1e-5)
+        began = file.session_start_time.timestamp()
+        assert began == pytest.approx(float(expected.timestamp_first[0]), abs=1e-5)
+        assert (file.subject.subject_id, file.subject.species) == ("m1", "Mus musculus")
+        frames = file.processing["ophys"]["frames"]
+        np.testing.assert_array_equal(frames["frame_num"][:], expected.frame_num)
+        if "damaged" in expected.coords:
+            np.testing.assert_array_equal(frames["damaged"][:], expected.damaged)
+
+
+def test_times_of_nwb_count_from_the_session(store: Path, tmp_path: Path) -> None:
+    first = float(open_recording(store).timestamp_first[0])
+    zone = datetime.fromtimestamp(first, UTC).astimezone().tzinfo
+    start = datetime.fromtimestamp(first - 60, zone)
+    export_recording(store, tmp_path / "x.nwb", "nwb", ExportOptions(session_start=start))
+    with pynwb.NWBHDF5IO(tmp_path / "x.nwb", "r") as io:
+        file = io.read()
+        assert file.session_start_time == start
+        assert file.acquisition["OnePhotonSeries"].timestamps[0] == pytest.approx(60, abs=1e-5)
+    for wrong, message in (
+        (start + timedelta(minutes=2), "is after the first frame"),
+        (start.replace(tzinfo=None), "how far from UTC"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            export_recording(store, tmp_path / "y", "nwb", ExportOptions(session_start=wrong))
+    assert not (tmp_path / "y").exists()
+
+
+def test_a_video_alone_has_the_times_of_its_rate(tmp_path: Path) -> None:
+    frames = make_frames(20)
+    video = write(tmp_path / "a.avi", frames)
+    made = export_recording(video, tmp_path / "ucla", "ucla")
+    assert "30000/1001" not in (warning := made["warnings"][0])
+    assert "no times are known" in warning
+    assert "29.97 frames per second" in warning
+    table = pd.read_csv(tmp_path / "ucla" / "timeStamps.csv")
+    np.testing.assert_allclose(table["Time Stamp (ms)"], np.arange(20) * 1001 / 30, atol=6e-4)
+    assert "recordingStartTime" not in (tmp_path / "ucla" / "metaData.json").read_text()
+    with pytest.raises(UsageError, match="--session-start"):
+        export_recording(video, tmp_path, "nwb")
+    start = ExportOptions(session_start=datetime(2026, 1, 31, tzinfo=UTC))
+    export_recording(video, tmp_path, "nwb", start)
+    with pynwb.NWBHDF5IO(tmp_path / "a.nwb", "r") as io:
+        series = io.read().acquisition["OnePhotonSeries"]
+        assert series.rate == pytest.approx(30000 / 1001)
+        np.testing.assert_array_equal(series.data[:].transpose(0, 2, 1), frames)
+
+
+def test_a_video_alone_can_stay_beside_its_nwb(tmp_path: Path) -> None:
+    video = write(tmp_path / "a.avi", make_frames(20))
+    start = datetime(2026, 1, 31, tzinfo=UTC)
+    options = ExportOptions(external=True, session_start=start)
+    export_recording(video, tmp_path, "nwb", options)
+    with pynwb.NWBHDF5IO(tmp_path / "a.nwb", "r") as io:
+        series = io.read().acquisition["OnePhotonSeries"]
+        assert series.num_samples == 20
+        assert series.rate == pytest.approx(30000 / 1001)
+    np.testing.assert_array_equal(decode(tmp_path / "a_external.avi"), decode(video))
+
+
+def test_frames_without_a_time_are_named(store: Path, tmp_path: Path) -> None:
+    recording = open_recording(store).load()
+    recording.timestamp_first[[0, 4, 5, 9]] = np.nan
+    kinds: tuple[Kind, ...] = ("ucla", "nwb")
+    for kind in kinds:
+        with pytest.raises(InputError, match=r"frame 0: .* remove-frames -f 0,4-5,9"):
+            export_recording(recording, tmp_path / "x", kind)
+    export_recording(recording, tmp_path, "avi-segments")
+    assert pd.read_csv(tmp_path / "timestamps.csv").timestamp_first.isna().sum() == 4
+
+
+def test_time_that_goes_backwards_is_told_and_kept(store: Path, tmp_path: Path) -> None:
+    recording = open_recording(store).load()
+    recording.timestamp_first[6] -= 1
+    made = export_recording(recording, tmp_path, "ucla")
+    assert "frame 6: time goes backwards" in made["warnings"][0]
+    times = pd.read_csv(tmp_path / "timeStamps.csv")["Time Stamp (ms)"]
+    np.testing.assert_allclose(times, 1000 * seconds(recording), atol=6e-4)
+
+
+def test_a_stale_table_of_times_is_refused(session: Path, tmp_path: Path) -> None:
+    for suffix in (".avi", ".csv"):
+        path = session / "in" / f"receiver1{suffix}"
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    (tmp_path / "receiver1_timestamps.csv").write_text(
+        "frame,timestamp_first,timestamp_last\n0,1.0,2.0\n"
+    )
+    with pytest.raises(MismatchError, match=r"receiver1_timestamps\.csv: tells of 1 frame, where"):
+        export_recording(tmp_path / "receiver1.avi", tmp_path / "x", "ucla")
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "name"),
+    [
+        ("zarr2", ExportOptions(subject_id="m1"), "subject-id"),
+        (
+            "avi-segments",
+            ExportOptions(session_start=datetime.now(UTC)),
+            "session-start",
+        ),
+        ("ucla", ExportOptions(external=True), "external"),
+        ("nwb", ExportOptions(codec="ffv1"), "codec"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    kind: Kind, options: ExportOptions, name: str, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=f"has no effect on this export .* leave --{name} out"):
+        export_recording(store, tmp_path / "x", kind, options)
+    assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("kind", ["ucla", "avi-segments", "zarr2"])
+def test_nothing_is_replaced_unless_asked(kind: Kind, store: Path, tmp_path: Path) -> None:
+    export_recording(store, tmp_path, kind)
+    before = content(tmp_path)
+    with pytest.raises(OutputExistsError, match="--force"):
+        export_recording(edited(store), tmp_path, kind)
+    assert content(tmp_path) == before
+    made = export_recording(edited(store), tmp_path, kind, force=True)
+    names = {str(Path(path).relative_to(tmp_path)).split("/")[0] for path in made["outputs"]}
+    # the longer export's last videos are gone: readers take all that are there
+    assert {name.split("/")[0] for name in content(tmp_path)} == names
+    assert content(tmp_path) != before
+
+
+@pytest.mark.parametrize("kind", ["ucla", "nwb"])
+def test_a_failed_export_leaves_nothing(
+    kind: Kind, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    export_recording(store, tmp_path, kind)
+    before = content(tmp_path)
+
+    def full(self: Any, frames: np.ndarray) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export_nwb._Pictures, "write", full)
+    monkeypatch.setattr(VideoWriter, "write", lambda *_: (_ for _ in ()).throw(ResourceError("x")))
+    with pytest.raises(ResourceError):
+        export_recording(edited(store), tmp_path, kind, force=True)
+    assert content(tmp_path) == before
+    with pytest.raises(ResourceError):
+        export_recording(store, tmp_path / "new", kind)
+    assert not (tmp_path / "new").exists()
+
+
+def test_other_pictures_than_gray_bytes_are_refused(store: Path, tmp_path: Path) -> None:
+    recording = open_recording(store)
+    with pytest.raises(UsageError, match="video is float32, and uint8 is written"):
+        export_recording(recording.astype("float32"), tmp_path / "x", "zarr2")
+    assert not (tmp_path / "x").exists()
+
+
+def test_other_videos_in_a_ucla_folder_are_refused(store: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"receiver1.*_stitched\.avi is there"):
+        export_recording(store, store.parent, "ucla")
+
+
+def test_a_store_is_not_exported_onto_itself(store: Path) -> None:
+    with pytest.raises(UsageError, match="would replace an input"):
+        export_recording(store, store.parent, "zarr2", force=True)
+
+
+def run(*arguments: object) -> Any:
+    return CliRunner().invoke(cli.main, ["export", *map(str, arguments)])
+
+
+def test_the_command(store: Path, tmp_path: Path) -> None:
+    done = run(store, "--to", "ucla", "-o", tmp_path / "u", "--json")
+    found = json.loads(done.stdout)
+    assert (found["kind"], found["frames"]) == ("ucla", open_recording(store).sizes["frame"])
+    assert found["duration_s"] == pytest.approx(seconds(open_recording(store))[-1], abs=1e-5)
+    done = run(store, "--to", "avi-segments", "-o", tmp_path / "m")
+    text = done.stdout.splitlines()
+    assert text[0].endswith("as avi-segments")
+    assert text[-1] == str(tmp_path / "m" / "timestamps.csv")
+    done = run(
+        *(store, "--to", "nwb", "-o", tmp_path, "--session-start", "2020-01-31T09:30:00+01:00"),
+        *("--subject-id", "m1", "--sex", "M", "--age", "P90D", "--location", "CA1"),
+    )
+    assert done.exit_code == 0, done.output
+    with pynwb.NWBHDF5IO(tmp_path / f"{store.stem}.nwb", "r") as io:
+        file = io.read()
+        assert file.session_start_time.isoformat() == "2020-01-31T09:30:00+01:00"
+        assert (file.subject.age, file.subject.sex) == ("P90D", "M")
+        assert file.imaging_planes["ImagingPlane"].location == "CA1"
+
+
+def test_what_the_command_refuses(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = run(store, "--to", "nwb", "-o", tmp_path, "--session-start", "yesterday")
+    assert done.exit_code == 2
+    assert "2026-01-31T09:30:00+01:00" in done.stderr
+    assert run(tmp_path / "no.zarr", "--to", "ucla", "-o", tmp_path / "x").exit_code == 3
+    monkeypatch.setitem(sys.modules, "miostitch.export.nwb", None)
+    done = run(store, "--to", "nwb", "-o", tmp_path)
+    assert done.exit_code == 2
+    assert "pip install 'miostitch[nwb]'" in done.stderr
+
+
+def test_many_products_are_told_in_few_lines(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(export_avi, "FRAMES_PER_FILE", 2)
+    done = run(store, "--to", "ucla", "-o", tmp_path / "u")
+    assert len(done.stdout.splitlines()) < 10
+    assert "more" in done.stdout

@@ -1,0 +1,592 @@
+"""The report: true to the store, whole without its inputs, harmless whatever files are called."""
+
+import base64
+import html
+import json
+import os
+import re
+import shutil
+import tracemalloc
+import zlib
+from fractions import Fraction
+from html.parser import HTMLParser
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+import miostitch
+from miostitch.cli.main import main
+from miostitch.errors import InputError, MissingInputError, OutputExistsError
+from miostitch.ranges import parse_frames
+from miostitch.report import page as report_page
+from miostitch.report import tables as report_text
+from miostitch.report.page import timeline
+from miostitch.report.run import report_files, write_report
+from miostitch.report.statistics import Tables, binned, heat_maps, resets, run_lengths, worst_frames
+from miostitch.report.tables import length_label, percent, removal_lists, verdict
+from miostitch.report.thumbnails import outline
+from miostitch.schema import EVIDENCE, FRAME_VARIABLES, SCORE_VARIABLES
+from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.store.chunks import write_block
+from miostitch.store.layout import (
+    TABLE_CHUNK,
+    BufferColumns,
+    consolidate,
+    create_store,
+    write_frame_tables,
+    write_group,
+)
+from tests.folders import content
+from tests.sessions import Made
+
+STEM = "receiver1__receiver2_stitched"
+EVIL = """<img src=x onerror=alert(1)>'"&</script><script>alert(2)</script>{{ 7*7 }}$$x$$"""
+WAYS = ("frame", "buffer")
+
+
+class Page(HTMLParser):
+    """What a page holds: its elements, text, and the JSON of its plots."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.ids: set[str] = set()
+        self.scripts: list[str] = []
+        self.text = ""
+        self._in: list[str] = []
+        self.size = path.stat().st_size
+        self.feed(path.read_text("utf-8"))
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        self.ids.add(dict(attrs).get("id") or "")
+        self._in.append(tag)
+        self.text += " "
+        if tag == "script":
+            self.scripts.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._in and self._in.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        if self._in and self._in[-1] == "script":
+            self.scripts[-1] += data
+        elif not self._in or self._in[-1] != "style":
+            self.text += data
+
+    @property
+    def words(self) -> str:
+        return " ".join(self.text.split())
+
+    @property
+    def figures(self) -> Any:
+        return json.loads(self.scripts[0])
+
+    @property
+    def pictures(self) -> list[dict[str, str | None]]:
+        return [attrs for tag, attrs in self.elements if tag == "img"]
+
+    def list_of(self, name: str) -> str:
+        found = re.search(rf'id="list-{name}"[^>]*>([^<]*)<', self.rawdata_kept)
+        assert found
+        return found[1]
+
+    rawdata_kept = ""
+
+
+def page_of(path: Path) -> Page:
+    page = Page(path)
+    page.rawdata_kept = path.read_text("utf-8")
+    return page
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    folder = tmp_path_factory.mktemp("session")
+    return Made(folder, receivers=2, seed=8, frames=90, frame_loss=0.1, corruption=0.1)
+
+
+@pytest.fixture(scope="module", params=WAYS)
+def products(
+    request: pytest.FixtureRequest, session: Made, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    output = tmp_path_factory.mktemp(request.param)
+    stitch_files(session.names, output, StitchOptions(by=request.param, codec=None))
+    return output
+
+
+BY_BUFFER = pytest.mark.parametrize("products", ["buffer"], indirect=True)
+"""Where it does not matter how frames are made."""
+
+
+@pytest.fixture
+def copy(products: Path, tmp_path: Path) -> Path:
+    """Products that a test may spoil, without their report."""
+    shutil.copytree(products, tmp_path / "copy")
+    (tmp_path / "copy" / f"{STEM}_report.html").unlink()
+    return tmp_path / "copy"
+
+
+def unpacked(packed: dict[str, str], count: int) -> NDArray[Any]:
+    data = zlib.decompress(base64.b64decode(packed["data"]))
+    if packed["dtype"] == "bits":
+        bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count, bitorder="little")
+        return bits.astype(np.int64)
+    return np.frombuffer(data, packed["dtype"]).astype(np.int64)
+
+
+def test_the_report_of_a_stitch_can_be_made_again(products: Path, copy: Path) -> None:
+    before = content(copy)
+    [made] = report_files(copy)["reports"]
+    assert made["output"] == str(copy / f"{STEM}_report.html")
+    again = content(copy)
+    assert again.pop(f"{STEM}_report.html") == (products / f"{STEM}_report.html").read_bytes()
+    assert again == before
+    summary = json.loads((products / f"{STEM}.json").read_bytes())
+    assert str(products / f"{STEM}_report.html") in summary["outputs"]
+
+
+@BY_BUFFER
+def test_a_stitch_without_a_report(session: Made, products: Path, tmp_path: Path) -> None:
+    by = json.loads((products / f"{STEM}.json").read_bytes())["config"]["by"]
+    args = ["stitch", *session.names, "-o", str(tmp_path), "--by", by, "--no-avi", "--no-report"]
+    assert CliRunner().invoke(main, args).exit_code == 0
+    made, others = content(tmp_path), content(products)
+    assert {*others} - {*made} == {f"{STEM}_report.html"}
+    store = {name for name in made if ".zarr" in name}
+    assert {name: made[name] for name in store} == {name: others[name] for name in store}
+
+
+def test_what_the_page_says_is_what_the_products_say(products: Path) -> None:
+    summary = json.loads((products / f"{STEM}.json").read_bytes())
+    store = xr.open_zarr(products / f"{STEM}.zarr").load()
+    page = page_of(products / f"{STEM}_report.html")
+    lost = sum(last - first + 1 for first, last in summary["lost_frame_num"])
+    assert summary["damaged"]
+    assert summary["unrecoverable"]
+    assert lost
+    assert f"{summary['damaged']} are damaged" in page.words
+    assert f"no receiver has {summary['unrecoverable']} of them whole" in page.words
+    assert f"{lost} more" in page.words
+    for number, recording in enumerate(summary["recordings"]):
+        row = f"R{number + 1} {recording['name']} {recording['frames']}"
+        assert row in page.words
+        for name in ("buffers_lost", "chosen", "sole", "only_complete"):
+            assert f">{recording[name]}<" in page.rawdata_kept
+        assert recording["lag_evidence"] in page.words
+        assert recording["path"] in page.words
+        share = percent(recording["noise_share"], 1)
+        assert share in page.words
+    same, shared = summary["identical_shared_buffers"], summary["shared_buffers"]
+    assert f"{percent(same, shared)} of the buffers" in page.words
+    for warning in summary["warnings"]:
+        assert warning in page.words
+    for each in store.attrs["inputs"]:
+        assert each["digest"] in page.words
+    for name in ("damaged", "unrecoverable"):
+        listed = parse_frames(page.list_of(name))
+        np.testing.assert_array_equal(listed, np.flatnonzero(store[name]))
+    repairs = xr.open_zarr(products / f"{STEM}.zarr", group="repairs")
+    assert f"R1 {int((repairs.recording == 0).sum())}" in page.words
+    if summary["config"]["by"] == "buffer":
+        found = xr.open_zarr(products / f"{STEM}.zarr", group="composition").buffer_evidence.values
+        for code, name in enumerate(EVIDENCE):
+            assert f"{name} {(found == code).sum()} " in page.words
+
+
+def test_every_frame_is_in_the_timeline(products: Path) -> None:
+    store = xr.open_zarr(products / f"{STEM}.zarr").load()
+    scores = xr.open_zarr(products / f"{STEM}.zarr", group="scores").load()
+    found = page_of(products / f"{STEM}_report.html").figures["timeline"]
+    count = found["frames"]
+    assert (count, found["step"]) == (store.sizes["frame"], 1)
+    tracks = {name: unpacked(each, count) for name, each in found["tracks"].items()}
+    np.testing.assert_array_equal(tracks["damaged"], store.damaged)
+    np.testing.assert_array_equal(tracks["unrecoverable"], store.unrecoverable)
+    np.testing.assert_array_equal(tracks["composed"], store.source == -1)
+    for number in range(2):
+        np.testing.assert_array_equal(tracks[f"source{number}"], store.source == number)
+        absent = scores.source_frame[number] == -1
+        np.testing.assert_array_equal(tracks[f"absent{number}"], absent)
+    steps = unpacked(found["frame_num"], count)
+    numbers = np.cumsum([int(found["frame_num"]["first"]), *steps])
+    np.testing.assert_array_equal(numbers, store.frame_num)
+    gaps = np.flatnonzero(np.diff(store.frame_num) > 1) + 1
+    np.testing.assert_array_equal(np.flatnonzero(tracks["gap"]), gaps)
+
+
+def test_the_map_of_buffers_counts_every_loss(products: Path) -> None:
+    table = xr.open_zarr(products / f"{STEM}.zarr", group="buffers").load()
+    store = xr.open_zarr(products / f"{STEM}.zarr").load()
+    heat = page_of(products / f"{STEM}_report.html").figures["heat"]
+    lost = np.array(heat["maps"]["lost"]).sum(axis=1)
+    if "single" in heat["maps"]:
+        group = xr.open_zarr(products / f"{STEM}.zarr", group="composition")
+        expected = (group.buffer_evidence == 0).sum("frame").to_numpy()
+    else:
+        whole = table.frame_buffer_count[table.black_padding_px <= 0].to_numpy()
+        places = table.reconstructed_frame_index[table.black_padding_px <= 0].to_numpy()
+        distinct = {*zip(places.tolist(), whole.tolist(), strict=True)}
+        seen = np.bincount([position for _, position in distinct], minlength=heat["positions"])
+        expected = store.sizes["frame"] - seen
+    np.testing.assert_array_equal(lost, expected)
+    assert heat["edges"][0] == 0
+    assert heat["edges"][-1] == store.sizes["frame"]
+
+
+def test_candidates_stand_beside_the_result(products: Path) -> None:
+    page = page_of(products / f"{STEM}_report.html")
+    shown = [attrs["alt"] or "" for attrs in page.pictures]
+    assert any(", result: not received: buffer" in alt for alt in shown)
+    assert any(", receiver2: not received: buffer" in alt for alt in shown)
+    assert any("other pixels than the result: buffer" in alt for alt in shown)
+    marked = [attrs["class"] for tag, attrs in page.elements if tag == "path"]
+    assert {"lost", "differs"} <= {*marked}
+    assert "Rescued frames" in page.words
+
+
+def test_a_page_that_asks_for_nothing(products: Path) -> None:
+    page = page_of(products / f"{STEM}_report.html")
+    assert page.size < 2_000_000
+    for tag, attrs in page.elements:
+        for name in ("src", "href", "srcset", "action", "data"):
+            assert re.match(r"data:|#", attrs.get(name) or "#"), (tag, attrs)
+    assert not {"link", "iframe", "object", "form"} & {
+        tag for tag, attrs in page.elements if attrs.get("href") != "data:,"
+    }
+    [policy] = [a["content"] for _, a in page.elements if a.get("http-equiv")]
+    assert policy
+    assert policy.startswith("default-src 'none'; script-src 'sha256-")
+    assert "'unsafe-eval'" not in policy
+    plots = [attrs for _, attrs in page.elements if (attrs.get("class") or "").startswith("plot")]
+    assert all(attrs["aria-label"] and attrs["role"] == "img" for attrs in plots)
+    assert all(attrs["alt"] for attrs in page.pictures)
+
+
+def test_inputs_that_are_gone_or_changed(session: Made, copy: Path, tmp_path: Path) -> None:
+    path = copy / f"{STEM}.json"
+    inputs = tmp_path / "in"
+    inputs.mkdir()
+    for name in session.names:
+        shutil.copy(name, inputs)
+    summary = json.loads(path.read_bytes())
+    for recording in summary["recordings"]:
+        recording["path"] = str(inputs / Path(recording["path"]).name)
+    path.write_text(json.dumps(summary))
+    whole = len(remade(copy).pictures)
+    changed, gone = inputs / "receiver1.avi", inputs / "receiver2.avi"
+    shutil.copy(gone, changed)
+    gone.unlink()
+    page = remade(copy)
+    assert f"{gone} is not there any more" in page.words
+    assert f"{changed} is not the file that was stitched any more" in page.words
+    assert 0 < len(page.pictures) < whole
+
+
+def remade(folder: Path, stem: str = STEM) -> Page:
+    report_files(folder, force=True)
+    return page_of(folder / f"{stem}_report.html")
+
+
+def test_a_store_without_its_summary(copy: Path) -> None:
+    (copy / f"{STEM}.json").unlink()
+    page = remade(copy)
+    assert "is not there: what only it knows is left out" in page.words
+    assert page.pictures
+    (copy / f"{STEM}.json").write_text("[1]")
+    with pytest.raises(InputError, match="no summary of ours"):
+        report_files(copy, force=True)
+
+
+@BY_BUFFER
+def test_the_frames_left_out_by_the_code_of_the_page(
+    copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(report_text, "LIST_CHARACTERS", 10)
+    remade(copy)
+    codes = re.findall("<pre>(.*?)</pre>", (copy / f"{STEM}_report.html").read_text(), re.DOTALL)
+    monkeypatch.chdir(copy)
+    exec(html.unescape(codes[1]))  # of the unrecoverable frames
+    page = remade(copy / "cleaned")
+    kept = miostitch.open_recording(copy / "cleaned" / f"{STEM}.zarr")
+    assert not kept.unrecoverable.values.any()
+    assert f"Of {kept.sizes['frame']} frames" in page.words
+    assert "every frame is whole in some receiver" in page.words
+    assert "Lag and clocks stand in the summary of the stitch" in page.words
+
+
+def test_a_video_stitched_alone_and_in_segments(session: Made, tmp_path: Path) -> None:
+    names = [f"{session.names[0]},{session.names[1]}"]
+    stitch_files(names, tmp_path, StitchOptions(codec=None, align="frame-num"))
+    page = page_of(tmp_path / "receiver1_stitched_report.html")
+    assert not any("not there" in each for each in page.words.split("."))
+    assert "best receiver alone" not in page.words
+
+
+@pytest.mark.skipif(os.name != "posix", reason="elsewhere names are Unicode")
+def test_names_that_are_no_text(session: Made, tmp_path: Path) -> None:
+    first, second = session.videos
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9\xff.avi"))
+    try:
+        shutil.copy(first, odd)
+    except OSError:
+        pytest.skip("this file system takes no such names")
+    shutil.copy(first.with_suffix(".csv"), odd.with_suffix(".csv"))
+    out = tmp_path / "out"
+    summary = stitch_files([str(odd), str(second)], out, StitchOptions(codec=None))
+    [path] = out.glob("*_report.html")
+    assert r"caf\xe9\xff" in page_of(path).words
+    before = path.read_bytes()
+    assert b"not there any more" not in before
+    [made] = report_files(out, force=True)["reports"]
+    assert json.dumps([made, summary])
+    assert path.read_bytes() == before
+
+
+@BY_BUFFER
+def test_evil_names_stay_text(copy: Path, tmp_path: Path) -> None:
+    store = copy / f"{STEM}.zarr"
+    root = zarr.open_group(store, mode="r+")
+    root.attrs["recordings"] = [EVIL, "b"]
+    root.attrs["config"] = {"by": EVIL, EVIL: EVIL}
+    root.attrs["inputs"] = [{"name": EVIL, "size": 1, "digest": EVIL}]
+    consolidate(str(store))
+    summary = json.loads((copy / f"{STEM}.json").read_bytes())
+    for recording in summary["recordings"]:
+        recording |= dict.fromkeys(("name", "path", "lag_evidence"), EVIL)
+    summary["warnings"] = [EVIL]
+    summary["versions"] = {EVIL: EVIL}
+    path = tmp_path / "evil.html"
+    write_report(store, store.with_name(f"{EVIL.replace('/', '')}.zarr"), summary, path)
+    page = page_of(path)
+    assert len(page.scripts) == 3
+    page.figures  # noqa: B018
+    assert not any("onerror" in attrs for _, attrs in page.elements)
+    assert all((attrs["src"] or "").startswith("data:image/png") for attrs in page.pictures)
+    assert page.text.count(EVIL) >= 5
+    assert "49" not in page.words.split("Options")[1].split("Versions")[0]
+    assert "alert" not in page.scripts[0]
+    # what is pasted into a shell is one word there
+    assert "-o cleaned -f LIST" in page.words
+    assert """'"'"'""" in page.text
+
+
+def test_json_for_scripts_cannot_end_them() -> None:
+    page = report_page._template().environment.from_string("{{ x|tojson }}").render(x=EVIL)
+    assert "<" not in page
+    assert json.loads(page) == EVIL
+
+
+@BY_BUFFER
+def test_the_command(copy: Path) -> None:
+    def run(*args: str) -> Any:
+        return CliRunner().invoke(main, ["report", *args])
+
+    done = run(str(copy))
+    assert done.exit_code == 0
+    assert f"{STEM}_report.html" in done.output
+    assert "are sound" in done.output
+    assert run(str(copy)).exit_code == OutputExistsError.exit_code
+    assert run(str(copy), "--force").exit_code == 0
+    assert run(str(copy / f"{STEM}.zarr"), "-o", str(copy / "other"), "--json").exit_code == 0
+    assert (copy / "other" / f"{STEM}_report.html").exists()
+    for missing in (copy / "other", copy / "none", copy / "none.zarr"):
+        assert run(str(missing)).exit_code == MissingInputError.exit_code
+    assert not [*copy.glob(".*")]
+
+
+def test_a_shifted_result_is_not_to_be_used(recordings: Path, tmp_path: Path) -> None:
+    names = [str(recordings / "stitch" / f"video{n}.avi") for n in (1, 2)]
+    stitch_files(names, tmp_path / "as-is", StitchOptions(codec=None))
+    page = page_of(tmp_path / "as-is" / "video1__video2_stitched_report.html")
+    assert "Do not use this result" in page.words
+    stitch_files(names, tmp_path / "auto", StitchOptions(codec=None, lag="auto"))
+    page = page_of(tmp_path / "auto" / "video1__video2_stitched_report.html")
+    assert "Of 52 frames 100 % are sound: none is damaged." in page.words
+
+
+# ---- the figures ----
+
+
+def tables_of(count: int, *, seed: int = 0, recordings: int = 2) -> Tables:
+    """Random tables of a session with heavy loss."""
+    rng = np.random.default_rng(seed)
+    shape = (recordings, count)
+    present = rng.random(shape) > 0.05
+    present[0] |= ~present.any(axis=0)
+    received = np.where(present, rng.binomial(8, 0.9, shape), -1).astype(np.int16)
+    damaged = rng.random(count) < 0.3
+    frames = {
+        "frame_num": 1000 + np.cumsum(1 + (rng.random(count) < 0.01)),
+        "source": received.argmax(axis=0).astype(np.int8),
+        "missing_pixels": np.where(damaged, 5000, 0).astype(np.int32),
+        "damaged": damaged,
+        "unrecoverable": damaged & (rng.random(count) < 0.3),
+    }
+    scores = {
+        "source_frame": np.where(present, np.arange(count), -1),
+        "num_buffers": received,
+        "black_padding": np.zeros(shape, np.int64),
+        "noisy_pixels": np.where(rng.random(shape) < 0.1, 400, 0),
+        "edge_energy": rng.integers(10**5, 10**6, shape),
+    }
+    lost = rng.random((count, 8)) < 0.05
+    bounds = np.linspace(0, 40_000, 9).astype(np.int64)
+    names = [f"r{n}" for n in range(recordings)]
+    return Tables(names, Fraction(20), 200, 200, bounds, 8, frames, scores, {}, lost)
+
+
+def test_a_long_timeline_hides_no_frame(monkeypatch: pytest.MonkeyPatch) -> None:
+    tables = tables_of(20_001)
+    monkeypatch.setattr(report_page, "TIMELINE_BYTES", 12_000)
+    found = timeline(tables)
+    step = found["step"]
+    assert step > 1
+    assert len(json.dumps(found)) < 20_000
+    damaged = unpacked(found["tracks"]["damaged"], 0)
+    assert len(damaged) == -(-20_001 // step)
+    assert damaged.sum() == tables.frames["damaged"].sum()
+    for frame in np.flatnonzero(tables.frames["damaged"]).tolist():
+        assert damaged[frame // step]
+
+
+@given(st.lists(st.booleans(), min_size=1), st.integers(1, 9))
+def test_bins_count_every_frame(flags: list[bool], step: int) -> None:
+    counts = binned(np.array(flags), step).tolist()
+    assert counts == [sum(flags[at : at + step]) for at in range(0, len(flags), step)]
+
+
+@given(st.lists(st.booleans()))
+def test_runs_by_length(lost: list[bool]) -> None:
+    lengths = [len([*run]) for value, run in groupby(lost) if value]
+    counts = run_lengths(np.array(lost, bool)).tolist()
+    assert sum(counts) == len(lengths)
+    for number, count in enumerate(counts):
+        low, _, high = length_label(number).partition("-")
+        assert count == sum(int(low) <= n <= int(high or low) for n in lengths)
+
+
+@given(st.integers(1, 9), st.integers(1, 60), st.integers(1, 60))
+def test_outlines_enclose_just_the_range(width: int, start: int, size: int) -> None:
+    """Pixels whose centre is inside the path, by the even-odd rule."""
+    points: list[tuple[int, int]] = []
+    x = y = 0
+    for command, a, b in re.findall(
+        r"([MHV])(\d+)(?: (\d+))?", outline(start, start + size, width)
+    ):
+        x, y = (
+            (int(a), int(b)) if command == "M" else (int(a), y) if command == "H" else (x, int(a))
+        )
+        points.append((x, y))
+    rows = (start + size) // width + 1
+    inside = []
+    for pixel in range(rows * width):
+        row, column = divmod(pixel, width)
+        crossed = 0
+        for (x0, y0), (x1, y1) in zip(points, [*points[1:], points[0]], strict=True):
+            if x0 == x1 and x0 > column and min(y0, y1) <= row < max(y0, y1):
+                crossed += 1
+        inside += [pixel] * (crossed % 2)
+    assert inside == [*range(start, start + size)]
+
+
+def test_worst_frames_are_of_different_stretches() -> None:
+    tables = tables_of(1)
+    missing = np.array([0, 5, 9, 2, 0, 7, 0, 0, 8, 8])
+    frames = {
+        "source": np.zeros(10, np.int8),
+        "missing_pixels": missing.astype(np.int32),
+        "damaged": missing > 0,
+    }
+    found = Tables(**{**vars(tables), "frames": frames, "scores": {}})
+    assert worst_frames(found, 2) == [2, 8]
+    assert worst_frames(found, 9) == [2, 8, 5]
+
+
+def test_resets_of_the_counter() -> None:
+    frame_num = np.array([7, 8, -1, 9, 0, 1, -1, 0])
+    assert resets(frame_num) == [
+        {"frame": 4, "before": 9, "after": 0},
+        {"frame": 7, "before": 1, "after": 0},
+    ]
+
+
+def test_a_list_that_no_shell_takes_is_not_shown() -> None:
+    tables = tables_of(200_000)
+    damaged, hopeless = removal_lists(tables)
+    assert damaged["text"] == ""
+    assert hopeless["frames"] == tables.frames["unrecoverable"].sum()
+
+
+def test_nothing_is_rounded_to_all_or_nothing() -> None:
+    tables = tables_of(100_000)
+    frames = {**tables.frames, "damaged": np.arange(100_000) == 7}
+    said = verdict(Tables(**{**vars(tables), "frames": frames}), {}, [])
+    assert said.sentence.startswith("Of 100,000 frames > 99.99 % are sound: 1 is damaged")
+    assert said.mood == "damaged"
+
+
+@pytest.mark.parametrize(
+    ("damaged", "hopeless", "whom"), [(1, 1, "it"), (3, 3, "any of them"), (3, 2, "2 of them")]
+)
+def test_whom_nobody_has_is_said_in_words(damaged: int, hopeless: int, whom: str) -> None:
+    tables = tables_of(100)
+    flags = {"damaged": np.arange(100) < damaged, "unrecoverable": np.arange(100) < hopeless}
+    said = verdict(Tables(**{**vars(tables), "frames": {**tables.frames, **flags}}), {}, [])
+    assert said.sentence.endswith(f" damaged, no receiver has {whom} whole.")
+
+
+def stored(path: Path, tables: Tables) -> None:
+    """Write tables as a store of black frames."""
+    frames = {variable.name: np.zeros(tables.count, variable.dtype) for variable in FRAME_VARIABLES}
+    scores = {v.name: np.zeros(tables.present.shape, v.dtype) for v in SCORE_VARIABLES}
+    attrs = {"recordings": tables.names, "fps": "20", "inputs": [], "config": {"by": "frame"}}
+    shape = (tables.count, tables.height, tables.width)
+    create_store(str(path), shape=shape, chunk_frames=TABLE_CHUNK, attrs=attrs)
+    for start in range(0, tables.count, TABLE_CHUNK):
+        size = min(TABLE_CHUNK, tables.count - start)
+        write_block(str(path), start, np.zeros((size, *shape[1:]), np.uint8))
+    write_frame_tables(str(path), frames | dict(tables.frames))
+    scores |= tables.scores
+    write_group(str(path), "scores", SCORE_VARIABLES, scores.__getitem__, attrs)
+    places = np.argwhere(~tables.lost)
+    sizes = np.diff(tables.bounds)[places[:, 1]]
+    names = ("reconstructed_frame_index", "frame_buffer_count", "pixel_count")
+    rows = BufferColumns(str(path), dict.fromkeys(names, "int64"), {})
+    rows.append(dict(zip(names, (places[:, 0], places[:, 1], sizes), strict=True)))
+    rows.close()
+
+
+@pytest.mark.slow
+def test_nine_hours_fit_into_a_page_and_into_memory(tmp_path: Path) -> None:
+    small = {"height": 2, "width": 4, "bounds": np.arange(9)}
+    tables = Tables(**{**vars(tables_of(648_000)), **small})
+    stored(tmp_path / "s.zarr", tables)
+    path, frames = tmp_path / "s.html", tables.frames
+    tracemalloc.start()
+    held = tracemalloc.get_traced_memory()[0]
+    write_report(tmp_path / "s.zarr", tmp_path / "s.zarr", {}, path, frames=frames)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert (peak - held) / tables.count < 200
+    found = page_of(path).figures["timeline"]
+    assert path.stat().st_size < 3_000_000
+    assert (found["frames"], found["step"]) == (648_000, 1)
+    damaged = unpacked(found["tracks"]["damaged"], 648_000)
+    np.testing.assert_array_equal(damaged, frames["damaged"])
+
+
+def test_maps_of_short_recordings() -> None:
+    for count in (1, 3):
+        heat = heat_maps(tables_of(count))
+        assert heat["edges"] == [*range(count + 1)]

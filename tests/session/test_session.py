@@ -1,0 +1,99 @@
+"""Recordings brought together: what is kept, what the tables say, which pieces belong where."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from miostitch.buffers.damage import given_pixels
+from miostitch.errors import AlignmentError, InputError
+from miostitch.kernels.composition import EXCLUDED
+from miostitch.recording.recording import load_recordings
+from miostitch.session.session import AlignOptions, bring_together
+from tests.sessions import Made, change_table, made
+
+session = made()
+
+
+def test_what_is_kept_counts_in_what_was_kept(session: Made) -> None:
+    together = session.together()
+    count = together.shape[0]
+    kept = np.arange(count) % 3 > 0
+    part = together.only(kept)
+    assert part.shape == (kept.sum(), *together.shape[1:])
+    whole = slice(0, count)
+    span = slice(1, kept.sum() - 1)
+    for method in ("frame_num", "source_frame", "delivered", "delivered_anywhere"):
+        expected = getattr(together, method)(whole)[..., kept][..., span]
+        np.testing.assert_array_equal(getattr(part, method)(span), expected)
+    assert part.tables(span).equals(together.tables(whole).isel(frame=kept).isel(frame=span))
+    again = part.only(np.arange(kept.sum()) < 2)
+    assert again.kept.tolist() == np.flatnonzero(kept)[:2].tolist()
+    assert together.shape[0] == count
+
+
+def test_pieces_are_the_other_pictures_of_the_frame(session: Made) -> None:
+    together = session.together()
+    source_frame = together.source_frame(slice(None))
+    found = 0
+    for number, recording in enumerate(together.recordings):
+        own = recording.frames.frame_num
+        places, pieces = together.pieces(number, source_frame[number])
+        found += len(pieces)
+        assert len(set(pieces.tolist())) == len(pieces)
+        assert not set(pieces.tolist()) & set(source_frame[number].tolist())
+        assert (own[pieces] == own[source_frame[number, places]]).all()
+        used = {*pieces.tolist(), *source_frame[number].tolist()} - {-1}
+        assert used == set(np.flatnonzero(own >= 0).tolist())
+    assert found == sum(len(each.dropped) for each in together.alignment.duplicates)
+    assert [len(part) for part in together.pieces(0, np.full(4, -1))] == [0, 0]
+
+
+def test_delivered_anywhere_counts_every_piece(session: Made) -> None:
+    together = session.together()
+    source_frame = together.source_frame(slice(None))
+    expected = np.zeros(together.shape[0], np.uint64)
+    for number, recording in enumerate(together.recordings):
+        table = recording.frames
+        for place, frame in enumerate(source_frame[number]):
+            frames = [frame, *together.pieces(number, source_frame[number, [place]])[1]]
+            for each in frames if frame >= 0 else []:
+                expected[place] |= table.whole_buffers[each] & ~table.excluded[each]
+    np.testing.assert_array_equal(together.delivered_anywhere(slice(None)), expected)
+
+
+def test_missing_pixels_are_those_no_row_delivers(session: Made) -> None:
+    together = session.together()
+    tables = together.tables(slice(0, together.shape[0]))
+    for number, recording in enumerate(together.recordings):
+        frames = together.source_frame(slice(None))[number]
+        given = given_pixels(recording.frames, frames, together.bounds)
+        np.testing.assert_array_equal(together.given(number, frames), given)
+        missing = together.bounds[-1] - np.maximum(given, 0).sum(axis=1)
+        np.testing.assert_array_equal(tables[number].sel(table="missing_pixels"), missing)
+        np.testing.assert_array_equal(tables[number].sel(table="present"), frames >= 0)
+
+
+def test_pixels_of_a_lossy_video_are_no_witness(session: Made) -> None:
+    together = session.together()
+    first = together.recordings[0]
+    videos = tuple(replace(video, codec="h264") for video in first.videos)
+    lossy = replace(together, recordings=(replace(first, videos=videos), *together.recordings[1:]))
+    frames = together.source_frame(slice(None))[0]
+    exact, given = together.given(0, frames), lossy.given(0, frames)
+    assert (exact == 0).any()
+    np.testing.assert_array_equal(given, np.where(exact == 0, EXCLUDED, exact))
+    assert lossy.tables(slice(None)).equals(together.tables(slice(None)))
+
+
+def test_recordings_that_do_not_belong_together(tmp_path: Path) -> None:
+    one, other = Made(tmp_path / "1", seed=1), Made(tmp_path / "2", seed=1, height=20)
+    with pytest.raises(InputError, match=r"50x40 and .* 50x20 pixels"):
+        bring_together(load_recordings([one.names[0], other.names[0]]))
+    change_table(one.videos[1], lambda t: t.assign(frame_num=t.frame_num + 500))
+    with pytest.raises(AlignmentError, match="no overlap"):
+        bring_together(load_recordings(one.names))
+    assert not bring_together(
+        load_recordings(one.names[:1]), AlignOptions(one_clock=False)
+    ).one_clock

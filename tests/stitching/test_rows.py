@@ -1,0 +1,128 @@
+"""The rows of the result: in order, from who gave each buffer, on one clock."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from miostitch.recording.recording import load_recordings
+from miostitch.schema import COLUMNS
+from miostitch.session.clocks import to_first_clock
+from miostitch.session.session import AlignOptions, Session, bring_together
+from miostitch.stitching.lazy import StitchConfig, stitch_frames
+from miostitch.stitching.rows import RECEIVER, frame_times, rows_of_buffers, rows_of_frames
+from tests.sessions import Made, change_table, made, renumber
+from tests.slow_reference import repaired_table
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+NAMES = [column.name for column in COLUMNS]
+session = made()
+
+
+def composed(session: Session) -> np.ndarray:
+    """Who gave each buffer, (frame, position)."""
+    span = slice(0, session.shape[0])
+    made = stitch_frames(session, span, 16, StitchConfig(by="buffer"))
+    gave: np.ndarray = made.buffer_source.to_numpy()
+    return gave
+
+
+def test_rows_are_in_order_and_spans_are_parts(session: Made) -> None:
+    together = session.together()
+    gave = composed(together)
+    whole = rows_of_buffers(together, slice(0, len(gave)), gave)
+    place = ["reconstructed_frame_index", "frame_buffer_count"]
+    assert whole[place].equals(whole[place].sort_values(place).drop_duplicates())
+    spans = [slice(at, min(at + 5, len(gave))) for at in range(0, len(gave), 5)]
+    parts = [rows_of_buffers(together, span, gave[span]) for span in spans]
+    pd.testing.assert_frame_equal(
+        pd.concat(parts).reset_index(drop=True), whole.reset_index(drop=True)
+    )
+    delivered = {(i, k) for i, k in np.argwhere(gave >= 0)}
+    assert set(map(tuple, whole[place].to_numpy())) <= delivered
+
+
+def test_rows_of_frames_are_those_of_their_source(session: Made) -> None:
+    together = session.together()
+    source_frame = together.source_frame(slice(None))
+    chosen = (source_frame >= 0).argmax(axis=0).astype(np.int8)
+    span = slice(2, 15)
+    rows = rows_of_frames(together, span, chosen[span])
+    tables = [repaired_table(path) for path in session.videos]
+    for place in range(span.start, span.stop):
+        number = chosen[place]
+        index = source_frame[number, place] - session.config.lag
+        table = tables[number][tables[number].reconstructed_frame_index == index]
+        expected = table.sort_values("frame_buffer_count", kind="stable")[NAMES[:-1]]
+        found = rows[rows.reconstructed_frame_index == place]
+        pd.testing.assert_frame_equal(
+            found[NAMES[:-1]].reset_index(drop=True), expected.reset_index(drop=True)
+        )
+        assert (found[RECEIVER] == number).all()
+
+
+@pytest.mark.parametrize("one_clock", [True, False])
+def test_times_are_those_of_the_first_and_the_last_row(session: Made, one_clock: bool) -> None:
+    together = replace(session.together(), one_clock=one_clock)
+    gave = composed(together)
+    span = slice(0, len(gave))
+    rows = rows_of_buffers(together, span, gave)
+    times = frame_times(together, rows, span)
+    clocks = together.alignment.clocks
+    for frame in range(len(gave)):
+        own = rows[rows.reconstructed_frame_index == frame]
+        received = [
+            to_first_clock(time, clocks[receiver]) if one_clock else time
+            for time, receiver in zip(own.buffer_recv_unix_time, own[RECEIVER], strict=True)
+        ]
+        if own[RECEIVER].nunique() > 1:
+            received.sort()
+        expected = (received[0], received[-1]) if received else (np.nan, np.nan)
+        np.testing.assert_array_equal(times[:, frame], expected)
+
+
+def test_one_clock_is_the_first_receivers(tmp_path: Path) -> None:
+    apart = Made(tmp_path, seed=11, frames=40, clock_offset_s=30.0, late_start_frames=0)
+    together = apart.together()
+    gave = composed(together)
+    rows = rows_of_buffers(together, slice(0, len(gave)), gave)
+    number = together.frame_num(slice(None)) - apart.config.first_frame_num
+    raw = frame_times(replace(together, one_clock=False), rows, slice(0, len(gave)))[0]
+    one = frame_times(together, rows, slice(0, len(gave)))[0]
+    sent = one - number / 20
+    assert np.nanmax(sent) - np.nanmin(sent) < 0.05  # where first buffers are lost, by the next
+    assert np.nanmax(raw - number / 20) - np.nanmin(raw - number / 20) > 29
+
+
+def test_numbers_may_differ_between_recordings_aligned_by_time(tmp_path: Path) -> None:
+    apart = Made(tmp_path, seed=12, frames=200, height=10, width=20, header_flips=0)
+    renumber(apart.videos, 1000)
+    together = bring_together(load_recordings(apart.names), AlignOptions("time"))
+    both = np.all(together.source_frame(slice(None)) >= 0, axis=0)
+    assert both.sum() > 150
+    gave = composed(together)
+    rows = rows_of_buffers(together, slice(0, len(gave)), gave)
+    assert len(rows) > 0.95 * (gave >= 0).sum()
+    ahead = rows.frame_num - together.frame_num(slice(None))[rows.reconstructed_frame_index]
+    shared = both[rows.reconstructed_frame_index.to_numpy()]
+    right = ahead.to_numpy() == 1000 * rows[RECEIVER].to_numpy()
+    assert right[shared].all()
+    given = gave[rows.reconstructed_frame_index, rows.frame_buffer_count]
+    assert ((rows[RECEIVER] == given) & (given == 1)).sum() > 20
+
+
+def test_a_table_without_padding_has_none(tmp_path: Path) -> None:
+    bare = Made(tmp_path, seed=13, header_flips=0.1, truncation=0.1)
+    change_table(bare.videos[0], lambda t: t.drop(columns=["black_padding_px", "linked_list"]))
+    change_table(bare.videos[1], lambda t: t.assign(note="a"))
+    together = bare.together()
+    gave = composed(together)
+    rows = rows_of_buffers(together, slice(0, len(gave)), gave)
+    place = ["reconstructed_frame_index", "frame_buffer_count"]
+    assert not rows[place].duplicated().any()
+    mine = rows[RECEIVER] == 0
+    assert rows.black_padding_px[mine].isna().all()
+    assert (rows.note[~mine] == "a").all()

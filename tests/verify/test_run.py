@@ -1,0 +1,798 @@
+"""Sound results verify clean; whatever is changed afterwards is found, and placed."""
+
+import ast
+import json
+import shutil
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import zarr
+from click.testing import CliRunner
+from numcodecs import Zstd
+
+import miostitch
+from miostitch.cli.main import main
+from miostitch.errors import MissingInputError
+from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.verify.run import verify_files
+from tests.folders import content
+from tests.sessions import FAULTY, change_table, change_video, renumber
+from tests.video_files import decode, write
+
+STEM = "receiver1__receiver2_stitched"
+STORE = f"{STEM}.zarr"
+FOREIGN = [
+    "stitching.gather",
+    "stitching.composing",
+    "stitching.composition",
+    "kernels.composition",
+    "store.layout",
+    "stitching.tables",
+    "execution.batches",
+    "video.writer",
+    "stitching.lazy",
+    "editing.run",
+    "execution.sinks",
+    "stitching.rows",
+    "buffers.row_writer",
+    "buffers.csv_writer",
+    "session.alignment",
+    "stitching.selection",
+    "buffers.repair",
+    "buffers.frame_table",
+    "session.session",
+    "recording.recording",
+]
+
+CLEAN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "alone, not repaired, no avi": (
+        {"receivers": 1, "header_flips": 0.1},
+        {"by": "buffer", "codec": None, "repair": False},
+    ),
+    "three, lag, own clocks, ffv1": (
+        {"receivers": 3, "lag": 1, "extra_frame": False, "height": 13, "width": 37},
+        {"lag": "auto", "keep_clocks": True, "chunk_frames": None, "codec": "ffv1"},
+    ),
+    "four, format 2": (
+        {"receivers": 4, "buffer_loss": 0.4, "frame_loss": 0.1, "corruption": 0.2},
+        {"by": "buffer", "unrecoverable_video": True, "debug_video": True, "zarr_format": 2},
+    ),
+    "dropped": (
+        {"frame_loss": 0.1},
+        {"drop_damaged": True, "unrecoverable_video": True, "report": False},
+    ),
+    "resets": (
+        {"frames": 80, "resets": 2},
+        {"by": "buffer", "drop_damaged": True, "chunk_frames": 16, "report": False},
+    ),
+    "clocks": (
+        {"frames": 80, "clock_offset_s": 3.0, "clock_drift_ppm": 300.0},
+        {"by": "buffer", "chunk_frames": 16, "report": False},
+    ),
+}
+
+
+ONE_MORE = ("dropped", "clocks")
+"""What differs little from the others."""
+
+
+def make(folder: Path, session: dict[str, Any], options: dict[str, Any]) -> Path:
+    """A result, and the folder that it is in; its recordings are in ``in`` beside."""
+    made = miostitch.simulate(
+        folder / "in", miostitch.SimulationConfig(**{**FAULTY, "seed": 5, **session})
+    )
+    names = [str(path) for path in made.recordings]
+    stitch_files(names, folder / "out", StitchOptions(**{"chunk_frames": 4, **options}))
+    return folder / "out"
+
+
+def findings(folder: Path, *recordings: str) -> list[dict[str, Any]]:
+    found = verify_files(folder, recordings)
+    return [each for result in found["results"] for each in result["findings"]]
+
+
+@pytest.mark.parametrize(
+    "name", [n if n not in ONE_MORE else pytest.param(n, marks=pytest.mark.slow) for n in CLEAN]
+)
+def test_sound_results_are_clean(name: str, tmp_path: Path) -> None:
+    output = make(tmp_path, *CLEAN[name])
+    before = content(tmp_path)
+    assert findings(output) == []
+    assert content(tmp_path) == before
+
+
+WAYS = pytest.mark.parametrize(
+    ("one", "other"),
+    [("buffer", "frame"), pytest.param("frame", "buffer", marks=pytest.mark.slow)],
+)
+"""Two results, each in one of the two ways; the other way round is slow."""
+
+
+@WAYS
+def test_segments_and_times_are_clean(one: Any, other: Any, tmp_path: Path) -> None:
+    config = {**FAULTY, "frames": 40, "seed": 5}
+    parts = [
+        miostitch.simulate(
+            tmp_path / part,
+            miostitch.SimulationConfig(**{**config, "seed": seed, "header_flips": 0.02}),
+        )
+        for part, seed in (("in", 5), ("later", 6))
+    ]
+    names = []
+    for first, second in zip(*(part.recordings for part in parts), strict=True):
+        change_table(
+            second, lambda t: t.assign(buffer_recv_unix_time=t.buffer_recv_unix_time + 100)
+        )
+        for suffix in (".avi", ".csv"):
+            shutil.move(second.with_suffix(suffix), first.with_suffix(f".later{suffix}"))
+        names.append(f"{first},{first.with_suffix('.later.avi')}")
+    stitch_files(names, tmp_path / "out", StitchOptions(by=one))
+    assert findings(tmp_path / "out") == []
+    videos = [Path(name.partition(",")[0]) for name in names]
+    renumber(videos, 7)
+    options = StitchOptions(by=other, align="time")
+    stitch_files([str(path) for path in videos], tmp_path / "timed", options)
+    assert findings(tmp_path / "timed") == []
+
+
+@WAYS
+def test_real_recordings_are_clean(one: Any, other: Any, recordings: Path, tmp_path: Path) -> None:
+    for folder, stem, by in (("stitch", "video", other), ("capture3", "receiver", one)):
+        names = sorted(map(str, (recordings / folder).glob(f"{stem}*.avi")))
+        options = StitchOptions(by=by, lag="auto", report=False)
+        stitch_files(names, tmp_path / folder, options)
+        assert findings(tmp_path / folder) == []
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """One result by frame and one by buffer, with every product."""
+    folder = tmp_path_factory.mktemp("made")
+    products = {"debug_video": True, "unrecoverable_video": True}
+    by: dict[str, Path] = {}
+    for name in ("frame", "buffer"):
+        by[name] = make(folder / name, {"corruption": 0.2, "seed": 3}, {"by": name, **products})
+    return by
+
+
+def test_results_with_every_product_are_clean(made: dict[str, Path]) -> None:
+    for path in made.values():
+        before = content(path.parent)
+        assert findings(path) == []
+        assert content(path.parent) == before
+
+
+@pytest.fixture
+def output(made: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    """A copy that a test may spoil."""
+    by = getattr(request, "param", "frame")
+    shutil.copytree(made[by].parent, tmp_path, dirs_exist_ok=True)
+    path = tmp_path / "out" / f"{STEM}.json"
+    summary = json.loads(path.read_text())
+    for each in summary["recordings"]:
+        each["path"] = each["path"].replace(str(made[by].parent), str(tmp_path))
+    path.write_text(json.dumps(summary))
+    return tmp_path / "out"
+
+
+def chunk(number: int) -> str:
+    """Key of a chunk of frames."""
+    return f"video/c/{number}/0/0"
+
+
+def array(output: Path, name: str) -> Any:
+    return zarr.open_array(output / STORE / name, mode="r+")
+
+
+def put(name: str, at: Any, by: int = 1) -> Callable[[Path], None]:
+    """Change a value of the store, with valid checksums."""
+
+    def change(output: Path) -> None:
+        values = array(output, name)
+        whole = values[...]
+        whole[at] = ~whole[at] if whole.dtype == bool else whole[at] + by
+        values[...] = whole
+
+    return change
+
+
+def flipped_byte(output: Path) -> None:
+    path = output / STORE / chunk(1)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+
+
+def cut(name: str, to: float = 0.5) -> Callable[[Path], None]:
+    def change(output: Path) -> None:
+        data = (output / name).read_bytes()
+        (output / name).write_bytes(data[: int(len(data) * to)])
+
+    return change
+
+
+def gone(name: str) -> Callable[[Path], None]:
+    def change(output: Path) -> None:
+        path = output / name
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    return change
+
+
+def extra(name: str) -> Callable[[Path], None]:
+    def change(output: Path) -> None:
+        (output / name).parent.mkdir(parents=True, exist_ok=True)
+        (output / name).write_bytes(b"?")
+
+    return change
+
+
+def swapped_chunks(output: Path) -> None:
+    one, other = (output / STORE / chunk(n) for n in (0, 1))
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+
+
+def without_checksum(output: Path) -> None:
+    path = output / STORE / "height/c/0"
+    path.write_bytes(Zstd(1).encode(Zstd().decode(path.read_bytes())))
+
+
+def avi(name: str, change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    def changed(output: Path) -> None:
+        frames = decode(output / name)
+        write(output / name, change(frames), fps=Fraction(20))
+
+    return changed
+
+
+def pixel(frame: int, row: int, column: int) -> Callable[[Any], Any]:
+    def change(frames: Any) -> Any:
+        frames[frame, row, column] ^= 1
+        return frames
+
+    return change
+
+
+def lines(name: str, change: Callable[[list[str]], list[str]]) -> Callable[[Path], None]:
+    """Change a table; line 0 is the header."""
+
+    def changed(output: Path) -> None:
+        text = (output / name).read_text().splitlines(keepends=True)
+        (output / name).write_text("".join(change(text)))
+
+    return changed
+
+
+def cell(line: int, column: int, text: str) -> Callable[[list[str]], list[str]]:
+    def change(rows: list[str]) -> list[str]:
+        cells = rows[line].rstrip("\n").split(",")
+        cells[column] = text
+        return [*rows[:line], ",".join(cells) + "\n", *rows[line + 1 :]]
+
+    return change
+
+
+def dropped(line: int) -> Callable[[list[str]], list[str]]:
+    return lambda rows: [*rows[:line], *rows[line + 1 :]]
+
+
+def swapped(line: int) -> Callable[[list[str]], list[str]]:
+    return lambda rows: [*rows[:line], rows[line + 1], rows[line], *rows[line + 2 :]]
+
+
+def document(name: str, *keys: Any, value: Any) -> Callable[[Path], None]:
+    """Change a value in a JSON file."""
+
+    def change(output: Path) -> None:
+        found = json.loads((output / name).read_text())
+        inner = found
+        for key in keys[:-1]:
+            inner = inner[key]
+        inner[keys[-1]] = value
+        (output / name).write_text(json.dumps(found))
+
+    return change
+
+
+def summary(*keys: Any, value: Any) -> Callable[[Path], None]:
+    return document(f"{STEM}.json", *keys, value=value)
+
+
+def attribute(name: str, value: Any) -> Callable[[Path], None]:
+    return document(f"{STORE}/zarr.json", "attributes", name, value=value)
+
+
+def input_pixel(output: Path) -> None:
+    change_video(output.parent / "in" / "receiver2.avi", pixel(7, 2, 3))
+
+
+def input_row(output: Path) -> None:
+    def change(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[table.index[40], "battery_voltage_raw"] += 1
+        return table
+
+    change_table(output.parent / "in" / "receiver2.csv", change)
+
+
+def input_grows(output: Path) -> None:
+    with (output.parent / "in" / "receiver1.avi").open("ab") as file:
+        file.write(b"JUNK\0\0\0\0")
+
+
+CSV, TIMES, SCORES = (f"{STEM}{suffix}" for suffix in (".csv", "_timestamps.csv", "_scores.csv"))
+AVI, DEBUG, LOST = (f"{STEM}{s}.avi" for s in ("", "_debug", "_unrecoverable"))
+Tampering = tuple[Callable[[Path], None], dict[str, Any]]
+PIXEL: Tampering = (
+    put("video", (9, 3, 4)),
+    {"kind": "pixels", "file": STORE, "chunk": chunk(2), "frame": 9, "row": 3, "column": 4},
+)
+AVI_PIXEL: Tampering = (
+    avi(AVI, pixel(5, 1, 2)),
+    {"kind": "pixels", "file": AVI, "frame": 5, "row": 1, "column": 2},
+)
+CELL: Tampering = (
+    lines(CSV, cell(31, 6, "12345")),
+    {"kind": "rows", "file": CSV, "frame": 4, "row": 30, "column": "timestamp"},
+)
+TOGETHER: dict[str, dict[str, Tampering]] = {
+    "chunks": {
+        "flipped byte": (flipped_byte, {"kind": "damaged chunk", "chunk": chunk(1), "frame": 4}),
+        "cut": (cut(f"{STORE}/{chunk(2)}"), {"kind": "damaged chunk", "chunk": chunk(2)}),
+        "empty": (cut(f"{STORE}/{chunk(3)}", 0), {"kind": "damaged chunk", "chunk": chunk(3)}),
+        "missing": (
+            gone(f"{STORE}/{chunk(4)}"),
+            {"kind": "missing chunk", "chunk": chunk(4), "frame": 16},
+        ),
+        "missing of a table": (
+            gone(f"{STORE}/scores/edge_energy/c/0/0"),
+            {"kind": "missing chunk", "chunk": "scores/edge_energy/c/0/0"},
+        ),
+        "cut shard": (
+            cut(f"{STORE}/damaged/c/0"),
+            {"kind": "damaged chunk", "chunk": "damaged/c/0"},
+        ),
+        "too many": (
+            extra(f"{STORE}/video/c/77/0/0"),
+            {"kind": "unexpected file", "chunk": chunk(77)},
+        ),
+        "foreign": (
+            extra(f"{STORE}/video/thumbs.db"),
+            {"kind": "unexpected file", "chunk": "video/thumbs.db"},
+        ),
+    },
+    "swapped": {
+        "first": (swapped_chunks, {"kind": "pixels", "file": STORE, "chunk": chunk(0), "frame": 0}),
+        "second": (
+            lambda _: None,
+            {"kind": "pixels", "file": STORE, "chunk": chunk(1), "frame": 4},
+        ),
+        "without checksum": (
+            without_checksum,
+            {"kind": "damaged chunk", "chunk": "height/c/0", "message": "carries no checksum"},
+        ),
+        "unit": (
+            document(f"{STORE}/missing_pixels/zarr.json", "attributes", "units", value="m"),
+            {"kind": "schema", "column": "missing_pixels"},
+        ),
+        "fill value": (
+            document(f"{STORE}/frame_num/zarr.json", "fill_value", value=0),
+            {"kind": "schema", "column": "frame_num"},
+        ),
+        "consolidated": (
+            document(
+                f"{STORE}/zarr.json",
+                *("consolidated_metadata", "metadata", "video", "shape"),
+                value=[1, 40, 50],
+            ),
+            {"kind": "consolidated metadata", "message": "video differs from its own metadata"},
+        ),
+    },
+    "store": {
+        "pixel": PIXEL,
+        "score": (
+            put("scores/edge_energy", (1, 6)),
+            {"kind": "scores", "frame": 6, "column": "scores/edge_energy"},
+        ),
+        **{
+            name: (put(name, at), {"kind": "frame table", "frame": at, "column": name})
+            for at, name in enumerate(
+                ("num_buffers", "missing_pixels", "damaged", "unrecoverable"), start=11
+            )
+        },
+        "timestamp_first": (
+            put("timestamp_first", 6),
+            {"kind": "time stamps", "frame": 6, "column": "timestamp_first"},
+        ),
+        "counting": (put("height", 3), {"kind": "frame table", "row": 3, "column": "height"}),
+        "buffers": (
+            put("buffers/timestamp", 30),
+            {"kind": "rows", "file": f"{STORE}/buffers", "row": 30, "column": "timestamp"},
+        ),
+        "repair": (put("repairs/old", 0), {"kind": "repairs", "file": "receiver1.csv"}),
+    },
+    "identities": {
+        "source": (put("source", 10, -1), {"kind": "frame table", "frame": 10, "column": "source"}),
+        "frame_num": (put("frame_num", 6), {"kind": "alignment", "frame": 6}),
+        "candidate": (
+            put("scores/source_frame", (0, 12)),
+            {"kind": "alignment", "frame": 12, "column": "scores/source_frame"},
+        ),
+        "attribute fps": (
+            attribute("fps", "25"),
+            {"kind": "attributes", "file": AVI, "column": "fps"},
+        ),
+        "attribute ome": (attribute("ome", {}), {"kind": "attributes", "column": "ome"}),
+        "format version": (attribute("format_version", "0"), {"kind": "format", "file": STORE}),
+    },
+    "files": {
+        "pixel": AVI_PIXEL,
+        "pixel of debug": (
+            avi(DEBUG, pixel(6, 1, 60)),
+            {"kind": "pixels", "file": DEBUG, "frame": 6, "row": 1, "column": 60},
+        ),
+        "pixel of unrecoverable": (
+            avi(LOST, pixel(1, 4, 2)),
+            {"kind": "pixels", "file": LOST, "frame": 1, "row": 4, "column": 2},
+        ),
+        "row of unrecoverable": (
+            lines(f"{STEM}_unrecoverable.csv", cell(4, 6, "1")),
+            {"kind": "rows", "file": f"{STEM}_unrecoverable.csv", "row": 3, "column": "timestamp"},
+        ),
+        "cell": CELL,
+        "time stamp": (
+            lines(TIMES, cell(7, 1, "1764712601.25")),
+            {"kind": "rows", "file": TIMES, "frame": 6, "row": 6, "column": "timestamp_first"},
+        ),
+        "score": (
+            lines(SCORES, cell(7, 7, "3")),
+            {"kind": "rows", "file": SCORES, "frame": 6, "column": "selected_noisy_pixels"},
+        ),
+        **{
+            f"summary {name}": (summary(name, value=value), {"kind": "summary", "column": name})
+            for name, value in (
+                ("frames", 3),
+                ("frame_num", [1, 2]),
+                ("damaged", 0),
+                ("unrecoverable", 0),
+                ("missing_pixels", 1),
+                ("lost_frame_num", [[1, 2]]),
+                ("shared_buffers", 1),
+                ("identical_shared_buffers", 1),
+                ("outputs", [STORE]),
+            )
+        },
+        **{
+            f"summary recordings {name}": (
+                summary("recordings", 1, name, value=999),
+                {"kind": "summary", "column": f"recordings[1].{name}"},
+            )
+            for name in ("frames", "chosen", "sole", "only_complete", "buffers_lost", "repairs")
+        },
+    },
+    "rows": {
+        "text": (
+            lines(CSV, cell(31, 6, "x")),
+            {"kind": "rows", "file": CSV, "row": 30, "column": "timestamp"},
+        ),
+        "line of time stamps": (
+            lines(TIMES, dropped(7)),
+            {"kind": "rows", "file": TIMES, "frame": 6},
+        ),
+        "chosen video": (
+            lines(SCORES, cell(7, 2, "nobody")),
+            {"kind": "rows", "file": SCORES, "frame": 6, "column": "selected_video"},
+        ),
+        "last frame": (avi(AVI, lambda frames: frames[:-1]), {"kind": "count", "file": AVI}),
+        "last frame of debug": (
+            avi(DEBUG, lambda frames: frames[:-1]),
+            {"kind": "count", "file": DEBUG},
+        ),
+        "first frame of unrecoverable": (
+            avi(LOST, lambda frames: frames[1:]),
+            {"kind": "count", "file": LOST},
+        ),
+    },
+    "more rows": {
+        "position": (
+            lines(CSV, cell(31, 3, "6")),
+            {"kind": "rows", "file": CSV, "row": 30, "column": "frame_buffer_count"},
+        ),
+        "no time stamp": (
+            lines(TIMES, cell(7, 2, "noon")),
+            {"kind": "rows", "file": TIMES, "frame": 6, "row": 6, "column": "timestamp_last"},
+        ),
+        "diff_pixels": (
+            lines(SCORES, cell(11, 14, "77")),
+            {"kind": "rows", "file": SCORES, "frame": 10, "column": "diff_pixels"},
+        ),
+        "frame": (
+            avi(AVI, lambda frames: np.delete(frames, 5, 0)),
+            {"kind": "pixels", "file": AVI, "frame": 5},
+        ),
+    },
+    "missing rows": {
+        "row": (lines(CSV, dropped(31)), {"kind": "rows", "file": CSV, "frame": 4}),
+        "cut video": (cut(AVI), {"kind": "unreadable", "file": AVI}),
+        "swapped lines": (
+            lines(TIMES, swapped(7)),
+            {"kind": "rows", "file": TIMES, "row": 6, "column": "reconstructed_frame_index"},
+        ),
+        "swapped scores": (lines(SCORES, swapped(7)), {"kind": "rows", "file": SCORES, "row": 7}),
+    },
+    "repeated rows": {
+        "row": (
+            lines(CSV, lambda rows: [*rows[:31], rows[30], *rows[31:]]),
+            {"kind": "rows", "file": CSV, "row": 30},
+        ),
+        "line": (
+            lines(TIMES, lambda rows: [*rows, rows[-1]]),
+            {"kind": "rows", "file": TIMES, "row": 21},
+        ),
+    },
+    "swapped rows": {
+        "rows": (
+            lines(CSV, swapped(31)),
+            {"kind": "rows", "file": CSV, "row": 30, "column": "linked_list"},
+        ),
+        "column": (
+            lines(SCORES, lambda rows: [rows[0].replace("diff", "other"), *rows[1:]]),
+            {"kind": "unreadable", "file": SCORES},
+        ),
+    },
+    "last rows": {
+        "row": (lines(CSV, lambda rows: rows[:-1]), {"kind": "rows", "file": CSV, "frame": 20}),
+        "renamed": (
+            lines(TIMES, lambda rows: [rows[0].replace("frame", "picture"), *rows[1:]]),
+            {"kind": "unreadable", "file": TIMES},
+        ),
+    },
+    "files gone": {
+        name: (gone(name), {"kind": "missing file", "file": name})
+        for name in (AVI, CSV, TIMES, SCORES, DEBUG)
+    },
+    "recordings": {
+        "pixel": (
+            input_pixel,
+            {"kind": "pixels", "file": STORE, "frame": 7, "row": 2, "column": 3},
+        ),
+        "row": (input_row, {"kind": "rows", "column": "battery_voltage_raw"}),
+        "longer": (input_grows, {"kind": "input changed", "file": "receiver1.avi"}),
+        "rewritten": (lambda _: None, {"kind": "input changed", "file": "receiver2.avi"}),
+        "table": (lambda _: None, {"kind": "input changed", "file": "receiver2.csv"}),
+    },
+    "arrays": {
+        "shape": (
+            document(f"{STORE}/missing_pixels/zarr.json", "shape", value=[9]),
+            {"kind": "schema", "column": "missing_pixels"},
+        ),
+        "removed": (gone(f"{STORE}/num_buffers"), {"kind": "schema", "column": "num_buffers"}),
+        "unreadable": (cut(f"{STORE}/timestamp_last/zarr.json"), {"kind": "schema"}),
+        "group": (gone(f"{STORE}/buffers"), {"kind": "schema", "column": "buffers"}),
+    },
+    "repairs removed": {
+        "row": (
+            gone(f"{STORE}/repairs"),
+            {"kind": "rows", "file": f"{STORE}/buffers"},
+        ),
+        "summary": (lambda _: None, {"kind": "summary", "column": "recordings[1].repairs"}),
+    },
+    "column": {
+        "name": (
+            lines(CSV, lambda rows: [rows[0].replace("write_timestamp", "wrote"), *rows[1:]]),
+            {"kind": "rows", "file": CSV},
+        ),
+    },
+    "lag": {
+        "lag": (summary("recordings", 0, "lag", value=1), {"kind": "alignment"}),
+        "offset": (
+            summary("recordings", 1, "offset_s", value=0.5),
+            {"kind": "time stamps", "column": "timestamp_first"},
+        ),
+    },
+    "no summary": {
+        "file": (gone(f"{STEM}.json"), {"kind": "missing file", "file": f"{STEM}.json"}),
+    },
+    "cut summary": {
+        "file": (cut(f"{STEM}.json"), {"kind": "unreadable", "file": f"{STEM}.json"}),
+    },
+    "no store": {"store": (gone(STORE), {"kind": "missing file", "file": STORE})},
+    "no root": {"root": (cut(f"{STORE}/zarr.json"), {"kind": "unreadable", "file": STORE})},
+    "cut recording": {
+        "recording": (
+            cut("../in/receiver1.avi"),
+            {"kind": "not checked", "file": "receiver1.avi"},
+        ),
+        "names": (
+            attribute("recordings", ["a", "b"]),
+            {"kind": "attributes", "column": "recordings"},
+        ),
+    },
+    "attributes": {
+        "config": (attribute("config", {"by": 5}), {"kind": "summary", "column": "config"}),
+        "inputs": (attribute("inputs", []), {"kind": "attributes", "column": "inputs"}),
+    },
+}
+"""Changes that are made together, and what is found for each."""
+
+COMPOSED: dict[str, dict[str, Tampering]] = {
+    "store": {
+        "pixel": PIXEL,
+        "source of a buffer": (
+            put("composition/buffer_source", (3, 2)),
+            {"kind": "composition", "frame": 3, "row": 2, "column": "composition/buffer_source"},
+        ),
+        "evidence": (
+            put("composition/buffer_evidence", (4, 2)),
+            {"kind": "composition", "frame": 4, "row": 2, "column": "composition/buffer_evidence"},
+        ),
+        "no evidence": (
+            put("composition/buffer_evidence", (5, 2), 100),
+            {"kind": "composition", "frame": 5, "row": 2},
+        ),
+        "whole frame": (
+            put("source", 6, 1),
+            {"kind": "frame table", "frame": 6, "column": "source"},
+        ),
+        "missing pixels": (
+            put("missing_pixels", 7),
+            {"kind": "frame table", "frame": 7, "column": "missing_pixels"},
+        ),
+        "cell": CELL,
+        "buffers given": (
+            summary("recordings", 0, "buffers_given", value=1),
+            {"kind": "summary", "column": "recordings[0].buffers_given"},
+        ),
+    },
+    "group removed": {
+        "group": (gone(f"{STORE}/composition"), {"kind": "schema", "column": "composition"}),
+    },
+}
+
+
+def found_in(listed: list[dict[str, Any]], expected: dict[str, Any]) -> bool:
+    return any(expected.items() <= each.items() for each in listed)
+
+
+def not_found(output: Path, together: dict[str, Tampering]) -> dict[str, Any]:
+    """Make changes; what of them is not found, and then what is."""
+    for change, _ in together.values():
+        change(output)
+    listed = findings(output)
+    missed = {name: what for name, (_, what) in together.items() if not found_in(listed, what)}
+    return missed and {"missed": missed, "found": listed}
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_tampering_is_found(name: str, output: Path) -> None:
+    assert not_found(output, TOGETHER[name]) == {}
+
+
+@pytest.mark.parametrize("name", COMPOSED)
+@pytest.mark.parametrize("output", ["buffer"], indirect=True)
+def test_tampering_with_composed_results_is_found(name: str, output: Path) -> None:
+    assert not_found(output, COMPOSED[name]) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "witnesses"),
+    [
+        (PIXEL, [("pixels", AVI), ("pixels", STORE), ("pixels", LOST)]),
+        (AVI_PIXEL, [("pixels", AVI)]),
+        (CELL, [("rows", CSV)]),
+    ],
+)
+def test_nothing_else_is_found(
+    change: Tampering, witnesses: list[tuple[str, str]], output: Path
+) -> None:
+    change[0](output)
+    assert [(each["kind"], each["file"]) for each in findings(output)] == witnesses
+
+
+def test_every_wrong_pixel_of_stretches_is_of_a_copy(tmp_path: Path) -> None:
+    output = make(tmp_path, {"corruption": 0.5, "seed": 9}, {"by": "buffer", "report": False})
+    evidence = array(output, "composition/buffer_evidence")[...]
+    frame, buffer = np.argwhere(evidence == 4)[0]
+    bounds = np.linspace(0, 2000, 9).astype(int)  # 7 x 252 and 236 are near enough
+    at = int(bounds[buffer]) + 60
+    video = array(output, "video")
+    frames = video[...]
+    taken = [decode(tmp_path / "in" / f"receiver{n}.avi") for n in (1, 2)]
+    scores = array(output, "scores/source_frame")[:, frame]
+    seen = {int(v[s].ravel()[at]) for v, s in zip(taken, scores, strict=True)}
+    frames[frame].ravel()[at] = next(v for v in range(256) if v not in seen)
+    video[...] = frames
+    row, column = divmod(at, 50)
+    expected = {"kind": "pixels", "frame": int(frame), "row": row, "column": column}
+    assert found_in(findings(output), expected | {"file": STORE})
+
+
+def test_what_is_gone_is_not_checked_and_the_rest_is(output: Path) -> None:
+    shutil.rmtree(output.parent / "in")
+    found = verify_files(output)
+    assert (found["differences"], found["not_checked"]) == (0, 2)
+    avi(AVI, pixel(5, 1, 2))(output)
+    lines(CSV, cell(31, 6, "12345"))(output)
+    listed = findings(output)
+    assert found_in(listed, AVI_PIXEL[1])
+    assert found_in(listed, CELL[1])
+
+
+@pytest.mark.parametrize("output", ["frame", "buffer"], indirect=True)
+def test_one_recording_is_gone(output: Path) -> None:
+    (output.parent / "in" / "receiver2.avi").unlink()
+    found = verify_files(output)
+    assert (found["differences"], found["not_checked"]) == (0, 1)
+    source = array(output, "source")[...]
+    frame = int(np.flatnonzero(source == 0)[1])
+    put("video", (frame, 3, 4))(output)
+    expected = {"kind": "pixels", "file": STORE, "frame": frame, "row": 3, "column": 4}
+    assert found_in(findings(output), expected)
+
+
+def test_moved_recordings_are_named_or_lie_beside(output: Path) -> None:
+    moved = output.parent / "elsewhere"
+    shutil.move(output.parent / "in", moved)
+    names = [str(moved / f"receiver{n}.avi") for n in (1, 2)]
+    assert findings(output, *names) == []
+    assert len(findings(output, names[0])) == 1
+    for path in moved.glob("receiver*"):
+        shutil.copy(path, output)
+    assert findings(output) == []
+
+
+def test_findings_are_bounded_and_counted(output: Path) -> None:
+    avi(AVI, lambda frames: 255 - frames)(output)
+    [result] = verify_files(output)["results"]
+    assert result["counts"] == {"pixels": result["frames"]}
+    assert [each["frame"] for each in result["findings"]] == list(range(20))
+
+
+def test_the_command_tells_and_exits(output: Path) -> None:
+    run = CliRunner().invoke(main, ["verify", str(output), "--no-progress"])
+    assert (run.exit_code, run.stdout.strip()) == (0, f"{STEM}: 21 frames, no difference")
+    avi(AVI, pixel(5, 1, 2))(output)
+    run = CliRunner().invoke(main, ["verify", str(output / STORE), "--no-progress"])
+    assert run.exit_code == 1
+    assert f"{AVI}: frame 5, row 1, column 2: differs in 1 pixel," in run.stdout
+    assert run.stdout.endswith(f"{STEM}: 21 frames, 1 difference\n")
+    run = CliRunner().invoke(main, ["verify", str(output), "--json"])
+    assert (run.exit_code, json.loads(run.stdout)["differences"]) == (1, 1)
+    shutil.rmtree(output)
+    run = CliRunner().invoke(main, ["verify", str(output), "--no-progress"])
+    assert run.exit_code == 3
+
+
+def test_a_folder_without_results_is_no_folder_of_results(tmp_path: Path) -> None:
+    with pytest.raises(MissingInputError, match="no result in it"):
+        verify_files(tmp_path)
+
+
+def imports(path: Path) -> set[str]:
+    nodes = [*ast.walk(ast.parse(path.read_text("utf-8")))]
+    names = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
+    names |= {
+        f"{n.module}.{a.name}" for n in nodes if isinstance(n, ast.ImportFrom) for a in n.names
+    }
+    return {name.removeprefix("miostitch.") for name in names if name.startswith("miostitch.")}
+
+
+def test_the_path_is_independent() -> None:
+    package = Path(miostitch.__file__).parent
+    paths = {
+        ".".join(p.relative_to(package).with_suffix("").parts): p for p in package.rglob("*.py")
+    }
+    waiting, seen = [name for name in paths if name.startswith("verify.")], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name not in seen:
+            seen.add(name)
+            waiting += imports(paths[name]) & paths.keys()
+    assert not seen & {*FOREIGN}, "what writes results must not judge them"
+    assert {"verify.store", "verify.inputs", "video.source", "buffers.parser"} <= seen
