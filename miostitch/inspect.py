@@ -50,24 +50,9 @@ def inspect_recordings(
 ) -> dict[str, Any]:
     """Describe recordings one by one, and what they are to each other.
 
-    Parameters
-    ----------
-    specs
-        As for :func:`inspect_recording`.
-    options
-        How to read; a missing table is no fault here.
-
-    Returns
-    -------
-    dict
-        JSON values: ``recordings``, one entry each, and ``session``: frames that a stitch of them
-        would give and which recording alone has, clocks, resets. It is None for a single recording
-        and where one has no table; where they cannot be stitched its one key ``error`` says why.
-
-    Raises
-    ------
-    InputError
-        The files cannot be read.
+    Returns: JSON values: ``recordings``, one entry each, and ``session``: frames that a stitch of
+    them would give and which recording alone has, clocks, resets. It is None for a single recording
+    and where one has no table; where they cannot be stitched its one key ``error`` says why.
     """
     recordings = load_recordings(specs, options or ReadOptions(need_table=False))
     together = len(recordings) > 1 and all(recording.tables for recording in recordings)

@@ -53,8 +53,6 @@ def parse_frames(text: str) -> NDArray[np.int64]:
 def format_frames(frames: NDArray[np.int64]) -> str:
     """Write a list of frames as :func:`parse_frames` reads it.
 
-    Examples
-    --------
     >>> format_frames(np.array([12, 0, 10, 11]))
     '0,10-12'
     """
@@ -66,8 +64,6 @@ def format_frames(frames: NDArray[np.int64]) -> str:
 def runs(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     """First and last of every run of ascending numbers that follow each other, (run, 2).
 
-    Examples
-    --------
     >>> runs(np.array([3, 4, 5, 9])).tolist()
     [[3, 5], [9, 9]]
     """
@@ -82,8 +78,6 @@ def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
 
     By sorting: NumPy's own hashes them, which takes seconds for a million that all differ.
 
-    Examples
-    --------
     >>> distinct(np.array([9, 3, 9, 4])).tolist()
     [3, 4, 9]
     """

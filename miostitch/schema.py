@@ -268,30 +268,12 @@ def chunk_frames(height: int, width: int) -> int:
 
     Derived from the size of a frame alone, so that the bytes of a store never depend on the
     machine that wrote it.
-
-    Parameters
-    ----------
-    height, width
-        Size of a frame in pixels.
     """
     return max(1, CHUNK_BYTES // (height * width))
 
 
 def check_columns(names: Iterable[str], where: str) -> None:
-    """Check the header of a metadata table.
-
-    Parameters
-    ----------
-    names
-        Column names in the order of the file.
-    where
-        The file, for the message.
-
-    Raises
-    ------
-    MetadataError
-        A required column is missing or a name stands twice.
-    """
+    """Check the header of a metadata table."""
     found = list(names)
     missing = [name for name in REQUIRED_COLUMNS if name not in found]
     if missing:

@@ -13,8 +13,6 @@ def printable(text: str) -> str:
 
     File names may have both: bytes of other encodings, and control characters.
 
-    Examples
-    --------
     >>> printable("caf\udce9.avi"), printable("\x1b[31mred")
     ('caf\\xe9.avi', '\\x1b[31mred')
     """
@@ -25,8 +23,6 @@ def printable(text: str) -> str:
 def amount(number: int, noun: str) -> str:
     """A number of things.
 
-    Examples
-    --------
     >>> amount(1, "frame"), amount(2, "frame")
     ('1 frame', '2 frames')
     """
@@ -36,9 +32,7 @@ def amount(number: int, noun: str) -> str:
 def columns(text: str) -> int:
     """How many columns of a terminal a text takes: some letters two, accents of their own none.
 
-    Examples
-    --------
-    >>> columns("rec"), columns("\u65e5\u672c"), columns("e\u0301")
+    >>> columns("rec"), columns("日本"), columns("é")
     (3, 4, 1)
     """
     wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
@@ -48,8 +42,6 @@ def columns(text: str) -> int:
 def broken(text: str, width: int, indent: str) -> str:
     """Break a line between words; what follows is indented.
 
-    Examples
-    --------
     >>> print(broken("note: two lines are enough", 16, "  "))
     note: two lines
       are enough
@@ -66,8 +58,6 @@ def broken(text: str, width: int, indent: str) -> str:
 def from_here(text: str) -> str:
     """Write paths below the working folder in a text as they are typed from there.
 
-    Examples
-    --------
     >>> from_here(f"{os.path.join(os.getcwd(), 'out', 'S.avi')}: exists")
     'out/S.avi: exists'
     """

@@ -2,8 +2,8 @@
 
 ``{schema-table} columns`` is the columns of a metadata table; ``index``, ``frame``, ``video``,
 ``scores``, ``composition`` and ``repairs`` are the arrays of a store, ``flags.evidence`` and so on
-the codes in them; ``errors`` is the exceptions and their exit codes; ``layers``
-is the modules of the package in the order that ``tests/test_layers.py`` enforces; ``config`` is the
+the codes in them; ``errors`` is the exceptions and their exit codes; ``rooms`` is
+the rooms of the package in the order that ``tests/test_layers.py`` enforces; ``config`` is the
 settings at the top of a configuration, ``config.noise_patch`` and so on those of a block of it;
 ``shipped`` is the shipped configurations.
 """
@@ -77,17 +77,17 @@ def is_on(value: object) -> bool:
     return getattr(value, "enable", False)
 
 
-def layers() -> Iterator[Row]:
-    yield "layer", "module", "what it is"
+def rooms() -> Iterator[Row]:
+    yield "room", "what it is", "modules"
     order = parse(ROOT / "tests/test_layers.py").body
-    table = next(
-        n.value for n in order if isinstance(n, ast.Assign) and n.targets[0].id == "LAYERS"
-    )
-    for number, names in reversed([*enumerate(ast.literal_eval(table))]):
-        files = [ROOT / f"miostitch/{name}.py" for name in names.split()]
-        for file in filter(Path.exists, files):
-            summary = ast.get_docstring(parse(file)).splitlines()[0]
-            yield number, code(file.stem), summary.removeprefix("miostitch: ")
+    table = next(n.value for n in order if isinstance(n, ast.Assign) and n.targets[0].id == "ROOMS")
+    package = ROOT / "miostitch"
+    for name in " ".join(ast.literal_eval(table)).split():
+        is_room = (package / name).is_dir()
+        file = package / name / "__init__.py" if is_room else package / f"{name}.py"
+        summary = ast.get_docstring(parse(file)).splitlines()[0].removeprefix("miostitch: ")
+        modules = sorted(p.stem for p in (package / name).glob("*.py") if p.stem != "__init__")
+        yield code(name), summary, " ".join(map(code, modules))
 
 
 def parse(path: Path) -> ast.Module:
@@ -108,7 +108,7 @@ TABLES = {
     "repairs": lambda: variables(schema.REPAIR_VARIABLES),
     **{f"flags.{name}": partial(flags, name) for name in ("buffer_evidence", "column", "evidence")},
     "errors": error_classes,
-    "layers": layers,
+    "rooms": rooms,
     "shipped": shipped,
     "config": lambda: config_settings(()),
 }

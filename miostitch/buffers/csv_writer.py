@@ -20,18 +20,6 @@ class TableWriter:
 
     Cells are written plainly: integers as integers, floats in their shortest exact form, text as
     it is (quoted only where it must be), missing values as empty cells, lines ended by ``\n``.
-
-    Parameters
-    ----------
-    path
-        The file, replaced if it exists.
-    columns
-        Columns to write, in this order.
-
-    Raises
-    ------
-    ResourceError
-        The file cannot be written, here or in any method: no space, no permission.
     """
 
     def __init__(self, path: str | os.PathLike[str], columns: Sequence[str]) -> None:
@@ -46,23 +34,11 @@ class TableWriter:
         self._write(header.getvalue().encode())
 
     def append(self, table: pd.DataFrame) -> None:
-        """Write the rows of `table`, which has at least the columns of the file.
-
-        Raises
-        ------
-        ResourceError
-            No space is left.
-        """
+        """Write the rows of `table`, which has at least the columns of the file."""
         self._write(_csv_text(pa.Table.from_pandas(table[self.columns], preserve_index=False)))
 
     def close(self) -> None:
-        """Finish the file: all of it is on disk afterwards.
-
-        Raises
-        ------
-        ResourceError
-            No space is left.
-        """
+        """Finish the file: all of it is on disk afterwards."""
         try:
             with self._file:
                 self._file.flush()

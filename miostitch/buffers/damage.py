@@ -19,14 +19,8 @@ def received_buffers(
 ) -> NDArray[np.uint8]:
     """Count the buffers that a recording has of each of its frames, split pieces together.
 
-    Parameters
-    ----------
-    frame_num
-        Device counter of each frame of the video, (frame,); negative: unknown.
-    buffers
-        Bit k set: buffer k was received, (frame,).
-    buffers_per_frame
-        Buffers the device sends of a frame.
+    ``frame_num``: device counter of each frame of the video, (frame,); negative: unknown;
+    ``buffers``: bit k set: buffer k was received, (frame,).
     """
     known = frame_num >= 0
     number, have = frame_num[known], buffers[known]
@@ -52,20 +46,11 @@ def given_pixels(
 ) -> NDArray[np.int32]:
     """Pixels that the rows of one recording say were delivered, at the place where they stand.
 
-    Parameters
-    ----------
-    table
-        The recording's frames.
-    frames
-        Frames of the recording's video, int64 (frame,); -1 for none.
-    bounds
-        Limits of the buffers in the flattened frame, int64 (buffer + 1,).
+    ``frames``: frames of the recording's video, int64 (frame,); -1 for none; ``bounds``: limits of
+    the buffers in the flattened frame, int64 (buffer + 1,).
 
-    Returns
-    -------
-    numpy.ndarray
-        ``given``, int32 (frame, buffer): 0 without a row, :data:`EXCLUDED` where the pixels that
-        stand there belong elsewhere.
+    Returns: ``given``, int32 (frame, buffer): 0 without a row, :data:`EXCLUDED` where the pixels
+    that stand there belong elsewhere.
     """
     sizes = np.diff(bounds)
     present = (frames >= 0)[:, None]

@@ -21,15 +21,9 @@ def counter_resets(frame_num: NDArray[np.int64]) -> NDArray[np.int64]:
     at least :data:`DISORDER` apart. So neither a jump upwards nor an isolated wrong number nor a
     few frames in disorder is a reset, and a boot of less than about 20 frames is not recognised.
 
-    Parameters
-    ----------
-    frame_num
-        Known numbers in the order of the video, int64 (frame,).
+    ``frame_num``: known numbers in the order of the video, int64 (frame,).
 
-    Returns
-    -------
-    numpy.ndarray
-        Ascending positions of the first frame after each reset.
+    Returns: Ascending positions of the first frame after each reset.
     """
     span = np.arange(CONFIRMING_FRAMES)
     falls = np.flatnonzero(frame_num[1:] < frame_num[:-1]) + 1

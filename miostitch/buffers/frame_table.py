@@ -23,39 +23,22 @@ class FrameTable:
     """What a metadata table says per frame of the video, in arrays of shape (frame,).
 
     A frame without rows has ``num_rows`` 0, ``frame_num`` -1 and NaN times.
-
-    Parameters
-    ----------
-    frame_num
-        int64, the most frequent value of the frame's rows; in a tie that of the earliest buffer.
-    num_rows
-        int32, rows of the frame.
-    num_buffers
-        int16, distinct values of ``frame_buffer_count``.
-    black_padding
-        int64, zeros appended to the frame's buffers, in pixels.
-    buffers
-        uint64, bit k set: a row with ``frame_buffer_count`` k is there (k < 64).
-    whole_buffers
-        uint64, bit k set: such a row is there without padding.
-    excluded
-        uint64, bit k set: what stands at the place of buffer k belongs elsewhere, by a row whose
-        position or ``frame_num`` was repaired.
-    timestamp_first, timestamp_last
-        float64, reception of the first and last buffer in buffer order, in s.
-    short
-        Which buffers were padded, by how many pixels, :data:`SHORT` (short buffer,), by frame.
     """
 
+    # int64, the most frequent value of the frame's rows; in a tie that of the earliest buffer.
     frame_num: NDArray[np.int64]
-    num_rows: NDArray[np.int32]
-    num_buffers: NDArray[np.int16]
-    black_padding: NDArray[np.int64]
+    num_rows: NDArray[np.int32]  # int32, rows of the frame
+    num_buffers: NDArray[np.int16]  # int16, distinct values of ``frame_buffer_count``
+    black_padding: NDArray[np.int64]  # int64, zeros appended to the frame's buffers, in pixels
+    # uint64, bit k set: a row with ``frame_buffer_count`` k is there (k < 64).
     buffers: NDArray[np.uint64]
-    whole_buffers: NDArray[np.uint64]
+    whole_buffers: NDArray[np.uint64]  # uint64, bit k set: such a row is there without padding
+    # uint64, bit k set: what stands at the place of buffer k belongs elsewhere, by a row whose
+    # position or ``frame_num`` was repaired.
     excluded: NDArray[np.uint64]
     timestamp_first: NDArray[np.float64]
     timestamp_last: NDArray[np.float64]
+    # Which buffers were padded, by how many pixels, :data:`SHORT` (short buffer,), by frame.
     short: NDArray[np.void]
 
     @classmethod
@@ -128,17 +111,7 @@ class FrameTally:
     def add(self, rows: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
         """Count some rows.
 
-        Parameters
-        ----------
-        rows
-            Columns of the table by their names in the schema; int64, times float64.
-            ``black_padding_px`` may be absent. ``recorded_position``, which may be absent too, is
-            ``frame_buffer_count`` before repair: where the pixels of the row were put.
-
-        Returns
-        -------
-        tuple
-            First and last frame among the rows, (0, -1) where none belongs to a frame.
+        Returns: First and last frame among the rows, (0, -1) where none belongs to a frame.
         """
         framed = rows["reconstructed_frame_index"] != NO_FRAME
         rows = {name: values[framed] for name, values in rows.items()}
@@ -173,11 +146,8 @@ class FrameTally:
     def result(self) -> tuple[FrameTable, NDArray[np.int64]]:
         """Elect each frame's ``frame_num``; at least one batch must have come.
 
-        Returns
-        -------
-        tuple
-            The table of all rows, up to the last frame that one belongs to, and the frames whose
-            ``frame_num`` was a tie, int64 (tie,).
+        Returns: The table of all rows, up to the last frame that one belongs to, and the frames
+        whose ``frame_num`` was a tie, int64 (tie,).
         """
         votes = self._votes.result()
         frame, rows = votes["frame"], votes["rows"]
@@ -223,13 +193,6 @@ class Fold:
     """A table with one row per distinct key, fed batch by batch in any order.
 
     Memory depends on the number of distinct keys, not on the number of rows.
-
-    Parameters
-    ----------
-    keys
-        Names of the key columns.
-    **folds
-        How each further column is brought together over the rows of one key.
     """
 
     def __init__(self, keys: Sequence[str], **folds: np.ufunc) -> None:
@@ -260,14 +223,7 @@ def folded(
 ) -> dict[str, NDArray[Any]]:
     """Bring the rows of each distinct key together, in the order of the keys.
 
-    Parameters
-    ----------
-    columns
-        Arrays of shape (row,) by name; those that are neither key nor folded are left out.
-    keys
-        Names of the key columns, the first one ordering first.
-    folds
-        How each other column is brought together.
+    ``columns``: arrays of shape (row,) by name; those that are neither key nor folded are left out.
     """
     chosen = {name: columns[name] for name in (*keys, *folds)}
     _fold(chosen, keys, folds)
@@ -289,20 +245,10 @@ def _fold(
 def mask_bits(masks: NDArray[np.uint64], count: int) -> NDArray[np.bool_]:
     """Take masks such as :attr:`FrameTable.buffers` apart.
 
-    Parameters
-    ----------
-    masks
-        One per frame, (frame,).
-    count
-        Buffers of a frame, at most :data:`MASK_BITS`.
+    ``masks``: one per frame, (frame,).
 
-    Returns
-    -------
-    numpy.ndarray
-        bool (frame, buffer): whether bit k is set in column k.
+    Returns: bool (frame, buffer): whether bit k is set in column k.
 
-    Examples
-    --------
     >>> mask_bits(np.array([0b001, 0b110], np.uint64), 3).astype(int).tolist()
     [[1, 0, 0], [0, 1, 1]]
     """

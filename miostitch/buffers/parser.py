@@ -38,39 +38,20 @@ _PLAIN_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 @dataclass(frozen=True)
 class ParsedBlock:
-    """Rows of one block of text, and what was odd about it.
+    """Rows of one block of text, and what was odd about it."""
 
-    Parameters
-    ----------
-    table
-        pyarrow.Table, int64, float64 and string columns in the order of the file.
-    lines
-        int64 (row,), line of each row in the file.
-    faults
-        Line and fault of each row that was dropped.
-    headers
-        Lines that repeat the header.
-    floats
-        Integer columns that have cells such as 16.0.
-    """
-
-    table: pa.Table
-    lines: NDArray[np.int64]
-    faults: tuple[tuple[int, str], ...] = ()
-    headers: tuple[int, ...] = ()
-    floats: frozenset[str] = frozenset()
+    table: pa.Table  # pyarrow.Table, int64, float64 and string columns in the order of the file
+    lines: NDArray[np.int64]  # int64 (row,), line of each row in the file
+    faults: tuple[tuple[int, str], ...] = ()  # Line and fault of each row that was dropped
+    headers: tuple[int, ...] = ()  # Lines that repeat the header
+    floats: frozenset[str] = frozenset()  # Integer columns that have cells such as 16.0
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
-    """Repaired cells of a table; those of no two tables are equal.
+    """Repaired cells of a table; those of no two tables are equal."""
 
-    Parameters
-    ----------
-    columns
-        Rows from 0, ascending, and their new values, int64 (cell,) each, by column.
-    """
-
+    # Rows from 0, ascending, and their new values, int64 (cell,) each, by column.
     columns: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
 
     def put_into(self, block: pa.Table, row: int) -> pa.Table:
@@ -86,36 +67,17 @@ class Cells:
 
 @dataclass(frozen=True)
 class TableParser:
-    """Parses the blocks of one file; small and picklable.
+    """Parses the blocks of one file; small and picklable."""
 
-    Parameters
-    ----------
-    path
-        The file, for messages.
-    columns
-        Its column names.
-    max_frame
-        Largest frame a row may name: a corrupt index must not allocate a table of 2^31 frames.
-    salvage
-        Drop faulty rows instead of refusing the file.
-    floats
-        Integer columns to read as floats.
-    """
-
-    path: str
-    columns: tuple[str, ...]
+    path: str  # The file, for messages
+    columns: tuple[str, ...]  # Its column names
+    # Largest frame a row may name: a corrupt index must not allocate a table of 2^31 frames.
     max_frame: int
-    salvage: bool
-    floats: frozenset[str] = frozenset()
+    salvage: bool  # Drop faulty rows instead of refusing the file
+    floats: frozenset[str] = frozenset()  # Integer columns to read as floats
 
     def parse(self, text: bytes, first_line: int) -> ParsedBlock:
-        """Parse a block of whole lines, of which the first is line `first_line` of the file.
-
-        Raises
-        ------
-        MetadataError
-            A row is faulty; the message names line, column and value.
-        """
+        """Parse a block of whole lines, of which the first is line `first_line` of the file."""
         text = text.replace(b"\r\n", b"\n") if b"\r" in text else text
         if not _is_odd(text):
             with suppress(pa.ArrowInvalid):
@@ -261,20 +223,7 @@ def _real(cell: str) -> str:
 
 
 def header_columns(path: str, header: bytes) -> tuple[str, ...]:
-    """Read the column names in the first line of a file.
-
-    Parameters
-    ----------
-    path
-        The file, for messages.
-    header
-        Its first line.
-
-    Raises
-    ------
-    MetadataError
-        This is no line of the column names that a table needs, separated by commas.
-    """
+    """Read the column names in the first line of a file."""
     if not header.endswith(b"\n"):
         what = "the file holds no line" if header else "the file is empty"
         raise MetadataError(f"{path}: {what}; a header and one row per received buffer are needed")
@@ -291,20 +240,7 @@ def header_columns(path: str, header: bytes) -> tuple[str, ...]:
 
 
 def text_blocks(path: str, file: BinaryIO) -> Iterator[bytes]:
-    """Yield the rest of a file in blocks of whole lines; only the last may lack its line end.
-
-    Parameters
-    ----------
-    path
-        The file, for messages.
-    file
-        Open at the start of a line.
-
-    Raises
-    ------
-    MetadataError
-        A line has no end, or the file cannot be read on.
-    """
+    """Yield the rest of a file in blocks of whole lines; only the last may lack its line end."""
     rest = b""
     while chunk := _read(path, file):
         lines, end, tail = chunk.rpartition(b"\n")

@@ -50,35 +50,19 @@ NO_REPAIRS = pd.DataFrame(columns=list(LOG_COLUMNS)).astype(_LOG_DTYPES)
 
 @dataclass(frozen=True)
 class HeaderLayout:
-    """The redundancy of a recording's headers.
+    """The redundancy of a recording's headers."""
 
-    Parameters
-    ----------
-    factor
-        Buffers per frame in ``buffer_count = factor * frame_num + frame_buffer_count``.
-    ring
-        ``linked_list = buffer_count % ring``; 0 where the column is absent or not like that.
-    sizes
-        ``pixel_count`` of each position in the frame; 0 where the rows do not agree on one.
-    """
-
-    factor: int
+    factor: int  # Buffers per frame in ``buffer_count = factor * frame_num + frame_buffer_count``
+    # ``linked_list = buffer_count % ring``; 0 where the column is absent or not like that.
     ring: int
+    # ``pixel_count`` of each position in the frame; 0 where the rows do not agree on one.
     sizes: tuple[int, ...]
 
 
 def derive_layout(table: pd.DataFrame) -> HeaderLayout | None:
     """Derive the redundancy from rows, of which a part may be corrupted.
 
-    Parameters
-    ----------
-    table
-        Rows of one recording, some frames at least.
-
-    Returns
-    -------
-    HeaderLayout or None
-        None if the headers hold no such redundancy: nothing can be repaired then.
+    Returns: None if the headers hold no such redundancy: nothing can be repaired then.
     """
     frame, count, position = (
         _ints(table, name) for name in ("frame_num", "buffer_count", "frame_buffer_count")
@@ -101,19 +85,9 @@ def derive_layout(table: pd.DataFrame) -> HeaderLayout | None:
 def repair_table(table: pd.DataFrame, layout: HeaderLayout) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Repair the headers of consecutive rows.
 
-    Parameters
-    ----------
-    table
-        Rows of one recording in the order of reception; not changed.
-    layout
-        The recording's redundancy.
-
-    Returns
-    -------
-    tuple of pandas.DataFrame
-        The repaired rows (the given ones, where none is changed), and the log: ``row`` (label in
-        the table's index), ``column``, ``old``, ``new``, ``evidence`` (see
-        :func:`describe_evidence`), ordered by row.
+    Returns: The repaired rows (the given ones, where none is changed), and the log: ``row`` (label
+    in the table's index), ``column``, ``old``, ``new``, ``evidence`` (see
+    :func:`describe_evidence`), ordered by row.
     """
     names = [n for n in POSITION_FIELDS if n in table and (n != "linked_list" or layout.ring)]
     fields = {name: _ints(table, name) for name in names}
@@ -141,20 +115,9 @@ def repair_batches(
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
     """Repair a table that is larger than memory.
 
-    Parameters
-    ----------
-    batches
-        Consecutive rows, any number at a time; their index must go on from batch to batch.
-    layout
-        The recording's redundancy, derived from the first rows.
+    Yields: Repaired rows and their log, together what :func:`repair_table` gives for the whole
+    table.
 
-    Yields
-    ------
-    tuple of pandas.DataFrame
-        Repaired rows and their log, together what :func:`repair_table` gives for the whole table.
-
-    Notes
-    -----
     Holds one batch and ``2 * MARGIN`` rows: the last rows wait until those after them are known.
     """
     window: pd.DataFrame | None = None
@@ -174,8 +137,6 @@ def repair_batches(
 def describe_evidence(evidence: int) -> str:
     """Name the witnesses of a repair.
 
-    Examples
-    --------
     >>> describe_evidence(0b110101)
     'buffer_count, frame_buffer_count, row before, row after'
     """

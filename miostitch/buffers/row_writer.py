@@ -13,17 +13,7 @@ from miostitch.store.layout import BufferColumns
 
 
 class BufferTable:
-    """Writes rows to a table, to the ``buffers`` group of a store, or to both.
-
-    Parameters
-    ----------
-    columns
-        Names of the columns.
-    table
-        The file; None for none.
-    store
-        A store without that group; None for none.
-    """
+    """Writes rows to a table, to the ``buffers`` group of a store, or to both."""
 
     def __init__(self, columns: Iterable[str], table: Path | None, store: str | None) -> None:
         self._defaults = {name: _default(name) for name in columns}
@@ -36,13 +26,7 @@ class BufferTable:
             self._arrays = BufferColumns(store, dtypes, attrs)
 
     def append(self, rows: pd.DataFrame) -> None:
-        """Write rows; columns that they lack are filled, columns of no name are left out.
-
-        Raises
-        ------
-        ResourceError
-            No space is left.
-        """
+        """Write rows; columns that they lack are filled, columns of no name are left out."""
         rows = rows.reindex(columns=list(self._defaults))
         if rows.isna().any(axis=None):
             rows = rows.fillna(self._defaults)

@@ -46,70 +46,31 @@ class Metadata:
     """One metadata table: its frames in memory, its rows within reach.
 
     Made by :func:`read_metadata`; small, picklable, and valid as long as the file is unchanged.
-
-    Parameters
-    ----------
-    path
-        The file.
-    columns
-        Column names as in the file; those that the schema does not know are carried as text.
-    row_count
-        Rows of the table.
-    frames
-        What the rows say per frame.
-    orphan_rows
-        Rows that belong to no frame.
-    buffer_sizes
-        int64 (n, 3): ``frame_buffer_count``, ``pixel_count``, rows that have this pair.
-    repairs
-        Repaired cells: ``row`` (from 0), ``column``, ``old``, ``new``, ``evidence``, by row.
-    notices
-        What the user should know, one sentence each.
-    digest
-        blake2b of the whole file, hexadecimal.
-    dropped_rows
-        Faulty rows that were dropped.
-    faults
-        Line and fault of the first thousand of them.
     """
 
-    path: str
+    path: str  # The file
+    # Column names as in the file; those that the schema does not know are carried as text.
     columns: tuple[str, ...]
-    row_count: int
-    frames: FrameTable
-    orphan_rows: int
+    row_count: int  # Rows of the table
+    frames: FrameTable  # What the rows say per frame
+    orphan_rows: int  # Rows that belong to no frame
+    # int64 (n, 3): ``frame_buffer_count``, ``pixel_count``, rows that have this pair.
     buffer_sizes: NDArray[np.int64]
+    # Repaired cells: ``row`` (from 0), ``column``, ``old``, ``new``, ``evidence``, by row.
     repairs: pd.DataFrame
-    notices: tuple[str, ...]
-    digest: str
-    dropped_rows: int
-    faults: tuple[tuple[int, str], ...]
+    notices: tuple[str, ...]  # What the user should know, one sentence each
+    digest: str  # blake2b of the whole file, hexadecimal
+    dropped_rows: int  # Faulty rows that were dropped
+    faults: tuple[tuple[int, str], ...]  # Line and fault of the first thousand of them
     _parser: TableParser = field(repr=False)
     _blocks: NDArray[np.void] = field(repr=False)
 
     def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
         """Return the rows of some frames.
 
-        Parameters
-        ----------
-        frames
-            Distinct source frames, in any order.
+        Returns: int64, float64 and str columns, in the order of `frames`, within a frame by
+        ``frame_buffer_count`` and then as in the file.
 
-        Returns
-        -------
-        pandas.DataFrame
-            int64, float64 and str columns, in the order of `frames`, within a frame by
-            ``frame_buffer_count`` and then as in the file.
-
-        Raises
-        ------
-        UsageError
-            A frame is named twice or lies outside the table.
-        MetadataError
-            The file changed since it was read.
-
-        Notes
-        -----
         Parses the blocks (about 1 MiB of text each) whose range of frames meets `frames`, and
         keeps the last few of this process. A file in disorder costs time, not memory.
         """
@@ -140,13 +101,7 @@ class Metadata:
         return found.reset_index(drop=True)
 
     def batches(self) -> Iterator[pd.DataFrame]:
-        """Stream the whole table in the order of the file, about 14,000 rows at a time.
-
-        Raises
-        ------
-        MetadataError
-            The file changed since it was read.
-        """
+        """Stream the whole table in the order of the file, about 14,000 rows at a time."""
         for block in self._blocks:
             yield _parse_block(self._parser, self._repaired, *block.item()[:5])
 
@@ -164,25 +119,6 @@ def read_metadata(
 ) -> Metadata:
     """Read a metadata table in one pass over its text.
 
-    Parameters
-    ----------
-    path
-        CSV file with a header line and at least the required columns of the schema, in any order.
-    salvage
-        Drop faulty rows and say so in a notice, instead of refusing the file.
-    repair
-        Repair flipped headers where the redundant fields leave no doubt; see
-        :mod:`miostitch.buffers.repair`.
-
-    Raises
-    ------
-    MissingInputError
-        There is no such file.
-    MetadataError
-        The file is no such table, or a row is faulty; the message names line, column and value.
-
-    Notes
-    -----
     Memory does not depend on the number of rows, except for about 200 bytes per frame
     meanwhile, of which 54 stay.
     The last line is dropped, with a notice, where it lacks a line end: it may be cut in a cell.
@@ -202,22 +138,8 @@ def read_metadata(
 def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> NDArray[np.int64]:
     """Find out which range of the flattened frame each buffer carries.
 
-    Parameters
-    ----------
-    tables
-        Recordings of one session; their rows vote together on the size of each position.
-    frame_pixels
-        Height times width.
-
-    Returns
-    -------
-    numpy.ndarray
-        int64 bounds of shape (buffers + 1,): buffer k is ``frame.ravel()[bounds[k]:bounds[k+1]]``.
-
-    Raises
-    ------
-    MetadataError
-        The most frequent sizes do not add up to the frame.
+    Returns: int64 bounds of shape (buffers + 1,): buffer k is
+    ``frame.ravel()[bounds[k]:bounds[k+1]]``.
     """
     tables = list(tables)
     sizes_seen = [np.empty((0, 3), "int64"), *(table.buffer_sizes for table in tables)]

@@ -56,20 +56,7 @@ def load_config(id_or_path: str | os.PathLike[str]) -> DenoiseConfig:
 
 
 def parse_config(data: bytes, name: str) -> DenoiseConfig:
-    """Read a configuration from the bytes of a YAML file.
-
-    Parameters
-    ----------
-    data
-        The whole file.
-    name
-        The file, for messages.
-
-    Raises
-    ------
-    ConfigError
-        It is not what it should be; one line for each thing that is wrong.
-    """
+    """Read a configuration from the bytes of a YAML file."""
     document = read_yaml(data, name)
     value = {} if document.value is None else document.value
     if not isinstance(value, dict):

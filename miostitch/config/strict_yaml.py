@@ -33,20 +33,11 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*")
 
 @dataclass(frozen=True)
 class Document:
-    """What a YAML file says.
+    """What a YAML file says."""
 
-    Parameters
-    ----------
-    name
-        The file, for messages.
-    value
-        Dicts, lists, text, numbers, booleans and ``None``.
-    lines
-        Line (from 1) of every key and list item, by its path from the top.
-    """
-
-    name: str
-    value: Any = None
+    name: str  # The file, for messages
+    value: Any = None  # Dicts, lists, text, numbers, booleans and ``None``
+    # Line (from 1) of every key and list item, by its path from the top.
     lines: dict[Key, int] = field(default_factory=dict)
 
     def line(self, key: Key) -> int:
@@ -57,25 +48,7 @@ class Document:
 
 
 def read_yaml(data: bytes, name: str) -> Document:
-    """Read a YAML document.
-
-    Parameters
-    ----------
-    data
-        The whole file, UTF-8; may be cut off behind ``MAX_BYTES + 1`` bytes.
-    name
-        The file, for messages.
-
-    Returns
-    -------
-    Document
-        Its value and where it stands.
-
-    Raises
-    ------
-    ConfigError
-        It is no YAML, or has more than a configuration needs; names the line.
-    """
+    """Read a YAML document."""
     if len(data) > MAX_BYTES:
         msg = f"{name}: larger than {MAX_BYTES // 1024} KiB; that is no configuration"
         raise ConfigError(msg)
@@ -90,8 +63,6 @@ def read_yaml(data: bytes, name: str) -> Document:
 def scalar_text(value: object) -> str:
     """Write a scalar, or a list of scalars, as YAML that :func:`read_yaml` reads back.
 
-    Examples
-    --------
     >>> [scalar_text(value) for value in (None, True, 20.0, "rec/a", "no", ("a", "b"))]
     ['null', 'true', '20.0', 'rec/a', '"no"', '[a, b]']
     """

@@ -119,14 +119,7 @@ def denoise_and_note(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Denoised:
-    """Denoise a recording as :func:`denoise` does, so that a run that is cut off can go on.
-
-    Parameters
-    ----------
-    journal
-        Where blocks that were read are noted; what an earlier run noted there of the same frames
-        and configuration is not read again. None: nowhere.
-    """
+    """Denoise a recording as :func:`denoise` does, so that a run that is cut off can go on."""
     ds = without_lost(_first(in_blocks(ds), frames_before(ds, config)))
     ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers
     rows, flags, projections = _first_pass(ds, config, progress, journal)

@@ -27,18 +27,10 @@ NEGLIGIBLE = 1e-12  # what is left of a table entry that cancels out
 
 
 class FlaggedRows(NamedTuple):
-    """How many rows of each frame look broken, int64 (frame,) each, by detector.
+    """How many rows of each frame look broken, int64 (frame,) each, by detector."""
 
-    Parameters
-    ----------
-    gradient
-        Rows whose mean absolute second difference exceeds the threshold.
-    black_area
-        Rows that hold a run of black pixels.
-    """
-
-    gradient: NDArray[np.int64]
-    black_area: NDArray[np.int64]
+    gradient: NDArray[np.int64]  # Rows whose mean absolute second difference exceeds the threshold
+    black_area: NDArray[np.int64]  # Rows that hold a run of black pixels
 
 
 METHODS = FlaggedRows._fields
@@ -54,21 +46,9 @@ def flagged_rows(
 ) -> FlaggedRows:
     """Count the rows of every frame that look broken.
 
-    Parameters
-    ----------
-    frames
-        uint8 (frame, height, width).
-    gradient_threshold
-        A row whose mean absolute second difference exceeds this is noisy.
-    value_threshold
-        A pixel at or below this gray value is black.
-    consecutive_threshold
-        A row with a run of at least this many black pixels is black.
+    ``frames``: uint8 (frame, height, width).
 
-    Returns
-    -------
-    FlaggedRows
-        Counts per frame, the rows by which :mod:`miostitch.kernels.scores` scores a frame.
+    Returns: Counts per frame, the rows by which :mod:`miostitch.kernels.scores` scores a frame.
     """
     out = np.empty((2, len(frames)), np.int64)
     count_rows(frames, value_threshold, consecutive_threshold, gradient_threshold, out)
@@ -79,22 +59,7 @@ def flagged_rows(
 def noisy_frames(
     rows: FlaggedRows, methods: Collection[str] = METHODS, *, min_rows: int = 1
 ) -> NDArray[np.bool_]:
-    """Tell which frames to drop, bool (frame,): those that any of the methods flags.
-
-    Parameters
-    ----------
-    rows
-        Broken rows of every frame.
-    methods
-        Detectors to believe.
-    min_rows
-        Black rows from which a frame is dropped. One noisy row always suffices.
-
-    Raises
-    ------
-    UsageError
-        A method is unknown, or ``min_rows`` is below 1.
-    """
+    """Tell which frames to drop, bool (frame,): those that any of the methods flags."""
     if unknown := set(methods) - set(METHODS):
         raise UsageError(f"method {', '.join(sorted(unknown))}: use {' or '.join(METHODS)}")
     if min_rows < 1:
@@ -126,30 +91,9 @@ class StripeFilter:
     A vertical band of the spectrum is what makes horizontal stripes, and the other way round.
     Low frequencies inside both bands stay: they are the picture itself.
 
-    Parameters
-    ----------
-    height, width
-        Shape of a frame in pixels.
-    low_pass_radius
-        Frequencies up to this distance from zero are kept; mio's ``spatial_LPF_cutoff_radius``.
-    vertical_cutoff
-        Columns of the spectrum from minus this to below this are removed; mio's
-        ``vertical_BEF_cutoff``.
-    horizontal_cutoff
-        The same for its rows; mio's ``horizontal_BEF_cutoff``.
-
-    Raises
-    ------
-    UsageError
-        A shape is not positive, or a cutoff or the radius negative.
-
-    Notes
-    -----
     The band from -c to below c is not symmetric, so the filtered frame is complex; its modulus is
     the result, cut to a whole number, as in mio 0.12.1.
 
-    Examples
-    --------
     >>> stripes = np.full((1, 40, 40), 100, np.uint8)
     >>> stripes[:, ::2] += 20
     >>> np.unique(StripeFilter(40, 40, low_pass_radius=5, vertical_cutoff=2).apply(stripes))
@@ -158,9 +102,12 @@ class StripeFilter:
 
     height: int
     width: int
+    # Frequencies up to this distance from zero are kept; mio's ``spatial_LPF_cutoff_radius``.
     low_pass_radius: int
+    # Columns of the spectrum from minus this to below this are removed; mio's
+    # ``vertical_BEF_cutoff``.
     vertical_cutoff: int = 5
-    horizontal_cutoff: int = 0
+    horizontal_cutoff: int = 0  # The same for its rows; mio's ``horizontal_BEF_cutoff``
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1:
@@ -182,23 +129,10 @@ class StripeFilter:
     def apply(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Filter frames.
 
-        Parameters
-        ----------
-        frames
-            uint8 (frame, height, width); views of any strides.
+        ``frames``: uint8 (frame, height, width); views of any strides.
 
-        Returns
-        -------
-        numpy.ndarray
-            uint8 (frame, height, width), new.
+        Returns: uint8 (frame, height, width), new.
 
-        Raises
-        ------
-        UsageError
-            The frames have another shape or dtype.
-
-        Notes
-        -----
         Holds 8 bytes per frame, row and wave beside the result, for shipped configurations a fifth
         of the frames; no GIL.
         """
@@ -289,16 +223,10 @@ def _stacked(
 def spectrum(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Picture the spectrum of every frame: log magnitude, zero frequency in the middle.
 
-    Parameters
-    ----------
-    frames
-        uint8 (frame, height, width).
+    ``frames``: uint8 (frame, height, width).
 
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (frame, height, width); each frame from 0, its smallest value, to 255, its largest.
-        A frame whose spectrum is the same everywhere is all 0.
+    Returns: uint8 (frame, height, width); each frame from 0, its smallest value, to 255, its
+    largest. A frame whose spectrum is the same everywhere is all 0.
     """
     out = np.zeros(frames.shape, np.uint8)
     for frame, picture in zip(frames, out, strict=True):
@@ -312,16 +240,10 @@ def spectrum(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def extremes(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Find the darkest and the brightest value of every pixel over a block.
 
-    Parameters
-    ----------
-    frames
-        uint8 (frame, height, width).
+    ``frames``: uint8 (frame, height, width).
 
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (2, height, width): minimum projection (the background) and maximum projection; 255
-        and 0 of no frames, which :func:`combine_extremes` then passes over.
+    Returns: uint8 (2, height, width): minimum projection (the background) and maximum projection;
+    255 and 0 of no frames, which :func:`combine_extremes` then passes over.
     """
     return np.stack([frames.min(axis=0, initial=255), frames.max(axis=0, initial=0)])
 
@@ -329,15 +251,9 @@ def extremes(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def combine_extremes(blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Find the extremes over blocks from those of each, in any order and grouping.
 
-    Parameters
-    ----------
-    blocks
-        uint8 (block, 2, height, width), each as of :func:`extremes`.
+    ``blocks``: uint8 (block, 2, height, width), each as of :func:`extremes`.
 
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (2, height, width).
+    Returns: uint8 (2, height, width).
     """
     return np.stack([blocks[:, 0].min(axis=0, initial=255), blocks[:, 1].max(axis=0, initial=0)])
 
@@ -348,15 +264,7 @@ def difference_range(projections: NDArray[np.uint8]) -> int:
     The largest difference of a pixel is its maximum minus its minimum. So one pass over the
     recording tells the background and the range of the differences at once.
 
-    Parameters
-    ----------
-    projections
-        uint8 (2, height, width) of :func:`extremes`.
-
-    Returns
-    -------
-    int
-        From 0 to 255; 0 of no frames.
+    ``projections``: uint8 (2, height, width) of :func:`extremes`.
     """
     minimum, maximum = projections
     return int((np.maximum(minimum, maximum) - minimum).max(initial=0))
@@ -367,26 +275,10 @@ def subtract(
 ) -> NDArray[np.uint8]:
     """Subtract a background, and stretch what is left; nothing ever wraps around.
 
-    Parameters
-    ----------
-    frames
-        uint8 (frame, height, width).
-    background
-        uint8 (height, width), nowhere above the frames.
-    largest
-        What becomes 255, see :func:`difference_range`: a difference ``d`` becomes the whole part of
-        ``255 * d / largest``, and 0 if ``largest`` is 0. ``None``: differences stay as they are.
+    ``frames``: uint8 (frame, height, width); ``background``: uint8 (height, width), nowhere above
+    the frames.
 
-    Returns
-    -------
-    numpy.ndarray
-        uint8 (frame, height, width).
-
-    Raises
-    ------
-    UsageError
-        A pixel lies below the background, or a difference exceeds ``largest``: they are not those
-        of these frames.
+    Returns: uint8 (frame, height, width).
     """
     differences = np.arange(256 if largest is None else largest + 1)
     becomes = differences if largest is None else 255 * differences // max(largest, 1)

@@ -42,32 +42,9 @@ def score_files(
 ) -> dict[str, Any]:
     """Write the noise table ``{stem}_noise.csv`` of each recording.
 
-    Parameters
-    ----------
-    inputs
-        Videos with or without a table, segments separated by commas, or stores.
-    output
-        Folder of the tables.
-    config
-        Thresholds; those of mio by default. Neither its ``method`` nor whether it is on matters.
-    reading
-        How to read.
-    force
-        Replace existing tables once the new ones are whole.
-    progress
-        Called with frames done and frames in all, from any thread.
-
-    Returns
-    -------
-    dict
-        JSON values: ``recordings``, for each its ``path``, ``frames``, ``noisy_frames`` (with a
-        noisy row), ``black_frames`` (with ``min_rows`` black ones), ``lost_frames`` and ``output``;
-        and the thresholds as ``config``. A lost frame keeps its line, with empty cells.
-
-    Raises
-    ------
-    MiostitchError
-        The error's class says what is wrong; no table of that recording stands there then.
+    Returns: JSON values: ``recordings``, for each its ``path``, ``frames``, ``noisy_frames`` (with
+    a noisy row), ``black_frames`` (with ``min_rows`` black ones), ``lost_frames`` and ``output``;
+    and the thresholds as ``config``. A lost frame keeps its line, with empty cells.
     """
     config, reading = config or NoisePatchConfig(), reading or ReadOptions(need_table=False)
     specs = [os.fspath(path) for path in inputs]

@@ -24,56 +24,25 @@ PathOf = Callable[[str], Path]
 
 @dataclass(frozen=True)
 class Extras:
-    """What is written beside a result, and how the result is called.
+    """What is written beside a result, and how the result is called."""
 
-    Parameters
-    ----------
-    ending
-        What the stem of the result gets, such as ``_denoised``.
-    videos
-        Lazy uint8 (frame, height, width) of the frames of the result, by the ending of their file.
-    other_videos
-        The same of other frames.
-    images, texts
-        As of :func:`write_notes`.
-    tables
-        Tables of the result that are also written under another ending, which is the key.
-    alone
-        Whether the result itself is left out.
-    facts
-        What the summary says besides, JSON values.
-    warnings
-        What a user should be told besides.
-    resumed_blocks
-        Blocks of passes before this one that were not computed again.
-    """
-
-    ending: str = ""
+    ending: str = ""  # What the stem of the result gets, such as ``_denoised``
+    # Lazy uint8 (frame, height, width) of the frames of the result, by the ending of their file.
     videos: Mapping[str, xr.DataArray] = field(default_factory=dict)
+    # The same of other frames.
     other_videos: Mapping[str, xr.DataArray] = field(default_factory=dict)
     images: Mapping[str, NDArray[np.uint8]] = field(default_factory=dict)
     texts: Mapping[str, str] = field(default_factory=dict)
+    # Tables of the result that are also written under another ending, which is the key.
     tables: Mapping[str, str] = field(default_factory=dict)
-    alone: bool = False
+    alone: bool = False  # Whether the result itself is left out
+    # What the summary says besides, JSON values.
     facts: Mapping[str, Any] = field(default_factory=dict)
-    warnings: Sequence[str] = ()
-    resumed_blocks: int = 0
+    warnings: Sequence[str] = ()  # What a user should be told besides
+    resumed_blocks: int = 0  # Blocks of passes before this one that were not computed again
 
     def settle_tables(self, kinds: set[str], path: PathOf) -> None:
-        """Copy the tables that stand under two endings, or move them where the result is left out.
-
-        Parameters
-        ----------
-        kinds
-            Endings of what was written of the result.
-        path
-            Where the file of an ending goes.
-
-        Raises
-        ------
-        ResourceError
-            A table cannot be copied.
-        """
+        """Copy tables that have two endings, or move them where the result is left out."""
         for ending, of in self.tables.items():
             if of not in kinds:
                 continue
@@ -88,14 +57,7 @@ class Extras:
 def video_writers(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction) -> Writers:
     """Tell how to open the files of some videos.
 
-    Parameters
-    ----------
-    videos
-        uint8 (frame, height, width) by the ending of their file.
-    path
-        Where the file of an ending goes.
-    fps
-        Frames per second.
+    ``videos``: uint8 (frame, height, width) by the ending of their file.
     """
     return {
         ending: partial(
@@ -112,17 +74,7 @@ def video_writers(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fractio
 def write_videos(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction) -> None:
     """Write videos of the same frames as AVI files, in one pass.
 
-    Parameters
-    ----------
-    videos
-        Lazy uint8 (frame, height, width) by the ending of their file, in equal blocks.
-    path, fps
-        As of :func:`video_writers`.
-
-    Raises
-    ------
-    MiostitchError
-        A frame cannot be read, or a file cannot be written.
+    ``videos``: lazy uint8 (frame, height, width) by the ending of their file, in equal blocks.
     """
     if not videos:
         return
@@ -141,19 +93,7 @@ def write_notes(
 ) -> None:
     """Write pictures as PNG files, and lists as text.
 
-    Parameters
-    ----------
-    images
-        uint8 (height, width) by the ending of their file.
-    texts
-        Text by the ending of its file.
-    path
-        Where the file of an ending goes.
-
-    Raises
-    ------
-    ResourceError
-        A file cannot be written.
+    ``images``: uint8 (height, width) by the ending of their file.
     """
     files = {ending: png_bytes(image) for ending, image in images.items()}
     files |= {ending: text.encode() for ending, text in texts.items()}

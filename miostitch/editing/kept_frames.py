@@ -21,46 +21,17 @@ Lazy = TypeVar("Lazy", xr.Dataset, xr.DataArray)
 
 @dataclass(frozen=True)
 class KeptFrames:
-    """Frames to write: their pixels, and where the rest is.
+    """Frames to write: their pixels, and where the rest is."""
 
-    Parameters
-    ----------
-    video
-        Lazy uint8 (frame, height, width).
-    attrs
-        Attributes of the Dataset.
-    origins
-        Files that frames are from.
-    origin, origin_frame
-        Which of them each frame is from, and its position there, int64 (frame,).
-    """
-
-    video: xr.DataArray
-    attrs: dict[str, Any]
-    origins: tuple[Origin, ...]
+    video: xr.DataArray  # Lazy uint8 (frame, height, width)
+    attrs: dict[str, Any]  # Attributes of the Dataset
+    origins: tuple[Origin, ...]  # Files that frames are from
     origin: NDArray[np.int64]
     origin_frame: NDArray[np.int64]
 
     @classmethod
     def of(cls, dataset: xr.Dataset, reading: ReadOptions, known: Sequence[Origin] = ()) -> Self:
-        """Find the files that the frames of a Dataset are from.
-
-        Parameters
-        ----------
-        dataset
-            What :func:`miostitch.open_recording` gives, or any selection of its frames.
-        reading
-            How to read them, but for the lag, which the Dataset knows.
-        known
-            Files that were found before.
-
-        Raises
-        ------
-        UsageError
-            The Dataset does not know its origins, has no frame, or pictures of another dtype.
-        MismatchError
-            Files of one stem tell of different numbers of frames.
-        """
+        """Find the files that the frames of a Dataset are from."""
         if not {"origin", "origin_frame"} <= {*dataset.coords} or "origins" not in dataset.attrs:
             msg = "this Dataset does not know where its frames are from; begin with open_recording"
             raise UsageError(f"{msg}, and select with isel, sel, trim, remove_frames or concat")

@@ -176,18 +176,10 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
 def describe_seam(before: xr.Dataset, after: xr.Dataset) -> dict[str, Any]:
     """Say whether a recording goes on in another one.
 
-    Parameters
-    ----------
-    before, after
-        Recordings with ``frame_num`` and ``timestamp_first``.
-
-    Returns
-    -------
-    dict
-        ``kind``: ``continues`` where counter and clock agree on the time between; ``reboot`` where
-        the counter falls; ``unclear`` where it does not fall and yet disagrees with the clock;
-        ``backwards`` where the later recording is the earlier one; ``unknown`` without a table.
-        ``frame_num``: the last one before and the first one after; ``gap_s``: time between them.
+    Returns: ``kind``: ``continues`` where counter and clock agree on the time between; ``reboot``
+    where the counter falls; ``unclear`` where it does not fall and yet disagrees with the clock;
+    ``backwards`` where the later recording is the earlier one; ``unknown`` without a table.
+    ``frame_num``: the last one before and the first one after; ``gap_s``: time between them.
     """
     first, second = _ends(before), _ends(after)
     if first is None or second is None:

@@ -23,15 +23,7 @@ MOST_HELD = 2
 def in_blocks(ds: xr.Dataset) -> xr.Dataset:
     """Make sure that a Dataset holds a lazy video in blocks of whole frames, and counts them.
 
-    Parameters
-    ----------
-    ds
-        ``video`` uint8 (frame, height, width), lazy or not.
-
-    Raises
-    ------
-    UsageError
-        It holds no such video, or one without frames.
+    ``ds``: ``video`` uint8 (frame, height, width), lazy or not.
     """
     if VIDEO.name not in ds or ds[VIDEO.name].dims != VIDEO.dims or not ds.sizes[FRAME]:
         raise UsageError(f"a Dataset with frames in {VIDEO.name!r} {VIDEO.dims} is needed")
@@ -47,20 +39,8 @@ def in_blocks(ds: xr.Dataset) -> xr.Dataset:
 def pick(ds: xr.Dataset, frames: NDArray[np.int64]) -> xr.Dataset:
     """Pick frames, with all that is said of them.
 
-    Parameters
-    ----------
-    ds
-        Lazy ``video`` in blocks of whole frames, see :func:`in_blocks`.
-    frames
-        Positions, increasing.
+    Returns: The same of these frames alone, in blocks of the size of the largest of ``ds``.
 
-    Returns
-    -------
-    xarray.Dataset
-        The same of these frames alone, in blocks of the size of the largest of ``ds``.
-
-    Notes
-    -----
     One task per block, which holds the two blocks that it usually takes from; frames that lie next
     to each other in one block are not copied. What is from more blocks is taken from each by a task
     of its own, so that none of them has to be held, however far apart the frames are.

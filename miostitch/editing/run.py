@@ -150,23 +150,7 @@ def edit_files(
     restart: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
-    """Open recordings, edit them, and write the result; see :func:`write_recording`.
-
-    Parameters
-    ----------
-    inputs
-        Videos, segments separated by commas, or stores; a video may lack a table.
-    output
-        A folder or a file.
-    edit
-        Makes one recording of them.
-    ending
-        What the stem of the first one gets in a folder, such as ``_trimmed``.
-    reading
-        How to read, the lag among it.
-    force, restart, progress
-        As for :func:`write_recording`.
-    """
+    """Open recordings, edit them, and write the result; see :func:`write_recording`."""
     reading = reading or ReadOptions(need_table=False)
     told: list[str] = []
     opened = open_datasets(inputs, reading, tell=lambda each: told.extend(each.lag_notices))
@@ -195,17 +179,7 @@ class Edit(KeptFrames):
     def fingerprint(self, reading: ReadOptions, **options: Any) -> dict[str, Any]:
         """All that decides the result: what was cut off is continued only under the same.
 
-        Parameters
-        ----------
-        reading
-            How the origins are read.
-        options
-            What else decides it, JSON values.
-
-        Returns
-        -------
-        dict
-            JSON values, as of :meth:`miostitch.execution.workspace.Workspace.go_on`.
+        Returns: JSON values, as of :meth:`miostitch.execution.workspace.Workspace.go_on`.
         """
         # dask names a lazy array by all that it is made of
         frames = tokenize(self.video.data.name, self.origin, self.origin_frame)
@@ -248,24 +222,7 @@ class Edit(KeptFrames):
         extras: Extras | None = None,
         progress: Progress | None = None,
     ) -> dict[str, Any]:
-        """Write everything into a workspace, check it, and tell of it.
-
-        Parameters
-        ----------
-        kinds
-            Endings of what is written, of those that :meth:`kinds` gives.
-        workspace
-            Where; its stem and the ending of ``extras`` make the names.
-        extras
-            What else is written; by default nothing.
-        progress
-            Called with frames done and frames in all, from any thread.
-
-        Returns
-        -------
-        dict
-            The summary, as written.
-        """
+        """Write everything into a workspace, check it, and tell of it."""
         extras = extras or Extras()
         told = [*extras.warnings, *self.warnings(kinds)]
         if extras.alone:

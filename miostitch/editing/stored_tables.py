@@ -33,21 +33,11 @@ OF_RECORDINGS = {("", "source"), ("composition", "buffer_source"), ("repairs", "
 
 @dataclass(frozen=True)
 class StoredTables:
-    """Tables of some files, and the frames that are kept of each.
+    """Tables of some files, and the frames that are kept of each."""
 
-    Parameters
-    ----------
-    tables
-        Those of each file.
-    origin
-        Which file each kept frame is from, (frame,).
-    frame
-        Its position there, (frame,).
-    """
-
-    tables: Sequence[FrameTables]
-    origin: NDArray[np.int64]
-    frame: NDArray[np.int64]
+    tables: Sequence[FrameTables]  # Those of each file
+    origin: NDArray[np.int64]  # Which file each kept frame is from, (frame,)
+    frame: NDArray[np.int64]  # Its position there, (frame,)
 
     @cached_property
     def recordings(self) -> tuple[list[str], list[NDArray[np.int64]]]:
@@ -55,23 +45,7 @@ class StoredTables:
         return union([each.recordings for each in self.tables])
 
     def write(self, path: str) -> list[str]:
-        """Write them to a new store, while its video may still be written.
-
-        Parameters
-        ----------
-        path
-            The store.
-
-        Returns
-        -------
-        list of str
-            What a user should be told.
-
-        Raises
-        ------
-        ResourceError
-            No space is left.
-        """
+        """Write them to a new store, while its video may still be written."""
         roots = [each.open("") for each in self.tables]
         frames = {}
         for variable in FRAME_VARIABLES:

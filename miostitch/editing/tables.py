@@ -43,19 +43,7 @@ class Sources(Protocol):
 
 
 class EditedTables:
-    """Writes the tables span by span; `rows` counts the buffers written.
-
-    Parameters
-    ----------
-    sources
-        Where every frame of the result is from.
-    kinds
-        Endings of what is written.
-    path
-        Where the file of an ending goes.
-    store
-        Store that takes the buffers; ``None`` without one.
-    """
+    """Writes the tables span by span; `rows` counts the buffers written."""
 
     def __init__(
         self, sources: Sources, kinds: set[str], path: Callable[[str], Path], store: str | None
@@ -118,22 +106,7 @@ class EditedTables:
 
 
 def check_counts(kinds: set[str], staged: Callable[[str], Path], count: int, rows: int) -> None:
-    """Count what was written, in the files.
-
-    Parameters
-    ----------
-    kinds
-        Endings of what was written.
-    staged
-        Where the file of an ending is.
-    count, rows
-        Frames and buffers that should be there.
-
-    Raises
-    ------
-    MiostitchError
-        A file has another number of them.
-    """
+    """Count what was written, in the files."""
     found = {}
     if ".avi" in kinds:
         found[".avi"] = open_video(staged(".avi")).frame_count, count

@@ -36,20 +36,11 @@ KEPT_BLOCKS = 4
 
 @dataclass(frozen=True)
 class BlockVideo:
-    """A lazy video of the result, where its blocks go, and the file that follows them.
+    """A lazy video of the result, where its blocks go, and the file that follows them."""
 
-    Parameters
-    ----------
-    name
-        Variable of the batches, (frame, height, width).
-    store
-        Store that takes the blocks.
-    writer
-        Opens the video file; ``None`` for a store alone.
-    """
-
-    name: str
-    store: str
+    name: str  # Variable of the batches, (frame, height, width)
+    store: str  # Store that takes the blocks
+    # Opens the video file; ``None`` for a store alone.
     writer: Callable[[], AbstractContextManager[FrameWriter]] | None
 
 
@@ -65,32 +56,6 @@ def write_batches(
 ) -> None:
     """Compute all frames and write them.
 
-    Parameters
-    ----------
-    build
-        Makes the lazy Dataset for a span of output frames: variables along ``frame``, or along
-        ``block`` with one entry for each.
-    videos
-        Variables of that Dataset that are written block by block; the others are computed.
-    count
-        Output frames.
-    block
-        Frames per block and chunk.
-    finish
-        Takes each span and what was computed for it, in order, on a thread of its own.
-    progress
-        Called with the number of frames of every finished block, from any thread.
-    journal
-        Where finished blocks are noted. What an earlier run noted there is not computed again, if
-        its chunks in the stores are sound.
-
-    Raises
-    ------
-    MiostitchError
-        Whatever a stage raises; no thread is left behind.
-
-    Notes
-    -----
     One graph per batch of blocks, and one task per block. The next batch is built while one
     computes. Memory is bounded by the blocks in flight, whatever ``count``.
     """

@@ -24,16 +24,6 @@ class Journal:
     A block is noted on a thread of the journal, once everything that was written for it is on the
     disk. The note itself is not waited for, which would take longer than all the rest: one that a
     failure of power damages is none, and its block is computed again.
-
-    Parameters
-    ----------
-    folder
-        Where the notes are; made where it is missing.
-
-    Attributes
-    ----------
-    recalled
-        Blocks that were recalled so far.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -58,28 +48,12 @@ class Journal:
             return None
 
     def note(self, start: int, values: Values, sync: Callable[[], None]) -> None:
-        """Note a block.
-
-        Parameters
-        ----------
-        start
-            Its first frame.
-        values
-            What was computed of it; arrays of numbers.
-        sync
-            Brings to the disk what was written for it.
-        """
+        """Note a block."""
         self._notes = [note for note in self._notes if not note.done() or note.exception()]
         self._notes.append(self._thread.submit(self._note, start, values, sync))
 
     def check(self) -> None:
-        """Raise what went wrong with a note.
-
-        Raises
-        ------
-        ResourceError
-            The disk is full or cannot be written.
-        """
+        """Raise what went wrong with a note."""
         for note in self._notes:
             if note.done():
                 note.result()

@@ -46,13 +46,7 @@ class BlockTask:
 
 
 class Cluster:
-    """Computes blocks on a dask cluster, each as one task that can be repeated anywhere.
-
-    Parameters
-    ----------
-    client
-        Connected to a scheduler whose workers see the same files under the same paths.
-    """
+    """Computes blocks on a dask cluster, each as one task that can be repeated anywhere."""
 
     shares_memory = False
 
@@ -78,13 +72,7 @@ class Cluster:
         return done
 
     def require_paths(self, paths: Iterable[str]) -> None:
-        """Find workers that do not see the files of a run, or would make other bytes of them.
-
-        Raises
-        ------
-        ResourceError
-            A worker lacks a path or has other versions, or there is no worker.
-        """
+        """Find workers that do not see the files of a run, or would make other bytes of them."""
         wanted = {os.path.abspath(path): os.stat(path).st_size for path in paths}
         found = self._client.run(_missing, wanted)
         if not found:
@@ -140,18 +128,6 @@ class Cluster:
 def local_cluster(workers: int) -> Iterator[None]:
     """Compute by processes of this machine, one thread each.
 
-    Parameters
-    ----------
-    workers
-        Processes.
-
-    Raises
-    ------
-    UsageError
-        There is to be no process.
-
-    Notes
-    -----
     The processes are spawned: a script that calls this needs the usual
     ``if __name__ == "__main__":``. All sockets, that of the dashboard too, are on the loopback
     interface.

@@ -44,11 +44,6 @@ class Threads:
 
     A thread reads, scores, writes and forgets a block before it takes the next, so that memory is
     bounded by the number of threads.
-
-    Parameters
-    ----------
-    workers
-        Threads.
     """
 
     shares_memory = True
@@ -90,13 +85,7 @@ _THREADS: ContextVar[int | None] = ContextVar("miostitch-threads", default=None)
 
 @contextmanager
 def computing_by(runner: Runner) -> Iterator[None]:
-    """Have everything that is written in this context computed by a runner.
-
-    Parameters
-    ----------
-    runner
-        Such as a :class:`miostitch.execution.cluster.Cluster`.
-    """
+    """Have everything that is written in this context computed by a runner."""
     token = _RUNNER.set(runner)
     try:
         yield
@@ -106,13 +95,7 @@ def computing_by(runner: Runner) -> Iterator[None]:
 
 @contextmanager
 def at_most(threads: int) -> Iterator[None]:
-    """Use no more threads of this process in this context.
-
-    Parameters
-    ----------
-    threads
-        At least 1.
-    """
+    """Use no more threads of this process in this context."""
     token = _THREADS.set(threads)
     try:
         yield
@@ -132,12 +115,6 @@ def runner() -> AbstractContextManager[Runner]:
 
 
 def require_paths(paths: Iterable[str]) -> None:
-    """Refuse to begin where what computes the blocks cannot reach the files.
-
-    Raises
-    ------
-    ResourceError
-        A worker lacks a path; the message names both.
-    """
+    """Refuse to begin where what computes the blocks cannot reach the files."""
     if (current := _RUNNER.get()) is not None:
         current.require_paths(paths)

@@ -17,38 +17,17 @@ UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "g
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Memory that a run takes.
+    """Memory that a run takes."""
 
-    Parameters
-    ----------
-    fixed_bytes
-        Whatever the number of threads.
-    thread_bytes
-        For each thread, which holds one block.
-    """
-
-    fixed_bytes: int
-    thread_bytes: int
+    fixed_bytes: int  # Whatever the number of threads
+    thread_bytes: int  # For each thread, which holds one block
 
     def needed_bytes(self, threads: int) -> int:
         """Projected peak with so many threads."""
         return self.fixed_bytes + threads * self.thread_bytes
 
     def threads(self, most: int, limit_bytes: int | None) -> int:
-        """How many threads fit.
-
-        Parameters
-        ----------
-        most
-            Threads wanted.
-        limit_bytes
-            Memory that may be used; None for as much as it takes.
-
-        Raises
-        ------
-        PlanError
-            Not even one fits.
-        """
+        """How many threads fit."""
         if limit_bytes is None:
             return most
         if (needed := self.needed_bytes(1)) > limit_bytes:
@@ -63,23 +42,7 @@ class MemoryPlan:
 def plan_stitch(
     frames: int, block_bytes: int, recordings: int, *, kept_blocks: int, composed: bool, debug: bool
 ) -> MemoryPlan:
-    """Project the memory of a stitch.
-
-    Parameters
-    ----------
-    frames
-        Output frames.
-    block_bytes
-        Pixels of a block, which is a chunk of the store.
-    recordings
-        Number of them.
-    kept_blocks
-        Blocks that may wait for the encoder of each video.
-    composed
-        Whether frames are composed buffer by buffer.
-    debug
-        Whether the candidates are written side by side, too.
-    """
+    """Project the memory of a stitch."""
     # candidates, the result, its packed chunk and the copy that gets the checksum
     in_flight = recordings + 3
     if composed:  # all copies in one array, with presence and pieces
@@ -96,13 +59,6 @@ def plan_stitch(
 def parse_bytes(text: str) -> int:
     """Read a size such as ``2GB``, ``1.5 GiB`` or ``800M``.
 
-    Raises
-    ------
-    UsageError
-        It is none.
-
-    Examples
-    --------
     >>> parse_bytes("1.5 GiB"), parse_bytes("800M")
     (1610612736, 800000000)
     """

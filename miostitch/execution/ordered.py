@@ -38,31 +38,17 @@ Writers = Mapping[str, Callable[[], AbstractContextManager[FrameWriter]]]
 
 @dataclass(frozen=True)
 class NotedStore:
-    """A store that takes ``video``, and where its finished blocks are noted.
+    """A store that takes ``video``, and where its finished blocks are noted."""
 
-    Parameters
-    ----------
-    path
-        The store.
-    journal
-        The notes.
-    """
-
-    path: str
-    journal: Journal
+    path: str  # The store
+    journal: Journal  # The notes
 
     def has(self, span: slice) -> bool:
         """Whether an earlier run noted a block."""
         return self.journal.recall(span.start) is not None
 
     def note(self, span: slice, *, recalled: bool) -> None:
-        """Note a block that was written, or count one that was recalled.
-
-        Raises
-        ------
-        ResourceError
-            An earlier block could not be brought to the disk.
-        """
+        """Note a block that was written, or count one that was recalled."""
         if recalled:
             self.journal.recalled += 1
         else:
@@ -82,31 +68,8 @@ def write_in_order(
 ) -> None:
     """Compute videos of the same frames and write each to its file.
 
-    Parameters
-    ----------
-    build
-        Makes the lazy videos of a span of frames, uint8 (frame, height, width).
-    writers
-        Opens the file of a video, by the name of its variable.
-    count
-        Frames.
-    block
-        Frames per task.
-    finish
-        Called with spans of some blocks, in order, on a thread of its own: writes their tables.
-    store
-        Takes the variable ``video``; ``None`` for none. Of a block that an earlier run noted, and
-        whose chunk is sound, ``video`` is read instead of computed.
-    progress
-        Called with the number of frames of every written block.
+    ``build``: makes the lazy videos of a span of frames, uint8 (frame, height, width).
 
-    Raises
-    ------
-    MiostitchError
-        Whatever a stage raises; no thread is left behind.
-
-    Notes
-    -----
     A task makes its block of all videos at once, so what they share is computed once, and
     compresses it for the store. While one block goes to the files the next ones are computed: one
     per thread, and that many and one are in memory, whatever ``count``. On a cluster the workers
@@ -161,33 +124,17 @@ def write_in_order(
 
 @dataclass(frozen=True)
 class _Block:
-    """Makes one block of some videos wherever it is called; opaque, so that dask asks no further.
-
-    Parameters
-    ----------
-    graph, keys
-        The tasks that lead to the videos, and the last one of each.
-    same
-        Videos that are ``video``, by whatever name.
-    wanted
-        Videos that are handed back.
-    start, stop
-        The frames.
-    store, run
-        Where ``video`` goes, and whose that is; empty for nowhere.
-    noted
-        Whether an earlier run has written it there.
-    """
+    """Makes one block of some videos wherever it is called; opaque to dask."""
 
     graph: Graph
     keys: Mapping[str, Any]
-    same: tuple[str, ...]
-    wanted: tuple[str, ...]
+    same: tuple[str, ...]  # Videos that are ``video``, by whatever name
+    wanted: tuple[str, ...]  # Videos that are handed back
     start: int
     stop: int
     store: str = ""
     run: str = ""
-    noted: bool = False
+    noted: bool = False  # Whether an earlier run has written it there
 
     def __call__(self) -> tuple[dict[str, Frames], bool]:
         """Give the videos, and whether ``video`` is that of the earlier run."""

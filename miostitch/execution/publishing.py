@@ -38,15 +38,7 @@ def used_versions() -> dict[str, str]:
 def file_states(paths: Iterable[str]) -> list[tuple[str, int, int]]:
     """What tells that files are still the same, without reading them.
 
-    Parameters
-    ----------
-    paths
-        Files, or folders for all files below.
-
-    Returns
-    -------
-    list of tuple
-        Path, size in bytes and time of the last change in ns, each file once, sorted.
+    Returns: Path, size in bytes and time of the last change in ns, each file once, sorted.
     """
     files: set[Path] = set()
     for path in map(Path, paths):
@@ -56,33 +48,14 @@ def file_states(paths: Iterable[str]) -> list[tuple[str, int, int]]:
 
 
 def require_name(stem: str, suffixes: Iterable[str]) -> None:
-    """Refuse a stem whose products no file system could name.
-
-    Raises
-    ------
-    UsageError
-        A name is too long.
-    """
+    """Refuse a stem whose products no file system could name."""
     longest = max(len(os.fsencode(f".{stem}{suffix}")) for suffix in (*suffixes, ".miostitch"))
     if longest > NAME_BYTES:
         raise UsageError(f"{stem}: too long for a file name; rename the recordings")
 
 
 def require_space(output: Path, needed: int) -> None:
-    """Refuse a run that cannot fit: what is written without compression is known beforehand.
-
-    Parameters
-    ----------
-    output
-        Folder of the products.
-    needed
-        Space in bytes.
-
-    Raises
-    ------
-    ResourceError
-        Less is free.
-    """
+    """Refuse a run that cannot fit: what is written without compression is known beforehand."""
     free = shutil.disk_usage(output).free
     if needed > free:
         unit, size = ("GB", 1e9) if needed >= 1e8 else ("MB", 1e6)
@@ -91,13 +64,7 @@ def require_space(output: Path, needed: int) -> None:
 
 
 def write_summary(path: Path, summary: dict[str, Any]) -> None:
-    """Write a summary as JSON.
-
-    Raises
-    ------
-    ResourceError
-        The file cannot be written.
-    """
+    """Write a summary as JSON."""
     try:
         path.write_text(json.dumps(summary, indent=1) + "\n")
     except OSError as error:

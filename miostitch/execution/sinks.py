@@ -25,11 +25,6 @@ class BlockFeed:
 
     At most ``room`` blocks wait in memory; a further one is dropped, and the reader fetches it
     from the store, so that neither side ever waits for memory.
-
-    Parameters
-    ----------
-    room
-        Blocks that may wait.
     """
 
     def __init__(self, room: int) -> None:
@@ -52,13 +47,7 @@ class BlockFeed:
             self._changed.notify_all()
 
     def take(self, start: int) -> Frames | None:
-        """Wait for a block; ``None`` if it was dropped.
-
-        Raises
-        ------
-        InterruptedError
-            The run ended before the block came.
-        """
+        """Wait for a block; ``None`` if it was dropped."""
         with self._changed:
             self._changed.wait_for(lambda: start in self._done or self._closed)
             if start not in self._done:
@@ -74,19 +63,7 @@ class BlockFeed:
 
 
 class VideoSink:
-    """Encodes the blocks of a store behind the tasks that write them.
-
-    Parameters
-    ----------
-    writer
-        Opens the video file.
-    starts
-        First frame of every block, in order.
-    fetch
-        Reads the block that begins at a frame from the store.
-    room
-        Blocks that may wait in memory.
-    """
+    """Encodes the blocks of a store behind the tasks that write them."""
 
     def __init__(
         self,

@@ -39,18 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class Workspace:
-    """A hidden folder inside the output folder in which one run makes its products.
-
-    Parameters
-    ----------
-    output
-        The output folder; made where it is missing.
-    stem
-        Stem of the products, maybe empty; runs with other stems may share the output folder.
-    suffixes
-        Endings of the final names a run with this stem can ever publish. What an earlier run left
-        under one of them is replaced or, if this run makes no such product, removed.
-    """
+    """A hidden folder inside the output folder in which one run makes its products."""
 
     def __init__(self, output: Path, stem: str, suffixes: Iterable[str]) -> None:
         self.output = output
@@ -67,20 +56,7 @@ class Workspace:
         return self.folder / (self.stem + suffix)
 
     def check(self, inputs: Iterable[str], *, force: bool) -> None:
-        """Refuse what :meth:`open` would refuse of the files that are there now.
-
-        Parameters
-        ----------
-        inputs, force
-            As of :meth:`open`.
-
-        Raises
-        ------
-        OutputExistsError
-            A product exists and ``force`` is not given.
-        UsageError
-            A product would replace an input.
-        """
+        """Refuse what :meth:`open` would refuse of the files that are there now."""
         self._refuse_inputs(list(inputs))
         self._refuse_existing(force=force)
 
@@ -96,18 +72,7 @@ class Workspace:
     def go_on(self, fingerprint: Mapping[str, Any], *, restart: bool = False) -> bool:
         """Keep what an earlier run of the same kind left, or begin with an empty folder.
 
-        Parameters
-        ----------
-        fingerprint
-            All that decides the result; JSON values. What a run left is kept only if that run had
-            the same.
-        restart
-            Keep nothing.
-
-        Returns
-        -------
-        bool
-            Whether something was kept. The log tells of it, and why if not.
+        Returns: Whether something was kept. The log tells of it, and why if not.
         """
         path = self.folder / JOURNAL / FINGERPRINT
         # a copy of a folder is not the folder: it may have been made while a run was writing
@@ -135,28 +100,7 @@ class Workspace:
     def open(
         self, inputs: Iterable[str], *, force: bool, resumable: bool = False
     ) -> Iterator["Workspace"]:
-        """Claim the stem, and give it back.
-
-        Parameters
-        ----------
-        inputs
-            Files the run reads; no product may be one of them.
-        force
-            Whether existing products may be replaced when the new ones are whole.
-        resumable
-            Whether to keep, if the run fails, what its journal says is finished; see :meth:`go_on`.
-
-        Raises
-        ------
-        OutputExistsError
-            A product exists and ``force`` is not given.
-        OutputLockedError
-            Another run is making the same products.
-        ResourceError
-            The output folder cannot be written.
-        UsageError
-            A product would replace an input, or lie inside one.
-        """
+        """Claim the stem, and give it back."""
         self._refuse_inputs(list(inputs))
         made = not self.output.exists()
         _probe(self.output)
@@ -170,18 +114,7 @@ class Workspace:
                     self.output.rmdir()
 
     def publish(self) -> list[Path]:
-        """Give every staged product its final name, all of them or none.
-
-        Returns
-        -------
-        list of Path
-            The products.
-
-        Raises
-        ------
-        ResourceError
-            A product cannot be moved; what was there before is there again.
-        """
+        """Give every staged product its final name, all of them or none."""
         staged = [suffix for suffix in self.suffixes if self.staged(suffix).exists()]
         old = self.folder / OLD
         moved: list[tuple[Path, Path]] = []
@@ -332,21 +265,8 @@ class Workspace:
 def run_of(staged: str) -> str:
     """Tell runs apart that make a product at the same place.
 
-    Parameters
-    ----------
-    staged
-        Path of a product while it is being made.
-
-    Returns
-    -------
-    str
-        A digest of all that decides the result, see :meth:`Workspace.go_on`; empty of a run that
-        keeps nothing for later.
-
-    Raises
-    ------
-    ResourceError
-        The work directory cannot be read.
+    Returns: A digest of all that decides the result, see :meth:`Workspace.go_on`; empty of a run
+    that keeps nothing for later.
     """
     path = Path(staged).parent / JOURNAL / FINGERPRINT
     try:
@@ -361,18 +281,6 @@ def require_run(staged: str, run: str) -> None:
     """Refuse to write into what another run has begun to make by now.
 
     A worker may still be at a block of a run that was killed.
-
-    Parameters
-    ----------
-    staged
-        Path of a product while it is being made.
-    run
-        What :func:`run_of` said when the work began.
-
-    Raises
-    ------
-    ResourceError
-        It is another run's.
     """
     if run_of(staged) != run:
         msg = f"{staged}: is written by another run by now; start this one again"

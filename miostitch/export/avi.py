@@ -29,24 +29,7 @@ MINIAN_TIMES = "timestamps.csv"
 
 
 def ucla(source: Source, output: Path, options: ExportOptions) -> Plan:
-    """Plan a folder as UCLA's Miniscope software records it; roiextractors and neuroconv read it.
-
-    Parameters
-    ----------
-    source
-        A recording.
-    output
-        The folder.
-    options
-        ``codec`` and ``session_start`` count.
-
-    Raises
-    ------
-    InputError
-        Some frames have a time and some have none.
-    UsageError
-        Other videos stand in the folder.
-    """
+    """Plan a folder as UCLA's Miniscope software records it (roiextractors, neuroconv)."""
     new, old = _names(source, output, "{}.avi", first=0)
     others = sorted(p.name for p in output.glob("*.avi") if not re.fullmatch(r"\d+\.avi", p.name))
     if others:
@@ -65,17 +48,7 @@ def ucla(source: Source, output: Path, options: ExportOptions) -> Plan:
 
 
 def avi_segments(source: Source, output: Path, options: ExportOptions) -> Plan:
-    """Plan a folder of short videos as minian reads them.
-
-    Parameters
-    ----------
-    source
-        A recording.
-    output
-        The folder.
-    options
-        ``codec`` counts.
-    """
+    """Plan a folder of short videos as minian reads them."""
     new, old = _names(source, output, "msCam{}.avi", first=1)
 
     def write(path: PathOf, advance: Advance) -> None:
@@ -96,17 +69,7 @@ def _names(source: Source, output: Path, pattern: str, first: int) -> tuple[list
 
 
 class SegmentWriter:
-    """Writes pictures to videos of equally many frames, one after the other.
-
-    Parameters
-    ----------
-    paths
-        The videos, as many as the frames need.
-    frames
-        Frames of each but the last.
-    opener
-        Opens a video.
-    """
+    """Writes pictures to videos of equally many frames, one after the other."""
 
     def __init__(
         self, paths: list[Path], frames: int, opener: Callable[[Path], VideoWriter]

@@ -37,24 +37,7 @@ UNKNOWN_AGE = "P0D/"
 
 
 def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
-    """Plan an NWB file.
-
-    Parameters
-    ----------
-    source
-        A recording.
-    output
-        A folder, or the file, ending in ``.nwb``.
-    options
-        All but ``codec`` count; that too if ``external``.
-
-    Raises
-    ------
-    InputError
-        Some frames have a time and some have none.
-    UsageError
-        Nobody knows when the session began, or it began after its first frame.
-    """
+    """Plan an NWB file."""
     folder, stem = named(output, NWB, source.stem)
     start, seconds = _times(source, options.session_start)
     file = _described(source, start, options)

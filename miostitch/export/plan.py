@@ -68,54 +68,28 @@ class ExportOptions:
 
 
 class Plan(NamedTuple):
-    """What an export will make, decided before anything is written.
-
-    Parameters
-    ----------
-    folder, stem
-        Where the products go, and how their names begin.
-    suffixes
-        How their names end; what stands under one of these names is replaced or removed.
-    needed
-        Space in bytes, as far as it is known beforehand.
-    write
-        Makes the products.
-    """
+    """What an export will make, decided before anything is written."""
 
     folder: Path
     stem: str
+    # How their names end; what stands under one of these names is replaced or removed.
     suffixes: tuple[str, ...]
-    needed: int
-    write: Callable[[PathOf, Advance], None]
+    needed: int  # Space in bytes, as far as it is known beforehand
+    write: Callable[[PathOf, Advance], None]  # Makes the products
 
 
 @dataclass(frozen=True)
 class Source:
-    """A recording to be exported.
+    """A recording to be exported."""
 
-    Parameters
-    ----------
-    dataset
-        What is known of its frames.
-    kept
-        Its pictures, and the files that it is from.
-    """
-
-    dataset: xr.Dataset
-    kept: KeptFrames
+    dataset: xr.Dataset  # What is known of its frames
+    kept: KeptFrames  # Its pictures, and the files that it is from
 
     @classmethod
     def open(cls, recording: str | os.PathLike[str] | xr.Dataset, reading: ReadOptions) -> "Source":
         """Open a recording, or take one that is open.
 
         Of a video with a store beside it, what is known is in the store.
-
-        Raises
-        ------
-        InputError
-            The files cannot be read.
-        UsageError
-            The Dataset does not know its origins, or has no frame.
         """
         if isinstance(recording, xr.Dataset):
             if reading.lag:
@@ -193,11 +167,6 @@ class Source:
         """Time of each frame, in s after the first one, float64 (frame,).
 
         Without a table they are counted by the frame rate.
-
-        Raises
-        ------
-        InputError
-            Some frames have a time and some have none.
         """
         if not self.timed:
             return np.asarray(np.arange(self.count) / float(self.kept.fps))
@@ -235,22 +204,6 @@ class Source:
     ) -> None:
         """Hand all pictures to a writer, in order.
 
-        Parameters
-        ----------
-        writer
-            Opens what takes them.
-        advance
-            Called with the number of frames of every written block.
-        block
-            Frames per block, by default the usual number.
-
-        Raises
-        ------
-        MiostitchError
-            A frame cannot be read or written.
-
-        Notes
-        -----
         As many blocks as there are threads, and one, are in memory.
         """
         size, video = block or self.kept.block, self.kept.video.to_dataset(name=VIDEO.name)
@@ -265,17 +218,7 @@ class Source:
 
 
 def named(output: Path, suffix: str, stem: str) -> tuple[Path, str]:
-    """Folder and stem of a product that is named by the user, or goes into a folder.
-
-    Parameters
-    ----------
-    output
-        A file of that ending, or a folder.
-    suffix
-        The ending.
-    stem
-        The stem in a folder.
-    """
+    """Folder and stem of a product that is named by the user, or goes into a folder."""
     if output.suffix == suffix:
         return output.parent, output.stem
     return output, stem

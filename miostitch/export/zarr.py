@@ -16,15 +16,7 @@ from miostitch.store.layout import consolidate, create_store, write_frame_tables
 
 
 def zarr2(source: Source, output: Path, _: ExportOptions) -> Plan:
-    """Plan a store with the video and what is known per frame, and nothing else.
-
-    Parameters
-    ----------
-    source
-        A recording.
-    output
-        A folder, or the store, ending in ``.zarr``.
-    """
+    """Plan a store with the video and what is known per frame, and nothing else."""
     folder, stem = named(output, STORE, source.stem)
     return Plan(folder, stem, (STORE,), 0, partial(_write, source))
 

@@ -20,13 +20,6 @@ class Kernel:
 
     Where nothing can be kept, as where neither the package nor the home can be written, every
     process compiles anew.
-
-    Parameters
-    ----------
-    function
-        The loop.
-    signature
-        Types of result and arguments.
     """
 
     def __init__(self, function: Callable[..., object], signature: object) -> None:
@@ -65,12 +58,6 @@ def kernel(signature: object) -> Callable[[_Function], _Function]:
     different ones would give them the same number. As it is they can only replace a file by its
     equal. To load one takes some milliseconds, and the first one a third of a second, so a command
     that calls none loads none.
-
-    Parameters
-    ----------
-    signature
-        Types of result and arguments. Declare an array that is only read ``readonly``; it then
-        takes writable ones as well.
     """
 
     def made(function: _Function) -> _Function:
@@ -83,10 +70,5 @@ def part(function: _Function) -> _Function:
     """Compile into the kernels that call it, for whatever types they pass.
 
     It has no files of its own in the disk cache, as its signatures may be many.
-
-    Parameters
-    ----------
-    function
-        Written above the kernels that call it.
     """
     return cast("_Function", njit(nogil=True)(function))

@@ -111,31 +111,8 @@ def score_frames(
 ) -> None:
     """Score every frame of a block by its pixels.
 
-    Parameters
-    ----------
-    frames
-        Images, shape (n, h, w); views of any strides.
-    value_threshold
-        Largest value of a black pixel.
-    consecutive_threshold
-        Length in pixels from which a run of black pixels counts; below 1 is taken as 1.
-    gradient_threshold
-        Mean |second difference| along a row above which the row is noisy.
-    out
-        Written, shape (3, n), in the order of :data:`miostitch.schema.PIXEL_SCORES`: pixels of
-        rows that hold a black run, pixels of noisy rows (a row of fewer than three pixels is
-        never noisy), and the sum of |gx| + |gy| of the 3x3 Sobel operator with reflect-101
-        borders. All exact.
+    ``frames``: images, shape (n, h, w); views of any strides.
 
-    Raises
-    ------
-    TypeError
-        An array has another dtype or number of dimensions.
-    UsageError
-        ``out`` has another shape.
-
-    Notes
-    -----
     Holds four rows of scratch memory per call, and no GIL.
     """
     n, _, w = frames.shape
@@ -164,19 +141,7 @@ def count_rows(
 ) -> None:
     """Count the rows of every frame that :func:`score_frames` counts the pixels of.
 
-    Parameters
-    ----------
-    frames, value_threshold, consecutive_threshold, gradient_threshold
-        As for :func:`score_frames`.
-    out
-        Written, shape (2, n): rows that hold a black run, and noisy rows.
-
-    Raises
-    ------
-    TypeError
-        An array has another dtype or number of dimensions.
-    UsageError
-        ``out`` has another shape.
+    ``out``: written, shape (2, n): rows that hold a black run, and noisy rows.
     """
     n, _, w = frames.shape
     if out.shape != (2, n):
@@ -193,21 +158,7 @@ def noisy_pixels(
 ) -> None:
     """Count the pixels of noisy rows alone, as :func:`score_frames` does.
 
-    Parameters
-    ----------
-    frames
-        Images, shape (n, h, w); views of any strides.
-    gradient_threshold
-        Mean |second difference| along a row above which the row is noisy.
-    out
-        Written, shape (n,).
-
-    Raises
-    ------
-    TypeError
-        An array has another dtype or number of dimensions.
-    UsageError
-        ``out`` has another shape.
+    ``frames``: images, shape (n, h, w); views of any strides; ``out``: written, shape (n,).
     """
     n, _, w = frames.shape
     if out.size != n:
@@ -221,19 +172,8 @@ def noisy_pixels(
 def differing_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.int64]) -> None:
     """Count the pixels in which the frames of two blocks differ.
 
-    Parameters
-    ----------
-    a, b
-        Images, both of shape (n, h, w); views of any strides.
-    out
-        Written, shape (n,): the count of each frame.
-
-    Raises
-    ------
-    TypeError
-        An array has another dtype or number of dimensions.
-    UsageError
-        The shapes do not fit each other.
+    ``a, b``: images, both of shape (n, h, w); views of any strides; ``out``: written, shape (n,):
+    the count of each frame.
     """
     n, h, w = a.shape
     if b.shape != a.shape or out.size != n:
@@ -255,19 +195,7 @@ def differing_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np
 def same_frames(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.bool_]) -> None:
     """Find the frames that two blocks have pixel for pixel alike.
 
-    Parameters
-    ----------
-    a, b
-        Images, both of shape (n, h, w); views of any strides.
-    out
-        Written, shape (n,).
-
-    Raises
-    ------
-    TypeError
-        An array has another dtype or number of dimensions.
-    UsageError
-        The shapes do not fit each other.
+    ``a, b``: images, both of shape (n, h, w); views of any strides; ``out``: written, shape (n,).
     """
     n, h, w = a.shape
     if b.shape != a.shape or out.size != n:

@@ -78,23 +78,10 @@ def stripe_profiles(
 ) -> None:
     """Measure how much of each wave every row holds, and filter that down the rows.
 
-    Parameters
-    ----------
-    frames
-        Images, shape (n, h, w); views of any strides.
-    waves
-        Waves along a row in units of 1 / :data:`WAVE_UNIT`, shape (a, w).
-    source
-        Wave of each term, shape (r,).
-    responses
-        Impulse response of each term down the rows, twice in a row, shape (r, 2 h).
-    out
-        Written, shape (n, r, h).
-
-    Raises
-    ------
-    UsageError
-        The shapes do not fit each other.
+    ``frames``: images, shape (n, h, w); views of any strides; ``waves``: waves along a row in units
+    of 1 / :data:`WAVE_UNIT`, shape (a, w); ``source``: wave of each term, shape (r,);
+    ``responses``: impulse response of each term down the rows, twice in a row, shape (r, 2 h);
+    ``out``: written, shape (n, r, h).
     """
     n, h, w = frames.shape
     terms = source.size
@@ -121,22 +108,7 @@ def subtract_stripes(
 ) -> None:
     """Subtract stripes from every frame; keep the modulus of the complex rest, rounded down.
 
-    Parameters
-    ----------
-    frames
-        Images, shape (n, h, w); views of any strides.
-    vertical
-        Profiles (n, r, h), and the waves (r, w) and (<= r, w) that they are multiplied by: real
-        part, and imaginary part of as many of the first terms as have one.
-    horizontal
-        The same with rows and columns exchanged.
-    out
-        Written, shape (n, h, w).
-
-    Raises
-    ------
-    UsageError
-        The shapes do not fit each other.
+    ``frames``: images, shape (n, h, w); views of any strides; ``out``: written, shape (n, h, w).
     """
     n, h, w = frames.shape
     down, real_x, imaginary_x = vertical
@@ -179,21 +151,8 @@ def subtract_frame(
 ) -> None:
     """Subtract one frame from all, and replace every difference by what it becomes.
 
-    Parameters
-    ----------
-    frames
-        Images, shape (n, h, w); views of any strides.
-    background
-        Image, shape (h, w).
-    becomes
-        What the differences from 0 on become, shape (largest difference + 1,).
-    out
-        Written, shape (n, h, w).
-
-    Raises
-    ------
-    UsageError
-        The shapes do not fit each other, or a difference is negative or too large.
+    ``frames``: images, shape (n, h, w); views of any strides; ``background``: image, shape (h, w);
+    ``out``: written, shape (n, h, w).
     """
     n, h, w = frames.shape
     if background.shape != (h, w) or out.shape != frames.shape:

@@ -123,24 +123,6 @@ def open_datasets(
     """Open recordings and stores that belong together; see :func:`open_recording`.
 
     A recording whose lag cannot be told takes that of the others.
-
-    Parameters
-    ----------
-    paths
-        Each as for :func:`open_recording`.
-    options
-        How to read recordings.
-    need_rows
-        Whether a picture that no row tells of is ``lost``.
-    tell
-        Called with every recording that was read, to tell of its notices.
-
-    Raises
-    ------
-    InputError
-        The files cannot be read.
-    UsageError
-        A lag is given for a store, whose rows are in their places.
     """
     names = [os.fspath(path) for path in paths]
     videos = [name for name in names if not name.endswith(STORE)]
@@ -187,21 +169,8 @@ def _open_store(path: str, options: ReadOptions) -> xr.Dataset:
 def without_lost(dataset: xr.Dataset) -> xr.Dataset:
     """Leave out the frames that are lost, see :data:`miostitch.schema.LOST`, and note which.
 
-    Parameters
-    ----------
-    dataset
-        A recording, or any selection of its frames.
-
-    Returns
-    -------
-    xarray.Dataset
-        The others, without the coordinate ``lost``. The history tells their positions as of a step
-        ``remove_frames``, for that is what it is.
-
-    Raises
-    ------
-    InputError
-        All frames are lost.
+    Returns: The others, without the coordinate ``lost``. The history tells their positions as of a
+    step ``remove_frames``, for that is what it is.
     """
     if LOST.name not in dataset.coords:
         return dataset
@@ -253,12 +222,8 @@ def _rows_are_stored(recording: Recording) -> bool:
 def in_chunks(dataset: xr.Dataset, unreadable: NDArray[np.bool_] | None = None) -> xr.Dataset:
     """The same with ``video`` in dask chunks of the usual size, if it is in none yet.
 
-    Parameters
-    ----------
-    dataset
-        A recording.
-    unreadable
-        Frames that get chunks of their own, (frame,): to read one is an error, also of its chunk.
+    ``unreadable``: frames that get chunks of their own, (frame,): to read one is an error, also of
+    its chunk.
     """
     if dataset.video.chunks is not None:
         return dataset
@@ -272,14 +237,7 @@ def in_chunks(dataset: xr.Dataset, unreadable: NDArray[np.bool_] | None = None) 
 
 
 def to_dataset(recording: Recording) -> xr.Dataset:
-    """A recording as a Dataset that reads pictures when they are asked for.
-
-    Parameters
-    ----------
-    recording
-        Every segment of it becomes an origin of its own. The lag of the recording is noted in the
-        attribute ``lags`` by the path of each, for whatever is looked up there later.
-    """
+    """A recording as a Dataset that reads pictures when they are asked for."""
     count, height, width = recording.shape
     data = indexing.LazilyIndexedArray(VideoArray.of(recording))
     chunks = {FRAME: chunk_frames(height, width), HEIGHT: height, WIDTH: width}
@@ -313,18 +271,6 @@ def with_pictures_of(dataset: xr.Dataset, path: Path_) -> xr.Dataset:
     """The same recording, its pictures read from a video of the same frames.
 
     Raw frames are read several times as fast as the chunks of a store are decoded.
-
-    Parameters
-    ----------
-    dataset
-        A recording.
-    path
-        The video.
-
-    Raises
-    ------
-    InputError
-        The video cannot be read.
     """
     source = open_video(path)
     frames = FrameTable.blank(source.frame_count)
@@ -338,15 +284,7 @@ def with_pictures_of(dataset: xr.Dataset, path: Path_) -> xr.Dataset:
 def union(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[NDArray[np.int64]]]:
     """Bring lists of names together, each name once.
 
-    Parameters
-    ----------
-    lists
-        Names, as in the attribute ``recordings``.
-
-    Returns
-    -------
-    tuple
-        All names, and for each list the place of its names among them, int64 (name,).
+    Returns: All names, and for each list the place of its names among them, int64 (name,).
     """
     lists = [*lists]
     names = [*dict.fromkeys(name for each in lists for name in each)]
@@ -396,15 +334,7 @@ def read_summary(product: str) -> dict[str, Any]:
 
 
 class VideoArray(BackendArray):
-    """Pictures as the array that xarray indexes lazily.
-
-    Parameters
-    ----------
-    shape
-        Frames, height and width.
-    read
-        Reads frames by their positions, uint8 (frame, height, width).
-    """
+    """Pictures as the array that xarray indexes lazily."""
 
     def __init__(
         self,

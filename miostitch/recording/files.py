@@ -67,24 +67,13 @@ class ReadOptions:
 
 @dataclass(frozen=True)
 class Files:
-    """The opened files of one recording.
+    """The opened files of one recording."""
 
-    Parameters
-    ----------
-    videos
-        One video, or the segments of a recording in their order.
-    tables
-        The metadata table of each video; empty for a recording without tables.
-    measured_lag
-        What the pictures say about the lag, or other recordings of the session.
-    notices
-        What a user should be told about the files.
-    """
-
-    videos: tuple[VideoSource, ...]
+    videos: tuple[VideoSource, ...]  # One video, or the segments of a recording in their order
+    # The metadata table of each video; empty for a recording without tables.
     tables: tuple[Metadata, ...]
-    measured_lag: Lag
-    notices: tuple[str, ...]
+    measured_lag: Lag  # What the pictures say about the lag, or other recordings of the session
+    notices: tuple[str, ...]  # What a user should be told about the files
 
     @property
     def exact(self) -> bool:
@@ -114,26 +103,8 @@ class Files:
     ) -> tuple[FrameTable, tuple[str, ...], tuple[Loss, ...]]:
         """Bring the tables to one row per picture.
 
-        Parameters
-        ----------
-        lag
-            Picture ``i + lag`` gets the row of frame ``i``.
-        salvage
-            Go on with what matches.
-
-        Returns
-        -------
-        tuple
-            The frames of all videos, what a user should be told, and what was left out as damaged.
-
-        Raises
-        ------
-        MismatchError
-            Table and video disagree by more than the known one extra frame of the table.
-        TruncatedVideoError
-            A video that has a table has a hole.
-        UsageError
-            At this lag no picture has a row.
+        Returns: The frames of all videos, what a user should be told, and what was left out as
+        damaged.
         """
         if not self.tables:
             blank = FrameTable.concat([FrameTable.blank(v.frame_count) for v in self.videos])
@@ -154,22 +125,7 @@ class Files:
 
 
 def open_files(spec: Path_, options: ReadOptions) -> Files:
-    """Open the videos and tables of a recording and measure its lag.
-
-    Parameters
-    ----------
-    spec
-        Path of a video, or paths of segments separated by commas; a file of that very name wins.
-    options
-        How to read.
-
-    Raises
-    ------
-    MissingInputError
-        A file is not there.
-    InputError
-        A file cannot be read exactly, or segments differ in size.
-    """
+    """Open the videos and tables of a recording and measure its lag."""
     paths = segment_paths(spec)
     for path in paths:
         _require(path, need_table=options.need_table)
@@ -198,18 +154,7 @@ def table_path(video: str) -> str:
 
 
 def segment_paths(spec: Path_) -> list[str]:
-    """The videos that an argument names.
-
-    Parameters
-    ----------
-    spec
-        A path, or paths of segments separated by commas; a file of that very name wins.
-
-    Raises
-    ------
-    UsageError
-        A segment is empty or stands twice.
-    """
+    """The videos that an argument names."""
     text = os.fspath(spec)
     paths = [text] if os.path.exists(text) else text.split(",")
     if len(set(paths)) < len(paths) or "" in paths:
@@ -220,20 +165,8 @@ def segment_paths(spec: Path_) -> list[str]:
 def recording_names(inputs: Sequence[Path_]) -> list[str]:
     """A name for each recording: the stem of its first video, with parent folders where equal.
 
-    Parameters
-    ----------
-    inputs
-        One path per recording, or its segments separated by commas.
-
-    Examples
-    --------
     >>> recording_names(["left/rec.avi", "right/rec.avi"])
     ['left-rec', 'right-rec']
-
-    Raises
-    ------
-    UsageError
-        Two inputs differ in the suffix only, or there is none.
     """
     if isinstance(inputs, str | os.PathLike) or not len(inputs):
         raise UsageError(f"{inputs!r}: give a list of recordings, one at least")

@@ -35,26 +35,15 @@ Look = Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[Any]]
 
 @dataclass(frozen=True)
 class Lag:
-    """A measured lag and its evidence.
+    """A measured lag and its evidence."""
 
-    Parameters
-    ----------
-    lag
-        Picture ``i + lag`` belongs to frame ``i`` of the table; None: cannot be told.
-    looked_at
-        Buffers that were looked at: missing ones, or those shared with another recording.
-    matches
-        Of those, black or identical at ``lag``; at 0 where it cannot be told.
-    matches_unshifted
-        Of those, black or identical at lag 0.
-    shared_with
-        The recording that it was compared with; None: told by missing buffers.
-    """
-
+    # Picture ``i + lag`` belongs to frame ``i`` of the table; None: cannot be told.
     lag: int | None = None
+    # Buffers that were looked at: missing ones, or those shared with another recording.
     looked_at: int = 0
-    matches: int = 0
-    matches_unshifted: int = 0
+    matches: int = 0  # Of those, black or identical at ``lag``; at 0 where it cannot be told
+    matches_unshifted: int = 0  # Of those, black or identical at lag 0
+    # The recording that it was compared with; None: told by missing buffers.
     shared_with: str | None = None
 
     def __str__(self) -> str:
@@ -71,24 +60,14 @@ class Lag:
 
 @dataclass(frozen=True)
 class Pictures:
-    """A recording's pictures, and what its table says of them.
+    """A recording's pictures, and what its table says of them."""
 
-    Parameters
-    ----------
-    frames
-        One row per picture over all segments of the recording, as if the lag were 0.
-    first_frames
-        Position of each segment's first picture, and of the end.
-    read
-        Gives pictures, uint8 (frame, height, width), by their ascending positions, int64 (frame,).
-    lost
-        Positions of pictures that cannot be read, int64 (picture,).
-    """
-
+    # One row per picture over all segments of the recording, as if the lag were 0.
     frames: FrameTable
-    first_frames: Sequence[int]
+    first_frames: Sequence[int]  # Position of each segment's first picture, and of the end
+    # Gives pictures, uint8 (frame, height, width), by their ascending positions, int64 (frame,).
     read: Read
-    lost: NDArray[np.int64]
+    lost: NDArray[np.int64]  # Positions of pictures that cannot be read, int64 (picture,)
 
     def reach(self, first: int, last: int) -> Bools:
         """Which frames have a picture at each lag from `first` <= 0 to `last` >= 0, (frame,)."""
@@ -103,20 +82,6 @@ class Pictures:
 def measure_lag(pictures: Pictures, bounds: NDArray[np.int64]) -> Lag:
     """Find the lag at which missing buffers are black.
 
-    Parameters
-    ----------
-    pictures
-        Of the recording.
-    bounds
-        Buffer k is ``picture.ravel()[bounds[k]:bounds[k + 1]]``.
-
-    Raises
-    ------
-    MiostitchError
-        Whatever reading pictures raises.
-
-    Notes
-    -----
     Looked at are frames of the table whose pictures at all lags from -3 to 3 are there and that
     lack a buffer which a frame around them has: only such a buffer tells one lag from another. A
     recording of at most 256 pictures is read whole, of a longer one 18 frames all over it.
@@ -169,28 +134,6 @@ def measure_shared_lag(
 ) -> Lag:
     """Find the lag at which buffers shared with another recording are identical.
 
-    Parameters
-    ----------
-    mine
-        Of the recording whose lag is sought.
-    other
-        Of a recording of the same session.
-    other_lag
-        Its lag.
-    bounds
-        Buffer k is ``picture.ravel()[bounds[k]:bounds[k + 1]]`` in both.
-    name
-        What the other recording is called.
-    partners
-        Recordings that may be compared with the other one, which share what is read of it.
-
-    Raises
-    ------
-    MiostitchError
-        Whatever reading pictures raises.
-
-    Notes
-    -----
     Looked at are frames whose ``frame_num`` both recordings have just once, and of them the
     buffers that both received whole. If both recordings have at most 256 pictures, all such frames
     are compared, else 18 spread over them.

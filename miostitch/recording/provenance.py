@@ -33,25 +33,8 @@ def find_originals(
     They are looked for in `folders`, beside the store, and where the ``.json`` beside it says that
     they were. Only a file with the recorded name, size and digest is taken.
 
-    Parameters
-    ----------
-    store
-        Path of a store.
-    folders
-        Where to look first.
-    max_frame_pixels
-        Videos of larger frames are not opened.
-
-    Returns
-    -------
-    list
-        For each of the attribute ``recordings`` the pictures, as a recording without tables, or
-        why they are not to be had.
-
-    Raises
-    ------
-    InputError
-        The store cannot be read.
+    Returns: For each of the attribute ``recordings`` the pictures, as a recording without tables,
+    or why they are not to be had.
     """
     attrs = store_facts(store).attrs
     names, groups = attrs.get("recordings", []), _videos(attrs.get("inputs", []))

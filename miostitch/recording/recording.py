@@ -45,38 +45,18 @@ class InputFile(NamedTuple):
 
 @dataclass(frozen=True)
 class Recording:
-    """One receiver's recording: videos that follow each other, and the tables beside them.
+    """One receiver's recording: videos that follow each other, and the tables beside them."""
 
-    Parameters
-    ----------
-    name
-        Stem of the first video.
-    videos
-        One video, or the segments of a recording in their order.
-    tables
-        The metadata table of each video; empty for a video without one.
-    frames
-        One row per picture over all videos; without a table every ``frame_num`` is -1.
-    notices
-        What a user should be told about the files.
-    lag
-        Picture ``i + lag`` of a video has the row of frame ``i`` of its table.
-    measured_lag
-        What the pictures say about that.
-    losses
-        What was left out because the files are damaged.
-    lag_notices
-        Those of the notices that only all recordings of a session together give rise to.
-    """
-
-    name: str
-    videos: tuple[VideoSource, ...]
-    tables: tuple[Metadata, ...]
+    name: str  # Stem of the first video
+    videos: tuple[VideoSource, ...]  # One video, or the segments of a recording in their order
+    tables: tuple[Metadata, ...]  # The metadata table of each video; empty for a video without one
+    # One row per picture over all videos; without a table every ``frame_num`` is -1.
     frames: FrameTable
-    notices: tuple[str, ...]
-    lag: int = 0
-    measured_lag: Lag = field(default_factory=Lag)
-    losses: tuple[Loss, ...] = ()
+    notices: tuple[str, ...]  # What a user should be told about the files
+    lag: int = 0  # Picture ``i + lag`` of a video has the row of frame ``i`` of its table
+    measured_lag: Lag = field(default_factory=Lag)  # What the pictures say about that
+    losses: tuple[Loss, ...] = ()  # What was left out because the files are damaged
+    # Those of the notices that only all recordings of a session together give rise to.
     lag_notices: tuple[str, ...] = ()
 
     @property
@@ -107,18 +87,7 @@ class Recording:
         return (*videos, *tables)
 
     def reader(self, frames: NDArray[np.int64]) -> "BlockReader":
-        """What a task needs to read these frames, and no more.
-
-        Parameters
-        ----------
-        frames
-            Positions in the recording, in any order; -1 gives zeros.
-
-        Raises
-        ------
-        VideoError
-            A frame lies beyond the recording or in a hole of the file.
-        """
+        """What a task needs to read these frames, and no more."""
         shape = (len(frames), *self.shape[1:])
         if len(self.videos) == 1:
             return BlockReader(shape, ((np.arange(len(frames)), self.videos[0].subset(frames)),))
@@ -153,27 +122,14 @@ class Recording:
 
 @dataclass(frozen=True)
 class BlockReader:
-    """Reads the frames of one block; small and picklable.
+    """Reads the frames of one block; small and picklable."""
 
-    Parameters
-    ----------
-    shape
-        Frames, height and width of the block.
-    parts
-        Places in the block and the reader of the frames that go there.
-    """
-
-    shape: tuple[int, int, int]
+    shape: tuple[int, int, int]  # Frames, height and width of the block
+    # Places in the block and the reader of the frames that go there.
     parts: tuple[tuple[NDArray[np.int64], FrameReader], ...]
 
     def read(self) -> NDArray[np.uint8]:
-        """The block, uint8 (frame, height, width); zero where no part has a frame.
-
-        Raises
-        ------
-        VideoError
-            A frame cannot be read.
-        """
+        """The block, uint8 (frame, height, width); zero where no part has a frame."""
         if len(self.parts) == 1 and len(self.parts[0][0]) == self.shape[0]:
             return self.parts[0][1].read()
         block = np.zeros(self.shape, np.uint8)
@@ -185,22 +141,7 @@ class BlockReader:
 def load_recording(
     spec: Path_, options: ReadOptions | None = None, *, name: str | None = None
 ) -> Recording:
-    """Open a recording: a video, or several that follow each other, with the tables beside them.
-
-    Parameters
-    ----------
-    spec
-        Path of a video, or paths of segments separated by commas; a file of that very name wins.
-    options
-        How to read.
-    name
-        The recording's name; by default the stem of its first video.
-
-    Raises
-    ------
-    InputError, UsageError
-        As :func:`load_recordings` does.
-    """
+    """Open a recording: a video, or several that follow each other, with the tables beside them."""
     return load_recordings([spec], options, names=None if name is None else [name])[0]
 
 
@@ -212,29 +153,6 @@ def load_recordings(
 ) -> list[Recording]:
     """Open the recordings of one session.
 
-    Parameters
-    ----------
-    specs
-        For each recording a path, or paths of segments separated by commas.
-    options
-        How to read. With the lag ``"auto"``, a recording whose lag cannot be told, neither by its
-        own pictures nor by those of the others, takes that of the others.
-    names
-        The recordings' names; by default the stems of their first videos.
-
-    Raises
-    ------
-    MissingInputError
-        A file is not there.
-    InputError
-        A file cannot be read exactly, or segments differ in size.
-    MismatchError
-        Table and video disagree by more than the known one extra frame of the table.
-    UsageError
-        At the lag asked for no picture has a row.
-
-    Notes
-    -----
     Reads at most 256 pictures of each recording, to measure its lag.
     """
     options = options or ReadOptions()
@@ -282,20 +200,10 @@ def candidates(
 ) -> xr.DataArray:
     """The frames that could fill each output frame, read when asked for.
 
-    Parameters
-    ----------
-    recordings
-        Recordings of one frame size.
-    source_frame
-        Frame of each recording, (recording, frame); -1 where it has none.
-    block
-        Output frames per task.
+    ``source_frame``: frame of each recording, (recording, frame); -1 where it has none.
 
-    Returns
-    -------
-    xarray.DataArray
-        uint8 (recording, frame, height, width), one chunk per recording and block; zeros where
-        ``source_frame`` is -1.
+    Returns: uint8 (recording, frame, height, width), one chunk per recording and block; zeros where
+    ``source_frame`` is -1.
     """
     count = source_frame.shape[1]
     starts = range(0, count, block)

@@ -14,23 +14,11 @@ from miostitch.text import amount
 def compare_lags(files: Sequence[Files], names: Sequence[str]) -> list[Files]:
     """Measure the lags of recordings against each other.
 
-    Parameters
-    ----------
-    files
-        The recordings of one session, each measured by itself.
-    names
-        What they are called.
+    Returns: The recordings. One whose missing buffers do not tell its lag has the lag at which
+    buffers shared with another are identical, provided that the other's is told by its own missing
+    buffers. A notice says where the two witnesses contradict each other, and where recordings are
+    apart of which none tells its lag.
 
-    Returns
-    -------
-    list
-        The recordings. One whose missing buffers do not tell its lag has the lag at which buffers
-        shared with another are identical, provided that the other's is told by its own missing
-        buffers. A notice says where the two witnesses contradict each other, and where recordings
-        are apart of which none tells its lag.
-
-    Notes
-    -----
     Nothing is read if all recordings have told a lag of 0: two recordings that are sound by
     themselves need no further witness. Each recording is compared with one other, that of those
     told by themselves with which it shares most frames.
@@ -63,18 +51,7 @@ def compare_lags(files: Sequence[Files], names: Sequence[str]) -> list[Files]:
 def choose_lags(files: Sequence[Files], lag: int | Literal["auto"]) -> list[tuple[int, list[str]]]:
     """Say which lag to apply to each recording of a session.
 
-    Parameters
-    ----------
-    files
-        The recordings of one session.
-    lag
-        That of all, or ``"auto"``: what was measured. Where that cannot be told, it is what all
-        others have in common, for one program recorded them; 0 if there is no such thing.
-
-    Returns
-    -------
-    list
-        The lag of each recording, and what a user should be told.
+    Returns: The lag of each recording, and what a user should be told.
     """
     if lag != "auto":
         return [(lag, []) for _ in files]

@@ -99,20 +99,6 @@ class StoredRows:
 class FrameLines:
     """A table with one line per frame, of which only the places of the lines are in memory.
 
-    Parameters
-    ----------
-    path
-        A CSV file.
-    key
-        The column that counts the frames from 0.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read, has no such column, or two of one name.
-
-    Notes
-    -----
     A last line without its end may be cut in a cell; it is not counted, and ``cut`` is true.
     """
 
@@ -139,15 +125,7 @@ class FrameLines:
             raise InputError(f"{path}: line 1: {what if header else 'the file is empty'}{REMEDY}")
 
     def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
-        """Lines of distinct frames, ascending, in their order; every cell as it stands there.
-
-        Raises
-        ------
-        MismatchError
-            A line tells of another frame, or has too few or too many cells.
-        InputError
-            The file cannot be read any more.
-        """
+        """Lines of distinct frames, ascending, in their order; every cell as it stands there."""
         rows = self._cells(frames)
         for frame, row in zip(frames.tolist(), rows, strict=False):
             if len(row) != len(self.columns):
@@ -163,13 +141,7 @@ class FrameLines:
         return lines
 
     def check(self, count: int) -> None:
-        """Read the lines of the first `count` frames, some at a time.
-
-        Raises
-        ------
-        InputError
-            As of :meth:`of`.
-        """
+        """Read the lines of the first `count` frames, some at a time."""
         for start in range(0, count, CHECKED_LINES):
             self.of(np.arange(start, min(start + CHECKED_LINES, count)))
 
@@ -200,45 +172,21 @@ class FrameLines:
 
 @dataclass(frozen=True)
 class Origin:
-    """A file of frames and its companions.
+    """A file of frames and its companions."""
 
-    Parameters
-    ----------
-    path
-        The video or the store.
-    frames
-        How many it has.
-    video
-        The video; None for a store alone.
-    store
-        Path of the store and what it is; None for a video alone.
-    rows
-        Its buffers; None without a table.
-    has_table
-        Whether they stand in a ``.csv``.
-    tables
-        What a store says of its frames.
-    lines
-        Tables with one line per frame, by their ending.
-    inputs
-        Name, size and digest of every file that the frames were recorded in.
-    notices
-        What a user should be told.
-    losses
-        What of it is left out because it is damaged.
-    """
-
-    path: str
-    frames: int
-    video: VideoSource | None
+    path: str  # The video or the store
+    frames: int  # How many it has
+    video: VideoSource | None  # The video; None for a store alone
+    # Path of the store and what it is; None for a video alone.
     store: tuple[str, StoreFacts] | None
-    rows: Rows | None
-    has_table: bool
-    tables: FrameTables
-    lines: Mapping[str, FrameLines]
+    rows: Rows | None  # Its buffers; None without a table
+    has_table: bool  # Whether they stand in a ``.csv``
+    tables: FrameTables  # What a store says of its frames
+    lines: Mapping[str, FrameLines]  # Tables with one line per frame, by their ending
+    # Name, size and digest of every file that the frames were recorded in.
     inputs: tuple[Mapping[str, Any], ...]
-    notices: tuple[str, ...] = ()
-    losses: tuple[Loss, ...] = ()
+    notices: tuple[str, ...] = ()  # What a user should be told
+    losses: tuple[Loss, ...] = ()  # What of it is left out because it is damaged
 
     @property
     def kinds(self) -> set[str]:
@@ -317,38 +265,15 @@ class _Search:
 
 
 def find_origin(path: str, options: ReadOptions) -> Origin:
-    """Open a video or a store and everything beside it.
-
-    Parameters
-    ----------
-    path
-        One of the attribute ``origins`` of a Dataset.
-    options
-        How to read; with ``salvage`` what does not match is left out.
-
-    Raises
-    ------
-    InputError
-        A file cannot be read.
-    MismatchError
-        Files of one stem tell of different numbers of frames.
-    UsageError
-        There is a lag, and files beside the video that have none.
-    """
+    """Open a video or a store and everything beside it."""
     return (_of_store if path.endswith(STORE) else _of_video)(path, options)
 
 
 def rows_at(rows: Rows, frames: NDArray[np.int64], positions: NDArray[np.int64]) -> pd.DataFrame:
     """Rows of some frames, in any order and maybe repeatedly, and where they go.
 
-    Parameters
-    ----------
-    rows
-        Where they are.
-    frames
-        Frames, (frame,).
-    positions
-        Their positions in the output, which ``reconstructed_frame_index`` becomes, (frame,).
+    ``frames``: frames, (frame,); ``positions``: their positions in the output, which
+    ``reconstructed_frame_index`` becomes, (frame,).
     """
     distinct, place = np.unique(frames, return_inverse=True)
     counts = rows.counts[distinct]

@@ -22,19 +22,9 @@ def read_tables(
 ) -> Tables:
     """Read what a report needs of a store's tables.
 
-    Parameters
-    ----------
-    path
-        The store.
-    facts
-        What it is.
-    frames
-        The variables of the root group, (frame,), where they are still in memory.
+    ``frames``: the variables of the root group, (frame,), where they are still in memory.
 
-    Returns
-    -------
-    Tables
-        At most some 200 bytes per frame for two recordings.
+    Returns: At most some 200 bytes per frame for two recordings.
     """
     names = list(facts.attrs.get("recordings", []))
     if frames is None:

@@ -32,15 +32,7 @@ COMPRESSION = 3
 
 
 def render(facts: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
-    """Make the page.
-
-    Parameters
-    ----------
-    facts
-        What the template shows.
-    figures
-        What the plots show, JSON values.
-    """
+    """Make the page."""
     bokeh, script = _bokeh(), (PARTS / "report.js").read_text("utf-8")
     page: str = _template().render(
         **facts,
@@ -58,17 +50,9 @@ def render(facts: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
 def timeline(tables: Tables) -> dict[str, Any]:
     """Pack what is known of every frame for the browser, which bins it as the zoom asks.
 
-    Parameters
-    ----------
-    tables
-        Tables of a store.
-
-    Returns
-    -------
-    dict
-        JSON values: ``frames``, ``step`` (frames per count: 1 unless the recording is so long that
-        the page would grow too large), ``fps``, ``tracks`` and ``frame_num`` (that of the first
-        frame of every step, as differences).
+    Returns: JSON values: ``frames``, ``step`` (frames per count: 1 unless the recording is so long
+    that the page would grow too large), ``fps``, ``tracks`` and ``frame_num`` (that of the first
+    frame of every step, as differences).
     """
     step = first_step(tables)
     while True:

@@ -90,34 +90,6 @@ def write_report(
 ) -> str:
     """Write the report of one store.
 
-    Parameters
-    ----------
-    store
-        The store.
-    final
-        What it is called, or will be when it is published.
-    summary
-        What ``S.json`` says; empty where there is none.
-    path
-        The report.
-    frames
-        The per-frame variables of the store where they are still in memory: reading them takes
-        seconds for hours of recording. The report is the same.
-
-    Returns
-    -------
-    str
-        The verdict.
-
-    Raises
-    ------
-    InputError
-        The store is none.
-    ResourceError
-        The report cannot be written.
-
-    Notes
-    -----
     Of the video only the frames that are shown are read. Less than 200 bytes per frame are held
     for two recordings.
     """

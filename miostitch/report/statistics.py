@@ -26,41 +26,24 @@ TRACK_CELLS = 2**23
 
 @dataclass(frozen=True, eq=False)
 class Tables:
-    """The tables of a store.
+    """The tables of a store."""
 
-    Parameters
-    ----------
-    names
-        Names of the recordings; ``source`` counts in them.
-    fps
-        Frames per second.
-    height, width
-        Size of a frame in pixels.
-    bounds
-        Limits of the buffers in the flattened frame, int64 (buffer + 1,); empty where the rows do
-        not tell them.
-    buffers
-        Buffers that the device sends of a frame.
-    frames
-        ``frame_num``, ``source``, ``missing_pixels``, ``damaged`` and ``unrecoverable``, (frame,).
-    scores
-        The group ``scores``, (recording, frame); empty where the store has none.
-    composition
-        The group ``composition``, (frame, position); empty where frames were chosen.
-    lost
-        Buffers that the result lacks, wholly or in part, bool (frame, position); no positions
-        where nothing tells.
-    """
-
-    names: Sequence[str]
-    fps: Fraction
+    names: Sequence[str]  # Names of the recordings; ``source`` counts in them
+    fps: Fraction  # Frames per second
     height: int
     width: int
+    # Limits of the buffers in the flattened frame, int64 (buffer + 1,); empty where the rows do not
+    # tell them.
     bounds: Ints
-    buffers: int
+    buffers: int  # Buffers that the device sends of a frame
+    # ``frame_num``, ``source``, ``missing_pixels``, ``damaged`` and ``unrecoverable``, (frame,).
     frames: Mapping[str, NDArray[Any]]
+    # The group ``scores``, (recording, frame); empty where the store has none.
     scores: Mapping[str, NDArray[Any]]
+    # The group ``composition``, (frame, position); empty where frames were chosen.
     composition: Mapping[str, NDArray[Any]]
+    # Buffers that the result lacks, wholly or in part, bool (frame, position); no positions where
+    # nothing tells.
     lost: Bools
 
     @property
@@ -94,15 +77,7 @@ class Tables:
 def describe_recordings(tables: Tables) -> list[dict[str, Any]]:
     """What each recording contributed.
 
-    Parameters
-    ----------
-    tables
-        Tables of a store.
-
-    Returns
-    -------
-    list of dict
-        For each recording, under the names of the summary, what the store knows by itself.
+    Returns: For each recording, under the names of the summary, what the store knows by itself.
     """
     if not tables.scores:
         chosen = [int((tables.frames["source"] == n).sum()) for n in range(len(tables.names))]
@@ -138,17 +113,9 @@ def describe_recordings(tables: Tables) -> list[dict[str, Any]]:
 def tracks(tables: Tables) -> Iterator[tuple[str, Bools]]:
     """What a timeline shows of every frame.
 
-    Parameters
-    ----------
-    tables
-        Tables of a store.
-
-    Yields
-    ------
-    tuple
-        A name and bool (frame,): ``source0`` and so on, ``composed``, ``damaged``,
-        ``unrecoverable``, ``absent0`` and so on, ``partial0`` and so on, ``gap``: before this
-        frame are some that nobody saw.
+    Yields: A name and bool (frame,): ``source0`` and so on, ``composed``, ``damaged``,
+    ``unrecoverable``, ``absent0`` and so on, ``partial0`` and so on, ``gap``: before this frame are
+    some that nobody saw.
     """
     source, frame_num = tables.frames["source"], tables.frames["frame_num"]
     for number in range(len(tables.names)):
@@ -189,16 +156,8 @@ def run_lengths(lost: Bools) -> Ints:
 def losses(tables: Tables) -> list[dict[str, Any]]:
     """Lengths of the runs of frames that are not whole: of every recording and of the result.
 
-    Parameters
-    ----------
-    tables
-        Tables of a store.
-
-    Returns
-    -------
-    list of dict
-        ``name`` (None: the result), ``frames`` lost, ``runs``, ``longest`` and ``lengths`` as
-        :func:`run_lengths` gives them.
+    Returns: ``name`` (None: the result), ``frames`` lost, ``runs``, ``longest`` and ``lengths`` as
+    :func:`run_lengths` gives them.
     """
     found: list[tuple[str | None, Bools]] = []
     if tables.scores:
@@ -223,16 +182,8 @@ def losses(tables: Tables) -> list[dict[str, Any]]:
 def heat_maps(tables: Tables) -> dict[str, Any]:
     """Where in the frame, and when, buffers are lost or doubtful.
 
-    Parameters
-    ----------
-    tables
-        Tables of a store.
-
-    Returns
-    -------
-    dict
-        ``edges``: first frame of every bin and the end, ``positions``, and ``maps``: by name the
-        buffers of every bin, (position, bin).
+    Returns: ``edges``: first frame of every bin and the end, ``positions``, and ``maps``: by name
+    the buffers of every bin, (position, bin).
     """
     positions = tables.lost.shape[1]
     bins = min(HEAT_BINS, tables.count)
@@ -261,17 +212,9 @@ def evidence_counts(tables: Tables) -> dict[str, int]:
 def distributions(tables: Tables) -> dict[str, Any]:
     """How noise and edges are distributed over the candidates.
 
-    Parameters
-    ----------
-    tables
-        Tables of a store.
-
-    Returns
-    -------
-    dict
-        ``noise`` (share of a frame's pixels) and ``edges`` (per pixel), each with ``bounds`` of the
-        bins and, for each recording, ``counts``, ``below`` (noise only: frames without any) and
-        the ``median``.
+    Returns: ``noise`` (share of a frame's pixels) and ``edges`` (per pixel), each with ``bounds``
+    of the bins and, for each recording, ``counts``, ``below`` (noise only: frames without any) and
+    the ``median``.
     """
     if not tables.scores:
         return {}
@@ -348,18 +291,8 @@ def _peaks(frames: Ints, severity: Ints, count: int) -> list[int]:
 def hopeless_stretches(tables: Tables, most: int) -> tuple[int, list[dict[str, int]]]:
     """The stretches of frames of which no receiver has everything, the longest first.
 
-    Parameters
-    ----------
-    tables
-        Tables of a store.
-    most
-        How many to describe.
-
-    Returns
-    -------
-    tuple
-        How many there are, and of the longest ``first``, ``last``, ``frame_num`` of both, and
-        ``missing_pixels``.
+    Returns: How many there are, and of the longest ``first``, ``last``, ``frame_num`` of both, and
+    ``missing_pixels``.
     """
     spans = runs(np.flatnonzero(tables.frames["unrecoverable"]))
     order = np.argsort(spans[:, 0] - spans[:, 1], kind="stable")[:most]

@@ -55,8 +55,6 @@ def count(number: int) -> str:
 def percent(part: float, whole: float) -> str:
     """A share that is 0 or 100 % only if it is exactly that.
 
-    Examples
-    --------
     >>> percent(1, 3), percent(1, 100_000), percent(99_999, 100_000), percent(0, 5)
     ('33.33 %', '< 0.01 %', '> 99.99 %', '0 %')
     """
@@ -76,8 +74,6 @@ def plain(number: int) -> Cell:
 def moment(frame: float, fps: Fraction) -> str:
     """The time of a frame in the video, h:mm:ss.s.
 
-    Examples
-    --------
     >>> moment(73_001, Fraction(20))
     '1:00:50.0'
     """
@@ -86,17 +82,7 @@ def moment(frame: float, fps: Fraction) -> str:
 
 
 def verdict(tables: Tables, summary: Summary, recordings: Sequence[Mapping[str, Any]]) -> Verdict:
-    """Say in one sentence what became of the recording.
-
-    Parameters
-    ----------
-    tables
-        Tables of the store.
-    summary
-        The summary, empty where there is none.
-    recordings
-        What each recording contributed.
-    """
+    """Say in one sentence what became of the recording."""
     total = tables.count
     damaged, hopeless = (int(tables.frames[n].sum()) for n in ("damaged", "unrecoverable"))
     unseen = sum(last - first + 1 for first, last in summary.get("lost_frame_num", []))
@@ -347,8 +333,6 @@ def distribution_table(found: Mapping[str, Any]) -> Table:
 def named_values(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
     """Nested settings as pairs of name and value.
 
-    Examples
-    --------
     >>> named_values({"lag": 0, "score": {"run": 5}, "repair": True, "max_gap": None})
     [('lag', '0'), ('score.run', '5'), ('repair', 'yes'), ('max_gap', 'none')]
     """

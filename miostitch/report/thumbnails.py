@@ -63,24 +63,13 @@ class Input:
 
 @dataclass(frozen=True)
 class Picture:
-    """One picture.
+    """One picture."""
 
-    Parameters
-    ----------
-    title
-        Whose it is.
-    uri
-        The pixels as a data URI; empty where there is no picture.
-    outlines
-        What is marked and its outlines, as paths of SVG in pixels of the frame.
-    text
-        The same in words, or why there is no picture.
-    """
-
-    title: str
-    uri: str
+    title: str  # Whose it is
+    uri: str  # The pixels as a data URI; empty where there is no picture
+    # What is marked and its outlines, as paths of SVG in pixels of the frame.
     outlines: Mapping[str, str]
-    text: str
+    text: str  # The same in words, or why there is no picture
 
 
 @dataclass(frozen=True)
@@ -94,20 +83,8 @@ class Shown:
 def find_inputs(path: str, attrs: Mapping[str, Any], recordings: Sequence[Any]) -> list[Input]:
     """Find the videos that were stitched.
 
-    Parameters
-    ----------
-    path
-        The store, as it is called when it is published.
-    attrs
-        Its attributes.
-    recordings
-        What the summary tells of the recordings.
-
-    Returns
-    -------
-    list of Input
-        One for each of ``recordings``. Only files of the size and digest that the store remembers
-        are taken.
+    Returns: One for each of ``recordings``. Only files of the size and digest that the store
+    remembers are taken.
     """
     known = [dict(each) for each in attrs.get("inputs", [])]
     found = []
@@ -125,21 +102,7 @@ def show_frames(
 ) -> Iterator[Shown]:
     """Make pictures of some frames, as many as the budget allows.
 
-    Parameters
-    ----------
-    path
-        The store.
-    tables
-        Its tables.
-    inputs
-        The videos of each recording.
-    frames
-        Frames of the result, the most telling first.
-
-    Yields
-    ------
-    Shown
-        The result first, then every recording.
+    Yields: The result first, then every recording.
     """
     with ThreadPoolExecutor(READERS) as pool:  # a chunk is decoded for every frame
         images = [*pool.map(lambda frame: read_block(path, frame, frame + 1)[0], frames)]
@@ -168,8 +131,6 @@ def show_frames(
 def outline(start: int, stop: int, width: int) -> str:
     """The outline of a range of the flattened frame as a path of SVG.
 
-    Examples
-    --------
     >>> outline(2, 9, 4)
     'M2 0H4V2H1V3H0V1H2Z'
     """

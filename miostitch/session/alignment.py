@@ -45,24 +45,14 @@ _STEP_S = 1e-3  # pieces of a split frame scatter less
 
 @dataclass(frozen=True)
 class FrameIdentity:
-    """What alignment needs to know of one recording.
+    """What alignment needs to know of one recording."""
 
-    Parameters
-    ----------
-    name
-        The recording, for messages.
-    frame_num
-        Device counter of each frame of the video, int64 (source frame,); negative: unknown.
-    num_buffers
-        Distinct buffers received of each frame, (source frame,).
-    time
-        Time of each frame on the receiver's clock in s, (source frame,), as
-        :func:`miostitch.session.clocks.frame_times` gives it; NaN, or None for all: unknown.
-    """
-
-    name: str
+    name: str  # The recording, for messages
+    # Device counter of each frame of the video, int64 (source frame,); negative: unknown.
     frame_num: Ints
-    num_buffers: NDArray[np.int16]
+    num_buffers: NDArray[np.int16]  # Distinct buffers received of each frame, (source frame,)
+    # Time of each frame on the receiver's clock in s, (source frame,), as
+    # :func:`miostitch.session.clocks.frame_times` gives it; NaN, or None for all: unknown.
     time: Floats | None = None
 
     @property
@@ -83,30 +73,16 @@ class Duplicate:
 
 @dataclass(frozen=True)
 class Alignment:
-    """Output frames and the frame of each recording that could fill them.
+    """Output frames and the frame of each recording that could fill them."""
 
-    Parameters
-    ----------
-    frame_num
-        Device counter of each output frame, int64 (frame,), ascending within a boot.
-    source_frame
-        Frame of each recording's video, int32 (recording, frame); -1 where it has none.
-    duplicates
-        Frames of the recordings that gave way to a better piece of the same frame.
-    boot_starts
-        First output frame of each boot of the device.
-    clocks
-        Each recording's clock against the first one's.
-    notices
-        Resets, clocks that go backwards and the like.
-    """
-
-    frame_num: Ints
+    frame_num: Ints  # Device counter of each output frame, int64 (frame,), ascending within a boot
+    # Frame of each recording's video, int32 (recording, frame); -1 where it has none.
     source_frame: NDArray[np.int32]
+    # Frames of the recordings that gave way to a better piece of the same frame.
     duplicates: tuple[Duplicate, ...] = ()
-    boot_starts: tuple[int, ...] = (0,)
-    clocks: tuple[Clock, ...] = ()
-    notices: tuple[str, ...] = ()
+    boot_starts: tuple[int, ...] = (0,)  # First output frame of each boot of the device
+    clocks: tuple[Clock, ...] = ()  # Each recording's clock against the first one's
+    notices: tuple[str, ...] = ()  # Resets, clocks that go backwards and the like
 
     def __len__(self) -> int:
         return len(self.frame_num)
@@ -146,35 +122,8 @@ def align(
     Of several frames with one ``frame_num`` in a boot of a recording, the one with most distinct
     buffers is the candidate; among equals, the first.
 
-    Parameters
-    ----------
-    recordings
-        One identity per recording; their order is the order of the result's rows.
-    method
-        ``auto`` joins frames by ``frame_num``; where the counter was reset, boot by boot, and
-        boots are told apart by the receivers' times. ``frame-num`` takes no notice of resets and
-        times. ``time`` joins frames that are each other's nearest in time, for recordings whose
-        counters count alike but started apart, or are often wrong: the scale is the device's
-        counter, from the numbers around each frame, so that no clock's offset, drift or steps
-        matter. Numbers that are a few frames apart contradict the times; such frames stay single.
-    max_gap
-        How far the times of one frame may lie apart by ``time``, in s; half a frame interval by
-        default.
+    Returns: Frames in the order of boots, then of ``frame_num`` (by ``time``: of their moments).
 
-    Returns
-    -------
-    Alignment
-        Frames in the order of boots, then of ``frame_num`` (by ``time``: of their moments).
-
-    Raises
-    ------
-    AlignmentError
-        A recording has no frame, or shares none with the others, or it is not certain which.
-    UsageError
-        No such method, or `max_gap` is not above 0, or given with another method than ``time``.
-
-    Notes
-    -----
     By ``time``, frames without a time are not used.
     """
     if method not in ("auto", "frame-num", "time"):

@@ -18,26 +18,16 @@ _MAD_FLOOR_S = 1e-7  # time of day in float64 resolves no less
 
 @dataclass(frozen=True)
 class Clock:
-    """A receiver's clock against the first recording's.
+    """A receiver's clock against the first recording's."""
 
-    Parameters
-    ----------
-    offset_s
-        How far the clock is ahead at `middle_s`, in s: the median over shared frames, without their
-        drift; NaN without any.
-    drift_ppm
-        How much faster the clock runs; None where it cannot be told from the scatter, or where the
-        offset changes by steps rather than steadily.
-    frames
-        Shared frames that this rests on.
-    middle_s
-        Median time of the shared frames on this clock, in s.
-    """
-
+    # How far the clock is ahead at `middle_s`, in s: the median over shared frames, without their
+    # drift; NaN without any.
     offset_s: float = np.nan
+    # How much faster the clock runs; None where it cannot be told from the scatter, or where the
+    # offset changes by steps rather than steadily.
     drift_ppm: float | None = None
-    frames: int = 0
-    middle_s: float = 0.0
+    frames: int = 0  # Shared frames that this rests on
+    middle_s: float = 0.0  # Median time of the shared frames on this clock, in s
 
 
 def frame_times(
@@ -51,19 +41,10 @@ def frame_times(
     A frame that lacks its first buffers would seem late by some 5 ms for each; the time that one
     buffer takes is measured from the recording.
 
-    Parameters
-    ----------
-    timestamp_first, timestamp_last
-        Reception of the first and last buffer received of each frame, (frame,), in s.
-    buffers
-        Bit k set: buffer k was received, uint64 (frame,).
-    buffers_per_frame
-        Bits from this one on are corrupted headers.
+    ``timestamp_first, timestamp_last``: reception of the first and last buffer received of each
+    frame, (frame,), in s; ``buffers``: bit k set: buffer k was received, uint64 (frame,).
 
-    Returns
-    -------
-    numpy.ndarray
-        float64 (frame,), in s; NaN where no buffer was received.
+    Returns: float64 (frame,), in s; NaN where no buffer was received.
     """
     below = np.uint64(2**buffers_per_frame - 1)
     mask = buffers & below
@@ -80,15 +61,10 @@ def frame_times(
 def frame_interval(frame_num: Ints, time: Floats) -> float:
     """Time from frame to frame on the receiver's clock.
 
-    Parameters
-    ----------
-    frame_num, time
-        Number and time in s of the frames of one boot in the order of the video, (frame,).
+    ``frame_num, time``: number and time in s of the frames of one boot in the order of the video,
+    (frame,).
 
-    Returns
-    -------
-    float
-        In s; NaN where numbers and times do not rise together.
+    Returns: In s; NaN where numbers and times do not rise together.
     """
     # a long lever, so that the scatter of single times does not matter
     lever = min(64, len(time) // 2)
@@ -108,17 +84,10 @@ def device_time(frame_num: Ints, time: Floats, interval: float) -> Floats:
     Each frame's time is set by the numbers of the 25 frames around it and not by its own, so that
     a wrong number does not matter, nor do offset, drift and steps of the receiver's clock.
 
-    Parameters
-    ----------
-    frame_num, time
-        Number and time in s of the frames of one boot in the order of the video, (frame,).
-    interval
-        Time from frame to frame in s.
+    ``frame_num, time``: number and time in s of the frames of one boot in the order of the video,
+    (frame,).
 
-    Returns
-    -------
-    numpy.ndarray
-        float64 (frame,): the number that a frame received at this time has, with fractions.
+    Returns: float64 (frame,): the number that a frame received at this time has, with fractions.
     """
     elapsed = (time - time[:1]) / interval
     lead = frame_num - elapsed
@@ -137,21 +106,12 @@ def counter_shift(
     The device's frames come a little early or late; both receivers see that, and the correlation
     of these irregularities shows how far the counters are apart.
 
-    Parameters
-    ----------
-    first, second
-        Number and time in s of the frames of one boot in the order of the video, (frame,).
-    interval
-        Time from frame to frame in s.
+    ``first, second``: number and time in s of the frames of one boot in the order of the video,
+    (frame,).
 
-    Returns
-    -------
-    int or None
-        What to add to a number of the second; None unless one shift stands out by eight standard
-        deviations and is twice as good as any other.
+    Returns: What to add to a number of the second; None unless one shift stands out by eight
+    standard deviations and is twice as good as any other.
 
-    Notes
-    -----
     Takes some 100 bytes per frame while it runs.
     """
     patterns = [_irregularities(frame_num, time, interval) for frame_num, time in (first, second)]
@@ -175,15 +135,7 @@ def counter_shift(
 def estimate_clock(time: Floats, reference: Floats) -> Clock:
     """Compare a receiver's clock with the first recording's.
 
-    Parameters
-    ----------
-    time, reference
-        Times of shared frames on both clocks in s, (frame,); NaN is left out.
-
-    Returns
-    -------
-    Clock
-        The receiver's.
+    ``time, reference``: times of shared frames on both clocks in s, (frame,); NaN is left out.
     """
     ahead = time - reference
     known = np.isfinite(ahead)
@@ -211,15 +163,6 @@ def estimate_clock(time: Floats, reference: Floats) -> Clock:
 def to_first_clock(times: Floats, clock: Clock) -> Floats:
     """Take a receiver's offset and, where it was measured, drift out of its times.
 
-    Parameters
-    ----------
-    times
-        On the receiver's clock, in s.
-    clock
-        The receiver's clock against the first recording's; without shared frames nothing changes.
-
-    Examples
-    --------
     >>> to_first_clock(np.array([100.0, 200.0]), Clock(3.0, 100.0, 50, 100.0)).round(6).tolist()
     [97.0, 196.99]
     """

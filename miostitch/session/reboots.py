@@ -37,27 +37,15 @@ _SAMPLE = 4096
 
 @dataclass(frozen=True)
 class Segment:
-    """Frames of one recording in one boot, or what several recordings saw of a boot.
+    """Frames of one recording in one boot, or what several recordings saw of a boot."""
 
-    Parameters
-    ----------
-    rows
-        Recordings that the rows of `source` belong to.
-    frame_num
-        int64 (frame,), ascending, or in the order of `moment` where frames are joined by time.
-    source
-        Frames of the videos, int64 (row, frame); -1 where a recording has none.
-    time
-        Time of reception in s, float64 (frame,); NaN where unknown.
-    moment
-        The time in frames of the device's counter, float64 (frame,); ascending where frames are
-        joined by time, of no meaning elsewhere.
-    """
-
-    rows: tuple[int, ...]
+    rows: tuple[int, ...]  # Recordings that the rows of `source` belong to
+    # int64 (frame,), ascending, or in the order of `moment` where frames are joined by time.
     frame_num: Ints
-    source: Ints
-    time: Floats
+    source: Ints  # Frames of the videos, int64 (row, frame); -1 where a recording has none
+    time: Floats  # Time of reception in s, float64 (frame,); NaN where unknown
+    # The time in frames of the device's counter, float64 (frame,); ascending where frames are
+    # joined by time, of no meaning elsewhere.
     moment: Floats
 
     def take(self, order: NDArray[np.intp]) -> "Segment":
@@ -78,23 +66,12 @@ class Segment:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Which segments of two recordings belong together.
+    """Which segments of two recordings belong together."""
 
-    Parameters
-    ----------
-    offset_s
-        How far the second clock is ahead, in s; NaN without shared frames.
-    evidence
-        Shared frames that agree on it / (1 + abs(offset) / s).
-    certain
-        Whether this is twice the evidence of any other pairing.
-    pairs
-        Segments of the first and the second recording that show the same boot.
-    """
-
-    offset_s: float = np.nan
-    evidence: float = 0.0
-    certain: bool = False
+    offset_s: float = np.nan  # How far the second clock is ahead, in s; NaN without shared frames
+    evidence: float = 0.0  # Shared frames that agree on it / (1 + abs(offset) / s)
+    certain: bool = False  # Whether this is twice the evidence of any other pairing
+    # Segments of the first and the second recording that show the same boot.
     pairs: tuple[tuple[int, int], ...] = ()
 
 
@@ -107,20 +84,8 @@ def agree_on_offset(
     be the right one, unless two segments that overlap under it suggest another. The more shared
     frames agree on it, the better; and the smaller it is, for receivers know the time of day.
 
-    Parameters
-    ----------
-    offsets
-        Median of second minus first time over frames of equal number, in s, float64 (first
-        segment, second segment); NaN where there are none.
-    shared
-        How many frames those are.
-    first_spans, second_spans
-        First and last time of each segment on its own clock in s, (segment, 2).
-
-    Returns
-    -------
-    Agreement
-        The best offset.
+    ``first_spans, second_spans``: first and last time of each segment on its own clock in s,
+    (segment, 2).
     """
     enough = shared >= LEAST_FRAMES
     shorter = np.minimum.outer(np.ptp(first_spans, axis=1), np.ptp(second_spans, axis=1))
@@ -154,21 +119,8 @@ def link(
 ) -> tuple[Agreement, list[tuple[int | None, Segment]]]:
     """Find the boot of each segment of a recording.
 
-    Parameters
-    ----------
-    boots
-        What is already brought together.
-    parts
-        The recording's segments.
-    interval
-        Time from frame to frame in s, if the counters may have started apart: where the times
-        alone tell how far (:func:`miostitch.session.clocks.counter_shift`), that is believed.
-
-    Returns
-    -------
-    tuple
-        What was found, and for each segment its boot, None without one, and the segment with its
-        times and counter set by the boots'.
+    Returns: What was found, and for each segment its boot, None without one, and the segment with
+    its times and counter set by the boots'.
     """
     shape = len(boots), len(parts)
     offsets = np.full(shape, np.nan)
@@ -196,15 +148,7 @@ def link(
 
 
 def in_moments(part: Segment, interval: float) -> Segment:
-    """Put a recording's segment in the order of its times, told in frames of the counter.
-
-    Parameters
-    ----------
-    part
-        Frames of one recording.
-    interval
-        Time from frame to frame in s.
-    """
+    """Put a recording's segment in the order of its times, told in frames of the counter."""
     part = part.take(np.argsort(part.source[0]))
     number, moment = part.frame_num, device_time(part.frame_num, part.time, interval)
     follows = np.ones(len(number) + 1, bool)
@@ -216,13 +160,7 @@ def in_moments(part: Segment, interval: float) -> Segment:
 
 
 def join_by_number(boot: Segment, part: Segment) -> Segment:
-    """Bring the frames of equal number together; both in ascending order of the numbers.
-
-    Parameters
-    ----------
-    boot, part
-        What is already brought together, and one recording's part.
-    """
+    """Bring the frames of equal number together; both in ascending order of the numbers."""
     frame_num = merged(boot.frame_num, part.frame_num)
     source = np.full((len(boot.rows) + len(part.rows), len(frame_num)), NO_FRAME, np.int64)
     time = np.full(len(frame_num), np.nan)
@@ -238,13 +176,6 @@ def join_by_time(boot: Segment, part: Segment, gap: float) -> Segment:
 
     Frames whose numbers are a few apart are not linked, near as they may be: one came late, or
     has a wrong number, and nobody knows which.
-
-    Parameters
-    ----------
-    boot, part
-        What is already brought together, and one recording's part.
-    gap
-        How far the moments may lie apart.
     """
     near, back = _nearest(boot.moment, part.moment), _nearest(part.moment, boot.moment)
     apart = np.abs(boot.frame_num - part.frame_num[near])

@@ -46,27 +46,14 @@ class AlignOptions:
 
 @dataclass(frozen=True)
 class Session:
-    """Recordings of one session, brought together.
+    """Recordings of one session, brought together."""
 
-    Parameters
-    ----------
-    recordings
-        In the order given; ``source`` counts in it.
-    alignment
-        Every frame that any of them saw, and the candidates for it.
-    bounds
-        Ranges of the buffers in a flattened frame, int64 (buffer + 1,).
-    kept
-        Positions in the alignment of the frames that go into the result, ascending, int32 (frame,).
-    one_clock
-        Whether all times of the result are on the first recording's clock.
-    """
-
-    recordings: tuple[Recording, ...]
-    alignment: Alignment
-    bounds: NDArray[np.int64]
+    recordings: tuple[Recording, ...]  # In the order given; ``source`` counts in it
+    alignment: Alignment  # Every frame that any of them saw, and the candidates for it
+    bounds: NDArray[np.int64]  # Ranges of the buffers in a flattened frame, int64 (buffer + 1,)
+    # Positions in the alignment of the frames that go into the result, ascending, int32 (frame,).
     kept: NDArray[np.int32]
-    one_clock: bool = True
+    one_clock: bool = True  # Whether all times of the result are on the first recording's clock
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -106,18 +93,10 @@ class Session:
     def given(self, number: int, source_frame: NDArray[np.int64]) -> NDArray[np.int32]:
         """Pixels that a recording's rows say were delivered.
 
-        Parameters
-        ----------
-        number
-            The recording.
-        source_frame
-            Frames of its video, (frame,); -1 for none.
+        ``source_frame``: frames of its video, (frame,); -1 for none.
 
-        Returns
-        -------
-        numpy.ndarray
-            int32 (frame, buffer), see ``given_pixels``. A lossy video's pixels are no
-            witness, for what was lost does not stay black there: what has no row is excluded.
+        Returns: int32 (frame, buffer), see ``given_pixels``. A lossy video's pixels are no witness,
+        for what was lost does not stay black there: what has no row is excluded.
         """
         recording = self.recordings[number]
         given = given_pixels(recording.frames, source_frame, self.bounds)
@@ -143,16 +122,9 @@ class Session:
     def tables(self, span: slice) -> xr.DataArray:
         """What the tables say of each candidate.
 
-        Parameters
-        ----------
-        span
-            Output frames.
-
-        Returns
-        -------
-        xarray.DataArray
-            int64 (recording, frame, table) with :data:`TABLES` as coordinate: whether the recording
-            has the frame; distinct buffers received; zeros appended to them; pixels not delivered.
+        Returns: int64 (recording, frame, table) with :data:`TABLES` as coordinate: whether the
+        recording has the frame; distinct buffers received; zeros appended to them; pixels not
+        delivered.
         """
         source_frame = self.source_frame(span)
         given = [
@@ -173,18 +145,10 @@ class Session:
     ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
         """Find the pieces that were split off from some frames of a recording.
 
-        Parameters
-        ----------
-        number
-            The recording.
-        source_frame
-            Frames of its video, (frame,); -1 for none.
+        ``source_frame``: frames of its video, (frame,); -1 for none.
 
-        Returns
-        -------
-        tuple
-            Places in `source_frame`, and the frames of the video that hold another piece of the
-            frame there.
+        Returns: Places in `source_frame`, and the frames of the video that hold another piece of
+        the frame there.
         """
         whole, piece = self._pieces[number]
         first, stop = (np.searchsorted(whole, source_frame, side) for side in ("left", "right"))
@@ -203,24 +167,7 @@ class Session:
 
 
 def bring_together(recordings: Sequence[Recording], options: AlignOptions | None = None) -> Session:
-    """Align recordings and find their buffer layout.
-
-    Parameters
-    ----------
-    recordings
-        At least one; ``source`` counts in their order.
-    options
-        How to align.
-
-    Raises
-    ------
-    InputError
-        Frame sizes differ.
-    AlignmentError
-        Recordings share no frame.
-    MetadataError
-        The buffer sizes do not add up to a frame.
-    """
+    """Align recordings and find their buffer layout."""
     first = recordings[0]
     for other in recordings[1:]:
         if other.shape[1:] != first.shape[1:]:

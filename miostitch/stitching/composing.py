@@ -42,46 +42,27 @@ SAMPLED_RUN = 16
 
 @dataclass(frozen=True)
 class BlockPlan:
-    """What a task needs to compose a block, besides its candidates; small and picklable.
+    """What a task needs to compose a block, besides its candidates; small and picklable."""
 
-    Parameters
-    ----------
-    own
-        Where the block's frames stand among the frames at hand, which are those and the ones next
-        to them, in the order of the session, (frame,).
-    present
-        Which recording has which of the block's frames, (recording, frame).
-    count
-        Frames at hand.
-    given
-        Pixels delivered by the rows (recording, frame at hand, buffer), see
-        ``given_pixels``.
-    readers
-        Per recording, reads the neighbours, then the pieces.
-    places
-        Per recording, where among the frames at hand each piece belongs.
-    piece_given
-        Per recording, pixels delivered of each piece (piece, buffer).
-    bounds
-        Limits of the buffers in the flattened frame (buffer + 1).
-    """
-
+    # Where the block's frames stand among the frames at hand, which are those and the ones next to
+    # them, in the order of the session, (frame,).
     own: NDArray[np.intp]
+    # Which recording has which of the block's frames, (recording, frame).
     present: NDArray[np.bool_]
-    count: int
+    count: int  # Frames at hand
+    # Pixels delivered by the rows (recording, frame at hand, buffer), see ``given_pixels``.
     given: NDArray[np.int32]
-    readers: tuple[BlockReader, ...]
+    readers: tuple[BlockReader, ...]  # Per recording, reads the neighbours, then the pieces
+    # Per recording, where among the frames at hand each piece belongs.
     places: tuple[NDArray[np.intp], ...]
+    # Per recording, pixels delivered of each piece (piece, buffer).
     piece_given: tuple[NDArray[np.int32], ...]
-    bounds: NDArray[np.int64]
+    bounds: NDArray[np.int64]  # Limits of the buffers in the flattened frame (buffer + 1)
 
     def copies(self, candidates: Sequence[NDArray[np.uint8]]) -> Copies:
         """Bring all frames at hand together.
 
-        Parameters
-        ----------
-        candidates
-            The block's own frames per recording, uint8 (frame, height, width).
+        ``candidates``: the block's own frames per recording, uint8 (frame, height, width).
         """
         _, height, width = candidates[0].shape
         frames = np.empty((len(candidates), self.count, height * width), np.uint8)
@@ -107,24 +88,13 @@ class BlockPlan:
 
 @dataclass(frozen=True)
 class ComposedBlock:
-    """A composed block and what is recorded of it.
+    """A composed block and what is recorded of it."""
 
-    Parameters
-    ----------
-    composition
-        Frames, and how every buffer was decided.
-    source
-        The first recording whose frame is the composed one bit for bit, int8 (frame,); -1: none.
-    noisy_pixels
-        Pixels of noisy rows of the composed frames, int64 (frame,).
-    agreement
-        Shared and identical buffers, int16 (frame, agreement).
-    """
-
-    composition: Composition
+    composition: Composition  # Frames, and how every buffer was decided
+    # The first recording whose frame is the composed one bit for bit, int8 (frame,); -1: none.
     source: NDArray[np.int8]
-    noisy_pixels: NDArray[np.int64]
-    agreement: NDArray[np.int16]
+    noisy_pixels: NDArray[np.int64]  # Pixels of noisy rows of the composed frames, int64 (frame,)
+    agreement: NDArray[np.int16]  # Shared and identical buffers, int16 (frame, agreement)
 
 
 def compose(
@@ -136,30 +106,15 @@ def compose(
 ) -> xr.Dataset:
     """Compose some output frames.
 
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-    span
-        Output frames.
-    video
-        Their candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
-    model
-        What pixels look like, from :func:`learn`.
-    config
-        Thresholds of the scores.
+    ``video``: their candidates, lazy uint8 (recording, frame, height, width), one chunk per
+    recording.
 
-    Returns
-    -------
-    xarray.Dataset
-        Lazy ``video`` uint8 (frame, height, width); ``source`` int8, ``missing_pixels`` int32 and
-        ``noisy_pixels`` int64 (frame,) of the composed frame; ``shared_buffers`` int16 (frame,
-        agreement) as of :func:`miostitch.stitching.gather.agreement`; ``buffer_source`` int8 and
-        ``buffer_evidence`` uint8 (frame, position), see
-        :class:`miostitch.stitching.composition.Composition`.
+    Returns: Lazy ``video`` uint8 (frame, height, width); ``source`` int8, ``missing_pixels`` int32
+    and ``noisy_pixels`` int64 (frame,) of the composed frame; ``shared_buffers`` int16 (frame,
+    agreement) as of :func:`miostitch.stitching.gather.agreement`; ``buffer_source`` int8 and
+    ``buffer_evidence`` uint8 (frame, position), see
+    :class:`miostitch.stitching.composition.Composition`.
 
-    Notes
-    -----
     One task per block composes it; it reads one frame before and after each run of frames besides
     the candidates. The result does not depend on the blocks.
     """
@@ -218,18 +173,7 @@ def compose(
 
 
 def learn(session: Session) -> PixelModel:
-    """Learn what pixels look like from up to 256 frames, in runs from all over the session.
-
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-
-    Raises
-    ------
-    VideoError
-        A frame cannot be read.
-    """
+    """Learn what pixels look like from up to 256 frames, in runs from all over the session."""
     if len(session.recordings) == 1:
         return learn_model([])
     whole = replace(session, kept=np.arange(len(session.alignment), dtype=np.int32))

@@ -55,29 +55,14 @@ class Evidence(IntEnum):
 
 @dataclass(frozen=True)
 class Copies:
-    """Consecutive output frames as each recording has them.
+    """Consecutive output frames as each recording has them."""
 
-    Parameters
-    ----------
-    frames
-        Flattened images, uint8 (recording, frame, pixel); zero where a recording lacks the frame.
-    given
-        Pixels delivered by the rows, int32 (recording, frame, buffer), see :func:`given_pixels`.
-    bounds
-        Limits of the buffers in the flattened frame, int64 (buffer + 1,).
-    width
-        Width of a frame in pixels.
-
-    Raises
-    ------
-    UsageError
-        The shapes do not fit each other, or the bounds do not rise.
-    """
-
+    # Flattened images, uint8 (recording, frame, pixel); zero where a recording lacks the frame.
     frames: U8
+    # Pixels delivered by the rows, int32 (recording, frame, buffer), see :func:`given_pixels`.
     given: I32
-    bounds: I64
-    width: int
+    bounds: I64  # Limits of the buffers in the flattened frame, int64 (buffer + 1,)
+    width: int  # Width of a frame in pixels
 
     def __post_init__(self) -> None:
         # One layout, one compilation. Nothing is copied where the block was gathered as a whole.
@@ -114,41 +99,22 @@ class Copies:
 
 @dataclass(frozen=True)
 class PixelModel:
-    """What the pixels of a session look like, learned from those that two copies prove.
+    """What the pixels of a session look like, learned from those that two copies prove."""
 
-    Parameters
-    ----------
-    weights
-        Weight of each neighbour in a prediction, int32 (neighbour,).
-    cost
-        Surprise in 1/64 nat, int32 (prediction, value).
-    """
-
-    weights: I32
-    cost: I32
+    weights: I32  # Weight of each neighbour in a prediction, int32 (neighbour,)
+    cost: I32  # Surprise in 1/64 nat, int32 (prediction, value)
 
 
 @dataclass(frozen=True)
 class Composition:
-    """Composed frames and how every buffer was decided.
+    """Composed frames and how every buffer was decided."""
 
-    Parameters
-    ----------
-    frames
-        Flattened images, uint8 (frame, pixel); zero where nobody delivered.
-    recording
-        Recording that gave the buffer, or most of the pixels on which the copies differ, int8
-        (frame, buffer); -1 nobody.
-    evidence
-        :class:`Evidence`, uint8 (frame, buffer).
-    missing_pixels
-        Pixels that nobody delivered, int32 (frame,).
-    """
-
-    frames: U8
+    frames: U8  # Flattened images, uint8 (frame, pixel); zero where nobody delivered
+    # Recording that gave the buffer, or most of the pixels on which the copies differ, int8 (frame,
+    # buffer); -1 nobody.
     recording: I8
-    evidence: U8
-    missing_pixels: I32
+    evidence: U8  # :class:`Evidence`, uint8 (frame, buffer)
+    missing_pixels: I32  # Pixels that nobody delivered, int32 (frame,)
 
     @classmethod
     def concat(cls, parts: "Sequence[Composition]") -> "Composition":
@@ -162,14 +128,8 @@ class Composition:
 def glue_piece(frame: U8, given: I32, piece: U8, piece_given: I32, bounds: I64) -> None:
     """Move the buffers that a split-off piece of a frame has, and the frame lacks, into the frame.
 
-    Parameters
-    ----------
-    frame, given
-        Pixels (pixel,) and delivered pixels (buffer,) of the frame; changed in place.
-    piece, piece_given
-        The same of another frame of the recording's video that holds the same ``frame_num``.
-    bounds
-        Limits of the buffers in the flattened frame, int64 (buffer + 1,).
+    ``frame, given``: pixels (pixel,) and delivered pixels (buffer,) of the frame; changed in place;
+    ``bounds``: limits of the buffers in the flattened frame, int64 (buffer + 1,).
     """
     for buffer in np.flatnonzero(piece_given > given):
         lo, hi = bounds[buffer], bounds[buffer + 1]
@@ -182,19 +142,12 @@ def shared_buffers(
 ) -> npt.NDArray[np.int16]:
     """Count the buffers that several recordings delivered whole, and those that are all alike.
 
-    Parameters
-    ----------
-    frames
-        Flattened images of each recording, uint8 (frame, pixel).
-    delivered
-        Bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
-    bounds
-        Limits of the buffers in the flattened frame, int64 (buffer + 1,).
+    ``frames``: flattened images of each recording, uint8 (frame, pixel); ``delivered``: bit k set:
+    the recording delivered the whole buffer k, uint64 (recording, frame); ``bounds``: limits of the
+    buffers in the flattened frame, int64 (buffer + 1,).
 
-    Returns
-    -------
-    numpy.ndarray
-        Shared and identical buffers, int16 (frame, agreement) in the order of :data:`AGREEMENT`.
+    Returns: Shared and identical buffers, int16 (frame, agreement) in the order of
+    :data:`AGREEMENT`.
     """
     shared, unlike, alike = (np.zeros(delivered.shape[1], np.uint64) for _ in range(3))
     for one, other in combinations(range(len(frames)), 2):
@@ -208,15 +161,9 @@ def shared_buffers(
 def shared_counts(delivered: npt.NDArray[np.uint64]) -> npt.NDArray[np.int16]:
     """Count the buffers that several recordings delivered whole.
 
-    Parameters
-    ----------
-    delivered
-        Bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
+    ``delivered``: bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
 
-    Returns
-    -------
-    numpy.ndarray
-        int16 (frame,).
+    Returns: int16 (frame,).
     """
     once, shared = np.zeros((2, delivered.shape[1]), np.uint64)
     for masks in delivered:
@@ -230,22 +177,12 @@ def whole_sources(
 ) -> I8:
     """Find the recording that has a composed frame as a whole.
 
-    Parameters
-    ----------
-    copies
-        All frames at hand.
-    own
-        Which of them were composed, (frame,).
-    present
-        Which recording has which of the composed frames, (recording, frame): a frame may be as
-        black as no frame.
-    composed
-        The composed frames, uint8 (frame, pixel).
+    ``own``: which of them were composed, (frame,); ``present``: which recording has which of the
+    composed frames, (recording, frame): a frame may be as black as no frame; ``composed``: the
+    composed frames, uint8 (frame, pixel).
 
-    Returns
-    -------
-    numpy.ndarray
-        The first recording whose frame is the composed one bit for bit, int8 (frame,); -1 none.
+    Returns: The first recording whose frame is the composed one bit for bit, int8 (frame,); -1
+    none.
     """
     source = np.empty(len(own), np.int8)
     kernels.whole_sources(copies.frames, own.astype(np.int64), present, composed, source)
@@ -255,14 +192,6 @@ def whole_sources(
 def learn_model(samples: Iterable[Copies]) -> PixelModel:
     """Learn what pixels look like next to their neighbours, where two copies prove them.
 
-    Parameters
-    ----------
-    samples
-        Runs of consecutive output frames from all over the session, of two frames or more each; a
-        few dozen frames in all are enough.
-
-    Notes
-    -----
     Neighbours weigh as the inverse square of their mean difference. Without any proven pixel the
     model is the prior: a Laplace distribution around the mean of the neighbours.
     """
@@ -283,18 +212,7 @@ def learn_model(samples: Iterable[Copies]) -> PixelModel:
 def compose_block(
     copies: Copies, model: PixelModel, before: int = 0, after: int = 0
 ) -> Composition:
-    """Compose the frames of a block.
-
-    Parameters
-    ----------
-    copies
-        The block and, on either side, the frames next to it.
-    model
-        What pixels look like, the same for the whole session.
-    before, after
-        Frames of ``copies`` in front of and behind the block, which only help to decide; one is
-        enough, and with one the result is the same for any blocks.
-    """
+    """Compose the frames of a block."""
     frames = copies.frames.shape[1] - before - after
     buffers = len(copies.bounds) - 1
     composition = Composition(

@@ -23,17 +23,10 @@ Blocks = Sequence[NDArray[np.uint8]]
 def gather(video: xr.DataArray, source: xr.DataArray) -> xr.DataArray:
     """Take every frame from its source.
 
-    Parameters
-    ----------
-    video
-        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
-    source
-        Recording that gives each frame, lazy integers (frame,).
+    ``video``: candidates, lazy uint8 (recording, frame, height, width), one chunk per recording;
+    ``source``: recording that gives each frame, lazy integers (frame,).
 
-    Returns
-    -------
-    xarray.DataArray
-        Lazy uint8 (frame, height, width).
+    Returns: Lazy uint8 (frame, height, width).
     """
     data = da.blockwise(
         _gather_block,
@@ -53,19 +46,10 @@ def difference(
 ) -> xr.DataArray:
     """Count the pixels in which the chosen candidate and the best other one differ.
 
-    Parameters
-    ----------
-    video
-        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
-    alike
-        Which of them are the same, see :func:`miostitch.stitching.scoring.alike`.
-    source, other
-        The two recordings, lazy integers (frame,); -1: none.
+    ``video``: candidates, lazy uint8 (recording, frame, height, width), one chunk per recording;
+    ``source, other``: the two recordings, lazy integers (frame,); -1: none.
 
-    Returns
-    -------
-    xarray.DataArray
-        Lazy int64 (frame,); -1 where there is no other.
+    Returns: Lazy int64 (frame,); -1 where there is no other.
     """
     data = da.blockwise(
         _difference_block,
@@ -92,21 +76,11 @@ def agreement(
 ) -> xr.DataArray:
     """Count the buffers that several recordings delivered, and those that are all alike.
 
-    Parameters
-    ----------
-    video
-        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
-    alike
-        Which of them are the same, see :func:`miostitch.stitching.scoring.alike`.
-    delivered
-        Bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
-    bounds
-        Limits of the buffers in the flattened frame, int64 (buffer + 1,).
+    ``video``: candidates, lazy uint8 (recording, frame, height, width), one chunk per recording;
+    ``delivered``: bit k set: the recording delivered the whole buffer k, uint64 (recording, frame);
+    ``bounds``: limits of the buffers in the flattened frame, int64 (buffer + 1,).
 
-    Returns
-    -------
-    xarray.DataArray
-        Lazy int16 (frame, agreement), the counts ``shared`` and ``identical``.
+    Returns: Lazy int16 (frame, agreement), the counts ``shared`` and ``identical``.
     """
     data = da.blockwise(
         _agreement_block,
@@ -128,19 +102,12 @@ def agreement(
 def side_by_side(video: xr.DataArray, present: xr.DataArray) -> xr.DataArray:
     """Candidates beside each other, and last where any two of them differ.
 
-    Parameters
-    ----------
-    video
-        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
-    present
-        Whether the recording has the frame, (recording, frame).
+    ``video``: candidates, lazy uint8 (recording, frame, height, width), one chunk per recording;
+    ``present``: whether the recording has the frame, (recording, frame).
 
-    Returns
-    -------
-    xarray.DataArray
-        Lazy uint8 (frame, height, width * (recordings + 1)). A missing candidate is a pattern of
-        gray stripes, which no camera sees and no lost buffer leaves; the difference is 255 where
-        present candidates differ and 0 elsewhere.
+    Returns: Lazy uint8 (frame, height, width * (recordings + 1)). A missing candidate is a pattern
+    of gray stripes, which no camera sees and no lost buffer leaves; the difference is 255 where
+    present candidates differ and 0 elsewhere.
     """
     panels = video.shape[0] + 1
     data = da.blockwise(

@@ -62,28 +62,10 @@ def stitch_frames(
 ) -> xr.Dataset:
     """Build the lazy result for some of the output frames.
 
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-    span
-        Output frames.
-    block
-        Output frames per task.
-    config
-        How frames are made.
-    model
-        By buffer: what pixels look like, from :func:`miostitch.stitching.composing.learn`.
-    debug
-        Whether to add ``debug``, all candidates side by side.
-
-    Returns
-    -------
-    xarray.Dataset
-        Lazy ``video`` (frame, height, width), and of each of its frames ``source``,
-        ``missing_pixels`` and ``noisy_pixels`` (frame,); ``choice`` (frame, role), ``scores``
-        (recording, frame, score), ``diff_pixels`` (frame,), ``shared_buffers`` (frame, agreement);
-        by buffer ``buffer_source`` and ``buffer_evidence`` (frame, position); and ``debug``.
+    Returns: Lazy ``video`` (frame, height, width), and of each of its frames ``source``,
+    ``missing_pixels`` and ``noisy_pixels`` (frame,); ``choice`` (frame, role), ``scores``
+    (recording, frame, score), ``diff_pixels`` (frame,), ``shared_buffers`` (frame, agreement); by
+    buffer ``buffer_source`` and ``buffer_evidence`` (frame, position); and ``debug``.
     """
     video = candidates(session.recordings, session.source_frame(span), block)
     tables = session.tables(span)

@@ -16,25 +16,10 @@ RECEIVER = "receiver"
 def rows_of_frames(session: Session, span: slice, source: NDArray[np.int8]) -> pd.DataFrame:
     """Rows of whole frames.
 
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-    span
-        Output frames.
-    source
-        Recording that gave each of them, (frame,).
+    ``source``: recording that gave each of them, (frame,).
 
-    Returns
-    -------
-    pandas.DataFrame
-        The tables' columns, ``reconstructed_frame_index`` counting output frames, and
-        :data:`RECEIVER`; by frame, then by ``frame_buffer_count``.
-
-    Raises
-    ------
-    MetadataError
-        An input changed while it was read.
+    Returns: The tables' columns, ``reconstructed_frame_index`` counting output frames, and
+    :data:`RECEIVER`; by frame, then by ``frame_buffer_count``.
     """
     positions = np.arange(span.start, span.stop)
     source_frame = session.source_frame(span)
@@ -48,25 +33,10 @@ def rows_of_frames(session: Session, span: slice, source: NDArray[np.int8]) -> p
 def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int8]) -> pd.DataFrame:
     """One row for each buffer of composed frames.
 
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-    span
-        Output frames.
-    buffer_source
-        Recording that gave each buffer, or most of it, (frame, position); -1 nobody.
+    ``buffer_source``: recording that gave each buffer, or most of it, (frame, position); -1 nobody.
 
-    Returns
-    -------
-    pandas.DataFrame
-        As of :func:`rows_of_frames`. A buffer whose row was lost, as of one that the buffer before
-        it swallowed, has that of the first other recording that has one, else none.
-
-    Raises
-    ------
-    MetadataError
-        An input changed while it was read.
+    Returns: As of :func:`rows_of_frames`. A buffer whose row was lost, as of one that the buffer
+    before it swallowed, has that of the first other recording that has one, else none.
     """
     parts = []
     for number, source_frame in enumerate(session.source_frame(span)):
@@ -95,21 +65,9 @@ def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int
 def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np.float64]:
     """Time of reception of the first and the last buffer of some output frames.
 
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-    rows
-        Rows of the frames, as this module gives them.
-    span
-        Output frames.
-
-    Returns
-    -------
-    numpy.ndarray
-        float64 (2, frame) in s, on the first recording's clock unless the session keeps the
-        clocks; NaN for a frame without rows. Of a frame with rows of several recordings the
-        earliest and the latest.
+    Returns: float64 (2, frame) in s, on the first recording's clock unless the session keeps the
+    clocks; NaN for a frame without rows. Of a frame with rows of several recordings the earliest
+    and the latest.
     """
     received = rows["buffer_recv_unix_time"].to_numpy()
     receiver = rows[RECEIVER].to_numpy()

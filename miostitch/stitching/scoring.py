@@ -22,18 +22,8 @@ Blocks = Sequence[Sequence[Sequence[NDArray[np.uint8]]]]
 def score(video: xr.DataArray, config: ScoreConfig) -> xr.DataArray:
     """Score pictures.
 
-    Parameters
-    ----------
-    video
-        uint8 (..., height, width), lazy or not, with whole pictures in a chunk.
-    config
-        Thresholds.
-
-    Returns
-    -------
-    xarray.DataArray
-        int64 (..., score) with the names of :data:`miostitch.schema.PIXEL_SCORES` as coordinate;
-        as lazy as ``video`` and in its chunks.
+    Returns: int64 (..., score) with the names of :data:`miostitch.schema.PIXEL_SCORES` as
+    coordinate; as lazy as ``video`` and in its chunks.
     """
     scores: xr.DataArray = xr.apply_ufunc(
         _score_block,
@@ -53,15 +43,9 @@ def alike(video: xr.DataArray) -> xr.DataArray:
 
     Most are: what a radio delivers it delivers exactly. Nothing need be measured of them twice.
 
-    Parameters
-    ----------
-    video
-        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
+    ``video``: candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
 
-    Returns
-    -------
-    xarray.DataArray
-        Lazy int8 (recording, frame): the first recording whose candidate has these pixels.
+    Returns: Lazy int8 (recording, frame): the first recording whose candidate has these pixels.
     """
     data = da.blockwise(
         _alike_block,
@@ -78,19 +62,9 @@ def alike(video: xr.DataArray) -> xr.DataArray:
 def score_candidates(video: xr.DataArray, alike: xr.DataArray, config: ScoreConfig) -> xr.DataArray:
     """Score candidates as :func:`score` does, each picture once.
 
-    Parameters
-    ----------
-    video
-        Candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
-    alike
-        What :func:`alike` found of them.
-    config
-        Thresholds.
+    ``video``: candidates, lazy uint8 (recording, frame, height, width), one chunk per recording.
 
-    Returns
-    -------
-    xarray.DataArray
-        Lazy int64 (recording, frame, score) in chunks of all recordings.
+    Returns: Lazy int64 (recording, frame, score) in chunks of all recordings.
     """
     names = [variable.name for variable in PIXEL_SCORES]
     data = da.blockwise(
@@ -111,18 +85,11 @@ def score_candidates(video: xr.DataArray, alike: xr.DataArray, config: ScoreConf
 def choose(scores: xr.DataArray, tables: xr.DataArray) -> xr.DataArray:
     """Choose the best candidate of every frame; see :func:`miostitch.stitching.selection.select`.
 
-    Parameters
-    ----------
-    scores
-        int64 (recording, frame, score); if lazy, in chunks of all recordings.
-    tables
-        int64 (recording, frame, table), see :meth:`miostitch.session.session.Session.tables`.
+    ``scores``: int64 (recording, frame, score); if lazy, in chunks of all recordings; ``tables``:
+    int64 (recording, frame, table), see :meth:`miostitch.session.session.Session.tables`.
 
-    Returns
-    -------
-    xarray.DataArray
-        int64 (frame, role): the fields of :class:`Choice`, and of the chosen
-        candidate :data:`OF_CHOSEN`.
+    Returns: int64 (frame, role): the fields of :class:`Choice`, and of the chosen candidate
+    :data:`OF_CHOSEN`.
     """
     if scores.chunks:
         chunks = (-1, scores.chunksizes[FRAME], -1)

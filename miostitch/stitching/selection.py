@@ -9,21 +9,11 @@ from miostitch.schema import NO_FRAME
 
 
 class Choice(NamedTuple):
-    """The candidates that matter for each frame.
+    """The candidates that matter for each frame."""
 
-    Parameters
-    ----------
-    source
-        Recording that gives the frame, int8 (frame,).
-    other
-        Best recording among the rest, int8 (frame,); -1 where there is none.
-    tie
-        Whether only edge energy or the order of the recordings told the two apart,
-        bool (frame,).
-    """
-
-    source: NDArray[np.int8]
-    other: NDArray[np.int8]
+    source: NDArray[np.int8]  # Recording that gives the frame, int8 (frame,)
+    other: NDArray[np.int8]  # Best recording among the rest, int8 (frame,); -1 where there is none
+    # Whether only edge energy or the order of the recordings told the two apart, bool (frame,).
     tie: NDArray[np.bool_]
 
 
@@ -35,24 +25,10 @@ def select(
 ) -> Choice:
     """Choose per frame: most buffers, least flaws, least edge energy, first recording.
 
-    Parameters
-    ----------
-    present
-        Whether the recording has the frame, (recording, frame).
-    num_buffers
-        Distinct buffers received, (recording, frame).
-    flaws
-        Padding, black and noisy pixels together, (recording, frame).
-    edge_energy
-        Sum of absolute Sobel gradients, (recording, frame).
+    ``present``: whether the recording has the frame, (recording, frame); ``num_buffers``: distinct
+    buffers received, (recording, frame); ``flaws``: padding, black and noisy pixels together,
+    (recording, frame); ``edge_energy``: sum of absolute Sobel gradients, (recording, frame).
 
-    Returns
-    -------
-    Choice
-        Arrays over ``frame``.
-
-    Notes
-    -----
     The criteria are those of mio 0.12.1, applied to any number of recordings. A frame that no
     recording has gets source -1.
     """

@@ -36,23 +36,12 @@ def summarise(
 ) -> dict[str, Any]:
     """Summarise a finished stitch.
 
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-    frames
-        What was written per frame, (frame,), by the names of the schema.
-    scores
-        Scores of all candidates, (recording, frame), by the names of the schema.
-    agreement
-        Shared and identical buffers of all frames, int64 (agreement,).
-    composition
-        Which recording gave each buffer and why, (frame, position); empty if frames were chosen.
+    ``frames``: what was written per frame, (frame,), by the names of the schema; ``scores``: scores
+    of all candidates, (recording, frame), by the names of the schema; ``agreement``: shared and
+    identical buffers of all frames, int64 (agreement,); ``composition``: which recording gave each
+    buffer and why, (frame, position); empty if frames were chosen.
 
-    Returns
-    -------
-    dict
-        JSON values; see the reference of ``S.json``.
+    Returns: JSON values; see the reference of ``S.json``.
     """
     everything = slice(0, session.shape[0])
     present = session.source_frame(everything) != NO_FRAME

@@ -60,21 +60,7 @@ def frame_columns(
 ) -> FrameColumns:
     """The per-frame variables of the store for some computed output frames.
 
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-    span
-        Output frames.
-    frames
-        What :func:`miostitch.stitching.lazy.stitch_frames` gives besides the videos, computed.
-    rows
-        Rows of the frames, see :mod:`miostitch.stitching.rows`.
-
-    Returns
-    -------
-    dict
-        An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
+    Returns: An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
     """
     source = frames.source.to_numpy().astype(np.int8)
     composed = "buffer_evidence" in frames
@@ -100,21 +86,9 @@ def damage_flags(
 ) -> FrameColumns:
     """Tell which output frames are damaged.
 
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-    span
-        Output frames.
-    frames
-        Computed ``missing_pixels`` and ``noisy_pixels`` (frame,).
-    composed
-        Whether the frames are composed buffer by buffer: then nobody delivered what is missing.
+    ``frames``: computed ``missing_pixels`` and ``noisy_pixels`` (frame,).
 
-    Returns
-    -------
-    dict
-        ``damaged`` and ``unrecoverable``, bool (frame,).
+    Returns: ``damaged`` and ``unrecoverable``, bool (frame,).
     """
     missing = frames.missing_pixels.to_numpy() > 0
     if composed:
@@ -126,26 +100,7 @@ def damage_flags(
 
 
 class StitchedTables:
-    """Writes ``S.csv``, ``S_timestamps.csv``, ``S_scores.csv`` and the tables of the store.
-
-    Parameters
-    ----------
-    session
-        Recordings brought together.
-    store
-        The store, which holds the video already or soon.
-    path
-        Final or staged path of a product by its suffix.
-    composed
-        Whether the frames are composed buffer by buffer.
-
-    Attributes
-    ----------
-    frames, scores, composition
-        What was computed of every frame, by the names of the schema.
-    agreement
-        Shared and identical buffers of all frames, int64 (agreement,).
-    """
+    """Writes ``S.csv``, ``S_timestamps.csv``, ``S_scores.csv`` and the tables of the store."""
 
     def __init__(
         self, session: Session, store: str, path: Callable[[str], Path], *, composed: bool
@@ -173,22 +128,7 @@ class StitchedTables:
             self._files = files.pop_all()
 
     def append(self, span: slice, computed: xr.Dataset) -> None:
-        """Write what belongs to a span of output frames.
-
-        Parameters
-        ----------
-        span
-            Output frames that follow those of the last call.
-        computed
-            What :func:`miostitch.stitching.lazy.stitch_frames` gives besides the videos.
-
-        Raises
-        ------
-        ResourceError
-            A file cannot be written.
-        MetadataError
-            An input changed while it was read.
-        """
+        """Write what belongs to a span of output frames."""
         if self.composition:
             rows = rows_of_buffers(self._session, span, computed.buffer_source.to_numpy())
         else:
@@ -210,13 +150,7 @@ class StitchedTables:
         self._buffers.append(rows)
 
     def close(self) -> None:
-        """Complete every table.
-
-        Raises
-        ------
-        ResourceError
-            A file cannot be written.
-        """
+        """Complete every table."""
         self._files.close()
         names = [printable(recording.name) for recording in self._session.recordings]
         attrs = {"recordings": names}

@@ -29,19 +29,7 @@ OPEN_VIDEOS = 8
 def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
     """Write a run of frames that covers whole chunks of ``video``.
 
-    Parameters
-    ----------
-    path
-        A store.
-    start
-        Position of the first frame; a multiple of the chunk's frames.
-    frames
-        uint8 (frame, height, width).
-
-    Raises
-    ------
-    ResourceError
-        The disk is full or cannot be written.
+    ``frames``: uint8 (frame, height, width).
     """
     try:
         video = _open_video(path, "r+")
@@ -51,13 +39,7 @@ def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
 
 
 def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
-    """Read frames of ``video`` back, uint8 (frame, height, width).
-
-    Raises
-    ------
-    InputError
-        A chunk is missing, which Zarr would read as black, or is not what was written.
-    """
+    """Read frames of ``video`` back, uint8 (frame, height, width)."""
     try:
         video = _open_video(path, "r")
         for chunk in range(start // video.chunks[0], -(-stop // video.chunks[0])):
@@ -69,13 +51,7 @@ def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
 
 
 def read_frames(path: str, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """Read frames of ``video`` in any order, uint8 (frame, height, width).
-
-    Raises
-    ------
-    InputError
-        As :func:`read_block`.
-    """
+    """Read frames of ``video`` in any order, uint8 (frame, height, width)."""
     try:
         video = _open_video(path, "r")
     except (OSError, ValueError) as error:
@@ -101,33 +77,18 @@ def recall_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8] | No
 
 
 class DamagedBlock(NamedTuple):
-    """Frames of a chunk that is missing, or is not what was written.
-
-    Parameters
-    ----------
-    first, last
-        Their positions.
-    file
-        The chunk.
-    why
-        What is wrong with it.
-    """
+    """Frames of a chunk that is missing, or is not what was written."""
 
     first: int
     last: int
-    file: str
-    why: str
+    file: str  # The chunk
+    why: str  # What is wrong with it
 
 
 def damaged_blocks(path: str) -> tuple[DamagedBlock, ...]:
     """Read every chunk of ``video``, and tell which are damaged.
 
     What was found of chunks that did not change since is told again.
-
-    Raises
-    ------
-    OSError, ValueError
-        The array cannot be opened, or a chunk not be read for another reason than its damage.
     """
     video = _open_video(path, "r")
     files = [_chunk_file(path, video, n) for n in range(-(-video.shape[0] // video.chunks[0]))]
@@ -169,13 +130,7 @@ def _state(file: Path) -> tuple[int, ...]:
 
 
 def sync_block(path: str, start: int) -> None:
-    """Bring the chunk that begins at a frame to the disk.
-
-    Raises
-    ------
-    ResourceError
-        The disk is full or failed.
-    """
+    """Bring the chunk that begins at a frame to the disk."""
     file: str | Path = path
     try:
         video = _open_video(path, "r")
@@ -190,18 +145,7 @@ def sync_block(path: str, start: int) -> None:
 
 
 def set_aside(path: str) -> None:
-    """Move a store that an earlier run began out of the way, with all its chunks.
-
-    Parameters
-    ----------
-    path
-        Where the store is, if there is one.
-
-    Raises
-    ------
-    ResourceError
-        It cannot be moved.
-    """
+    """Move a store that an earlier run began out of the way, with all its chunks."""
     store, before = Path(path), Path(path + BEFORE)
     try:
         if before.exists() and store.exists():  # taking chunks over was cut off
@@ -214,18 +158,7 @@ def set_aside(path: str) -> None:
 
 
 def take_over(path: str) -> None:
-    """Move the chunks of the store that was set aside into the new one.
-
-    Parameters
-    ----------
-    path
-        A new store.
-
-    Raises
-    ------
-    ResourceError
-        They cannot be moved.
-    """
+    """Move the chunks of the store that was set aside into the new one."""
     before = Path(path + BEFORE)
     try:
         if before.exists():

@@ -12,22 +12,7 @@ from miostitch.store.validation import reading
 def open_group(path: str, group: str = "") -> xr.Dataset:
     """Open a group of a store.
 
-    Parameters
-    ----------
-    path
-        The store.
-    group
-        The group; empty: the root.
-
-    Returns
-    -------
-    xarray.Dataset
-        Its arrays as they are stored. They are read when they are asked for, each time anew.
-
-    Raises
-    ------
-    InputError
-        The group cannot be read; or, later, one of its arrays.
+    Returns: Its arrays as they are stored. They are read when they are asked for, each time anew.
     """
     with reading(path, group):
         found = xr.open_zarr(path, group=group or None, chunks=None, mask_and_scale=False)

@@ -64,28 +64,7 @@ def create_store(
     zarr_format: int = 3,
     variables: Sequence[Variable] = FRAME_VARIABLES,
 ) -> None:
-    """Create a store with an empty ``video``.
-
-    Parameters
-    ----------
-    path
-        A folder that does not exist yet.
-    shape
-        Frames, height and width.
-    chunk_frames
-        Frames per chunk of ``video``.
-    attrs
-        Attributes of the root group, JSON values.
-    zarr_format
-        3, or 2 for older readers.
-    variables
-        Those of :data:`miostitch.schema.FRAME_VARIABLES` that will be known.
-
-    Raises
-    ------
-    ResourceError
-        The folder cannot be written.
-    """
+    """Create a store with an empty ``video``."""
     axes: Attrs = {"ome": _ome()} if zarr_format == 3 else {}
     complete = tuple(variables) == FRAME_VARIABLES  # else it is a store for others
     version: Attrs = {"format_version": FORMAT_VERSION} if complete else {}
@@ -106,24 +85,7 @@ def create_store(
 def read_arrays(
     path: str, group: str, names: Iterable[str], rows: slice = slice(None)
 ) -> dict[str, npt.NDArray[Any]]:
-    """Read arrays of a group whole, or some rows of one-dimensional ones.
-
-    Parameters
-    ----------
-    path
-        A store.
-    group
-        The group; empty: the root.
-    names
-        The arrays; those that are not there are left out.
-    rows
-        Positions along the first dimension.
-
-    Raises
-    ------
-    InputError
-        One of them cannot be read.
-    """
+    """Read arrays of a group whole, or some rows of one-dimensional ones."""
     found = {}
     with reading(path, group):
         opened = zarr.open_group(Path(path) / group, mode="r")
@@ -141,19 +103,7 @@ def write_frame_tables(
 ) -> None:
     """Write what is known per frame, once it is known for all of them.
 
-    Parameters
-    ----------
-    path
-        A store.
-    frames
-        An array (frame,) for each of the variables.
-    variables
-        Those the store was created for.
-
-    Raises
-    ------
-    ResourceError
-        The disk is full or cannot be written.
+    ``frames``: an array (frame,) for each of the variables.
     """
     try:
         root = zarr.open_group(Path(path), mode="r+")
@@ -173,27 +123,7 @@ def write_group(
     values: Callable[[str], npt.NDArray[Any]],
     attrs: Attrs,
 ) -> None:
-    """Write a group of tables, with a coordinate for each of their dimensions.
-
-    Parameters
-    ----------
-    path
-        A store without that group.
-    name
-        The group.
-    variables
-        Its arrays.
-    values
-        Gives the array of each of them by its name, when it is written: all of them together take
-        much of the memory of a long recording.
-    attrs
-        Attributes of the group, JSON values.
-
-    Raises
-    ------
-    ResourceError
-        The disk is full or cannot be written.
-    """
+    """Write a group of tables, with a coordinate for each of their dimensions."""
     try:
         root = zarr.open_group(Path(path), mode="r+")
         group = root.create_group(name, attributes=dict(attrs))
@@ -210,17 +140,7 @@ def write_group(
 
 
 class BufferColumns:
-    """The ``buffers`` group: a metadata table as one-dimensional arrays, appended in pieces.
-
-    Parameters
-    ----------
-    path
-        A store without that group.
-    columns
-        Dtype of each column; ``str`` for text.
-    units
-        Attributes of the columns, by name.
-    """
+    """The ``buffers`` group: a metadata table as one-dimensional arrays, appended in pieces."""
 
     def __init__(self, path: str, columns: Mapping[str, str], attrs: Mapping[str, Attrs]) -> None:
         self._path = path
@@ -287,13 +207,7 @@ def consolidate(path: str) -> None:
 
 
 def require_store(path: str) -> None:
-    """Check that a folder is a store of this format.
-
-    Raises
-    ------
-    InputError
-        It is not, or a table in it is not whole.
-    """
+    """Check that a folder is a store of this format."""
     require_plain(path)
     try:
         version = zarr.open_group(Path(path), mode="r").attrs.get("format_version")
@@ -306,45 +220,22 @@ def require_store(path: str) -> None:
 
 
 class StoreFacts(NamedTuple):
-    """What a store is, without its arrays.
-
-    Parameters
-    ----------
-    frames, height, width
-        Shape of ``video``.
-    zarr_format
-        2 or 3.
-    chunk_frames
-        Frames per chunk of ``video``.
-    groups
-        Names of the groups.
-    attrs
-        Attributes of the root group.
-    buffer_columns
-        Names of the columns of the ``buffers`` group, those of the schema first.
-    buffer_rows
-        Their length.
-    """
+    """What a store is, without its arrays."""
 
     frames: int
     height: int
     width: int
-    zarr_format: int
-    chunk_frames: int
-    groups: tuple[str, ...]
-    attrs: dict[str, Any]
+    zarr_format: int  # 2 or 3
+    chunk_frames: int  # Frames per chunk of ``video``
+    groups: tuple[str, ...]  # Names of the groups
+    attrs: dict[str, Any]  # Attributes of the root group
+    # Names of the columns of the ``buffers`` group, those of the schema first.
     buffer_columns: tuple[str, ...]
-    buffer_rows: int
+    buffer_rows: int  # Their length
 
 
 def store_facts(path: str) -> StoreFacts:
-    """Say what a store is.
-
-    Raises
-    ------
-    InputError
-        It is no store of this format.
-    """
+    """Say what a store is."""
     require_store(path)
     with reading(path):
         root = zarr.open_group(Path(path), mode="r")

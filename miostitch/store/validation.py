@@ -45,20 +45,7 @@ TEXT = [{"id": "vlen-utf8"}]
 
 @contextmanager
 def reading(path: str, name: str = "") -> Iterator[None]:
-    """Read something of a store; what other libraries raise becomes an error that names it.
-
-    Parameters
-    ----------
-    path
-        Folder of the store.
-    name
-        Group or array that is read; empty: the root.
-
-    Raises
-    ------
-    InputError
-        It cannot be read.
-    """
+    """Read something of a store; what other libraries raise becomes an error that names it."""
     try:
         yield
     except MiostitchError:
@@ -73,18 +60,6 @@ def reading(path: str, name: str = "") -> Iterator[None]:
 def require_plain(path: str) -> None:
     """Refuse a store whose metadata names anything but plain arrays.
 
-    Parameters
-    ----------
-    path
-        Folder of the store.
-
-    Raises
-    ------
-    InputError
-        It is no store; or an array is no plain one, or larger than what is stored can make it.
-
-    Notes
-    -----
     Reads the JSON files only. Of chunks it looks at the sizes, and only where an array declares
     more than 64 MiB.
     """
@@ -107,20 +82,7 @@ def require_plain(path: str) -> None:
 
 
 def require_chunks(path: str, *, but: str) -> None:
-    """Refuse a store of ours where a chunk of a table is missing: it would read as zeros.
-
-    Parameters
-    ----------
-    path
-        Folder of a store that :func:`require_plain` let through.
-    but
-        Array that is not looked at.
-
-    Raises
-    ------
-    InputError
-        An array has fewer chunks than it declares.
-    """
+    """Refuse a store of ours where a chunk of a table is missing: it would read as zeros."""
     root = Path(path)
     nodes = {name: (folder, meta) for name, folder, meta in _nodes(root, "", 0)}
     # what is gathered at the root tells of arrays, too, of which not even the folder is there

@@ -18,37 +18,20 @@ Bools = NDArray[np.bool_]
 
 @dataclass
 class Block:
-    """Some frames of a result, and the candidates for them.
-
-    Parameters
-    ----------
-    number, start
-        The chunk, and its first frame.
-    made
-        The frames, uint8 (frame, pixel).
-    raw
-        Pictures of each recording (frame, pixel), None for one that is not there.
-    copies, given, whole
-        The same with split pieces put back; pixels delivered by the rows, and whether all are, of
-        each recording (frame, buffer).
-    anywhere
-        Which buffers some recording has whole by its rows, in one piece or another (frame, buffer).
-    present
-        Which recording has the frame, (recording, frame).
-    unread
-        Whether a picture could not be read, which is noted.
-    """
+    """Some frames of a result, and the candidates for them."""
 
     number: int
     start: int
-    made: U8
+    made: U8  # The frames, uint8 (frame, pixel)
+    # Pictures of each recording (frame, pixel), None for one that is not there.
     raw: list[U8 | None]
     copies: list[U8 | None]
     given: NDArray[np.int64]
     whole: Bools
+    # Which buffers some recording has whole by its rows, in one piece or another (frame, buffer).
     anywhere: Bools
-    present: Bools
-    unread: bool = False
+    present: Bools  # Which recording has the frame, (recording, frame)
+    unread: bool = False  # Whether a picture could not be read, which is noted
 
     @property
     def span(self) -> slice:
@@ -59,14 +42,7 @@ class Block:
 def read_block(result: Result, number: int, made: U8) -> Block:
     """Read all candidates for a block, and put split pieces back.
 
-    Parameters
-    ----------
-    result
-        The result.
-    number
-        The chunk of its video.
-    made
-        The frames, uint8 (frame, pixel).
+    ``made``: the frames, uint8 (frame, pixel).
     """
     count, start = len(made), number * result.store.block
     wanted = result.source_frame[:, start : start + count]

@@ -30,15 +30,9 @@ DRIFT_TOLERANCE = 1e-9
 
 @dataclass
 class BufferRows:
-    """Compares the rows of a result: the tables, the store, and what the recordings' tables say.
+    """Compares the rows of a result: the tables, the store, and what the recordings' tables say."""
 
-    Parameters
-    ----------
-    result
-        The result.
-    """
-
-    result: Result
+    result: Result  # The result
 
     def check(self) -> None:
         """Compare all rows, a span of frames at a time."""

@@ -17,44 +17,24 @@ NOBODY, SINGLE, IDENTICAL, MAJORITY, STRETCHES = range(len(EVIDENCE))
 
 @dataclass(frozen=True)
 class CompositionCheck:
-    """Compares composed frames with the rules of composition.
+    """Compares composed frames with the rules of composition."""
 
-    Parameters
-    ----------
-    made
-        The frames, uint8 (frame, pixel).
-    copies
-        Those of each recording, split pieces put back, uint8 (frame, pixel).
-    names
-        Names of the recordings.
-    bounds
-        Where the buffers of a frame begin and end.
-    evidence, source
-        What the store says of every buffer, (frame, buffer).
-    differs
-        Told of a frame, what it should hold, the range, and who says so: notes where it does not.
-    found
-        Told of a frame, a buffer, the table that is wrong, and what is wrong.
-    """
-
-    made: U8
-    copies: Sequence[U8]
-    names: Sequence[str]
-    bounds: Ints
+    made: U8  # The frames, uint8 (frame, pixel)
+    copies: Sequence[U8]  # Those of each recording, split pieces put back, uint8 (frame, pixel)
+    names: Sequence[str]  # Names of the recordings
+    bounds: Ints  # Where the buffers of a frame begin and end
     evidence: U8
     source: NDArray[np.int8]
+    # Told of a frame, what it should hold, the range, and who says so: notes where it does not.
     differs: Callable[[int, U8, slice, str], None]
+    # Told of a frame, a buffer, the table that is wrong, and what is wrong.
     found: Callable[[int, int, str, str], None]
 
     def check(self, have: Ints, alike: Bools, sound: Bools) -> None:
         """Compare all buffers.
 
-        Parameters
-        ----------
-        have, alike
-            Pixels at hand of each copy, and whether it is the result (recording, frame, buffer).
-        sound
-            Of which frames evidence and source are known, (frame,).
+        ``have, alike``: pixels at hand of each copy, and whether it is the result (recording,
+        frame, buffer); ``sound``: of which frames evidence and source are known, (frame,).
         """
         bounds, held = self.bounds.tolist(), have > 0
         copies = held.sum(axis=0)

@@ -49,23 +49,7 @@ def check_edit(
 ) -> dict[str, Any]:
     """Check one result.
 
-    Parameters
-    ----------
-    folder, stem
-        Where it is.
-    findings
-        Takes what is wrong.
-    store
-        Its store; None without one.
-    summary
-        What ``S.json`` says; empty if it cannot be read.
-    progress
-        Called with frames done and frames in all.
-
-    Returns
-    -------
-    dict
-        ``stem``, ``kind`` and ``frames``.
+    Returns: ``stem``, ``kind`` and ``frames``.
     """
     denoised = "dropped_frames" in summary or stem.endswith(DENOISED)
     listed = check_outputs(folder, stem, findings, summary)

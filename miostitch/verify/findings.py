@@ -45,32 +45,15 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """One finding.
+    """One finding."""
 
-    Parameters
-    ----------
-    kind
-        What it is.
-    file
-        The product or input.
-    frame
-        Frame of the result.
-    chunk
-        Key of the chunk in the store.
-    row, column
-        Of pixels: row and column of the image. Of tables: row, from 0 without the header, and name
-        of the column.
-    message
-        What is wrong.
-    """
-
-    kind: Kind
-    file: str
-    frame: int | None
-    chunk: str | None
+    kind: Kind  # What it is
+    file: str  # The product or input
+    frame: int | None  # Frame of the result
+    chunk: str | None  # Key of the chunk in the store
     row: int | None
     column: int | str | None
-    message: str
+    message: str  # What is wrong
 
     @property
     def place(self) -> tuple[Any, ...]:
@@ -135,21 +118,7 @@ class Findings:
         where: NDArray[np.bool_] | None = None,
         of: str = "",
     ) -> None:
-        """Note where values of frames (frame,) are not as expected.
-
-        Parameters
-        ----------
-        kind, file, name
-            What they are.
-        found, expected
-            The values; NaN equals NaN.
-        first
-            The first frame.
-        where
-            Which are compared, by default all.
-        of
-            Recording that the values are of, for messages.
-        """
+        """Note where values of frames (frame,) are not as expected."""
         wrong = found != expected
         if found.dtype.kind == "f":
             wrong &= ~(np.isnan(found) & np.isnan(expected))
@@ -173,18 +142,8 @@ class Findings:
     ) -> None:
         """Note frames of which a pixel is not as expected, with the first one.
 
-        Parameters
-        ----------
-        file, chunk
-            Where they are.
-        found, expected
-            uint8 (frame, height, width).
-        numbers
-            What the frames are called, (frame,).
-        told
-            Who says what they should be.
-        of
-            Which of the frames are compared; by default all.
+        ``found, expected``: uint8 (frame, height, width); ``numbers``: what the frames are called,
+        (frame,).
         """
         counts = unlike_pixels(found, expected)
         places = np.arange(len(found)) if of is None else of

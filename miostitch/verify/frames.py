@@ -24,15 +24,7 @@ Bools = NDArray[np.bool_]
 
 
 class FrameCheck:
-    """Compares the frames of a result.
-
-    Parameters
-    ----------
-    result
-        The result.
-    videos
-        Videos that were written beside it, by their ending.
-    """
+    """Compares the frames of a result."""
 
     def __init__(self, result: Result, videos: dict[str, VideoSource]) -> None:
         self.result, self.videos = result, videos

@@ -38,37 +38,7 @@ Ints = NDArray[np.int64]
 
 
 class InputTable:
-    """The table of one video, of which only the places of its blocks of text are in memory.
-
-    Parameters
-    ----------
-    path
-        The file.
-    repairs
-        Cells that the store says were repaired: ``row``, ``column``, ``old``, ``new``, by row.
-    findings
-        Takes cells that are not what they should have been before they were repaired.
-    salvage
-        Whether faulty rows were dropped.
-
-    Attributes
-    ----------
-    columns
-        Names of the columns.
-    digest
-        BLAKE2b of the file.
-    frames
-        Frames that it tells of.
-    rows
-        How many rows it has.
-    sizes
-        Rows by position in the frame and ``pixel_count``.
-
-    Raises
-    ------
-    InputError
-        The file cannot be read as a table.
-    """
+    """The table of one video, of which only the places of its blocks of text are in memory."""
 
     def __init__(
         self, path: str, repairs: pd.DataFrame, findings: Findings, *, salvage: bool
@@ -157,24 +127,13 @@ class InputTable:
 
 @dataclass
 class FrameFacts:
-    """What the rows say of every picture of a recording.
+    """What the rows say of every picture of a recording."""
 
-    Parameters
-    ----------
-    frame_num
-        int64 (picture,); -1 unknown.
-    num_rows, num_buffers, padding
-        Rows, distinct buffers and appended zeros, (picture,).
-    given
-        Pixels delivered of each buffer, int32 (picture, buffer); :data:`EXCLUDED`.
-    whole, received
-        Whether a row delivers all of it, and whether there is a row, bool (picture, buffer).
-    """
-
-    frame_num: Ints
+    frame_num: Ints  # int64 (picture,); -1 unknown
     num_rows: NDArray[np.int32]
     num_buffers: NDArray[np.int16]
     padding: Ints
+    # Pixels delivered of each buffer, int32 (picture, buffer); :data:`EXCLUDED`.
     given: NDArray[np.int32]
     whole: NDArray[np.bool_]
     received: NDArray[np.bool_]
@@ -192,17 +151,7 @@ class FrameFacts:
         )
 
     def put(self, start: int, rows: pd.DataFrame, sizes: Ints) -> None:
-        """Work out some pictures.
-
-        Parameters
-        ----------
-        start
-            Picture of the first frame of `rows`.
-        rows
-            Of frames in a row, ``reconstructed_frame_index`` counting from 0.
-        sizes
-            Pixels of each buffer.
-        """
+        """Work out some pictures."""
         columns = ["reconstructed_frame_index", "frame_buffer_count", "frame_num"]
         table = rows[[*columns, "buffer_recv_unix_time", RECORDED]].copy()
         table.columns = pd.Index(["frame", "position", "number", "time", "recorded"])
@@ -250,24 +199,13 @@ class FrameFacts:
 
 @dataclass
 class InputRecording:
-    """One recording that a result was made of.
+    """One recording that a result was made of."""
 
-    Parameters
-    ----------
-    name
-        As in the attribute ``recordings``.
-    videos, tables
-        Its segments.
-    lag
-        Picture ``i + lag`` has the rows of frame ``i``.
-    facts
-        What the rows say of its pictures; filled by :meth:`survey`.
-    """
-
-    name: str
+    name: str  # As in the attribute ``recordings``
     videos: Sequence[VideoSource]
     tables: Sequence[InputTable]
-    lag: int
+    lag: int  # Picture ``i + lag`` has the rows of frame ``i``
+    # What the rows say of its pictures; filled by :meth:`survey`.
     facts: FrameFacts = field(default_factory=lambda: FrameFacts.blank(0, 0))
 
     @property
@@ -296,20 +234,7 @@ class InputRecording:
             self.facts.given[self.facts.given == 0] = EXCLUDED
 
     def pictures(self, frames: Ints, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """Pictures, uint8 (frame, height, width); zeros where ``frames`` is -1.
-
-        Parameters
-        ----------
-        frames
-            Which ones.
-        out
-            Array to read into; a new one by default.
-
-        Raises
-        ------
-        VideoError
-            One cannot be read.
-        """
+        """Pictures, uint8 (frame, height, width); zeros where ``frames`` is -1."""
         if len(self.videos) == 1:
             return self.videos[0].read(frames, out)
         if out is None:
@@ -322,15 +247,7 @@ class InputRecording:
         return out
 
     def rows(self, frames: Ints, places: Ints) -> pd.DataFrame:
-        """Rows of pictures, in the order of these and by position.
-
-        Parameters
-        ----------
-        frames
-            Pictures.
-        places
-            What ``reconstructed_frame_index`` becomes.
-        """
+        """Rows of pictures, in the order of these and by position."""
         parts = []
         for table, first, stop in zip(self.tables, self.firsts, self.firsts[1:], strict=False):
             inside = (frames >= first) & (frames < stop)
@@ -361,13 +278,7 @@ def _runs(frames: Ints, end: int) -> Iterator[tuple[int, int]]:
 
 
 def buffer_bounds(tables: Sequence[InputTable], pixels: int) -> Ints:
-    """Where the buffers of a flattened frame begin and end, int64 (buffer + 1,).
-
-    Raises
-    ------
-    InputError
-        The sizes that most rows have do not add up to a frame.
-    """
+    """Where the buffers of a flattened frame begin and end, int64 (buffer + 1,)."""
     votes: Counter[tuple[int, int]] = Counter()
     for table in tables:
         votes.update(table.sizes)

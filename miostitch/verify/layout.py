@@ -51,13 +51,7 @@ ABSENT = 2**64 - 1
 
 
 def check_layout(store: Store) -> None:
-    """Check that a store is whole, is as the schema says, and that nothing else is in it.
-
-    Parameters
-    ----------
-    store
-        The store.
-    """
+    """Check that a store is whole, is as the schema says, and that nothing else is in it."""
     _check_files(store)
     _check_schema(store)
     _check_consolidated(store)

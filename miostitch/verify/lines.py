@@ -38,21 +38,7 @@ def check_lines(
     told: str,
     unknown: Sequence[str] = (),
 ) -> None:
-    """Compare a table with one line per frame.
-
-    Parameters
-    ----------
-    result
-        The result.
-    suffix
-        Ending of the table.
-    expected
-        Gives the lines of some frames; its first column counts them.
-    told
-        Who says so.
-    unknown
-        Columns that nobody can tell.
-    """
+    """Compare a table with one line per frame."""
     path, count = result.path(suffix), result.store.shape[0]
     comparison = Comparison(result.findings, path.name, told)
     columns = list(expected(slice(0, 0)).columns)
@@ -120,14 +106,7 @@ def expected_timestamps(result: Result, span: slice) -> pd.DataFrame:
 def expected_scores(result: Result, differing: Ints, span: slice) -> pd.DataFrame:
     """Lines of the table of scores.
 
-    Parameters
-    ----------
-    result
-        The result.
-    differing
-        Pixels in which the two best candidates differ, (frame,); -1 unknown.
-    span
-        Frames.
+    ``differing``: pixels in which the two best candidates differ, (frame,); -1 unknown.
     """
     choice = choices(result, span)
     assert choice is not None

@@ -21,19 +21,7 @@ def find_recordings(
 ) -> list[InputRecording | None]:
     """Open the recordings of a result.
 
-    Parameters
-    ----------
-    result
-        The result.
-    specs
-        Where they are, in their order; by default where the summary says.
-    pool
-        Reads their tables.
-
-    Returns
-    -------
-    list
-        None for one that is not there or cannot be read, which is noted.
+    Returns: None for one that is not there or cannot be read, which is noted.
     """
     told, groups = result.told, input_groups(result.store.attrs.get("inputs"))
     if len(groups) != len(result.names):

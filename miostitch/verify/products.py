@@ -41,19 +41,7 @@ OME = {
 def check_files(
     folder: Path, stem: str, findings: Findings, summary: dict[str, Any], attrs: dict[str, Any]
 ) -> None:
-    """Look for every product of a stitch, and for files that look like one.
-
-    Parameters
-    ----------
-    folder, stem
-        Where they are.
-    findings
-        Takes what is wrong.
-    summary
-        What ``S.json`` says.
-    attrs
-        Attributes of the store.
-    """
+    """Look for every product of a stitch, and for files that look like one."""
     config = attrs.get("config")
     config = config if isinstance(config, dict) else {}
     expected = {*ALWAYS}

@@ -29,34 +29,18 @@ Bools = NDArray[np.bool_]
 
 @dataclass
 class Result:
-    """A store, the files beside it, and the recordings that it was made of.
-
-    Parameters
-    ----------
-    folder, stem
-        Where the products are, and what their names begin with.
-    findings
-        Takes what is wrong.
-    store
-        The store.
-    config
-        Options of the run.
-    summary
-        What ``S.json`` says; empty if it cannot be read.
-    recordings
-        Those the result was made of, None for one that is not there.
-    bounds
-        Where the buffers of a frame begin and end, int64 (buffer + 1,); one buffer where it is not
-        known.
-    """
+    """A store, the files beside it, and the recordings that it was made of."""
 
     folder: Path
     stem: str
-    findings: Findings
-    store: Store
-    config: dict[str, Any]
-    summary: dict[str, Any]
+    findings: Findings  # Takes what is wrong
+    store: Store  # The store
+    config: dict[str, Any]  # Options of the run
+    summary: dict[str, Any]  # What ``S.json`` says; empty if it cannot be read
+    # Those the result was made of, None for one that is not there.
     recordings: Sequence[InputRecording | None] = ()
+    # Where the buffers of a frame begin and end, int64 (buffer + 1,); one buffer where it is not
+    # known.
     bounds: Ints = field(default_factory=lambda: np.zeros(1, np.int64))
 
     def path(self, suffix: str) -> Path:

@@ -18,13 +18,7 @@ INDEX, POSITION = "reconstructed_frame_index", "frame_buffer_count"
 
 
 class Rows:
-    """Rows of a table or a store, taken one span of frames after the other.
-
-    Parameters
-    ----------
-    parts
-        The rows, in pieces.
-    """
+    """Rows of a table or a store, taken one span of frames after the other."""
 
     def __init__(self, parts: Iterator[pd.DataFrame]) -> None:
         self._parts, self._held = parts, pd.DataFrame()
@@ -75,32 +69,14 @@ class Rows:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Compares rows of a file with what they should be.
+    """Compares rows of a file with what they should be."""
 
-    Parameters
-    ----------
-    findings
-        Takes differences.
-    file
-        The file, or the group of the store.
-    told
-        Who says what they should be.
-    """
-
-    findings: Findings
-    file: str
-    told: str
+    findings: Findings  # Takes differences
+    file: str  # The file, or the group of the store
+    told: str  # Who says what they should be
 
     def rows(self, found: pd.DataFrame, expected: pd.DataFrame, first: int) -> None:
-        """Note rows that differ.
-
-        Parameters
-        ----------
-        found, expected
-            Rows of the same columns.
-        first
-            Place of the first row in the file.
-        """
+        """Note rows that differ."""
         if len(found) != len(expected):
             found, expected, first_of = self._matched(found, expected, first)
         else:
@@ -170,13 +146,7 @@ def _shown(value: Any) -> str:
 
 
 def table_columns(path: Path) -> tuple[str, ...]:
-    """Names in the header of a table of buffers.
-
-    Raises
-    ------
-    InputError
-        It is no such table.
-    """
+    """Names in the header of a table of buffers."""
     with path.open("rb") as file:
         return header_columns(str(path), file.readline())
 

@@ -23,20 +23,11 @@ Ints = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Frames:
-    """Frames that can be read: of a store or of a video.
+    """Frames that can be read: of a store or of a video."""
 
-    Parameters
-    ----------
-    name
-        The file.
-    shape
-        Frames, height and width.
-    read
-        Gives frames by their positions; None where they cannot be read, which is noted.
-    """
-
-    name: str
-    shape: tuple[int, int, int]
+    name: str  # The file
+    shape: tuple[int, int, int]  # Frames, height and width
+    # Gives frames by their positions; None where they cannot be read, which is noted.
     read: Callable[[Ints], U8 | None]
 
 
@@ -56,22 +47,12 @@ def of_video(video: VideoSource, findings: Findings, name: str) -> Frames:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the frames of a result are from.
+    """Where the frames of a result are from."""
 
-    Parameters
-    ----------
-    files
-        The files.
-    file, frame
-        Which of them each frame is from, and its position there, (frame,).
-    tables
-        Store of the only file, if it has one.
-    """
-
-    files: list[Frames]
+    files: list[Frames]  # The files
     file: Ints
     frame: Ints
-    tables: zarr.Group | None
+    tables: zarr.Group | None  # Store of the only file, if it has one
 
     def read(self, start: int, stop: int) -> U8 | None:
         """Frames as the files have them; None where they cannot be read."""

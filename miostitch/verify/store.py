@@ -53,30 +53,15 @@ class Read:
 
 @dataclass
 class Store:
-    """A store that is verified.
+    """A store that is verified."""
 
-    Parameters
-    ----------
-    path
-        The store.
-    findings
-        Takes what is wrong.
-    arrays
-        Those that could be opened, by group and name, such as ``scores/source_frame``.
-    attrs
-        Attributes of the root group.
-    groups
-        Names of the groups.
-    zarr_format
-        2 or 3.
-    """
-
-    path: Path
-    findings: Findings
+    path: Path  # The store
+    findings: Findings  # Takes what is wrong
+    # Those that could be opened, by group and name, such as ``scores/source_frame``.
     arrays: dict[str, zarr.Array[Any]] = field(default_factory=dict)
-    attrs: dict[str, Any] = field(default_factory=dict)
-    groups: dict[str, dict[str, Any]] = field(default_factory=dict)
-    zarr_format: Literal[2, 3] = 3
+    attrs: dict[str, Any] = field(default_factory=dict)  # Attributes of the root group
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)  # Names of the groups
+    zarr_format: Literal[2, 3] = 3  # 2 or 3
     scratch: Scratch = field(default_factory=Scratch)
 
     @property
@@ -104,15 +89,7 @@ class Store:
     def read(
         self, name: str, start: int = 0, stop: int | None = None, axis: int = 0
     ) -> Read | None:
-        """Values of an array, chunk by chunk; None if there is no such array.
-
-        Parameters
-        ----------
-        name
-            Group and name.
-        start, stop
-            Range along `axis`; values that cannot be read are zero, and not sound.
-        """
+        """Values of an array, chunk by chunk; None if there is no such array."""
         array = self.arrays.get(name)
         if array is None:
             return None
@@ -157,17 +134,7 @@ class Store:
 def open_store(path: Path, findings: Findings) -> Store | None:
     """Open a store, and check that it is one, that it is whole, and that nothing else is in it.
 
-    Parameters
-    ----------
-    path
-        The folder.
-    findings
-        Takes what is wrong.
-
-    Returns
-    -------
-    Store or None
-        None if not even its video can be read.
+    Returns: None if not even its video can be read.
     """
     store = Store(path, findings)
     try:

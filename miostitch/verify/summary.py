@@ -15,13 +15,7 @@ SINGLE = EVIDENCE.index("single")
 
 
 def check_alignment(result: Result) -> None:
-    """Check that every picture of the recordings is in the frame of its number, or accounted for.
-
-    Parameters
-    ----------
-    result
-        The result.
-    """
+    """Check that every frame of the recordings is in the result or accounted for."""
     number, found = result.frames.get("frame_num"), result.scores.get("source_frame")
     if number is None or found is None:
         return
@@ -99,15 +93,7 @@ def _numbers(found: Any) -> Ints:
 
 
 def check_summary(result: Result, shared: Ints | None) -> None:
-    """Compare ``S.json`` with the store and the recordings.
-
-    Parameters
-    ----------
-    result
-        The result.
-    shared
-        Shared and identical buffers of all frames; None if they could not be counted.
-    """
+    """Compare ``S.json`` with the store and the recordings."""
     expected: dict[str, Any] = {"frames": result.store.shape[0], "config": result.config}
     frames = {n: r.values for n, r in result.frames.items() if r.sound.all()}
     number = frames.get("frame_num")

@@ -136,21 +136,11 @@ class ChunkIndex:
 def spoiled(lost: NDArray[np.bool_], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Tell which frames a decoder cannot make when some are lost.
 
-    Parameters
-    ----------
-    lost
-        bool (frame,).
-    keys
-        Frames that decoding can start from, ascending.
+    ``lost``: bool (frame,).
 
-    Returns
-    -------
-    numpy.ndarray
-        bool (frame,): lost ones, and what stands in a group of pictures with one or before the
-        first key. Where every other frame is a key no frame needs another.
+    Returns: bool (frame,): lost ones, and what stands in a group of pictures with one or before the
+    first key. Where every other frame is a key no frame needs another.
 
-    Examples
-    --------
     >>> spoiled(np.array([0, 0, 1, 0, 0, 0], bool), np.array([0, 4])).astype(int).tolist()
     [1, 1, 1, 1, 0, 0]
     """
@@ -163,22 +153,7 @@ def spoiled(lost: NDArray[np.bool_], keys: NDArray[np.int64]) -> NDArray[np.bool
 
 
 def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
-    """Find the place of every frame.
-
-    Parameters
-    ----------
-    avi
-        The open file.
-    entries
-        Rows of ``CHUNK``: the index as FFmpeg reads it, perhaps short or empty.
-
-    Raises
-    ------
-    TruncatedVideoError
-        The file ends inside a chunk (without ``salvage``).
-    VideoError
-        There are no frames, or they do not have the declared size.
-    """
+    """Find the place of every frame."""
     chunks, walked = _find_chunks(avi, entries)
     if len(chunks) and avi.raw_sizes:
         chunks = _of_one_size(avi, chunks)

@@ -45,19 +45,7 @@ LONGS_PER_ENTRY, INDEX_OF_CHUNKS = 2, 1
 def add_gray_stream(
     container: OutputContainer, codec: str, width: int, height: int, fps: Fraction
 ) -> VideoStream:
-    """Add a stream of 8-bit gray frames whose bytes depend on nothing else.
-
-    Parameters
-    ----------
-    container
-        Opened with the options :data:`BITEXACT`.
-    codec
-        FFmpeg's name of it.
-    width, height
-        Size of a frame in pixels.
-    fps
-        Frames per second.
-    """
+    """Add a stream of 8-bit gray frames whose bytes depend on nothing else."""
     stream = cast("VideoStream", container.add_stream(codec, rate=fps))
     stream.width, stream.height, stream.pix_fmt = width, height, "gray"
     context = stream.codec_context
@@ -68,15 +56,7 @@ def add_gray_stream(
 
 
 def container_header(width: int, height: int, fps: Fraction) -> bytes:
-    """What FFmpeg writes before the first frame of a raw gray AVI.
-
-    Parameters
-    ----------
-    width, height
-        Size of a frame in pixels.
-    fps
-        Frames per second.
-    """
+    """What FFmpeg writes before the first frame of a raw gray AVI."""
     buffer = BytesIO()
     with av.open(buffer, "w", format="avi", options=BITEXACT) as container:
         add_gray_stream(container, "rawvideo", width, height, fps)
@@ -86,22 +66,7 @@ def container_header(width: int, height: int, fps: Fraction) -> bytes:
 
 
 class RawAvi:
-    """An AVI of raw 8-bit gray frames, OpenDML where it grows beyond 1 GiB.
-
-    Parameters
-    ----------
-    path
-        File to write; an existing one is overwritten.
-    width, height
-        Size of a frame in pixels.
-    fps
-        Frames per second.
-
-    Raises
-    ------
-    OSError
-        The file cannot be created or written; so also by the methods.
-    """
+    """An AVI of raw 8-bit gray frames, OpenDML where it grows beyond 1 GiB."""
 
     def __init__(self, path: str, *, width: int, height: int, fps: Fraction) -> None:
         header = container_header(width, height, fps)

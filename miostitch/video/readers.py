@@ -48,23 +48,9 @@ class FrameReader(ABC):
     def read(self, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """Read the frames.
 
-        Parameters
-        ----------
-        out
-            C-contiguous array (frame, height, width) to read into; a new one by default.
+        ``out``: c-contiguous array (frame, height, width) to read into; a new one by default.
 
-        Returns
-        -------
-        (frame, height, width) images; zero where ``frames`` is -1.
-
-        Raises
-        ------
-        TruncatedVideoError
-            A frame is lost in a hole, or the file ends before it does.
-        VideoError
-            A frame cannot be read or decoded.
-        UsageError
-            ``out`` has another shape or layout.
+        Returns: (frame, height, width) images; zero where ``frames`` is -1.
         """
         shape = (len(self.frames), self.height, self.width)
         if out is None:

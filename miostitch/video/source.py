@@ -73,43 +73,19 @@ class StampIndex:
 
 @dataclass(frozen=True, eq=False)
 class VideoSource:
-    """A video of which every frame's place is known; holds no open file.
+    """A video of which every frame's place is known; holds no open file."""
 
-    Attributes
-    ----------
-    path
-        The file.
-    height, width
-        Size of a frame in pixels.
-    fps
-        Frames per second, exact.
-    codec
-        ``rawvideo``, ``ffv1``, ``mjpeg`` or ``h264``.
-    frame_count
-        Frames, lost ones included.
-    checksummed
-        Whether coded frames carry checksums, which every read verifies.
-    notices
-        What a user should be told about the file.
-    lost
-        Frames that are known to be lost in holes; reading one is an error.
-    index
-        Places of the frames.
-    index_digest
-        BLAKE2b of the index: changes when a frame's place changes.
-    """
-
-    path: str
+    path: str  # The file
     height: int
     width: int
-    fps: Fraction
-    codec: Codec
-    frame_count: int
-    checksummed: bool
-    notices: tuple[str, ...]
-    lost: NDArray[np.int64]
-    index: ChunkIndex | StampIndex
-    index_digest: str
+    fps: Fraction  # Frames per second, exact
+    codec: Codec  # ``rawvideo``, ``ffv1``, ``mjpeg`` or ``h264``
+    frame_count: int  # Frames, lost ones included
+    checksummed: bool  # Whether coded frames carry checksums, which every read verifies
+    notices: tuple[str, ...]  # What a user should be told about the file
+    lost: NDArray[np.int64]  # Frames that are known to be lost in holes; reading one is an error
+    index: ChunkIndex | StampIndex  # Places of the frames
+    index_digest: str  # BLAKE2b of the index: changes when a frame's place changes
 
     @property
     def lossy(self) -> bool:
@@ -134,20 +110,7 @@ class VideoSource:
         return found
 
     def subset(self, frames: Sequence[int] | NDArray[np.int64]) -> FrameReader:
-        """Reader of these frames alone, without the index of the others.
-
-        Parameters
-        ----------
-        frames
-            Frames in any order, repeats allowed; -1 for a zero image.
-
-        Raises
-        ------
-        VideoError
-            A frame is beyond the video.
-        TruncatedVideoError
-            A frame is lost in a hole of the file.
-        """
+        """Reader of these frames alone, without the index of the others."""
         chosen = np.asarray(frames, np.int64).reshape(-1)
         wanted = distinct(chosen[chosen >= 0])
         if chosen.size and (chosen.min() < -1 or chosen.max() >= self.frame_count):
@@ -180,25 +143,9 @@ class VideoSource:
     ) -> NDArray[np.uint8]:
         """Read frames in any order.
 
-        Parameters
-        ----------
-        frames
-            Frames, repeats allowed; -1 for a zero image.
-        out
-            C-contiguous array (frame, height, width) to read into; a new one by default.
+        ``out``: c-contiguous array (frame, height, width) to read into; a new one by default.
 
-        Returns
-        -------
-        (frame, height, width) images.
-
-        Raises
-        ------
-        VideoError
-            A frame is beyond the video or cannot be decoded.
-        TruncatedVideoError
-            A frame is lost in a hole, or the file ends before it does.
-        UsageError
-            ``out`` has another shape or layout.
+        Returns: (frame, height, width) images.
         """
         return self.subset(frames).read(out)
 
@@ -211,28 +158,6 @@ def open_video(
 ) -> VideoSource:
     """Open a video and find the place of every frame, without reading them.
 
-    Parameters
-    ----------
-    path
-        An .avi, .mkv or .mp4 file.
-    max_frame_pixels
-        Larger declared frames are refused.
-    salvage
-        Keep the whole frames before a truncation, and look for damage beforehand: check every
-        chunk header of an AVI, where an intact index would otherwise be believed until a frame is
-        read, and the checksums of FFV1. What is damaged is ``lost``.
-
-    Raises
-    ------
-    MissingInputError
-        There is no such file.
-    TruncatedVideoError
-        The file ends inside a frame (without ``salvage``).
-    VideoError
-        The file is not what its name says, its codec is not supported, or it has no frames.
-
-    Notes
-    -----
     The index takes 16 bytes per frame. An intact index is read from the file; without one, an AVI
     is walked from chunk header to chunk header. Matroska and MP4 files are demuxed once. Salvaging
     FFV1 reads the whole file.

@@ -47,26 +47,7 @@ class _CodedAvi:
 
 
 class VideoWriter:
-    """An AVI of 8-bit gray frames, OpenDML where it grows large.
-
-    Parameters
-    ----------
-    path
-        File to write; an existing one is overwritten.
-    width, height
-        Size of a frame in pixels.
-    fps
-        Frames per second, exact.
-    codec
-        ``rawvideo`` (fourcc Y800, rows not padded) or ``ffv1`` (lossless, every frame by itself).
-
-    Raises
-    ------
-    UsageError
-        No video can have this size or rate.
-    ResourceError
-        The file cannot be created.
-    """
+    """An AVI of 8-bit gray frames, OpenDML where it grows large."""
 
     def __init__(
         self,
@@ -92,19 +73,7 @@ class VideoWriter:
     def write(self, frames: NDArray[np.uint8]) -> None:
         """Append frames.
 
-        Parameters
-        ----------
-        frames
-            (frame, height, width) images, uint8.
-
-        Raises
-        ------
-        UsageError
-            The images have another size or dtype, or the file is closed.
-        ResourceError
-            The disk is full.
-        VideoError
-            FFmpeg cannot write them.
+        ``frames``: (frame, height, width) images, uint8.
         """
         if self._closed or self._failed:  # FFmpeg would crash, or frames shift
             what = "is closed already" if self._closed else "has failed"
@@ -120,15 +89,7 @@ class VideoWriter:
         self.frame_count += len(frames)
 
     def close(self) -> None:
-        """Write what is left and close the file; a second call does nothing.
-
-        Raises
-        ------
-        ResourceError
-            The disk is full.
-        VideoError
-            FFmpeg cannot finish the file.
-        """
+        """Write what is left and close the file; a second call does nothing."""
         if self._closed:
             return
         self._closed = True

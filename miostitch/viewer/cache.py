@@ -22,13 +22,6 @@ AnyBlock = TypeVar("AnyBlock", bound=Block)
 class BlockCache:
     """The blocks used last, bounded in bytes; each is read once however many ask for it.
 
-    Parameters
-    ----------
-    max_bytes
-        What the blocks may take together. A single larger one is kept until the next is read.
-
-    Notes
-    -----
     All methods may be called from any thread. Beyond `max_bytes` there is only what is being read.
     Leave the context to end the thread that reads ahead.
     """
@@ -58,15 +51,7 @@ class BlockCache:
             return key in self._blocks
 
     def get(self, key: Hashable, read: Callable[[], AnyBlock]) -> AnyBlock:
-        """Give a block, read now if it is not there.
-
-        Parameters
-        ----------
-        key
-            The block.
-        read
-            Reads it. What it raises, everybody gets who waits for the block; nothing is kept.
-        """
+        """Give a block, read now if it is not there."""
         block: AnyBlock
         with self._lock:
             if key in self._blocks:

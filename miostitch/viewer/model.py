@@ -36,23 +36,12 @@ What = Literal["damaged", "source"]
 
 @dataclass(frozen=True)
 class Film:
-    """The pictures of one video.
+    """The pictures of one video."""
 
-    Parameters
-    ----------
-    path
-        The file, which names its blocks in the cache.
-    shape
-        Frames, height and width.
-    block
-        Frames that are read at a time.
-    read
-        Gives the frames from one position to before another, uint8 (frame, height, width).
-    """
-
-    path: str
-    shape: tuple[int, int, int]
-    block: int
+    path: str  # The file, which names its blocks in the cache
+    shape: tuple[int, int, int]  # Frames, height and width
+    block: int  # Frames that are read at a time
+    # Gives the frames from one position to before another, uint8 (frame, height, width).
     read: Callable[[int, int], NDArray[np.uint8]]
 
     @classmethod
@@ -74,13 +63,7 @@ class Film:
         return cls(recording.path, recording.shape, block, read)
 
     def picture(self, frame: int, cache: BlockCache) -> NDArray[np.uint8]:
-        """One frame, uint8 (height, width); the next block is read ahead.
-
-        Raises
-        ------
-        MiostitchError
-            The frame cannot be read.
-        """
+        """One frame, uint8 (height, width); the next block is read ahead."""
         number, place = divmod(frame, self.block)
         try:
             block = cache.get(*self._block(number))
@@ -109,24 +92,12 @@ class Look(NamedTuple):
 
 @dataclass
 class Panel:
-    """One of the videos that are shown side by side.
+    """One of the videos that are shown side by side."""
 
-    Parameters
-    ----------
-    name
-        What it is called.
-    look
-        Says which frame belongs to a position of the scene.
-    film
-        The pictures; None if there are none, or not yet.
-    note
-        Why there are no pictures.
-    """
-
-    name: str
-    look: Callable[[int], Look]
-    film: Film | None = None
-    note: str = ""
+    name: str  # What it is called
+    look: Callable[[int], Look]  # Says which frame belongs to a position of the scene
+    film: Film | None = None  # The pictures; None if there are none, or not yet
+    note: str = ""  # Why there are no pictures
 
     def picture(self, frame: int, cache: BlockCache) -> NDArray[np.uint8] | str:
         """The picture, uint8 (height, width), or why there is none."""
@@ -142,40 +113,21 @@ class Panel:
 
 @dataclass
 class Scene:
-    """Videos of the same frames, and the table that goes with them.
+    """Videos of the same frames, and the table that goes with them."""
 
-    Parameters
-    ----------
-    name
-        What is looked at.
-    count
-        Frames.
-    fps
-        Frames per second.
-    panels
-        The videos; in the first one frames are marked.
-    columns
-        Whole columns that moving about needs, read when first asked for: ``frame_num`` int64,
-        ``damaged`` bool, ``source`` int8, (frame,).
-    sources
-        Names that ``source`` counts.
-    notices
-        What a user should be told.
-    first_frames
-        Frame of the first panel at each position, (frame,), -1 where it has none; None where that
-        is the position.
-    complete
-        Completes the panels and takes the tables into memory; takes time, until the event is set.
-    """
-
-    name: str
-    count: int
-    fps: Fraction
-    panels: list[Panel]
+    name: str  # What is looked at
+    count: int  # Frames
+    fps: Fraction  # Frames per second
+    panels: list[Panel]  # The videos; in the first one frames are marked
+    # Whole columns that moving about needs, read when first asked for: ``frame_num`` int64,
+    # ``damaged`` bool, ``source`` int8, (frame,).
     columns: Mapping[str, Callable[[], NDArray[Any]]]
-    sources: Sequence[str] = ()
-    notices: Sequence[str] = ()
+    sources: Sequence[str] = ()  # Names that ``source`` counts
+    notices: Sequence[str] = ()  # What a user should be told
+    # Frame of the first panel at each position, (frame,), -1 where it has none; None where that is
+    # the position.
     first_frames: NDArray[np.int64] | None = None
+    # Completes the panels and takes the tables into memory; takes time, until the event is set.
     complete: Callable[[Event], None] = lambda _: None
     _columns: dict[str, NDArray[Any]] = field(default_factory=dict)
 
@@ -190,18 +142,7 @@ class Scene:
     def jump(self, at: int, what: What, step: Literal[-1, 1]) -> int | None:
         """The next, or the previous, frame that is damaged or has another source.
 
-        Parameters
-        ----------
-        at
-            Where to start; never the answer.
-        what
-            What to look for. A change of source is where the new source begins.
-        step
-            1 for the next, -1 for the previous.
-
-        Returns
-        -------
-        Its position; None if there is none.
+        Returns: Its position; None if there is none.
         """
         column = self.column(what)
         if column is None:
@@ -237,16 +178,8 @@ class Scene:
     def timeline(self, bins: int) -> dict[str, Any]:
         """The whole length in few bins.
 
-        Parameters
-        ----------
-        bins
-            How many; fewer if there are fewer frames.
-
-        Returns
-        -------
-        dict
-            ``first``: the first frame of each bin; ``damaged``: how many of its frames are;
-            ``source``: the source that most of them have. Without what is not known.
+        Returns: ``first``: the first frame of each bin; ``damaged``: how many of its frames are;
+        ``source``: the source that most of them have. Without what is not known.
         """
         edges = np.linspace(0, self.count, min(bins, self.count) + 1).astype(np.int64)
         first = edges[:-1]

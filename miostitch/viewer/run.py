@@ -17,27 +17,15 @@ from miostitch.viewer.sources import open_scene
 
 @dataclass(frozen=True)
 class ViewOptions:
-    """How to show recordings.
+    """How to show recordings."""
 
-    Parameters
-    ----------
-    port
-        Where to listen; 0: any free port.
-    marks
-        File that the marked frames are saved to, and read from if it is there.
-    inputs
-        Folders where the recordings that a store was made of are looked for first.
-    browser
-        Whether to open the page in the browser.
-    cache_bytes
-        Bound of the pictures that are kept in memory.
-    """
-
-    port: int = 0
+    port: int = 0  # Where to listen; 0: any free port
+    # File that the marked frames are saved to, and read from if it is there.
     marks: str | os.PathLike[str] | None = None
+    # Folders where the recordings that a store was made of are looked for first.
     inputs: Sequence[str] = ()
-    browser: bool = True
-    cache_bytes: int = CACHE_BYTES
+    browser: bool = True  # Whether to open the page in the browser
+    cache_bytes: int = CACHE_BYTES  # Bound of the pictures that are kept in memory
 
 
 def view(
@@ -49,28 +37,6 @@ def view(
 ) -> None:
     """Show recordings in the browser until the run is interrupted.
 
-    Parameters
-    ----------
-    names
-        As for :func:`miostitch.viewer.sources.open_scene`.
-    options
-        How to show them.
-    reading
-        How to read recordings.
-    ready
-        Called with ``url`` once the page can be opened.
-
-    Raises
-    ------
-    InputError
-        A file cannot be read.
-    ResourceError
-        The port is taken.
-    UsageError
-        The file of marks is something else.
-
-    Notes
-    -----
     Reads what is shown, and a little ahead. Memory: the cache, and the tables that go with it: of a
     store 33 bytes per frame and 42 more per recording that it was made of.
     """

@@ -65,20 +65,7 @@ logger = logging.getLogger(__name__)
 
 
 class Marks:
-    """The file that marked frames are saved to, as ``remove-frames`` takes them.
-
-    Parameters
-    ----------
-    path
-        A file of marks, or one that is not there yet.
-
-    Raises
-    ------
-    UsageError
-        The file is something else, which saving would destroy.
-    MissingInputError
-        Its folder is not there.
-    """
+    """The file that marked frames are saved to, as ``remove-frames`` takes them."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -97,13 +84,7 @@ class Marks:
         raise UsageError(msg)
 
     def save(self, text: str) -> None:
-        """Replace the file, whole or not at all.
-
-        Raises
-        ------
-        ResourceError
-            It cannot be written.
-        """
+        """Replace the file, whole or not at all."""
         part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             with part.open("x", encoding="ascii") as file:
@@ -119,17 +100,7 @@ class Marks:
 
 
 class Viewer:
-    """Answers what the page asks.
-
-    Parameters
-    ----------
-    scene
-        What is shown.
-    cache
-        Where its blocks are kept.
-    marks
-        Where marked frames are saved; None: only the browser can save them.
-    """
+    """Answers what the page asks."""
 
     def __init__(self, scene: Scene, cache: BlockCache, marks: Marks | None = None) -> None:
         self.scene, self.cache, self.marks = scene, cache, marks
@@ -141,13 +112,7 @@ class Viewer:
 
     @asynccontextmanager
     async def running(self, port: int = 0) -> AsyncIterator[str]:
-        """Listen, and give the address of the page.
-
-        Raises
-        ------
-        ResourceError
-            The port is taken.
-        """
+        """Listen, and give the address of the page."""
         try:
             listening = socket.create_server((LOOPBACK, port), backlog=128)
         except OSError as error:
@@ -205,20 +170,7 @@ class Viewer:
         }
 
     def packet(self, position: int, shown: Sequence[int]) -> bytes:
-        """One frame: what is known of it and of its candidates, and the pictures shown.
-
-        Parameters
-        ----------
-        position
-            The frame.
-        shown
-            Panels whose pictures are wanted.
-
-        Returns
-        -------
-        The length of a JSON object as 4 bytes, little-endian; the object; the pixels of every
-        panel that has a ``height`` there, row by row.
-        """
+        """One frame: what is known of it and of its candidates, and the pictures shown."""
         told: list[dict[str, Any]] = []
         pixels = []
         for number, panel in enumerate(self.scene.panels):

@@ -41,30 +41,7 @@ def open_scene(
     *,
     folders: Sequence[str] = (),
 ) -> Scene:
-    """Open what is to be looked at.
-
-    Parameters
-    ----------
-    names
-        A store: the result is shown beside the recordings it was made of. Or videos and stores, as
-        for :func:`miostitch.open_recording`: they are shown side by side, frame by frame of the
-        device's counter; by position if one of them has no table.
-    cache
-        Where blocks are kept.
-    options
-        How to read recordings.
-    folders
-        Where the recordings that a store was made of are looked for first.
-
-    Raises
-    ------
-    InputError
-        A file cannot be read.
-    AlignmentError
-        The videos have no frame in common.
-    UsageError
-        A video is named twice.
-    """
+    """Open what is to be looked at."""
     options = options or ReadOptions(need_table=False)
     if len(names) == 1 and names[0].endswith(STORE):
         return _of_result(names[0], cache, options, folders)
@@ -93,13 +70,7 @@ class StoredFrames:
         return list(self.attrs["recordings"]) if "scores" in self._tables else []
 
     def column(self, name: str) -> NDArray[Any]:
-        """A whole column of the frames, (frame,), read once.
-
-        Raises
-        ------
-        InputError
-            It cannot be read.
-        """
+        """A whole column of the frames, (frame,), read once."""
         with self._lock:
             if name not in self._columns:
                 self._columns[name] = self._read("", slice(None), [name])[name].to_numpy()
@@ -117,18 +88,7 @@ class StoredFrames:
         return Look(int(source or 0), {} if absent else facts)
 
     def load(self, closing: Event) -> None:
-        """Take all tables into memory, so that no frame has to wait for them any more.
-
-        Parameters
-        ----------
-        closing
-            When it is set, no further column is read.
-
-        Raises
-        ------
-        InputError
-            They cannot be read.
-        """
+        """Take all tables into memory, so that no frame has to wait for them any more."""
         if "scores" in self._tables:
             self._tables["scores"] = self._read("scores", slice(None))
             self._loaded.add("scores")
