@@ -50,7 +50,7 @@ bench: $(VENV)/bench.stamp  ## time the working tree
 	cd benchmarks && ../$(BIN)/asv run --python=same --quick --show-stderr
 
 bench-peers: $(VENV)/bench.stamp  ## time whole runs beside mio, table and plot into docs/
-	$(BIN)/python benchmarks/peers.py --docs
+	$(BIN)/python benchmarks/end_to_end/peers.py --docs
 
 clean:  ## remove everything that is built or installed here
 	rm -rf .venv .envs build dist *.egg-info docs/_build demo benchmarks/.asv

@@ -13,6 +13,7 @@ version = release = installed_version("miostitch").split("+")[0]
 extensions = [
     "fault_table",
     "myst_parser",
+    "room_picture",
     "run_blocks",
     "schema_tables",
     "sphinx.ext.autodoc",

@@ -14,15 +14,18 @@ from typing import Any
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-MODULES = {path.stem: path for path in sorted(FOLDER.glob("bench_*.py"))}
+MODULES = {
+    path.relative_to(FOLDER).with_suffix("").as_posix(): path
+    for path in sorted(FOLDER.rglob("bench_*.py"))
+}
 KINDS = ("time_", "peakmem_", "track_", "mem_", "timeraw_")
 SMALL: dict[str, dict[str, Any]] = {
-    "bench_kernels": {"FRAMES": 3, "HEIGHT": 20, "WIDTH": 30, "BUFFER_PIXELS": 90},
-    "bench_metadata": {"Session.params": (800,)},
-    "bench_pipeline": {"FRAMES": 30},
-    "bench_report": {"FRAMES": 40},
-    "bench_video": {"BLOCK": 4, "BLOCKS": 2, "Index.frame_count": 1000},
-    "bench_writing": {"SIDE": 20, "FRAMES": 4, "ROWS": 50},
+    "kernels/bench_scores": {"FRAMES": 3, "HEIGHT": 20, "WIDTH": 30, "BUFFER_PIXELS": 90},
+    "buffers/bench_table": {"Session.params": (800,)},
+    "stitching/bench_run": {"FRAMES": 30},
+    "report/bench_run": {"FRAMES": 40},
+    "video/bench_source": {"BLOCK": 4, "BLOCKS": 2, "Index.frame_count": 1000},
+    "execution/bench_block": {"SIDE": 20, "FRAMES": 4, "ROWS": 50},
 }
 
 
@@ -59,7 +62,7 @@ def run(suite: Any, names: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(n, marks=pytest.mark.slow) if n == "bench_pipeline" else n for n in MODULES],
+    [pytest.param(n, marks=pytest.mark.slow) if n == "stitching/bench_run" else n for n in MODULES],
 )
 def test_benchmarks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
@@ -116,8 +119,8 @@ def test_simulated_session_that_does_not_come_back_is_named(
 
 @pytest.mark.parametrize("script", ["cores", "memory", "peers", "verify", "workflow"])
 def test_scripts_say_what_they_do(script: str) -> None:
-    command = [sys.executable, str(FOLDER / f"{script}.py"), "--help"]
-    path = os.pathsep.join([str(FOLDER), str(FOLDER.parent)])
+    command = [sys.executable, str(FOLDER / "end_to_end" / f"{script}.py"), "--help"]
+    path = os.pathsep.join([str(FOLDER / "end_to_end"), str(FOLDER.parent)])
     done = subprocess.run(
         command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": path}, check=False
     )

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from docutils.nodes import Node
+from room_picture import room_order
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
@@ -79,10 +80,8 @@ def is_on(value: object) -> bool:
 
 def rooms() -> Iterator[Row]:
     yield "room", "what it is", "modules"
-    order = parse(ROOT / "tests/test_layers.py").body
-    table = next(n.value for n in order if isinstance(n, ast.Assign) and n.targets[0].id == "ROOMS")
     package = ROOT / "miostitch"
-    for name in " ".join(ast.literal_eval(table)).split():
+    for name in room_order():
         is_room = (package / name).is_dir()
         file = package / name / "__init__.py" if is_room else package / f"{name}.py"
         summary = ast.get_docstring(parse(file)).splitlines()[0].removeprefix("miostitch: ")

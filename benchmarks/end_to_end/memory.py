@@ -1,12 +1,11 @@
 """Memory and time over the length of a session, up to nine hours.
 
-``python benchmarks/memory.py [--frames N ...] [--folder DIR]`` simulates pairs of small frames with
-eight buffers each, in as many blocks as frames of 200x200 pixels have, stitches them and denoises
-the result, and prints a table in Markdown: nine hours are 648,000 frames, 5.2 million rows and
-1,547 blocks. What grows with a session besides its files is what is known of each frame and row,
-and that does not ask how large a frame is. Every program is a process of its own; its peak memory
-is what the system says of it.
-"""
+``python benchmarks/end_to_end/memory.py [--frames N ...] [--folder DIR]`` simulates pairs of small
+frames with eight buffers each, in as many blocks as frames of 200x200 pixels have, stitches them
+and denoises the result, and prints a table in Markdown: nine hours are 648,000 frames, 5.2 million
+rows and 1,547 blocks. What grows with a session besides its files is what is known of each frame
+and row, and that does not ask how large a frame is. Every program is a process of its own; its peak
+memory is what the system says of it."""
 
 import argparse
 import shutil

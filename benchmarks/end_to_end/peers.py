@@ -1,12 +1,11 @@
 """Time whole processes of miostitch and of mio on the same simulated recordings.
 
-``python benchmarks/peers.py`` (``make bench-peers``) prints a table in Markdown and, with
-``--docs``, keeps it and a plot in the documentation. mio 0.12.1 gets an environment of its own
+``python benchmarks/end_to_end/peers.py`` (``make bench-peers``) prints a table in Markdown and,
+with ``--docs``, keeps it and a plot in the documentation. mio 0.12.1 gets an environment of its own
 (``.envs/mio``), made when missing; it needs ``ffmpeg``. The programs take turns, so that a machine
 whose speed drifts is as unkind to each; every run begins without a former result and with nothing
-left to be written to the disk; medians are told. The disk floor is what it takes to read
-all inputs with ``cat`` and to write the same output bytes with ``cp``.
-"""
+left to be written to the disk; medians are told. The disk floor is what it takes to read all inputs
+with ``cat`` and to write the same output bytes with ``cp``."""
 
 import argparse
 import os
@@ -21,7 +20,7 @@ import venv
 from pathlib import Path
 from typing import NamedTuple
 
-HERE = Path(__file__).resolve().parents[1]
+HERE = Path(__file__).resolve().parents[2]
 DOCS = HERE / "docs" / "explanation"
 MIO = ("mio==0.12.1", "matplotlib")
 # what mio can load and aligns by frame_num: it refuses negative padding and takes any lost frame

@@ -1,9 +1,9 @@
 """How much faster a stitch is on more cores.
 
-``python benchmarks/cores.py [--frames N] [--runs N] [--folder DIR]`` stitches a simulated pair of
-200x200 frames on one core, and on twice as many each time up to all of them (Linux, which can
-confine a process to some cores), in turn, and prints a table in Markdown. What a run takes before
-its first frame, measured on a pair of 50 frames on the same cores, is taken off.
+``python benchmarks/end_to_end/cores.py [--frames N] [--runs N] [--folder DIR]`` stitches a
+simulated pair of 200x200 frames on one core, and on twice as many each time up to all of them
+(Linux, which can confine a process to some cores), in turn, and prints a table in Markdown. What a
+run takes before its first frame, measured on a pair of 50 frames on the same cores, is taken off.
 """
 
 import argparse

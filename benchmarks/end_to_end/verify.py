@@ -1,6 +1,6 @@
 """How fast results are verified, against ``cat`` of the same bytes.
 
-    python benchmarks/verify.py [--frames 16000] [--by frame|buffer] [--folder FOLDER]
+    python benchmarks/end_to_end/verify.py [--frames 16000] [--by frame|buffer] [--folder FOLDER]
 
 Simulates two recordings of 200x200 pixels, stitches them, and times both, several times in turn.
 """

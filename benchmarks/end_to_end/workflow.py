@@ -1,9 +1,8 @@
 """Time the whole workflow against copying its products, and beside mio.
 
-``python benchmarks/workflow.py [--frames N] [--short N] [--runs N] [--folder DIR] [--mio PYTHON]``
-simulates two pairs of 200x200 frames, one as long as a session and one that mio can hold, and
-prints a table in Markdown. Every program is a process of its own; its peak memory is what the
-system says of it.
+``python benchmarks/end_to_end/workflow.py`` simulates two pairs of 200x200 frames, one as long as a
+session and one that mio can hold, and prints a table in Markdown. Every program is a process of its
+own; its peak memory is what the system says of it.
 
 ``miostitch`` is ``miostitch workflow A.avi B.avi -c denoise_calcium_imaging``: stitched and
 denoised stores, videos and tables, brought to the disk before they get their names. ``cp`` copies
