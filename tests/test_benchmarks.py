@@ -117,7 +117,7 @@ def test_simulated_session_that_does_not_come_back_is_named(
     assert "flips: by frame invents 39 frames" in missed  # the last one is in no video
 
 
-@pytest.mark.parametrize("script", ["cores", "memory", "peers", "verify", "workflow"])
+@pytest.mark.parametrize("script", ["cores", "former", "memory", "peers", "verify", "workflow"])
 def test_scripts_say_what_they_do(script: str) -> None:
     command = [sys.executable, str(FOLDER / "end_to_end" / f"{script}.py"), "--help"]
     path = os.pathsep.join([str(FOLDER / "end_to_end"), str(FOLDER.parent)])
