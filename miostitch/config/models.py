@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from miostitch.config.thresholds import ScoreConfig
+from miostitch.config.thresholds import THRESHOLDS, ScoreConfig
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -74,7 +74,7 @@ class GradientDetectorConfig(Block):
 
     threshold: float = Field(
         default=ScoreConfig.gradient_threshold,
-        ge=0,
+        ge=THRESHOLDS["gradient_threshold"][0],
         description="A row whose mean absolute second difference exceeds this is noisy.",
     )
 
@@ -84,13 +84,13 @@ class BlackAreaDetectorConfig(Block):
 
     consecutive_threshold: int = Field(
         default=ScoreConfig.consecutive_threshold,
-        ge=1,
+        ge=THRESHOLDS["consecutive_threshold"][0],
         description="A row with a run of at least this many black pixels is black.",
     )
     value_threshold: int = Field(
         default=ScoreConfig.value_threshold,
-        ge=0,
-        le=255,
+        ge=THRESHOLDS["value_threshold"][0],
+        le=THRESHOLDS["value_threshold"][1],
         description="A pixel at or below this gray value is black.",
     )
     min_rows: int = Field(
