@@ -7,7 +7,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "miostitch"
 ROOMS = (
     "errors",
-    "schema ranges text",
+    "schema ranges text arrays",
     "kernels",
     "config",
     "video",
