@@ -285,7 +285,7 @@ def _vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]
 
 @part
 def _price_values(copy: U8, hi: int, where: I64, guess: I32, cost: I32, prices: I64) -> None:
-    """Write the surprise of a copy (p) that ends at hi, at the pixels where (d), into prices (d)."""
+    """Write the surprise of a copy (p) that ends at hi into prices (d) of the pixels where (d)."""
     for d in range(where.size):
         if where[d] >= hi:
             prices[d] = _NEVER
