@@ -6,8 +6,8 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "miostitch"
 ROOMS = (
-    "errors",
-    "schema ranges text arrays",
+    "errors arrays",
+    "schema ranges text",
     "kernels",
     "config",
     "video",
