@@ -1,8 +1,8 @@
 """Everything miostitch raises on purpose.
 
-One base class, and leaves that also subclass the builtin a caller would expect. The class decides
-the exit code of the command line (``exit_code``), the message names the file, the row or frame,
-what is wrong and what to do about it.
+One base class, and leaves that also subclass the builtin a caller would expect. The class has the
+exit code of the command line; the message names the file, the row or frame, what is wrong and what
+to do about it.
 """
 
 
@@ -13,13 +13,13 @@ class MiostitchError(Exception):
 
 
 class UsageError(MiostitchError, ValueError):
-    """A call, option or configuration that cannot be meant."""
+    """Invalid argument, option or configuration."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A configuration that is not there, or cannot be meant."""
+    """A configuration that does not exist, or is invalid."""
 
 
 class InputError(MiostitchError, ValueError):
@@ -29,34 +29,34 @@ class InputError(MiostitchError, ValueError):
 
 
 class MissingInputError(InputError, FileNotFoundError):
-    """A file that should be there is not."""
+    """A file that does not exist."""
 
     # FileNotFoundError would print errno-style tuples; the message alone is wanted.
     __str__ = Exception.__str__
 
 
 class VideoError(InputError):
-    """A video that cannot be read, or not exactly."""
+    """A video that cannot be read exactly."""
 
 
 class TruncatedVideoError(VideoError, EOFError):
-    """A video that ends, or has a hole, where its frames should be."""
+    """A video that ends, or has a hole, in the middle of its frames."""
 
 
 class MetadataError(InputError):
-    """A metadata table that cannot be read as buffers."""
+    """A table of buffers that cannot be read."""
 
 
 class MismatchError(InputError):
-    """Metadata and video disagree; ``salvage`` would go on with what matches."""
+    """Table and video disagree; ``salvage`` would use what matches."""
 
 
 class AlignmentError(InputError, LookupError):
-    """Recordings that cannot be brought together."""
+    """Recordings that cannot be aligned."""
 
 
 class OutputExistsError(MiostitchError, FileExistsError):
-    """A product is already there and may not be replaced."""
+    """A product exists and may not be replaced."""
 
     exit_code = 4
     __str__ = Exception.__str__
@@ -70,11 +70,11 @@ class OutputLockedError(MiostitchError, BlockingIOError):
 
 
 class ResourceError(MiostitchError, OSError):
-    """Disk, memory or permissions do not suffice."""
+    """Not enough disk space, memory or permissions."""
 
     exit_code = 5
     __str__ = Exception.__str__
 
 
 class PlanError(ResourceError, MemoryError):
-    """A run that would need more memory than it may use, found before it starts."""
+    """A run that would exceed its memory limit, found before it starts."""

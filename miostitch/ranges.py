@@ -1,17 +1,17 @@
-"""Lists of frames as text (``0,5,10-20``), and runs of numbers that follow each other."""
+"""Lists of frames as text (``0,5,10-20``), and runs of consecutive numbers."""
 
 import re
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64
 from miostitch.errors import UsageError
 
 MAX_FRAMES = 2**24
-"""More frames than this in one text are a slip of the pen."""
+"""Most frames of one text: a longer range is taken for a typo."""
 
 
-def parse_frames(text: str) -> NDArray[np.int64]:
+def parse_frames(text: str) -> I64:
     """Read a list of frames.
 
     Parameters
@@ -50,7 +50,7 @@ def parse_frames(text: str) -> NDArray[np.int64]:
     return np.concatenate(parts)
 
 
-def format_frames(frames: NDArray[np.int64]) -> str:
+def format_frames(frames: I64) -> str:
     """Write a list of frames as :func:`parse_frames` reads it.
 
     >>> format_frames(np.array([12, 0, 10, 11]))
@@ -61,8 +61,8 @@ def format_frames(frames: NDArray[np.int64]) -> str:
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
 
 
-def runs(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """First and last of every run of ascending numbers that follow each other, (run, 2).
+def runs(numbers: I64) -> I64:
+    """Find the first and last number of every run of consecutive numbers, (run, 2).
 
     >>> runs(np.array([3, 4, 5, 9])).tolist()
     [[3, 5], [9, 9]]
@@ -73,10 +73,10 @@ def runs(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.stack([first, last], axis=1)
 
 
-def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Each number once, ascending.
+def distinct(numbers: I64) -> I64:
+    """Sort numbers, each once.
 
-    By sorting: NumPy's own hashes them, which takes seconds for a million that all differ.
+    NumPy's own hashes them, which takes seconds for a million that all differ.
 
     >>> distinct(np.array([9, 3, 9, 4])).tolist()
     [3, 4, 9]

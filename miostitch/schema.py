@@ -6,6 +6,7 @@ from this module; nothing else spells out a dtype, a fill value or a unit.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from miostitch.errors import MetadataError
@@ -23,7 +24,7 @@ SCORE = "score"
 BLOCK = "block"
 
 NO_FRAME = -1
-"""Absence of a source frame, of a ``frame_num`` or of a ``reconstructed_frame_index``."""
+"""No source frame, no ``frame_num`` or no ``reconstructed_frame_index``."""
 
 COMPOSITE = -1
 """Value of ``source`` for a frame that was composed from several recordings."""
@@ -147,7 +148,7 @@ ORIGIN_VARIABLES: tuple[Variable, ...] = (
 """Coordinates of an open recording that no store has; see :mod:`miostitch.recording.datasets`."""
 
 LOST = Variable("lost", (FRAME,), "bool", "the picture cannot be read, or no row tells of it")
-"""Coordinate of a recording that was opened to be salvaged, or with a lag."""
+"""Coordinate of a recording that was opened with salvage or with a lag."""
 
 PIXEL_SCORES: tuple[Variable, ...] = (
     Variable(
@@ -199,8 +200,17 @@ SCORE_VARIABLES: tuple[Variable, ...] = (
 )
 
 
-EVIDENCE = ("nobody", "single", "identical", "majority", "stretches")
-"""Why a composed buffer is what it is; see :class:`miostitch.stitching.composition.Evidence`."""
+class Evidence(IntEnum):
+    """Why a composed buffer is what it is; see :mod:`miostitch.stitching.composition`."""
+
+    NOBODY = 0
+    SINGLE = 1
+    IDENTICAL = 2
+    MAJORITY = 3
+    STRETCHES = 4
+
+
+EVIDENCE = tuple(evidence.name.lower() for evidence in Evidence)
 
 COMPOSITION_VARIABLES: tuple[Variable, ...] = (
     Variable(
@@ -229,7 +239,7 @@ WITNESSES = (
     "buffer_count", "frame_num", "frame_buffer_count", "linked_list", "row before", "row after",
     "size of the position", "no place between its neighbours",
 )  # fmt: skip
-"""Who can vote in a repair; see :mod:`miostitch.buffers.repair`."""
+"""Evidence for a repair; see :mod:`miostitch.buffers.repair`."""
 
 REPAIR_VARIABLES: tuple[Variable, ...] = (
     Variable(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "miostitch"
 ROOMS = (
-    "errors",
+    "errors arrays",
     "schema ranges text",
     "kernels",
     "config",

@@ -1,11 +1,10 @@
-"""Metadata tables are written here, and all other tables in the same plain spelling."""
+"""Writes CSV files: metadata tables, and all other tables in the same plain spelling."""
 
 import csv
 import io
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 import pandas as pd
@@ -38,7 +37,7 @@ class TableWriter:
         self._write(_csv_text(pa.Table.from_pandas(table[self.columns], preserve_index=False)))
 
     def close(self) -> None:
-        """Finish the file: all of it is on disk afterwards."""
+        """Close the file once all of it is on disk."""
         try:
             with self._file:
                 self._file.flush()
@@ -49,13 +48,8 @@ class TableWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        _: TracebackType | None,
-    ) -> None:
-        if error is None:
+    def __exit__(self, *failure: object) -> None:
+        if failure[0] is None:
             self.close()
         else:
             with suppress(OSError):

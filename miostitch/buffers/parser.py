@@ -1,9 +1,8 @@
-"""From the text of a metadata table to typed columns, the same in every pass over a file.
+"""Text of a metadata table to typed columns, the same in every pass over a file.
 
-The fast parser (pyarrow, without the GIL) vouches for a block of text or refuses it as a whole; a
-refused block is sifted line by line, which finds the faulty line exactly and leaves normalised
-text that the fast parser then reads. So there is one way from text to numbers, and only odd
-blocks are slow.
+pyarrow parses a block of text, without the GIL. Only where it refuses a block, lines are looked at
+one by one, to name the faulty ones; the numbers of the others are written plainly, and pyarrow
+parses that.
 """
 
 import csv
@@ -18,17 +17,17 @@ from typing import BinaryIO
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv as pa_csv
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64
 from miostitch.errors import MetadataError
 from miostitch.schema import COLUMN_BY_NAME, NO_FRAME, check_columns
 from miostitch.text import amount
 
 BLOCK_BYTES = 2**20
-"""Text parsed at once, in bytes: about 14,000 rows."""
+"""Bytes parsed at once: about 14,000 rows."""
 
 MAX_LINE_BYTES = 64 * BLOCK_BYTES
-"""Text without a line end beyond which a file is no table, in bytes."""
+"""A file with a longer line is no table."""
 
 _EXACT_FLOAT = 2**53
 _DTYPES = {"int64": pa.int64(), "float64": pa.float64()}
@@ -38,24 +37,29 @@ _PLAIN_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 @dataclass(frozen=True)
 class ParsedBlock:
-    """Rows of one block of text, and what was odd about it."""
+    """Rows of one block of text."""
 
-    table: pa.Table  # pyarrow.Table, int64, float64 and string columns in the order of the file
-    lines: NDArray[np.int64]  # int64 (row,), line of each row in the file
-    faults: tuple[tuple[int, str], ...] = ()  # Line and fault of each row that was dropped
-    headers: tuple[int, ...] = ()  # Lines that repeat the header
-    floats: frozenset[str] = frozenset()  # Integer columns that have cells such as 16.0
+    table: pa.Table
+    """int64, float64 and string columns in the order of the file."""
+    lines: I64
+    """Line of each row in the file, (row,)."""
+    faults: tuple[tuple[int, str], ...] = ()
+    """Line and fault of each row that was dropped."""
+    headers: tuple[int, ...] = ()
+    """Lines that repeat the header."""
+    floats: frozenset[str] = frozenset()
+    """Integer columns with cells such as 16.0."""
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
     """Repaired cells of a table; those of no two tables are equal."""
 
-    # Rows from 0, ascending, and their new values, int64 (cell,) each, by column.
-    columns: Mapping[str, tuple[NDArray[np.int64], NDArray[np.int64]]]
+    columns: Mapping[str, tuple[I64, I64]]
+    """Ascending rows, from 0, and their new values, (cell,) each, by column."""
 
     def put_into(self, block: pa.Table, row: int) -> pa.Table:
-        """Put the cells of a block in, of which the first row is row `row` of the table."""
+        """Replace the repaired cells of a block that begins at row `row` of the table."""
         for name, (rows, new) in self.columns.items():
             first, stop = np.searchsorted(rows, (row, row + len(block)))
             if first < stop:
@@ -69,15 +73,17 @@ class Cells:
 class TableParser:
     """Parses the blocks of one file; small and picklable."""
 
-    path: str  # The file, for messages
-    columns: tuple[str, ...]  # Its column names
-    # Largest frame a row may name: a corrupt index must not allocate a table of 2^31 frames.
+    path: str
+    columns: tuple[str, ...]
     max_frame: int
-    salvage: bool  # Drop faulty rows instead of refusing the file
-    floats: frozenset[str] = frozenset()  # Integer columns to read as floats
+    """Largest frame of a row: a corrupt index must not allocate a table of 2^31 frames."""
+    salvage: bool
+    """Whether faulty rows are dropped instead of refusing the file."""
+    floats: frozenset[str] = frozenset()
+    """Integer columns to read as floats."""
 
     def parse(self, text: bytes, first_line: int) -> ParsedBlock:
-        """Parse a block of whole lines, of which the first is line `first_line` of the file."""
+        """Parse a block of complete lines; `first_line` is the number of the first in the file."""
         text = text.replace(b"\r\n", b"\n") if b"\r" in text else text
         if not _is_odd(text):
             with suppress(pa.ArrowInvalid):
@@ -86,12 +92,12 @@ class TableParser:
         return self._sifted(text, first_line)
 
     def _typed(self, text: bytes, floats: frozenset[str]) -> pa.Table:
-        """Parse whole and quickly; ArrowInvalid wherever a line by line look is needed."""
+        """Parse by pyarrow alone; ArrowInvalid where lines must be looked at one by one."""
         types = {
             name: _DTYPES[COLUMN_BY_NAME[name].dtype] if name in COLUMN_BY_NAME else pa.string()
             for name in self.columns
         } | dict.fromkeys(floats, pa.float64())
-        if not text:  # nothing is left of a sifted block
+        if not text:  # all lines were dropped
             return pa.schema(types.items()).empty_table()
         table = pa_csv.read_csv(
             pa.BufferReader(text),
@@ -101,20 +107,20 @@ class TableParser:
             ),
             convert_options=pa_csv.ConvertOptions(column_types=types, null_values=[]),
         )
-        sound = len(table) == text.count(b"\n")
+        valid = len(table) == text.count(b"\n")
         for i, name in enumerate(self.columns):
             if types[name] == pa.float64():
                 magnitude = np.abs(table[name].to_numpy())
-                sound &= bool((magnitude < (_EXACT_FLOAT if name in floats else np.inf)).all())
+                valid &= bool((magnitude < (_EXACT_FLOAT if name in floats else np.inf)).all())
             if name in floats:
                 table = table.set_column(i, name, table[name].cast(pa.int64()))
         frame = table["reconstructed_frame_index"].to_numpy()
-        if not (sound and ((frame >= NO_FRAME) & (frame <= self.max_frame)).all()):
+        if not (valid and ((frame >= NO_FRAME) & (frame <= self.max_frame)).all()):
             raise pa.ArrowInvalid
         return table
 
     def _sifted(self, text: bytes, first_line: int) -> ParsedBlock:
-        """Part good lines from faulty ones, write their numbers plainly, and parse that."""
+        """Parse line by line: drop or refuse faulty ones, write the others plainly."""
         kept = io.StringIO()
         write = csv.writer(kept, lineterminator="\n").writerow
         is_plain = self._plain_row().fullmatch
@@ -148,7 +154,7 @@ class TableParser:
         return ParsedBlock(table, where, tuple(faults), tuple(headers), frozenset(floats))
 
     def _plain_row(self) -> re.Pattern[bytes]:
-        """Pattern of a row beyond doubt, as most are even in a block that has odd ones."""
+        """Pattern of a row that pyarrow reads: most are, even in a block that it refused."""
         patterns = {"int64": "-?[0-9]{1,18}", "float64": r"-?[0-9]{1,18}(?:\.[0-9]+)?"}
         cells = [
             patterns[COLUMN_BY_NAME[name].dtype] if name in COLUMN_BY_NAME else r"[ !#-+\--~]*"
@@ -159,6 +165,7 @@ class TableParser:
         return re.compile(",".join(cells).encode())
 
     def _normalise(self, cells: list[str], floats: set[str]) -> None:
+        """Write the numbers among the cells of a line plainly, in place."""
         if len(cells) != len(self.columns):
             named = amount(len(self.columns), "column")
             raise _FaultyLineError(f"{amount(len(cells), 'cell')} where the header names {named}")
@@ -166,16 +173,13 @@ class TableParser:
             if name not in COLUMN_BY_NAME:
                 continue
             whole = COLUMN_BY_NAME[name].dtype == "int64"
-            if whole and _PLAIN_INTEGER.fullmatch(cells[i]):
-                value = cells[i]
-            else:
-                try:
-                    value = _integer(cells[i]) if whole else _real(cells[i])
-                except ValueError as error:
-                    msg = f"column {name} is {cells[i][:40]!r}, {error}"
-                    raise _FaultyLineError(msg) from None
-                if whole and not cells[i].strip(" \t+-").isdecimal():
-                    floats.add(name)
+            try:
+                value = _integer(cells[i]) if whole else _real(cells[i])
+            except ValueError as error:
+                msg = f"column {name} is {cells[i][:40]!r}, {error}"
+                raise _FaultyLineError(msg) from None
+            if whole and not cells[i].strip(" \t+-").isdecimal():
+                floats.add(name)
             if name == "reconstructed_frame_index" and not NO_FRAME <= int(value) <= self.max_frame:
                 msg = f"column {name} is {value}, neither -1 nor a frame this file has rows for"
                 raise _FaultyLineError(msg)
@@ -183,7 +187,7 @@ class TableParser:
 
 
 def _is_odd(text: bytes) -> bool:
-    """Whether pyarrow might take 0x10 for 16, a lone CR for a line end, or NUL for text."""
+    """Whether pyarrow might read 0x10 as 16, a lone CR as a line end, or NUL as text."""
     # single bytes are found ten times as fast as pairs; of "0"x10 pyarrow takes the quotes away
     return (
         b"\0" in text
@@ -206,6 +210,8 @@ def _cells(raw: bytes) -> list[str]:
 
 
 def _integer(cell: str) -> str:
+    if _PLAIN_INTEGER.fullmatch(cell):
+        return cell
     if not _NUMBER.fullmatch(cell):
         raise ValueError("not an integer")
     value = Decimal(cell.strip())
@@ -240,7 +246,7 @@ def header_columns(path: str, header: bytes) -> tuple[str, ...]:
 
 
 def text_blocks(path: str, file: BinaryIO) -> Iterator[bytes]:
-    """Yield the rest of a file in blocks of whole lines; only the last may lack its line end."""
+    """Yield the rest of a file in blocks of complete lines; only the last may lack its end."""
     rest = b""
     while chunk := _read(path, file):
         lines, end, tail = chunk.rpartition(b"\n")

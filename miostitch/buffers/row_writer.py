@@ -1,8 +1,7 @@
-"""The rows of a result: one per buffer, in its ``.csv`` and in its store."""
+"""Writes the buffer rows of a result, to its ``.csv`` and to its store."""
 
 from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import pandas as pd
@@ -26,7 +25,7 @@ class BufferTable:
             self._arrays = BufferColumns(store, dtypes, attrs)
 
     def append(self, rows: pd.DataFrame) -> None:
-        """Write rows; columns that they lack are filled, columns of no name are left out."""
+        """Write rows: missing columns are filled, unknown ones left out."""
         rows = rows.reindex(columns=list(self._defaults))
         if rows.isna().any(axis=None):
             rows = rows.fillna(self._defaults)
@@ -40,20 +39,15 @@ class BufferTable:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         if self._table:
-            self._table.__exit__(kind, error, traceback)
-        if self._arrays and kind is None:
+            self._table.__exit__(*failure)
+        if self._arrays and failure[0] is None:
             self._arrays.close()
 
 
 def _default(column: str) -> int | str:
-    """What stands in a column that a recording's table does not have."""
+    """Value of a column that a recording's table lacks."""
     if column not in COLUMN_BY_NAME:
         return ""
     return 0 if column == "black_padding_px" else NO_FRAME

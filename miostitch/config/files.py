@@ -1,4 +1,4 @@
-"""Configurations as YAML files: read, shipped with the package, and written with what they mean."""
+"""Configurations as YAML files: read, shipped with the package, and written with comments."""
 
 import os
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ from miostitch.errors import ConfigError
 
 COMMENT_WIDTH = 78
 MAX_PROBLEMS = 10
-"""Of one file that are told at once."""
+"""Problems of one file that are reported at once."""
 
 
 def load_config(id_or_path: str | os.PathLike[str]) -> DenoiseConfig:
@@ -56,7 +56,7 @@ def load_config(id_or_path: str | os.PathLike[str]) -> DenoiseConfig:
 
 
 def parse_config(data: bytes, name: str) -> DenoiseConfig:
-    """Read a configuration from the bytes of a YAML file."""
+    """Parse and check the bytes of a YAML file."""
     document = read_yaml(data, name)
     value = {} if document.value is None else document.value
     if not isinstance(value, dict):
@@ -69,7 +69,7 @@ def parse_config(data: bytes, name: str) -> DenoiseConfig:
 
 @cache
 def shipped_configs() -> Mapping[str, DenoiseConfig]:
-    """The shipped configurations by id."""
+    """Read the shipped configurations, by id."""
     folder = files("miostitch.config") / "shipped"
     found = sorted(file.name for file in folder.iterdir() if file.name.endswith(".yml"))
     configs = [parse_config((folder / name).read_bytes(), name) for name in found]
@@ -77,7 +77,7 @@ def shipped_configs() -> Mapping[str, DenoiseConfig]:
 
 
 def config_text(config: DenoiseConfig) -> str:
-    """Write a configuration as YAML, with what every setting means and may be."""
+    """Write a configuration as YAML, with the meaning and range of every setting as comments."""
     lines = [f"# note: {notice}" for notice in config.notices]
     for key, value, default, allowed, doc in settings(config):
         indent = "  " * (len(key) - 1)
@@ -91,7 +91,7 @@ def config_text(config: DenoiseConfig) -> str:
 
 
 def _is_stripe_filter(value: dict[str, Any]) -> bool:
-    """Whether these are settings of the stripe filter without the rest, by name or by keys."""
+    """Whether these are settings of the stripe filter alone, by name or by keys."""
     if value.get("mio_model") is not None:
         return kind(value["mio_model"]) == FrequencyMaskingConfig.__name__
     keys, whole = value.keys(), DenoiseConfig.model_fields.keys()

@@ -1,7 +1,7 @@
-"""Configurations: every setting, its meaning, range and default, and what is wrong with others.
+"""Models of the denoise configuration: every setting with its meaning, range and default.
 
-Keys, values and header are those of mio 0.12.1, so that its files load unchanged. What mio ignores
-is refused here: an unknown key, a value of another type, a value out of range.
+Keys, values and header are those of mio 0.12.1, so that its files load unchanged. Unknown keys,
+values of another type and values out of range, which mio ignores, are refused.
 """
 
 import json
@@ -20,7 +20,7 @@ from pydantic import (
     field_validator,
 )
 
-from miostitch.config.thresholds import ScoreConfig
+from miostitch.config.thresholds import THRESHOLDS, ScoreConfig
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -35,7 +35,7 @@ _SPELLINGS = {"output_min_proj": "output_min_projection"}
 
 NO_EFFECT = "Accepted for mio's files; has no effect here."
 MAX_SHOWN = 60
-"""Characters of a wrong value or key that a message repeats."""
+"""Most characters of a wrong value or key in a message."""
 
 
 class Block(BaseModel):
@@ -74,7 +74,7 @@ class GradientDetectorConfig(Block):
 
     threshold: float = Field(
         default=ScoreConfig.gradient_threshold,
-        ge=0,
+        ge=THRESHOLDS["gradient_threshold"][0],
         description="A row whose mean absolute second difference exceeds this is noisy.",
     )
 
@@ -84,13 +84,13 @@ class BlackAreaDetectorConfig(Block):
 
     consecutive_threshold: int = Field(
         default=ScoreConfig.consecutive_threshold,
-        ge=1,
+        ge=THRESHOLDS["consecutive_threshold"][0],
         description="A row with a run of at least this many black pixels is black.",
     )
     value_threshold: int = Field(
         default=ScoreConfig.value_threshold,
-        ge=0,
-        le=255,
+        ge=THRESHOLDS["value_threshold"][0],
+        le=THRESHOLDS["value_threshold"][1],
         description="A pixel at or below this gray value is black.",
     )
     min_rows: int = Field(
@@ -204,7 +204,7 @@ class DenoiseConfig(Header):
 
     @property
     def notices(self) -> list[str]:
-        """What the user may expect of these values and will not get."""
+        """Effects that these values do not have, though a user may expect them."""
         shown = self.interactive_display
         found = [
             f"interactive_display.{name} has no effect: miostitch opens no windows"
@@ -231,7 +231,7 @@ class Setting(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """What is wrong, and where."""
+    """A wrong value or key, and its path."""
 
     key: tuple[str | int, ...]
     what: str
@@ -252,7 +252,7 @@ def settings(block: Block, key: tuple[str, ...] = ()) -> Iterator[Setting]:
 
 
 def described(config: DenoiseConfig) -> dict[str, Any]:
-    """Give a configuration, what its settings mean and what to note, as JSON values."""
+    """Describe a configuration and its settings as JSON values."""
     about = [
         {"key": ".".join(key), "default": default, "allowed": allowed, "description": doc}
         for key, value, default, allowed, doc in settings(config)
@@ -262,12 +262,12 @@ def described(config: DenoiseConfig) -> dict[str, Any]:
 
 
 def kind(mio_model: object) -> str:
-    """Name of the kind of configuration, without the modules of mio it is in."""
+    """Name of the kind of configuration, without that of mio's module."""
     return str(mio_model).rpartition(".")[2]
 
 
 def checked(model: type[AnyBlock], value: dict[str, Any]) -> AnyBlock | list[Problem]:
-    """Make a block of plain values, or say what is wrong with them."""
+    """Make a block of plain values, or list what is wrong with them."""
     try:
         return model.model_validate(value)
     except ValidationError as error:
@@ -287,7 +287,7 @@ def _problem(model: type[Block], error: "ErrorDetails") -> str:
     if error["type"] == "extra_forbidden":
         if (field := _SPELLINGS.get(name)) in block.model_fields:
             return f"key {name!r} is another spelling of {field!r}; keep one"
-        return f"unknown key {_shown(name)}{_meant(model, block, name)}"
+        return f"unknown key {_shown(name)}{_suggest(model, block, name)}"
     if error["type"] == "value_error":
         wrong = str(error["ctx"]["error"])
     else:
@@ -297,8 +297,8 @@ def _problem(model: type[Block], error: "ErrorDetails") -> str:
     return f"{'.'.join([*around, name])}: {_shown(error['input'])}: {wrong}"
 
 
-def _meant(model: type[Block], block: type[Block], name: str) -> str:
-    """What was meant by an unknown key: one of another block, or one spelled nearly so."""
+def _suggest(model: type[Block], block: type[Block], name: str) -> str:
+    """Suggest for an unknown key the block that has it, or a key of nearly that name."""
     homes = [each.key[:-1] for each in settings(model()) if each.key[-1] == name]
     if homes:
         return f"; it belongs {' or '.join(_place(h) for h in homes)}"
@@ -310,7 +310,7 @@ def _place(block: tuple[str, ...]) -> str:
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
-    """Suggest the known name that is nearest, or else all."""
+    """Suggest the most similar known name, or else all."""
     close = get_close_matches(name[:MAX_SHOWN], known, 1)
     return f"; did you mean {close[0]!r}?" if close else f"; known here: {', '.join(known)}"
 
@@ -322,13 +322,13 @@ def _shown(value: object) -> str:
 
 @cache
 def _allowed_in(block: type[Block]) -> dict[str, str]:
-    """What each key of a block may be, in words."""
+    """Allowed values of each key of a block, in words."""
     schemas = block.model_json_schema()["properties"]
     return {name: _allowed(schema) for name, schema in schemas.items()}
 
 
 def _allowed(schema: dict[str, Any]) -> str:
-    """Say in words what a JSON schema allows."""
+    """Describe in words what a JSON schema allows."""
     match schema:
         case {"anyOf": list(options)}:
             return " or ".join(map(_allowed, options))

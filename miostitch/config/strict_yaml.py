@@ -1,21 +1,19 @@
-"""YAML as plain values and the lines they stand on, without anything that could surprise.
+"""Strict YAML: one document of blocks, lists and scalars, as plain values with line numbers.
 
-Of YAML only what a configuration needs is taken: one document of blocks, lists and scalars.
-Anchors, aliases, tags, duplicate keys, keys that are no text, deep nesting and large files are
-refused.
-Plain scalars mean what they seem to mean: ``12:30`` and ``010`` are text, not 750 and 8.
+Refused are anchors, aliases, tags, duplicate keys, keys that are no text, deep nesting and large
+files. Plain scalars are what they look like: ``12:30`` and ``010`` are text, not 750 and 8.
 """
 
 import re
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from dataclasses import dataclass
+from typing import Any
 
 import yaml
 
 from miostitch.errors import ConfigError
 
 MAX_BYTES = 64 * 1024
-"""Configurations have about one kilobyte; this many are parsed within a second."""
+"""A configuration has about one kilobyte; this much is parsed within a second."""
 
 MAX_DEPTH = 16
 
@@ -33,12 +31,14 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*")
 
 @dataclass(frozen=True)
 class Document:
-    """What a YAML file says."""
+    """Content of a YAML file."""
 
-    name: str  # The file, for messages
-    value: Any = None  # Dicts, lists, text, numbers, booleans and ``None``
-    # Line (from 1) of every key and list item, by its path from the top.
-    lines: dict[Key, int] = field(default_factory=dict)
+    name: str
+    """Name of the file, for messages."""
+    value: Any
+    """Dicts, lists, text, numbers, booleans and None."""
+    lines: dict[Key, int]
+    """Line, from 1, of every key and list item by its path from the top."""
 
     def line(self, key: Key) -> int:
         """Line of a key, or of the innermost block around it that the file names."""
@@ -48,7 +48,7 @@ class Document:
 
 
 def read_yaml(data: bytes, name: str) -> Document:
-    """Read a YAML document."""
+    """Parse one document; `name` is that of the file."""
     if len(data) > MAX_BYTES:
         msg = f"{name}: larger than {MAX_BYTES // 1024} KiB; that is no configuration"
         raise ConfigError(msg)
@@ -57,7 +57,23 @@ def read_yaml(data: bytes, name: str) -> Document:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError(f"{name}: line {line}: this is no UTF-8 text") from None
-    return _Reader(text, name).document()
+    lines: dict[Key, int] = {}
+    try:
+        node = yaml.compose(text, Loader=_Composer)
+        return Document(name, _value(node, (), lines), lines)
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        problem = f"character {error.character:#x} is not allowed"
+    except _RefusedError as error:
+        line, problem = error.line, str(error)
+    except yaml.composer.ComposerError as error:  # without aliases there is no other
+        line, problem = _line(error.problem_mark), "a second document begins; one is meant"
+    except yaml.MarkedYAMLError as error:
+        line = _line(error.problem_mark or error.context_mark)
+        problem = f"this is no YAML: {error.problem or error.context}"
+    except (ValueError, OverflowError) as error:  # \U00110000 and %YAML of 5000 digits
+        line, problem = 1, f"this is no YAML: {error}"
+    raise ConfigError(f"{name}: line {line}: {problem}")
 
 
 def scalar_text(value: object) -> str:
@@ -90,91 +106,61 @@ def _meaning(text: str) -> str | float | bool | None:
     return float(text) if _NUMBER.fullmatch(text) else text
 
 
-class _Reader:
-    """Builds values from the events of PyYAML's parser, which follows nothing."""
+class _RefusedError(Exception):
+    """YAML that is valid and refused nevertheless; never leaves this module."""
 
-    def __init__(self, text: str, name: str) -> None:
-        self.text, self.name = text, name
-        self.events = yaml.parse(text, Loader=yaml.SafeLoader)
-        self.lines: dict[Key, int] = {}
-
-    def document(self) -> Document:
-        try:
-            return Document(self.name, self._document(), self.lines)
-        except yaml.reader.ReaderError as error:
-            line = self.text.count("\n", 0, error.position) + 1
-            self._refuse(line, f"character {error.character:#x} is not allowed")
-        except yaml.MarkedYAMLError as error:
-            mark = error.problem_mark or error.context_mark
-            line = mark.line + 1 if mark else 1
-            self._refuse(line, f"this is no YAML: {error.problem or error.context}")
-        except (ValueError, OverflowError) as error:  # \U00110000 and %YAML of 5000 digits
-            if isinstance(error, ConfigError):
-                raise
-            self._refuse(1, f"this is no YAML: {error}")
-
-    def _document(self) -> Any:
-        next(self.events)  # start of the stream
-        if isinstance(next(self.events), yaml.StreamEndEvent):
-            return None
-        value = self._value(next(self.events), ())
-        next(self.events)  # end of the document
-        after = next(self.events)
-        if not isinstance(after, yaml.StreamEndEvent):
-            self._refuse(_line(after), "a second document begins; one is meant")
-        return value
-
-    def _value(self, event: yaml.Event, key: Key) -> Any:
-        self._check(event, len(key))
-        if isinstance(event, yaml.MappingStartEvent):
-            return self._block(key)
-        if isinstance(event, yaml.SequenceStartEvent):
-            return self._list(key)
-        return _scalar(event)
-
-    def _list(self, key: Key) -> list[Any]:
-        values: list[Any] = []
-        while not isinstance(event := next(self.events), yaml.SequenceEndEvent):
-            inner = (*key, len(values))
-            self.lines[inner] = _line(event)
-            values.append(self._value(event, inner))
-        return values
-
-    def _block(self, key: Key) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        while not isinstance(event := next(self.events), yaml.MappingEndEvent):
-            self._check(event, len(key))
-            line, name = _line(event), _scalar(event)
-            if not isinstance(name, str):
-                self._refuse(line, "a key that is no text; put it in quotes if it is meant")
-            inner = (*key, name)
-            if name in values:
-                first = self.lines[inner]
-                self._refuse(line, f"key {name!r} stands here and on line {first}; keep one")
-            self.lines[inner] = line
-            values[name] = self._value(next(self.events), inner)
-        return values
-
-    def _check(self, event: yaml.Event, depth: int) -> None:
-        line = _line(event)
-        # of a node: what is named, and the class to make of it
-        if getattr(event, "anchor", None) is not None:
-            self._refuse(line, "anchors and aliases (&, *) are not allowed; write the value out")
-        if getattr(event, "tag", None) is not None:
-            self._refuse(line, "tags (!) are not allowed; leave it out")
-        if depth > MAX_DEPTH:
-            self._refuse(line, f"nested deeper than {MAX_DEPTH} levels; that is no configuration")
-
-    def _refuse(self, line: int, problem: str) -> NoReturn:
-        raise ConfigError(f"{self.name}: line {line}: {problem}") from None
+    def __init__(self, line: int, problem: str) -> None:
+        super().__init__(problem)
+        self.line = line
 
 
-def _scalar(event: yaml.Event) -> str | float | bool | None:
-    """Value of a scalar; None also where a list or a block stands."""
-    if not isinstance(event, yaml.ScalarEvent):
-        return None
-    return _meaning(event.value) if event.implicit[0] else event.value
+class _Composer(yaml.SafeLoader):
+    """Refuses a node before it is composed, as PyYAML recurses into it and follows aliases."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        event: Any = self.peek_event()  # type: ignore[no-untyped-call]
+        line = _line(event.start_mark)
+        is_key = isinstance(parent, yaml.MappingNode) and index is None
+        if event.anchor is not None:
+            msg = "anchors and aliases (&, *) are not allowed; write the value out"
+            raise _RefusedError(line, msg)
+        if event.tag is not None:
+            raise _RefusedError(line, "tags (!) are not allowed; leave it out")
+        if is_key and not (isinstance(event, yaml.ScalarEvent) and isinstance(_scalar(event), str)):
+            raise _RefusedError(line, "a key that is no text; put it in quotes if it is meant")
+        if self.depth > MAX_DEPTH and not is_key:
+            msg = f"nested deeper than {MAX_DEPTH} levels; that is no configuration"
+            raise _RefusedError(line, msg)
+        self.depth += 1
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
 
 
-def _line(event: yaml.Event) -> int:
-    return event.start_mark.line + 1 if event.start_mark else 1
+def _value(node: yaml.Node | None, key: Key, lines: dict[Key, int]) -> Any:
+    """Value of a node, None without one; enters the lines of all that is in it."""
+    if isinstance(node, yaml.SequenceNode):
+        lines |= {(*key, n): _line(item.start_mark) for n, item in enumerate(node.value)}
+        return [_value(item, (*key, n), lines) for n, item in enumerate(node.value)]
+    if not isinstance(node, yaml.MappingNode):
+        return _scalar(node) if node else None
+    values: dict[str, Any] = {}
+    for name, value in node.value:
+        inner, line = (*key, _scalar(name)), _line(name.start_mark)
+        if inner in lines:
+            msg = f"key {inner[-1]!r} stands here and on line {lines[inner]}; keep one"
+            raise _RefusedError(line, msg)
+        lines[inner] = line
+        values[inner[-1]] = _value(value, inner, lines)
+    return values
+
+
+def _scalar(node: Any) -> Any:
+    """Value of a scalar, given as node or event; one in quotes is always text."""
+    return node.value if node.style else _meaning(node.value)
+
+
+def _line(mark: yaml.Mark | None) -> int:
+    return mark.line + 1 if mark else 1

@@ -1,9 +1,17 @@
 """Thresholds of the noise scores, as plain values that travel with every result."""
 
 from dataclasses import dataclass
-from math import isfinite
+from math import inf
+from sys import float_info
 
 from miostitch.errors import UsageError
+
+THRESHOLDS: dict[str, tuple[int, float, str]] = {
+    "value_threshold": (0, 255, "a gray value from 0 to 255"),
+    "consecutive_threshold": (1, inf, "at least 1"),
+    "gradient_threshold": (0, float_info.max, "a finite number >= 0"),
+}
+"""Least and largest value of each, and that in words."""
 
 
 @dataclass(frozen=True)
@@ -30,12 +38,6 @@ class ScoreConfig:
     gradient_threshold: float = 20.0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.value_threshold <= 255:
-            msg = f"value_threshold {self.value_threshold}: a gray value from 0 to 255 is needed"
-            raise UsageError(msg)
-        if self.consecutive_threshold < 1:
-            msg = f"consecutive_threshold {self.consecutive_threshold}: at least 1 is needed"
-            raise UsageError(msg)
-        if not (isfinite(self.gradient_threshold) and self.gradient_threshold >= 0):
-            msg = f"gradient_threshold {self.gradient_threshold}: a finite number >= 0 is needed"
-            raise UsageError(msg)
+        for name, (least, most, what) in THRESHOLDS.items():
+            if not least <= getattr(self, name) <= most:
+                raise UsageError(f"{name} {getattr(self, name)}: {what} is needed")

@@ -1,7 +1,7 @@
 """The numbers behind ``denoise``: noisy frames, stripes, and the background of a recording.
 
-All functions take blocks of frames, uint8 (frame, height, width), and a frame's result never
-depends on the block it stands in.
+All functions take blocks of frames, uint8 (frame, height, width); the result of a frame never
+depends on its block.
 """
 
 from collections.abc import Collection
@@ -12,9 +12,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.arrays import F64, I32, I64, U8, Bools
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import UsageError
-from miostitch.kernels.scores import count_rows
+from miostitch.kernels.scores import score_frames
 from miostitch.kernels.stripes import (
     WAVE_UNIT,
     Band,
@@ -29,56 +30,55 @@ NEGLIGIBLE = 1e-12  # what is left of a table entry that cancels out
 class FlaggedRows(NamedTuple):
     """How many rows of each frame look broken, int64 (frame,) each, by detector."""
 
-    gradient: NDArray[np.int64]  # Rows whose mean absolute second difference exceeds the threshold
-    black_area: NDArray[np.int64]  # Rows that hold a run of black pixels
+    gradient: I64
+    """Rows whose mean absolute second difference exceeds the threshold."""
+    black_area: I64
+    """Rows with a run of black pixels."""
 
 
 METHODS = FlaggedRows._fields
 """Detectors of noisy frames."""
 
+USUAL = ScoreConfig()
 
-def flagged_rows(
-    frames: NDArray[np.uint8],
-    *,
-    gradient_threshold: float = ScoreConfig.gradient_threshold,
-    value_threshold: int = ScoreConfig.value_threshold,
-    consecutive_threshold: int = ScoreConfig.consecutive_threshold,
-) -> FlaggedRows:
-    """Count the rows of every frame that look broken.
 
-    ``frames``: uint8 (frame, height, width).
-
-    Returns: Counts per frame, the rows by which :mod:`miostitch.kernels.scores` scores a frame.
-    """
+def flagged_rows(frames: U8, limits: ScoreConfig = USUAL) -> FlaggedRows:
+    """Count the rows of every frame that look broken: those whose pixels the scores count."""
     out = np.empty((2, len(frames)), np.int64)
-    count_rows(frames, value_threshold, consecutive_threshold, gradient_threshold, out)
-    black, noisy = out
+    score_frames(
+        frames, limits.value_threshold, limits.consecutive_threshold, limits.gradient_threshold, out
+    )
+    black, noisy = out // frames.shape[2]
     return FlaggedRows(gradient=noisy, black_area=black)
 
 
 def noisy_frames(
     rows: FlaggedRows, methods: Collection[str] = METHODS, *, min_rows: int = 1
-) -> NDArray[np.bool_]:
-    """Tell which frames to drop, bool (frame,): those that any of the methods flags."""
+) -> Bools:
+    """Find the frames to drop, bool (frame,): those that any of the methods flags."""
     if unknown := set(methods) - set(METHODS):
         raise UsageError(f"method {', '.join(sorted(unknown))}: use {' or '.join(METHODS)}")
     if min_rows < 1:
         raise UsageError(f"min_rows {min_rows}: at least 1 is needed")
-    noisy = rows.gradient >= 1 if "gradient" in methods else np.zeros(len(rows.gradient), np.bool_)
-    return noisy | (rows.black_area >= min_rows) if "black_area" in methods else noisy
+    noisy = np.zeros(len(rows.gradient), np.bool_)
+    if "gradient" in methods:
+        noisy |= rows.gradient >= 1
+    if "black_area" in methods:
+        noisy |= rows.black_area >= min_rows
+    return noisy
 
 
 class _Tables(NamedTuple):
-    """The waves of a band across the rows (see :func:`_tables`); height and width as seen by it."""
+    """The waves of a band across the rows, see :func:`_tables`."""
 
-    waves: NDArray[np.int32]
-    source: NDArray[np.int64]
-    responses: NDArray[np.float64]
-    real: NDArray[np.float64]
-    imaginary: NDArray[np.float64]
+    waves: I32
+    source: I64
+    responses: F64
+    real: F64
+    imaginary: F64
 
-    def band(self, frames: NDArray[np.uint8]) -> Band:
-        """The stripes in each frame: profiles, and the waves that they are multiplied by."""
+    def band(self, frames: U8) -> Band:
+        """Stripes in each frame: their profiles, and the waves that these are multiplied by."""
         profiles = np.empty((len(frames), len(self.source), frames.shape[1]))
         stripe_profiles(frames, self.waves, self.source, self.responses, profiles)
         return profiles, self.real, self.imaginary
@@ -86,14 +86,28 @@ class _Tables(NamedTuple):
 
 @dataclass(frozen=True)
 class StripeFilter:
-    """Takes bands of spatial frequencies out of frames of one shape.
+    """Removes bands of spatial frequencies from frames of one shape.
 
-    A vertical band of the spectrum is what makes horizontal stripes, and the other way round.
-    Low frequencies inside both bands stay: they are the picture itself.
+    A vertical band of the spectrum makes horizontal stripes, and the other way round. Low
+    frequencies inside the bands stay: they are the image itself.
 
-    The band from -c to below c is not symmetric, so the filtered frame is complex; its modulus is
-    the result, cut to a whole number, as in mio 0.12.1.
+    The band from -c to below c is not symmetric, so the filtered frame is complex. Its modulus,
+    rounded down, is the result, as in mio 0.12.1.
 
+    Parameters
+    ----------
+    height, width
+        Shape of the frames.
+    low_pass_radius
+        Frequencies up to this distance from zero stay; mio's ``spatial_LPF_cutoff_radius``.
+    vertical_cutoff
+        Columns of the spectrum from minus this to below this are removed; mio's
+        ``vertical_BEF_cutoff``.
+    horizontal_cutoff
+        The same for its rows; mio's ``horizontal_BEF_cutoff``.
+
+    Examples
+    --------
     >>> stripes = np.full((1, 40, 40), 100, np.uint8)
     >>> stripes[:, ::2] += 20
     >>> np.unique(StripeFilter(40, 40, low_pass_radius=5, vertical_cutoff=2).apply(stripes))
@@ -102,12 +116,9 @@ class StripeFilter:
 
     height: int
     width: int
-    # Frequencies up to this distance from zero are kept; mio's ``spatial_LPF_cutoff_radius``.
     low_pass_radius: int
-    # Columns of the spectrum from minus this to below this are removed; mio's
-    # ``vertical_BEF_cutoff``.
     vertical_cutoff: int = 5
-    horizontal_cutoff: int = 0  # The same for its rows; mio's ``horizontal_BEF_cutoff``
+    horizontal_cutoff: int = 0
 
     def __post_init__(self) -> None:
         if min(self.height, self.width) < 1:
@@ -117,24 +128,20 @@ class StripeFilter:
                 raise UsageError(f"{name} {getattr(self, name)}: at least 0 is needed")
 
     @property
-    def mask(self) -> NDArray[np.bool_]:
+    def mask(self) -> Bools:
         """Frequencies that stay, bool (height, width); zero is at (height // 2, width // 2)."""
         y = np.arange(self.height)[:, None] - self.height // 2
         x = np.arange(self.width) - self.width // 2
         band_x = (-self.vertical_cutoff <= x) & (x < self.vertical_cutoff)
         band_y = (-self.horizontal_cutoff <= y) & (y < self.horizontal_cutoff)
-        stays: NDArray[np.bool_] = ~(band_x | band_y)
+        stays: Bools = ~(band_x | band_y)
         return stays | (x**2 + y**2 <= self.low_pass_radius**2)
 
-    def apply(self, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Filter frames.
+    def apply(self, frames: U8) -> U8:
+        """Filter frames of any strides, uint8 (frame, height, width); the result is a new array.
 
-        ``frames``: uint8 (frame, height, width); views of any strides.
-
-        Returns: uint8 (frame, height, width), new.
-
-        Holds 8 bytes per frame, row and wave beside the result, for shipped configurations a fifth
-        of the frames; no GIL.
+        Besides, this holds 8 bytes per frame, row and wave: for shipped configurations a fifth of
+        the frames.
         """
         if frames.dtype != np.uint8 or frames.shape[1:] != (self.height, self.width):
             raise UsageError(
@@ -149,7 +156,7 @@ class StripeFilter:
 
     @cached_property
     def _bands(self) -> tuple[_Tables, _Tables]:
-        """Tables of the vertical band, and of what the horizontal one removes beside it."""
+        """Tables of the vertical band, and of what the horizontal one removes besides."""
         removed = np.fft.ifftshift(~self.mask)
         columns = np.fft.fftfreq(self.width, 1 / self.width).round()
         vertical = (-self.vertical_cutoff <= columns) & (columns < self.vertical_cutoff)
@@ -157,25 +164,25 @@ class StripeFilter:
 
 
 class _Term(NamedTuple):
-    """What a real wave contributes: its amount in each row, spread by a response, on a carrier."""
+    """Part of a real wave: its amount in each row, convolved with a response, on a carrier."""
 
     source: tuple[int, bool]
-    response: NDArray[np.float64]
+    response: F64
     carrier: NDArray[np.complex128]
 
 
-def _tables(removed: NDArray[np.bool_]) -> _Tables:
-    """Write what a few columns of the spectrum hold as a sum of profiles times waves.
+def _tables(removed: Bools) -> _Tables:
+    """Write a few columns of the spectrum as a sum of profiles times waves.
 
-    ``removed`` has zero frequency first; of its columns k and -k either both hold the same or one
-    holds nothing. Column k holds carrier_k[x] * (g * F_k)[y] of a frame: F_k is the amount of wave
-    k in each row, g the inverse transform of what is removed of the column. F_k = A - i sign(k) B
-    with the amounts A of a cosine and B of a sine, so these are up to four terms of a real profile
-    and a complex carrier. k and -k share their profiles.
+    ``removed`` (height, width) has zero frequency first; its columns k and -k are either equal or
+    one of them is empty. Column k of a frame is carrier_k[x] * (g * F_k)[y]: F_k is the amount of
+    wave k in each row, g the inverse transform of what is removed of the column. F_k = A - i
+    sign(k) B with the amounts A of a cosine and B of a sine, so these are up to four terms of a
+    real profile and a complex carrier. k and -k share their profiles.
     """
     height, width = removed.shape
     x = np.arange(width)
-    waves: dict[tuple[int, bool], NDArray[np.float64]] = {}
+    waves: dict[tuple[int, bool], F64] = {}
     terms: dict[tuple[int, int], _Term] = {}
     for column in np.flatnonzero(removed.any(axis=0)).tolist():
         k = (column + width // 2) % width - width // 2
@@ -198,11 +205,11 @@ def _tables(removed: NDArray[np.bool_]) -> _Tables:
 
 
 def _stacked(
-    waves: dict[tuple[int, bool], NDArray[np.float64]], terms: list[_Term], height: int, width: int
+    waves: dict[tuple[int, bool], F64], terms: list[_Term], height: int, width: int
 ) -> _Tables:
-    """Bring the terms that are not zero into arrays, those of a complex carrier first."""
+    """Stack the terms that are not zero, those of a complex carrier first."""
 
-    def is_there(values: NDArray[np.float64]) -> bool:
+    def is_there(values: F64) -> bool:
         return bool(np.abs(values).max() > NEGLIGIBLE)
 
     terms = [t for t in terms if is_there(t.response) and is_there(np.abs(t.carrier))]
@@ -220,65 +227,46 @@ def _stacked(
     )
 
 
-def spectrum(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Picture the spectrum of every frame: log magnitude, zero frequency in the middle.
+def spectrum(frames: U8) -> U8:
+    """Draw the spectrum of every frame: log magnitude, zero frequency in the middle.
 
-    ``frames``: uint8 (frame, height, width).
-
-    Returns: uint8 (frame, height, width); each frame from 0, its smallest value, to 255, its
-    largest. A frame whose spectrum is the same everywhere is all 0.
+    Each is stretched over 0 to 255; one that is the same everywhere is all 0.
     """
     out = np.zeros(frames.shape, np.uint8)
-    for frame, picture in zip(frames, out, strict=True):
+    for frame, image in zip(frames, out, strict=True):
         magnitude = np.log1p(np.abs(np.fft.fftshift(np.fft.fft2(frame))))
         low, high = magnitude.min(), magnitude.max()
         if high > low:
-            picture[:] = (magnitude - low) * (255 / (high - low))
+            image[:] = (magnitude - low) * (255 / (high - low))
     return out
 
 
-def extremes(frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Find the darkest and the brightest value of every pixel over a block.
+def extremes(frames: U8) -> U8:
+    """Minimum projection, which is the background, and maximum projection (2, height, width).
 
-    ``frames``: uint8 (frame, height, width).
-
-    Returns: uint8 (2, height, width): minimum projection (the background) and maximum projection;
-    255 and 0 of no frames, which :func:`combine_extremes` then passes over.
+    Of no frames they are 255 and 0, which :func:`combine_extremes` then passes over.
     """
     return np.stack([frames.min(axis=0, initial=255), frames.max(axis=0, initial=0)])
 
 
-def combine_extremes(blocks: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Find the extremes over blocks from those of each, in any order and grouping.
-
-    ``blocks``: uint8 (block, 2, height, width), each as of :func:`extremes`.
-
-    Returns: uint8 (2, height, width).
-    """
+def combine_extremes(blocks: U8) -> U8:
+    """Combine the :func:`extremes` of blocks (block, 2, height, width), in any order."""
     return np.stack([blocks[:, 0].min(axis=0, initial=255), blocks[:, 1].max(axis=0, initial=0)])
 
 
-def difference_range(projections: NDArray[np.uint8]) -> int:
-    """Largest value that any frame has above the minimum projection; the smallest is always 0.
+def difference_range(projections: U8) -> int:
+    """Largest difference of any frame from the background, by its :func:`extremes`.
 
-    The largest difference of a pixel is its maximum minus its minimum. So one pass over the
-    recording tells the background and the range of the differences at once.
-
-    ``projections``: uint8 (2, height, width) of :func:`extremes`.
+    So one pass over the recording gives the background and the range of the differences.
     """
     minimum, maximum = projections
     return int((np.maximum(minimum, maximum) - minimum).max(initial=0))
 
 
-def subtract(
-    frames: NDArray[np.uint8], background: NDArray[np.uint8], largest: int | None = None
-) -> NDArray[np.uint8]:
-    """Subtract a background, and stretch what is left; nothing ever wraps around.
+def subtract(frames: U8, background: U8, largest: int | None = None) -> U8:
+    """Subtract a background (height, width), nowhere above the frames, without wrapping around.
 
-    ``frames``: uint8 (frame, height, width); ``background``: uint8 (height, width), nowhere above
-    the frames.
-
-    Returns: uint8 (frame, height, width).
+    With ``largest``, differences of 0 to that are stretched over 0 to 255.
     """
     differences = np.arange(256 if largest is None else largest + 1)
     becomes = differences if largest is None else 255 * differences // max(largest, 1)

@@ -12,8 +12,8 @@ from typing import Any
 import dask.array as da
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64, U8, Bools
 from miostitch.config.models import FrequencyMaskingConfig, NoisePatchConfig
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.denoising import filters as filtering
@@ -26,9 +26,7 @@ DETECTOR = "detector"
 PROJECTION = "projection"
 PROJECTIONS = ("minimum", "maximum")
 NOISE_SETTINGS = (*(each.name for each in fields(ScoreConfig)), "method", "min_rows")
-"""Attributes that tell by which settings frames are noisy."""
-
-Frames = NDArray[np.uint8]
+"""Attributes with the settings by which frames are noisy."""
 
 
 def noise(ds: xr.Dataset, config: NoisePatchConfig | None = None) -> xr.DataArray:
@@ -44,8 +42,8 @@ def noise(ds: xr.Dataset, config: NoisePatchConfig | None = None) -> xr.DataArra
     Returns
     -------
     xarray.DataArray
-        Lazy int64 (frame, detector); see :class:`miostitch.denoising.filters.FlaggedRows`. The
-        attributes tell the thresholds.
+        Lazy int64 (frame, detector), see :class:`miostitch.denoising.filters.FlaggedRows`; the
+        attributes are the thresholds.
     """
     config = config or NoisePatchConfig()
     video = in_blocks(ds)[VIDEO.name]
@@ -64,7 +62,7 @@ def noise(ds: xr.Dataset, config: NoisePatchConfig | None = None) -> xr.DataArra
 
 
 def noisy(rows: xr.DataArray, config: NoisePatchConfig | None = None) -> xr.DataArray:
-    """Tell which frames to drop: those that any method of the configuration flags.
+    """Find the frames to drop: those that any method of the configuration flags.
 
     Parameters
     ----------
@@ -76,8 +74,7 @@ def noisy(rows: xr.DataArray, config: NoisePatchConfig | None = None) -> xr.Data
     Returns
     -------
     xarray.DataArray
-        bool (frame,), as lazy as ``rows``. The attributes are those of ``rows``, and how was
-        decided.
+        bool (frame,), as lazy as ``rows``. The attributes are those of ``rows``, and the methods.
     """
     config = config or NoisePatchConfig()
     decide = partial(_noisy_block, config=config)
@@ -104,7 +101,7 @@ def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The lazy rest in blocks of the size of the input's, with ``frame`` counted anew.
+        The others, lazy, in blocks of the size of the input's; ``frame`` counts from 0 again.
 
     Raises
     ------
@@ -115,8 +112,8 @@ def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
 
     Notes
     -----
-    Computes ``noisy`` if it is lazy, which is a pass over the video: how many frames are left
-    must be known to lay out the blocks.
+    Computes ``noisy`` if it is lazy, which is a pass over the video: the blocks depend on how
+    many frames are left.
     """
     flags = noisy.to_numpy()
     if flags.shape != (ds.sizes[FRAME],) or flags.dtype != np.bool_:
@@ -187,15 +184,7 @@ def background(ds: xr.Dataset) -> xr.DataArray:
     The blocks are reduced as they come, a few at a time: memory does not grow with the video.
     """
     blocks = extremes(in_blocks(ds)[VIDEO.name])
-    data = da.reduction(
-        blocks.data,
-        chunk=_as_it_is,
-        aggregate=_combined,
-        axis=0,
-        concatenate=False,
-        dtype=VIDEO.dtype,
-        meta=np.empty((0, 0, 0), VIDEO.dtype),
-    )
+    data = da.stack([blocks.data[:, 0].min(axis=0), blocks.data[:, 1].max(axis=0)])
     return xr.DataArray(data, blocks.coords, blocks.dims[1:], blocks.name)
 
 
@@ -247,21 +236,10 @@ def extremes(
     noisy: xr.DataArray | None = None,
     stripes: filtering.StripeFilter | None = None,
 ) -> xr.DataArray:
-    """Find the extremes of the frames that stay, as they will be filtered, block by block.
+    """Find the extremes of each block, lazy uint8 (block, projection, height, width).
 
-    Parameters
-    ----------
-    video
-        Lazy uint8 (frame, height, width) in blocks of whole frames.
-    noisy
-        Frames to pass over, lazy bool (frame,) in the same blocks.
-    stripes
-        What filters the others.
-
-    Returns
-    -------
-    xarray.DataArray
-        Lazy uint8 (block, projection, height, width), each block as of :func:`background`.
+    They are those of the frames that are not ``noisy``, lazy bool (frame,) in the blocks of
+    ``video``, after ``stripes`` has filtered them.
     """
     inputs = (video.data, "fhw") if noisy is None else (video.data, "fhw", noisy.data, "f")
     data = da.blockwise(
@@ -280,31 +258,12 @@ def extremes(
 
 
 def mark_rows(video: xr.DataArray, config: NoisePatchConfig) -> xr.DataArray:
-    """Show which rows of every frame are flagged.
-
-    Parameters
-    ----------
-    video
-        Lazy uint8 (frame, height, width) in blocks of whole frames.
-    config
-        Methods and thresholds.
-
-    Returns
-    -------
-    xarray.DataArray
-        Lazy uint8 (frame, height, width), 255 in the rows that any of the methods flags, else 0.
-    """
+    """Draw the rows that any of the methods flags: frames that are 255 there and 0 elsewhere."""
     return _mapped(video, partial(_marked_block, config=config))
 
 
 def spectra(video: xr.DataArray) -> xr.DataArray:
-    """Picture the spectrum of every frame; see :func:`miostitch.denoising.filters.spectrum`.
-
-    Parameters
-    ----------
-    video
-        Lazy uint8 (frame, height, width) in blocks of whole frames.
-    """
+    """Draw the spectrum of every frame; see :func:`miostitch.denoising.filters.spectrum`."""
     return _mapped(video, filtering.spectrum)
 
 
@@ -320,42 +279,37 @@ def stripe_filter(ds: xr.Dataset, config: FrequencyMaskingConfig) -> filtering.S
 
 
 def noted(ds: xr.Dataset, **done: Any) -> xr.Dataset:
-    """Append what was done, JSON values, to ``history``; the input keeps its own."""
+    """Append a step, JSON values, to ``history``; that of the input stays as it is."""
     return ds.assign_attrs(history=[*ds.attrs.get("history", []), done])
 
 
-def _mapped(video: xr.DataArray, work: Callable[[Frames], Frames]) -> xr.DataArray:
-    """Make frames of frames, block by block."""
+def _mapped(video: xr.DataArray, work: Callable[[U8], U8]) -> xr.DataArray:
+    """Map blocks of frames to blocks of frames."""
     meta = np.empty((0, 0, 0), VIDEO.dtype)
     return video.copy(data=da.map_blocks(work, video.data, dtype=VIDEO.dtype, meta=meta))
 
 
 def _of_frame(array: xr.DataArray) -> xr.Coordinates:
-    """What is said of every frame."""
+    """Coordinates along ``frame`` alone."""
     others = [dim for dim in array.dims if dim != FRAME]
     return array.coords.to_dataset().drop_dims(others, errors="ignore").coords
 
 
-def _flagged(frames: Frames, config: NoisePatchConfig) -> filtering.FlaggedRows:
-    return filtering.flagged_rows(
-        frames,
-        gradient_threshold=config.gradient_config.threshold,
-        value_threshold=config.black_area_config.value_threshold,
-        consecutive_threshold=config.black_area_config.consecutive_threshold,
-    )
+def _flagged(frames: U8, config: NoisePatchConfig) -> filtering.FlaggedRows:
+    return filtering.flagged_rows(frames, config.score_config())
 
 
-def _rows_block(frames: Frames, config: NoisePatchConfig) -> NDArray[np.int64]:
+def _rows_block(frames: U8, config: NoisePatchConfig) -> I64:
     return np.stack(_flagged(frames, config), axis=-1)
 
 
-def _noisy_block(rows: NDArray[np.int64], config: NoisePatchConfig) -> NDArray[np.bool_]:
+def _noisy_block(rows: I64, config: NoisePatchConfig) -> Bools:
     flagged = filtering.FlaggedRows(*rows.T)
     min_rows = config.black_area_config.min_rows
     return filtering.noisy_frames(flagged, config.method, min_rows=min_rows)
 
 
-def _marked_block(frames: Frames, config: NoisePatchConfig) -> Frames:
+def _marked_block(frames: U8, config: NoisePatchConfig) -> U8:
     count, height, width = frames.shape
     # a row flags itself as a frame of one row does
     flagged = _flagged(frames.reshape(count * height, 1, width), config)._asdict()
@@ -364,26 +318,16 @@ def _marked_block(frames: Frames, config: NoisePatchConfig) -> Frames:
     return np.repeat(rows, width, axis=2)
 
 
-def _stripes_block(frames: Frames, stripes: filtering.StripeFilter) -> Frames:
+def _stripes_block(frames: U8, stripes: filtering.StripeFilter) -> U8:
     return stripes.apply(frames)
 
 
 def _extremes_block(
-    frames: Frames,
-    noisy: NDArray[np.bool_] | None = None,
+    frames: U8,
+    noisy: Bools | None = None,
     *,
     stripes: filtering.StripeFilter | None,
-) -> Frames:
+) -> U8:
     if noisy is not None and noisy.any():
         frames = frames[~noisy]
     return filtering.extremes(frames if stripes is None else stripes.apply(frames))[np.newaxis]
-
-
-def _as_it_is(block: Frames, axis: tuple[int, ...], keepdims: bool) -> Frames:
-    return block
-
-
-def _combined(blocks: list[Frames] | Frames, axis: tuple[int, ...], keepdims: bool) -> Frames:
-    together = np.concatenate([blocks] if isinstance(blocks, np.ndarray) else blocks)
-    combined = filtering.combine_extremes(together)
-    return combined[np.newaxis] if keepdims else combined

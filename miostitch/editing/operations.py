@@ -1,8 +1,7 @@
-"""Leave frames out of recordings and join recordings, lazily.
+"""Trim, remove frames and concatenate, lazily, on the Dataset of :func:`miostitch.open_recording`.
 
-All functions take and give the Dataset of :func:`miostitch.open_recording`. Nothing but selections
-happens: the position of each frame in its file is taken along, and a later
-:func:`miostitch.write_recording` looks the rest up.
+These only select frames. Each keeps its file and its position there, by which
+:func:`miostitch.write_recording` later finds everything else.
 """
 
 import operator
@@ -13,8 +12,8 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from miostitch.arrays import F64, I64
 from miostitch.errors import InputError, UsageError
 from miostitch.ranges import format_frames, parse_frames
 from miostitch.recording.datasets import Step, in_chunks, lost_coordinate, union
@@ -22,7 +21,7 @@ from miostitch.schema import COMPOSITE, FRAME, HEIGHT, LOST, VIDEO, WIDTH
 from miostitch.text import amount
 
 TOLERANCE_FRAMES, TOLERANCE_SHARE = 3.0, 0.02
-"""How far, in frames and of all, counter and clock may disagree across a seam."""
+"""How far counter and clock may disagree across a boundary: frames, and share of the frames."""
 
 
 def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
@@ -53,7 +52,7 @@ def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
     (array([1, 2, 3]), array([0, 1, 2]))
     """
     count = dataset.sizes[FRAME]
-    start, end = _whole(start, "start"), _whole(end, "end")
+    start, end = _to_integer(start, "start"), _to_integer(end, "end")
     if start < 0 or end < 0:
         raise UsageError(f"trim {start} and {end}: numbers of frames to leave out are needed")
     if start + end >= count:
@@ -62,7 +61,7 @@ def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
         )
         raise UsageError(msg)
     kept = dataset.isel({FRAME: slice(start, count - end)})
-    return _numbered(kept, "trim", {"start": start, "end": end}, count)
+    return _renumber(kept, "trim", {"start": start, "end": end}, count)
 
 
 def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Dataset:
@@ -86,7 +85,7 @@ def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Datase
         A position is not there or is no integer, as in a mask, or no frame would be left.
     """
     count = dataset.sizes[FRAME]
-    chosen = parse_frames(frames) if isinstance(frames, str) else _positions(frames)
+    chosen = parse_frames(frames) if isinstance(frames, str) else _to_positions(frames)
     wrong = chosen[(chosen < 0) | (chosen >= count)]
     if len(wrong):
         raise UsageError(
@@ -100,7 +99,7 @@ def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Datase
     if not keep.any():
         raise UsageError(f"no frame of {count} would be left; keep at least one")
     parameters = {"frames": format_frames(chosen)}
-    return _numbered(
+    return _renumber(
         dataset.isel({FRAME: np.flatnonzero(keep)}), "remove_frames", parameters, count
     )
 
@@ -140,46 +139,38 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         raise UsageError(f"concat of {reprlib.repr(datasets)}: {msg}")
     if not given:
         raise UsageError("nothing to join; name at least one recording")
-    parts = [_telling_lost(in_chunks(dataset), given) for dataset in given]
+    parts = [_with_lost(in_chunks(dataset), given) for dataset in given]
     _require_alike(parts)
-    names = union([part.attrs.get("recordings", []) for part in parts])[0]
-    joined = _joined(parts)
-    first, *others = (part.attrs for part in parts)
-    origins, places = union([part.attrs.get("origins", []) for part in parts])
-    lags = _lags(parts)
-    attrs = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
-    attrs |= {"origins": origins, "history": []} | ({"recordings": names} if names else {})
-    attrs |= {"lags": lags} if lags else {}
+    joined = _join_frames(parts)
+    origins, codes = union([part.attrs.get("origins", []) for part in parts])
     if "origin" in joined.coords:
-        moved = [place[part.origin.to_numpy()] for place, part in zip(places, parts, strict=True)]
+        moved = [code[part.origin.to_numpy()] for code, part in zip(codes, parts, strict=True)]
         joined["origin"] = joined.origin.copy(data=np.concatenate(moved).astype(np.int16))
+    first, *others = (part.attrs for part in parts)
+    attrs = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
+    attrs |= {"origins": origins, "history": []}
+    if names := union([part.attrs.get("recordings", []) for part in parts])[0]:
+        attrs["recordings"] = names
+    if lags := _collect_lags(parts):
+        attrs["lags"] = lags
     counts = [part.sizes[FRAME] for part in parts]
     parameters = {
-        "segments": [
-            {
-                "recording": part.attrs.get(
-                    "recording", ", ".join(part.attrs.get("recordings", []))
-                ),
-                "frames": count,
-                "history": part.attrs.get("history", []),
-            }
-            for part, count in zip(parts, counts, strict=True)
-        ],
+        "segments": [_describe_segment(part) for part in parts],
         "seams": [
             {"frame": int(frame), **describe_seam(before, after)}
             for frame, before, after in zip(np.cumsum(counts), parts, parts[1:], strict=False)
         ],
     }
-    return _numbered(joined.assign_attrs(attrs), "concat", parameters, sum(counts))
+    return _renumber(joined.assign_attrs(attrs), "concat", parameters, sum(counts))
 
 
 def describe_seam(before: xr.Dataset, after: xr.Dataset) -> dict[str, Any]:
-    """Say whether a recording goes on in another one.
+    """Find out whether a recording continues another one.
 
-    Returns: ``kind``: ``continues`` where counter and clock agree on the time between; ``reboot``
-    where the counter falls; ``unclear`` where it does not fall and yet disagrees with the clock;
-    ``backwards`` where the later recording is the earlier one; ``unknown`` without a table.
-    ``frame_num``: the last one before and the first one after; ``gap_s``: time between them.
+    ``kind`` is ``continues`` where counter and clock agree on the time between; ``reboot`` where
+    the counter falls; ``unclear`` where it does not and yet disagrees with the clock; ``backwards``
+    where the later recording is the earlier one; ``unknown`` without a table. ``frame_num`` are the
+    last one before and the first one after, ``gap_s`` is the time between them.
     """
     first, second = _ends(before), _ends(after)
     if first is None or second is None:
@@ -200,8 +191,17 @@ def describe_seam(before: xr.Dataset, after: xr.Dataset) -> dict[str, Any]:
     return {"kind": kind, "frame_num": numbers, "gap_s": round(float(gap), 3)}
 
 
-def _whole(number: int, name: str) -> int:
-    """A number of frames as a plain integer."""
+def _describe_segment(part: xr.Dataset) -> dict[str, Any]:
+    several = ", ".join(part.attrs.get("recordings", []))
+    return {
+        "recording": part.attrs.get("recording", several),
+        "frames": part.sizes[FRAME],
+        "history": part.attrs.get("history", []),
+    }
+
+
+def _to_integer(number: int, name: str) -> int:
+    """Convert a number of frames to a plain integer."""
     if not isinstance(number, bool | np.bool_):
         with suppress(TypeError):
             return operator.index(number)
@@ -209,8 +209,8 @@ def _whole(number: int, name: str) -> int:
     raise UsageError(msg)
 
 
-def _positions(frames: Iterable[int]) -> NDArray[np.int64]:
-    """Positions of frames as integers, (n,)."""
+def _to_positions(frames: Iterable[int]) -> I64:
+    """Convert positions of frames to integers, (n,)."""
     try:
         found = np.array([*frames])
     except (TypeError, ValueError):  # one number, or lists of different lengths
@@ -221,10 +221,10 @@ def _positions(frames: Iterable[int]) -> NDArray[np.int64]:
     return found if found.size else np.empty(0, np.int64)
 
 
-def _numbered(
+def _renumber(
     dataset: xr.Dataset, step: str, parameters: dict[str, Any], before: int
 ) -> xr.Dataset:
-    """Count the frames from 0, and note the step."""
+    """Count the frames from 0, and append the step to the history."""
     count = dataset.sizes[FRAME]
     attrs = dataset[FRAME].attrs if FRAME in dataset.coords else {}
     done: Step = {
@@ -239,7 +239,7 @@ def _numbered(
 
 
 def _require_alike(parts: Sequence[xr.Dataset]) -> None:
-    """Check that pictures and rates are those of one recording."""
+    """Check that frame sizes and frame rates are the same."""
     for what, facts in (
         ("frames of different sizes", [f"{p.sizes[WIDTH]}x{p.sizes[HEIGHT]}" for p in parts]),
         ("different frame rates", [f"{part.attrs.get('fps')} fps" for part in parts]),
@@ -251,15 +251,15 @@ def _require_alike(parts: Sequence[xr.Dataset]) -> None:
                 raise InputError(f"{msg} together")
 
 
-def _telling_lost(part: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """The same, and of every frame whether it is lost, if any recording tells that of its own."""
+def _with_lost(part: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Add the coordinate ``lost`` if any of the recordings has it."""
     if LOST.name in part.coords or not any(LOST.name in each.coords for each in parts):
         return part
     return part.assign_coords(lost_coordinate(np.zeros(part.sizes[FRAME], np.bool_)))
 
 
-def _lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:
-    """The lags that files were opened with, where there is one."""
+def _collect_lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:
+    """Collect the lags that files were opened with, except 0."""
     lags: dict[str, int] = {}
     for part in parts:
         known, origins = part.attrs.get("lags", {}), part.attrs.get("origins", [])
@@ -270,8 +270,8 @@ def _lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:
     return {path: lag for path, lag in lags.items() if lag}
 
 
-def _joined(parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """All frames, with the coordinates that all parts have."""
+def _join_frames(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Concatenate all frames, with the coordinates that all parts have."""
     shared = set.intersection(*({*part.coords} for part in parts))
     _, codes = union([part.attrs.get("recordings", []) for part in parts])
     alike = []
@@ -279,7 +279,7 @@ def _joined(parts: Sequence[xr.Dataset]) -> xr.Dataset:
         part = part[[VIDEO.name]].drop_indexes("frame_num", errors="ignore")
         part = part.drop_vars({*part.coords} - shared)
         if "source" in shared:
-            part = part.assign_coords(source=_recoded(part.source, code))
+            part = part.assign_coords(source=_recode_sources(part.source, code))
         alike.append(part)
     joined: xr.Dataset = xr.concat(
         alike,
@@ -293,8 +293,8 @@ def _joined(parts: Sequence[xr.Dataset]) -> xr.Dataset:
     return joined.set_xindex("frame_num") if "frame_num" in joined.coords else joined
 
 
-def _recoded(source: xr.DataArray, code: NDArray[np.int64]) -> xr.DataArray:
-    """The same sources, counted in another list; composites stay composites."""
+def _recode_sources(source: xr.DataArray, code: I64) -> xr.DataArray:
+    """Translate sources to numbers of another list; composites stay composites."""
     table = np.append(code, COMPOSITE).astype(np.int8)
     recoded: xr.DataArray = xr.apply_ufunc(
         table.__getitem__, source, dask="parallelized", output_dtypes=[np.int8], keep_attrs=True
@@ -302,8 +302,8 @@ def _recoded(source: xr.DataArray, code: NDArray[np.int64]) -> xr.DataArray:
     return recoded
 
 
-def _ends(part: xr.Dataset) -> NDArray[np.float64] | None:
-    """Counter and time of the first and the last frame that have both, float64 (end, fact)."""
+def _ends(part: xr.Dataset) -> F64 | None:
+    """Counter and time of the first and the last frame that have both, (end, fact)."""
     if not {"frame_num", "timestamp_first"} <= {*part.coords}:
         return None
     facts = np.stack([part.frame_num, part.timestamp_first], axis=1)

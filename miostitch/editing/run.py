@@ -38,6 +38,7 @@ from miostitch.schema import VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
 from miostitch.text import printable
+from miostitch.video.source import FORMATS
 from miostitch.video.writer import Codec, VideoWriter
 
 SUFFIXES = (*PRODUCTS[:-1], "_noise.csv", PRODUCTS[-1])
@@ -45,9 +46,6 @@ SUFFIXES = (*PRODUCTS[:-1], "_noise.csv", PRODUCTS[-1])
 
 FILES = (".avi", STORE)
 """Endings by which a product can be named."""
-
-VIDEOS = (".avi", ".mkv", ".mp4")
-"""Endings by which nobody would name a folder."""
 
 
 def write_recording(
@@ -359,7 +357,7 @@ def _named_kind(target: Path) -> str:
     """Ending of the file that an output names; nothing for a folder."""
     if target.suffix == STORE or (target.suffix in FILES and not target.is_dir()):
         return target.suffix
-    if target.suffix.lower() in VIDEOS and not target.is_dir():
+    if target.suffix.lower() in FORMATS and not target.is_dir():
         msg = (
             f"{target}: a result is written as {' or '.join(FILES)}; name such a file, or a folder"
         )

@@ -1,17 +1,17 @@
-"""Tables of a result whose frames are from other files, looked up there span by span."""
+"""Writes the tables of an edited result: the rows and lines of its origins, span by span."""
 
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.editing.kept_frames import KeptFrames
 from miostitch.errors import MiostitchError
 from miostitch.recording.datasets import STORE
 from miostitch.recording.sidecars import (
@@ -26,27 +26,11 @@ from miostitch.store.layout import store_facts
 from miostitch.video.source import open_video
 
 
-class Sources(Protocol):
-    """Where every frame of a result is from."""
-
-    @property
-    def origins(self) -> tuple[Origin, ...]:
-        """Files that frames are from."""
-
-    @property
-    def origin(self) -> NDArray[np.int64]:
-        """Which of them each frame is from, int64 (frame,)."""
-
-    @property
-    def origin_frame(self) -> NDArray[np.int64]:
-        """Its position there, int64 (frame,)."""
-
-
 class EditedTables:
     """Writes the tables span by span; `rows` counts the buffers written."""
 
     def __init__(
-        self, sources: Sources, kinds: set[str], path: Callable[[str], Path], store: str | None
+        self, sources: KeptFrames, kinds: set[str], path: Callable[[str], Path], store: str | None
     ) -> None:
         self._sources, self.rows = sources, 0
         self._lines = [suffix for suffix in LINE_TABLES if suffix in kinds]
@@ -67,46 +51,47 @@ class EditedTables:
     def append(self, span: slice) -> None:
         """Write what belongs to a span of output frames."""
         if self._buffers:
-            rows = self._looked_up(span, lambda o, *at: rows_at(o.rows, *at))
+            rows = self._look_up(span, lambda o, *at: rows_at(o.rows, *at))
             self.rows += len(rows)
-            self._buffers.append(_in_order(rows, "reconstructed_frame_index"))
+            self._buffers.append(rows.sort_values("reconstructed_frame_index", kind="stable"))
         for suffix, writer in self._writers.items():
-            if self._told(suffix):
-                look = partial(_lines_of, suffix=suffix)
-                lines = self._looked_up(span, look).reindex(columns=writer.columns).fillna("")
+            key = LINE_TABLES[suffix]
+            if self._have_lines(suffix):
+                lines = self._look_up(span, partial(_find_lines, suffix=suffix))
+                lines = lines.reindex(columns=writer.columns).fillna("")
             else:
-                lines = self._looked_up(span, _times_of)
-            writer.append(_in_order(lines, LINE_TABLES[suffix]))
+                lines = self._look_up(span, _find_times)
+            writer.append(lines.sort_values(key, kind="stable"))
 
-    def _told(self, suffix: str) -> bool:
-        """Whether the lines of a table stand in files, and are passed on as they are."""
+    def _have_lines(self, suffix: str) -> bool:
+        """Whether all origins have a table, so that its lines are copied as they are."""
         return all(suffix in origin.lines for origin in self._sources.origins)
 
     def _columns(self, suffix: str) -> list[str]:
-        if not self._told(suffix):
+        if not self._have_lines(suffix):
             return [LINE_TABLES[suffix], *self._sources.origins[0].times]
         names = [n for origin in self._sources.origins for n in origin.lines[suffix].columns]
         return list(dict.fromkeys(names))
 
-    def _looked_up(self, span: slice, look: Callable[..., pd.DataFrame]) -> pd.DataFrame:
-        """What is found of some frames in their origins."""
+    def _look_up(self, span: slice, find: Callable[..., pd.DataFrame]) -> pd.DataFrame:
+        """Collect what `find` gives of the frames of each origin and their positions here."""
         origin, frames = self._sources.origin[span], self._sources.origin_frame[span]
         positions = np.arange(span.start, span.stop)
         parts = []
         for number in np.unique(origin).tolist():
-            mine = origin == number
-            parts.append(look(self._sources.origins[number], frames[mine], positions[mine]))
+            of_it = origin == number
+            parts.append(find(self._sources.origins[number], frames[of_it], positions[of_it]))
         return pd.concat(parts, ignore_index=True)
 
     def __enter__(self) -> "EditedTables":
         return self
 
-    def __exit__(self, *failure: Any) -> None:
-        self._files.__exit__(*failure)
+    def __exit__(self, *failure: object) -> None:
+        self._files.__exit__(*failure)  # type: ignore[arg-type]
 
 
 def check_counts(kinds: set[str], staged: Callable[[str], Path], count: int, rows: int) -> None:
-    """Count what was written, in the files."""
+    """Check how many frames and rows the written files have."""
     found = {}
     if ".avi" in kinds:
         found[".avi"] = open_video(staged(".avi")).frame_count, count
@@ -123,18 +108,9 @@ def check_counts(kinds: set[str], staged: Callable[[str], Path], count: int, row
             raise MiostitchError(f"{staged(suffix)}: {has} were written, not {should}; report this")
 
 
-def _lines_of(
-    origin: Origin, frames: NDArray[np.int64], positions: NDArray[np.int64], suffix: str
-) -> pd.DataFrame:
-    lines: FrameLines = origin.lines[suffix]
-    return lines_at(lines, LINE_TABLES[suffix], frames, positions)
+def _find_lines(origin: Origin, frames: I64, positions: I64, suffix: str) -> pd.DataFrame:
+    return lines_at(origin.lines[suffix], LINE_TABLES[suffix], frames, positions)
 
 
-def _times_of(
-    origin: Origin, frames: NDArray[np.int64], positions: NDArray[np.int64]
-) -> pd.DataFrame:
+def _find_times(origin: Origin, frames: I64, positions: I64) -> pd.DataFrame:
     return origin.times.iloc[frames].assign(**{LINE_TABLES[TIMESTAMPS]: positions})
-
-
-def _in_order(rows: pd.DataFrame, key: str) -> pd.DataFrame:
-    return rows.iloc[np.argsort(rows[key].to_numpy(), kind="stable")]

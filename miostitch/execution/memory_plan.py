@@ -1,7 +1,10 @@
 """How much memory a run takes, known before it starts."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+
+import dask.utils
 
 from miostitch.errors import PlanError, UsageError
 
@@ -11,16 +14,16 @@ PROGRAM_BYTES = 350 * 2**20
 FRAME_BYTES = 200
 """Of every frame and recording: its row in the tables, its scores."""
 
-SIZE = re.compile(r"\s*(\d+(?:\.\d*)?)\s*((?:[kmg]i?)?)b?\s*", re.ASCII | re.IGNORECASE)
-UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "ki": 2**10, "mi": 2**20, "gi": 2**30}
+SIZE = re.compile(r"\s*[0-9][0-9.]*\s*[a-z]*\s*", re.ASCII | re.IGNORECASE)
+"""A number and a unit."""
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """Memory that a run takes."""
+    """Memory that a run takes: a fixed part, and that of one block for each thread."""
 
-    fixed_bytes: int  # Whatever the number of threads
-    thread_bytes: int  # For each thread, which holds one block
+    fixed_bytes: int
+    thread_bytes: int
 
     def needed_bytes(self, threads: int) -> int:
         """Projected peak with so many threads."""
@@ -62,8 +65,8 @@ def parse_bytes(text: str) -> int:
     >>> parse_bytes("1.5 GiB"), parse_bytes("800M")
     (1610612736, 800000000)
     """
-    found = SIZE.fullmatch(text)
-    size = float(found[1]) * UNITS[found[2].lower()] if found else 0
-    if not 1 <= size < 2**63:
-        raise UsageError(f"{text!r}: give a size such as 2GB or 800MiB")
-    return int(size)
+    with suppress(ValueError, OverflowError):
+        # dask alone would also take "GB" for one of them, and "2 G B" for two
+        if SIZE.fullmatch(text) and 1 <= (size := dask.utils.parse_bytes(text.strip())) < 2**63:
+            return size
+    raise UsageError(f"{text!r}: give a size such as 2GB or 800MiB")

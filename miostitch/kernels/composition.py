@@ -1,23 +1,18 @@
 """Compiled loops of the composition: presence, prediction, and the choice between copies.
 
-Letters: R recordings, m frames at hand (a block and its halo), n frames of the block, k buffers per
-frame, p pixels per frame. All arithmetic is integer, so that every machine composes the same bytes.
+Dimension letters: R recordings, m frames at hand (a block and its halo), n frames of the block, k
+buffers per frame, p pixels per frame, d pixels in which copies differ. What is written stands last.
+All arithmetic is on integers, so that every machine composes the same bytes.
 """
 
 import numpy as np
-import numpy.typing as npt
 from numba import types
 
+from miostitch.arrays import I8, I16, I32, I64, U8, U64, Bools
 from miostitch.kernels.jit import kernel, part
+from miostitch.schema import Evidence
 
-U8 = npt.NDArray[np.uint8]
-I8 = npt.NDArray[np.int8]
-I16 = npt.NDArray[np.int16]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
-U64 = npt.NDArray[np.uint64]
-
-NOBODY, SINGLE, IDENTICAL, MAJORITY, STRETCHES = range(5)  # in the order of schema.EVIDENCE
+NOBODY, SINGLE, IDENTICAL, MAJORITY, STRETCHES = (int(evidence) for evidence in Evidence)
 EXCLUDED = -1
 
 UNIT = 64  # costs are integers, in 1/64 nat
@@ -28,7 +23,7 @@ _NEVER = 2**40  # price of a copy that ends before the pixel
 
 NEIGHBOURS = 8  # two on either side in the row, above, below, the frame before, the frame after
 _STEPS = (-1, 1, -2, 2)  # those in the row
-_BESIDE = len(_STEPS)
+_IN_ROW = len(_STEPS)
 _UNKNOWN = -1  # no gray value: the copies differ, or there is no such pixel
 
 _FLAT = types.Array(types.uint8, 2, "C", readonly=True)
@@ -59,25 +54,22 @@ def _same(a: U8, b: U8) -> bool:
 
 
 @part
-def _put(source: U8, target: U8 | I16) -> None:
+def _copy_range(source: U8, target: U8 | I16) -> None:
     """Copy a range; ten times as fast as a slice assignment."""
     for i in range(source.size):
         target[i] = source[i]
 
 
 @part
-def _strike(known: I16, other: U8) -> None:
-    """Make _UNKNOWN what another copy contradicts."""
+def _mask_disagreement(known: I16, other: U8) -> None:
+    """Make _UNKNOWN what differs from another copy."""
     for i in range(other.size):
         known[i] = known[i] if known[i] == other[i] else _UNKNOWN
 
 
 @kernel(types.void(_FLAT, _FLAT, _MASKS, _BOUNDS, types.uint64[::1]))
 def identical_buffers(a: U8, b: U8, masks: U64, bounds: I64, out: U64) -> None:
-    """Find the buffers that two recordings have bit for bit alike.
-
-    a, b (n, p); masks (n): bit k set where buffer k is compared; out (n): where it is alike.
-    """
+    """Compare the buffers of a and b (n, p) whose bit k is set in masks (n); out (n): the equal."""
     for f in range(a.shape[0]):
         out[f] = 0
         for k in range(bounds.size - 1):
@@ -88,13 +80,11 @@ def identical_buffers(a: U8, b: U8, masks: U64, bounds: I64, out: U64) -> None:
 
 
 @kernel(types.void(_FRAMES, types.int64[::1], _PRESENT, _FLAT, types.int8[::1]))
-def whole_sources(
-    frames: U8, own: I64, present: npt.NDArray[np.bool_], composed: U8, out: I8
-) -> None:
-    """Find the first recording whose frame is the composed one.
+def whole_sources(frames: U8, own: I64, present: Bools, composed: U8, out: I8) -> None:
+    """Find the first recording whose frame equals the composed one, -1 if none does, into out (n).
 
     frames (R, m, p); own (n): which of the m each composed frame is; present (R, n): whether the
-    recording has it; composed (n, p); out (n): the recording, -1 where there is none.
+    recording has it; composed (n, p).
     """
     for i in range(own.size):
         out[i] = -1
@@ -106,11 +96,11 @@ def whole_sources(
 
 @kernel(types.void(*_COPIES, types.int32[:, :, ::1]))
 def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
-    """Pixels that each copy of each buffer delivered, from the rows and from the pixels.
+    """Count the pixels that each copy of each buffer delivered, into have (R, m, k).
 
-    frames (R, m, p), given (R, m, k): pixels by the rows, 0 without a row, EXCLUDED for a copy that
-    must not be used; have (R, m, k) is the result. A range without a row that is not all zero was
-    delivered; a range with a row was delivered even if black.
+    frames (R, m, p); given (R, m, k): pixels by the rows, 0 without a row, EXCLUDED for a copy that
+    must not be used. A range without a row that is not all zero was delivered; a range with a row
+    was delivered even if black.
     """
     recordings, count, buffers = given.shape
     for r in range(recordings):
@@ -125,7 +115,7 @@ def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
 
 
 @part
-def _survey(frames: U8, have: I32, bounds: I64, f: int, known: I16) -> None:
+def _find_agreed(frames: U8, have: I32, bounds: I64, f: int, known: I16) -> None:
     """Write into known (p) the value on which all copies of frame f agree, _UNKNOWN elsewhere."""
     for b in range(bounds.size - 1):
         lo, hi = bounds[b], bounds[b + 1]
@@ -135,31 +125,31 @@ def _survey(frames: U8, have: I32, bounds: I64, f: int, known: I16) -> None:
             if have[r, f, b] > have[first, f, b]:
                 first = r
         size = have[first, f, b]
-        _put(frames[first, f, lo : lo + size], known[lo : lo + size])
+        _copy_range(frames[first, f, lo : lo + size], known[lo : lo + size])
         for r in range(frames.shape[0]):
             if r != first:
                 size = have[r, f, b]
-                _strike(known[lo : lo + size], frames[r, f, lo : lo + size])
+                _mask_disagreement(known[lo : lo + size], frames[r, f, lo : lo + size])
 
 
 @part
-def _surveyed(frames: U8, have: I32, bounds: I64, f: int, known: I16, held: I64) -> None:
-    """Have the surveys of frames f - 1, f, f + 1 at hand in known (3, p).
+def _find_agreed_around(frames: U8, have: I32, bounds: I64, f: int, known: I16, held: I64) -> None:
+    """Find the agreed values of frames f - 1, f, f + 1 for known (3, p).
 
-    Frame g is row g % 3; held (3) says which frame a row holds now.
+    Frame g is row g % 3; held (3) is the frame that each row holds already.
     """
     for g in range(f - 1, f + 2):
         if held[g % 3] != g:
             held[g % 3] = g
             if 0 <= g < frames.shape[1]:
-                _survey(frames, have, bounds, g, known[g % 3])
+                _find_agreed(frames, have, bounds, g, known[g % 3])
             else:
                 known[g % 3] = _UNKNOWN
 
 
 @part
-def _look(known: I16, f: int, where: I64, width: int, near: I16) -> None:
-    """Write into near (8, d) what is known of the neighbours of the pixels where (d) of frame f."""
+def _find_neighbours(known: I16, f: int, where: I64, width: int, near: I16) -> None:
+    """Write the known neighbours of the pixels where (d) of frame f into near (8, d)."""
     row, before, after = known[f % 3], known[(f - 1) % 3], known[(f + 1) % 3]
     pixels = row.size
     for d in range(where.size):
@@ -176,11 +166,11 @@ def _look(known: I16, f: int, where: I64, width: int, near: I16) -> None:
 
 
 @part
-def _trust(copy: U8, lo: int, hi: int, where: I64, width: int, near: I16) -> None:
+def _fill_from_copy(copy: U8, lo: int, hi: int, where: I64, width: int, near: I16) -> None:
     """Fill the unknown neighbours in the row from one copy (p), which holds lo:hi."""
     for d in range(where.size):
         x = where[d] % width
-        for j in range(_BESIDE):
+        for j in range(_IN_ROW):
             q = where[d] + _STEPS[j]
             if near[j, d] < 0 and lo <= q < hi and 0 <= x + _STEPS[j] < width:
                 near[j, d] = copy[q]
@@ -202,7 +192,7 @@ def _predict(near: I16, weights: I32, guess: I32) -> None:
 
 
 @part
-def _proven(frames: U8, have: I32, bounds: I64, f: int, b: int) -> bool:
+def _is_proven(frames: U8, have: I32, bounds: I64, f: int, b: int) -> bool:
     """Whether two recordings delivered the whole buffer and agree on it."""
     lo, hi = bounds[b], bounds[b + 1]
     for r in range(frames.shape[0]):
@@ -221,13 +211,13 @@ def spread(
     known = np.empty((3, frames.shape[2]), np.int16)
     held = np.full(3, -2)
     for f in range(frames.shape[1]):
-        _surveyed(frames, have, bounds, f, known, held)
+        _find_agreed_around(frames, have, bounds, f, known, held)
         for b in range(bounds.size - 1):
-            if not _proven(frames, have, bounds, f, b):
+            if not _is_proven(frames, have, bounds, f, b):
                 continue
             where = np.arange(bounds[b], bounds[b + 1], step)
             near = np.empty((NEIGHBOURS, where.size), np.int16)
-            _look(known, f, where, width, near)
+            _find_neighbours(known, f, where, width, near)
             for d in range(where.size):
                 value = known[f % 3, where[d]]
                 for j in range(NEIGHBOURS):
@@ -244,14 +234,14 @@ def tally(
     known = np.empty((3, frames.shape[2]), np.int16)
     held = np.full(3, -2)
     for f in range(frames.shape[1]):
-        _surveyed(frames, have, bounds, f, known, held)
+        _find_agreed_around(frames, have, bounds, f, known, held)
         for b in range(bounds.size - 1):
-            if not _proven(frames, have, bounds, f, b):
+            if not _is_proven(frames, have, bounds, f, b):
                 continue
             where = np.arange(bounds[b], bounds[b + 1], step)
             near = np.empty((NEIGHBOURS, where.size), np.int16)
             guess = np.empty(where.size, np.int32)
-            _look(known, f, where, width, near)
+            _find_neighbours(known, f, where, width, near)
             _predict(near, weights, guess)
             for d in range(where.size):
                 value = known[f % 3, where[d]]
@@ -294,8 +284,8 @@ def _vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]
 
 
 @part
-def _weigh(copy: U8, lo: int, hi: int, where: I64, guess: I32, cost: I32, prices: I64) -> None:
-    """Write into prices (d) how surprising one copy (p) is, which holds lo:hi, at where (d)."""
+def _price_values(copy: U8, hi: int, where: I64, guess: I32, cost: I32, prices: I64) -> None:
+    """Write the surprise of a copy (p) that ends at hi into prices (d) of the pixels where (d)."""
     for d in range(where.size):
         if where[d] >= hi:
             prices[d] = _NEVER
@@ -304,7 +294,7 @@ def _weigh(copy: U8, lo: int, hi: int, where: I64, guess: I32, cost: I32, prices
 
 
 @part
-def _contradict(copy: U8, other: U8, hi: int, where: I64, prices: I64) -> None:
+def _price_contradiction(copy: U8, other: U8, hi: int, where: I64, prices: I64) -> None:
     """Raise the prices (d) of a copy (p) where another one, that ends at hi, has other values."""
     for d in range(where.size):
         if where[d] < hi and other[where[d]] != copy[where[d]]:
@@ -312,12 +302,12 @@ def _contradict(copy: U8, other: U8, hi: int, where: I64, prices: I64) -> None:
 
 
 @part
-def _follow(where: I64, prices: I64, back: U8) -> None:
-    """Write into back[:, 0] the cheapest choice of a recording per differing pixel.
+def _find_cheapest_path(where: I64, prices: I64, back: U8) -> None:
+    """Write the cheapest (Viterbi) path of recordings over the pixels where (d) into back[:, 0].
 
-    prices (R, d) are the costs at the differing pixels where (d), back (d, R) is scratch. Changing
-    the recording costs _SWITCH, less _CALM for every pixel in between on which the copies agree:
-    far apart, the differences are decided one by one, and inside a burst together.
+    prices (R, d), which become those of the paths, are the costs of each pixel; back is (d, R). To
+    change the recording costs _SWITCH, less _CALM for every pixel in between on which the copies
+    agree: far apart, differences are decided one by one, and inside a burst together.
     """
     recordings, found = prices.shape
     for d in range(1, found):
@@ -344,7 +334,7 @@ def _follow(where: I64, prices: I64, back: U8) -> None:
 
 
 @part
-def _settle(
+def _resolve_buffer(
     frames: U8,
     have: I32,
     bounds: I64,
@@ -356,11 +346,11 @@ def _settle(
     known: I16,
     out: U8,
 ) -> int:
-    """Decide the pixels of a buffer on which the copies differ and put them into out (p).
+    """Decide the pixels of a buffer on which the copies differ, into out (p).
 
     Where the copies differ on neighbours in the row, too, each copy is judged by its own: noise is
     at odds with itself. Above and below they may be another burst's, and are left out.
-    Return the recording taken most often.
+    The recording taken most often is returned.
     """
     recordings = frames.shape[0]
     lo = bounds[b]
@@ -370,16 +360,16 @@ def _settle(
     guess = np.empty(where.size, np.int32)
     prices = np.empty((recordings, where.size), np.int64)
     back = np.empty((where.size, recordings), np.uint8)
-    _look(known, f, where, width, near)
+    _find_neighbours(known, f, where, width, near)
     for r in range(recordings):
         end = lo + have[r, f, b]
         own[:] = near
-        _trust(frames[r, f], lo, end, where, width, own)
+        _fill_from_copy(frames[r, f], lo, end, where, width, own)
         _predict(own, weights, guess)
-        _weigh(frames[r, f], lo, end, where, guess, cost, prices[r])
+        _price_values(frames[r, f], end, where, guess, cost, prices[r])
         for s in range(recordings):
-            _contradict(frames[r, f], frames[s, f], lo + have[s, f, b], where, prices[r])
-    _follow(where, prices, back)
+            _price_contradiction(frames[r, f], frames[s, f], lo + have[s, f, b], where, prices[r])
+    _find_cheapest_path(where, prices, back)
     share = np.zeros(recordings, np.int64)
     for d in range(where.size):
         share[back[d, 0]] += 1
@@ -413,11 +403,11 @@ def compose(
     evidence: U8,
     missing: I32,
 ) -> None:
-    """Compose the frames start.. of frames (R, m, p) into out (n, p).
+    """Compose the frames from start on of frames (R, m, p) into out (n, p).
 
     chosen (n, k) is the recording that gave most of what had to be decided, -1 nobody; evidence
-    (n, k) the code; missing (n) the pixels nobody delivered. The frames before start and after
-    start + n only help to predict.
+    (n, k) the code; missing (n) the pixels that nobody delivered. The frames before and after these
+    only help to predict.
     """
     known = np.empty((3, frames.shape[2]), np.int16)
     held = np.full(3, -2)
@@ -428,11 +418,11 @@ def compose(
             lo, hi = bounds[b], bounds[b + 1]
             r, proof = _vote(frames, have, bounds, f, b)
             size = have[r, f, b] if r >= 0 else 0
-            _put(frames[r, f, lo : lo + size], out[n, lo : lo + size])
+            _copy_range(frames[r, f, lo : lo + size], out[n, lo : lo + size])
             out[n, lo + size : hi] = 0
             missing[n] += hi - lo - size
             if proof == STRETCHES:
-                _surveyed(frames, have, bounds, f, known, held)
-                r = _settle(frames, have, bounds, width, weights, cost, f, b, known, out[n])
+                _find_agreed_around(frames, have, bounds, f, known, held)
+                r = _resolve_buffer(frames, have, bounds, width, weights, cost, f, b, known, out[n])
             chosen[n, b] = r
             evidence[n, b] = proof

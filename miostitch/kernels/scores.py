@@ -1,15 +1,14 @@
-"""Compiled loops over pixels: what one pass over a block of frames can tell.
+"""Compiled loops over pixels: scores of single frames, and comparison of two blocks of them.
 
-Dimension letters: n frames, h rows, w columns. ``out`` stands last and is written, never read.
-Sums are exact integers. Arrays may be views of any strides and read-only; the loops are compiled
-for unit stride along a row as well, so a contiguous block runs vectorised and nothing is ever
-copied.
+Dimension letters: n frames, h rows, w columns, s scores. ``out`` stands last and is only written.
+Sums are exact integers. Frames may be read-only views of any strides; the loops are compiled for
+unit stride along a row as well, so a contiguous block runs vectorised and nothing is copied.
 """
 
 import numpy as np
 from numba import types
-from numpy.typing import NDArray
 
+from miostitch.arrays import I16, I64, U8, U16
 from miostitch.errors import UsageError
 from miostitch.kernels.jit import kernel, part
 
@@ -21,7 +20,7 @@ _COUNT_ROWS = 255
 
 
 @part
-def _black_rows(frame: NDArray[np.uint8], value_threshold: int, consecutive_threshold: int) -> int:
+def _black_rows(frame: U8, value_threshold: int, consecutive_threshold: int) -> int:
     """Count the rows of a frame (h, w) that hold a run of black pixels."""
     h, w = frame.shape
     rows = 0
@@ -45,8 +44,8 @@ def _black_rows(frame: NDArray[np.uint8], value_threshold: int, consecutive_thre
 
 
 @part
-def _noisy_rows(frame: NDArray[np.uint8], threshold: float, bend: NDArray[np.int16]) -> int:
-    """Count the rows of a frame (h, w) with a large mean |second difference|; bend (w) is scratch.
+def _noisy_rows(frame: U8, threshold: float, second: I16) -> int:
+    """Count the rows of a frame (h, w) with a large mean |second difference|; second (w): scratch.
 
     The quotient is NumPy's own: an exact sum, divided once in float64.
     """
@@ -57,21 +56,16 @@ def _noisy_rows(frame: NDArray[np.uint8], threshold: float, bend: NDArray[np.int
     for y in range(h):
         # Two loops are faster than one: the wide sum would halve the vectors of the difference.
         for x in range(w - 2):
-            bend[x] = abs(np.int16(frame[y, x] - 2 * frame[y, x + 1] + frame[y, x + 2]))
+            second[x] = abs(np.int16(frame[y, x] - 2 * frame[y, x + 1] + frame[y, x + 2]))
         total = np.int32(0)
         for x in range(w - 2):
-            total = np.int32(total + bend[x])
+            total = np.int32(total + second[x])
         rows += total / (w - 2) > threshold
     return rows
 
 
 @part
-def _edge_energy(
-    frame: NDArray[np.uint8],
-    smooth: NDArray[np.int16],
-    slope: NDArray[np.int16],
-    energy: NDArray[np.uint16],
-) -> int:
+def _edge_energy(frame: U8, smooth: I16, slope: I16, energy: U16) -> int:
     """Sum |gx| + |gy| over a frame (h, w); smooth (w + 2), slope (w + 2), energy (w) are scratch.
 
     The operator is separable: first down the columns of three rows, then along the result, which
@@ -103,22 +97,20 @@ def _edge_energy(
 
 @kernel(types.void(_FRAMES, types.int64, types.int64, types.float64, types.int64[:, :]))
 def score_frames(
-    frames: NDArray[np.uint8],
+    frames: U8,
     value_threshold: int,
     consecutive_threshold: int,
     gradient_threshold: float,
-    out: NDArray[np.int64],
+    out: I64,
 ) -> None:
-    """Score every frame of a block by its pixels.
+    """Score frames (n, h, w) into out (s, n): pixels of black rows, of noisy rows, edge energy.
 
-    ``frames``: images, shape (n, h, w); views of any strides.
-
-    Holds four rows of scratch memory per call, and no GIL.
+    The edge energy, which takes longest, is left out where out has no third row.
     """
     n, _, w = frames.shape
-    if out.shape != (3, n):
-        raise UsageError("score_frames: out must have the shape (3, number of frames)")
-    bend = np.empty(w, np.int16)
+    if not 2 <= out.shape[0] <= 3 or out.shape[1] != n:
+        raise UsageError("score_frames: out must have the shape (2 or 3, number of frames)")
+    second = np.empty(w, np.int16)
     smooth = np.empty(w + 2, np.int16)
     slope = np.empty(w + 2, np.int16)
     energy = np.empty(w, np.uint16)
@@ -127,54 +119,14 @@ def score_frames(
     for i in range(n):
         frame = frames[i]
         out[0, i] = w * _black_rows(frame, value_threshold, consecutive_threshold)
-        out[1, i] = w * _noisy_rows(frame, gradient_threshold, bend)
-        out[2, i] = _edge_energy(frame, smooth, slope, energy)
-
-
-@kernel(types.void(_FRAMES, types.int64, types.int64, types.float64, types.int64[:, :]))
-def count_rows(
-    frames: NDArray[np.uint8],
-    value_threshold: int,
-    consecutive_threshold: int,
-    gradient_threshold: float,
-    out: NDArray[np.int64],
-) -> None:
-    """Count the rows of every frame that :func:`score_frames` counts the pixels of.
-
-    ``out``: written, shape (2, n): rows that hold a black run, and noisy rows.
-    """
-    n, _, w = frames.shape
-    if out.shape != (2, n):
-        raise UsageError("count_rows: out must have the shape (2, number of frames)")
-    bend = np.empty(w, np.int16)
-    for i in range(n):
-        out[0, i] = _black_rows(frames[i], value_threshold, consecutive_threshold)
-        out[1, i] = _noisy_rows(frames[i], gradient_threshold, bend)
-
-
-@kernel(types.void(_FRAMES, types.float64, types.int64[:]))
-def noisy_pixels(
-    frames: NDArray[np.uint8], gradient_threshold: float, out: NDArray[np.int64]
-) -> None:
-    """Count the pixels of noisy rows alone, as :func:`score_frames` does.
-
-    ``frames``: images, shape (n, h, w); views of any strides; ``out``: written, shape (n,).
-    """
-    n, _, w = frames.shape
-    if out.size != n:
-        raise UsageError("noisy_pixels: out must hold a number per frame")
-    bend = np.empty(w, np.int16)
-    for i in range(n):
-        out[i] = w * _noisy_rows(frames[i], gradient_threshold, bend)
+        out[1, i] = w * _noisy_rows(frame, gradient_threshold, second)
+        if out.shape[0] > 2:
+            out[2, i] = _edge_energy(frame, smooth, slope, energy)
 
 
 @kernel(types.void(_FRAMES, _FRAMES, types.int64[:]))
-def differing_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.int64]) -> None:
-    """Count the pixels in which the frames of two blocks differ.
-
-    ``a, b``: images, both of shape (n, h, w); views of any strides; ``out``: written, shape (n,):
-    the count of each frame.
-    """
+def differing_pixels(a: U8, b: U8, out: I64) -> None:
+    """Count the pixels in which frames a and b (n, h, w) differ, into out (n)."""
     n, h, w = a.shape
     if b.shape != a.shape or out.size != n:
         raise UsageError("differing_pixels: a and b must have one shape, out its first length")
@@ -189,24 +141,3 @@ def differing_pixels(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np
                     total += count[x]
                 count[:] = 0
         out[i] = total
-
-
-@kernel(types.void(_FRAMES, _FRAMES, types.bool_[:]))
-def same_frames(a: NDArray[np.uint8], b: NDArray[np.uint8], out: NDArray[np.bool_]) -> None:
-    """Find the frames that two blocks have pixel for pixel alike.
-
-    ``a, b``: images, both of shape (n, h, w); views of any strides; ``out``: written, shape (n,).
-    """
-    n, h, w = a.shape
-    if b.shape != a.shape or out.size != n:
-        raise UsageError("same_frames: a and b must have one shape, out its first length")
-    for i in range(n):
-        out[i] = True
-        for y in range(h):
-            # a whole row at a time, so that the comparison runs vectorised
-            differs = np.uint8(0)
-            for x in range(w):
-                differs |= a[i, y, x] ^ b[i, y, x]
-            if differs:
-                out[i] = False
-                break

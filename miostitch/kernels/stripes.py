@@ -1,14 +1,15 @@
-"""Compiled loops of the stripe filter: what a frame holds of a few waves, and taking it out.
+"""Compiled loops of the stripe filter: measure a few waves in a frame, and subtract them.
 
-Dimension letters: n frames, h rows, w columns, a waves, r terms. Every frame goes through the same
-operations in the same order whatever block it stands in, sums over pixels are exact integers, and
-nothing is fused or reordered, so that a frame has one result on any machine.
+Dimension letters: n frames, h rows, w columns, a waves, r terms. ``out`` stands last and is only
+written; frames may be read-only views of any strides. Every frame goes through the same operations
+in the same order whatever its block, sums over pixels are exact integers, and nothing is fused or
+reordered, so that a frame has one result on any machine.
 """
 
 import numpy as np
 from numba import types
-from numpy.typing import NDArray
 
+from miostitch.arrays import F64, I32, I64, U8
 from miostitch.errors import UsageError
 from miostitch.kernels.jit import kernel, part
 
@@ -16,10 +17,7 @@ WAVE_UNIT = 2**30
 """One, in the fixed point numbers of a wave: 255 times the sum over a row stays exact."""
 
 SLACK = 2.0**-16
-"""A value this little below a whole number counts as that number, and not as the one before.
-
-It lies above the error of the tables and below anything that shows.
-"""
+"""A value this little below a whole number counts as that number: above the error of the tables."""
 
 _FRAME = types.Array(types.uint8, 2, "A", readonly=True)
 _VALUES = types.Array(types.uint8, 1, "C", readonly=True)
@@ -30,13 +28,11 @@ _TABLE = types.Array(types.float64, 2, "C", readonly=True)
 _PROFILES = types.Array(types.float64, 3, "C", readonly=True)
 _BAND = types.Tuple((_PROFILES, _TABLE, _TABLE))  # type: ignore[no-untyped-call]
 
-Band = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
+Band = tuple[F64, F64, F64]
 
 
 @part
-def _circulate(
-    signal: NDArray[np.float64], twice: NDArray[np.float64], out: NDArray[np.float64]
-) -> None:
+def _circulate(signal: F64, twice: F64, out: F64) -> None:
     """Convolve a signal (h) around a circle with a response, given twice in a row (2 h).
 
     Four products are added up before the sum so far is read and written once.
@@ -57,9 +53,7 @@ def _circulate(
 
 
 @part
-def _take(
-    line: NDArray[np.float64], factors: NDArray[np.float64], rows: NDArray[np.float64]
-) -> None:
+def _subtract_rows(line: F64, factors: F64, rows: F64) -> None:
     """Subtract rows (r, w), each times its factor, from a line (w)."""
     for r in range(rows.shape[0]):
         factor = factors[r]
@@ -70,18 +64,16 @@ def _take(
 
 @kernel(types.void(_FRAMES, _WAVES, _SOURCE, _TABLE, types.float64[:, :, ::1]))
 def stripe_profiles(
-    frames: NDArray[np.uint8],
-    waves: NDArray[np.int32],
-    source: NDArray[np.int64],
-    responses: NDArray[np.float64],
-    out: NDArray[np.float64],
+    frames: U8,
+    waves: I32,
+    source: I64,
+    responses: F64,
+    out: F64,
 ) -> None:
-    """Measure how much of each wave every row holds, and filter that down the rows.
+    """Measure the waves in every row of frames (n, h, w), and filter that down the rows, into out.
 
-    ``frames``: images, shape (n, h, w); views of any strides; ``waves``: waves along a row in units
-    of 1 / :data:`WAVE_UNIT`, shape (a, w); ``source``: wave of each term, shape (r,);
-    ``responses``: impulse response of each term down the rows, twice in a row, shape (r, 2 h);
-    ``out``: written, shape (n, r, h).
+    waves (a, w) along a row, in 1 / WAVE_UNIT; source (r): the wave of each term; responses
+    (r, 2 h): impulse response of each term down the rows, twice in a row; out (n, r, h).
     """
     n, h, w = frames.shape
     terms = source.size
@@ -103,13 +95,8 @@ def stripe_profiles(
 
 
 @kernel(types.void(_FRAMES, _BAND, _BAND, types.uint8[:, :, ::1]))
-def subtract_stripes(
-    frames: NDArray[np.uint8], vertical: Band, horizontal: Band, out: NDArray[np.uint8]
-) -> None:
-    """Subtract stripes from every frame; keep the modulus of the complex rest, rounded down.
-
-    ``frames``: images, shape (n, h, w); views of any strides; ``out``: written, shape (n, h, w).
-    """
+def subtract_stripes(frames: U8, vertical: Band, horizontal: Band, out: U8) -> None:
+    """Subtract stripes from frames (n, h, w); out: modulus of the complex rest, rounded down."""
     n, h, w = frames.shape
     down, real_x, imaginary_x = vertical
     along, real_y, imaginary_y = horizontal
@@ -130,10 +117,10 @@ def subtract_stripes(
             for x in range(w):
                 real[x] = frames[i, y, x]
                 imaginary[x] = 0.0
-            _take(real, down[i, :, y], real_x)
-            _take(imaginary, down[i, :, y], imaginary_x)
-            _take(real, real_y[:, y], along[i])
-            _take(imaginary, imaginary_y[:, y], along[i, : imaginary_y.shape[0]])
+            _subtract_rows(real, down[i, :, y], real_x)
+            _subtract_rows(imaginary, down[i, :, y], imaginary_x)
+            _subtract_rows(real, real_y[:, y], along[i])
+            _subtract_rows(imaginary, imaginary_y[:, y], along[i, : imaginary_y.shape[0]])
             # Two loops, as the change of width would cost the first one its vectors.
             for x in range(w):
                 modulus = np.sqrt(real[x] * real[x] + imaginary[x] * imaginary[x])
@@ -144,16 +131,12 @@ def subtract_stripes(
 
 @kernel(types.void(_FRAMES, _FRAME, _VALUES, types.uint8[:, :, ::1]))
 def subtract_frame(
-    frames: NDArray[np.uint8],
-    background: NDArray[np.uint8],
-    becomes: NDArray[np.uint8],
-    out: NDArray[np.uint8],
+    frames: U8,
+    background: U8,
+    becomes: U8,
+    out: U8,
 ) -> None:
-    """Subtract one frame from all, and replace every difference by what it becomes.
-
-    ``frames``: images, shape (n, h, w); views of any strides; ``background``: image, shape (h, w);
-    ``out``: written, shape (n, h, w).
-    """
+    """Subtract background (h, w) from frames (n, h, w); a difference d turns into becomes[d]."""
     n, h, w = frames.shape
     if background.shape != (h, w) or out.shape != frames.shape:
         raise UsageError("subtract_frame: the shapes do not fit each other")

@@ -10,8 +10,7 @@ from xarray.backends import BackendEntrypoint
 from miostitch.recording.datasets import to_dataset
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import load_recording
-
-SUFFIXES = (".avi", ".mkv", ".mp4")
+from miostitch.video.source import FORMATS
 
 
 class MiostitchBackendEntrypoint(BackendEntrypoint):
@@ -57,4 +56,4 @@ class MiostitchBackendEntrypoint(BackendEntrypoint):
         """Whether the name looks like a video's."""
         return isinstance(filename_or_obj, str | os.PathLike) and os.fspath(
             filename_or_obj
-        ).lower().endswith(SUFFIXES)
+        ).lower().endswith(tuple(FORMATS))

@@ -1,4 +1,4 @@
-"""A simulated device and the air between it and its receivers.
+"""The simulated device, and the radio channels from it to its receivers.
 
 All randomness is drawn as raw PCG64 integers from one stream per receiver and block of frames, and
 all arithmetic on pixels is on integers: a seed gives the same session on any machine, and a longer
@@ -11,16 +11,13 @@ from fractions import Fraction
 from typing import get_args
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64, U8, U64, Bools
 from miostitch.errors import UsageError
 from miostitch.schema import chunk_frames
 from miostitch.text import amount
 
-Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
-Pixels = NDArray[np.uint8]
-Raw = NDArray[np.uint64]
+Pixels = U8
 
 RING = 32
 HEADER_PIXELS = 48
@@ -39,7 +36,7 @@ BOUNDS: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True)
 class SimulationConfig:
-    """What to simulate.
+    """A session to simulate.
 
     Parameters
     ----------
@@ -131,37 +128,31 @@ class SimulationConfig:
             raise UsageError(f"{msg} and a lag of {self.lag}")
 
     @property
-    def edges(self) -> Ints:
+    def edges(self) -> I64:
         """First pixel of every buffer in the flattened frame, and the end of the last one."""
         pixels = self.height * self.width
         step = self.buffer_pixels or -(-pixels * 5032 // 40000)
         return np.append(np.arange(0, pixels, step), pixels)
 
     def window(self, receiver: int) -> tuple[int, int]:
-        """First frame that a receiver could receive, and the end of the last one.
-
-        Parameters
-        ----------
-        receiver
-            Position of the receiver, from 0.
-        """
+        """First frame that a receiver, from 0, could receive, and the end of the last one."""
         most = self.frames // 4
         early = (self.receivers - 1 - receiver) * self.early_end_frames
         return min(receiver * self.late_start_frames, most), self.frames - min(early, most)
 
 
-def draw(config: SimulationConfig, shape: tuple[int, ...], *key: int) -> Raw:
+def draw(config: SimulationConfig, shape: tuple[int, ...], *key: int) -> U64:
     """Draw raw integers from the stream that `key` names."""
     stream = np.random.PCG64(np.random.SeedSequence(config.seed, spawn_key=key))
     return stream.random_raw(math.prod(shape)).reshape(shape)
 
 
-def chance(raw: Raw, probability: float) -> Bools:
-    """Turn raw integers into events of a probability."""
+def chance(raw: U64, probability: float) -> Bools:
+    """Turn raw integers into events that happen with a probability."""
     return (raw >> np.uint64(1)) < np.uint64(int(probability * 2**63))
 
 
-def below(raw: Raw, bound: int | Ints) -> Ints:
+def below(raw: U64, bound: int | I64) -> I64:
     """Turn raw integers into integers from 0 up to `bound`, exclusive."""
     return (raw % np.asarray(bound, np.uint64)).astype(np.int64)
 
@@ -172,10 +163,10 @@ class Sent:
 
     block: int
     first: int
-    pixels: Pixels
-    header: dict[str, Ints]
-    time_us: Ints
-    overhang: Ints
+    pixels: U8
+    header: dict[str, I64]
+    time_us: I64
+    overhang: I64
 
 
 class Device:
@@ -187,7 +178,7 @@ class Device:
         self.block_frames = min(256, chunk_frames(config.height, config.width))
         height, width = config.height, config.width
         y, x = np.ogrid[:height, :width]
-        # 110 in the middle, 30 in the corners, in integers that no library rounds its own way
+        # 110 in the middle, 30 in the corners, in integers, which every library rounds alike
         dy, dx = (2 * y - height + 1) ** 2, (2 * x - width + 1) ** 2
         field = 110 - 40 * dy // height**2 - 40 * dx // width**2
         self.field = field.astype(np.uint8).ravel()
@@ -214,14 +205,14 @@ class Device:
         count = min(self.block_frames, self.config.frames - first)
         index = np.arange(first, first + count)
         raw = draw(self.config, (self.block_frames, 2 + len(self.cells)), 1, block)[:count]
-        header, time_us = self._headers(index)
+        header, time_us = self._make_headers(index)
         overhang = np.zeros(time_us.shape, np.int64)
         if self.config.overrun:
             payload = int(self.edges[1])
             overhang[:, -1] = payload * 3 // 4 + below(raw[:, 1], payload // 16 + 1)
-        return Sent(block, first, self._pixels(raw), header, time_us, overhang)
+        return Sent(block, first, self._make_pixels(raw), header, time_us, overhang)
 
-    def _pixels(self, raw: Raw) -> Pixels:
+    def _make_pixels(self, raw: U64) -> U8:
         size = len(self.field)
         out = self.memory[: len(raw)]
         start = below(raw[:, 0], len(self.noise) - size + 1)
@@ -239,7 +230,7 @@ class Device:
             images[:, i : i + side, j : j + side] += light.astype(np.uint8)
         return out
 
-    def _headers(self, index: Ints) -> tuple[dict[str, Ints], Ints]:
+    def _make_headers(self, index: I64) -> tuple[dict[str, I64], I64]:
         config, buffers = self.config, len(self.edges) - 1
         resets = np.arange(1, config.resets + 1) * config.frames // (config.resets + 1)
         boots = np.searchsorted(resets, index, side="right")
@@ -269,18 +260,19 @@ class Device:
 
 @dataclass(frozen=True)
 class Faults:
-    """What happens to one block on its way to one receiver, all (frame, buffer)."""
+    """Faults of one block on its way to one receiver, all (frame, buffer)."""
 
     lost: Bools
     corrupted: Bools
     short: Bools
     flipped: Bools
-    arrived: Ints  # pixels of the payload, those that ran over included
-    detail: Raw
+    arrived: I64
+    """Pixels of the payload, those that ran over included."""
+    detail: U64
 
 
 class Air:
-    """The way from the device to one receiver; bursts go on from block to block."""
+    """Radio channel from the device to one receiver; bursts continue from block to block."""
 
     def __init__(self, config: SimulationConfig, receiver: int, block_frames: int) -> None:
         self.config, self.receiver = config, receiver
@@ -292,12 +284,12 @@ class Air:
         """Draw the faults of one block, always for a whole one."""
         config, (frames, buffers) = self.config, self.shape
         raw = draw(config, (10, frames, buffers), 2, self.receiver, sent.block)
-        losses = self._lengths(raw[0], raw[1], config.buffer_loss)
-        whole = buffers * self._lengths(raw[2, :, 0], raw[3, :, 0], config.frame_loss)
+        losses = self._draw_lengths(raw[0], raw[1], config.buffer_loss)
+        whole = buffers * self._draw_lengths(raw[2, :, 0], raw[3, :, 0], config.frame_loss)
         losses[:, 0] = np.maximum(losses[:, 0], whole)
-        lost = self._covered("loss", losses)
-        errors = self._lengths(raw[4], raw[5], config.corruption)
-        corrupted = self._covered("corruption", errors)
+        lost = self._find_covered("loss", losses)
+        errors = self._draw_lengths(raw[4], raw[5], config.corruption)
+        corrupted = self._find_covered("corruption", errors)
         unseen = chance(raw[6], config.overrun)
         unseen[:, 0] = False  # dummy words set the start of a frame apart
         swallowed = np.zeros(self.shape, np.int64)
@@ -315,13 +307,13 @@ class Air:
         corrupted &= ~short
         return Faults(lost[:n], corrupted[:n], short[:n], flipped[:n], arrived[:n], raw[9, :n])
 
-    def _lengths(self, events: Raw, extent: Raw, probability: float) -> Ints:
+    def _draw_lengths(self, events: U64, extent: U64, probability: float) -> I64:
         burst = 1 + below(extent, 2 * self.config.burst_length - 1)
         length = np.where(chance(extent, self.config.bursts), burst, 1)
         return np.where(chance(events, probability), length, 0)
 
-    def _covered(self, kind: str, lengths: Ints) -> Bools:
-        """Which buffers the events of these lengths cover (0: no event)."""
+    def _find_covered(self, kind: str, lengths: I64) -> Bools:
+        """Find the buffers that events of these lengths (0: none) cover."""
         index = np.arange(lengths.size)
         reach = np.maximum(index + lengths.ravel(), self.burst_left[kind])
         reach = np.maximum.accumulate(reach)

@@ -1,8 +1,7 @@
-"""Sessions with known truth: one simulated device, several simulated receivers.
+"""Simulated receivers: sessions of one device whose truth is known.
 
-The device makes a moving image and sends it buffer by buffer; every receiver loses, damages and
-misreads buffers of its own and files them as mio does, so that videos and tables show what real
-recordings show.
+The device makes a moving image and sends it buffer by buffer. Every receiver loses, damages and
+misreads buffers of its own and writes them as mio does.
 """
 
 import json
@@ -19,6 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from miostitch.arrays import I64, U8, Bools
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.errors import ResourceError, UsageError
 from miostitch.execution.workspace import Workspace
@@ -26,11 +26,8 @@ from miostitch.schema import COLUMNS, NO_FRAME
 from miostitch.simulation.device import (
     EPOCH_US,
     Air,
-    Bools,
     Device,
     Faults,
-    Ints,
-    Pixels,
     Sent,
     SimulationConfig,
     below,
@@ -104,27 +101,27 @@ class Simulation:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Buffers that arrive in one block: where they come from, and the header as it is read."""
+    """Buffers that arrive in one block: frame and buffer as sent, and the header as read."""
 
-    frame: Ints
-    buffer: Ints
-    header: dict[str, Ints]
+    frame: I64
+    buffer: I64
+    header: dict[str, I64]
     orphan: Bools
-    piece: Ints
+    fragment: I64
 
     def take(self, keep: Bools) -> "_Rows":
         """Keep the rows of a mask."""
         header = {name: values[keep] for name, values in self.header.items()}
         columns = (self.frame[keep], self.buffer[keep])
-        return _Rows(*columns, header, self.orphan[keep], self.piece[keep])
+        return _Rows(*columns, header, self.orphan[keep], self.fragment[keep])
 
 
 class _Receiver:
-    """Files what arrives as mio does.
+    """Writes what arrives as mio does.
 
-    A change of the ``frame_num`` that is read ends a picture and begins the next, a *piece*; a
-    buffer goes where its header says; places that no buffer took stay zero. The piece under way is
-    carried from block to block.
+    Whenever the ``frame_num`` that is read changes, a video frame, a *fragment*, begins. A buffer
+    goes where its header says; what no buffer fills stays zero. The last fragment is carried from
+    block to block.
     """
 
     def __init__(self, device: Device, number: int, video: VideoWriter, table: TableWriter) -> None:
@@ -136,26 +133,26 @@ class _Receiver:
         self.corrupted, self.short = np.zeros(shape, bool), np.zeros(shape, bool)
         self.flips = [np.zeros(0, FLIP_RECORD)]
         self.counts = dict.fromkeys(("rows", "orphans", "overruns"), 0)
-        self.open_image: Pixels | None = None
+        self.open_image: U8 | None = None
         self.memory = np.empty((0, 0), np.uint8)
-        self.piece = self.last_num = NO_FRAME
+        self.fragment = self.last_num = NO_FRAME
         self.received = self.shown = 0
         self.video_shift, self.table_shift = min(config.lag, 0), max(config.lag, 0)
 
     def receive(self, sent: Sent) -> None:
-        """Take one block from the air to the files."""
+        """Receive one block, and write it to the files."""
         faults = self.air.send(sent)
         rows = self._read(sent, faults)
         at = sent.first + rows.frame, rows.buffer
         self.corrupted[at] = faults.corrupted[rows.frame, rows.buffer]
         self.short[at] = faults.short[rows.frame, rows.buffer]
         if not rows.orphan.all():
-            self._film(sent, faults, rows.take(~rows.orphan))
+            self._write_fragments(sent, faults, rows.take(~rows.orphan))
         self._write_table(sent, faults, rows)
 
     def finish(self) -> None:
-        """Flush the piece under way, which mio never does."""
-        position = self.piece + self.video_shift
+        """Write the last fragment, which mio never does."""
+        position = self.fragment + self.video_shift
         if self.config.extra_frame:
             self.video_frame[self.video_frame == position] = NO_FRAME
         elif self.open_image is not None and position >= 0:
@@ -186,20 +183,21 @@ class _Receiver:
         num = header["frame_num"][~orphan]
         new = np.zeros(len(frame), np.int64)
         new[~orphan] = num != np.append(self.last_num, num)[:-1]
-        rows = _Rows(frame, buffer, header, orphan, self.piece + np.cumsum(new))
-        if self.piece >= 0:
+        rows = _Rows(frame, buffer, header, orphan, self.fragment + np.cumsum(new))
+        if self.fragment >= 0:
             return rows
         begun = np.logical_or.accumulate(header["frame_buffer_count"] == 0)
         rows = rows.take(begun)  # mio waits for the start of a frame
-        return replace(rows, piece=rows.piece - rows.piece[:1])
+        return replace(rows, fragment=rows.fragment - rows.fragment[:1])
 
-    def _film(self, sent: Sent, faults: Faults, rows: _Rows) -> None:
-        """Compose the block's pieces and write all but the one under way."""
-        edges, base = self.device.edges, max(self.piece, 0)
-        local, slot = rows.piece - base, rows.header["frame_buffer_count"]
+    def _write_fragments(self, sent: Sent, faults: Faults, rows: _Rows) -> None:
+        """Make the frames of the block's fragments, and write all but the last."""
+        edges, base = self.device.edges, max(self.fragment, 0)
+        local, slot = rows.fragment - base, rows.header["frame_buffer_count"]
         count = int(local[-1]) + 1
         source = np.zeros(count, np.int64)
-        source[local[::-1]] = rows.frame[::-1]  # a piece is first taken for its first row's frame
+        # a fragment is first taken for the frame of its first row
+        source[local[::-1]] = rows.frame[::-1]
         if len(self.memory) < count:
             self.memory = np.empty((count + count // 4, sent.pixels.shape[1]), np.uint8)
         images = np.take(sent.pixels, source, axis=0, out=self.memory[:count], mode="clip")
@@ -224,13 +222,13 @@ class _Receiver:
             payload = self._payload(sent, faults, int(rows.frame[row]), int(rows.buffer[row]))
             size = min(len(place), len(payload))
             place[:size], place[size:] = payload[:size], 0
-        position = np.maximum(rows.piece[shown] + self.video_shift, NO_FRAME)
+        position = np.maximum(rows.fragment[shown] + self.video_shift, NO_FRAME)
         self.video_frame[sent.first + frame[in_place], buffer[in_place]] = position[in_place]
         self._write_video(images[max(-self.video_shift - base, 0) : -1])
         self.open_image = images[-1].copy()
-        self.piece, self.last_num = base + count - 1, int(rows.header["frame_num"][-1])
+        self.fragment, self.last_num = base + count - 1, int(rows.header["frame_num"][-1])
 
-    def _payload(self, sent: Sent, faults: Faults, frame: int, buffer: int) -> Pixels:
+    def _payload(self, sent: Sent, faults: Faults, frame: int, buffer: int) -> U8:
         """Pixels of one buffer as they arrive."""
         edges, entropy = self.device.edges, self.device.entropy
         payload = sent.pixels[frame, edges[buffer] : edges[buffer + 1]].copy()
@@ -243,7 +241,7 @@ class _Receiver:
             stretch ^= errors
         return payload[: faults.arrived[frame, buffer]]
 
-    def _write_video(self, images: Pixels) -> None:
+    def _write_video(self, images: U8) -> None:
         if len(images):
             self.shown += len(images)
             self.video.write(images.reshape(-1, self.config.height, self.config.width))
@@ -262,10 +260,10 @@ class _Receiver:
             "buffer_recv_unix_time": time_us / 1e6,
             "black_padding_px": np.where(rows.orphan, -1, place - faults.arrived[at]),
             "reconstructed_frame_index": np.where(
-                rows.orphan, NO_FRAME, rows.piece - self.table_shift
+                rows.orphan, NO_FRAME, rows.fragment - self.table_shift
             ),
         }
-        keep = rows.piece >= self.table_shift
+        keep = rows.fragment >= self.table_shift
         self.received += len(rows.frame)
         self._log_flips(sent, rows.take(keep))
         self.table.append(pd.DataFrame(columns)[keep])
@@ -371,7 +369,7 @@ def simulate(
 
 
 def _earlier_receivers(folder: Path) -> list[str]:
-    """Files of the receivers of a session that is there."""
+    """Find the files of the receivers of an earlier session."""
     try:
         there = os.listdir(folder)
     except OSError:  # the workspace makes it, or says what is wrong

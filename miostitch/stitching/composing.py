@@ -17,7 +17,7 @@ from dask.delayed import Delayed
 from numpy.typing import NDArray
 
 from miostitch.config.thresholds import ScoreConfig
-from miostitch.kernels.scores import noisy_pixels
+from miostitch.kernels.scores import score_frames
 from miostitch.recording.recording import BlockReader
 from miostitch.schema import FRAME, HEIGHT, NO_FRAME, POSITION, VIDEO, WIDTH, chunk_frames
 from miostitch.session.session import Session
@@ -230,12 +230,18 @@ def _compose_block(
         at_hand = copies.part(slice(run.start - before, run.stop + after))
         parts.append(compose_block(at_hand, model, before, after))
     out = Composition.concat(parts)
-    noisy = np.empty(count, np.int64)
-    noisy_pixels(out.frames.reshape(-1, height, width), config.gradient_threshold, noisy)
+    scores = np.empty((2, count), np.int64)
+    score_frames(
+        out.frames.reshape(-1, height, width),
+        config.value_threshold,
+        config.consecutive_threshold,
+        config.gradient_threshold,
+        scores,
+    )
     shared = shared_buffers(copies.frames, copies.whole_buffers(), plan.bounds)
     source = whole_sources(copies, plan.own, plan.present, out.frames)
     block = np.empty(1, object)
-    block[0] = ComposedBlock(out, source, noisy, shared[plan.own])
+    block[0] = ComposedBlock(out, source, scores[1], shared[plan.own])
     return block
 
 

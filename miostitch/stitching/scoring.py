@@ -8,7 +8,8 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.config.thresholds import ScoreConfig
-from miostitch.kernels.scores import same_frames, score_frames
+from miostitch.kernels.composition import identical_buffers
+from miostitch.kernels.scores import score_frames
 from miostitch.schema import FRAME, HEIGHT, PIXEL_SCORES, RECORDING, SCORE, WIDTH
 from miostitch.session.session import TABLES
 from miostitch.stitching.selection import Choice, select
@@ -112,11 +113,13 @@ def choose(scores: xr.DataArray, tables: xr.DataArray) -> xr.DataArray:
 def _alike_block(nested: Blocks) -> NDArray[np.int8]:
     blocks = [rows[0][0][0] for rows in nested]  # dask nests a list per contracted dimension
     first = np.repeat(np.arange(len(blocks), dtype=np.int8)[:, np.newaxis], len(blocks[0]), axis=1)
-    same = np.empty(len(blocks[0]), np.bool_)
-    for number, block in enumerate(blocks):
+    flat = [block.reshape(len(block), -1) for block in blocks]
+    as_one_buffer = np.array([0, flat[0].shape[1]])
+    same, all_frames = np.empty(len(flat[0]), np.uint64), np.ones(len(flat[0]), np.uint64)
+    for number, block in enumerate(flat):
         for earlier in reversed(range(number)):
-            same_frames(block, blocks[earlier], same)
-            first[number, same] = first[earlier, same]
+            identical_buffers(block, flat[earlier], all_frames, as_one_buffer, same)
+            first[number, same > 0] = first[earlier, same > 0]
     return first
 
 

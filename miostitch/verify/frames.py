@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.errors import VideoError
-from miostitch.kernels.scores import noisy_pixels, score_frames
+from miostitch.kernels.scores import score_frames
 from miostitch.schema import COMPOSITE, NO_FRAME, PIXEL_SCORES
 from miostitch.text import amount
 from miostitch.verify.blocks import Block, read_block
@@ -213,10 +213,16 @@ class FrameCheck:
         check.check(have, alike, sound)
         missing = (np.diff(self.result.bounds) - have.max(axis=0)).sum(axis=1)
         self._table(part, "missing_pixels", missing, None)
-        noisy = np.empty(len(part.made), np.int64)
-        images = part.made.reshape(-1, *self.store.shape[1:])
-        noisy_pixels(images, self.result.thresholds.gradient_threshold, noisy)
-        self._table(part, "damaged", (missing > 0) | (noisy > 0), None)
+        limits = self.result.thresholds
+        scores = np.empty((2, len(part.made)), np.int64)
+        score_frames(
+            part.made.reshape(-1, *self.store.shape[1:]),
+            limits.value_threshold,
+            limits.consecutive_threshold,
+            limits.gradient_threshold,
+            scores,
+        )
+        self._table(part, "damaged", (missing > 0) | (scores[1] > 0), None)
         self._table(part, "unrecoverable", missing > 0, None)
         whole = alike.all(axis=2) & part.present
         first = np.where(whole.any(axis=0), whole.argmax(axis=0), COMPOSITE)

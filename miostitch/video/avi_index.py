@@ -1,7 +1,7 @@
-"""AVI container: where the chunks of a video lie in the file, by its index or without one.
+"""Positions of the video chunks of an AVI file, by its index or without one.
 
-The index that FFmpeg reads is believed where it agrees with the first chunk and covers the file;
-otherwise the file is walked from chunk header to chunk header.
+The index that FFmpeg reads is used if it agrees with the first chunk and covers the file; otherwise
+the file is walked from chunk header to chunk header.
 """
 
 import os
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.arrays import I32, I64, Bools
 from miostitch.errors import TruncatedVideoError, VideoError
 
 CHUNK = np.dtype([("frame", "i8"), ("position", "i8"), ("size", "i8"), ("key", "?")])
@@ -25,7 +26,7 @@ CHUNK_HEADER = struct.Struct("<4sI")
 SCAN_BYTES = 2**22
 FIRST_SCAN_BYTES = 2**12
 SECTOR = 512
-"""Holes that a disk or a file system leaves begin and end at multiples of so many bytes."""
+"""Bytes of which the ends of a hole that a disk leaves are multiples."""
 MOVI = re.compile(rb"LIST....movi", re.DOTALL)
 SKIPPED = re.compile(rb"ix\d\d|idx1|indx|JUNK|LIST")
 CHUNK_TAG = re.compile(rb"\d\d[a-z]{2}|RIFF|$|" + SKIPPED.pattern)
@@ -35,25 +36,25 @@ H264_IDR = re.compile(rb"\x00\x00\x01[\x05\x25\x45\x65]")
 
 
 def chunk_headers(stream: int, size: int) -> tuple[bytes, bytes]:
-    """Both forms of the header of a video chunk."""
+    """Headers that a video chunk of this size may have."""
     number = b"%02d" % stream
     return CHUNK_HEADER.pack(number + b"dc", size), CHUNK_HEADER.pack(number + b"db", size)
 
 
 def chunk_bytes(size: int) -> int:
-    """Bytes that a chunk takes in the file: header, data, and a byte to make it even."""
+    """Bytes of a chunk in the file: header, data, and a byte to make it even."""
     return CHUNK_HEADER.size + size + size % 2
 
 
 def lost_frame(path: str, frame: int, offset: int, what: str) -> TruncatedVideoError:
-    """Error for a frame that is not whole."""
+    """Error for a frame that is not complete."""
     msg = f"{path}: frame {frame} (byte {offset}): {what}; --salvage would go on without it"
     return TruncatedVideoError(msg)
 
 
 @dataclass(frozen=True)
 class OpenAvi:
-    """What indexing needs to know of an open AVI: its video stream, as the headers declare it."""
+    """An open AVI and its video stream, as the headers declare it."""
 
     path: str
     file: BufferedReader
@@ -70,10 +71,10 @@ class OpenAvi:
     salvage: bool
     """Check every chunk header; keep the frames before a truncation."""
     notices: list[str]
-    """Grows by what a user should be told."""
+    """Messages for the user, appended by :meth:`note`."""
 
     def note(self, what: str) -> None:
-        """Tell the user something about the file."""
+        """Add a message about the file."""
         self.notices.append(f"{self.path}: {what}")
 
     @property
@@ -88,27 +89,27 @@ class OpenAvi:
 
 @dataclass(frozen=True, eq=False)
 class ChunkIndex:
-    """Where the frames of an AVI are; ``position`` is -1 for lost ones."""
+    """Positions of the frames of an AVI, -1 for lost ones."""
 
     stream: int
-    position: NDArray[np.int64]
-    size: NDArray[np.int32]
-    is_key: NDArray[np.bool_]
+    position: I64
+    size: I32
+    is_key: Bools
     """Whether decoding can start from a frame."""
     extradata: bytes | None
 
     @property
-    def keys(self) -> NDArray[np.int64]:
+    def keys(self) -> I64:
         """Frames that decoding can start from."""
         return np.flatnonzero(self.is_key)
 
     @property
-    def lost(self) -> NDArray[np.int64]:
+    def lost(self) -> I64:
         """Frames lost in holes."""
         return np.flatnonzero(self.position < 0)
 
-    def without(self, frames: NDArray[np.int64]) -> "ChunkIndex":
-        """The same without these frames, and without those that are decoded by lost ones."""
+    def without(self, frames: I64) -> "ChunkIndex":
+        """Mark these frames as lost, and those that cannot be decoded without lost ones."""
         position = self.position.copy()
         position[frames] = -1
         position[spoiled(position < 0, self.keys)] = -1
@@ -119,10 +120,8 @@ class ChunkIndex:
         """Whether every frame that is there is a key."""
         return bool((self.is_key | (self.position < 0)).all())
 
-    def runs(
-        self, frames: NDArray[np.int64], whole_groups: bool
-    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.int32]]]:
-        """Stretches of chunks that give the (sorted) frames, from key frames on."""
+    def runs(self, frames: I64, whole_groups: bool) -> Iterator[tuple[int, I64, I32]]:
+        """First frame, positions and sizes of the runs of chunks that decode to sorted frames."""
         keys = self.keys
         group = np.searchsorted(keys, frames, side="right")
         starts = keys[group - 1]
@@ -133,13 +132,10 @@ class ChunkIndex:
             yield run.start, self.position[run], self.size[run]
 
 
-def spoiled(lost: NDArray[np.bool_], keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Tell which frames a decoder cannot make when some are lost.
+def spoiled(lost: Bools, keys: I64) -> Bools:
+    """Find the frames that cannot be decoded if some are lost, bool (frame,).
 
-    ``lost``: bool (frame,).
-
-    Returns: bool (frame,): lost ones, and what stands in a group of pictures with one or before the
-    first key. Where every other frame is a key no frame needs another.
+    These are the lost ones, and the others of their groups of pictures or before the first key.
 
     >>> spoiled(np.array([0, 0, 1, 0, 0, 0], bool), np.array([0, 4])).astype(int).tolist()
     [1, 1, 1, 1, 0, 0]
@@ -153,15 +149,15 @@ def spoiled(lost: NDArray[np.bool_], keys: NDArray[np.int64]) -> NDArray[np.bool
 
 
 def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
-    """Find the place of every frame."""
+    """Find the position of every frame."""
     chunks, walked = _find_chunks(avi, entries)
     if len(chunks) and avi.raw_sizes:
         chunks = _of_one_size(avi, chunks)
     count = int(chunks["frame"].max(initial=-1)) + 1
     if len(chunks) and avi.salvage:
-        chunks = chunks[_headers_are_sound(avi, chunks)]
+        chunks = chunks[_headers_are_valid(avi, chunks)]
     if len(chunks) and avi.salvage and avi.raw_sizes:
-        chunks = chunks[_ends_are_sound(avi, chunks)]
+        chunks = chunks[_ends_are_valid(avi, chunks)]
     if not len(chunks):
         raise VideoError(f"{avi.path}: 0 frames; leave it out")
     frames, key = chunks["frame"], chunks["key"]
@@ -169,17 +165,17 @@ def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
         key = key & _are_keys(avi, chunks)
     position, size, is_key = np.full(count, -1), np.zeros(count, np.int32), np.zeros(count, bool)
     position[frames], size[frames], is_key[frames] = chunks["position"], chunks["size"], key
-    index = ChunkIndex(avi.stream, position, _held(size), _held(is_key), avi.extradata)
+    index = ChunkIndex(avi.stream, position, _shrink(size), _shrink(is_key), avi.extradata)
     return index.without(np.empty(0, np.int64))
 
 
-def _held(values: NDArray[Any]) -> NDArray[Any]:
-    """The same values; in the memory of one where all are alike, as in hours of raw video."""
+def _shrink(values: NDArray[Any]) -> NDArray[Any]:
+    """Keep equal values, as of hours of raw video, in the memory of one."""
     return np.broadcast_to(values[:1], values.shape) if (values == values[0]).all() else values
 
 
 def _find_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> tuple[NDArray[np.void], bool]:
-    """Chunks that are whole, and whether the file had to be walked for them."""
+    """Find the complete chunks, and whether the file had to be walked for them."""
     chunks, end = entries, avi.file.seek(0, os.SEEK_END)
     avi.file.seek(0)
     movi = MOVI.search(avi.file.read(SCAN_BYTES))
@@ -206,7 +202,7 @@ def _find_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> tuple[NDArray[np.vo
 
 
 def _is_possible(chunks: NDArray[np.void], end: int) -> bool:
-    """Whether a file of so many bytes may have such an index; lies could name endless frames."""
+    """Whether a file of `end` bytes may have such an index, which could name endless frames."""
     limit = end // CHUNK_HEADER.size
     least = min(int(chunks[name].min()) for name in ("frame", "position", "size"))
     return least >= 0 and int(chunks["frame"].max()) < limit
@@ -259,7 +255,7 @@ def _walk(avi: OpenAvi, position: int) -> Iterator[tuple[int, int, int, bool]]:
 
 
 def _start_by_index(file: BufferedReader) -> int:
-    """Where the first chunk is by an ``idx1`` right behind the last; else the end of the file."""
+    """Position of the first chunk by an ``idx1`` right after the last; else the end of the file."""
     end = file.seek(0, os.SEEK_END)
     file.seek(max(0, end - SCAN_BYTES))
     tail = file.read()
@@ -279,7 +275,7 @@ def _start_by_index(file: BufferedReader) -> int:
 def _search(
     file: BufferedReader, position: int, stream: int, sizes: Sequence[int]
 ) -> tuple[int, int] | None:
-    """Position and size of the next chunk of one of these sizes."""
+    """Find the next chunk of one of these sizes: its position and size."""
     headers = [header for size in sizes for header in chunk_headers(stream, size)]
     pattern = re.compile(b"|".join(map(re.escape, headers)))
     scan = FIRST_SCAN_BYTES  # most damage is small; a file full of it must not be read many times
@@ -296,7 +292,7 @@ def _search(
 
 
 def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.void]:
-    """Chunks of the size that most have; others are no frames."""
+    """Keep the chunks of the size that most have; others are no frames."""
     sizes = avi.raw_sizes
     found, counts = np.unique(chunks["size"], return_counts=True)
     size = int(found[np.argmax(counts)])
@@ -311,34 +307,34 @@ def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.void]:
     return np.asarray(chunks[chunks["size"] == size])
 
 
-def _headers_are_sound(avi: OpenAvi, chunks: NDArray[np.void]) -> list[bool]:
-    sound = []
+def _headers_are_valid(avi: OpenAvi, chunks: NDArray[np.void]) -> list[bool]:
+    valid = []
     for position, size in zip(chunks["position"].tolist(), chunks["size"].tolist(), strict=True):
         avi.file.seek(position)
-        sound.append(avi.file.read(CHUNK_HEADER.size) in chunk_headers(avi.stream, size))
-    return sound
+        valid.append(avi.file.read(CHUNK_HEADER.size) in chunk_headers(avi.stream, size))
+    return valid
 
 
-def _ends_are_sound(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.bool_]:
-    """Whether no hole of zeros that took the chunk behind begins inside a chunk.
+def _ends_are_valid(avi: OpenAvi, chunks: NDArray[np.void]) -> Bools:
+    """Whether no hole of zeros begins in a chunk and goes on over the header after it.
 
-    Within a picture a hole cannot be told from black; where it goes on over the next header it can.
+    A hole inside a frame cannot be told from black.
     """
-    sound = np.ones(len(chunks), bool)
+    valid = np.ones(len(chunks), bool)
     followed = np.append(np.diff(chunks["frame"]) == 1, [False])
     for place in np.flatnonzero(~followed).tolist():
         position, size = int(chunks[place]["position"]), int(chunks[place]["size"])
         end = position + CHUNK_HEADER.size + size
-        # the hole begins with the sector of the header behind, or before that
+        # the hole begins with the sector of the header after it, or before that
         tail = min(size, end % SECTOR or SECTOR)
         avi.file.seek(end - tail)
         hole = bytes(tail + size % 2 + CHUNK_HEADER.size)
-        sound[place] = avi.file.read(len(hole)) != hole
-    return sound
+        valid[place] = avi.file.read(len(hole)) != hole
+    return valid
 
 
 def _are_keys(avi: OpenAvi, chunks: NDArray[np.void]) -> list[bool]:
-    """Whether decoding can start from a chunk, told from its bytes."""
+    """Whether decoding can start from a chunk, by its bytes."""
     keys = []
     for row in chunks:
         avi.file.seek(int(row["position"]) + CHUNK_HEADER.size)

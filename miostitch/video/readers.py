@@ -1,8 +1,8 @@
-"""Frame readers: read a fixed list of frames of one video.
+"""Readers of a fixed list of frames of one video.
 
 A frame is read exactly, or an error says which one and where in the file; nothing is ever read
 as black. Raw gray frames go from the file straight into the caller's array, coded ones through
-FFmpeg. A reader holds no open file: it can be pickled, and every read opens the file anew.
+FFmpeg. A reader holds no open file: it can be pickled, and every read opens the file again.
 """
 
 import os
@@ -19,8 +19,8 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
-from numpy.typing import NDArray
 
+from miostitch.arrays import I32, I64, U8
 from miostitch.errors import UsageError, VideoError
 from miostitch.video.avi_index import CHUNK_HEADER, chunk_bytes, chunk_headers, lost_frame
 
@@ -43,15 +43,10 @@ class FrameReader(ABC):
     path: str
     height: int
     width: int
-    frames: NDArray[np.int64]
+    frames: I64
 
-    def read(self, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        """Read the frames.
-
-        ``out``: c-contiguous array (frame, height, width) to read into; a new one by default.
-
-        Returns: (frame, height, width) images; zero where ``frames`` is -1.
-        """
+    def read(self, out: U8 | None = None) -> U8:
+        """Read the frames, 0 where there is none (-1), into a C-contiguous or a new array."""
         shape = (len(self.frames), self.height, self.width)
         if out is None:
             out = np.empty(shape, np.uint8)
@@ -65,18 +60,18 @@ class FrameReader(ABC):
         return out
 
     @abstractmethod
-    def _fill(self, out: NDArray[np.uint8], file: BufferedReader) -> None: ...
+    def _fill(self, out: U8, file: BufferedReader) -> None: ...
 
 
 @dataclass(frozen=True, eq=False)
 class RawReader(FrameReader):
-    """Frames that lie in the file as they are: at ``position``, in chunks of ``size`` bytes."""
+    """Uncompressed frames, at ``position`` in chunks of ``size`` bytes."""
 
     stream: int
-    position: NDArray[np.int64]
+    position: I64
     size: int
 
-    def _fill(self, out: NDArray[np.uint8], file: BufferedReader) -> None:
+    def _fill(self, out: U8, file: BufferedReader) -> None:
         rows = np.flatnonzero(self.frames >= 0)
         rows = rows[np.argsort(self.position[rows], kind="stable")]
         stride = chunk_bytes(self.size)
@@ -86,10 +81,8 @@ class RawReader(FrameReader):
             for start in range(first, stop, step):
                 self._read_run(file, rows[start : min(start + step, stop)], out)
 
-    def _read_run(
-        self, file: BufferedReader, rows: NDArray[np.int64], out: NDArray[np.uint8]
-    ) -> None:
-        """Read chunks that follow each other: images into their rows, the rest aside."""
+    def _read_run(self, file: BufferedReader, rows: I64, out: U8) -> None:
+        """Read adjacent chunks: pixels into their rows of ``out``, headers and padding aside."""
         plane = self.height * self.width
         gap = chunk_bytes(self.size) - plane  # tail of one chunk and header of the next
         aside = np.empty((len(rows), gap), np.uint8)
@@ -118,29 +111,29 @@ class RawReader(FrameReader):
 
 @dataclass(frozen=True, eq=False)
 class CodedReader(FrameReader):
-    """Frames that a decoder makes."""
+    """Compressed frames."""
 
     codec: Codec
     checksummed: bool
 
-    def _fill(self, out: NDArray[np.uint8], file: BufferedReader) -> None:
+    def _fill(self, out: U8, file: BufferedReader) -> None:
         frames, order = np.unique(self.frames, return_inverse=True)
         rows = {
             int(frame): np.flatnonzero(order == at) for at, frame in enumerate(frames) if frame >= 0
         }
         gray = VideoReformatter()
-        for frame, picture in self._pictures(file):
+        for frame, image in self._decode_frames(file):
             if frame not in rows:
                 continue
             where = f"{self.path}: frame {frame}"
-            if picture.is_corrupt:
+            if image.is_corrupt:
                 raise VideoError(f"{where} is damaged; repair or leave out this file")
-            if (picture.height, picture.width) != (self.height, self.width):
-                msg = f"{where} is {picture.width}x{picture.height}, not {self.width}x{self.height}"
+            if (image.height, image.width) != (self.height, self.width):
+                msg = f"{where} is {image.width}x{image.height}, not {self.width}x{self.height}"
                 raise VideoError(f"{msg}; only videos of one frame size can be read")
-            if picture.format.name != "gray":
-                picture = gray.reformat(picture, format="gray")
-            plane = picture.planes[0]
+            if image.format.name != "gray":
+                image = gray.reformat(image, format="gray")
+            plane = image.planes[0]
             lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
             out[rows.pop(frame)] = lines[: self.height, : self.width]
             if not rows:
@@ -148,7 +141,7 @@ class CodedReader(FrameReader):
         raise VideoError(f"{self.path}: frame {min(rows)} cannot be decoded; repair the file")
 
     @abstractmethod
-    def _pictures(self, file: BufferedReader) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _decode_frames(self, file: BufferedReader) -> Iterator[tuple[int, av.VideoFrame]]:
         """Decode at least the wanted frames, each with its number."""
 
     def _decode(
@@ -156,7 +149,7 @@ class CodedReader(FrameReader):
     ) -> Iterator[av.VideoFrame]:
         for packet in packets:
             # FFmpeg would fill a damaged slice from the frame before and say nothing.
-            if self.checksummed and packet.size and not ffv1_is_sound(bytes(packet)):
+            if self.checksummed and packet.size and not ffv1_is_intact(bytes(packet)):
                 msg = f"{self.path}: the checksum of the coded frame at time {packet.pts} is wrong"
                 raise VideoError(f"{msg}; copy the file again from its source")
             yield from decoder.decode(packet)
@@ -168,15 +161,15 @@ class ChunkReader(CodedReader):
     """Coded frames in AVI chunks, each run beginning at a key frame.
 
     AVI stores no presentation times. Runs consist of closed groups of pictures, so that the n-th
-    picture out is the n-th frame of the run, whatever the order of decoding.
+    frame out is the n-th of the run, whatever the order of decoding.
     """
 
     extradata: bytes | None
-    runs: tuple[tuple[int, NDArray[np.int64], NDArray[np.int32]], ...]
+    runs: tuple[tuple[int, I64, I32], ...]
     """First frame, positions and sizes of the chunks of every run."""
     stream: int
 
-    def _pictures(self, file: BufferedReader) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _decode_frames(self, file: BufferedReader) -> Iterator[tuple[int, av.VideoFrame]]:
         decoder = av.CodecContext.create(self.codec, "r")
         decoder.extradata = self.extradata
         decoder.width, decoder.height = self.width, self.height
@@ -187,7 +180,7 @@ class ChunkReader(CodedReader):
             decoder.flush_buffers()
 
     def _packets(
-        self, file: BufferedReader, first: int, position: NDArray[np.int64], size: NDArray[np.int32]
+        self, file: BufferedReader, first: int, position: I64, size: I32
     ) -> Iterator[Packet]:
         chunks = zip(position.tolist(), size.tolist(), strict=True)
         for frame, (offset, length) in enumerate(chunks, first):
@@ -209,13 +202,13 @@ class ChunkReader(CodedReader):
 class StampReader(CodedReader):
     """Coded frames of a container with presentation times (Matroska, MP4)."""
 
-    stamps: NDArray[np.int64]
+    stamps: I64
     """Presentation time of each of ``frames``, in the stream's time base."""
-    seeks: NDArray[np.int64]
+    seeks: I64
     """Presentation time of the key frame at or before each of ``frames``."""
     format: str
 
-    def _pictures(self, file: BufferedReader) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _decode_frames(self, file: BufferedReader) -> Iterator[tuple[int, av.VideoFrame]]:
         present = self.frames >= 0
         frames, first = np.unique(self.frames[present], return_index=True)
         targets = np.stack([frames, self.stamps[present][first], self.seeks[present][first]], 1)
@@ -226,22 +219,22 @@ class StampReader(CodedReader):
             before = -1
             for frame, stamp, seek in targets.tolist():
                 if now is None or (self._stamp(now) < seek and frame != before + 1):
-                    pictures = self._decode(context, _packets_from(container, seek))
-                    now = next(pictures, None)
+                    decoded = self._decode(context, _packets_from(container, seek))
+                    now = next(decoded, None)
                     # Some containers seek by decoding time.
                     if now is None or self._stamp(now) > stamp:
-                        pictures = self._decode(context, _packets_from(container, 0))
-                        now = next(pictures, None)
+                        decoded = self._decode(context, _packets_from(container, 0))
+                        now = next(decoded, None)
                 while now is not None and self._stamp(now) < stamp:
-                    now = next(pictures, None)
+                    now = next(decoded, None)
                 if now is not None and self._stamp(now) == stamp:
                     yield frame, now
                 before = frame
 
-    def _stamp(self, picture: av.VideoFrame) -> int:
-        if picture.pts is None:
+    def _stamp(self, image: av.VideoFrame) -> int:
+        if image.pts is None:
             raise VideoError(f"{self.path}: a picture has no time stamp; repair the file")
-        return picture.pts
+        return image.pts
 
 
 def _unreadable(path: str, where: str, offset: int, error: OSError) -> VideoError:
@@ -256,12 +249,12 @@ def _packets_from(container: InputContainer, stamp: int) -> Iterator[Packet]:
 
 
 def _configure(decoder: av.VideoCodecContext) -> None:
-    decoder.thread_count = 1  # tasks run side by side already
-    if decoder.name != "h264":  # there the pictures before a seek are missed without harm
+    decoder.thread_count = 1  # tasks run in parallel already
+    if decoder.name != "h264":  # which lacks the frames before a seek, without harm
         decoder.options = {"err_detect": "explode"}
 
 
-def ffv1_is_sound(packet: bytes) -> bool:
+def ffv1_is_intact(packet: bytes) -> bool:
     """Check the checksums at the ends of all slices of a coded frame.
 
     The CRC runs over bits in the other order than zlib's, and over itself to 0.
@@ -276,7 +269,7 @@ def ffv1_is_sound(packet: bytes) -> bool:
 
 
 def _read_into(file: BufferedReader, buffers: list[memoryview], offset: int) -> int:
-    """Fill buffers from one place of the file; fewer bytes only where the file ends."""
+    """Fill buffers from one position of the file; fewer bytes only where the file ends."""
     got = 0
     if hasattr(os, "preadv"):
         size = sum(map(len, buffers))
@@ -298,13 +291,13 @@ def _read_into(file: BufferedReader, buffers: list[memoryview], offset: int) -> 
 
 
 def open_container(file: BufferedReader, container_format: str) -> InputContainer:
-    """Open a file in a named format, so that neither name nor content can lead elsewhere."""
+    """Open a file in a named format, so that its content cannot make FFmpeg open other files."""
     return cast("InputContainer", av.open(file, format=container_format, **ANY_TITLE))
 
 
 @contextmanager
 def video_errors(path: str) -> Iterator[None]:
-    """Raise what FFmpeg and the system raise as errors that name the file."""
+    """Turn errors of FFmpeg and of the system into errors that name the file."""
     try:
         yield
     except av.FFmpegError as error:

@@ -1,6 +1,6 @@
-"""Videos: open one, find the place of every frame, and read frames.
+"""Opens videos: finds the position of every frame, and makes readers of frames.
 
-A source holds no open file: it can be pickled, and every read opens the file anew.
+A source holds no open file: it can be pickled, and every read opens the file again.
 """
 
 import os
@@ -17,8 +17,8 @@ import av
 import numpy as np
 from av.container import InputContainer
 from av.video.stream import VideoStream
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64, U8
 from miostitch.errors import MissingInputError, TruncatedVideoError, VideoError
 from miostitch.ranges import distinct, runs
 from miostitch.text import amount
@@ -37,7 +37,7 @@ from miostitch.video.readers import (
     FrameReader,
     RawReader,
     StampReader,
-    ffv1_is_sound,
+    ffv1_is_intact,
     open_container,
     video_errors,
 )
@@ -54,7 +54,7 @@ LOSSY = ("mjpeg", "h264")
 
 DEFAULT_MAX_FRAME_PIXELS = 2**28
 CHECKED = 8
-"""First frames of FFV1 of which one sound one shows that the frames carry checksums."""
+"""First frames of FFV1 among which one with a valid checksum shows that all have checksums."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,8 +62,8 @@ class StampIndex:
     """Presentation times of all frames and of the key frames."""
 
     format: str
-    stamps: NDArray[np.int64]
-    keys: NDArray[np.int64]
+    stamps: I64
+    keys: I64
 
     @property
     def intra_only(self) -> bool:
@@ -73,19 +73,24 @@ class StampIndex:
 
 @dataclass(frozen=True, eq=False)
 class VideoSource:
-    """A video of which every frame's place is known; holds no open file."""
+    """A video with the positions of all its frames."""
 
-    path: str  # The file
+    path: str
     height: int
     width: int
-    fps: Fraction  # Frames per second, exact
-    codec: Codec  # ``rawvideo``, ``ffv1``, ``mjpeg`` or ``h264``
-    frame_count: int  # Frames, lost ones included
-    checksummed: bool  # Whether coded frames carry checksums, which every read verifies
-    notices: tuple[str, ...]  # What a user should be told about the file
-    lost: NDArray[np.int64]  # Frames that are known to be lost in holes; reading one is an error
-    index: ChunkIndex | StampIndex  # Places of the frames
-    index_digest: str  # BLAKE2b of the index: changes when a frame's place changes
+    fps: Fraction
+    codec: Codec
+    frame_count: int
+    """Frames, lost ones included."""
+    checksummed: bool
+    """Whether coded frames carry checksums, which every read verifies."""
+    notices: tuple[str, ...]
+    """Messages for the user about the file."""
+    lost: I64
+    """Frames that are lost in holes of the file; to read one is an error."""
+    index: ChunkIndex | StampIndex
+    index_digest: str
+    """BLAKE2b of the index: changes when the position of a frame changes."""
 
     @property
     def lossy(self) -> bool:
@@ -109,8 +114,8 @@ class VideoSource:
             found.append((first, last, byte))
         return found
 
-    def subset(self, frames: Sequence[int] | NDArray[np.int64]) -> FrameReader:
-        """Reader of these frames alone, without the index of the others."""
+    def subset(self, frames: Sequence[int] | I64) -> FrameReader:
+        """Make a reader of these frames, which does not carry the index of the others."""
         chosen = np.asarray(frames, np.int64).reshape(-1)
         wanted = distinct(chosen[chosen >= 0])
         if chosen.size and (chosen.min() < -1 or chosen.max() >= self.frame_count):
@@ -121,7 +126,8 @@ class VideoSource:
         if gone.size:
             msg = f"{self.path}: frame {gone[0]} is lost in a hole of the file; leave it out"
             raise TruncatedVideoError(msg)
-        common = (os.path.abspath(self.path), self.height, self.width, chosen)  # for any process
+        # an absolute path, for any process
+        common = (os.path.abspath(self.path), self.height, self.width, chosen)
         index = self.index
         if isinstance(index, StampIndex):
             stamps = index.stamps[chosen]
@@ -136,17 +142,8 @@ class VideoSource:
             *common, self.codec, self.checksummed, index.extradata, runs, index.stream
         )
 
-    def read(
-        self,
-        frames: Sequence[int] | NDArray[np.int64],
-        out: NDArray[np.uint8] | None = None,
-    ) -> NDArray[np.uint8]:
-        """Read frames in any order.
-
-        ``out``: c-contiguous array (frame, height, width) to read into; a new one by default.
-
-        Returns: (frame, height, width) images.
-        """
+    def read(self, frames: Sequence[int] | I64, out: U8 | None = None) -> U8:
+        """Read frames in any order, (frame, height, width), into a C-contiguous or a new array."""
         return self.subset(frames).read(out)
 
 
@@ -156,11 +153,11 @@ def open_video(
     max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
     salvage: bool = False,
 ) -> VideoSource:
-    """Open a video and find the place of every frame, without reading them.
+    """Open a video and find the position of every frame, without reading them.
 
-    The index takes 16 bytes per frame. An intact index is read from the file; without one, an AVI
-    is walked from chunk header to chunk header. Matroska and MP4 files are demuxed once. Salvaging
-    FFV1 reads the whole file.
+    The index takes 16 bytes per frame. An intact one is read from the file; without one, an AVI is
+    walked from chunk header to chunk header. Matroska and MP4 files are demuxed once. To salvage
+    FFV1 the whole file is read.
     """
     name = os.fsdecode(path)
     container_format = _container_format(name)
@@ -170,11 +167,13 @@ def open_video(
         open_container(file, container_format) as container,
     ):
         stream, codec = _checked_stream(name, container, max_frame_pixels)
-        notices = [f"{name}: {codec} is lossy; pixels are not the camera's"] * (codec in LOSSY)
+        notices = []
+        if codec in LOSSY:
+            notices.append(f"{name}: {codec} is lossy; pixels are not the camera's")
         index: ChunkIndex | StampIndex
         if container_format == "avi":
             index = _chunk_index(name, file, container, salvage, notices)
-            places = (index.position, index.size.astype(np.int64))
+            indexed = (index.position, index.size.astype(np.int64))
             fps = 1 / _fraction(name, stream.time_base)  # the average is rounded in some versions
             checksummed = codec == "ffv1" and _are_checksummed(file, index)
             if checksummed and salvage:
@@ -182,17 +181,15 @@ def open_video(
             lost = index.lost
         else:
             index, checksummed, lost = _stamp_index(name, container, salvage, notices)
-            places = (index.stamps, index.keys)
+            indexed = (index.stamps, index.keys)
             fps = _fraction(name, stream.average_rate)
-        frame_count = len(places[0])
+        frame_count = len(indexed[0])
         counted = stream.frames or container_format == "avi"  # Matroska declares none
         if counted and stream.frames != frame_count:
             says = f"the header says {amount(stream.frames, 'frame')}, there are {frame_count}"
             notices.append(f"{name}: {says}")
         height, width = stream.height, stream.width
-    digest = blake2b(digest_size=16)
-    for place in places:
-        digest.update(place.astype("<i8").tobytes())
+    digest = blake2b(b"".join(part.astype("<i8").tobytes() for part in indexed), digest_size=16)
     return VideoSource(
         path=name,
         height=height,
@@ -276,46 +273,39 @@ def _chunk_index(
 
 
 def _are_checksummed(file: BufferedReader, index: ChunkIndex) -> bool:
-    """Whether FFV1 slices carry checksums; one sound frame of the first few shows it."""
-    some = slice(0, CHECKED)
-    for position, size in zip(
-        index.position[some].tolist(), index.size[some].tolist(), strict=True
-    ):
-        if position < 0:
-            continue
-        file.seek(position + CHUNK_HEADER.size)
-        if ffv1_is_sound(file.read(size)):
-            return True
-    return False
+    """Whether FFV1 slices carry checksums, which one valid frame of the first few shows."""
+    first = np.flatnonzero(index.position[:CHECKED] >= 0)
+    return any(_is_intact(file, index, frame) for frame in first.tolist())
 
 
-def _damaged(file: BufferedReader, index: ChunkIndex) -> NDArray[np.int64]:
+def _damaged(file: BufferedReader, index: ChunkIndex) -> I64:
     """Frames of FFV1 whose checksums are wrong."""
-    found = []
-    for frame in np.flatnonzero(index.position >= 0).tolist():
-        file.seek(int(index.position[frame]) + CHUNK_HEADER.size)
-        if not ffv1_is_sound(file.read(int(index.size[frame]))):
-            found.append(frame)
-    return np.array(found, np.int64)
+    there = np.flatnonzero(index.position >= 0).tolist()
+    return np.array([n for n in there if not _is_intact(file, index, n)], np.int64)
+
+
+def _is_intact(file: BufferedReader, index: ChunkIndex, frame: int) -> bool:
+    file.seek(int(index.position[frame]) + CHUNK_HEADER.size)
+    return ffv1_is_intact(file.read(int(index.size[frame])))
 
 
 def _stamp_index(
     path: str, container: InputContainer, salvage: bool, notices: list[str]
-) -> tuple[StampIndex, bool, NDArray[np.int64]]:
+) -> tuple[StampIndex, bool, I64]:
     """Index of a container with presentation times, whether it has checksums, and lost frames."""
     stream = container.streams.video[0]
     coded = stream.codec_context.name
     stamps: list[int] = []
     keys: list[int] = []
-    sound: list[bool] = []  # as long as one of the first few slices was
+    intact: list[bool] = []  # of all frames, or of the first up to one that is
     end, cut = 0, False
     for packet in container.demux(stream):
         if not packet.size or packet.is_discard:
             continue
         if packet.pts is None:
             raise VideoError(f"{path}: frame {len(stamps)} has no time stamp; repair the file")
-        if coded == "ffv1" and (salvage or (len(sound) < CHECKED and not any(sound))):
-            sound.append(ffv1_is_sound(bytes(packet)))
+        if coded == "ffv1" and (salvage or (len(intact) < CHECKED and not any(intact))):
+            intact.append(ffv1_is_intact(bytes(packet)))
         cut |= packet.is_corrupt
         stamps.append(packet.pts)
         end = max(end, packet.pts + (packet.duration or 0))
@@ -340,16 +330,16 @@ def _stamp_index(
     index = StampIndex(
         container.format.name.split(",")[0], order, distinct(np.array(keys, np.int64))
     )
-    checksummed = any(sound[:CHECKED])
+    checksummed = any(intact[:CHECKED])
     lost = np.zeros(len(order), bool)
     if salvage and checksummed:
-        lost[np.searchsorted(order, stamps)] = ~np.array(sound)
+        lost[np.searchsorted(order, stamps)] = ~np.array(intact)
         lost = spoiled(lost, np.searchsorted(order, index.keys)) if lost.any() else lost
     return index, checksummed, np.flatnonzero(lost)
 
 
 def _fraction(path: str, rational: Fraction | None) -> Fraction:
-    """Older PyAV gives fractions, newer PyAV a type of its own."""
+    """Convert to a Fraction, as newer PyAV has a type of its own."""
     if rational is None or rational.numerator <= 0:
         raise VideoError(f"{path}: does not say how many frames a second has; repair the header")
     return Fraction(rational.numerator, rational.denominator)

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
+from miostitch.config.thresholds import ScoreConfig
 from miostitch.denoising import filters
 from miostitch.errors import UsageError
 from miostitch.kernels.stripes import SLACK, WAVE_UNIT, stripe_profiles, subtract_stripes
@@ -81,9 +82,10 @@ def test_rows_are_counted_one_by_one() -> None:
     rows = filters.flagged_rows(frames)
     assert rows.black_area.tolist() == [2, 0, 0]
     assert rows.gradient.tolist() == [2, 1, 1]  # an edge of 90 is 2 * 90 / 8 on average
-    assert filters.flagged_rows(frames, value_threshold=3).black_area.tolist() == [2, 1, 0]
-    assert filters.flagged_rows(frames, consecutive_threshold=6).black_area.tolist() == [0, 0, 0]
-    assert filters.flagged_rows(frames, gradient_threshold=22.5).gradient.tolist() == [0, 0, 1]
+    rows = filters.flagged_rows(frames, ScoreConfig(value_threshold=3, consecutive_threshold=5))
+    assert rows.black_area.tolist() == [2, 1, 0]
+    assert filters.flagged_rows(frames, ScoreConfig(0, 6)).black_area.tolist() == [0, 0, 0]
+    assert filters.flagged_rows(frames, ScoreConfig(0, 5, 22.5)).gradient.tolist() == [0, 0, 1]
 
 
 def test_frames_are_dropped_by_any_method_that_is_asked() -> None:
@@ -112,7 +114,7 @@ def test_every_labelled_frame_is_found_and_nothing_else(recordings: Path) -> Non
     truth = recordings / "noise" / "wireless_corrupted_extended.yaml"
     labelled = {int(n) for n in re.findall(r"^\s*- (\d+)", truth.read_text(), re.MULTILINE)}
     assert len(labelled) == 87
-    rows = filters.flagged_rows(video(truth.with_suffix(".mp4")), value_threshold=16)
+    rows = filters.flagged_rows(video(truth.with_suffix(".mp4")), ScoreConfig(value_threshold=16))
     assert set(np.flatnonzero(filters.noisy_frames(rows)).tolist()) == labelled
 
 
@@ -393,8 +395,9 @@ def test_frames_come_out_as_of_mio(compared: Compared) -> None:
 def test_frames_are_dropped_and_stretched_as_by_mio(compared: Compared) -> None:
     name, frames, theirs = compared
     for config, (run, min_rows) in DETECTORS.items():
-        rows = filters.flagged_rows(frames, consecutive_threshold=run)
-        behind = filters.flagged_rows(frames[:, :, 1:], consecutive_threshold=run)
+        limits = ScoreConfig(consecutive_threshold=run)
+        rows = filters.flagged_rows(frames, limits)
+        behind = filters.flagged_rows(frames[:, :, 1:], limits)
         dropped = filters.noisy_frames(rows, min_rows=min_rows)
         seen = filters.noisy_frames(rows._replace(black_area=behind.black_area), min_rows=min_rows)
         np.testing.assert_array_equal(theirs[f"{config}.dropped"], seen)

@@ -38,13 +38,21 @@ def test_more_work_takes_more_memory() -> None:
 
 @pytest.mark.parametrize(
     ("text", "size"),
-    [("2GB", 2 * 10**9), ("1.5 GiB", 3 * 2**29), ("800m", 8 * 10**8), ("4096", 4096)],
+    [
+        ("2GB", 2 * 10**9),
+        ("1.5 GiB", 3 * 2**29),
+        ("800m", 8 * 10**8),
+        ("4096", 4096),
+        ("2TB", 2 * 10**12),
+    ],
 )
 def test_sizes(text: str, size: int) -> None:
     assert parse_bytes(text) == size
 
 
-@pytest.mark.parametrize("text", ["", "GB", "-1GB", "0", "1 TBB", "nan", "inf", "2 G B", "1e30GB"])
+@pytest.mark.parametrize(
+    "text", ["", "GB", ". GB", "-1GB", "0", "1 TBB", "nan", "inf", "2 G B", "1e30GB"]
+)
 def test_no_sizes(text: str) -> None:
     with pytest.raises(UsageError, match="give a size"):
         parse_bytes(text)

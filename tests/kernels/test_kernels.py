@@ -84,12 +84,12 @@ def test_scores_equal_the_references(frames: U8, thresholds: tuple[int, int, flo
 
 
 @given(FRAMES, THRESHOLDS)
-def test_rows_are_counted_as_their_pixels_are(
+def test_scores_without_the_edge_energy_are_the_same(
     frames: U8, thresholds: tuple[int, int, float]
 ) -> None:
     out = np.empty((2, len(frames)), np.int64)
-    kernels.count_rows(frames, *thresholds, out)
-    np.testing.assert_array_equal(out * frames.shape[2], expected(frames, *thresholds)[:2])
+    kernels.score_frames(frames, *thresholds, out)
+    np.testing.assert_array_equal(out, expected(frames, *thresholds)[:2])
 
 
 def test_scores_stand_in_the_order_of_the_schema() -> None:
@@ -179,10 +179,17 @@ def test_differing_pixels_equal_the_reference(a: U8, data: st.DataObject) -> Non
 
 
 @given(FRAMES, st.data())
-def test_same_frames_equal_the_reference(a: U8, data: st.DataObject) -> None:
+def test_identical_buffers_equal_the_reference(a: U8, data: st.DataObject) -> None:
+    a = a[:, :64]  # a row is a buffer
     b = np.where(data.draw(hnp.arrays(np.bool_, a.shape, fill=st.just(False))), a ^ 1, a)
-    out = np.empty(len(a), np.bool_)
-    kernels.same_frames(a, b, out)
+    n, h, w = a.shape
+    masks = data.draw(hnp.arrays(np.uint64, n, elements=st.integers(0, 2**h - 1)))
+    one, other, bounds = a.reshape(n, h * w), b.reshape(n, h * w), np.arange(h + 1) * w
+    out = np.full(n, 99, np.uint64)
+    composing_kernels.identical_buffers(one, other, masks, bounds, out)
+    bits = np.where((a == b).all(axis=2), np.uint64(1) << np.arange(h, dtype=np.uint64), 0)
+    np.testing.assert_array_equal(out, bits.sum(axis=1, dtype=np.uint64) & masks)
+    composing_kernels.identical_buffers(one, other, np.ones(n, np.uint64), bounds[[0, -1]], out)
     np.testing.assert_array_equal(out, (a == b).all(axis=(1, 2)))
 
 
@@ -199,21 +206,19 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
     out = np.full((3, 2), -1, np.int64)
     with pytest.raises(UsageError, match="score_frames: out"):
         kernels.score_frames(frames, 0, 5, 20.0, out.T)
-    with pytest.raises(UsageError, match="count_rows: out"):
-        kernels.count_rows(frames, 0, 5, 20.0, out)
+    with pytest.raises(UsageError, match="score_frames: out"):
+        kernels.score_frames(frames, 0, 5, 20.0, out[:1])
     with pytest.raises(UsageError, match="differing_pixels: a and b"):
         kernels.differing_pixels(frames, frames[:1], out[0])
     with pytest.raises(UsageError, match="differing_pixels: a and b"):
         kernels.differing_pixels(frames, frames, out[0, :1])
-    with pytest.raises(UsageError, match="same_frames: a and b"):
-        kernels.same_frames(frames, frames[:1], np.empty(2, np.bool_))
     with pytest.raises(TypeError, match="No matching definition"):
         kernels.score_frames(frames.astype(np.int16), 0, 5, 20.0, out)
     assert (out == -1).all()
 
 
 HOMES = {
-    kernels: {"score_frames", "count_rows", "noisy_pixels", "differing_pixels", "same_frames"},
+    kernels: {"score_frames", "differing_pixels"},
     filtering_kernels: {"stripe_profiles", "subtract_frame", "subtract_stripes"},
     composing_kernels: {
         "identical_buffers",
