@@ -3,8 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import option
 
-from miostitch.cli.console import Console, option, talking
+from miostitch.cli.console import Console, talking
 from miostitch.cli.options import (
     computes,
     denoises_by,
@@ -228,6 +229,3 @@ def _only_one(names: list[str]) -> list[str]:
     if len(names) > 1:
         raise UsageError(f"{names[1]}: one recording at a time; concat joins several")
     return names
-
-
-commands = (trim, remove_frames, concat, score, denoise)

@@ -1,11 +1,14 @@
-"""Commands that look at results, check them, and carry them on."""
+"""Commands that look at recordings, results and configurations, check them, and carry them on."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import option
 
-from miostitch.cli.console import Console, option, talking
+from miostitch.cli.console import Console, collect_garbage, talking
+from miostitch.cli.exit_codes import DIFFERENT
 from miostitch.cli.options import (
+    config_ids,
     describes_session,
     force,
     given,
@@ -17,14 +20,32 @@ from miostitch.cli.options import (
     salvage,
     takes_recordings,
 )
-from miostitch.cli.texts import export_text, report_text, view_text
+from miostitch.cli.texts import configs_text, export_text, inspect_text, report_text, view_text
 from miostitch.cli.verify_texts import verify_text
 
 if TYPE_CHECKING:
     from miostitch.export.run import Kind
 
-DIFFERENT = 1
-"""Exit code where differences were found."""
+
+@click.command()
+@takes_recordings
+@max_frame_pixels
+@salvage
+@no_products
+@talking
+def inspect(names: list[str], console: Console, **choices: Any) -> None:
+    """Say what a run would meet, without running it.
+
+    \b
+    Example:
+      miostitch inspect A.avi B.avi
+    """
+    from miostitch.inspect import inspect_recordings
+    from miostitch.recording.files import ReadOptions
+
+    collect_garbage()
+    options = ReadOptions(need_table=False, **given(choices))
+    console.result(inspect_recordings(names, options), inspect_text)
 
 
 @click.command()
@@ -45,6 +66,7 @@ def report(directory: str, output: str | None, force: bool, console: Console) ->
     """
     from miostitch.report.run import report_files
 
+    collect_garbage()
     console.result(report_files(directory, output, force=force), report_text)
 
 
@@ -88,6 +110,7 @@ def view(
     from miostitch.recording.files import ReadOptions
     from miostitch.viewer.run import ViewOptions, view
 
+    collect_garbage()
     options = ViewOptions(port or 0, marks, folders, browser)
     reading = ReadOptions(need_table=False, **given(choices))
     view(names, options, reading=reading, ready=lambda found: console.result(found, view_text))
@@ -170,4 +193,48 @@ def export(
     console.result(made, export_text)
 
 
-commands: tuple[click.Command, ...] = (report, view, verify, export)
+@click.group()
+def config() -> None:
+    """The configurations of denoise and workflow.
+
+    \b
+    Example:
+      miostitch config show denoise_example
+    """
+
+
+@config.command("list")
+@no_products
+@talking
+def list_configs(console: Console) -> None:
+    """List the shipped configurations.
+
+    \b
+    Example:
+      miostitch config list
+    """
+    from miostitch.config.files import shipped_configs
+
+    found = [{"id": i, "description": c.description} for i, c in shipped_configs().items()]
+    console.result({"configs": found}, configs_text)
+
+
+@config.command("show")
+@click.argument("name", metavar="ID|PATH", shell_complete=config_ids)
+@no_products
+@talking
+def show_config(name: str, console: Console) -> None:
+    """Show a configuration, what every setting means and may be.
+
+    What it prints is a configuration again, to be kept and changed.
+
+    \b
+    Examples:
+      miostitch config show denoise_example
+      miostitch config show mine.yml --json
+    """
+    from miostitch.config.files import config_text, load_config
+    from miostitch.config.models import described
+
+    chosen = load_config(name)
+    console.result(described(chosen), lambda _: config_text(chosen))

@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click import option
 from click.shell_completion import CompletionItem
 
-from miostitch.cli.console import Command, Console, option
+from miostitch.cli.console import Command, Console
 from miostitch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,14 +19,9 @@ if TYPE_CHECKING:
 
 
 class WholeNumber(click.IntRange):
-    """Whole numbers from ``min`` on; click would say that one of them is no integer range."""
+    """An integer that errors call by its name."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read a number."""
-        try:
-            return int(super().convert(value, param, ctx))
-        except click.BadParameter:
-            self.fail(f"{value!r}: give a whole number, {self.min} or more", param, ctx)
+    name = "whole number"
 
 
 codecs = click.Choice(["rawvideo", "ffv1"])
