@@ -6,6 +6,7 @@ from this module; nothing else spells out a dtype, a fill value or a unit.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import IntEnum
 from typing import Any
 
 from miostitch.errors import MetadataError
@@ -199,8 +200,17 @@ SCORE_VARIABLES: tuple[Variable, ...] = (
 )
 
 
-EVIDENCE = ("nobody", "single", "identical", "majority", "stretches")
-"""Why a composed buffer is what it is; see :class:`miostitch.stitching.composition.Evidence`."""
+class Evidence(IntEnum):
+    """Why a composed buffer is what it is."""
+
+    NOBODY = 0
+    SINGLE = 1
+    IDENTICAL = 2
+    MAJORITY = 3
+    STRETCHES = 4
+
+
+EVIDENCE = tuple(evidence.name.lower() for evidence in Evidence)
 
 COMPOSITION_VARIABLES: tuple[Variable, ...] = (
     Variable(

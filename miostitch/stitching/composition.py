@@ -20,7 +20,6 @@ chapter 2, appendix G), taking blocks from a clean copy what dvrescue does for D
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from enum import IntEnum
 from itertools import combinations
 
 import numpy as np
@@ -41,16 +40,6 @@ AGREEMENT = ("shared", "identical")
 SAMPLE_STEP = 7  # every seventh pixel teaches as much as all, and is no divisor of usual widths
 PRIOR_COUNT = 20  # pixels of the overall distribution that each prediction starts with
 UNFORESEEN = 0.02  # share of pixels, cells lighting up and motion, that no neighbour foretells
-
-
-class Evidence(IntEnum):
-    """Why a buffer of the output is what it is."""
-
-    NOBODY = kernels.NOBODY
-    SINGLE = kernels.SINGLE
-    IDENTICAL = kernels.IDENTICAL
-    MAJORITY = kernels.MAJORITY
-    STRETCHES = kernels.STRETCHES
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,9 @@ from numpy.typing import NDArray
 from miostitch.buffers.damage import complete, lost_buffers
 from miostitch.buffers.repair import describe_evidence
 from miostitch.recording.recording import Recording, loss_facts
-from miostitch.schema import COMPOSITE, NO_FRAME
+from miostitch.schema import COMPOSITE, NO_FRAME, Evidence
 from miostitch.session.clocks import Clock, frame_interval, frame_times
 from miostitch.session.session import Session
-from miostitch.stitching.composition import Evidence
 from miostitch.text import printable
 
 REPORTED_DUPLICATES = 5

@@ -24,9 +24,10 @@ from miostitch.schema import (
     REPAIR_VARIABLES,
     REPAIRED_COLUMNS,
     SCORE_VARIABLES,
+    Evidence,
 )
 from miostitch.session.session import Session
-from miostitch.stitching.composition import AGREEMENT, Evidence
+from miostitch.stitching.composition import AGREEMENT
 from miostitch.stitching.rows import frame_times, rows_of_buffers, rows_of_frames
 from miostitch.store.layout import write_frame_tables, write_group
 from miostitch.text import printable

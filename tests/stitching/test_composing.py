@@ -11,10 +11,9 @@ import pytest
 import xarray as xr
 
 import miostitch
-from miostitch.schema import COLUMNS
+from miostitch.schema import COLUMNS, Evidence
 from miostitch.session.session import Session
 from miostitch.stitching.composing import learn
-from miostitch.stitching.composition import Evidence
 from miostitch.stitching.lazy import StitchConfig, stitch_frames
 from miostitch.stitching.rows import RECEIVER, rows_of_buffers
 from tests.laziness import never
