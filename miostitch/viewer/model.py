@@ -1,6 +1,6 @@
-"""What a viewer shows: pictures side by side, what is known of them, and where to go next.
+"""What a viewer shows: videos side by side, what is known of their frames, and where to go next.
 
-Nothing is read before it is asked for. Pictures and tables are read in blocks, and the blocks used
+Nothing is read before it is asked for. Frames and tables are read in blocks, and the blocks used
 last are kept.
 """
 
@@ -33,10 +33,13 @@ Facts = dict[str, int | float | bool | None]
 
 What = Literal["damaged", "source"]
 
+SEARCHED = "is being looked for"
+"""Why there is nothing to be seen of a recording yet."""
+
 
 @dataclass(frozen=True)
-class Film:
-    """The pictures of one video."""
+class FrameSource:
+    """The frames of one video, which are read block by block."""
 
     path: str  # The file, which names its blocks in the cache
     shape: tuple[int, int, int]  # Frames, height and width
@@ -45,15 +48,15 @@ class Film:
     read: Callable[[int, int], NDArray[np.uint8]]
 
     @classmethod
-    def of_store(cls, path: str) -> "Film":
+    def of_store(cls, path: str) -> "FrameSource":
         """The result in a store, read chunk by chunk."""
         facts = store_facts(path)
         shape = facts.frames, facts.height, facts.width
         return cls(path, shape, facts.chunk_frames, partial(read_block, path))
 
     @classmethod
-    def of_recording(cls, recording: Recording) -> "Film":
-        """The pictures of a recording."""
+    def of_recording(cls, recording: Recording) -> "FrameSource":
+        """The frames of a recording."""
         _, height, width = recording.shape
 
         def read(start: int, stop: int) -> NDArray[np.uint8]:
@@ -62,7 +65,7 @@ class Film:
         block = max(1, RECORDING_BLOCK_BYTES // (height * width))
         return cls(recording.path, recording.shape, block, read)
 
-    def picture(self, frame: int, cache: BlockCache) -> NDArray[np.uint8]:
+    def image(self, frame: int, cache: BlockCache) -> NDArray[np.uint8]:
         """One frame, uint8 (height, width); the next block is read ahead."""
         number, place = divmod(frame, self.block)
         try:
@@ -74,8 +77,8 @@ class Film:
             beside = number + (1 if 2 * place >= self.block else -1)
             if 0 <= beside * self.block < self.shape[0]:
                 cache.prefetch(dict([self._block(beside)]))
-        picture: NDArray[np.uint8] = block[place]
-        return picture
+        image: NDArray[np.uint8] = block[place]
+        return image
 
     def _block(self, number: int) -> tuple[Any, Callable[[], NDArray[np.uint8]]]:
         start = number * self.block
@@ -83,7 +86,7 @@ class Film:
         return (self.path, start), partial(self.read, start, stop)
 
 
-class Look(NamedTuple):
+class FrameInfo(NamedTuple):
     """A frame of a panel: its position in the video, -1 if there is none, and what is known."""
 
     frame: int
@@ -95,18 +98,18 @@ class Panel:
     """One of the videos that are shown side by side."""
 
     name: str  # What it is called
-    look: Callable[[int], Look]  # Says which frame belongs to a position of the scene
-    film: Film | None = None  # The pictures; None if there are none, or not yet
-    note: str = ""  # Why there are no pictures
+    look: Callable[[int], FrameInfo]  # Says which frame belongs to a position of the scene
+    frames: FrameSource | None = None  # None if there are none, or not yet
+    note: str = ""  # Why there are none
 
-    def picture(self, frame: int, cache: BlockCache) -> NDArray[np.uint8] | str:
-        """The picture, uint8 (height, width), or why there is none."""
+    def image(self, frame: int, cache: BlockCache) -> NDArray[np.uint8] | str:
+        """One frame, uint8 (height, width), or why there is none."""
         if frame == NO_FRAME:
             return "not received"
-        if self.film is None:
+        if self.frames is None:
             return self.note
         try:
-            return self.film.picture(frame, cache)
+            return self.frames.image(frame, cache)
         except MiostitchError as error:
             return printable(str(error))
 
@@ -130,6 +133,13 @@ class Scene:
     # Completes the panels and takes the tables into memory; takes time, until the event is set.
     complete: Callable[[Event], None] = lambda _: None
     _columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def give_up(self, problem: str) -> None:
+        """Say why the panels cannot be completed."""
+        self.notices = [*self.notices, problem]
+        for panel in self.panels:
+            if panel.note == SEARCHED:
+                panel.note = problem
 
     def column(self, name: str) -> NDArray[Any] | None:
         """A whole column, (frame,); None if nothing is known."""
