@@ -4,7 +4,6 @@ from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
@@ -19,8 +18,6 @@ from pynwb.ophys import ImagingPlane, OnePhotonSeries, OpticalChannel
 
 from miostitch.errors import MiostitchError, ResourceError, UsageError
 from miostitch.export.plan import Advance, ExportOptions, PathOf, Plan, Source, named
-from miostitch.schema import FRAME_VARIABLES
-from miostitch.video.writer import VideoWriter
 
 NWB = ".nwb"
 EXTERNAL = "_external.avi"
@@ -52,21 +49,23 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
             with NWBHDF5IO(path(NWB), "w") as io:
                 io.write(file)
                 if video is None:
-                    data = partial(_Pictures, file.acquisition[SERIES].data.dataset)
-                    source.write_video(data, advance, _block(source))
+                    data = partial(_DirectChunks, file.acquisition[SERIES].data.dataset)
+                    chunk = _chunk(source)  # blocks are whole chunks: compressed as they come
+                    block = chunk * max(1, source.kept.block // chunk)
+                    source.write_video(data, advance, block)
         except MiostitchError:  # some are an OSError, too
             raise
         except OSError as error:
             raise ResourceError(f"{path(NWB)}: cannot be written: {error}; free space") from error
         if video is not None:
-            source.write_video(_writer(source, video, options), advance)
+            source.write_video(partial(source.video_writer(options.codec), video), advance)
 
     needed = source.kept.video.size if options.external else 0
     return Plan(folder, stem, (EXTERNAL, NWB), needed, write)
 
 
-class _Pictures:
-    """Takes pictures into a dataset (time, width, height).
+class _DirectChunks:
+    """Writes frames into a dataset (time, width, height).
 
     HDF5 would compress them by zlib, which takes longer than all the rest. So whole chunks are
     handed to it as its own filter would have made them.
@@ -76,7 +75,7 @@ class _Pictures:
         self._data, self._done = data, 0
 
     def write(self, frames: NDArray[np.uint8]) -> None:
-        """Append pictures, uint8 (frame, height, width): whole chunks, but at the end."""
+        """Append frames, uint8 (frame, height, width): whole chunks, but at the end."""
         size = self._data.chunks[0]
         for first in range(0, len(frames), size):
             part = frames[first : first + size]
@@ -89,21 +88,13 @@ class _Pictures:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
 
 def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np.float64]]:
     """When the session began, and the time of each frame after that, in s."""
     seconds, first = source.seconds(), source.start
-    if start is not None and start.tzinfo is None:
-        msg = f"session start {start.isoformat()}: say how far from UTC, as in +01:00 or Z"
-        raise UsageError(msg)
     if first is None:
         if start is None:
             msg = f"{source.path}: no times are known; say when the session began: --session-start"
@@ -194,29 +185,15 @@ def _chunk(source: Source) -> int:
     return min(count, max(1, CHUNK_BYTES // (height * width)))
 
 
-def _block(source: Source) -> int:
-    """Frames per block: whole chunks, for they are compressed as they come."""
-    chunk = _chunk(source)
-    return chunk * max(1, source.kept.block // chunk)
-
-
-def _writer(source: Source, path: Path, options: ExportOptions) -> Any:
-    _, height, width = source.kept.shape
-    return partial(
-        VideoWriter, path, width=width, height=height, fps=source.kept.fps, codec=options.codec
-    )
-
-
 def _frames(source: Source) -> DynamicTable:
     """What is known per frame besides its time."""
-    known = [v for v in FRAME_VARIABLES if v.name in source.dataset.coords]
     columns = [
         VectorData(
             name=variable.name,
             description=variable.doc,
             data=H5DataIO(source.dataset[variable.name].to_numpy(), compression="gzip"),
         )
-        for variable in known
+        for variable in source.variables
         if not variable.name.startswith("timestamp")
     ]
     return DynamicTable(
