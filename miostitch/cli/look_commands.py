@@ -5,21 +5,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from click import option
 
+from miostitch.cli import options as opt
 from miostitch.cli.console import Console, collect_garbage, talking
 from miostitch.cli.exit_codes import DIFFERENT
-from miostitch.cli.options import (
-    config_ids,
-    describes_session,
-    force,
-    given,
-    lag,
-    max_frame_pixels,
-    no_products,
-    output_in,
-    recordings_too,
-    salvage,
-    takes_recordings,
-)
 from miostitch.cli.texts import configs_text, export_text, inspect_text, report_text, view_text
 from miostitch.cli.verify_texts import verify_text
 
@@ -28,10 +16,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@takes_recordings
-@max_frame_pixels
-@salvage
-@no_products
+@opt.takes_recordings
+@opt.max_frame_pixels
+@opt.salvage
+@opt.no_products
 @talking
 def inspect(names: list[str], console: Console, **choices: Any) -> None:
     """Say what a run would meet, without running it.
@@ -44,14 +32,14 @@ def inspect(names: list[str], console: Console, **choices: Any) -> None:
     from miostitch.recording.files import ReadOptions
 
     collect_garbage()
-    options = ReadOptions(need_table=False, **given(choices))
+    options = ReadOptions(need_table=False, **opt.given(choices))
     console.result(inspect_recordings(names, options), inspect_text)
 
 
 @click.command()
 @click.argument("directory", type=click.Path())
-@output_in(default=None, show_default=False, help="Folder of the reports  [default: DIRECTORY]")
-@force
+@opt.output_in(default=None, show_default=False, help="Folder of the reports  [default: DIRECTORY]")
+@opt.force
 @talking
 def report(directory: str, output: str | None, force: bool, console: Console) -> None:
     """Write the quality reports of a folder of results.
@@ -71,7 +59,7 @@ def report(directory: str, output: str | None, force: bool, console: Console) ->
 
 
 @click.command()
-@takes_recordings
+@opt.takes_recordings
 @option("--port", type=click.IntRange(1024, 65535), metavar="N", help="Default: any free one.")
 @option("--browser/--no-browser", default=True, help="Open the page, or only say where it is.")
 @option("--marks", type=click.Path(), help="File to save marked frames to, for remove-frames.")
@@ -83,10 +71,10 @@ def report(directory: str, output: str | None, force: bool, console: Console) ->
     metavar="FOLDER",
     help="Where a result's recordings are, if they were moved; repeatable.",
 )
-@option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i.")
-@max_frame_pixels
-@salvage
-@no_products
+@opt.lagging
+@opt.max_frame_pixels
+@opt.salvage
+@opt.no_products
 @talking
 def view(
     names: list[str],
@@ -112,16 +100,16 @@ def view(
 
     collect_garbage()
     options = ViewOptions(port or 0, marks, folders, browser)
-    reading = ReadOptions(need_table=False, **given(choices))
+    reading = ReadOptions(need_table=False, **opt.given(choices))
     view(names, options, reading=reading, ready=lambda found: console.result(found, view_text))
 
 
 @click.command()
 @click.argument("path", metavar="DIR", type=click.Path())
-@recordings_too(
+@opt.recordings_too(
     "recordings", help="Where a recording is now; in the order of the run, one for each."
 )
-@no_products
+@opt.no_products
 @talking
 def verify(path: str, recordings: tuple[str, ...], console: Console) -> None:
     """Check results against what they were made of.
@@ -153,10 +141,12 @@ def verify(path: str, recordings: tuple[str, ...], console: Console) -> None:
     required=True,
     help="What the other tool reads.",
 )
-@output_in(required=True, show_default=False, help="Folder, or for nwb and zarr2 also the file.")
-@describes_session
-@salvage
-@force
+@opt.output_in(
+    required=True, show_default=False, help="Folder, or for nwb and zarr2 also the file."
+)
+@opt.describes_session
+@opt.salvage
+@opt.force
 @talking
 def export(
     recording: str,
@@ -184,7 +174,7 @@ def export(
     from miostitch.export.run import export_recording
     from miostitch.recording.files import ReadOptions
 
-    options = ExportOptions(**given(choices))
+    options = ExportOptions(**opt.given(choices))
     reading = ReadOptions(need_table=False, salvage=salvage)
     with console.progress("exporting") as progress:
         made = export_recording(
@@ -204,7 +194,7 @@ def config() -> None:
 
 
 @config.command("list")
-@no_products
+@opt.no_products
 @talking
 def list_configs(console: Console) -> None:
     """List the shipped configurations.
@@ -220,8 +210,8 @@ def list_configs(console: Console) -> None:
 
 
 @config.command("show")
-@click.argument("name", metavar="ID|PATH", shell_complete=config_ids)
-@no_products
+@click.argument("name", metavar="ID|PATH", shell_complete=opt.config_ids)
+@opt.no_products
 @talking
 def show_config(name: str, console: Console) -> None:
     """Show a configuration, what every setting means and may be.

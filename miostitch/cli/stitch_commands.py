@@ -8,27 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from click import option
 
+from miostitch.cli import options as opt
 from miostitch.cli.console import Console, talking
-from miostitch.cli.options import (
-    brings_together,
-    codecs,
-    computes,
-    denoises_by,
-    denoises_to,
-    force,
-    given,
-    max_frame_pixels,
-    memory_limit,
-    output_in,
-    positive,
-    restart,
-    salvage,
-    scores_by,
-    simulated,
-    takes_recordings,
-    thresholds,
-    trims,
-)
 from miostitch.cli.texts import demo_text, simulate_text, stitch_text, workflow_text
 from miostitch.errors import MismatchError, UsageError
 from miostitch.execution.progress import counted
@@ -39,26 +20,26 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@takes_recordings
-@output_in(default="stitched")
-@scores_by
-@brings_together
+@opt.takes_recordings
+@opt.output_in(default="stitched")
+@opt.scores_by
+@opt.aligns
 @option("--drop-damaged", is_flag=True, help="Leave damaged frames out, and list them.")
 @option("--unrecoverable-video", is_flag=True, help="Also write what nobody received whole.")
 @option("--keep-clocks", is_flag=True, help="Leave times on each receiver's own clock.")
 @option("--debug-video", is_flag=True, help="Also write the candidates side by side.")
-@option("--codec", type=codecs, help="Of the .avi (default rawvideo).")
+@option("--codec", type=opt.codecs, help="Of the .avi (default rawvideo).")
 @option("--no-avi", is_flag=True, help="Write no .avi; the store holds the video.")
 @option("--zarr-format", type=click.Choice([2, 3]), default=3, help="3; 2 for older readers.")
-@option("--chunk-frames", help="Frames per chunk of the store.", **positive)
+@option("--chunk-frames", help="Frames per chunk of the store.", **opt.positive)
 @option("--repair/--no-repair", default=True, help="Flipped headers, where there is no doubt.")
-@max_frame_pixels
-@salvage
-@restart
-@memory_limit
-@force
+@opt.max_frame_pixels
+@opt.salvage
+@opt.restart
+@opt.memory_limit
+@opt.force
 @talking
-@computes
+@opt.computes
 def stitch(
     names: list[str],
     output: str,
@@ -84,23 +65,23 @@ def stitch(
     if no_avi and codec:
         raise UsageError("--no-avi and --codec exclude each other; give one of them")
     chosen = None if no_avi else codec or "rawvideo"
-    options = StitchOptions(codec=chosen, **given({**choices, "score": thresholds(config)}))
+    options = StitchOptions(codec=chosen, **opt.given({**choices, "score": opt.thresholds(config)}))
     console.result(_stitch(names, output, options, console), stitch_text)
 
 
 @click.command()
-@takes_recordings
-@denoises_to
-@denoises_by
-@trims
-@brings_together
-@max_frame_pixels
-@salvage
-@restart
-@memory_limit
-@force
+@opt.takes_recordings
+@opt.denoises_to
+@opt.denoises_by
+@opt.trims
+@opt.aligns
+@opt.max_frame_pixels
+@opt.salvage
+@opt.restart
+@opt.memory_limit
+@opt.force
 @talking
-@computes
+@opt.computes
 def workflow(
     names: list[str],
     output: str | None,
@@ -124,7 +105,7 @@ def workflow(
     from miostitch.workflow import workflow_files
 
     chosen = load_config(config)
-    options = StitchOptions(score=chosen.score_config(), **given(choices))
+    options = StitchOptions(score=chosen.score_config(), **opt.given(choices))
     with console.progress("workflow") as progress:
         summary = workflow_files(names, chosen, output, (start, end), options, progress=progress)
     console.result(summary, workflow_text)
@@ -132,8 +113,8 @@ def workflow(
 
 @click.command()
 @click.argument("directory", type=click.Path())
-@simulated
-@force
+@opt.simulated
+@opt.force
 @talking
 def simulate(directory: str, console: Console, force: bool, **choices: Any) -> None:
     """Make a session whose truth is known.
@@ -147,15 +128,15 @@ def simulate(directory: str, console: Console, force: bool, **choices: Any) -> N
     """
     from miostitch.simulation.receivers import SimulationConfig
 
-    config = SimulationConfig(**given(choices))
+    config = SimulationConfig(**opt.given(choices))
     made = _simulate(Path(directory), config, force, console)
     videos = [os.fspath(path) for path in made.recordings]
     console.result({"videos": videos, "truth": os.fspath(made.truth_video)}, simulate_text)
 
 
 @click.command()
-@output_in(default="demo")
-@force
+@opt.output_in(default="demo")
+@opt.force
 @talking
 def demo(output: str, force: bool, console: Console) -> None:
     """Simulate a session, stitch it, say where to look.
