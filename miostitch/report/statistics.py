@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from miostitch.ranges import runs
 from miostitch.report.data import Bools, Ints, ReportData
-from miostitch.schema import COMPOSITE, EVIDENCE, Evidence
+from miostitch.schema import COMPOSITE, Evidence
 
 HEAT_BINS = 160
 """Most bins along the recording of the map of lost buffers."""
@@ -152,14 +152,6 @@ def heat_maps(data: ReportData) -> HeatMaps:
     return HeatMaps(edges.tolist(), positions, maps)
 
 
-def evidence_counts(data: ReportData) -> dict[str, int]:
-    """How many buffers were decided by which evidence; empty where frames were chosen."""
-    if data.composition is None:
-        return {}
-    counts = np.bincount(data.composition.buffer_evidence.ravel(), minlength=len(EVIDENCE))
-    return dict(zip(EVIDENCE, counts.tolist(), strict=True))
-
-
 @dataclass(frozen=True)
 class Histogram:
     """How a score is distributed over the frames of a recording."""
@@ -242,49 +234,18 @@ def _peaks(frames: Ints, severity: Ints, count: int) -> list[int]:
     return [int(frames[starts[c] + severity[starts[c] : ends[c]].argmax()]) for c in chosen]
 
 
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive frames of which no receiver has everything."""
-
-    first: int
-    last: int
-    first_num: int
-    last_num: int
-    missing_pixels: int
-
-
-def unrecoverable_stretches(data: ReportData, most: int) -> tuple[int, list[Stretch]]:
-    """How many stretches of unrecoverable frames there are, and the longest ones."""
+def unrecoverable_stretches(data: ReportData) -> Ints:
+    """First and last frame of the stretches of unrecoverable frames, (stretch, 2), longest first."""
     spans = runs(np.flatnonzero(data.frames.unrecoverable))
-    order = np.argsort(spans[:, 0] - spans[:, 1], kind="stable")[:most]
-    frame_num, missing = data.frames.frame_num, data.frames.missing_pixels
-    return len(spans), [
-        Stretch(
-            first,
-            last,
-            int(frame_num[first]),
-            int(frame_num[last]),
-            int(missing[first : last + 1].sum(dtype=np.int64)),
-        )
-        for first, last in spans[order].tolist()
-    ]
+    return spans[np.argsort(spans[:, 0] - spans[:, 1], kind="stable")]
 
 
-@dataclass(frozen=True)
-class Reset:
-    """A frame of the result at which the device's counter starts again."""
+def resets(frame_num: Ints) -> Ints:
+    """Where the device's counter starts again in the result.
 
-    frame: int
-    before: int  # The counter before
-    after: int
-
-
-def resets(frame_num: Ints) -> list[Reset]:
-    """Where the device's counter starts again in the result."""
+    Returns: (reset, 3): the frame, the counter before and the counter there.
+    """
     known = np.flatnonzero(frame_num >= 0)
     falls = known[1:][np.diff(frame_num[known]) < 0]
     before = known[np.searchsorted(known, falls) - 1]
-    return [
-        Reset(frame, int(frame_num[last]), int(frame_num[frame]))
-        for frame, last in zip(falls.tolist(), before.tolist(), strict=True)
-    ]
+    return np.column_stack([falls, frame_num[before], frame_num[falls]])

@@ -16,12 +16,11 @@ from miostitch.report.statistics import (
     Distribution,
     Losses,
     binned,
-    evidence_counts,
     resets,
     tracks,
     unrecoverable_stretches,
 )
-from miostitch.schema import REPAIRED_COLUMNS
+from miostitch.schema import REPAIRED_COLUMNS, Evidence
 
 LISTED = 100
 """Most rows of a table in a report."""
@@ -53,11 +52,11 @@ CONTRIBUTIONS = {
 """Columns of the table of receivers."""
 
 EVIDENCE_MEANS = {
-    "identical": "several copies, all the same",
-    "majority": "copies differ, most are the same",
-    "stretches": "copies differ, decided pixel by pixel",
-    "single": "one receiver alone has it",
-    "nobody": "missing in the result",
+    Evidence.IDENTICAL: "several copies, all the same",
+    Evidence.MAJORITY: "copies differ, most are the same",
+    Evidence.STRETCHES: "copies differ, decided pixel by pixel",
+    Evidence.SINGLE: "one receiver alone has it",
+    Evidence.NOBODY: "missing in the result",
 }
 
 
@@ -230,15 +229,16 @@ def length_label(number: int) -> str:
     return str(high) if low >= high else f"{low}-{high}"
 
 
-def evidence_table(data: ReportData) -> Table:
-    """How many buffers were decided by which evidence."""
-    counts = evidence_counts(data)
-    total = sum(counts.values())
-    rows: list[list[Cell]] = [
-        [name, counts[name], (counts[name] / max(total, 1), percent(counts[name], total)), meaning]
-        for name, meaning in EVIDENCE_MEANS.items()
-        if counts
-    ]
+def evidence_table(data: ReportData) -> Table | None:
+    """How many buffers were decided by which evidence, where frames were composed."""
+    if data.composition is None:
+        return None
+    evidence = data.composition.buffer_evidence
+    rows: list[list[Cell]] = []
+    for each, meaning in EVIDENCE_MEANS.items():
+        found = int((evidence == each).sum())
+        share = (found / max(evidence.size, 1), percent(found, evidence.size))
+        rows.append([each.name.lower(), found, share, meaning])
     return Table("Evidence of each buffer", ["evidence", "buffers", "share", "meaning"], rows)
 
 
@@ -246,30 +246,24 @@ def unrecoverable_tables(data: ReportData, summary: Summary) -> list[Table]:
     """What no receiver has: frames, and parts of frames."""
     found = []
     lost = sorted(summary.get("lost_frame_num", []), key=lambda span: span[0] - span[1])
-    if lost:
-        rows: list[list[Cell]] = [
-            [plain(first), plain(last), last - first + 1, _seconds(last - first + 1, data)]
-            for first, last in lost[:LISTED]
-        ]
+    rows: list[list[Cell]] = []
+    for first, last in lost[:LISTED]:
+        frames = last - first + 1
+        rows.append([plain(first), plain(last), frames, round(float(frames / data.fps), 3)])
+    if rows:
         heads = ["first frame_num", "last frame_num", "frames", "seconds"]
         found.append(Table("Frames that nobody saw", heads, rows, _rest(len(lost))))
-    total, stretches = unrecoverable_stretches(data, LISTED)
-    if total:
-        rows = [
-            [
-                plain(each.first),
-                plain(each.last),
-                each.last - each.first + 1,
-                moment(each.first, data.fps),
-                plain(each.first_num),
-                plain(each.last_num),
-                each.missing_pixels,
-            ]
-            for each in stretches
-        ]
+    stretches, rows = unrecoverable_stretches(data), []
+    for first, last in stretches[:LISTED].tolist():
+        where = [plain(first), plain(last), last - first + 1, moment(first, data.fps)]
+        numbers = map(plain, data.frames.frame_num[[first, last]].tolist())
+        missing = data.frames.missing_pixels[first : last + 1].sum(dtype=np.int64)
+        rows.append([*where, *numbers, int(missing)])
+    if rows:
         heads = ["first frame", "last frame", "frames", "at"]
         heads += ["first frame_num", "last frame_num", "missing pixels"]
-        found.append(Table("Frames that no receiver has whole", heads, rows, _rest(total)))
+        rest = _rest(len(stretches))
+        found.append(Table("Frames that no receiver has whole", heads, rows, rest))
     return found
 
 
@@ -304,8 +298,8 @@ def resets_table(data: ReportData) -> Table:
     """Where the device began to count anew."""
     found = resets(data.frames.frame_num)
     rows: list[list[Cell]] = [
-        [plain(each.frame), moment(each.frame, data.fps), plain(each.before), plain(each.after)]
-        for each in found[:LISTED]
+        [plain(frame), moment(frame, data.fps), plain(before), plain(after)]
+        for frame, before, after in found[:LISTED].tolist()
     ]
     heads = ["frame", "at", "frame_num before", "frame_num after"]
     return Table("Resets of the device", heads, rows, _rest(len(found)))
@@ -323,20 +317,11 @@ def repairs_tables(repairs: Mapping[str, NDArray[Any]], names: Sequence[str]) ->
     rows: list[list[Cell]] = [[f"R{n}", sum(each), *each] for n, each in enumerate(counts, 1)]
     total = Table("Repaired header cells", ["", "all", *REPAIRED_COLUMNS], rows)
     shown = ("recording", "segment", "row", "column", "old", "new", "evidence")
-    cells: list[list[Cell]] = [
-        [
-            f"R{recording + 1}",
-            segment,
-            plain(row),
-            REPAIRED_COLUMNS[column],
-            plain(old),
-            plain(new),
-            describe_evidence(evidence),
-        ]
-        for recording, segment, row, column, old, new, evidence in zip(
-            *(repairs[name][:LISTED].tolist() for name in shown), strict=True
-        )
-    ]
+    first = zip(*(repairs[name][:LISTED].tolist() for name in shown), strict=True)
+    cells: list[list[Cell]] = []
+    for recording, segment, row, column, old, new, evidence in first:
+        what = [REPAIRED_COLUMNS[column], plain(old), plain(new), describe_evidence(evidence)]
+        cells.append([f"R{recording + 1}", segment, plain(row), *what])
     heads = ["", "segment", "row", "column", "as recorded", "repaired", "witnesses"]
     return [total, Table("The repaired cells", heads, cells, _rest(len(repairs["row"])))]
 
@@ -390,10 +375,6 @@ def _figure(name: str, value: float) -> Cell:
 
 def _many(number: int, one: str, more: str) -> str:
     return f"{count(number)} {one if number == 1 else more}"
-
-
-def _seconds(frames: int, data: ReportData) -> float:
-    return round(float(frames / data.fps), 3)
 
 
 def _rest(total: int) -> str:

@@ -5,7 +5,7 @@ last are kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from threading import Event
@@ -122,8 +122,8 @@ class Scene:
     count: int  # Frames
     fps: Fraction  # Frames per second
     panels: list[Panel]  # The videos; in the first one frames are marked
-    # Whole columns that moving about needs, read when first asked for: ``frame_num`` int64,
-    # ``damaged`` bool, ``source`` int8, (frame,).
+    # Give whole columns that moving about needs: ``frame_num`` int64, ``damaged`` bool, ``source``
+    # int8, (frame,).
     columns: Mapping[str, Callable[[], NDArray[Any]]]
     sources: Sequence[str] = ()  # Names that ``source`` counts
     notices: Sequence[str] = ()  # What a user should be told
@@ -132,7 +132,6 @@ class Scene:
     first_frames: NDArray[np.int64] | None = None
     # Completes the panels and takes the tables into memory; takes time, until the event is set.
     complete: Callable[[Event], None] = lambda _: None
-    _columns: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     def give_up(self, problem: str) -> None:
         """Say why the panels cannot be completed."""
@@ -143,11 +142,7 @@ class Scene:
 
     def column(self, name: str) -> NDArray[Any] | None:
         """A whole column, (frame,); None if nothing is known."""
-        if name not in self.columns:
-            return None
-        if name not in self._columns:
-            self._columns[name] = self.columns[name]()
-        return self._columns[name]
+        return self.columns[name]() if name in self.columns else None
 
     def jump(self, at: int, what: What, step: Literal[-1, 1]) -> int | None:
         """The next, or the previous, frame that is damaged or has another source.

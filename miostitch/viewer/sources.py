@@ -177,7 +177,8 @@ def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOpt
     flags = [each.damaged for each in opened]
     known = [flag for flag in flags if flag is not None]
     if len(known) == len(flags):
-        columns["damaged"] = partial(_damaged_anywhere, known, places)
+        damaged = _damaged_anywhere(known, places)
+        columns["damaged"] = lambda: damaged
     return Scene(
         ", ".join(titles),
         places.shape[1],

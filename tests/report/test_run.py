@@ -33,7 +33,7 @@ from miostitch.report import tables as report_text
 from miostitch.report.data import Frames, ReportData, Scores
 from miostitch.report.page import timeline
 from miostitch.report.run import report_files, write_report
-from miostitch.report.statistics import Losses, Reset, binned, heat_maps, resets, worst_frames
+from miostitch.report.statistics import Losses, binned, heat_maps, resets, worst_frames
 from miostitch.report.tables import length_label, percent, removal_lists, verdict
 from miostitch.report.thumbnails import outline
 from miostitch.schema import EVIDENCE, FRAME_VARIABLES, SCORE_VARIABLES
@@ -531,10 +531,7 @@ def test_composed_frames_have_no_noise_of_a_recording() -> None:
 
 def test_resets_of_the_counter() -> None:
     frame_num = np.array([7, 8, -1, 9, 0, 1, -1, 0])
-    assert resets(frame_num) == [
-        Reset(frame=4, before=9, after=0),
-        Reset(frame=7, before=1, after=0),
-    ]
+    assert resets(frame_num).tolist() == [[4, 9, 0], [7, 1, 0]]
 
 
 def test_a_list_that_no_shell_takes_is_not_shown() -> None:
