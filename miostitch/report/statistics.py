@@ -235,7 +235,7 @@ def _peaks(frames: Ints, severity: Ints, count: int) -> list[int]:
 
 
 def unrecoverable_stretches(data: ReportData) -> Ints:
-    """First and last frame of the stretches of unrecoverable frames, (stretch, 2), longest first."""
+    """First and last frame of the unrecoverable stretches, (stretch, 2), the longest first."""
     spans = runs(np.flatnonzero(data.frames.unrecoverable))
     return spans[np.argsort(spans[:, 0] - spans[:, 1], kind="stable")]
 
