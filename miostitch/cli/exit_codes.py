@@ -1,6 +1,6 @@
 """Every failure of a command becomes one readable message and its exit code.
 
-The codes 2 to 6 of miostitch's own errors stand in :mod:`miostitch.errors`, class by class.
+The codes 2 to 6 of miostitch's own errors are in :mod:`miostitch.errors`, class by class.
 """
 
 import functools
@@ -34,7 +34,7 @@ class Group(click.Group):
     """Commands that end with one of these exit codes."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse what stands before the command."""
+        """Parse what precedes the command."""
         # until a command has parsed its options, or where it cannot, this is how to answer
         ctx.obj = Console(as_json="--json" in args)
         return _answered(ctx, functools.partial(super().parse_args, ctx, args))

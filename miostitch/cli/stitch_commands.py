@@ -149,7 +149,7 @@ def demo(output: str, force: bool, console: Console) -> None:
 
 
 def _stitch(names: list[str], output: str, options: "StitchOptions", console: Console) -> Any:
-    """Stitch; where table and video disagree and somebody is there, ask once whether to go on."""
+    """Stitch; where table and video disagree, ask a user once whether to continue."""
     from miostitch.stitching.run import stitch_files
 
     try:

@@ -1,4 +1,4 @@
-"""Export as NWB: one OnePhotonSeries, its pictures in the file or in a video beside it."""
+"""Export as NWB: one OnePhotonSeries, its frames in the file or in a video next to it."""
 
 from datetime import datetime
 from functools import partial
@@ -108,7 +108,7 @@ def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np
 
 
 def _described(source: Source, start: datetime, options: ExportOptions) -> NWBFile:
-    """A file with all but the pictures and their times."""
+    """A file with all but the frames and their times."""
     software = f"miostitch {version('miostitch')}"
     file = NWBFile(
         session_description=options.session_description or f"miniscope recording {source.stem}",
@@ -146,7 +146,7 @@ def _described(source: Source, start: datetime, options: ExportOptions) -> NWBFi
 def _series(
     source: Source, file: NWBFile, seconds: NDArray[np.float64], video: Path | None
 ) -> OnePhotonSeries:
-    """The pictures and their times; pictures in the file are filled in later."""
+    """The frames and their times; frames in the file are filled in later."""
     count, height, width = source.kept.shape
     timing: dict[str, Any] = {"timestamps": H5DataIO(seconds, compression="gzip")}
     if not source.timed:
@@ -159,22 +159,22 @@ def _series(
             chunks=(frames, width, height),
             compression="gzip",
         )
-        pictures: dict[str, Any] = {"data": data, "unit": "a.u."}
+        content: dict[str, Any] = {"data": data, "unit": "a.u."}
     else:
-        pictures = {
+        content = {
             "external_file": [video.name],
             "starting_frame": [0],
             "format": "external",
             "dimension": [width, height],
             "unit": "a.u.",
         }
-        if not source.timed:  # neither pictures nor times say how many there are
-            pictures["num_samples"] = count
+        if not source.timed:  # neither frames nor times say how many there are
+            content["num_samples"] = count
     return OnePhotonSeries(
         name=SERIES,
         description="gray values from 0 to 255",
         imaging_plane=file.imaging_planes["ImagingPlane"],
-        **pictures,
+        **content,
         **timing,
     )
 

@@ -100,7 +100,7 @@ def _packed(dtype: str, values: NDArray[Any]) -> dict[str, str]:
 
 
 def _policy(scripts: Iterable[str]) -> str:
-    """Content security policy: these scripts, inline styles and pictures, nothing from outside."""
+    """Content security policy: these scripts, inline styles and images, nothing from outside."""
     digests = (hashlib.sha256(each.encode()).digest() for each in scripts)
     allowed = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in digests)
     return (

@@ -123,13 +123,13 @@ def _page(
     found: Findings,
 ) -> dict[str, Any]:
     """Everything that the page says: the variables of its template."""
-    told = summary.get("recordings", [])
-    if len(told) != len(data.names):  # of an edited one the summary does not speak of receivers
-        told = []
+    summaries = summary.get("recordings", [])
+    if len(summaries) != len(data.names):  # that of an edit has none of receivers
+        summaries = []
     known = describe_recordings(data)
-    if told:
-        known = [tables.with_summary(*each) for each in zip(known, told, strict=True)]
-    inputs = find_inputs(str(final), facts.attrs, told) if told else []
+    if summaries:
+        known = [tables.with_summary(*each) for each in zip(known, summaries, strict=True)]
+    inputs = find_inputs(str(final), facts.attrs, summaries) if summaries else []
     return {
         "stem": printable(final.stem),
         "stored": printable(final.name),
@@ -149,7 +149,7 @@ def _page(
         "inputs_known": bool(inputs),
         "unrecoverable": tables.unrecoverable_tables(data, summary),
         "removals": tables.removal_lists(data),
-        "lags": tables.lag_table(summary) if told else None,
+        "lags": tables.lag_table(summary) if summaries else None,
         "resets": tables.resets_table(data),
         "repairs": tables.repairs_tables(read_repairs(str(store), facts), data.names),
         "distribution": tables.distribution_table(**found.scores) if found.scores else None,
@@ -186,7 +186,7 @@ def _shown(
 
 
 def _stores(path: Path) -> list[Path]:
-    """The stores that are meant."""
+    """The stores of a folder, or the one that was named."""
     if path.suffix == STORE:
         return [path]
     if not path.is_dir():

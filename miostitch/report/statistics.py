@@ -76,7 +76,7 @@ def tracks(data: ReportData) -> Iterator[tuple[str, Bools]]:
 
     Yields: A name and bool (frame,): ``source0`` and so on, ``composed``, ``damaged``,
     ``unrecoverable``, ``absent0`` and so on, ``partial0`` and so on, ``gap``: before this frame are
-    some that nobody saw.
+    some that all receivers lost.
     """
     source, frame_num = data.frames.source, data.frames.frame_num
     for number in range(len(data.names)):

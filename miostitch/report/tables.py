@@ -29,7 +29,7 @@ LIST_CHARACTERS = 100_000
 """Longest list of frames that a shell takes as one argument, with room to spare."""
 
 PARTS = 20
-"""Rows of the table beside the timeline."""
+"""Rows of the table below the timeline."""
 
 Cell = str | int | float | tuple[float, str] | None
 """A number is sorted as it is, of a pair the first is sorted by and the second shown."""
@@ -126,11 +126,11 @@ def moment(frame: float, fps: Fraction) -> str:
 def verdict(data: ReportData, summary: Summary, recordings: Sequence[Contribution]) -> Verdict:
     """Say in one sentence what became of the recording."""
     total = data.count
-    damaged, hopeless = int(data.frames.damaged.sum()), int(data.frames.unrecoverable.sum())
+    damaged, unrecoverable = int(data.frames.damaged.sum()), int(data.frames.unrecoverable.sum())
     unseen = sum(last - first + 1 for first, last in summary.get("lost_frame_num", []))
     said = [f"{_many(damaged, 'is', 'are')} damaged" if damaged else "none is damaged"]
-    if hopeless:
-        whom = count(hopeless) + " of them" if hopeless < damaged else "any of them"
+    if unrecoverable:
+        whom = count(unrecoverable) + " of them" if unrecoverable < damaged else "any of them"
         said.append(f"no receiver has {'it' if damaged == 1 else whom} whole")
     if unseen:
         said.append(f"{_many(unseen, 'more was', 'more were')} seen by nobody")
@@ -151,10 +151,10 @@ def verdict(data: ReportData, summary: Summary, recordings: Sequence[Contributio
     ]
     best = max((each.whole for each in recordings if each.whole is not None), default=None)
     if best is not None and len(recordings) > 1:
-        told = f"{count(best)} frames whole by its table"
-        figures.append(("best receiver alone", percent(best, total), told))
+        note = f"{count(best)} frames whole by its table"
+        figures.append(("best receiver alone", percent(best, total), note))
     figures.append(("damaged", count(damaged), f"{percent(damaged, total)} of the frames"))
-    figures.append(("unrecoverable", count(hopeless), "incomplete in every receiver"))
+    figures.append(("unrecoverable", count(unrecoverable), "incomplete in every receiver"))
     if "lost_frame_num" in summary:
         figures.append(("seen by nobody", count(unseen), "frames that are not in the result"))
     return Verdict(mood, sentence, figures)
@@ -168,10 +168,10 @@ def shifted(summary: Summary) -> bool:
     )
 
 
-def with_summary(known: Contribution, told: Mapping[str, Any]) -> Contribution:
+def with_summary(known: Contribution, summary: Mapping[str, Any]) -> Contribution:
     """Add what only the summary knows of a recording: it saw the pieces, too."""
     names = ("buffers_lost", "only_complete")
-    return replace(known, **{name: told[name] for name in names if name in told})
+    return replace(known, **{name: summary[name] for name in names if name in summary})
 
 
 def recordings_table(recordings: Sequence[Contribution]) -> Table:
@@ -295,7 +295,7 @@ def lag_table(summary: Summary) -> Table:
 
 
 def resets_table(data: ReportData) -> Table:
-    """Where the device began to count anew."""
+    """Where the device's counter starts again."""
     found = resets(data.frames.frame_num)
     rows: list[list[Cell]] = [
         [plain(frame), moment(frame, data.fps), plain(before), plain(after)]

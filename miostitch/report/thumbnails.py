@@ -1,4 +1,4 @@
-"""Frames as pictures for a report: the result, and beside it what each recording has of them."""
+"""Frames as images of a report: the result, and next to it what each recording has of them."""
 
 import base64
 import os
@@ -25,11 +25,11 @@ from miostitch.video.source import VideoSource, open_video
 Frames = NDArray[np.uint8]
 
 SIDE = 240
-"""Most pixels of a picture's side; larger frames are averaged down."""
+"""Most pixels of an image's side; larger frames are averaged down."""
 
 GRAYS = 32
 BUDGET_BYTES = 400_000
-"""Most bytes of all pictures of a report."""
+"""Most bytes of all images of a report."""
 
 READERS = 2
 """Chunks of the store that are decoded at a time."""
@@ -42,7 +42,7 @@ MARKS = {
     "differs": "other pixels than the result",
     "decided": "copies disagree, decided pixel by pixel or by majority",
 }
-"""What can be marked in a picture."""
+"""What can be marked in an image."""
 
 
 @dataclass(frozen=True)
@@ -227,15 +227,15 @@ def _small(image: Frames) -> NDArray[np.float64]:
 
 
 def _thumbnail(title: str, image: Frames, marks: Marks, data: ReportData) -> Thumbnail:
-    outlines, told = {}, []
+    outlines, texts = {}, []
     for kind, ranges in marks.items():
         if ranges:
             outlines[kind] = "".join(outline(start, stop, data.width) for _, start, stop in ranges)
             positions = format_frames(np.array([position for position, _, _ in ranges]))
             buffers = "buffers" if len(ranges) > 1 else "buffer"
-            told.append(f"{MARKS[kind]}: {buffers} {positions.replace(',', ', ')}")
+            texts.append(f"{MARKS[kind]}: {buffers} {positions.replace(',', ', ')}")
     uri = "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode()
-    return Thumbnail(title, uri, outlines, "; ".join(told) or "nothing marked")
+    return Thumbnail(title, uri, outlines, "; ".join(texts) or "nothing marked")
 
 
 def _result_marks(data: ReportData, frame: int, image: Frames) -> Marks:

@@ -72,7 +72,7 @@ class BlockCache:
     def prefetch(self, reads: Mapping[Hashable, Callable[[], Block]]) -> None:
         """Read blocks that may be asked for next, one after the other, on a thread of its own.
 
-        What earlier calls wanted and is not begun yet is forgotten. An error is not told: whoever
+        What earlier calls wanted and is not begun yet is forgotten. An error is not raised: whoever
         asks for that block gets it.
         """
         with self._lock:

@@ -70,13 +70,13 @@ class FrameSource:
         number, place = divmod(frame, self.block)
         try:
             block = cache.get(*self._block(number))
-        except InputError:  # a frame is sound even if one beside it is lost in a hole of the file
+        except InputError:  # a frame is intact even if one next to it is lost in a hole of the file
             alone: NDArray[np.uint8] = self.read(frame, frame + 1)[0]
             return alone
         if 3 * block.nbytes <= cache.max_bytes:
-            beside = number + (1 if 2 * place >= self.block else -1)
-            if 0 <= beside * self.block < self.shape[0]:
-                cache.prefetch(dict([self._block(beside)]))
+            neighbour = number + (1 if 2 * place >= self.block else -1)
+            if 0 <= neighbour * self.block < self.shape[0]:
+                cache.prefetch(dict([self._block(neighbour)]))
         image: NDArray[np.uint8] = block[place]
         return image
 
@@ -126,7 +126,7 @@ class Scene:
     # int8, (frame,).
     columns: Mapping[str, Callable[[], NDArray[Any]]]
     sources: Sequence[str] = ()  # Names that ``source`` counts
-    notices: Sequence[str] = ()  # What a user should be told
+    notices: Sequence[str] = ()  # What a user should know
     # Frame of the first panel at each position, (frame,), -1 where it has none; None where that is
     # the position.
     first_frames: NDArray[np.int64] | None = None
@@ -188,12 +188,12 @@ class Scene:
         """
         edges = np.linspace(0, self.count, min(bins, self.count) + 1).astype(np.int64)
         first = edges[:-1]
-        told: dict[str, Any] = {"first": first.tolist()}
+        overview: dict[str, Any] = {"first": first.tolist()}
         damaged, source = self.column("damaged"), self.column("source")
         if damaged is not None:
-            told["damaged"] = np.add.reduceat(damaged, first, dtype=np.int64).tolist()
+            overview["damaged"] = np.add.reduceat(damaged, first, dtype=np.int64).tolist()
         if source is not None:
             codes = range(-1, len(self.sources))
             votes = [np.add.reduceat(source == code, first, dtype=np.int64) for code in codes]
-            told["source"] = (np.argmax(votes, axis=0) - 1).tolist()
-        return told
+            overview["source"] = (np.argmax(votes, axis=0) - 1).tolist()
+        return overview

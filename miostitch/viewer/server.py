@@ -87,7 +87,7 @@ class Marks:
         raise UsageError(msg)
 
     def save(self, text: str) -> None:
-        """Replace the file, whole or not at all."""
+        """Replace the file by a complete one, or leave it."""
         part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             with part.open("x", encoding="ascii") as file:
@@ -316,7 +316,7 @@ ROUTES = (
     ("(list|marks)", _MarkedFrames),
     (".*", _Nothing),
 )
-"""What stands behind the token, and who answers it."""
+"""What follows the token in a path, and who answers it."""
 
 
 class _RefusedError(HTTPError):

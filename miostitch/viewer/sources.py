@@ -1,4 +1,4 @@
-"""Open what a viewer shows: a result beside its recordings, or videos side by side."""
+"""Open what a viewer shows: a result next to its recordings, or videos side by side."""
 
 import math
 import os
@@ -195,13 +195,13 @@ def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOpt
 
 def _open_recording(recording: Recording) -> _Opened:
     table = recording.frames
-    facts = ("frame_num", "timestamp_first", "timestamp_last", "num_buffers", "black_padding")
-    columns = {name: getattr(table, name) for name in facts}
+    names = ("frame_num", "timestamp_first", "timestamp_last", "num_buffers", "black_padding")
+    columns = {name: getattr(table, name) for name in names}
 
     def row(frame: int) -> FrameInfo:
         described = table.num_rows[frame] > 0
-        told = {name: _plain(column[frame]) for name, column in columns.items()}
-        return FrameInfo(frame, told if described else {})
+        facts = {name: _plain(column[frame]) for name, column in columns.items()}
+        return FrameInfo(frame, facts if described else {})
 
     identity = FrameIdentity(
         recording.name, table.frame_num, table.num_buffers, table.timestamp_first
@@ -216,7 +216,7 @@ def _incomplete(recording: Recording) -> Bools | None:
     _, height, width = recording.shape
     try:
         bounds = buffer_layout(recording.tables, height * width)
-    except MetadataError:  # the table makes no frames: what is missing cannot be told
+    except MetadataError:  # the table makes no frames: what is missing is unknown
         return None
     return ~complete(recording.frames.buffers, bounds) if recording.tables else None
 
@@ -238,8 +238,8 @@ def _align(identities: Sequence[FrameIdentity]) -> tuple[Ints, Ints | None, list
     if bare:
         position = np.arange(max(counts))
         places = np.stack([np.where(position < n, position, NO_FRAME) for n in counts])
-        told = f"{printable(', '.join(bare))}: no table; frames stand side by side by position"
-        return places, None, [told]
+        notice = f"{printable(', '.join(bare))}: no table; frames stand side by side by position"
+        return places, None, [notice]
     found = align(identities)
     places = found.source_frame.astype(np.int64)
     return places, found.frame_num, [printable(notice) for notice in found.notices]
