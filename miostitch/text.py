@@ -2,7 +2,6 @@
 
 import os
 import re
-import unicodedata
 
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """All but tabs and line ends: they steer a terminal."""
@@ -27,32 +26,6 @@ def amount(number: int, noun: str) -> str:
     ('1 frame', '2 frames')
     """
     return f"{number} {noun}{'' if number == 1 else 's'}"
-
-
-def columns(text: str) -> int:
-    """How many columns of a terminal a text takes: some letters two, accents of their own none.
-
-    >>> columns("rec"), columns("日本"), columns("é")
-    (3, 4, 1)
-    """
-    wide = sum(unicodedata.east_asian_width(letter) in "WF" for letter in text)
-    return len(text) + wide - sum(map(bool, map(unicodedata.combining, text)))
-
-
-def broken(text: str, width: int, indent: str) -> str:
-    """Break a line between words; what follows is indented.
-
-    >>> print(broken("note: two lines are enough", 16, "  "))
-    note: two lines
-      are enough
-    """
-    lines = [""]
-    for word in re.findall(r" *[^ ]+", text):
-        if lines[-1] and columns(lines[-1] + word) > width:
-            lines.append(indent + word.lstrip())
-        else:
-            lines[-1] += word
-    return "\n".join(lines)
 
 
 def from_here(text: str) -> str:

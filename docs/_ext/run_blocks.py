@@ -19,9 +19,8 @@ from typing import Any
 
 from click.testing import CliRunner
 
-from miostitch.cli.console import MESSAGE
+from miostitch.cli.console import MESSAGE, break_line
 from miostitch.cli.main import main
-from miostitch.text import broken
 
 WIDTH = 80
 """Of the terminal that a page shows."""
@@ -51,7 +50,8 @@ class Steps:
         if done.exit_code:
             raise StepError(f"$ {command}\nexit code {done.exit_code}: {done.output}")
         lines = [
-            broken(x, WIDTH, "    ") if MESSAGE.match(x) else x for x in done.stdout.splitlines()
+            break_line(x, WIDTH, "    ") if MESSAGE.match(x) else x
+            for x in done.stdout.splitlines()
         ]
         return "\n".join([f"$ {command.rstrip()}", *lines]).rstrip()
 

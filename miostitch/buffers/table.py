@@ -143,7 +143,22 @@ def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> NDArray[np.i
     """
     tables = list(tables)
     sizes_seen = [np.empty((0, 3), "int64"), *(table.buffer_sizes for table in tables)]
-    seen = np.concatenate(sizes_seen)
+    bounds = vote_layout(np.concatenate(sizes_seen), frame_pixels)
+    if bounds[-1] != frame_pixels:
+        msg = (
+            f"{', '.join(table.path for table in tables)}: buffers of {np.diff(bounds).tolist()} "
+            f"pixels do not add up to a frame of {frame_pixels}; do table and video belong "
+            "together?"
+        )
+        raise MetadataError(msg)
+    return bounds
+
+
+def vote_layout(seen: NDArray[np.int64], frame_pixels: int) -> NDArray[np.int64]:
+    """Bounds of the buffers by the usual size of each; the last is the frame's end if they fit.
+
+    ``seen``: int64 (size, 3): position in the frame, pixels, and how many rows say so.
+    """
     seen = seen[(seen[:, 0] >= 0) & (seen[:, 1] > 0) & (seen[:, 1] <= frame_pixels)]
     columns = dict(zip(("position", "pixels", "votes"), seen.T, strict=True))
     ballot = folded(columns, keys=("position", "pixels"), folds={"votes": np.add})
@@ -152,13 +167,7 @@ def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> NDArray[np.i
     sizes = ballot["pixels"][ranked][first][positions == np.arange(len(positions))]
     bounds = np.concatenate([[0], np.cumsum(sizes)])
     end = int(np.searchsorted(bounds, frame_pixels))
-    if end == len(bounds) or bounds[end] != frame_pixels:
-        msg = (
-            f"{', '.join(table.path for table in tables)}: buffers of {sizes.tolist()} pixels do "
-            f"not add up to a frame of {frame_pixels}; do table and video belong together?"
-        )
-        raise MetadataError(msg)
-    return bounds[: end + 1]
+    return bounds[: end + 1] if frame_pixels in bounds else bounds
 
 
 def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metadata:

@@ -1,4 +1,4 @@
-"""How commands talk: results, progress, logging, failures and their exit codes."""
+"""How commands talk: results as text or JSON, progress, and what is logged."""
 
 import atexit
 import functools
@@ -7,34 +7,29 @@ import json
 import logging
 import os
 import re
-import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, TextIO, TypeVar
+from typing import Any, TextIO
 
 import click
 
-from miostitch.errors import MiostitchError, UsageError
+from miostitch.errors import UsageError
 from miostitch.execution.progress import Progress
-from miostitch.text import broken, from_here, printable
+from miostitch.text import from_here, printable
 
-# 141: what a shell reports of a program whose reader went away
-RESOURCES, INTERNAL, INTERRUPTED, UNREAD = 5, 6, 130, 141
 LOG_SECONDS = 10.0
 """Time between progress lines where there is no terminal."""
 
 MESSAGE = re.compile(r"( *)((warning|note|miostitch[.\w]*):|-) ")
 """How lines begin that may be broken; tables, paths and commands may not."""
 
-Result = TypeVar("Result")
 Command = Callable[..., Any]
-
-option = click.option
+ShowProgress = Callable[[int, int, float], None]
+"""Takes frames done, frames in all, and frames per second."""
 
 logger = logging.getLogger("miostitch")
 
@@ -82,43 +77,24 @@ class Console:
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress | None]:
-        """Show frames done: a bar on a terminal, a line now and then elsewhere."""
-        _settle()
+        """Work, and show frames done: a bar on a terminal, a line now and then elsewhere."""
+        collect_garbage()
         if self.quiet or not self.show_progress:
             yield None
         elif sys.stderr.isatty():
-            with _progress_bar(what) as advance:
-                yield advance
+            with _progress_bar(what) as show:
+                yield _paced(show)
         else:
-            yield _progress_lines(what)
-
-
-class Group(click.Group):
-    """Turns every failure into one readable message and its exit code."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse what stands before the command."""
-        # until a command has parsed its options, or where it cannot, this is how to answer
-        ctx.obj = Console(as_json="--json" in args)
-        return _answered(ctx, functools.partial(super().parse_args, ctx, args))
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run a command; see the exit codes in the reference."""
-        gc.disable()  # loading libraries makes a million objects and no garbage
-        ctx.call_on_close(gc.enable)
-        atexit.unregister(gc.freeze)
-        atexit.register(gc.freeze)  # else Python looks through all of it once more at its end
-        _catch_sigterm(ctx)
-        return _answered(ctx, functools.partial(super().invoke, ctx))
+            yield _paced(_progress_lines(what))
 
 
 def talking(command: Command) -> Command:
     """Add the options every command has; the command gets a :class:`Console` instead."""
 
-    @option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
-    @option("-q", "--quiet", is_flag=True, help="Print errors only.")
-    @option("-v", "--verbose", count=True, help="Say more; -vv: also where errors arose.")
-    @option("--no-progress", is_flag=True, help="Show no progress.")
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+    @click.option("-v", "--verbose", count=True, help="Say more; -vv: also where errors arose.")
+    @click.option("--no-progress", is_flag=True, help="Show no progress.")
     @functools.wraps(command)
     def wrapped(as_json: bool, quiet: bool, verbose: int, no_progress: bool, **kwargs: Any) -> Any:
         ctx = click.get_current_context()
@@ -130,38 +106,44 @@ def talking(command: Command) -> Command:
     return wrapped
 
 
-def _answered(ctx: click.Context, call: Callable[[], Result]) -> Result:
-    try:
-        return call()
-    except click.exceptions.Exit:
-        raise
-    except click.ClickException as error:
-        _fail(ctx, error.format_message(), error.exit_code, error.show)
-    except MiostitchError as error:
-        _fail(ctx, str(error), error.exit_code)
-    except (KeyboardInterrupt, click.Abort):  # Abort: at a question
-        _fail(ctx, "interrupted", INTERRUPTED)
-    except BrokenPipeError:
-        # so that Python can flush at its end what nobody will read
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        ctx.exit(UNREAD)
-    except (OSError, MemoryError) as error:
-        _fail(ctx, f"disk, memory or permissions do not suffice: {_named(error)}", RESOURCES)
-    except Exception as error:
-        _fail(ctx, f"internal error, please report it: {_named(error)} (-vv: where)", INTERNAL)
+def load_without_collecting(ctx: click.Context) -> None:
+    """Let a command load its libraries; when they are loaded it calls :func:`collect_garbage`.
+
+    Loading makes a million objects and no garbage: to look for some takes a tenth of a second.
+    """
+    gc.disable()
+    ctx.call_on_close(gc.enable)
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)  # else Python looks through all of it once more at its end
 
 
-def _fail(
-    ctx: click.Context, message: str, code: int, show: Callable[[], None] | None = None
-) -> NoReturn:
-    console: Console = ctx.find_root().obj
-    if console.verbose >= 2:
-        click.echo(printable(traceback.format_exc()), err=True)
-    show() if show else console.tell(message)
-    if console.as_json:
-        with suppress(OSError):  # stdout itself may be what failed
-            click.echo(json.dumps({"error": printable(message), "exit_code": code}))
-    ctx.exit(code)
+def collect_garbage() -> None:
+    """Begin to work: all libraries are loaded, and blocks come and go from here on."""
+    from miostitch.execution.malloc import keep_freed
+
+    gc.freeze()  # what was loaded stays: collecting garbage need not look at it time and again
+    gc.enable()
+    keep_freed()
+
+
+def break_line(line: str, width: int, indent: str) -> str:
+    """Break a line between words; what follows is indented.
+
+    Not done by rich, which also breaks what is longer than a line, such as paths.
+
+    >>> print(break_line("note: two lines are enough", 16, "  "))
+    note: two lines
+      are enough
+    """
+    from rich.cells import cell_len
+
+    lines = [""]
+    for word in re.findall(r" *[^ ]+", line):
+        if lines[-1] and cell_len(lines[-1] + word) > width:
+            lines.append(indent + word.lstrip())
+        else:
+            lines[-1] += word
+    return "\n".join(lines)
 
 
 def _say(text: str, stream: TextIO) -> None:
@@ -175,10 +157,9 @@ def _fitted(text: str, stream: TextIO) -> str:
     if not stream.isatty():
         return text
     width = os.get_terminal_size(stream.fileno()).columns or 80
-    lines = text.split("\n")
     return "\n".join(
-        broken(line, width, f"{found[1]}  ") if (found := MESSAGE.match(line)) else line
-        for line in lines
+        break_line(line, width, f"{found[1]}  ") if (found := MESSAGE.match(line)) else line
+        for line in text.split("\n")
     )
 
 
@@ -187,30 +168,6 @@ class _Handler(logging.StreamHandler[TextIO]):
 
     def format(self, record: logging.LogRecord) -> str:
         return _fitted(from_here(super().format(record)), self.stream)
-
-
-def _named(error: BaseException) -> str:
-    return f"{type(error).__name__}: {error}".removesuffix(": ")
-
-
-def _settle() -> None:
-    """Begin to work: all libraries are loaded, and blocks come and go from here on."""
-    from miostitch.execution.malloc import keep_freed
-
-    gc.freeze()  # what was loaded stays: collecting garbage need not look at it time and again
-    gc.enable()
-    keep_freed()
-
-
-def _catch_sigterm(ctx: click.Context) -> None:
-    """Let SIGTERM end a run as cleanly as Ctrl-C does."""
-    if threading.current_thread() is threading.main_thread():  # no other may set handlers
-        before = signal.signal(signal.SIGTERM, _interrupt)
-        ctx.call_on_close(lambda: signal.signal(signal.SIGTERM, before))
-
-
-def _interrupt(number: int, frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _log(ctx: click.Context, verbose: int) -> None:
@@ -223,58 +180,55 @@ def _log(ctx: click.Context, verbose: int) -> None:
     ctx.call_on_close(lambda: logger.setLevel(before))
 
 
-class _Pace:
-    """How fast frames are done, in one pass after the other."""
+def _paced(show: ShowProgress) -> Progress:
+    """Measure how fast frames are done, in one pass after the other."""
+    lock = threading.Lock()
+    last = began = time.monotonic()
+    done_before = 0
 
-    def __init__(self) -> None:
-        self._last, self._done = time.monotonic(), 0
-        self.began = self._last
+    def advance(done: int, total: int) -> None:
+        nonlocal last, began, done_before
+        with lock:
+            now = time.monotonic()
+            if done < done_before:  # another pass
+                began = last
+            last, done_before = now, done
+            show(done, total, done / max(now - began, 1e-3))
 
-    def rate(self, done: int, now: float) -> float:
-        """Frames per second since this pass began; less done than before is another pass."""
-        if done < self._done:
-            self.began = self._last
-        self._last, self._done = now, done
-        return done / max(now - self.began, 1e-3)
+    return advance
 
 
 @contextmanager
-def _progress_bar(what: str) -> Iterator[Progress]:
+def _progress_bar(what: str) -> Iterator[ShowProgress]:
     from rich import progress as bars
     from rich.console import Console as Terminal
 
     columns = (*bars.Progress.get_default_columns(), bars.TextColumn("{task.fields[speed]}"))
-    pace = _Pace()
     with bars.Progress(*columns, console=Terminal(stderr=True)) as bar:
         task = bar.add_task(what, total=None, speed="")
 
-        def advance(done: int, total: int) -> None:
-            rate = pace.rate(done, time.monotonic())
+        def show(done: int, total: int, rate: float) -> None:
             speed = f"{done} of {total}, {rate:,.0f} frames/s"
             bar.update(task, completed=done, total=total, speed=speed)
 
         try:
-            yield advance
+            yield show
         except BaseException:
             bar.live.transient = not bar.tasks[task].completed  # nothing done: nothing to show
             raise
 
 
-def _progress_lines(what: str) -> Progress:
-    pace, lock = _Pace(), threading.Lock()
-    last = pace.began
+def _progress_lines(what: str) -> ShowProgress:
+    last = time.monotonic()
 
-    def advance(done: int, total: int) -> None:
+    def show(done: int, total: int, rate: float) -> None:
         nonlocal last
-        with lock:
-            now = time.monotonic()
-            rate = max(pace.rate(done, now), 1e-3)
-            if now - last < LOG_SECONDS:
-                return
-            last = now
-        left = (total - done) / rate
+        if (now := time.monotonic()) - last < LOG_SECONDS:
+            return
+        last = now
+        left = (total - done) / max(rate, 1e-3)
         click.echo(
             f"{what}: {done} of {total} frames, {rate:,.0f} frames/s, {left:,.0f} s left", err=True
         )
 
-    return advance
+    return show

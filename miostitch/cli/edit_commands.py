@@ -3,25 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import option
 
-from miostitch.cli.console import Console, option, talking
-from miostitch.cli.options import (
-    computes,
-    denoises_by,
-    denoises_to,
-    force,
-    force_only,
-    given,
-    lagging,
-    max_frame_pixels,
-    output_in,
-    restart,
-    salvage,
-    scores_by,
-    takes_recordings,
-    trims,
-    writes_to,
-)
+from miostitch.cli import options as opt
+from miostitch.cli.console import Console, talking
 from miostitch.cli.texts import denoise_text, edit_text, score_text
 from miostitch.errors import UsageError
 
@@ -32,14 +17,14 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@takes_recordings
-@output_in(**writes_to)
-@trims
-@lagging
-@max_frame_pixels
-@salvage
-@restart
-@force
+@opt.takes_recordings
+@opt.output_in(**opt.writes_to)
+@opt.trims
+@opt.lagging
+@opt.max_frame_pixels
+@opt.salvage
+@opt.restart
+@opt.force
 @talking
 def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
     """Leave frames out at the start and the end.
@@ -56,8 +41,8 @@ def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
 
 
 @click.command("remove-frames")
-@takes_recordings
-@output_in(**writes_to)
+@opt.takes_recordings
+@opt.output_in(**opt.writes_to)
 @option(
     "-f",
     "--frames",
@@ -66,11 +51,11 @@ def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
     metavar="LIST",
     help="Positions from 0: 0,5,10-20; repeatable.",
 )
-@lagging
-@max_frame_pixels
-@salvage
-@restart
-@force_only
+@opt.lagging
+@opt.max_frame_pixels
+@opt.salvage
+@opt.restart
+@opt.force_only
 @talking
 def remove_frames(names: list[str], frames: tuple[str, ...], **choices: Any) -> None:
     """Leave single frames out.
@@ -93,13 +78,13 @@ def remove_frames(names: list[str], frames: tuple[str, ...], **choices: Any) -> 
 
 
 @click.command()
-@takes_recordings
-@output_in(required=True, show_default=False, help="File ending in .avi or .zarr, or folder.")
-@lagging
-@max_frame_pixels
-@salvage
-@restart
-@force
+@opt.takes_recordings
+@opt.output_in(required=True, show_default=False, help="File ending in .avi or .zarr, or folder.")
+@opt.lagging
+@opt.max_frame_pixels
+@opt.salvage
+@opt.restart
+@opt.force
 @talking
 def concat(names: list[str], **choices: Any) -> None:
     """Join recordings, one behind the other.
@@ -117,12 +102,12 @@ def concat(names: list[str], **choices: Any) -> None:
 
 
 @click.command()
-@takes_recordings
-@output_in(default="stitched")
-@scores_by
-@max_frame_pixels
-@salvage
-@force
+@opt.takes_recordings
+@opt.output_in(default="stitched")
+@opt.scores_by
+@opt.max_frame_pixels
+@opt.salvage
+@opt.force
 @talking
 def score(
     names: list[str], output: str, config: str | None, force: bool, console: Console, **choices: Any
@@ -140,23 +125,23 @@ def score(
     from miostitch.recording.files import ReadOptions
 
     patch = load_config(config).noise_patch if config else None
-    reading = ReadOptions(need_table=False, **given(choices))
+    reading = ReadOptions(need_table=False, **opt.given(choices))
     with console.progress("scoring") as progress:
         found = score_files(names, output, patch, reading=reading, force=force, progress=progress)
     console.result(found, score_text)
 
 
 @click.command()
-@takes_recordings
-@denoises_to
-@denoises_by
-@lagging
-@max_frame_pixels
-@salvage
-@restart
-@force
+@opt.takes_recordings
+@opt.denoises_to
+@opt.denoises_by
+@opt.lagging
+@opt.max_frame_pixels
+@opt.salvage
+@opt.restart
+@opt.force
 @talking
-@computes
+@opt.computes
 def denoise(
     names: list[str],
     output: str | None,
@@ -180,7 +165,7 @@ def denoise(
     from miostitch.recording.files import ReadOptions
 
     [name], chosen = _only_one(names), load_config(config)
-    reading = ReadOptions(need_table=False, **given(choices))
+    reading = ReadOptions(need_table=False, **opt.given(choices))
     with console.progress("denoising") as progress:
         summary = denoise_files(
             name,
@@ -209,7 +194,7 @@ def _edit(
     from miostitch.editing.run import edit_files
     from miostitch.recording.files import ReadOptions
 
-    reading = ReadOptions(need_table=False, **given(choices))
+    reading = ReadOptions(need_table=False, **opt.given(choices))
     with console.progress("writing") as progress:
         summary = edit_files(
             names,
@@ -228,6 +213,3 @@ def _only_one(names: list[str]) -> list[str]:
     if len(names) > 1:
         raise UsageError(f"{names[1]}: one recording at a time; concat joins several")
     return names
-
-
-commands = (trim, remove_frames, concat, score, denoise)

@@ -1,36 +1,45 @@
-"""Commands that look at results, check them, and carry them on."""
+"""Commands that look at recordings, results and configurations, check them, and carry them on."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
+from click import option
 
-from miostitch.cli.console import Console, option, talking
-from miostitch.cli.options import (
-    describes_session,
-    force,
-    given,
-    lag,
-    max_frame_pixels,
-    no_products,
-    output_in,
-    recordings_too,
-    salvage,
-    takes_recordings,
-)
-from miostitch.cli.texts import export_text, report_text, view_text
+from miostitch.cli import options as opt
+from miostitch.cli.console import Console, collect_garbage, talking
+from miostitch.cli.exit_codes import DIFFERENT
+from miostitch.cli.texts import configs_text, export_text, inspect_text, report_text, view_text
 from miostitch.cli.verify_texts import verify_text
 
 if TYPE_CHECKING:
     from miostitch.export.run import Kind
 
-DIFFERENT = 1
-"""Exit code where differences were found."""
+
+@click.command()
+@opt.takes_recordings
+@opt.max_frame_pixels
+@opt.salvage
+@opt.no_products
+@talking
+def inspect(names: list[str], console: Console, **choices: Any) -> None:
+    """Say what a run would meet, without running it.
+
+    \b
+    Example:
+      miostitch inspect A.avi B.avi
+    """
+    from miostitch.inspect import inspect_recordings
+    from miostitch.recording.files import ReadOptions
+
+    collect_garbage()
+    options = ReadOptions(need_table=False, **opt.given(choices))
+    console.result(inspect_recordings(names, options), inspect_text)
 
 
 @click.command()
 @click.argument("directory", type=click.Path())
-@output_in(default=None, show_default=False, help="Folder of the reports  [default: DIRECTORY]")
-@force
+@opt.output_in(default=None, show_default=False, help="Folder of the reports  [default: DIRECTORY]")
+@opt.force
 @talking
 def report(directory: str, output: str | None, force: bool, console: Console) -> None:
     """Write the quality reports of a folder of results.
@@ -45,11 +54,12 @@ def report(directory: str, output: str | None, force: bool, console: Console) ->
     """
     from miostitch.report.run import report_files
 
+    collect_garbage()
     console.result(report_files(directory, output, force=force), report_text)
 
 
 @click.command()
-@takes_recordings
+@opt.takes_recordings
 @option("--port", type=click.IntRange(1024, 65535), metavar="N", help="Default: any free one.")
 @option("--browser/--no-browser", default=True, help="Open the page, or only say where it is.")
 @option("--marks", type=click.Path(), help="File to save marked frames to, for remove-frames.")
@@ -61,10 +71,10 @@ def report(directory: str, output: str | None, force: bool, console: Console) ->
     metavar="FOLDER",
     help="Where a result's recordings are, if they were moved; repeatable.",
 )
-@option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i.")
-@max_frame_pixels
-@salvage
-@no_products
+@opt.lagging
+@opt.max_frame_pixels
+@opt.salvage
+@opt.no_products
 @talking
 def view(
     names: list[str],
@@ -88,17 +98,18 @@ def view(
     from miostitch.recording.files import ReadOptions
     from miostitch.viewer.run import ViewOptions, view
 
+    collect_garbage()
     options = ViewOptions(port or 0, marks, folders, browser)
-    reading = ReadOptions(need_table=False, **given(choices))
+    reading = ReadOptions(need_table=False, **opt.given(choices))
     view(names, options, reading=reading, ready=lambda found: console.result(found, view_text))
 
 
 @click.command()
 @click.argument("path", metavar="DIR", type=click.Path())
-@recordings_too(
+@opt.recordings_too(
     "recordings", help="Where a recording is now; in the order of the run, one for each."
 )
-@no_products
+@opt.no_products
 @talking
 def verify(path: str, recordings: tuple[str, ...], console: Console) -> None:
     """Check results against what they were made of.
@@ -130,10 +141,12 @@ def verify(path: str, recordings: tuple[str, ...], console: Console) -> None:
     required=True,
     help="What the other tool reads.",
 )
-@output_in(required=True, show_default=False, help="Folder, or for nwb and zarr2 also the file.")
-@describes_session
-@salvage
-@force
+@opt.output_in(
+    required=True, show_default=False, help="Folder, or for nwb and zarr2 also the file."
+)
+@opt.describes_session
+@opt.salvage
+@opt.force
 @talking
 def export(
     recording: str,
@@ -161,7 +174,7 @@ def export(
     from miostitch.export.run import export_recording
     from miostitch.recording.files import ReadOptions
 
-    options = ExportOptions(**given(choices))
+    options = ExportOptions(**opt.given(choices))
     reading = ReadOptions(need_table=False, salvage=salvage)
     with console.progress("exporting") as progress:
         made = export_recording(
@@ -170,4 +183,48 @@ def export(
     console.result(made, export_text)
 
 
-commands: tuple[click.Command, ...] = (report, view, verify, export)
+@click.group()
+def config() -> None:
+    """The configurations of denoise and workflow.
+
+    \b
+    Example:
+      miostitch config show denoise_example
+    """
+
+
+@config.command("list")
+@opt.no_products
+@talking
+def list_configs(console: Console) -> None:
+    """List the shipped configurations.
+
+    \b
+    Example:
+      miostitch config list
+    """
+    from miostitch.config.files import shipped_configs
+
+    found = [{"id": i, "description": c.description} for i, c in shipped_configs().items()]
+    console.result({"configs": found}, configs_text)
+
+
+@config.command("show")
+@click.argument("name", metavar="ID|PATH", shell_complete=opt.config_ids)
+@opt.no_products
+@talking
+def show_config(name: str, console: Console) -> None:
+    """Show a configuration, what every setting means and may be.
+
+    What it prints is a configuration again, to be kept and changed.
+
+    \b
+    Examples:
+      miostitch config show denoise_example
+      miostitch config show mine.yml --json
+    """
+    from miostitch.config.files import config_text, load_config
+    from miostitch.config.models import described
+
+    chosen = load_config(name)
+    console.result(described(chosen), lambda _: config_text(chosen))

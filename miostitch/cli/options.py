@@ -1,16 +1,17 @@
 """Options that commands share, defined once."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
+from click import option
 from click.shell_completion import CompletionItem
 
-from miostitch.cli.console import Command, Console, option
+from miostitch.cli.console import Command, Console
 from miostitch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -18,17 +19,25 @@ if TYPE_CHECKING:
 
 
 class WholeNumber(click.IntRange):
-    """Whole numbers from ``min`` on; click would say that one of them is no integer range."""
+    """An integer that errors call by its name."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read a number."""
-        try:
-            return int(super().convert(value, param, ctx))
-        except click.BadParameter:
-            self.fail(f"{value!r}: give a whole number, {self.min} or more", param, ctx)
+    name = "whole number"
+
+
+def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Add several options, to be shown in this order."""
+
+    def add(command: Command) -> Command:
+        for each in reversed(options):
+            command = each(command)
+        return command
+
+    return add
 
 
 codecs = click.Choice(["rawvideo", "ffv1"])
+ways = click.Choice(["frame", "buffer"])
+alignments = click.Choice(["auto", "frame-num", "time"])
 positive: dict[str, Any] = {"type": WholeNumber(min=1), "metavar": "N"}
 whole: dict[str, Any] = {"type": WholeNumber(min=0), "metavar": "N"}
 share: dict[str, Any] = {"type": click.FloatRange(0, 1), "metavar": "P"}
@@ -91,12 +100,12 @@ scores_by = config_option(help="Configuration with the thresholds.")
 force_only = option("--force", is_flag=True, help="Replace products once the new ones are whole.")
 
 
-def trims(command: Command) -> Command:
-    """Add how many frames to leave out at both ends."""
-    about = "Frames to leave out at the {}.".format
-    add_end = option("-e", "--trim-end", "end", default=0, help=about("end"), **whole)
-    add_start = option("-s", "--trim-start", "start", default=0, help=about("start"), **whole)
-    return add_start(add_end(command))
+trims = together(
+    option(
+        "-s", "--trim-start", "start", default=0, help="Frames to leave out at the start.", **whole
+    ),
+    option("-e", "--trim-end", "end", default=0, help="Frames to leave out at the end.", **whole),
+)
 
 
 def lag(text: str) -> int | Literal["auto"]:
@@ -112,26 +121,14 @@ def lag(text: str) -> int | Literal["auto"]:
 lagging = option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i.")
 
 
-def brings_together(command: Command) -> Command:
-    """Add how frames of several recordings become one."""
-    options = (
-        option(
-            "--by",
-            type=click.Choice(["frame", "buffer"]),
-            help="Choose frames (default) or compose them.",
-        ),
-        option(
-            "--align",
-            type=click.Choice(["auto", "frame-num", "time"]),
-            help="Which frames are one (default auto).",
-        ),
-        option(
-            "--max-gap", type=float, metavar="S", help="By time: most between times of one frame."
-        ),
-        lagging,
-        option("--report/--no-report", default=True, help="The quality report, a page of HTML."),
-    )
-    return _with(command, options)
+aligns = together(
+    option("--by", type=ways, help="Choose frames (default) or compose them."),
+    option("--align", type=alignments, help="Which frames are one (default auto)."),
+    option("--max-gap", type=float, metavar="S", help="By time: most between times of one frame."),
+    lagging,
+    option("--report/--no-report", default=True, help="The quality report, a page of HTML."),
+)
+"""How frames of several recordings become one."""
 
 
 def computes(command: Command) -> Command:
@@ -159,13 +156,6 @@ def _size(text: str) -> int:
 memory_limit = option("--memory-limit", type=_size, metavar="SIZE", help="As 2GB: bounds threads.")
 
 
-def _with(command: Command, options: Sequence[Callable[[Command], Command]]) -> Command:
-    """Add options, to be shown in this order."""
-    for add in reversed(options):
-        command = add(command)
-    return command
-
-
 def _rate(text: str) -> Fraction:
     try:
         return Fraction(text)
@@ -173,31 +163,29 @@ def _rate(text: str) -> Fraction:
         raise click.BadParameter(f"{text!r}: give a number or a ratio, 30000/1001") from None
 
 
-def simulated(command: Command) -> Command:
-    """Add the options of a simulated session."""
-    options = (
-        option("--frames", help="Frames the device makes.", **positive),
-        option("--receivers", help="Receivers that listen.", **positive),
-        option("--seed", help="Start of all randomness.", **whole),
-        option("--width", help="Pixels.", **positive),
-        option("--height", help="Pixels.", **positive),
-        option("--fps", type=_rate, metavar="RATE", help="Frames per second: 20, 30000/1001."),
-        option("--buffer-loss", help="Share of buffers lost.", **share),
-        option("--frame-loss", help="Share of frames lost whole.", **share),
-        option("--corruption", help="Share of buffers with bit errors.", **share),
-        option("--truncation", help="Share of buffers that break off.", **share),
-        option("--overrun", help="Share that run into the one before.", **share),
-        option("--header-flips", help="Share of headers with flipped bits.", **share),
-        option("--bursts", help="Share of faults that start a burst.", **share),
-        option("--late-start", "late_start_frames", help="Frames, per receiver.", **whole),
-        option("--early-end", "early_end_frames", help="Frames, per receiver.", **whole),
-        option("--reset", "--resets", "resets", help="Reboots of the device.", **whole),
-        option("--lag", type=int, metavar="N", help="Video frame i + N is table index i."),
-        option("--extra-frame/--no-extra-frame", default=True, help="Table has one frame more."),
-        option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
-        option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
-    )
-    return _with(command, options)
+simulated = together(
+    option("--frames", help="Frames the device makes.", **positive),
+    option("--receivers", help="Receivers that listen.", **positive),
+    option("--seed", help="Start of all randomness.", **whole),
+    option("--width", help="Pixels.", **positive),
+    option("--height", help="Pixels.", **positive),
+    option("--fps", type=_rate, metavar="RATE", help="Frames per second: 20, 30000/1001."),
+    option("--buffer-loss", help="Share of buffers lost.", **share),
+    option("--frame-loss", help="Share of frames lost whole.", **share),
+    option("--corruption", help="Share of buffers with bit errors.", **share),
+    option("--truncation", help="Share of buffers that break off.", **share),
+    option("--overrun", help="Share that run into the one before.", **share),
+    option("--header-flips", help="Share of headers with flipped bits.", **share),
+    option("--bursts", help="Share of faults that start a burst.", **share),
+    option("--late-start", "late_start_frames", help="Frames, per receiver.", **whole),
+    option("--early-end", "early_end_frames", help="Frames, per receiver.", **whole),
+    option("--reset", "--resets", "resets", help="Reboots of the device.", **whole),
+    option("--lag", type=int, metavar="N", help="Video frame i + N is table index i."),
+    option("--extra-frame/--no-extra-frame", default=True, help="Table has one frame more."),
+    option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
+    option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
+)
+"""A simulated session."""
 
 
 def _time(text: str) -> datetime:
@@ -207,21 +195,19 @@ def _time(text: str) -> datetime:
         raise click.BadParameter(f"{text!r}: give a time like 2026-01-31T09:30:00+01:00") from None
 
 
-def describes_session(command: Command) -> Command:
-    """Add what other tools want to know of a session."""
-    options = (
-        option("--codec", type=codecs, help="Of video files (default rawvideo)."),
-        option("--session-start", type=_time, metavar="TIME", help="2026-01-31T09:30:00+01:00."),
-        option("--external", is_flag=True, help="nwb: pictures in an .avi beside the file."),
-        option("--session-description", metavar="TEXT", help="nwb: what was done."),
-        option("--subject-id", metavar="ID", help="nwb: the animal."),
-        option("--species", metavar="NAME", help="nwb: its Latin name."),
-        option("--sex", type=click.Choice(["M", "F", "U", "O"]), help="nwb: U is unknown."),
-        option("--age", metavar="DURATION", help="nwb: as P90D."),
-        option("--indicator", metavar="NAME", help="nwb: as GCaMP6f."),
-        option("--location", metavar="NAME", help="nwb: the brain area, as CA1."),
-    )
-    return _with(command, options)
+describes_session = together(
+    option("--codec", type=codecs, help="Of video files (default rawvideo)."),
+    option("--session-start", type=_time, metavar="TIME", help="2026-01-31T09:30:00+01:00."),
+    option("--external", is_flag=True, help="nwb: pictures in an .avi beside the file."),
+    option("--session-description", metavar="TEXT", help="nwb: what was done."),
+    option("--subject-id", metavar="ID", help="nwb: the animal."),
+    option("--species", metavar="NAME", help="nwb: its Latin name."),
+    option("--sex", type=click.Choice(["M", "F", "U", "O"]), help="nwb: U is unknown."),
+    option("--age", metavar="DURATION", help="nwb: as P90D."),
+    option("--indicator", metavar="NAME", help="nwb: as GCaMP6f."),
+    option("--location", metavar="NAME", help="nwb: the brain area, as CA1."),
+)
+"""What other tools want to know of a session."""
 
 
 def given(choices: dict[str, Any]) -> dict[str, Any]:

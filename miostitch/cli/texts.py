@@ -3,10 +3,14 @@
 import os
 from typing import Any
 
-from miostitch.text import amount, broken, columns, from_here
+from miostitch.cli.console import break_line
+from miostitch.text import amount, from_here
 
 WIDTH = 80
 """Columns that tables and sentences fit in."""
+
+SHORTEST_NAME = 12
+"""Columns that the names of a table have at least."""
 
 LISTED_OUTPUTS = 6
 """Paths that an export lists."""
@@ -249,7 +253,7 @@ def _paths(paths: list[str]) -> list[str]:
 def report_text(found: dict[str, Any]) -> str:
     """The verdict of every report and where it is."""
     return "\n\n".join(
-        "\n".join([broken(each["verdict"], WIDTH, ""), *_paths([each["output"]])])
+        "\n".join([break_line(each["verdict"], WIDTH, ""), *_paths([each["output"]])])
         for each in found["reports"]
     )
 
@@ -278,23 +282,21 @@ def view_text(found: dict[str, Any]) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    others = [max(map(columns, column)) for column in zip(*(row[1:] for row in rows), strict=True)]
-    room = WIDTH - sum(others) - 2 * len(others)
-    names = [_cut(row[0], room) for row in rows]
-    first = max(map(columns, names))
-    return [
-        name
-        + " " * (first - columns(name))
-        + "".join(f"  {cell:>{w}}" for cell, w in zip(row[1:], others, strict=True))
-        for name, row in zip(names, rows, strict=True)
-    ]
+    """Lines of a table of text: a name, folded where it is too long, and numbers."""
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.table import Table
 
-
-def _cut(name: str, room: int) -> str:
-    """Leave out the middle of a name that is too long for its table."""
-    kept = room
-    shown = name
-    while columns(shown) > room:
-        shown = f"{name[: kept // 2 - 2]}...{name[len(name) - kept // 2 + 1 :]}"
-        kept -= 1
-    return shown
+    head, *body = rows
+    table = Table(box=None, padding=(0, 0, 0, 2), pad_edge=False)
+    table.add_column(head[0], overflow="fold")
+    for title in head[1:]:
+        table.add_column(title, justify="right", no_wrap=True)
+    for row in body:
+        table.add_row(*row)
+    others = sum(2 + max(map(cell_len, cells)) for cells in [*zip(*rows, strict=True)][1:])
+    console = Console(
+        width=max(WIDTH, SHORTEST_NAME + others), color_system=None, markup=False, highlight=False
+    )
+    lines = console.render_lines(table, pad=False)
+    return ["".join(segment.text for segment in line).rstrip() for line in lines]

@@ -69,7 +69,7 @@ def _names(source: Source, output: Path, pattern: str, first: int) -> tuple[list
 
 
 class SegmentWriter:
-    """Writes pictures to videos of equally many frames, one after the other."""
+    """Writes frames to videos of equally many, one after the other."""
 
     def __init__(
         self, paths: list[Path], frames: int, opener: Callable[[Path], VideoWriter]
@@ -79,7 +79,7 @@ class SegmentWriter:
         self._video: VideoWriter | None = None
 
     def write(self, frames: NDArray[np.uint8]) -> None:
-        """Append pictures, uint8 (frame, height, width)."""
+        """Append frames, uint8 (frame, height, width)."""
         while len(frames):
             if self._video is None:
                 self._video = self._open.enter_context(self._opener(next(self._paths)))
@@ -100,10 +100,7 @@ class SegmentWriter:
 def _write_videos(
     source: Source, paths: list[Path], options: ExportOptions, advance: Advance
 ) -> None:
-    _, height, width = source.kept.shape
-    opener = partial(
-        VideoWriter, width=width, height=height, fps=source.kept.fps, codec=options.codec
-    )
+    opener = source.video_writer(options.codec)
     source.write_video(partial(SegmentWriter, paths, FRAMES_PER_FILE, opener), advance)
 
 

@@ -1,10 +1,9 @@
-"""Export as NWB: one OnePhotonSeries, its pictures in the file or in a video beside it."""
+"""Export as NWB: one OnePhotonSeries, its frames in the file or in a video next to it."""
 
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from uuid import uuid4
 
@@ -19,8 +18,6 @@ from pynwb.ophys import ImagingPlane, OnePhotonSeries, OpticalChannel
 
 from miostitch.errors import MiostitchError, ResourceError, UsageError
 from miostitch.export.plan import Advance, ExportOptions, PathOf, Plan, Source, named
-from miostitch.schema import FRAME_VARIABLES
-from miostitch.video.writer import VideoWriter
 
 NWB = ".nwb"
 EXTERNAL = "_external.avi"
@@ -52,21 +49,23 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
             with NWBHDF5IO(path(NWB), "w") as io:
                 io.write(file)
                 if video is None:
-                    data = partial(_Pictures, file.acquisition[SERIES].data.dataset)
-                    source.write_video(data, advance, _block(source))
+                    data = partial(_DirectChunks, file.acquisition[SERIES].data.dataset)
+                    chunk = _chunk(source)  # blocks are whole chunks: compressed as they come
+                    block = chunk * max(1, source.kept.block // chunk)
+                    source.write_video(data, advance, block)
         except MiostitchError:  # some are an OSError, too
             raise
         except OSError as error:
             raise ResourceError(f"{path(NWB)}: cannot be written: {error}; free space") from error
         if video is not None:
-            source.write_video(_writer(source, video, options), advance)
+            source.write_video(partial(source.video_writer(options.codec), video), advance)
 
     needed = source.kept.video.size if options.external else 0
     return Plan(folder, stem, (EXTERNAL, NWB), needed, write)
 
 
-class _Pictures:
-    """Takes pictures into a dataset (time, width, height).
+class _DirectChunks:
+    """Writes frames into a dataset (time, width, height).
 
     HDF5 would compress them by zlib, which takes longer than all the rest. So whole chunks are
     handed to it as its own filter would have made them.
@@ -76,7 +75,7 @@ class _Pictures:
         self._data, self._done = data, 0
 
     def write(self, frames: NDArray[np.uint8]) -> None:
-        """Append pictures, uint8 (frame, height, width): whole chunks, but at the end."""
+        """Append frames, uint8 (frame, height, width): whole chunks, but at the end."""
         size = self._data.chunks[0]
         for first in range(0, len(frames), size):
             part = frames[first : first + size]
@@ -89,21 +88,13 @@ class _Pictures:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
 
 def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np.float64]]:
     """When the session began, and the time of each frame after that, in s."""
     seconds, first = source.seconds(), source.start
-    if start is not None and start.tzinfo is None:
-        msg = f"session start {start.isoformat()}: say how far from UTC, as in +01:00 or Z"
-        raise UsageError(msg)
     if first is None:
         if start is None:
             msg = f"{source.path}: no times are known; say when the session began: --session-start"
@@ -117,7 +108,7 @@ def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np
 
 
 def _described(source: Source, start: datetime, options: ExportOptions) -> NWBFile:
-    """A file with all but the pictures and their times."""
+    """A file with all but the frames and their times."""
     software = f"miostitch {version('miostitch')}"
     file = NWBFile(
         session_description=options.session_description or f"miniscope recording {source.stem}",
@@ -155,7 +146,7 @@ def _described(source: Source, start: datetime, options: ExportOptions) -> NWBFi
 def _series(
     source: Source, file: NWBFile, seconds: NDArray[np.float64], video: Path | None
 ) -> OnePhotonSeries:
-    """The pictures and their times; pictures in the file are filled in later."""
+    """The frames and their times; frames in the file are filled in later."""
     count, height, width = source.kept.shape
     timing: dict[str, Any] = {"timestamps": H5DataIO(seconds, compression="gzip")}
     if not source.timed:
@@ -168,22 +159,22 @@ def _series(
             chunks=(frames, width, height),
             compression="gzip",
         )
-        pictures: dict[str, Any] = {"data": data, "unit": "a.u."}
+        content: dict[str, Any] = {"data": data, "unit": "a.u."}
     else:
-        pictures = {
+        content = {
             "external_file": [video.name],
             "starting_frame": [0],
             "format": "external",
             "dimension": [width, height],
             "unit": "a.u.",
         }
-        if not source.timed:  # neither pictures nor times say how many there are
-            pictures["num_samples"] = count
+        if not source.timed:  # neither frames nor times say how many there are
+            content["num_samples"] = count
     return OnePhotonSeries(
         name=SERIES,
         description="gray values from 0 to 255",
         imaging_plane=file.imaging_planes["ImagingPlane"],
-        **pictures,
+        **content,
         **timing,
     )
 
@@ -194,29 +185,15 @@ def _chunk(source: Source) -> int:
     return min(count, max(1, CHUNK_BYTES // (height * width)))
 
 
-def _block(source: Source) -> int:
-    """Frames per block: whole chunks, for they are compressed as they come."""
-    chunk = _chunk(source)
-    return chunk * max(1, source.kept.block // chunk)
-
-
-def _writer(source: Source, path: Path, options: ExportOptions) -> Any:
-    _, height, width = source.kept.shape
-    return partial(
-        VideoWriter, path, width=width, height=height, fps=source.kept.fps, codec=options.codec
-    )
-
-
 def _frames(source: Source) -> DynamicTable:
     """What is known per frame besides its time."""
-    known = [v for v in FRAME_VARIABLES if v.name in source.dataset.coords]
     columns = [
         VectorData(
             name=variable.name,
             description=variable.doc,
             data=H5DataIO(source.dataset[variable.name].to_numpy(), compression="gzip"),
         )
-        for variable in known
+        for variable in source.variables
         if not variable.name.startswith("timestamp")
     ]
     return DynamicTable(

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,9 +21,9 @@ from miostitch.execution.sinks import FrameWriter
 from miostitch.ranges import format_frames
 from miostitch.recording.datasets import STORE, open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
-from miostitch.schema import FRAME, LOST, VIDEO
+from miostitch.schema import FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
 from miostitch.text import amount, printable
-from miostitch.video.writer import Codec
+from miostitch.video.writer import Codec, VideoWriter
 
 TIMESTAMPS = ("timestamp_first", "timestamp_last")
 
@@ -65,6 +65,12 @@ class ExportOptions:
     age: str | None = None
     indicator: str = "unknown"
     location: str = "unknown"
+
+    def __post_init__(self) -> None:
+        start = self.session_start
+        if start is not None and start.tzinfo is None:
+            msg = f"session start {start.isoformat()}: say how far from UTC, as in +01:00 or Z"
+            raise UsageError(msg)
 
 
 class Plan(NamedTuple):
@@ -125,6 +131,16 @@ class Source:
     def count(self) -> int:
         """Frames."""
         return self.kept.shape[0]
+
+    @property
+    def variables(self) -> list[Variable]:
+        """What is known per frame."""
+        return [each for each in FRAME_VARIABLES if each.name in self.dataset.coords]
+
+    def video_writer(self, codec: Codec) -> Callable[[Path], VideoWriter]:
+        """Make writers of videos like this one."""
+        _, height, width = self.kept.shape
+        return partial(VideoWriter, width=width, height=height, fps=self.kept.fps, codec=codec)
 
     @cached_property
     def timestamps(self) -> NDArray[np.float64]:

@@ -1,17 +1,13 @@
 """Export as a Zarr store of format 2, for minian and CaImAn."""
 
-from collections.abc import Mapping
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-from numpy.typing import NDArray
 
 from miostitch.execution.batches import BlockVideo, write_batches
 from miostitch.export.plan import TIMESTAMPS, Advance, ExportOptions, PathOf, Plan, Source, named
 from miostitch.recording.datasets import STORE
-from miostitch.schema import FRAME_VARIABLES, VIDEO
+from miostitch.schema import VIDEO
 from miostitch.store.layout import consolidate, create_store, write_frame_tables
 
 
@@ -23,7 +19,6 @@ def zarr2(source: Source, output: Path, _: ExportOptions) -> Plan:
 
 def _write(source: Source, path: PathOf, advance: Advance) -> None:
     store, kept, attrs = str(path(STORE)), source.kept, source.dataset.attrs
-    variables = [each for each in FRAME_VARIABLES if each.name in source.dataset.coords]
     known = ("recordings", "config")
     create_store(
         store,
@@ -37,7 +32,7 @@ def _write(source: Source, path: PathOf, advance: Advance) -> None:
             "versions": {"miostitch": version("miostitch")},
         },
         zarr_format=2,
-        variables=variables,
+        variables=source.variables,
     )
     write_batches(
         lambda span: kept.part(kept.video, span).to_dataset(name=VIDEO.name),
@@ -47,13 +42,7 @@ def _write(source: Source, path: PathOf, advance: Advance) -> None:
         lambda *_: None,
         progress=advance,
     )
-    write_frame_tables(store, _tables(source), variables)
+    columns = {each.name: source.dataset[each.name].to_numpy() for each in source.variables}
+    columns |= dict(zip(TIMESTAMPS, source.timestamps, strict=True))
+    write_frame_tables(store, columns, source.variables)
     consolidate(store)
-
-
-def _tables(source: Source) -> Mapping[str, NDArray[Any]]:
-    """What is known per frame."""
-    times = dict(zip(TIMESTAMPS, source.timestamps, strict=True))
-    coords = source.dataset.coords
-    known = {v.name: coords[v.name].to_numpy() for v in FRAME_VARIABLES if v.name in coords}
-    return {**known, **times}

@@ -1,52 +1,132 @@
-"""The tables of a store, read for its report."""
+"""What a report knows: the tables of a store, in memory."""
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from fractions import Fraction
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.report.statistics import Tables
-from miostitch.schema import EVIDENCE, REPAIR_VARIABLES
+from miostitch.buffers.table import vote_layout
+from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, Evidence
 from miostitch.store.layout import BUFFER_CHUNK, StoreFacts, read_arrays
 
-FRAME_TABLES = ("frame_num", "source", "missing_pixels", "damaged", "unrecoverable")
-SCORE_TABLES = ("source_frame", "num_buffers", "black_padding", "noisy_pixels", "edge_energy")
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
 ROW_COLUMNS = ("reconstructed_frame_index", "frame_buffer_count", "black_padding_px")
 
 
-def read_tables(
-    path: str, facts: StoreFacts, frames: Mapping[str, NDArray[Any]] | None = None
-) -> Tables:
-    """Read what a report needs of a store's tables.
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Columns of the root group, (frame,), as :mod:`miostitch.schema` describes them."""
 
-    ``frames``: the variables of the root group, (frame,), where they are still in memory.
+    frame_num: Ints
+    source: NDArray[np.int8]
+    missing_pixels: NDArray[np.int32]
+    damaged: Bools
+    unrecoverable: Bools
 
-    Returns: At most some 200 bytes per frame for two recordings.
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Columns of the group ``scores``, (recording, frame)."""
+
+    source_frame: Ints
+    num_buffers: NDArray[np.int16]
+    black_padding: Ints
+    noisy_pixels: Ints
+    edge_energy: Ints
+
+
+@dataclass(frozen=True, eq=False)
+class Composition:
+    """Columns of the group ``composition``, (frame, position)."""
+
+    buffer_source: NDArray[np.int8]
+    buffer_evidence: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, eq=False)
+class ReportData:
+    """The tables of a store."""
+
+    names: Sequence[str]  # Names of the recordings; ``source`` counts in them
+    fps: Fraction  # Frames per second
+    height: int
+    width: int
+    # Limits of the buffers in the flattened frame, int64 (buffer + 1,); empty where the rows do not
+    # tell them.
+    bounds: Ints
+    buffers: int  # Buffers that the device sends of a frame
+    frames: Frames
+    scores: Scores | None  # None where the store has none
+    composition: Composition | None  # None where frames were chosen
+    # Buffers that the result lacks, wholly or in part, bool (frame, position); no positions where
+    # nothing tells.
+    lost: Bools
+
+    @property
+    def count(self) -> int:
+        """Frames of the result."""
+        return len(self.frames.source)
+
+    @cached_property
+    def present(self) -> Bools:
+        """Whether a recording has a candidate, (recording, frame)."""
+        if self.scores is None:
+            return np.zeros((len(self.names), self.count), np.bool_)
+        return np.asarray(self.scores.source_frame != NO_FRAME)
+
+    @cached_property
+    def lacking(self) -> NDArray[np.int16]:
+        """Buffers that a candidate lacks, (recording, frame); all where there is no candidate."""
+        if self.scores is None:
+            return np.zeros((len(self.names), self.count), np.int16)
+        received = np.where(self.present, self.scores.num_buffers, 0)
+        return np.maximum(np.int16(self.buffers) - received, 0).astype(np.int16)
+
+    @cached_property
+    def whole(self) -> Bools:
+        """Whether a recording received a frame without a gap, (recording, frame)."""
+        if self.scores is None:
+            return self.present
+        return np.asarray((self.lacking == 0) & (self.scores.black_padding <= 0) & self.present)
+
+
+def read_data(
+    path: str, facts: StoreFacts, known: Mapping[str, NDArray[Any]] | None = None
+) -> ReportData:
+    """Read what a report needs of a store's tables: some 200 bytes per frame and two recordings.
+
+    ``known``: the variables of the root group, (frame,), where they are still in memory.
     """
-    names = list(facts.attrs.get("recordings", []))
-    if frames is None:
-        frames = read_arrays(path, "", FRAME_TABLES)
-    scores = _read(path, facts, "scores", SCORE_TABLES)
-    composition = _read(path, facts, "composition", ("buffer_source", "buffer_evidence"))
-    bounds = _bounds(path, facts)
-    most = int(scores["num_buffers"].max(initial=0)) if scores else 0
+    names = [each.name for each in fields(Frames)]
+    known = known or read_arrays(path, "", names)
+    scores = composition = None
+    if "scores" in facts.groups:
+        scores = Scores(**read_arrays(path, "scores", [each.name for each in fields(Scores)]))
+    bounds = _read_bounds(path, facts)
+    most = 0 if scores is None else int(scores.num_buffers.max(initial=0))
     buffers = max(len(bounds) - 1, most)
-    if composition:
-        lost = composition["buffer_evidence"] == EVIDENCE.index("nobody")
+    if "composition" in facts.groups:
+        wanted = [each.name for each in fields(Composition)]
+        composition = Composition(**read_arrays(path, "composition", wanted))
+        lost = composition.buffer_evidence == Evidence.NOBODY
         buffers = lost.shape[1]
     else:
-        lost = _lost(path, facts, buffers)
-    return Tables(
-        names=names,
+        lost = _read_lost(path, facts, buffers)
+    return ReportData(
+        names=list(facts.attrs.get("recordings", [])),
         fps=Fraction(facts.attrs["fps"]),
         height=facts.height,
         width=facts.width,
         bounds=bounds,
         buffers=buffers,
-        frames=frames,
+        frames=Frames(**{name: known[name] for name in names}),
         scores=scores,
         composition=composition,
         lost=lost,
@@ -55,35 +135,22 @@ def read_tables(
 
 def read_repairs(path: str, facts: StoreFacts) -> dict[str, NDArray[Any]]:
     """Every repaired cell, (repair,), by the names of the schema; empty where there is none."""
-    return _read(path, facts, "repairs", [variable.name for variable in REPAIR_VARIABLES])
+    names: Iterable[str] = (variable.name for variable in REPAIR_VARIABLES)
+    return read_arrays(path, "repairs", names) if "repairs" in facts.groups else {}
 
 
-def _read(
-    path: str, facts: StoreFacts, group: str, names: Iterable[str]
-) -> dict[str, NDArray[Any]]:
-    return read_arrays(path, group, names) if group in facts.groups else {}
-
-
-def _bounds(path: str, facts: StoreFacts) -> NDArray[np.int64]:
-    """Limits of the buffers by the usual size of each in the first rows; empty if they tell none.
-
-    See :func:`miostitch.buffers.table.buffer_layout`, which has all rows as they were received.
-    """
-    none, pixels = np.empty(0, np.int64), facts.height * facts.width
+def _read_bounds(path: str, facts: StoreFacts) -> Ints:
+    """Limits of the buffers by the first rows; empty if they tell none."""
+    pixels = facts.height * facts.width
     if "buffers" not in facts.groups:
-        return none
+        return np.empty(0, np.int64)
     names = ("frame_buffer_count", "pixel_count")
     position, size = read_arrays(path, "buffers", names, slice(BUFFER_CHUNK)).values()
-    bounds = [0]
-    while bounds[-1] < pixels:
-        sizes, votes = np.unique(size[position == len(bounds) - 1], return_counts=True)
-        if not len(sizes) or sizes[votes.argmax()] < 1:
-            return none
-        bounds.append(bounds[-1] + int(sizes[votes.argmax()]))
-    return np.array(bounds) if bounds[-1] == pixels else none
+    bounds = vote_layout(np.column_stack([position, size, np.ones_like(size)]), pixels)
+    return bounds if bounds[-1] == pixels else np.empty(0, np.int64)
 
 
-def _lost(path: str, facts: StoreFacts, buffers: int) -> NDArray[np.bool_]:
+def _read_lost(path: str, facts: StoreFacts, buffers: int) -> Bools:
     """Which buffers no row delivers whole, bool (frame, position); no positions without rows."""
     if "buffers" not in facts.groups:
         return np.zeros((facts.frames, 0), np.bool_)

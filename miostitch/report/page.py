@@ -20,12 +20,17 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
-from miostitch.report.statistics import Tables, binned, first_step, tracks
+from miostitch.report.data import ReportData
+from miostitch.report.statistics import binned, tracks
 
-PARTS = Path(__file__).with_name("templates")
+TEMPLATES = Path(__file__).with_name("templates")
+STYLES = ("palette.css", "report.css")
 BOKEH = ("bokeh.min.js", "bokeh-api.min.js")
 TIMELINE_BYTES = 900_000
 """Most bytes of a compressed timeline; beyond, more frames share its finest bin."""
+
+TIMELINE_CELLS = 2**23
+"""Most counts of a timeline, which the browser holds; more frames share a bin then."""
 
 COMPRESSION = 3
 """What more costs in time it does not give in size."""
@@ -33,11 +38,11 @@ COMPRESSION = 3
 
 def render(facts: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     """Make the page."""
-    bokeh, script = _bokeh(), (PARTS / "report.js").read_text("utf-8")
+    bokeh, script = _bokeh(), (TEMPLATES / "report.js").read_text("utf-8")
     page: str = _template().render(
         **facts,
         figures=figures,
-        style=(PARTS / "report.css").read_text("utf-8"),
+        style="".join((TEMPLATES / name).read_text("utf-8") for name in STYLES),
         bokeh=bokeh,
         script=script,
         policy=_policy([bokeh, script]),
@@ -47,25 +52,26 @@ def render(facts: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
     return page
 
 
-def timeline(tables: Tables) -> dict[str, Any]:
+def timeline(data: ReportData) -> dict[str, Any]:
     """Pack what is known of every frame for the browser, which bins it as the zoom asks.
 
     Returns: JSON values: ``frames``, ``step`` (frames per count: 1 unless the recording is so long
     that the page would grow too large), ``fps``, ``tracks`` and ``frame_num`` (that of the first
     frame of every step, as differences).
     """
-    step = first_step(tables)
+    tracks_at_most = 3 * len(data.names) + 4
+    step = max(1, -(-data.count * tracks_at_most // TIMELINE_CELLS))
     while True:
-        packed = {name: _pack(binned(values, step), step) for name, values in tracks(tables)}
-        number = _pack_numbers(tables.frames["frame_num"][::step])
+        packed = {name: _pack(binned(values, step), step) for name, values in tracks(data)}
+        number = _pack_numbers(data.frames.frame_num[::step])
         if sum(len(each["data"]) for each in (number, *packed.values())) <= TIMELINE_BYTES * 4 / 3:
             break
         step *= 2
     return {
-        "frames": tables.count,
+        "frames": data.count,
         "step": step,
-        "fps": float(tables.fps),
-        "recordings": len(tables.names),
+        "fps": float(data.fps),
+        "recordings": len(data.names),
         "tracks": packed,
         "frame_num": number,
     }
@@ -94,7 +100,7 @@ def _packed(dtype: str, values: NDArray[Any]) -> dict[str, str]:
 
 
 def _policy(scripts: Iterable[str]) -> str:
-    """Content security policy: these scripts, inline styles and pictures, nothing from outside."""
+    """Content security policy: these scripts, inline styles and images, nothing from outside."""
     digests = (hashlib.sha256(each.encode()).digest() for each in scripts)
     allowed = " ".join(f"'sha256-{base64.b64encode(each).decode()}'" for each in digests)
     return (
@@ -106,7 +112,7 @@ def _policy(scripts: Iterable[str]) -> str:
 @cache
 def _template() -> Any:
     environment = Environment(
-        loader=FileSystemLoader(PARTS),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

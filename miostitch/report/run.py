@@ -3,33 +3,35 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
 from miostitch.errors import InputError, MissingInputError, ResourceError
 from miostitch.execution.workspace import Workspace
-from miostitch.report import tables as text
-from miostitch.report.data import read_repairs, read_tables
+from miostitch.report import tables
+from miostitch.report.data import ReportData, read_data, read_repairs
 from miostitch.report.page import render, timeline
 from miostitch.report.statistics import (
-    Tables,
+    Distribution,
+    Losses,
     describe_recordings,
     distributions,
-    evidence_counts,
     heat_maps,
+    losses,
     rescued_frames,
     worst_frames,
 )
-from miostitch.report.thumbnails import MARKS, Input, Shown, find_inputs, show_frames
+from miostitch.report.thumbnails import MARKS, FrameImages, Input, find_inputs, show_frames
 from miostitch.store.layout import StoreFacts, store_facts
 from miostitch.text import printable
 
 STORE = ".zarr"
 ENDING = "_report.html"
 WORST, RESCUED = 3, 1
-"""Frames shown as pictures."""
+"""Frames shown as images."""
 
 Summary = Mapping[str, Any]
 
@@ -94,89 +96,97 @@ def write_report(
     for two recordings.
     """
     facts = store_facts(str(store))
-    tables = read_tables(str(store), facts, frames)
-    page = _facts(store, final, facts, tables, summary)
+    data = read_data(str(store), facts, frames)
+    found = Findings(losses(data), distributions(data))
+    page = _page(store, final, facts, data, summary, found)
     try:
-        path.write_text(render(page, _figures(tables)), "utf-8")
+        path.write_text(render(page, _figures(data, found)), "utf-8")
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
-    sentence: str = page["verdict"].sentence
-    return sentence
+    verdict: tables.Verdict = page["verdict"]
+    return verdict.sentence
 
 
-def _facts(
-    store: Path, final: Path, facts: StoreFacts, tables: Tables, summary: Summary
+class Findings(NamedTuple):
+    """What both tables and plots show."""
+
+    losses: Sequence[Losses]
+    scores: Mapping[str, Distribution]
+
+
+def _page(
+    store: Path,
+    final: Path,
+    facts: StoreFacts,
+    data: ReportData,
+    summary: Summary,
+    found: Findings,
 ) -> dict[str, Any]:
-    """Everything that the page says."""
-    told = summary.get("recordings", [])
-    known = describe_recordings(tables)
-    if len(told) == len(known):  # of one that was edited the summary does not speak of receivers
-        known = [{**each, **_told(said)} for each, said in zip(known, told, strict=True)]
-    inputs = find_inputs(str(final), facts.attrs, told) if len(told) == len(known) else []
-    shared, same = (summary.get(k, 0) for k in ("shared_buffers", "identical_shared_buffers"))
-    shown = _shown(store, tables, inputs)
+    """Everything that the page says: the variables of its template."""
+    summaries = summary.get("recordings", [])
+    if len(summaries) != len(data.names):  # that of an edit has none of receivers
+        summaries = []
+    known = describe_recordings(data)
+    if summaries:
+        known = [tables.with_summary(*each) for each in zip(known, summaries, strict=True)]
+    inputs = find_inputs(str(final), facts.attrs, summaries) if summaries else []
     return {
         "stem": printable(final.stem),
         "stored": printable(final.name),
         "summary": summary,
         "by": facts.attrs.get("config", {}).get("by", ""),
-        "verdict": text.verdict(tables, summary, known),
-        "names": tables.names,
-        "tables": tables,
-        "recordings": text.recordings_table(known, tables),
-        "parts": text.parts_table(tables),
-        "losses": text.losses_table(tables)[0],
-        "shared": shared,
-        "same": text.percent(same, shared) if shared else "",
-        "identical": same,
-        "evidence": evidence_counts(tables),
-        "shown": shown,
+        "verdict": tables.verdict(data, summary, known),
+        "data": data,
+        "recordings": tables.recordings_table(known),
+        "parts": tables.parts_table(data),
+        "losses": tables.losses_table(found.losses),
+        "shared": summary.get("shared_buffers", 0),
+        "identical": summary.get("identical_shared_buffers", 0),
+        "evidence": tables.evidence_table(data),
+        "shown": _shown(store, data, inputs),
         "marks": MARKS,
         "inputs_missing": sorted({each.why_not for each in inputs if each.why_not}),
         "inputs_known": bool(inputs),
-        "hopeless": text.hopeless_tables(tables, summary),
-        "removals": text.removal_lists(tables),
-        "lags": text.lag_table(summary) if len(told) == len(known) and told else None,
-        "resets": text.resets_table(tables),
-        "repairs": text.repairs_tables(read_repairs(str(store), facts), tables.names),
-        "distribution": text.distribution_table(distributions(tables)) if tables.scores else None,
-        "config": text.named_values(facts.attrs.get("config", {})),
-        "versions": text.named_values(summary.get("versions", facts.attrs.get("versions", {}))),
-        "history": [text.named_values(step) for step in facts.attrs.get("history", [])],
-        "files": text.inputs_table(facts.attrs.get("inputs", [])),
-        "count": text.count,
-        "percent": text.percent,
-        "moment": text.moment,
+        "unrecoverable": tables.unrecoverable_tables(data, summary),
+        "removals": tables.removal_lists(data),
+        "lags": tables.lag_table(summary) if summaries else None,
+        "resets": tables.resets_table(data),
+        "repairs": tables.repairs_tables(read_repairs(str(store), facts), data.names),
+        "distribution": tables.distribution_table(**found.scores) if found.scores else None,
+        "config": tables.named_values(facts.attrs.get("config", {})),
+        "versions": tables.named_values(summary.get("versions", facts.attrs.get("versions", {}))),
+        "history": [tables.named_values(step) for step in facts.attrs.get("history", [])],
+        "files": tables.inputs_table(facts.attrs.get("inputs", [])),
+        "count": tables.count,
+        "percent": tables.percent,
+        "moment": tables.moment,
     }
 
 
-def _told(said: Mapping[str, Any]) -> dict[str, Any]:
-    """What only the summary knows of a recording: it saw the pieces, too."""
-    names = ("buffers_lost", "only_complete")
-    return {name: said[name] for name in names if name in said}
+def _figures(data: ReportData, found: Findings) -> dict[str, Any]:
+    """Everything that the plots show, as JSON values."""
+    return {
+        "timeline": timeline(data),
+        "lengths": tables.padded_lengths(found.losses),
+        "labels": [tables.length_label(n) for n in range(64)],
+        "heat": asdict(heat_maps(data)),
+        "distributions": {name: asdict(each) for name, each in found.scores.items()},
+    }
 
 
-def _shown(store: Path, tables: Tables, inputs: Sequence[Input]) -> list[tuple[str, list[Shown]]]:
-    worst, rescued = worst_frames(tables, WORST), rescued_frames(tables, RESCUED)
-    made = [*show_frames(str(store), tables, inputs, [*worst, *rescued])]
+def _shown(
+    store: Path, data: ReportData, inputs: Sequence[Input]
+) -> list[tuple[str, list[FrameImages]]]:
+    """The frames that are shown as images, under their headings."""
+    worst, rescued = worst_frames(data, WORST), rescued_frames(data, RESCUED)
+    made = [*show_frames(str(store), data, inputs, [*worst, *rescued])]
     groups = (("The worst frames", worst), ("Rescued frames", rescued))
     found = [(title, [each for each in made if each.frame in group]) for title, group in groups]
     return [(title, each) for title, each in found if each]
 
 
-def _figures(tables: Tables) -> dict[str, Any]:
-    """Everything that the plots show."""
-    return {
-        "timeline": timeline(tables),
-        "lengths": text.losses_table(tables)[1],
-        "labels": [text.length_label(n) for n in range(64)],
-        "heat": heat_maps(tables),
-        "distributions": distributions(tables),
-    }
-
-
 def _stores(path: Path) -> list[Path]:
-    """The stores that are meant."""
+    """The stores of a folder, or the one that was named."""
     if path.suffix == STORE:
         return [path]
     if not path.is_dir():

@@ -1,7 +1,7 @@
 """What a report says in words and tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -10,8 +10,17 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.repair import describe_evidence
 from miostitch.ranges import format_frames, runs
-from miostitch.report.statistics import Tables, binned, hopeless_stretches, losses, resets, tracks
-from miostitch.schema import REPAIRED_COLUMNS
+from miostitch.report.data import ReportData
+from miostitch.report.statistics import (
+    Contribution,
+    Distribution,
+    Losses,
+    binned,
+    resets,
+    tracks,
+    unrecoverable_stretches,
+)
+from miostitch.schema import REPAIRED_COLUMNS, Evidence
 
 LISTED = 100
 """Most rows of a table in a report."""
@@ -20,12 +29,35 @@ LIST_CHARACTERS = 100_000
 """Longest list of frames that a shell takes as one argument, with room to spare."""
 
 PARTS = 20
-"""Rows of the table beside the timeline."""
+"""Rows of the table below the timeline."""
 
 Cell = str | int | float | tuple[float, str] | None
 """A number is sorted as it is, of a pair the first is sorted by and the second shown."""
 
 Summary = Mapping[str, Any]
+
+CONTRIBUTIONS = {
+    "frames": "frames seen",
+    "absent": "frames lost",
+    "whole": "frames whole",
+    "buffers_lost": "buffers lost",
+    "received_share": "buffers received",
+    "noise_share": "noise",
+    "chosen": "chosen",
+    "buffers_given": "buffers given",
+    "sole": "sole frames",
+    "only_complete": "only whole",
+    "sole_buffers": "sole buffers",
+}
+"""Columns of the table of receivers."""
+
+EVIDENCE_MEANS = {
+    Evidence.IDENTICAL: "several copies, all the same",
+    Evidence.MAJORITY: "copies differ, most are the same",
+    Evidence.STRETCHES: "copies differ, decided pixel by pixel",
+    Evidence.SINGLE: "one receiver alone has it",
+    Evidence.NOBODY: "missing in the result",
+}
 
 
 @dataclass(frozen=True)
@@ -45,6 +77,16 @@ class Verdict:
     mood: str
     sentence: str
     figures: Sequence[tuple[str, str, str]]
+
+
+@dataclass(frozen=True)
+class RemovalList:
+    """Frames to leave out."""
+
+    name: str
+    title: str
+    frames: int
+    text: str  # As ``remove-frames`` takes them; empty where a shell would not
 
 
 def count(number: int) -> str:
@@ -81,42 +123,38 @@ def moment(frame: float, fps: Fraction) -> str:
     return f"{tenths // 36000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
-def verdict(tables: Tables, summary: Summary, recordings: Sequence[Mapping[str, Any]]) -> Verdict:
+def verdict(data: ReportData, summary: Summary, recordings: Sequence[Contribution]) -> Verdict:
     """Say in one sentence what became of the recording."""
-    total = tables.count
-    damaged, hopeless = (int(tables.frames[n].sum()) for n in ("damaged", "unrecoverable"))
+    total = data.count
+    damaged, unrecoverable = int(data.frames.damaged.sum()), int(data.frames.unrecoverable.sum())
     unseen = sum(last - first + 1 for first, last in summary.get("lost_frame_num", []))
     said = [f"{_many(damaged, 'is', 'are')} damaged" if damaged else "none is damaged"]
-    whom = count(hopeless) + " of them" if hopeless < damaged else "any of them"
-    whom = "it" if damaged == 1 else whom
-    said.append(f"no receiver has {whom} whole" if hopeless else "")
-    said.append(f"{_many(unseen, 'more was', 'more were')} seen by nobody" if unseen else "")
-    head = f"Of {_many(total, 'frame', 'frames')} {percent(total - damaged, total)} are sound: "
-    sentence = head + ", ".join(filter(None, said)) + "."
-    mood = "sound" if not damaged and not unseen else "damaged"
+    if unrecoverable:
+        whom = count(unrecoverable) + " of them" if unrecoverable < damaged else "any of them"
+        said.append(f"no receiver has {'it' if damaged == 1 else whom} whole")
+    if unseen:
+        said.append(f"{_many(unseen, 'more was', 'more were')} seen by nobody")
+    sound = percent(total - damaged, total)
+    sentence = f"Of {_many(total, 'frame', 'frames')} {sound} are sound: {', '.join(said)}."
+    mood = "damaged" if damaged or unseen else "sound"
     if shifted(summary):
         mood = "shifted"
         sentence = (
             "Do not use this result: pictures and tables are shifted against each other, frames "
             "may stand under wrong numbers; stitch again with --lag auto."
         )
-    whole = int((tables.frames["missing_pixels"] == 0).sum())
-    length = moment(total, tables.fps)
+    whole = int((data.frames.missing_pixels == 0).sum())
+    length = f"{moment(total, data.fps)} at {float(data.fps):.6g} frames per second"
     figures = [
-        ("frames", count(total), f"{length} at {float(tables.fps):.6g} frames per second"),
+        ("frames", count(total), length),
         ("complete", percent(whole, total), f"{count(whole)} frames without a missing pixel"),
     ]
-    best = max((r["whole"] for r in recordings if "whole" in r), default=None)
+    best = max((each.whole for each in recordings if each.whole is not None), default=None)
     if best is not None and len(recordings) > 1:
-        figures.append(
-            (
-                "best receiver alone",
-                percent(best, total),
-                f"{count(best)} frames whole by its table",
-            )
-        )
+        note = f"{count(best)} frames whole by its table"
+        figures.append(("best receiver alone", percent(best, total), note))
     figures.append(("damaged", count(damaged), f"{percent(damaged, total)} of the frames"))
-    figures.append(("unrecoverable", count(hopeless), "incomplete in every receiver"))
+    figures.append(("unrecoverable", count(unrecoverable), "incomplete in every receiver"))
     if "lost_frame_num" in summary:
         figures.append(("seen by nobody", count(unseen), "frames that are not in the result"))
     return Verdict(mood, sentence, figures)
@@ -130,144 +168,138 @@ def shifted(summary: Summary) -> bool:
     )
 
 
-def recordings_table(recordings: Sequence[Mapping[str, Any]], tables: Tables) -> Table:
+def with_summary(known: Contribution, summary: Mapping[str, Any]) -> Contribution:
+    """Add what only the summary knows of a recording: it saw the pieces, too."""
+    names = ("buffers_lost", "only_complete")
+    return replace(known, **{name: summary[name] for name in names if name in summary})
+
+
+def recordings_table(recordings: Sequence[Contribution]) -> Table:
     """What each receiver saw, lost and gave."""
-    columns = {
-        "frames": "frames seen",
-        "absent": "frames lost",
-        "whole": "frames whole",
-        "buffers_lost": "buffers lost",
-        "received_share": "buffers received",
-        "noise_share": "noise",
-        "chosen": "chosen",
-        "buffers_given": "buffers given",
-        "sole": "sole frames",
-        "only_complete": "only whole",
-        "sole_buffers": "sole buffers",
+    shown = {
+        name: title
+        for name, title in CONTRIBUTIONS.items()
+        if recordings and all(getattr(each, name) is not None for each in recordings)
     }
-    shown = {k: t for k, t in columns.items() if all(k in r for r in recordings) and recordings}
-    rows = [
-        [f"R{number + 1}", recording["name"], *(_figure(k, recording[k]) for k in shown)]
-        for number, recording in enumerate(recordings)
+    rows: list[list[Cell]] = [
+        [f"R{number}", each.name, *(_figure(name, getattr(each, name)) for name in shown)]
+        for number, each in enumerate(recordings, 1)
     ]
     return Table("What each receiver heard and gave", ["", "recording", *shown.values()], rows)
 
 
-def parts_table(tables: Tables) -> Table:
+def parts_table(data: ReportData) -> Table:
     """The timeline as numbers: the recording in twenty parts."""
-    step = max(1, -(-tables.count // PARTS))
-    counts = {name: binned(values, step).tolist() for name, values in tracks(tables)}
-    chosen = [f"source{n}" for n in range(len(tables.names))]
+    step = max(1, -(-data.count // PARTS))
+    counts = {name: binned(values, step).tolist() for name, values in tracks(data)}
+    titles = {f"source{n}": f"from R{n + 1}" for n in range(len(data.names))}
     if any(counts["composed"]):
-        chosen.append("composed")
-    titles = {f"source{n}": f"from R{n + 1}" for n in range(len(tables.names))}
-    names = [*chosen, "damaged", "unrecoverable"]
-    rows = []
-    for number in range(len(counts["damaged"])):
-        first, last = number * step, min((number + 1) * step, tables.count) - 1
-        span = (float(first), f"{first}-{last}")
-        rows.append([span, moment(first, tables.fps), *(counts[name][number] for name in names)])
-    heads = ["frames", "from", *(titles.get(name, name) for name in names)]
+        titles["composed"] = "composed"
+    titles |= {"damaged": "damaged", "unrecoverable": "unrecoverable"}
+    rows: list[list[Cell]] = []
+    for number, start in enumerate(range(0, data.count, step)):
+        span = (float(start), f"{start}-{min(start + step, data.count) - 1}")
+        rows.append([span, moment(start, data.fps), *(counts[name][number] for name in titles)])
+    heads = ["frames", "from", *titles.values()]
     return Table(f"The same in numbers, {count(step)} frames a row", heads, rows)
 
 
-def losses_table(tables: Tables) -> tuple[Table, list[list[int]]]:
-    """Runs of frames that are not whole, and how many runs there are of each length."""
-    found = losses(tables)
-    longest = max(len(each["lengths"]) for each in found)
-    heads = ["", "frames not whole", "runs", "longest run", *map(length_label, range(longest))]
-    names = [*(f"R{n + 1}" for n in range(len(found) - 1)), "result"]
-    lengths = [each["lengths"] + [0] * (longest - len(each["lengths"])) for each in found]
-    rows = [
-        [name, each["frames"], each["runs"], each["longest"], *counts]
+def losses_table(found: Sequence[Losses]) -> Table:
+    """Runs of frames that are not whole: of every receiver, and last of the result."""
+    lengths = padded_lengths(found)
+    names = [*(f"R{n}" for n in range(1, len(found))), "result"]
+    rows: list[list[Cell]] = [
+        [name, each.frames, each.runs, each.longest, *counts]
         for name, each, counts in zip(names, found, lengths, strict=True)
     ]
-    return Table("How many runs of so many frames", heads, rows), lengths
+    labels = map(length_label, range(len(lengths[0])))
+    heads = ["", "frames not whole", "runs", "longest run", *labels]
+    return Table("How many runs of so many frames", heads, rows)
+
+
+def padded_lengths(found: Sequence[Losses]) -> list[list[int]]:
+    """How many runs there are of each length, as many numbers for each."""
+    longest = max(len(each.lengths) for each in found)
+    return [each.lengths + [0] * (longest - len(each.lengths)) for each in found]
 
 
 def length_label(number: int) -> str:
-    """The lengths of runs that a bin of :func:`miostitch.report.statistics.run_lengths` counts."""
+    """The lengths of runs that a bin of :class:`miostitch.report.statistics.Losses` counts."""
     low, high = (1 << max(number - 1, 0)) + (number > 0), 1 << number
     return str(high) if low >= high else f"{low}-{high}"
 
 
-def hopeless_tables(tables: Tables, summary: Summary) -> list[Table]:
+def evidence_table(data: ReportData) -> Table | None:
+    """How many buffers were decided by which evidence, where frames were composed."""
+    if data.composition is None:
+        return None
+    evidence = data.composition.buffer_evidence
+    rows: list[list[Cell]] = []
+    for each, meaning in EVIDENCE_MEANS.items():
+        found = int((evidence == each).sum())
+        share = (found / max(evidence.size, 1), percent(found, evidence.size))
+        rows.append([each.name.lower(), found, share, meaning])
+    return Table("Evidence of each buffer", ["evidence", "buffers", "share", "meaning"], rows)
+
+
+def unrecoverable_tables(data: ReportData, summary: Summary) -> list[Table]:
     """What no receiver has: frames, and parts of frames."""
     found = []
-    lost = summary.get("lost_frame_num", [])
-    if lost:
-        ordered = sorted(lost, key=lambda span: span[0] - span[1])
-        rows: list[list[Cell]] = [
-            [plain(first), plain(last), last - first + 1, _seconds(last - first + 1, tables)]
-            for first, last in ordered[:LISTED]
-        ]
+    lost = sorted(summary.get("lost_frame_num", []), key=lambda span: span[0] - span[1])
+    rows: list[list[Cell]] = []
+    for first, last in lost[:LISTED]:
+        frames = last - first + 1
+        rows.append([plain(first), plain(last), frames, round(float(frames / data.fps), 3)])
+    if rows:
         heads = ["first frame_num", "last frame_num", "frames", "seconds"]
         found.append(Table("Frames that nobody saw", heads, rows, _rest(len(lost))))
-    total, stretches = hopeless_stretches(tables, LISTED)
-    if total:
-        rows = [
-            [
-                plain(each["first"]),
-                plain(each["last"]),
-                each["last"] - each["first"] + 1,
-                moment(each["first"], tables.fps),
-                plain(each["first_num"]),
-                plain(each["last_num"]),
-                each["missing_pixels"],
-            ]
-            for each in stretches
-        ]
-        heads = [
-            "first frame", "last frame", "frames", "at", "first frame_num", "last frame_num",
-            "missing pixels",
-        ]  # fmt: skip
-        caption = "Frames that no receiver has whole"
-        found.append(Table(caption, heads, rows, _rest(total)))
+    stretches, rows = unrecoverable_stretches(data), []
+    for first, last in stretches[:LISTED].tolist():
+        where = [plain(first), plain(last), last - first + 1, moment(first, data.fps)]
+        numbers = map(plain, data.frames.frame_num[[first, last]].tolist())
+        missing = data.frames.missing_pixels[first : last + 1].sum(dtype=np.int64)
+        rows.append([*where, *numbers, int(missing)])
+    if rows:
+        heads = ["first frame", "last frame", "frames", "at"]
+        heads += ["first frame_num", "last frame_num", "missing pixels"]
+        rest = _rest(len(stretches))
+        found.append(Table("Frames that no receiver has whole", heads, rows, rest))
     return found
 
 
-def removal_lists(tables: Tables) -> list[dict[str, Any]]:
-    """Frames to leave out, as ``remove-frames`` takes them; no text where a shell would not."""
+def removal_lists(data: ReportData) -> list[RemovalList]:
+    """Frames to leave out: all damaged ones, or the unrecoverable ones only."""
     found = []
-    for name, title in (("damaged", "all damaged frames"), ("unrecoverable", "unrecoverable only")):
-        frames = np.flatnonzero(tables.frames[name])
-        spans = len(runs(frames))
-        text = format_frames(frames) if spans * 2 < LIST_CHARACTERS else ""
+    for name, title, flags in (
+        ("damaged", "all damaged frames", data.frames.damaged),
+        ("unrecoverable", "unrecoverable only", data.frames.unrecoverable),
+    ):
+        frames = np.flatnonzero(flags)
+        text = format_frames(frames) if len(runs(frames)) * 2 < LIST_CHARACTERS else ""
         if len(text) > LIST_CHARACTERS:
             text = ""
         if len(frames):
-            found.append({"name": name, "title": title, "frames": len(frames), "text": text})
+            found.append(RemovalList(name, title, len(frames), text))
     return found
 
 
 def lag_table(summary: Summary) -> Table:
     """Lag and clock of each receiver."""
-    rows = [
-        [
-            f"R{number + 1}",
-            _known(each.get("lag")),
-            _known(each.get("measured_lag")),
-            each.get("lag_evidence", ""),
-            _known(each.get("offset_s")),
-            _known(each.get("drift_ppm")),
-        ]
-        for number, each in enumerate(summary.get("recordings", []))
+    known = ("lag", "measured_lag", "lag_evidence", "offset_s", "drift_ppm")
+    rows: list[list[Cell]] = [
+        [f"R{number}", *("unknown" if each.get(k) is None else each[k] for k in known)]
+        for number, each in enumerate(summary.get("recordings", []), 1)
     ]
     heads = ["", "lag applied", "lag measured", "evidence", "clock ahead s", "drift ppm"]
     return Table("Lag and clocks", heads, rows)
 
 
-def resets_table(tables: Tables) -> Table:
-    """Where the device began to count anew."""
-    found = resets(tables.frames["frame_num"])
-    rows = [
-        [
-            plain(each["frame"]),
-            moment(each["frame"], tables.fps),
-            plain(each["before"]),
-            plain(each["after"]),
-        ]
-        for each in found[:LISTED]
+def resets_table(data: ReportData) -> Table:
+    """Where the device's counter starts again."""
+    found = resets(data.frames.frame_num)
+    rows: list[list[Cell]] = [
+        [plain(frame), moment(frame, data.fps), plain(before), plain(after)]
+        for frame, before, after in found[:LISTED].tolist()
     ]
     heads = ["frame", "at", "frame_num before", "frame_num after"]
     return Table("Resets of the device", heads, rows, _rest(len(found)))
@@ -282,51 +314,33 @@ def repairs_tables(repairs: Mapping[str, NDArray[Any]], names: Sequence[str]) ->
         [int(((repairs["recording"] == n) & (repairs["column"] == k)).sum()) for k in kinds]
         for n in range(len(names))
     ]
-    rows: list[list[Cell]] = [[f"R{n + 1}", sum(each), *each] for n, each in enumerate(counts)]
+    rows: list[list[Cell]] = [[f"R{n}", sum(each), *each] for n, each in enumerate(counts, 1)]
     total = Table("Repaired header cells", ["", "all", *REPAIRED_COLUMNS], rows)
-    first = {name: values[:LISTED].tolist() for name, values in repairs.items()}
-    cells: list[list[Cell]] = [
-        [
-            f"R{recording + 1}",
-            segment,
-            plain(row),
-            REPAIRED_COLUMNS[column],
-            plain(old),
-            plain(new),
-            describe_evidence(e),
-        ]
-        for recording, segment, row, column, old, new, e in zip(
-            *(
-                first[k]
-                for k in ("recording", "segment", "row", "column", "old", "new", "evidence")
-            ),
-            strict=True,
-        )
-    ]
+    shown = ("recording", "segment", "row", "column", "old", "new", "evidence")
+    first = zip(*(repairs[name][:LISTED].tolist() for name in shown), strict=True)
+    cells: list[list[Cell]] = []
+    for recording, segment, row, column, old, new, evidence in first:
+        what = [REPAIRED_COLUMNS[column], plain(old), plain(new), describe_evidence(evidence)]
+        cells.append([f"R{recording + 1}", segment, plain(row), *what])
     heads = ["", "segment", "row", "column", "as recorded", "repaired", "witnesses"]
-    rest = _rest(len(repairs["row"]))
-    return [total, Table("The repaired cells", heads, cells, rest)]
+    return [total, Table("The repaired cells", heads, cells, _rest(len(repairs["row"])))]
 
 
-def distribution_table(found: Mapping[str, Any]) -> Table:
+def distribution_table(noise: Distribution, edges: Distribution) -> Table:
     """Noise and edges of each receiver in numbers."""
-    rows = [
+    rows: list[list[Cell]] = [
         [
-            f"R{number + 1}",
-            noise["frames"],
-            noise["zero"],
-            noise["frames"] - noise["zero"],
-            _rounded(noise["median"], 100),
-            _rounded(edges["median"]),
+            f"R{number}",
+            n.frames,
+            n.zero,
+            n.frames - n.zero,
+            None if n.median is None else round(n.median * 100, 3),
+            None if e.median is None else round(e.median, 3),
         ]
-        for number, (noise, edges) in enumerate(
-            zip(found["noise"]["recordings"], found["edges"]["recordings"], strict=True)
-        )
+        for number, (n, e) in enumerate(zip(noise.recordings, edges.recordings, strict=True), 1)
     ]
-    heads = [
-        "", "frames seen", "without noise", "with noise", "median noise % of pixels",
-        "median edges per pixel",
-    ]  # fmt: skip
+    heads = ["", "frames seen", "without noise", "with noise"]
+    heads += ["median noise % of pixels", "median edges per pixel"]
     return Table("Noise and edges", heads, rows)
 
 
@@ -340,8 +354,12 @@ def named_values(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str,
     for name, value in values.items():
         if isinstance(value, Mapping):
             found += named_values(value, f"{prefix}{name}.")
+        elif value is None:
+            found.append((f"{prefix}{name}", "none"))
+        elif isinstance(value, bool):
+            found.append((f"{prefix}{name}", "yes" if value else "no"))
         else:
-            found.append((f"{prefix}{name}", _said(value)))
+            found.append((f"{prefix}{name}", str(value)))
     return found
 
 
@@ -351,32 +369,12 @@ def inputs_table(inputs: Iterable[Mapping[str, Any]]) -> Table:
     return Table("Files that were read", ["name", "bytes", "digest"], rows)
 
 
-def _figure(name: str, value: Any) -> Cell:
-    if name.endswith("_share"):
-        return (float(value), percent(value, 1))
-    return int(value)
+def _figure(name: str, value: float) -> Cell:
+    return (value, percent(value, 1)) if name.endswith("_share") else int(value)
 
 
 def _many(number: int, one: str, more: str) -> str:
     return f"{count(number)} {one if number == 1 else more}"
-
-
-def _known(value: Any) -> Cell:
-    return "unknown" if value is None else value
-
-
-def _said(value: Any) -> str:
-    if value is None:
-        return "none"
-    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
-
-
-def _rounded(value: float | None, times: float = 1) -> Cell:
-    return None if value is None else round(value * times, 3)
-
-
-def _seconds(frames: int, tables: Tables) -> float:
-    return round(float(frames / tables.fps), 3)
 
 
 def _rest(total: int) -> str:

@@ -1,9 +1,9 @@
-"""Frames as pictures for a report: the result, and beside it what each recording has of them."""
+"""Frames as images of a report: the result, and next to it what each recording has of them."""
 
 import base64
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise, takewhile
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from miostitch.errors import MiostitchError
 from miostitch.ranges import format_frames
 from miostitch.recording.recording import video_digest
-from miostitch.report.statistics import Tables
-from miostitch.schema import EVIDENCE
+from miostitch.report.data import ReportData
+from miostitch.schema import Evidence
 from miostitch.store.chunks import read_block
 from miostitch.text import printable
 from miostitch.video.png import png_bytes
@@ -25,11 +25,11 @@ from miostitch.video.source import VideoSource, open_video
 Frames = NDArray[np.uint8]
 
 SIDE = 240
-"""Most pixels of a picture's side; larger frames are averaged down."""
+"""Most pixels of an image's side; larger frames are averaged down."""
 
 GRAYS = 32
 BUDGET_BYTES = 400_000
-"""Most bytes of all pictures of a report."""
+"""Most bytes of all images of a report."""
 
 READERS = 2
 """Chunks of the store that are decoded at a time."""
@@ -42,7 +42,7 @@ MARKS = {
     "differs": "other pixels than the result",
     "decided": "copies disagree, decided pixel by pixel or by majority",
 }
-"""What can be marked in a picture."""
+"""What can be marked in an image."""
 
 
 @dataclass(frozen=True)
@@ -61,23 +61,30 @@ class Input:
         raise IndexError(frame)
 
 
+Mark = tuple[int, int, int]
+"""A buffer that is marked: its position, and start and stop in the flattened frame."""
+
+Marks = dict[str, list[Mark]]
+"""What is marked in a frame, by the names of :data:`MARKS`."""
+
+
 @dataclass(frozen=True)
-class Picture:
-    """One picture."""
+class Thumbnail:
+    """One image."""
 
     title: str  # Whose it is
-    uri: str  # The pixels as a data URI; empty where there is no picture
+    uri: str  # The pixels as a data URI; empty where there is no image
     # What is marked and its outlines, as paths of SVG in pixels of the frame.
     outlines: Mapping[str, str]
-    text: str  # The same in words, or why there is no picture
+    text: str  # The same in words, or why there is no image
 
 
 @dataclass(frozen=True)
-class Shown:
+class FrameImages:
     """A frame of the result and its candidates."""
 
     frame: int
-    pictures: Sequence[Picture]
+    images: Sequence[Thumbnail]
 
 
 def find_inputs(path: str, attrs: Mapping[str, Any], recordings: Sequence[Any]) -> list[Input]:
@@ -98,34 +105,31 @@ def find_inputs(path: str, attrs: Mapping[str, Any], recordings: Sequence[Any]) 
 
 
 def show_frames(
-    path: str, tables: Tables, inputs: Sequence[Input], frames: Sequence[int]
-) -> Iterator[Shown]:
-    """Make pictures of some frames, as many as the budget allows.
+    path: str, data: ReportData, inputs: Sequence[Input], frames: Sequence[int]
+) -> Iterator[FrameImages]:
+    """Make images of some frames, as many as the budget allows.
 
     Yields: The result first, then every recording.
     """
     with ThreadPoolExecutor(READERS) as pool:  # a chunk is decoded for every frame
-        images = [*pool.map(lambda frame: read_block(path, frame, frame + 1)[0], frames)]
+        results = [*pool.map(lambda frame: read_block(path, frame, frame + 1)[0], frames)]
     spent = 0
-    for frame, image in zip(frames, images, strict=True):
-        candidates = [_candidate(tables, number, frame, each) for number, each in enumerate(inputs)]
-        known = [image, *(each for each in candidates if not isinstance(each, str))]
-        low, high = _contrast(known)
-        result = _result_marks(tables, frame, image)
-        pictures = [_picture("result", image, result, tables, (low, high))]
+    for frame, result in zip(frames, results, strict=True):
+        candidates = [_candidate(data, number, frame, each) for number, each in enumerate(inputs)]
+        shade = _shade([result, *(each for each in candidates if not isinstance(each, str))])
+        images = [_thumbnail("result", shade(result), _result_marks(data, frame, result), data)]
         for number, each in enumerate(candidates):
-            name = tables.names[number]
+            name = data.names[number]
             if isinstance(each, str):
-                pictures.append(Picture(name, "", {}, each))
+                images.append(Thumbnail(name, "", {}, each))
                 continue
-            marks = _candidate_marks(tables, number, frame, each, image)
-            if any(video.lossy for video in inputs[number].videos):
-                marks = {}
-            pictures.append(_picture(name, each, marks, tables, (low, high)))
-        spent += sum(len(picture.uri) for picture in pictures)
+            lossy = any(video.lossy for video in inputs[number].videos)
+            marks = {} if lossy else _candidate_marks(data, number, frame, each, result)
+            images.append(_thumbnail(name, shade(each), marks, data))
+        spent += sum(len(each.uri) for each in images)
         if spent > BUDGET_BYTES:
             return
-        yield Shown(frame, pictures)
+        yield FrameImages(frame, images)
 
 
 def outline(start: int, stop: int, width: int) -> str:
@@ -181,58 +185,38 @@ def _places(store: str, path: str) -> Iterator[str]:
         yield os.path.join(os.path.dirname(store), os.path.basename(name))
 
 
-def _candidate(tables: Tables, number: int, frame: int, source: Input) -> Frames | str:
-    """The picture that a recording has of a frame, or why there is none."""
-    if not tables.present[number, frame]:
+def _candidate(data: ReportData, number: int, frame: int, source: Input) -> Frames | str:
+    """What a recording has of a frame, or why there is nothing."""
+    if data.scores is None or not data.present[number, frame]:
         return "did not receive this frame"
     if source.why_not:
         return source.why_not
     try:
-        return source.read(int(tables.scores["source_frame"][number, frame]))
+        return source.read(int(data.scores.source_frame[number, frame]))
     except (MiostitchError, OSError, IndexError) as error:
         return printable(str(error))
 
 
-def _contrast(images: Sequence[Frames]) -> tuple[float, float]:
-    """Gray values that become black and white, the same for all pictures of a frame.
+def _shade(images: Sequence[Frames]) -> Callable[[Frames], Frames]:
+    """Make small images of few grays, all of a frame with the same contrast.
 
-    Those of the first image that has any data decide: the result, if it is not lost.
+    The grays of the first image that has any data decide: the result, if it is not lost.
     """
+    low, high = 0.0, 255.0
     values = next((image[image > 0] for image in images if image.any()), None)
-    if values is None:
-        return 0.0, 255.0
-    low, high = np.quantile(values, [0.001, 0.999])
-    return float(low), float(max(high, low + 1))
+    if values is not None:
+        low, high = map(float, np.quantile(values, [0.001, 0.999]))
+        high = max(high, low + 1)
 
+    def shade(image: Frames) -> Frames:
+        gray = np.floor((_small(image) - low) / (high - low) * (GRAYS - 1) + 0.5)
+        return (gray.clip(0, GRAYS - 1) * (255 / (GRAYS - 1))).astype(np.uint8)
 
-def _picture(
-    title: str,
-    image: Frames,
-    marks: Mapping[str, Sequence[tuple[int, int, int]]],
-    tables: Tables,
-    contrast: tuple[float, float],
-) -> Picture:
-    low, high = contrast
-    small = _small(image)
-    shade = np.floor((small - low) / (high - low) * (GRAYS - 1) + 0.5).clip(0, GRAYS - 1)
-    png = png_bytes((shade * (255 / (GRAYS - 1))).astype(np.uint8))
-    outlines = {
-        kind: "".join(outline(start, stop, tables.width) for _, start, stop in ranges)
-        for kind, ranges in marks.items()
-        if ranges
-    }
-    told = [
-        f"{MARKS[kind]}: buffer{'s' * (len(ranges) > 1)} "
-        + format_frames(np.array([position for position, _, _ in ranges])).replace(",", ", ")
-        for kind, ranges in marks.items()
-        if ranges
-    ]
-    uri = "data:image/png;base64," + base64.b64encode(png).decode()
-    return Picture(title, uri, outlines, "; ".join(told) or "nothing marked")
+    return shade
 
 
 def _small(image: Frames) -> NDArray[np.float64]:
-    """Average a large picture down."""
+    """Average a large image down."""
     factor = -(-max(image.shape) // SIDE)
     height, width = (-(-size // factor) for size in image.shape)
     rest = [
@@ -242,49 +226,54 @@ def _small(image: Frames) -> NDArray[np.float64]:
     return np.asarray(padded.reshape(height, factor, width, factor).mean(axis=(1, 3)))
 
 
-def _result_marks(
-    tables: Tables, frame: int, image: Frames
-) -> dict[str, list[tuple[int, int, int]]]:
-    """Ranges of the result that are lost or were disputed: position, start and stop of each."""
-    marks: dict[str, list[tuple[int, int, int]]] = {"lost": [], "decided": []}
-    if not len(tables.bounds) or not tables.lost.shape[1]:
+def _thumbnail(title: str, image: Frames, marks: Marks, data: ReportData) -> Thumbnail:
+    outlines, texts = {}, []
+    for kind, ranges in marks.items():
+        if ranges:
+            outlines[kind] = "".join(outline(start, stop, data.width) for _, start, stop in ranges)
+            positions = format_frames(np.array([position for position, _, _ in ranges]))
+            buffers = "buffers" if len(ranges) > 1 else "buffer"
+            texts.append(f"{MARKS[kind]}: {buffers} {positions.replace(',', ', ')}")
+    uri = "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode()
+    return Thumbnail(title, uri, outlines, "; ".join(texts) or "nothing marked")
+
+
+def _result_marks(data: ReportData, frame: int, image: Frames) -> Marks:
+    """Ranges of the result that are lost or were disputed."""
+    marks: Marks = {"lost": [], "decided": []}
+    if not data.lost.shape[1]:
         return marks
-    evidence = tables.composition["buffer_evidence"][frame] if tables.composition else None
-    for position, (start, stop) in enumerate(_ranges(tables)):
-        if tables.lost[frame, position]:
+    for position, (start, stop) in enumerate(pairwise(data.bounds.tolist())):
+        if data.lost[frame, position]:
             begin = _end_of_data(image.ravel()[start:stop])
             marks["lost"].append((position, start + begin, stop))
-        elif evidence is not None and evidence[position] >= EVIDENCE.index("majority"):
+        elif (
+            data.composition is not None
+            and data.composition.buffer_evidence[frame, position] >= Evidence.MAJORITY
+        ):
             marks["decided"].append((position, start, stop))
     return marks
 
 
 def _candidate_marks(
-    tables: Tables, number: int, frame: int, image: Frames, result: Frames
-) -> dict[str, list[tuple[int, int, int]]]:
+    data: ReportData, number: int, frame: int, image: Frames, result: Frames
+) -> Marks:
     """Ranges of a candidate that are lost or differ from the result.
 
     The store says how many buffers a candidate lacks, its pixels which: those that are all zero.
     """
-    marks: dict[str, list[tuple[int, int, int]]] = {"lost": [], "differs": []}
-    if not len(tables.bounds):
-        return marks
-    lacks = tables.lacking[number, frame] > 0
-    padded = tables.scores["black_padding"][number, frame] > 0
+    marks: Marks = {"lost": [], "differs": []}
+    lacks = data.lacking[number, frame] > 0
+    padded = data.scores is not None and data.scores.black_padding[number, frame] > 0
     pixels, others = image.ravel(), result.ravel()
-    for position, (start, stop) in enumerate(_ranges(tables)):
+    for position, (start, stop) in enumerate(pairwise(data.bounds.tolist())):
         part = pixels[start:stop]
-        data = _end_of_data(part)
-        if (data == 0 and lacks) or (padded and 0 < data < len(part)):
-            marks["lost"].append((position, start + data, stop))
-        if data and not np.array_equal(part[:data], others[start : start + data]):
-            marks["differs"].append((position, start, start + data))
+        end = _end_of_data(part)
+        if (end == 0 and lacks) or (padded and 0 < end < len(part)):
+            marks["lost"].append((position, start + end, stop))
+        if end and not np.array_equal(part[:end], others[start : start + end]):
+            marks["differs"].append((position, start, start + end))
     return marks
-
-
-def _ranges(tables: Tables) -> list[tuple[int, int]]:
-    bounds = tables.bounds.tolist()
-    return [*pairwise(bounds)]
 
 
 def _end_of_data(part: Frames) -> int:

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
 
 
@@ -38,12 +37,7 @@ class BlockCache:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._pool.shutdown(cancel_futures=True)
 
     def __contains__(self, key: Hashable) -> bool:
@@ -78,7 +72,7 @@ class BlockCache:
     def prefetch(self, reads: Mapping[Hashable, Callable[[], Block]]) -> None:
         """Read blocks that may be asked for next, one after the other, on a thread of its own.
 
-        What earlier calls wanted and is not begun yet is forgotten. An error is not told: whoever
+        What earlier calls wanted and is not begun yet is forgotten. An error is not raised: whoever
         asks for that block gets it.
         """
         with self._lock:

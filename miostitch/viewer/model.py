@@ -1,11 +1,11 @@
-"""What a viewer shows: pictures side by side, what is known of them, and where to go next.
+"""What a viewer shows: videos side by side, what is known of their frames, and where to go next.
 
-Nothing is read before it is asked for. Pictures and tables are read in blocks, and the blocks used
+Nothing is read before it is asked for. Frames and tables are read in blocks, and the blocks used
 last are kept.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import partial
 from threading import Event
@@ -33,10 +33,13 @@ Facts = dict[str, int | float | bool | None]
 
 What = Literal["damaged", "source"]
 
+SEARCHED = "is being looked for"
+"""Why there is nothing to be seen of a recording yet."""
+
 
 @dataclass(frozen=True)
-class Film:
-    """The pictures of one video."""
+class FrameSource:
+    """The frames of one video, which are read block by block."""
 
     path: str  # The file, which names its blocks in the cache
     shape: tuple[int, int, int]  # Frames, height and width
@@ -45,15 +48,15 @@ class Film:
     read: Callable[[int, int], NDArray[np.uint8]]
 
     @classmethod
-    def of_store(cls, path: str) -> "Film":
+    def of_store(cls, path: str) -> "FrameSource":
         """The result in a store, read chunk by chunk."""
         facts = store_facts(path)
         shape = facts.frames, facts.height, facts.width
         return cls(path, shape, facts.chunk_frames, partial(read_block, path))
 
     @classmethod
-    def of_recording(cls, recording: Recording) -> "Film":
-        """The pictures of a recording."""
+    def of_recording(cls, recording: Recording) -> "FrameSource":
+        """The frames of a recording."""
         _, height, width = recording.shape
 
         def read(start: int, stop: int) -> NDArray[np.uint8]:
@@ -62,20 +65,20 @@ class Film:
         block = max(1, RECORDING_BLOCK_BYTES // (height * width))
         return cls(recording.path, recording.shape, block, read)
 
-    def picture(self, frame: int, cache: BlockCache) -> NDArray[np.uint8]:
+    def image(self, frame: int, cache: BlockCache) -> NDArray[np.uint8]:
         """One frame, uint8 (height, width); the next block is read ahead."""
         number, place = divmod(frame, self.block)
         try:
             block = cache.get(*self._block(number))
-        except InputError:  # a frame is sound even if one beside it is lost in a hole of the file
+        except InputError:  # a frame is intact even if one next to it is lost in a hole of the file
             alone: NDArray[np.uint8] = self.read(frame, frame + 1)[0]
             return alone
         if 3 * block.nbytes <= cache.max_bytes:
-            beside = number + (1 if 2 * place >= self.block else -1)
-            if 0 <= beside * self.block < self.shape[0]:
-                cache.prefetch(dict([self._block(beside)]))
-        picture: NDArray[np.uint8] = block[place]
-        return picture
+            neighbour = number + (1 if 2 * place >= self.block else -1)
+            if 0 <= neighbour * self.block < self.shape[0]:
+                cache.prefetch(dict([self._block(neighbour)]))
+        image: NDArray[np.uint8] = block[place]
+        return image
 
     def _block(self, number: int) -> tuple[Any, Callable[[], NDArray[np.uint8]]]:
         start = number * self.block
@@ -83,7 +86,7 @@ class Film:
         return (self.path, start), partial(self.read, start, stop)
 
 
-class Look(NamedTuple):
+class FrameInfo(NamedTuple):
     """A frame of a panel: its position in the video, -1 if there is none, and what is known."""
 
     frame: int
@@ -95,18 +98,18 @@ class Panel:
     """One of the videos that are shown side by side."""
 
     name: str  # What it is called
-    look: Callable[[int], Look]  # Says which frame belongs to a position of the scene
-    film: Film | None = None  # The pictures; None if there are none, or not yet
-    note: str = ""  # Why there are no pictures
+    look: Callable[[int], FrameInfo]  # Says which frame belongs to a position of the scene
+    frames: FrameSource | None = None  # None if there are none, or not yet
+    note: str = ""  # Why there are none
 
-    def picture(self, frame: int, cache: BlockCache) -> NDArray[np.uint8] | str:
-        """The picture, uint8 (height, width), or why there is none."""
+    def image(self, frame: int, cache: BlockCache) -> NDArray[np.uint8] | str:
+        """One frame, uint8 (height, width), or why there is none."""
         if frame == NO_FRAME:
             return "not received"
-        if self.film is None:
+        if self.frames is None:
             return self.note
         try:
-            return self.film.picture(frame, cache)
+            return self.frames.image(frame, cache)
         except MiostitchError as error:
             return printable(str(error))
 
@@ -119,25 +122,27 @@ class Scene:
     count: int  # Frames
     fps: Fraction  # Frames per second
     panels: list[Panel]  # The videos; in the first one frames are marked
-    # Whole columns that moving about needs, read when first asked for: ``frame_num`` int64,
-    # ``damaged`` bool, ``source`` int8, (frame,).
+    # Give whole columns that moving about needs: ``frame_num`` int64, ``damaged`` bool, ``source``
+    # int8, (frame,).
     columns: Mapping[str, Callable[[], NDArray[Any]]]
     sources: Sequence[str] = ()  # Names that ``source`` counts
-    notices: Sequence[str] = ()  # What a user should be told
+    notices: Sequence[str] = ()  # What a user should know
     # Frame of the first panel at each position, (frame,), -1 where it has none; None where that is
     # the position.
     first_frames: NDArray[np.int64] | None = None
     # Completes the panels and takes the tables into memory; takes time, until the event is set.
     complete: Callable[[Event], None] = lambda _: None
-    _columns: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+    def give_up(self, problem: str) -> None:
+        """Say why the panels cannot be completed."""
+        self.notices = [*self.notices, problem]
+        for panel in self.panels:
+            if panel.note == SEARCHED:
+                panel.note = problem
 
     def column(self, name: str) -> NDArray[Any] | None:
         """A whole column, (frame,); None if nothing is known."""
-        if name not in self.columns:
-            return None
-        if name not in self._columns:
-            self._columns[name] = self.columns[name]()
-        return self._columns[name]
+        return self.columns[name]() if name in self.columns else None
 
     def jump(self, at: int, what: What, step: Literal[-1, 1]) -> int | None:
         """The next, or the previous, frame that is damaged or has another source.
@@ -183,12 +188,12 @@ class Scene:
         """
         edges = np.linspace(0, self.count, min(bins, self.count) + 1).astype(np.int64)
         first = edges[:-1]
-        told: dict[str, Any] = {"first": first.tolist()}
+        overview: dict[str, Any] = {"first": first.tolist()}
         damaged, source = self.column("damaged"), self.column("source")
         if damaged is not None:
-            told["damaged"] = np.add.reduceat(damaged, first, dtype=np.int64).tolist()
+            overview["damaged"] = np.add.reduceat(damaged, first, dtype=np.int64).tolist()
         if source is not None:
             codes = range(-1, len(self.sources))
             votes = [np.add.reduceat(source == code, first, dtype=np.int64) for code in codes]
-            told["source"] = (np.argmax(votes, axis=0) - 1).tolist()
-        return told
+            overview["source"] = (np.argmax(votes, axis=0) - 1).tolist()
+        return overview

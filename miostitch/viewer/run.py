@@ -25,7 +25,7 @@ class ViewOptions:
     # Folders where the recordings that a store was made of are looked for first.
     inputs: Sequence[str] = ()
     browser: bool = True  # Whether to open the page in the browser
-    cache_bytes: int = CACHE_BYTES  # Bound of the pictures that are kept in memory
+    cache_bytes: int = CACHE_BYTES  # Bound of the frames that are kept in memory
 
 
 def view(

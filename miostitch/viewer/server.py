@@ -9,10 +9,11 @@ import asyncio
 import json
 import logging
 import os
+import re
 import secrets
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from hmac import compare_digest
@@ -30,11 +31,14 @@ from miostitch.ranges import format_frames, parse_frames
 from miostitch.schema import FRAME_VARIABLES, SCORE_VARIABLES
 from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache
-from miostitch.viewer.model import Scene
+from miostitch.viewer.model import Scene, What
 
 LOOPBACK = "127.0.0.1"
-PAGE = files("miostitch.viewer") / "static"
-ASSETS = frozenset(each.name for each in PAGE.iterdir()) - {"page.html"}
+PAGE = "page.html"
+PALETTE = files("miostitch.report") / "templates" / "palette.css"
+ASSETS = {each.name: each for each in (*(files("miostitch.viewer") / "static").iterdir(), PALETTE)}
+"""What the page is made of; the receivers have the colours of the report."""
+
 TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
 """Not those of the system, which on some is wrong about scripts."""
 
@@ -44,7 +48,6 @@ REQUEST_BYTES = 2**24
 MARKS_BYTES = 2**23
 """A longer file is no list of marks; a million frames take less."""
 
-MAX_BINS = 4096
 READERS = 4
 """Threads that read for the page; a browser asks for up to six things at a time."""
 
@@ -71,7 +74,7 @@ class Marks:
         self.path = Path(path)
         if not self.path.parent.is_dir():
             raise MissingInputError(f"{self.path}: no such folder; make it, or name another file")
-        self.frames = self._read()
+        self.frames = self._read()  # those saved last
 
     def _read(self) -> list[int]:
         if not self.path.exists():
@@ -84,7 +87,7 @@ class Marks:
         raise UsageError(msg)
 
     def save(self, text: str) -> None:
-        """Replace the file, whole or not at all."""
+        """Replace the file by a complete one, or leave it."""
         part = self.path.with_name(f".{self.path.name}.{secrets.token_hex(4)}.part")
         try:
             with part.open("x", encoding="ascii") as file:
@@ -92,6 +95,7 @@ class Marks:
                 file.flush()
                 os.fsync(file.fileno())
             part.replace(self.path)
+            self.frames = parse_frames(text).tolist() if text else []
         except OSError as error:
             with suppress(OSError):
                 part.unlink()
@@ -121,9 +125,9 @@ class Viewer:
         listening.setblocking(False)
         at = listening.getsockname()[1]
         self.hosts = {f"{LOOPBACK}:{at}", f"localhost:{at}"}
-        application = Application(
-            [(r"/([^/]*)/?(.*)", _Handler, {"viewer": self})], log_function=_log_request
-        )
+        routes = [(f"/([^/]*)/{what}", handler, {"viewer": self}) for what, handler in ROUTES]
+        routes.append(("/([^/]*)", _Nothing, {"viewer": self}))
+        application = Application(routes, log_function=_log_request)
         server = HTTPServer(application, max_body_size=REQUEST_BYTES, max_buffer_size=REQUEST_BYTES)
         server.add_socket(listening)
         completing = asyncio.create_task(self._complete())
@@ -145,8 +149,10 @@ class Viewer:
         await self.seen.wait()  # the first frame waits for nothing else
         try:
             await self.compute(self.scene.complete, self.closing)
-        except MiostitchError as error:
-            self.scene.notices = [*self.scene.notices, printable(str(error))]
+        except Exception as error:  # whatever it is, the page must not wait for more
+            if not isinstance(error, MiostitchError):
+                logger.exception("the recordings of %s cannot be shown", self.scene.name)
+            self.scene.give_up(printable(str(error)))
         self.completed = True
 
     def describe(self) -> dict[str, Any]:
@@ -157,7 +163,7 @@ class Viewer:
             "frames": scene.count,
             "fps": float(scene.fps),
             "panels": [
-                {"name": p.name, "pictures": p.film is not None, "note": p.note}
+                {"name": p.name, "pictures": p.frames is not None, "note": p.note}
                 for p in scene.panels
             ],
             "sources": [*scene.sources],
@@ -169,30 +175,30 @@ class Viewer:
             "marks_file": printable(str(self.marks.path)) if self.marks else None,
         }
 
-    def packet(self, position: int, shown: Sequence[int]) -> bytes:
-        """One frame: what is known of it and of its candidates, and the pictures shown."""
-        told: list[dict[str, Any]] = []
+    def packet(self, position: int, shown: Collection[int]) -> bytes:
+        """One frame: what is known of it and of its candidates, and the images shown."""
+        panels: list[dict[str, Any]] = []
         pixels = []
         for number, panel in enumerate(self.scene.panels):
             frame, facts = panel.look(position)
             about: dict[str, Any] = {"frame": frame, "facts": facts}
             if number in shown:
-                picture = panel.picture(frame, self.cache)
-                if isinstance(picture, str):
-                    about["problem"] = picture
+                image = panel.image(frame, self.cache)
+                if isinstance(image, str):
+                    about["problem"] = image
                 else:
-                    about["height"], about["width"] = picture.shape
-                    pixels.append(picture.tobytes())
-            told.append(about)
-        head = json.dumps({"frame": position, "panels": told}, allow_nan=False).encode()
+                    about["height"], about["width"] = image.shape
+                    pixels.append(image.tobytes())
+            panels.append(about)
+        head = json.dumps({"frame": position, "panels": panels}, allow_nan=False).encode()
         return b"".join([len(head).to_bytes(4, "little"), head, *pixels])
 
 
 class _Handler(RequestHandler):
-    """Every path is ``/TOKEN/WHAT``."""
+    """What all requests have in common: their path is ``/TOKEN/WHAT``."""
 
     def initialize(self, viewer: Viewer) -> None:
-        self.viewer = viewer
+        self.viewer, self.scene = viewer, viewer.scene
 
     def set_default_headers(self) -> None:
         self.clear_header("Server")
@@ -211,49 +217,6 @@ class _Handler(RequestHandler):
         if self.request.method == "POST" and self.request.headers.get("Origin") != f"http://{host}":
             raise _RefusedError(403, "only the page itself may save")
 
-    async def get(self, _: str, name: str) -> None:
-        scene = self.viewer.scene
-        if name == "" or name in ASSETS:
-            self._send_asset(name or "page.html")
-        elif name == "scene":
-            self.finish(self.viewer.describe())
-        elif name == "frame":
-            shown = {self._number("panels", len(scene.panels), each) for each in self._list()}
-            at = self._number("at", scene.count)
-            packet = await self.viewer.compute(self.viewer.packet, at, shown)
-            self.set_header("Content-Type", "application/octet-stream")
-            self.finish(packet)
-            self.viewer.seen.set()
-        elif name == "jump":
-            what = self._one_of("what", {"damaged": "damaged", "source": "source"})
-            step = self._one_of("to", {"next": 1, "previous": -1})
-            at = self._number("at", scene.count)
-            self.finish({"frame": await self.viewer.compute(scene.jump, at, what, step)})
-        elif name == "find":
-            wanted = self._number("frame_num", 2**63)
-            self.finish({"frame": await self.viewer.compute(scene.find, wanted)})
-        elif name == "timeline":
-            bins = self._number("bins", MAX_BINS + 1)
-            if not bins:
-                raise _RefusedError(400, "bins: 1 at least is needed")
-            self.finish(await self.viewer.compute(scene.timeline, bins))
-        else:
-            raise _RefusedError(404, "there is no such thing here")
-
-    async def post(self, _: str, name: str) -> None:
-        if name not in ("list", "marks"):
-            raise _RefusedError(404, "there is no such thing here")
-        scene = self.viewer.scene
-        text = format_frames(scene.in_first(self._frames(scene.count)))
-        if name == "list":
-            self.finish({"text": text})
-        elif self.viewer.marks is None:
-            raise _RefusedError(409, "no file was named by --marks")
-        else:
-            await self.viewer.compute(self.viewer.marks.save, text)
-            self.viewer.marks.frames = parse_frames(text).tolist() if text else []
-            self.finish({"text": text, "saved": printable(str(self.viewer.marks.path))})
-
     def write_error(self, status_code: int, **kwargs: Any) -> None:
         """Say what is wrong, as JSON."""
         _, error, _ = kwargs.get("exc_info", (None, None, None))
@@ -270,28 +233,61 @@ class _Handler(RequestHandler):
         if not isinstance(error, HTTPError | MiostitchError):
             logger.error("%s failed", self.request.method, exc_info=(kind, error, trace))
 
-    def _send_asset(self, name: str) -> None:
+
+class _Asset(_Handler):
+    async def get(self, _: str, name: str = PAGE) -> None:
         self.set_header("Content-Type", f"{TYPES[Path(name).suffix]}; charset=utf-8")
-        self.finish((PAGE / name).read_bytes())
+        self.finish(ASSETS[name].read_bytes())
 
-    def _number(self, name: str, end: int, text: str | None = None) -> int:
-        """A whole number from 0 to before `end`."""
-        text = self.get_query_argument(name, "") if text is None else text
-        if not (text.isascii() and text.isdigit() and len(text) < 20 and int(text) < end):
-            raise _RefusedError(400, f"{name}: a number from 0 to {end - 1} is meant")
-        return int(text)
 
-    def _list(self) -> list[str]:
-        return [each for each in self.get_query_argument("panels", "").split(",") if each]
+class _Description(_Handler):
+    async def get(self, _: str) -> None:
+        self.finish(self.viewer.describe())
 
-    def _one_of(self, name: str, meanings: dict[str, Any]) -> Any:
-        text = self.get_query_argument(name, "")
-        if text not in meanings:
-            raise _RefusedError(400, f"{name}: {' or '.join(meanings)} is meant")
-        return meanings[text]
 
-    def _frames(self, count: int) -> NDArray[np.int64]:
-        """The positions that were sent."""
+class _Frame(_Handler):
+    async def get(self, _: str, at: str, panels: str) -> None:
+        count = len(self.scene.panels)
+        shown = {_below("panels", each, count) for each in panels.split(",") if each}
+        position = _below("at", at, self.scene.count)
+        packet = await self.viewer.compute(self.viewer.packet, position, shown)
+        self.set_header("Content-Type", "application/octet-stream")
+        self.finish(packet)
+        self.viewer.seen.set()
+
+
+class _Jump(_Handler):
+    async def get(self, _: str, at: str, to: str, what: What) -> None:
+        position, step = _below("at", at, self.scene.count), 1 if to == "next" else -1
+        self.finish({"frame": await self.viewer.compute(self.scene.jump, position, what, step)})
+
+
+class _Find(_Handler):
+    async def get(self, _: str, frame_num: str) -> None:
+        self.finish({"frame": await self.viewer.compute(self.scene.find, int(frame_num))})
+
+
+class _Timeline(_Handler):
+    async def get(self, _: str, bins: str) -> None:
+        self.finish(await self.viewer.compute(self.scene.timeline, int(bins)))
+
+
+class _MarkedFrames(_Handler):
+    """The positions that are marked, as the list that ``remove-frames`` takes."""
+
+    async def post(self, _: str, what: str) -> None:
+        text = format_frames(self.scene.in_first(self._positions()))
+        marks = self.viewer.marks
+        if what == "list":
+            self.finish({"text": text})
+        elif marks is None:
+            raise _RefusedError(409, "no file was named by --marks")
+        else:
+            await self.viewer.compute(marks.save, text)
+            self.finish({"text": text, "saved": printable(str(marks.path))})
+
+    def _positions(self) -> NDArray[np.int64]:
+        count = self.scene.count
         with suppress(ValueError):
             frames = json.loads(self.request.body)
             if isinstance(frames, list) and all(
@@ -299,6 +295,28 @@ class _Handler(RequestHandler):
             ):
                 return np.array(frames, np.int64)
         raise _RefusedError(400, f"a JSON list of frames from 0 to {count - 1} is meant")
+
+
+class _Nothing(_Handler):
+    async def get(self, _: str) -> None:
+        raise _RefusedError(404, "there is no such thing here")
+
+    post = get
+
+
+NUMBER = "([0-9]{1,18})"
+ROUTES = (
+    ("", _Asset),
+    (f"({'|'.join(re.escape(name) for name in ASSETS if name != PAGE)})", _Asset),
+    ("scene", _Description),
+    (f"frame/{NUMBER}/([0-9,]*)", _Frame),
+    (f"jump/{NUMBER}/(next|previous)/(damaged|source)", _Jump),
+    (f"find/{NUMBER}", _Find),
+    ("timeline/([1-9][0-9]{0,3})", _Timeline),
+    ("(list|marks)", _MarkedFrames),
+    (".*", _Nothing),
+)
+"""What follows the token in a path, and who answers it."""
 
 
 class _RefusedError(HTTPError):
@@ -309,7 +327,14 @@ class _RefusedError(HTTPError):
         self.text = text
 
 
+def _below(name: str, text: str, end: int) -> int:
+    """A number of a path, from 0 to before `end`."""
+    if int(text) >= end:
+        raise _RefusedError(400, f"{name}: a number from 0 to {end - 1} is meant")
+    return int(text)
+
+
 def _log_request(handler: RequestHandler) -> None:
     took = 1000 * handler.request.request_time()
-    name = handler.path_args[1] if len(handler.path_args) > 1 else ""  # not the token
+    _, _, name = handler.request.path[1:].partition("/")  # not the token
     logger.debug("%s %s %d %.1f ms", handler.request.method, name, handler.get_status(), took)

@@ -1,4 +1,4 @@
-"""Open what a viewer shows: a result beside its recordings, or videos side by side."""
+"""Open what a viewer shows: a result next to its recordings, or videos side by side."""
 
 import math
 import os
@@ -25,7 +25,7 @@ from miostitch.store.groups import open_group
 from miostitch.store.layout import store_facts
 from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache
-from miostitch.viewer.model import Facts, Film, Look, Panel, Scene
+from miostitch.viewer.model import SEARCHED, Facts, FrameInfo, FrameSource, Panel, Scene
 
 TABLE_BLOCK = 4096
 """Frames of a store whose tables are read at a time."""
@@ -44,8 +44,8 @@ def open_scene(
     """Open what is to be looked at."""
     options = options or ReadOptions(need_table=False)
     if len(names) == 1 and names[0].endswith(STORE):
-        return _of_result(names[0], cache, options, folders)
-    return _side_by_side(names, cache, options)
+        return _open_result(names[0], cache, options, folders)
+    return _open_side_by_side(names, cache, options)
 
 
 class StoredFrames:
@@ -76,16 +76,16 @@ class StoredFrames:
                 self._columns[name] = self._read("", slice(None), [name])[name].to_numpy()
             return self._columns[name]
 
-    def row(self, frame: int) -> Look:
+    def row(self, frame: int) -> FrameInfo:
         """What is known of a frame."""
-        return Look(frame, _facts(self._at("", frame)))
+        return FrameInfo(frame, _facts(self._at("", frame)))
 
-    def candidate(self, number: int, frame: int) -> Look:
+    def candidate(self, number: int, frame: int) -> FrameInfo:
         """What is known of a recording's candidate for a frame."""
         facts = _facts(self._at("scores", frame).isel({RECORDING: number}))
         source = facts.pop("source_frame")
         absent = source == NO_FRAME
-        return Look(int(source or 0), {} if absent else facts)
+        return FrameInfo(int(source or 0), {} if absent else facts)
 
     def load(self, closing: Event) -> None:
         """Take all tables into memory, so that no frame has to wait for them any more."""
@@ -116,10 +116,12 @@ class StoredFrames:
         return table.isel({FRAME: span}).compute()
 
 
-def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequence[str]) -> Scene:
-    film, tables = Film.of_store(path), StoredFrames(path, cache)
+def _open_result(
+    path: str, cache: BlockCache, options: ReadOptions, folders: Sequence[str]
+) -> Scene:
+    frames, tables = FrameSource.of_store(path), StoredFrames(path, cache)
     receivers = [
-        Panel(name, partial(tables.candidate, number), note="is being looked for")
+        Panel(name, partial(tables.candidate, number), note=SEARCHED)
         for number, name in enumerate(tables.recordings)
     ]
 
@@ -128,16 +130,16 @@ def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequ
         found = find_originals(path, folders, max_frame_pixels=pixels)
         for panel, original in zip(receivers, found, strict=True):
             if isinstance(original, Recording):
-                panel.film = Film.of_recording(original)
+                panel.frames = FrameSource.of_recording(original)
             else:
                 panel.note = original
         tables.load(closing)
 
     return Scene(
         printable(os.path.basename(path)),
-        film.shape[0],
+        frames.shape[0],
         Fraction(tables.attrs["fps"]),
-        [Panel("result", tables.row, film), *receivers],
+        [Panel("result", tables.row, frames), *receivers],
         {name: partial(tables.column, name) for name in ("frame_num", "damaged", "source")},
         tables.attrs["recordings"],
         complete=complete,
@@ -147,25 +149,27 @@ def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequ
 class _Opened(NamedTuple):
     """A video or store, of which everything per frame is at hand."""
 
-    film: Film
+    frames: FrameSource
     fps: Fraction
-    row: Callable[[int], Look]
+    row: Callable[[int], FrameInfo]
     identity: FrameIdentity
     damaged: Bools | None
     notices: Sequence[str] = ()
 
 
-def _side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOptions) -> Scene:
+def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOptions) -> Scene:
     titles = [printable(name) for name in recording_names(names)]
-    videos = iter(load_recordings([n for n in names if not n.endswith(STORE)], options))
+    videos = [name for name in names if not name.endswith(STORE)]
+    recordings = iter(load_recordings(videos, options) if videos else ())
     opened = [
-        _stored(name, cache) if name.endswith(STORE) else _recorded(next(videos)) for name in names
+        _open_store(name, cache) if name.endswith(STORE) else _open_recording(next(recordings))
+        for name in names
     ]
     places, frame_num, notices = _align([each.identity for each in opened])
 
-    def look(number: int, position: int) -> Look:
+    def look(number: int, position: int) -> FrameInfo:
         frame = int(places[number, position])
-        return opened[number].row(frame) if frame != NO_FRAME else Look(NO_FRAME, {})
+        return opened[number].row(frame) if frame != NO_FRAME else FrameInfo(NO_FRAME, {})
 
     columns: dict[str, Callable[[], NDArray[Any]]] = {}
     if frame_num is not None:
@@ -173,13 +177,14 @@ def _side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOptions)
     flags = [each.damaged for each in opened]
     known = [flag for flag in flags if flag is not None]
     if len(known) == len(flags):
-        columns["damaged"] = partial(_damaged_anywhere, known, places)
+        damaged = _damaged_anywhere(known, places)
+        columns["damaged"] = lambda: damaged
     return Scene(
         ", ".join(titles),
         places.shape[1],
         opened[0].fps,
         [
-            Panel(title, partial(look, number), each.film)
+            Panel(title, partial(look, number), each.frames)
             for number, (title, each) in enumerate(zip(titles, opened, strict=True))
         ],
         columns,
@@ -188,22 +193,22 @@ def _side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOptions)
     )
 
 
-def _recorded(recording: Recording) -> _Opened:
+def _open_recording(recording: Recording) -> _Opened:
     table = recording.frames
-    facts = ("frame_num", "timestamp_first", "timestamp_last", "num_buffers", "black_padding")
-    columns = {name: getattr(table, name) for name in facts}
+    names = ("frame_num", "timestamp_first", "timestamp_last", "num_buffers", "black_padding")
+    columns = {name: getattr(table, name) for name in names}
 
-    def row(frame: int) -> Look:
+    def row(frame: int) -> FrameInfo:
         described = table.num_rows[frame] > 0
-        told = {name: _plain(column[frame]) for name, column in columns.items()}
-        return Look(frame, told if described else {})
+        facts = {name: _plain(column[frame]) for name, column in columns.items()}
+        return FrameInfo(frame, facts if described else {})
 
     identity = FrameIdentity(
         recording.name, table.frame_num, table.num_buffers, table.timestamp_first
     )
     rate = recording.videos[0].fps
-    film = Film.of_recording(recording)
-    return _Opened(film, rate, row, identity, _incomplete(recording), recording.notices)
+    frames = FrameSource.of_recording(recording)
+    return _Opened(frames, rate, row, identity, _incomplete(recording), recording.notices)
 
 
 def _incomplete(recording: Recording) -> Bools | None:
@@ -211,17 +216,17 @@ def _incomplete(recording: Recording) -> Bools | None:
     _, height, width = recording.shape
     try:
         bounds = buffer_layout(recording.tables, height * width)
-    except MetadataError:  # the table makes no frames: what is missing cannot be told
+    except MetadataError:  # the table makes no frames: what is missing is unknown
         return None
     return ~complete(recording.frames.buffers, bounds) if recording.tables else None
 
 
-def _stored(path: str, cache: BlockCache) -> _Opened:
+def _open_store(path: str, cache: BlockCache) -> _Opened:
     tables = StoredFrames(path, cache)
     columns = (tables.column(n) for n in ("frame_num", "num_buffers", "timestamp_first"))
     identity = FrameIdentity(os.path.basename(path), *columns)
-    film, rate = Film.of_store(path), Fraction(tables.attrs["fps"])
-    return _Opened(film, rate, tables.row, identity, tables.column("damaged"))
+    frames, rate = FrameSource.of_store(path), Fraction(tables.attrs["fps"])
+    return _Opened(frames, rate, tables.row, identity, tables.column("damaged"))
 
 
 def _align(identities: Sequence[FrameIdentity]) -> tuple[Ints, Ints | None, list[str]]:
@@ -233,8 +238,8 @@ def _align(identities: Sequence[FrameIdentity]) -> tuple[Ints, Ints | None, list
     if bare:
         position = np.arange(max(counts))
         places = np.stack([np.where(position < n, position, NO_FRAME) for n in counts])
-        told = f"{printable(', '.join(bare))}: no table; frames stand side by side by position"
-        return places, None, [told]
+        notice = f"{printable(', '.join(bare))}: no table; frames stand side by side by position"
+        return places, None, [notice]
     found = align(identities)
     places = found.source_frame.astype(np.int64)
     return places, found.frame_num, [printable(notice) for notice in found.notices]

@@ -1,5 +1,6 @@
 """The installed command: what it prints, asks and returns."""
 
+import gc
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
+from rich.cells import cell_len
 
 import miostitch
 from miostitch import errors
@@ -29,7 +31,7 @@ from miostitch.cli import main as cli
 from miostitch.cli import texts as wording
 from miostitch.cli.verify_texts import verify_text
 from miostitch.execution.progress import counted
-from miostitch.text import columns, from_here
+from miostitch.text import from_here
 from tests import terminals
 from tests.commands import COMMAND, run, run_installed
 
@@ -66,7 +68,7 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["stitch"], 2, "no recording given"),
         (["stitch", "{0}", "{0}"], 2, "same file"),
         (["stitch", "{0}", "nowhere.avi"], 3, "nowhere.avi: no such video"),
-        (["stitch", "{0}", "--chunk-frames", "0"], 2, "'0': give a whole number, 1 or more"),
+        (["stitch", "{0}", "--chunk-frames", "0"], 2, "0 is not in the range x>=1"),
         (["stitch", "{0}", "--colour"], 2, "No such option"),
         (["stitch", "{0}", "--by", "pixel"], 2, "--by"),
         (["stitch", "{0}", "--lag", "1.5"], 2, "'1.5': give auto or a number of frames"),
@@ -78,7 +80,7 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["inspect"], 2, "no recording given"),
         (["trim", "{0}", "{1}", "-o", "{out}"], 2, "one recording at a time"),
         (["trim", "{0}", "-s", "40", "-o", "{out}"], 2, "leave out fewer"),
-        (["trim", "{0}", "-s", "5.5"], 2, "'5.5': give a whole number, 0 or more"),
+        (["trim", "{0}", "-s", "5.5"], 2, "'5.5' is not a valid whole number"),
         (["remove-frames", "{0}", "-f", "0,x", "-o", "{out}"], 2, "0,5,10-20"),
         (["remove-frames", "{0}", "-o", "{out}"], 2, "--frames"),
         (["concat", "{0}"], 2, "--output"),
@@ -333,9 +335,18 @@ def test_tables_fit_80_columns() -> None:
         facts = {"path": path, "frames": 648000, "noisy_frames": 12, "black_frames": 3}
         other = facts | {"path": "/elsewhere/right.avi"}
         found = {"recordings": [each | {"output": "x.csv"} for each in (facts, other)]}
-        lines = wording.score_text(found).splitlines()[:3]
-        assert len({*map(columns, lines)}) == 1
-        assert columns(lines[0]) <= 80
+        head, *lines = wording.score_text(found).split("\n\n")[0].splitlines()
+        assert max(map(cell_len, [head, *lines])) <= 80
+        ends = [cell_len(line) for line in lines if line.endswith("3")]
+        assert ends == [cell_len(head)] * 2
+        assert path in "".join(line.split("  ")[0] for line in lines)
+
+
+def test_a_table_of_wide_numbers_is_wider_than_80_columns() -> None:
+    numbers = ("1234567890",) * 8
+    head, *lines = wording._table([("recording", *numbers), ("a" * 30, *numbers)])
+    assert head.split() == ["recording", *numbers]
+    assert [line.split() for line in lines] == [["a" * 12, *numbers], ["a" * 12], ["a" * 6]]
 
 
 def test_one_is_no_plural() -> None:
@@ -476,18 +487,41 @@ def test_progress_counts_from_many_threads() -> None:
 def test_progress_without_a_terminal_is_a_line_now_and_then(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = iter([0.0, 5.0, 10.0, 19.0, 20.0, 25.0, 30.0])
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock))
-    advance = console._progress_lines("stitching")
-    for done in (0, 50, 90, 100):
+    clock = [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    advance = console._paced(console._progress_lines("stitching"))
+    for clock[0], done in (5.0, 0), (10.0, 50), (19.0, 90), (20.0, 100):
         advance(done, 200)
-    for done in (20, 40):  # another pass
+    for clock[0], done in (25.0, 20), (30.0, 40):  # another pass
         advance(done, 80)
     assert capsys.readouterr().err.splitlines() == [
         "stitching: 50 of 200 frames, 5 frames/s, 30 s left",
         "stitching: 100 of 200 frames, 5 frames/s, 20 s left",
         "stitching: 40 of 80 frames, 4 frames/s, 10 s left",
     ]
+
+
+@pytest.mark.parametrize(
+    ("args", "function"),
+    [
+        (["inspect", "a.avi"], "miostitch.inspect.inspect_recordings"),
+        (["report", "."], "miostitch.report.run.report_files"),
+        (["view", "a.avi"], "miostitch.viewer.run.view"),
+        (["verify", "."], "miostitch.verify.run.verify_files"),
+    ],
+)
+def test_garbage_is_collected_while_a_command_works(
+    monkeypatch: pytest.MonkeyPatch, args: list[str], function: str
+) -> None:
+    collecting: list[bool] = []
+
+    def work(*_: object, **__: object) -> None:
+        collecting.append(gc.isenabled())
+        raise errors.UsageError("done")
+
+    monkeypatch.setattr(function, work)
+    assert CliRunner().invoke(cli.main, args).exit_code == 2
+    assert collecting == [True]
 
 
 def test_text_leaves_the_result_as_it_was(session: list[str]) -> None:

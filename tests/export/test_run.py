@@ -275,6 +275,22 @@ def test_times_of_nwb_count_from_the_session(store: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "y").exists()
 
 
+@pytest.mark.parametrize("kind", ["ucla", "nwb"])
+def test_a_session_start_without_offset_is_refused(store: Path, tmp_path: Path, kind: str) -> None:
+    start = ("--session-start", "2020-01-31T09:30:00")
+    done = run(store, "--to", kind, "-o", tmp_path / "out", *start)
+    assert done.exit_code == UsageError.exit_code
+    assert "say how far from UTC, as in +01:00 or Z" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_session_start_with_offset_is_the_same_anywhere(store: Path, tmp_path: Path) -> None:
+    start = datetime.fromisoformat("2020-01-31T09:30:00+01:00")
+    export_recording(store, tmp_path, "ucla", ExportOptions(session_start=start))
+    began = json.loads((tmp_path / "metaData.json").read_text())["recordingStartTime"]
+    assert (began["hour"], began["msecSinceEpoch"]) == (9, 1_580_459_400_000)
+
+
 def test_a_video_alone_has_the_times_of_its_rate(tmp_path: Path) -> None:
     frames = make_frames(20)
     video = write(tmp_path / "a.avi", frames)
@@ -383,7 +399,7 @@ def test_a_failed_export_leaves_nothing(
     def full(self: Any, frames: np.ndarray) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export_nwb._Pictures, "write", full)
+    monkeypatch.setattr(export_nwb._DirectChunks, "write", full)
     monkeypatch.setattr(VideoWriter, "write", lambda *_: (_ for _ in ()).throw(ResourceError("x")))
     with pytest.raises(ResourceError):
         export_recording(edited(store), tmp_path, kind, force=True)

@@ -8,6 +8,7 @@ import re
 import shutil
 import tracemalloc
 import zlib
+from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
 from itertools import groupby
@@ -29,9 +30,10 @@ from miostitch.errors import InputError, MissingInputError, OutputExistsError
 from miostitch.ranges import parse_frames
 from miostitch.report import page as report_page
 from miostitch.report import tables as report_text
+from miostitch.report.data import Frames, ReportData, Scores
 from miostitch.report.page import timeline
 from miostitch.report.run import report_files, write_report
-from miostitch.report.statistics import Tables, binned, heat_maps, resets, run_lengths, worst_frames
+from miostitch.report.statistics import Losses, binned, heat_maps, resets, worst_frames
 from miostitch.report.tables import length_label, percent, removal_lists, verdict
 from miostitch.report.thumbnails import outline
 from miostitch.schema import EVIDENCE, FRAME_VARIABLES, SCORE_VARIABLES
@@ -418,7 +420,7 @@ def test_a_shifted_result_is_not_to_be_used(recordings: Path, tmp_path: Path) ->
 # ---- the figures ----
 
 
-def tables_of(count: int, *, seed: int = 0, recordings: int = 2) -> Tables:
+def tables_of(count: int, *, seed: int = 0, recordings: int = 2) -> ReportData:
     """Random tables of a session with heavy loss."""
     rng = np.random.default_rng(seed)
     shape = (recordings, count)
@@ -426,24 +428,24 @@ def tables_of(count: int, *, seed: int = 0, recordings: int = 2) -> Tables:
     present[0] |= ~present.any(axis=0)
     received = np.where(present, rng.binomial(8, 0.9, shape), -1).astype(np.int16)
     damaged = rng.random(count) < 0.3
-    frames = {
-        "frame_num": 1000 + np.cumsum(1 + (rng.random(count) < 0.01)),
-        "source": received.argmax(axis=0).astype(np.int8),
-        "missing_pixels": np.where(damaged, 5000, 0).astype(np.int32),
-        "damaged": damaged,
-        "unrecoverable": damaged & (rng.random(count) < 0.3),
-    }
-    scores = {
-        "source_frame": np.where(present, np.arange(count), -1),
-        "num_buffers": received,
-        "black_padding": np.zeros(shape, np.int64),
-        "noisy_pixels": np.where(rng.random(shape) < 0.1, 400, 0),
-        "edge_energy": rng.integers(10**5, 10**6, shape),
-    }
+    frames = Frames(
+        frame_num=1000 + np.cumsum(1 + (rng.random(count) < 0.01)),
+        source=received.argmax(axis=0).astype(np.int8),
+        missing_pixels=np.where(damaged, 5000, 0).astype(np.int32),
+        damaged=damaged,
+        unrecoverable=damaged & (rng.random(count) < 0.3),
+    )
+    scores = Scores(
+        source_frame=np.where(present, np.arange(count), -1),
+        num_buffers=received,
+        black_padding=np.zeros(shape, np.int64),
+        noisy_pixels=np.where(rng.random(shape) < 0.1, 400, 0),
+        edge_energy=rng.integers(10**5, 10**6, shape),
+    )
     lost = rng.random((count, 8)) < 0.05
     bounds = np.linspace(0, 40_000, 9).astype(np.int64)
     names = [f"r{n}" for n in range(recordings)]
-    return Tables(names, Fraction(20), 200, 200, bounds, 8, frames, scores, {}, lost)
+    return ReportData(names, Fraction(20), 200, 200, bounds, 8, frames, scores, None, lost)
 
 
 def test_a_long_timeline_hides_no_frame(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -455,8 +457,8 @@ def test_a_long_timeline_hides_no_frame(monkeypatch: pytest.MonkeyPatch) -> None
     assert len(json.dumps(found)) < 20_000
     damaged = unpacked(found["tracks"]["damaged"], 0)
     assert len(damaged) == -(-20_001 // step)
-    assert damaged.sum() == tables.frames["damaged"].sum()
-    for frame in np.flatnonzero(tables.frames["damaged"]).tolist():
+    assert damaged.sum() == tables.frames.damaged.sum()
+    for frame in np.flatnonzero(tables.frames.damaged).tolist():
         assert damaged[frame // step]
 
 
@@ -469,7 +471,10 @@ def test_bins_count_every_frame(flags: list[bool], step: int) -> None:
 @given(st.lists(st.booleans()))
 def test_runs_by_length(lost: list[bool]) -> None:
     lengths = [len([*run]) for value, run in groupby(lost) if value]
-    counts = run_lengths(np.array(lost, bool)).tolist()
+    found = Losses.of(np.array(lost, bool))
+    assert found.frames == sum(lost)
+    assert found.longest == max(lengths, default=0)
+    counts = found.lengths
     assert sum(counts) == len(lengths)
     for number, count in enumerate(counts):
         low, _, high = length_label(number).partition("-")
@@ -501,37 +506,45 @@ def test_outlines_enclose_just_the_range(width: int, start: int, size: int) -> N
 
 
 def test_worst_frames_are_of_different_stretches() -> None:
-    tables = tables_of(1)
+    tables = tables_of(10)
     missing = np.array([0, 5, 9, 2, 0, 7, 0, 0, 8, 8])
-    frames = {
-        "source": np.zeros(10, np.int8),
-        "missing_pixels": missing.astype(np.int32),
-        "damaged": missing > 0,
-    }
-    found = Tables(**{**vars(tables), "frames": frames, "scores": {}})
+    frames = replace(tables.frames, missing_pixels=missing, damaged=missing > 0)
+    found = replace(tables, frames=frames, scores=None)
     assert worst_frames(found, 2) == [2, 8]
     assert worst_frames(found, 9) == [2, 8, 5]
 
 
+def test_composed_frames_have_no_noise_of_a_recording() -> None:
+    """Of results of both kinds that were joined there are scores, and no composition."""
+    tables = tables_of(4)
+    assert tables.scores is not None
+    frames = replace(
+        tables.frames,
+        source=np.array([-1, 0, 0, 0], np.int8),
+        missing_pixels=np.array([3, 0, 5, 0], np.int32),
+        damaged=np.array([True, False, True, False]),
+    )
+    noisy = np.array([[0] * 4, [1000] * 4])
+    joined = replace(tables, frames=frames, scores=replace(tables.scores, noisy_pixels=noisy))
+    assert worst_frames(joined, 2) == [2, 0]
+
+
 def test_resets_of_the_counter() -> None:
     frame_num = np.array([7, 8, -1, 9, 0, 1, -1, 0])
-    assert resets(frame_num) == [
-        {"frame": 4, "before": 9, "after": 0},
-        {"frame": 7, "before": 1, "after": 0},
-    ]
+    assert resets(frame_num).tolist() == [[4, 9, 0], [7, 1, 0]]
 
 
 def test_a_list_that_no_shell_takes_is_not_shown() -> None:
     tables = tables_of(200_000)
     damaged, hopeless = removal_lists(tables)
-    assert damaged["text"] == ""
-    assert hopeless["frames"] == tables.frames["unrecoverable"].sum()
+    assert damaged.text == ""
+    assert hopeless.frames == tables.frames.unrecoverable.sum()
 
 
 def test_nothing_is_rounded_to_all_or_nothing() -> None:
     tables = tables_of(100_000)
-    frames = {**tables.frames, "damaged": np.arange(100_000) == 7}
-    said = verdict(Tables(**{**vars(tables), "frames": frames}), {}, [])
+    frames = replace(tables.frames, damaged=np.arange(100_000) == 7)
+    said = verdict(replace(tables, frames=frames), {}, [])
     assert said.sentence.startswith("Of 100,000 frames > 99.99 % are sound: 1 is damaged")
     assert said.mood == "damaged"
 
@@ -541,12 +554,14 @@ def test_nothing_is_rounded_to_all_or_nothing() -> None:
 )
 def test_whom_nobody_has_is_said_in_words(damaged: int, hopeless: int, whom: str) -> None:
     tables = tables_of(100)
-    flags = {"damaged": np.arange(100) < damaged, "unrecoverable": np.arange(100) < hopeless}
-    said = verdict(Tables(**{**vars(tables), "frames": {**tables.frames, **flags}}), {}, [])
+    frames = replace(
+        tables.frames, damaged=np.arange(100) < damaged, unrecoverable=np.arange(100) < hopeless
+    )
+    said = verdict(replace(tables, frames=frames), {}, [])
     assert said.sentence.endswith(f" damaged, no receiver has {whom} whole.")
 
 
-def stored(path: Path, tables: Tables) -> None:
+def stored(path: Path, tables: ReportData) -> None:
     """Write tables as a store of black frames."""
     frames = {variable.name: np.zeros(tables.count, variable.dtype) for variable in FRAME_VARIABLES}
     scores = {v.name: np.zeros(tables.present.shape, v.dtype) for v in SCORE_VARIABLES}
@@ -556,8 +571,8 @@ def stored(path: Path, tables: Tables) -> None:
     for start in range(0, tables.count, TABLE_CHUNK):
         size = min(TABLE_CHUNK, tables.count - start)
         write_block(str(path), start, np.zeros((size, *shape[1:]), np.uint8))
-    write_frame_tables(str(path), frames | dict(tables.frames))
-    scores |= tables.scores
+    write_frame_tables(str(path), frames | vars(tables.frames))
+    scores |= vars(tables.scores)
     write_group(str(path), "scores", SCORE_VARIABLES, scores.__getitem__, attrs)
     places = np.argwhere(~tables.lost)
     sizes = np.diff(tables.bounds)[places[:, 1]]
@@ -569,10 +584,9 @@ def stored(path: Path, tables: Tables) -> None:
 
 @pytest.mark.slow
 def test_nine_hours_fit_into_a_page_and_into_memory(tmp_path: Path) -> None:
-    small = {"height": 2, "width": 4, "bounds": np.arange(9)}
-    tables = Tables(**{**vars(tables_of(648_000)), **small})
+    tables = replace(tables_of(648_000), height=2, width=4, bounds=np.arange(9))
     stored(tmp_path / "s.zarr", tables)
-    path, frames = tmp_path / "s.html", tables.frames
+    path, frames = tmp_path / "s.html", vars(tables.frames)
     tracemalloc.start()
     held = tracemalloc.get_traced_memory()[0]
     write_report(tmp_path / "s.zarr", tmp_path / "s.zarr", {}, path, frames=frames)
@@ -589,4 +603,4 @@ def test_nine_hours_fit_into_a_page_and_into_memory(tmp_path: Path) -> None:
 def test_maps_of_short_recordings() -> None:
     for count in (1, 3):
         heat = heat_maps(tables_of(count))
-        assert heat["edges"] == [*range(count + 1)]
+        assert heat.edges == [*range(count + 1)]

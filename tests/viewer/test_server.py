@@ -21,7 +21,7 @@ import xarray as xr
 from click.testing import CliRunner, Result
 
 from miostitch.cli import main as cli
-from miostitch.errors import MissingInputError, ResourceError, UsageError
+from miostitch.errors import InputError, MissingInputError, ResourceError, UsageError
 from miostitch.ranges import parse_frames
 from miostitch.stitching.run import StitchOptions, stitch_files
 from miostitch.viewer.run import ViewOptions, view
@@ -85,7 +85,7 @@ def shown(store: str) -> Iterator[Served]:
 
 
 def completed(url: str) -> Any:
-    ask(url, "frame?at=0")  # before that nothing else is done
+    ask(url, "frame/0/")  # before that nothing else is done
     while not (scene := ask(url, "scene").json)["completed"]:
         pass
     return scene
@@ -95,7 +95,7 @@ def test_the_page_and_what_it_needs(shown: Served) -> None:
     page = ask(shown.url)
     assert page.status == 200
     wanted = {*re.findall(r'(?:href|src)="([\w.]+)"', page.body.decode())}
-    assert wanted == {"page.css", "page.js"}
+    assert wanted == {"page.css", "page.js", "palette.css"}
     for name in sorted(wanted):
         asset = ask(shown.url, name)
         assert asset.status == 200
@@ -117,7 +117,7 @@ def test_it_listens_on_this_machine_alone(shown: Served) -> None:
         other.bind(("127.0.0.2", at.port or 0))
 
 
-@pytest.mark.parametrize("what", ["", "page.js", "scene", "frame?at=0", "timeline?bins=3", "no"])
+@pytest.mark.parametrize("what", ["", "page.js", "scene", "frame/0/", "timeline/3", "no"])
 def test_without_token_or_host_nothing_is_told(shown: Served, what: str) -> None:
     at = urlsplit(shown.url)
     for path in ("/", "//", f"/{at.path[1:-2]}/", "/" + "x" * 43 + "/", f"/x{at.path}"):
@@ -146,31 +146,28 @@ def test_other_methods_are_refused(shown: Served, method: str) -> None:
 @pytest.mark.parametrize(
     "what",
     [
-        "frame",
-        "frame?at=-1",
-        "frame?at=30000",
-        "frame?at=1e3",
-        "frame?at=%D9%A1",
-        "frame?at=" + "9" * 400,
-        "frame?at=0&panels=3",
-        "frame?at=0&panels=a",
-        "jump?at=0&what=source&to=sideways",
-        "jump?at=0&what=video&to=next",
-        "jump?what=source&to=next",
-        "find?frame_num=-3",
-        "timeline?bins=0",
-        "timeline?bins=100000",
+        "frame/30000/",
+        "frame/0/3",
+        "frame/0/0,99999999999999999999",
+        "jump/30000/next/source",
     ],
 )
 def test_bad_requests_say_what_is_meant(shown: Served, what: str) -> None:
     answer = ask(shown.url, what)
     assert answer.status == 400
-    assert "meant" in answer.json["error"] or "needed" in answer.json["error"]
+    assert "meant" in answer.json["error"]
 
 
 def test_nothing_else_is_served(shown: Served) -> None:
-    for what in ("no", "../viewer.py", "%2e%2e/viewer.py", "page.html", "/etc/passwd", "frame/0"):
+    for what in (
+        "no", "../viewer.py", "%2e%2e/viewer.py", "page.html", "no.js", "/etc/passwd", "frame",
+        "frame/0", "frame/-1/", "frame/1e3/", "frame/%D9%A1/", f"frame/{'9' * 400}/", "frame/0/a",
+        "jump/0/sideways/source", "jump/0/next/video", "jump/next/source", "find/-3",
+        "timeline/0", "timeline/100000",
+    ):  # fmt: skip
         assert ask(shown.url, what).status == 404, what
+    assert post(shown.url, "no", []).status == 404
+    assert post(shown.url, "scene", []).status == ask(shown.url, "list").status == 405
 
 
 @pytest.mark.parametrize("body", [[-1], [30000], [1.5], [True], ["1"], {"a": 1}, 3, None])
@@ -183,7 +180,7 @@ def test_a_packet_is_what_stands_in_the_files(shown: Served, store: str) -> None
     assert [panel["pictures"] for panel in scene["panels"]] == [True] * 3
     stitched = xr.open_zarr(store)
     for at in (0, 6, 7, scene["frames"] - 1):
-        body = ask(shown.url, f"frame?at={at}&panels=0,2").body
+        body = ask(shown.url, f"frame/{at}/0,2").body
         length = int.from_bytes(body[:4], "little")
         head, pixels = json.loads(body[4 : 4 + length]), body[4 + length :]
         kept = [panel for panel in head["panels"] if "height" in panel]
@@ -199,20 +196,18 @@ def test_a_packet_is_what_stands_in_the_files(shown: Served, store: str) -> None
 
 def test_jumps_and_overview(shown: Served, store: str) -> None:
     damaged = np.flatnonzero(xr.open_zarr(store).damaged)
-    assert ask(shown.url, f"jump?at={damaged[0]}&what=damaged&to=next").json == {
-        "frame": int(damaged[1])
-    }
-    assert ask(shown.url, "jump?at=0&what=source&to=previous").json == {"frame": None}
+    assert ask(shown.url, f"jump/{damaged[0]}/next/damaged").json == {"frame": int(damaged[1])}
+    assert ask(shown.url, "jump/0/previous/source").json == {"frame": None}
     number = int(xr.open_zarr(store).frame_num[4])
-    assert ask(shown.url, f"find?frame_num={number}").json == {"frame": 4}
-    assert sum(ask(shown.url, "timeline?bins=7").json["damaged"]) == len(damaged)
+    assert ask(shown.url, f"find/{number}").json == {"frame": 4}
+    assert sum(ask(shown.url, "timeline/7").json["damaged"]) == len(damaged)
 
 
 def test_what_cannot_be_read_is_told_and_no_picture(tmp_path: Path) -> None:
     path = write(tmp_path / "a.avi", make_frames(5))
     with served([str(path)]) as (url, _):
         path.write_bytes(path.read_bytes()[:9000])
-        body = ask(url, "frame?at=4&panels=0").body
+        body = ask(url, "frame/4/0").body
         [panel] = json.loads(body[4:])["panels"]
         assert str(path) in panel["problem"]
 
@@ -295,6 +290,21 @@ def test_bad_input(tmp_path: Path) -> None:
     assert run("view", "--no-browser").exit_code == 2
 
 
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), InputError("gone")])
+def test_the_page_does_not_wait_for_recordings_that_cannot_be_read(
+    store: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("miostitch.viewer.sources.find_originals", fail)
+    with served([store]) as (url, _):
+        scene = completed(url)
+        assert scene["notices"] == [str(error)]
+        assert [panel["note"] for panel in scene["panels"][1:]] == [str(error)] * 2
+        assert ask(url, "frame/0/0,1").status == 200
+
+
 def test_it_ends_when_what_is_being_read_is_read(store: str) -> None:
     told: list[str] = []
 
@@ -306,7 +316,7 @@ def test_it_ends_when_what_is_being_read_is_read(store: str) -> None:
 
     with served([store]) as (url, viewer):
         viewer.scene.complete = complete
-        assert ask(url, "frame?at=0").status == 200
+        assert ask(url, "frame/0/").status == 200
         while not told:
             time.sleep(0.01)
     assert told == ["begun", "ended"]
@@ -324,7 +334,7 @@ def test_ctrl_c_ends_it(store: str) -> None:
         while not lines.rstrip().endswith(b"}"):
             lines += process.stdout.readline()
         url = json.loads(lines)["url"]
-        assert ask(url, "frame?at=3&panels=0,1").status == 200
+        assert ask(url, "frame/3/0,1").status == 200
         process.send_signal(signal.SIGINT)
         guard = threading.Timer(60, process.kill)
         guard.start()

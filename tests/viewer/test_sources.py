@@ -49,7 +49,7 @@ def cache() -> Any:
 def test_a_result_beside_its_recordings(session: Made, store: str, cache: BlockCache) -> None:
     scene = open_scene([store], cache)
     assert [p.name for p in scene.panels] == ["result", "receiver1", "receiver2"]
-    assert scene.panels[1].picture(0, cache) == "is being looked for"
+    assert scene.panels[1].image(0, cache) == "is being looked for"
     scene.complete(Event())
     stitched = xr.open_zarr(store).load()
     scores = xr.open_zarr(store, group="scores").load()
@@ -58,7 +58,7 @@ def test_a_result_beside_its_recordings(session: Made, store: str, cache: BlockC
     for position in range(scene.count):
         looks = [panel.look(position) for panel in scene.panels]
         for panel, look, video in zip(scene.panels, looks, videos, strict=True):
-            picture = panel.picture(look.frame, cache)
+            picture = panel.image(look.frame, cache)
             if look.frame < 0:
                 assert picture == "not received"
                 assert not look.facts
@@ -117,6 +117,19 @@ def test_a_store_beside_a_video(session: Made, store: str, cache: BlockCache) ->
         assert kept < 0 or raw < 0 or stitched.frame_num[kept] == truth[raw]
 
 
+def test_stores_alone_side_by_side(store: str, cache: BlockCache, tmp_path: Path) -> None:
+    again = shutil.copytree(store, tmp_path / "again.zarr")
+    scene = open_scene([store, str(again)], cache)
+    stitched = xr.open_zarr(store).load()
+    assert [panel.name for panel in scene.panels] == [Path(store).stem, "again"]
+    assert scene.count == stitched.sizes["frame"]
+    for position in range(scene.count):
+        for panel in scene.panels:
+            image = panel.image(panel.look(position).frame, cache)
+            np.testing.assert_array_equal(image, stitched.video[position])
+    np.testing.assert_array_equal(scene.column("damaged"), stitched.damaged)
+
+
 def test_a_video_without_a_table(tmp_path: Path, cache: BlockCache) -> None:
     long = write(tmp_path / "long.avi", make_frames(9))
     scene = open_scene([str(long)], cache)
@@ -143,8 +156,8 @@ def test_a_sound_frame_beside_a_lost_one(cache: BlockCache, tmp_path: Path) -> N
     path.write_bytes(data)
     scene = open_scene([str(path)], cache, ReadOptions(need_table=False))
     [panel] = scene.panels
-    np.testing.assert_array_equal(panel.picture(3, cache), make_frames(6)[3])
-    problem = panel.picture(2, cache)
+    np.testing.assert_array_equal(panel.image(3, cache), make_frames(6)[3])
+    problem = panel.image(2, cache)
     assert isinstance(problem, str)
     assert str(path) in problem
 

@@ -82,7 +82,7 @@ function time(frame, fps) {
 /* ---- plots ---- */
 
 const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
-const ofReceiver = (number) => colour(`r${number % 6}`);
+const ofReceiver = (number) => colour(`receiver${number % 6}`);
 
 function figure(options) {
   const ink = colour("ink"), soft = colour("soft"), line = colour("line");
@@ -139,7 +139,7 @@ class Timeline {
     const heard = "absent0" in this.tracks;
     this.bands = [
       {label: "source", height: 2.4, stacked: true, tracks: [
-        ...receivers.map((n) => [`source${n}`, `r${n % 6}`, `from ${label(n)}`]),
+        ...receivers.map((n) => [`source${n}`, `receiver${n % 6}`, `from ${label(n)}`]),
         ["composed", "composed", "composed"]]},
       {label: "result", height: 1.2, tracks: [
         ["damaged", "damaged", "damaged"], ["unrecoverable", "unrecoverable", "unrecoverable"]]},
@@ -364,7 +364,7 @@ async function drawHeat(name) {
   plot.yaxis.ticker = new Bokeh.BasicTicker({min_interval: 1, num_minor_ticks: 0});
   const cells = plot.quad({field: "left"}, {field: "right"}, {field: "top"}, {field: "bottom"}, {
     source: new Bokeh.ColumnDataSource({data: columns}), line_color: null,
-    fill_color: colour(name === "lost" ? "unrecoverable" : name === "single" ? "r1" : "r0"), fill_alpha: {field: "alpha"}});
+    fill_color: colour(name === "lost" ? "unrecoverable" : name === "single" ? "receiver1" : "receiver0"), fill_alpha: {field: "alpha"}});
   plot.add_tools(new Bokeh.HoverTool({renderers: [cells],
     tooltips: [["buffer", "@position"], ["frames", "@frames"], ["buffers", "@count"]]}));
   await show("plot-heat", plot);

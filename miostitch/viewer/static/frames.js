@@ -3,17 +3,16 @@
 const KEPT_BYTES = 96 * 2 ** 20;
 const decoder = new TextDecoder();
 
-export async function ask(what, parameters = {}, body) {
-  const query = new URLSearchParams(parameters);
+export async function ask(what, body) {
   const post = { method: "POST", body: JSON.stringify(body) };
   let answer;
   try {
-    answer = await fetch(`${what}?${query}`, body === undefined ? {} : post);
+    answer = await fetch(what, body === undefined ? {} : post);
   } catch {
     throw new Error("miostitch view is not running any more; start it again");
   }
   if (!answer.ok) throw new Error((await answer.json()).error);
-  return what === "frame" ? unpack(await answer.arrayBuffer()) : answer.json();
+  return what.startsWith("frame/") ? unpack(await answer.arrayBuffer()) : answer.json();
 }
 
 // A packet: the length of a JSON object, the object, the pixels of every panel with a height.
@@ -52,7 +51,7 @@ export class Frames {
     const kept = this.kept;
     let entry = kept.get(at);
     if (!entry) {
-      entry = { bytes: 0, packet: ask("frame", { at, panels: this.panels }) };
+      entry = { bytes: 0, packet: ask(`frame/${at}/${this.panels}`) };
       entry.packet.then(
         (packet) => {
           if (kept !== this.kept) return;

@@ -58,7 +58,7 @@ export class Marks {
   async refresh() {
     this.serial += 1;
     const serial = this.serial;
-    const { text } = await ask("list", {}, this.sorted);
+    const { text } = await ask("list", this.sorted);
     if (serial !== this.serial) return;
     this.text = text;
     this.changed();
@@ -67,7 +67,7 @@ export class Marks {
   // To the file that was named when the viewer started; else as a download, where the browser asks.
   async save() {
     if (this.file) {
-      await ask("marks", {}, this.sorted);
+      await ask("marks", this.sorted);
     } else {
       const link = document.createElement("a");
       link.href = URL.createObjectURL(new Blob([this.text + "\n"], { type: "text/plain" }));

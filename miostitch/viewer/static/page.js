@@ -5,7 +5,7 @@ import { ask, Frames } from "./frames.js";
 import { Marks } from "./marks.js";
 import {
   autoContrast, contrastTable, draw, drawAbsence, drawTimeline, sourceColour, subtract,
-} from "./pictures.js";
+} from "./images.js";
 import { Player } from "./player.js";
 
 const AHEAD = 4;
@@ -238,7 +238,7 @@ function readPixel() {
 
 async function showTimeline() {
   const bins = Math.max(1, Math.min(2000, Math.floor(by("timeline").clientWidth)));
-  timeline = await ask("timeline", { bins });
+  timeline = await ask(`timeline/${bins}`);
   const damaged = timeline.damaged?.reduce((sum, n) => sum + n, 0);
   const label = damaged === undefined ? "Overview; damage is not known" : `Overview: ${damaged} of ${scene.frames} frames are damaged`;
   by("timeline").setAttribute("aria-label", label);
@@ -305,7 +305,7 @@ async function attempt(action) {
 
 async function jump(what, to) {
   player.stop();
-  const { frame } = await ask("jump", { at: wanted, what, to });
+  const { frame } = await ask(`jump/${wanted}/${to}/${what}`);
   if (frame !== null) return go(frame);
   by("told").textContent = `no ${to} ${what === "damaged" ? "damaged frame" : "change of the source"}`;
 }
@@ -432,7 +432,7 @@ function listen() {
 
 async function findFrame() {
   const text = by("frame-num").value;
-  const { frame } = await ask("find", { frame_num: text });
+  const { frame } = /^\d{1,18}$/.test(text) ? await ask(`find/${text}`) : { frame: null };
   if (frame !== null) return move(frame);
   by("told").textContent = `there is no frame_num ${text}`;
 }

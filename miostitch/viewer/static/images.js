@@ -93,7 +93,7 @@ function prepare(canvas, height, width) {
 }
 
 export function sourceColour(source) {
-  return source < 0 ? "--composite" : `--source-${source % 6}`;
+  return source < 0 ? "--composed" : `--receiver${source % 6}`;
 }
 
 // Three bands: marked frames, damaged frames (any in a bin is seen), sources.
@@ -105,7 +105,7 @@ export function drawTimeline(canvas, timeline, count, marks, colours) {
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
   const { first = [], damaged, source } = timeline;
-  const names = ["--damage", "--mark", ...new Set(source?.map(sourceColour))];
+  const names = ["--damaged", "--mark", ...new Set(source?.map(sourceColour))];
   const colour = Object.fromEntries(names.map((name) => [name, colours(name)]));
   first.forEach((start, bin) => {
     const stop = first[bin + 1] ?? count;
@@ -113,7 +113,7 @@ export function drawTimeline(canvas, timeline, count, marks, colours) {
     const wide = Math.max(1, right - left);
     if (damaged?.[bin]) {
       context.globalAlpha = 0.35 + (0.65 * damaged[bin]) / (stop - start);
-      context.fillStyle = colour["--damage"];
+      context.fillStyle = colour["--damaged"];
       context.fillRect(left, 8, wide, 16);
       context.globalAlpha = 1;
     }
