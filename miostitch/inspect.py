@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from miostitch.buffers.damage import lost_buffers, received_buffers
 from miostitch.buffers.table import buffer_layout
 from miostitch.errors import InputError, MetadataError
 from miostitch.ranges import distinct
@@ -136,7 +135,7 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
     if not len(frame_num):
         return {"rows": sum(t.row_count for t in recording.tables), "frame_num": None}
     expected = _buffers_per_frame(recording)
-    received = received_buffers(table.frame_num, table.buffers, expected)
+    received = table.received(expected)
     jumps = np.diff(frame_num)
     return {
         "rows": sum(t.row_count for t in recording.tables),
@@ -146,7 +145,7 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
         "repeated_frames": int((table.frame_num >= 0).sum()) - len(frame_num),
         "buffers_per_frame": expected,
         "incomplete_frames": int((received < expected).sum()),
-        "buffers_lost": lost_buffers(table.frame_num, table.buffers, expected),
+        "buffers_lost": table.count_lost(expected),
         "repairable_cells": sum(len(t.repairs) for t in recording.tables),
         "padded_pixels": int(table.black_padding.sum()),
     }

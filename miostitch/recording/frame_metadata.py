@@ -9,7 +9,6 @@ from typing import Protocol
 import numpy as np
 import xarray as xr
 
-from miostitch.buffers.damage import given_pixels
 from miostitch.buffers.table import buffer_layout
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import load_recording
@@ -86,7 +85,7 @@ class RecordedFrames:
         missing = np.zeros(count, np.int64)
         if recording.tables:
             bounds = buffer_layout(recording.tables, height * width)
-            given = given_pixels(table, np.arange(count), bounds)
+            given = table.given_pixels(np.arange(count), bounds)
             missing = bounds[-1] - given.clip(0).sum(axis=1)
         known = {
             **vars(table),

@@ -180,7 +180,7 @@ def _single(frames: FrameTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _received(frames: FrameTable, sites: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Buffers of these frames that were received whole, a bit each."""
-    return frames.whole_buffers[sites] & ~frames.excluded[sites]
+    return frames.delivered[sites]
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:

@@ -52,7 +52,7 @@ class FrameIdentity:
     frame_num: Ints
     num_buffers: NDArray[np.int16]  # Distinct buffers received of each frame, (source frame,)
     # Time of each frame on the receiver's clock in s, (source frame,), as
-    # :func:`miostitch.session.clocks.frame_times` gives it; NaN, or None for all: unknown.
+    # :meth:`FrameTable.start_times` gives it; NaN, or None for all: unknown.
     time: Floats | None = None
 
     @property

@@ -12,7 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.buffers.damage import complete
+from miostitch.buffers.frame_table import complete
 from miostitch.buffers.table import buffer_layout
 from miostitch.errors import MetadataError
 from miostitch.recording.datasets import STORE
@@ -213,7 +213,7 @@ def _incomplete(recording: Recording) -> Bools | None:
         bounds = buffer_layout(recording.tables, height * width)
     except MetadataError:  # the table makes no frames: what is missing cannot be told
         return None
-    return ~complete(recording.frames.buffers, bounds) if recording.tables else None
+    return ~complete(recording.frames.buffers, len(bounds) - 1) if recording.tables else None
 
 
 def _stored(path: str, cache: BlockCache) -> _Opened:

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from miostitch.buffers.damage import given_pixels
 from miostitch.errors import AlignmentError, InputError
 from miostitch.kernels.composition import EXCLUDED
 from miostitch.recording.recording import load_recordings
@@ -68,7 +67,7 @@ def test_missing_pixels_are_those_no_row_delivers(session: Made) -> None:
     tables = together.tables(slice(0, together.shape[0]))
     for number, recording in enumerate(together.recordings):
         frames = together.source_frame(slice(None))[number]
-        given = given_pixels(recording.frames, frames, together.bounds)
+        given = recording.frames.given_pixels(frames, together.bounds)
         np.testing.assert_array_equal(together.given(number, frames), given)
         missing = together.bounds[-1] - np.maximum(given, 0).sum(axis=1)
         np.testing.assert_array_equal(tables[number].sel(table="missing_pixels"), missing)

@@ -14,7 +14,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miostitch.buffers.damage import complete
+from miostitch.buffers.frame_table import complete
 from miostitch.errors import AlignmentError, InputError
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import load_recordings
@@ -96,7 +96,7 @@ def test_recordings_side_by_side(session: Made, cache: BlockCache) -> None:
     found = [[p.look(i).frame for i in range(scene.count)] for p in scene.panels]
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(scene.column("frame_num"), together.frame_num(slice(None)))
-    whole = complete(together.table("buffers", slice(None)), together.bounds)
+    whole = complete(together.table("buffers", slice(None)), len(together.bounds) - 1)
     assert 0 < whole.all(axis=0).sum() < scene.count
     np.testing.assert_array_equal(scene.column("damaged"), ~whole.all(axis=0))
     lacking = np.flatnonzero(expected[0] < 0)
