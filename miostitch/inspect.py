@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from miostitch.buffers.table import buffer_layout
-from miostitch.errors import InputError, MetadataError
+from miostitch.errors import InputError
 from miostitch.ranges import distinct
 from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.lag import Lag
-from miostitch.recording.recording import Recording, load_recording, load_recordings
+from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import NO_FRAME
 from miostitch.session.session import bring_together
 
@@ -41,7 +40,8 @@ def inspect_recording(
     InputError
         The files cannot be read.
     """
-    return _describe(load_recording(spec, options or ReadOptions(need_table=False)))
+    options = options or ReadOptions(need_table=False)
+    return _describe(Recording.open(spec, options, measure=True))
 
 
 def inspect_recordings(
@@ -53,7 +53,8 @@ def inspect_recordings(
     them would give and which recording alone has, clocks, resets. It is None for a single recording
     and where one has no table; where they cannot be stitched its one key ``error`` says why.
     """
-    recordings = load_recordings(specs, options or ReadOptions(need_table=False))
+    options = options or ReadOptions(need_table=False)
+    recordings = open_recordings(specs, options, measure=True)
     together = len(recordings) > 1 and all(recording.tables for recording in recordings)
     return {
         "recordings": [_describe(recording) for recording in recordings],
@@ -77,7 +78,7 @@ def _describe(recording: Recording) -> dict[str, Any]:
         "lag": lag.lag,
         "lag_evidence": _describe_lag(lag),
         "table": _describe_table(recording) if recording.tables else None,
-        "notices": [*recording.notices, *_missing_table(recording)],
+        "notices": [*map(str, recording.notices), *_missing_table(recording)],
     }
 
 
@@ -153,8 +154,7 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
 
 def _buffers_per_frame(recording: Recording) -> int:
     """How many buffers make a frame; the usual number, where their sizes do not tell."""
-    try:
-        return len(buffer_layout(recording.tables, math.prod(recording.shape[1:]))) - 1
-    except MetadataError:
-        table = recording.frames
-        return int(np.bincount(table.num_buffers[table.frame_num >= 0]).argmax())
+    if recording.known_bounds is not None:
+        return len(recording.known_bounds) - 1
+    table = recording.frames
+    return int(np.bincount(table.num_buffers[table.frame_num >= 0]).argmax())

@@ -56,9 +56,8 @@ def format_frames(frames: NDArray[np.int64]) -> str:
     >>> format_frames(np.array([12, 0, 10, 11]))
     '0,10-12'
     """
-    ordered = np.unique(frames)
-    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1) if len(ordered) else []
-    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    found = runs(distinct(frames)).tolist()
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
 
 
 def runs(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -85,3 +84,13 @@ def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     first = np.ones(len(ordered), np.bool_)
     first[1:] = ordered[1:] != ordered[:-1]
     return ordered[first]
+
+
+def join_ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of ranges that begin at `starts`, one range after the other.
+
+    >>> join_ranges(np.array([7, 2]), np.array([2, 3])).tolist()
+    [7, 8, 2, 3, 4]
+    """
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())

@@ -9,7 +9,7 @@ from xarray.backends import BackendEntrypoint
 
 from miostitch.recording.datasets import to_dataset
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.recording import load_recording
+from miostitch.recording.recording import Recording
 
 SUFFIXES = (".avi", ".mkv", ".mp4")
 
@@ -49,7 +49,7 @@ class MiostitchBackendEntrypoint(BackendEntrypoint):
             The recording cannot be read.
         """
         options = ReadOptions(salvage=salvage, need_table=False)
-        dataset = to_dataset(load_recording(filename_or_obj, options))
+        dataset = to_dataset(Recording.open(filename_or_obj, options))
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or []
         return dataset.drop_vars(list(dropped), errors="ignore")
 

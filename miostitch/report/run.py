@@ -23,7 +23,7 @@ from miostitch.report.statistics import (
     worst_frames,
 )
 from miostitch.report.thumbnails import MARKS, Input, Shown, find_inputs, show_frames
-from miostitch.store.layout import StoreFacts, store_facts
+from miostitch.store.reader import Store
 from miostitch.text import printable
 
 STORE = ".zarr"
@@ -93,8 +93,8 @@ def write_report(
     Of the video only the frames that are shown are read. Less than 200 bytes per frame are held
     for two recordings.
     """
-    facts = store_facts(str(store))
-    tables = read_tables(str(store), facts, frames)
+    facts = Store.open(str(store))
+    tables = read_tables(facts, frames)
     page = _facts(store, final, facts, tables, summary)
     try:
         path.write_text(render(page, _figures(tables)), "utf-8")
@@ -105,7 +105,7 @@ def write_report(
 
 
 def _facts(
-    store: Path, final: Path, facts: StoreFacts, tables: Tables, summary: Summary
+    store: Path, final: Path, facts: Store, tables: Tables, summary: Summary
 ) -> dict[str, Any]:
     """Everything that the page says."""
     told = summary.get("recordings", [])
@@ -138,7 +138,7 @@ def _facts(
         "removals": text.removal_lists(tables),
         "lags": text.lag_table(summary) if len(told) == len(known) and told else None,
         "resets": text.resets_table(tables),
-        "repairs": text.repairs_tables(read_repairs(str(store), facts), tables.names),
+        "repairs": text.repairs_tables(read_repairs(facts), tables.names),
         "distribution": text.distribution_table(distributions(tables)) if tables.scores else None,
         "config": text.named_values(facts.attrs.get("config", {})),
         "versions": text.named_values(summary.get("versions", facts.attrs.get("versions", {}))),

@@ -132,7 +132,7 @@ def _describe_damage(recording: Recording) -> dict[str, Any]:
 
 def _warnings(session: Session) -> list[str]:
     """What a user should know."""
-    warnings = [notice for recording in session.recordings for notice in recording.notices]
+    warnings = [str(notice) for r in session.recordings for notice in r.notices]
     warnings += session.alignment.notices
     rates = {str(video.fps): video.path for r in session.recordings for video in r.videos}
     if len(rates) > 1:

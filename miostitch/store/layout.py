@@ -5,9 +5,9 @@ carries a checksum and is written even when all zero, so that a missing chunk is
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,9 @@ import zarr
 from numcodecs import Zstd
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from miostitch.errors import InputError, MiostitchError, ResourceError
+from miostitch.errors import MiostitchError, ResourceError
 from miostitch.schema import (
     BUFFER,
-    COLUMN_BY_NAME,
     FORMAT_VERSION,
     FRAME,
     FRAME_VARIABLES,
@@ -28,7 +27,6 @@ from miostitch.schema import (
     VIDEO,
     Variable,
 )
-from miostitch.store.validation import reading, require_chunks, require_plain
 
 BUFFER_CHUNK = 2**17
 """Rows per chunk of the ``buffers`` group; of each column one chunk is in memory, 1 MiB."""
@@ -82,20 +80,6 @@ def create_store(
         raise ResourceError(f"{path}: cannot create the store: {error}") from error
 
 
-def read_arrays(
-    path: str, group: str, names: Iterable[str], rows: slice = slice(None)
-) -> dict[str, npt.NDArray[Any]]:
-    """Read arrays of a group whole, or some rows of one-dimensional ones."""
-    found = {}
-    with reading(path, group):
-        opened = zarr.open_group(Path(path) / group, mode="r")
-    for name in names:
-        with reading(path, f"{group}/{name}"):
-            if name in opened:
-                found[name] = np.asarray(opened[name][rows])  # type: ignore[index]
-    return found
-
-
 def write_frame_tables(
     path: str,
     frames: Mapping[str, npt.NDArray[Any]],
@@ -144,17 +128,20 @@ class BufferColumns:
 
     def __init__(self, path: str, columns: Mapping[str, str], attrs: Mapping[str, Attrs]) -> None:
         self._path = path
-        self._group = zarr.open_group(Path(path), mode="r+").create_group("buffers")
-        self._arrays = {
-            name: _create(
-                self._group,
-                Variable(name, (BUFFER,), dtype, "", group="/buffers"),
-                (0,),
-                (BUFFER_CHUNK,),
-                attrs.get(name, {}),
-            )
-            for name, dtype in columns.items()
-        }
+        try:
+            group = zarr.open_group(Path(path), mode="r+").create_group("buffers")
+            self._arrays = {
+                name: _create(
+                    group,
+                    Variable(name, (BUFFER,), dtype, "", group="/buffers"),
+                    (0,),
+                    (BUFFER_CHUNK,),
+                    attrs.get(name, {}),
+                )
+                for name, dtype in columns.items()
+            }
+        except OSError as error:
+            raise ResourceError(f"{path}: cannot create the buffers: {error}") from error
         # text of any length is kept as objects
         self._chunk = {
             name: np.empty(BUFFER_CHUNK, object if dtype == "str" else dtype)
@@ -204,57 +191,6 @@ def consolidate(path: str) -> None:
             zarr.consolidate_metadata(Path(path))
         except OSError as error:
             raise ResourceError(f"{path}: cannot write the metadata: {error}") from error
-
-
-def require_store(path: str) -> None:
-    """Check that a folder is a store of this format."""
-    require_plain(path)
-    try:
-        version = zarr.open_group(Path(path), mode="r").attrs.get("format_version")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a Zarr store: {error}") from error
-    if version != FORMAT_VERSION:
-        msg = f"{path}: format version {version!r}, this miostitch reads {FORMAT_VERSION!r}"
-        raise InputError(msg)
-    require_chunks(path, but=VIDEO.name)
-
-
-class StoreFacts(NamedTuple):
-    """What a store is, without its arrays."""
-
-    frames: int
-    height: int
-    width: int
-    zarr_format: int  # 2 or 3
-    chunk_frames: int  # Frames per chunk of ``video``
-    groups: tuple[str, ...]  # Names of the groups
-    attrs: dict[str, Any]  # Attributes of the root group
-    # Names of the columns of the ``buffers`` group, those of the schema first.
-    buffer_columns: tuple[str, ...]
-    buffer_rows: int  # Their length
-
-
-def store_facts(path: str) -> StoreFacts:
-    """Say what a store is."""
-    require_store(path)
-    with reading(path):
-        root = zarr.open_group(Path(path), mode="r")
-        video = root[VIDEO.name]
-        names = {*root["buffers"].array_keys()} if "buffers" in root else set()  # type: ignore[union-attr]
-        known = [name for name in COLUMN_BY_NAME if name in names]
-        rows = max((root[f"buffers/{name}"].shape[0] for name in names), default=0)  # type: ignore[union-attr]
-        frames, height, width = video.shape  # type: ignore[union-attr]
-        return StoreFacts(
-            frames,
-            height,
-            width,
-            root.metadata.zarr_format,
-            video.chunks[0],  # type: ignore[union-attr]
-            tuple(sorted(root.group_keys())),
-            dict(root.attrs),
-            (*known, *sorted(names - {*known})),
-            rows,
-        )
 
 
 def _create(

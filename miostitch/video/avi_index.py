@@ -74,7 +74,7 @@ class OpenAvi:
 
     def note(self, what: str) -> None:
         """Tell the user something about the file."""
-        self.notices.append(f"{self.path}: {what}")
+        self.notices.append(what)
 
     @property
     def raw_sizes(self) -> tuple[int, ...]:
