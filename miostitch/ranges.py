@@ -1,6 +1,7 @@
 """Lists of frames as text (``0,5,10-20``), and runs of numbers that follow each other."""
 
 import re
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,9 +82,20 @@ def distinct(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
     [3, 4, 9]
     """
     ordered = np.sort(numbers)
-    first = np.ones(len(ordered), np.bool_)
-    first[1:] = ordered[1:] != ordered[:-1]
-    return ordered[first]
+    return ordered[run_starts(ordered)]
+
+
+def run_starts(*keys: NDArray[Any]) -> NDArray[np.intp]:
+    """First position of every run of equal keys.
+
+    >>> run_starts(np.array([3, 3, 4, 4]), np.array([1, 1, 1, 2])).tolist()
+    [0, 2, 3]
+    """
+    new = np.zeros(len(keys[0]), np.bool_)
+    new[:1] = True
+    for key in keys:
+        new[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(new)
 
 
 def join_ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.device_counter import counter_resets
 from miostitch.kernels.composition import EXCLUDED
+from miostitch.ranges import run_starts
 from miostitch.schema import NO_FRAME
 
 MASK_BITS = 64
@@ -212,7 +213,7 @@ class FrameTally:
         votes = self._votes.result()
         frame, rows = votes["frame"], votes["rows"]
         ranked = np.lexsort((votes["frame_num"], votes["first"], -rows, frame))
-        starts = _run_starts([frame[ranked]])
+        starts = run_starts(frame[ranked])
         elected = ranked[starts]
         second = ranked[(starts + 1).clip(max=len(ranked) - 1)]
         tied = (
@@ -297,7 +298,7 @@ def _fold(
 ) -> None:
     """Fold columns in place, one after the other: never do two copies of a table stand."""
     order = np.lexsort([columns[key] for key in reversed(keys)])
-    starts = _run_starts([columns[key][order] for key in keys])
+    starts = run_starts(*(columns[key][order] for key in keys))
     for key in keys:
         columns[key] = columns[key][order][starts]
     for name, fold in folds.items():
@@ -330,12 +331,3 @@ def _bit(position: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Bit of a position, 0 where the mask cannot show it."""
     bit = np.uint64(1) << position.clip(0, MASK_BITS - 1).astype(np.uint64)
     return np.where((position >= 0) & (position < MASK_BITS), bit, np.uint64(0))
-
-
-def _run_starts(keys: Sequence[NDArray[Any]]) -> NDArray[np.intp]:
-    """First position of every run of equal keys."""
-    new = np.zeros(len(keys[0]), bool)
-    new[:1] = True
-    for key in keys:
-        new[1:] |= key[1:] != key[:-1]
-    return np.flatnonzero(new)

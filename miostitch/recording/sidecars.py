@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,34 +53,8 @@ REMEDY = "make it anew, or --salvage leaves it out"
 LEFT_OUT = "it is left out"
 
 
-class BufferRows(Protocol):
-    """Rows of buffers, looked up by frame: those of a recording or of a store."""
-
-    @property
-    def buffer_columns(self) -> tuple[str, ...]:
-        """Their columns."""
-
-    @property
-    def row_counts(self) -> NDArray[np.int64]:
-        """Rows of each frame, (frame,)."""
-
-    def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
-        """Rows of distinct frames, ascending, in their order."""
-
-
-class FrameTables(Protocol):
-    """Tables of frames as a store holds them, or would hold them."""
-
-    @property
-    def recordings(self) -> Sequence[str]:
-        """Names of the recordings that the frames are from."""
-
-    @property
-    def groups(self) -> Sequence[str]:
-        """Names of the groups."""
-
-    def table(self, group: str = "") -> xr.Dataset:
-        """A group, or the root for no name."""
+BufferRows = Recording | Store
+"""What has rows of buffers that are looked up by frame."""
 
 
 @dataclass(frozen=True)
@@ -122,6 +96,10 @@ class RecordedFrames:
         }
         columns = {v.name: known[v.name][:count].astype(v.dtype) for v in FRAME_VARIABLES}
         return xr.Dataset({name: (FRAME, values) for name, values in columns.items()})
+
+
+FrameTables = RecordedFrames | Store
+"""What has tables of frames as a store holds them."""
 
 
 class FrameLines:

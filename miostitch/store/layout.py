@@ -5,7 +5,8 @@ carries a checksum and is written even when all zero, so that a missing chunk is
 """
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,15 @@ DIMENSION_DOCS = {
 Attrs = Mapping[str, Any]
 
 
+@contextmanager
+def _writing(path: str, failure: str) -> Iterator[None]:
+    """Write something of a store; what the disk refuses becomes an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(f"{path}: {failure}: {error}") from error
+
+
 def create_store(
     path: str,
     *,
@@ -66,7 +76,7 @@ def create_store(
     axes: Attrs = {"ome": _ome()} if zarr_format == 3 else {}
     complete = tuple(variables) == FRAME_VARIABLES  # else it is a store for others
     version: Attrs = {"format_version": FORMAT_VERSION} if complete else {}
-    try:
+    with _writing(path, "cannot create the store"):
         root = zarr.create_group(
             Path(path),
             zarr_format=zarr_format,  # type: ignore[arg-type]
@@ -76,8 +86,6 @@ def create_store(
         _create(root, VIDEO, shape, (chunk_frames, *shape[1:]), {"coordinates": coordinates})
         for variable, size in zip(INDEX_VARIABLES, shape, strict=True):
             _write(root, variable, np.arange(size, dtype=variable.dtype))
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot create the store: {error}") from error
 
 
 def write_frame_tables(
@@ -89,15 +97,13 @@ def write_frame_tables(
 
     ``frames``: an array (frame,) for each of the variables.
     """
-    try:
+    with _writing(path, "cannot write the tables"):
         root = zarr.open_group(Path(path), mode="r+")
         block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
         with zarr.config.set({"codec_pipeline.batch_size": MANY_CHUNKS}):
             for variable in variables:
                 # xarray wants the chunks of coordinates to be those of the video
                 _write(root, variable, frames[variable.name], block)
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot write the tables: {error}") from error
 
 
 def write_group(
@@ -108,7 +114,7 @@ def write_group(
     attrs: Attrs,
 ) -> None:
     """Write a group of tables, with a coordinate for each of their dimensions."""
-    try:
+    with _writing(path, f"cannot write {name}"):
         root = zarr.open_group(Path(path), mode="r+")
         group = root.create_group(name, attributes=dict(attrs))
         sizes: dict[str, int] = {}
@@ -119,8 +125,6 @@ def write_group(
         for dim in sizes.keys() & DIMENSION_DOCS.keys():
             index = Variable(dim, (dim,), "int64", DIMENSION_DOCS[dim])
             _write(group, index, np.arange(sizes[dim], dtype=np.int64))
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot write {name}: {error}") from error
 
 
 class BufferColumns:
@@ -128,7 +132,7 @@ class BufferColumns:
 
     def __init__(self, path: str, columns: Mapping[str, str], attrs: Mapping[str, Attrs]) -> None:
         self._path = path
-        try:
+        with _writing(path, "cannot create the buffers"):
             group = zarr.open_group(Path(path), mode="r+").create_group("buffers")
             self._arrays = {
                 name: _create(
@@ -140,8 +144,6 @@ class BufferColumns:
                 )
                 for name, dtype in columns.items()
             }
-        except OSError as error:
-            raise ResourceError(f"{path}: cannot create the buffers: {error}") from error
         # text of any length is kept as objects
         self._chunk = {
             name: np.empty(BUFFER_CHUNK, object if dtype == "str" else dtype)
@@ -171,15 +173,13 @@ class BufferColumns:
         """Write the last rows, which begin a chunk."""
         if not count:
             return
-        try:
+        with _writing(self._path, "cannot write the buffers"):
             for name, array in self._arrays.items():
                 array.resize((self._rows,))
                 chunk = self._chunk[name]
                 array[self._rows - count :] = chunk[:count]
                 if chunk.dtype == object:
                     chunk.fill(None)  # lets the texts go
-        except OSError as error:
-            raise ResourceError(f"{self._path}: cannot write the buffers: {error}") from error
 
 
 def consolidate(path: str) -> None:
@@ -187,10 +187,8 @@ def consolidate(path: str) -> None:
     with warnings.catch_warnings():
         # zarr warns that format 3 does not specify this yet; readers without it lose nothing
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
-        try:
+        with _writing(path, "cannot write the metadata"):
             zarr.consolidate_metadata(Path(path))
-        except OSError as error:
-            raise ResourceError(f"{path}: cannot write the metadata: {error}") from error
 
 
 def _create(

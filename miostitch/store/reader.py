@@ -149,7 +149,7 @@ class _NamedArray(BackendArray):
 
 def _require_store(path: str) -> zarr.Group:
     """Open a folder if it is a store of this format."""
-    require_plain(path)
+    nodes = require_plain(path)
     try:
         root = zarr.open_group(Path(path), mode="r")
         version = root.attrs.get("format_version")
@@ -158,5 +158,5 @@ def _require_store(path: str) -> zarr.Group:
     if version != FORMAT_VERSION:
         msg = f"{path}: format version {version!r}, this miostitch reads {FORMAT_VERSION!r}"
         raise InputError(msg)
-    require_chunks(path, but=VIDEO.name)
+    require_chunks(path, nodes, but=VIDEO.name)
     return root

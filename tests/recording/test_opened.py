@@ -38,7 +38,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Count:
 
         def call(first: Any, *args: Any, **options: Any) -> Any:
             written = isinstance(first, str) and Path(first).stem != "receiver1"
-            if not written:  # what is written is counted as a check, in the file
+            if not written:  # the result is opened to count its frames
                 count[what] += 1
             return plain(first, *args, **options)
 

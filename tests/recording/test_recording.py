@@ -117,6 +117,18 @@ def test_segments(tmp_path: Path) -> None:
             segment_paths(wrong)
 
 
+def test_a_frame_that_is_in_no_segment_is_never_black(tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(frames=20, height=30, width=40, receivers=1)
+    parts = [miostitch.simulate(tmp_path / n, config).recordings[0] for n in ("a", "b")]
+    both = Recording.open(",".join(map(str, parts)))
+    count = both.shape[0]
+    assert both.read(np.array([count - 1, 0])).any(axis=(1, 2)).all()
+    assert not both.read(np.array([-1])).any()  # a receiver that lacks the frame
+    for beyond in (count, 10**6, -7):
+        with pytest.raises(VideoError, match=f"frame {beyond} does not exist"):
+            both.reader(np.array([0, beyond]))
+
+
 def test_the_last_frame_of_the_table_has_no_picture(recordings: Path) -> None:
     loaded = Recording.open(recordings / "capture3" / "receiver1.avi", measure=True)
     assert loaded.shape == (116, 200, 200)

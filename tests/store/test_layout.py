@@ -142,7 +142,11 @@ def test_a_wrong_dtype_is_refused(tmp_path: Path, video: np.ndarray) -> None:
         store.write_frame_tables(path, frames)
 
 
-def test_an_unwritable_place_is_a_resource_error(tmp_path: Path) -> None:
+def test_an_unwritable_place_is_a_resource_error(tmp_path: Path, video: np.ndarray) -> None:
+    path = make(tmp_path, video)
+    Path(path, "buffers").write_text("")
+    with pytest.raises(ResourceError, match="cannot create the buffers"):
+        store.BufferColumns(path, {"frame_num": "int64"}, {})
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="cannot create the store"):
         store.create_store(

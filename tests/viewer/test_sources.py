@@ -117,6 +117,15 @@ def test_a_store_beside_a_video(session: Made, store: str, cache: BlockCache) ->
         assert kept < 0 or raw < 0 or stitched.frame_num[kept] == truth[raw]
 
 
+def test_stores_alone_side_by_side(store: str, cache: BlockCache, tmp_path: Path) -> None:
+    other = shutil.copytree(store, tmp_path / "other.zarr")
+    scene = open_scene([store, str(other)], cache)
+    assert len(scene.panels) == 2
+    for position in (0, scene.count - 1):
+        first, second = (panel.look(position).frame for panel in scene.panels)
+        assert first == second == position
+
+
 def test_a_video_without_a_table(tmp_path: Path, cache: BlockCache) -> None:
     long = write(tmp_path / "long.avi", make_frames(9))
     scene = open_scene([str(long)], cache)
