@@ -160,9 +160,6 @@ class Recording:
 
     def with_lag(self, lag: int) -> "Recording":
         """Fit the tables to the videos; a measured lag that contradicts is worth a notice."""
-        measured, advice = self.measured_lag, []
-        if self.tables and measured.lag not in (None, lag):
-            advice = [Notice(self.path, measured.advise(lag))]
         salvage = self.options.salvage
         try:
             if self.tables:
@@ -171,6 +168,8 @@ class Recording:
             else:
                 fits = [fit_bare(video, salvage=salvage) for video in self.videos]
         except MismatchError as error:
+            asked = self.measured() if self.measured_lag.lag is None else self
+            advice = asked.advise_lag(lag)  # which may be the reason
             raise MismatchError("; ".join(map(str, [error, *advice]))) from error
         fitted = replace(
             self,
@@ -179,7 +178,13 @@ class Recording:
             lag=lag,
             losses=tuple(loss for fit in fits for loss in fit.losses),
         )
-        return fitted.with_lag_notices(*advice)
+        return fitted.with_lag_notices(*self.advise_lag(lag))
+
+    def advise_lag(self, applied: int) -> list[Notice]:
+        """Say so if the measured lag contradicts the one that is applied."""
+        if not self.tables or self.measured_lag.lag in (None, applied):
+            return []
+        return [Notice(self.path, self.measured_lag.advise(applied))]
 
     def with_lag_notices(self, *said: Notice) -> "Recording":
         """The same with notices that a measured lag gives rise to."""
