@@ -211,16 +211,19 @@ def _of_recording(recording: Recording, options: ReadOptions, *, need_rows: bool
     return in_chunks(dataset, unreadable)
 
 
+def open_store_beside(video: str) -> Store | None:
+    """The store next to a video, if there is one."""
+    path = str(Path(video).with_suffix(STORE))
+    return Store.open(path) if os.path.isdir(path) else None  # none if too long for a name
+
+
 def _rows_are_stored(recording: Recording) -> bool:
-    """Whether a store beside a video has the rows of all of its frames."""
-    store = Path(recording.path).with_suffix(STORE)
-    if not os.path.isdir(store):  # also where that is too long for a name
-        return False
+    """Whether a store next to a video has the rows of all of its frames."""
     try:
-        found = Store.open(str(store))
+        store = open_store_beside(recording.path)
     except InputError:
         return False
-    return found.frames == recording.shape[0] and bool(found.buffer_columns)
+    return store is not None and store.frames == recording.shape[0] and bool(store.buffer_columns)
 
 
 def in_chunks(dataset: xr.Dataset, unreadable: NDArray[np.bool_] | None = None) -> xr.Dataset:

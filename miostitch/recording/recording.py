@@ -159,7 +159,7 @@ class Recording:
         return Pictures(frames, self.first_frames, self.read, self.lost)
 
     def with_lag(self, lag: int) -> "Recording":
-        """Fit the tables to the videos; a measured lag that contradicts is worth a notice."""
+        """Fit the tables to the videos, once; a measured lag that contradicts is worth a notice."""
         salvage = self.options.salvage
         try:
             if self.tables:

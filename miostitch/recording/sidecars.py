@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from miostitch.buffers.table import read_metadata
 from miostitch.errors import InputError, MismatchError, Notice, UsageError
 from miostitch.ranges import join_ranges, runs
-from miostitch.recording.datasets import STORE
+from miostitch.recording.datasets import STORE, open_store_beside
 from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.fitting import Loss
 from miostitch.recording.opened import reopen_video
@@ -326,14 +326,13 @@ def _store_beside(
     path: str, frames: int, options: ReadOptions
 ) -> tuple[Store | None, list[Notice]]:
     """The store next to a video, if it has the same frames, and why it is left out."""
-    beside = str(Path(path).with_suffix(STORE))
-    if not os.path.isdir(beside):
-        return None, []
     try:
-        store = Store.open(beside)
+        store = open_store_beside(path)
     except InputError as error:
         return None, [Notice("", str(error), LEFT_OUT)]
-    different = _compare_counts(beside, store.frames, frames, "frame", options)
+    if store is None:
+        return None, []
+    different = _compare_counts(store.path, store.frames, frames, "frame", options)
     return (None if different else store), different
 
 
