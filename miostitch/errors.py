@@ -5,11 +5,32 @@ exit code of the command line; the message names the file, the row or frame, wha
 to do about it.
 """
 
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Notice:
+    """What a user should be told of a file: as a text, or raised as the reason of an error."""
+
+    path: str  # The file; nothing where the text names several
+    text: str
+    remedy: str = ""  # What to do about it, or what was done
+
+    def __str__(self) -> str:
+        where, remedy = self.path and f"{self.path}: ", self.remedy and f"; {self.remedy}"
+        return f"{where}{self.text}{remedy}"
+
 
 class MiostitchError(Exception):
     """Base of every error that miostitch raises on purpose."""
 
     exit_code = 6
+
+    @property
+    def notice(self) -> Notice:
+        """What went wrong, apart from the remedy if it was raised so."""
+        reason = self.args[0] if self.args else ""
+        return reason if isinstance(reason, Notice) else Notice("", str(self))
 
 
 class UsageError(MiostitchError, ValueError):

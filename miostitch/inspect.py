@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from miostitch.buffers.damage import lost_buffers, received_buffers
-from miostitch.buffers.table import buffer_layout
-from miostitch.errors import InputError, MetadataError
+from miostitch.errors import InputError
 from miostitch.ranges import distinct
 from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.lag import Lag
-from miostitch.recording.recording import Recording, load_recording, load_recordings
+from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import NO_FRAME
 from miostitch.session.session import bring_together
 
@@ -42,7 +40,8 @@ def inspect_recording(
     InputError
         The files cannot be read.
     """
-    return _describe(load_recording(spec, options or ReadOptions(need_table=False)))
+    options = options or ReadOptions(need_table=False)
+    return _describe(Recording.open(spec, options, measure=True))
 
 
 def inspect_recordings(
@@ -54,7 +53,8 @@ def inspect_recordings(
     them would give and which recording alone has, clocks, resets. It is None for a single recording
     and where one has no table; where they cannot be stitched its one key ``error`` says why.
     """
-    recordings = load_recordings(specs, options or ReadOptions(need_table=False))
+    options = options or ReadOptions(need_table=False)
+    recordings = open_recordings(specs, options, measure=True)
     together = len(recordings) > 1 and all(recording.tables for recording in recordings)
     return {
         "recordings": [_describe(recording) for recording in recordings],
@@ -78,7 +78,7 @@ def _describe(recording: Recording) -> dict[str, Any]:
         "lag": lag.lag,
         "lag_evidence": _describe_lag(lag),
         "table": _describe_table(recording) if recording.tables else None,
-        "notices": [*recording.notices, *_missing_table(recording)],
+        "notices": [*map(str, recording.notices), *_missing_table(recording)],
     }
 
 
@@ -136,7 +136,7 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
     if not len(frame_num):
         return {"rows": sum(t.row_count for t in recording.tables), "frame_num": None}
     expected = _buffers_per_frame(recording)
-    received = received_buffers(table.frame_num, table.buffers, expected)
+    received = table.received(expected)
     jumps = np.diff(frame_num)
     return {
         "rows": sum(t.row_count for t in recording.tables),
@@ -146,7 +146,7 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
         "repeated_frames": int((table.frame_num >= 0).sum()) - len(frame_num),
         "buffers_per_frame": expected,
         "incomplete_frames": int((received < expected).sum()),
-        "buffers_lost": lost_buffers(table.frame_num, table.buffers, expected),
+        "buffers_lost": table.count_lost(expected),
         "repairable_cells": sum(len(t.repairs) for t in recording.tables),
         "padded_pixels": int(table.black_padding.sum()),
     }
@@ -154,8 +154,7 @@ def _describe_table(recording: Recording) -> dict[str, Any]:
 
 def _buffers_per_frame(recording: Recording) -> int:
     """How many buffers make a frame; the usual number, where their sizes do not tell."""
-    try:
-        return len(buffer_layout(recording.tables, math.prod(recording.shape[1:]))) - 1
-    except MetadataError:
-        table = recording.frames
-        return int(np.bincount(table.num_buffers[table.frame_num >= 0]).argmax())
+    if recording.known_bounds is not None:
+        return len(recording.known_bounds) - 1
+    table = recording.frames
+    return int(np.bincount(table.num_buffers[table.frame_num >= 0]).argmax())

@@ -1,8 +1,10 @@
 """Lists of frames as text (``0,5,10-20``), and runs of consecutive numbers."""
 
 import re
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from miostitch.arrays import I64
 from miostitch.errors import UsageError
@@ -56,9 +58,8 @@ def format_frames(frames: I64) -> str:
     >>> format_frames(np.array([12, 0, 10, 11]))
     '0,10-12'
     """
-    ordered = np.unique(frames)
-    runs = np.split(ordered, np.flatnonzero(np.diff(ordered) > 1) + 1) if len(ordered) else []
-    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs)
+    found = runs(distinct(frames)).tolist()
+    return ",".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
 
 
 def runs(numbers: I64) -> I64:
@@ -82,6 +83,27 @@ def distinct(numbers: I64) -> I64:
     [3, 4, 9]
     """
     ordered = np.sort(numbers)
-    first = np.ones(len(ordered), np.bool_)
-    first[1:] = ordered[1:] != ordered[:-1]
-    return ordered[first]
+    return ordered[run_starts(ordered)]
+
+
+def run_starts(*keys: NDArray[Any]) -> NDArray[np.intp]:
+    """First position of every run of equal keys.
+
+    >>> run_starts(np.array([3, 3, 4, 4]), np.array([1, 1, 1, 2])).tolist()
+    [0, 2, 3]
+    """
+    new = np.zeros(len(keys[0]), np.bool_)
+    new[:1] = True
+    for key in keys:
+        new[1:] |= key[1:] != key[:-1]
+    return np.flatnonzero(new)
+
+
+def join_ranges(starts: I64, counts: I64) -> I64:
+    """Numbers of ranges that begin at `starts`, one range after the other.
+
+    >>> join_ranges(np.array([7, 2]), np.array([2, 3])).tolist()
+    [7, 8, 2, 3, 4]
+    """
+    before = np.cumsum(counts) - counts
+    return np.repeat(starts - before, counts) + np.arange(counts.sum())

@@ -33,7 +33,7 @@ from miostitch.recording.datasets import (
     with_pictures_of,
 )
 from miostitch.recording.files import recording_names, segment_paths
-from miostitch.recording.recording import load_recordings
+from miostitch.recording.recording import open_recordings
 from miostitch.schema import FRAME
 from miostitch.stitching.run import (
     StitchOptions,
@@ -41,7 +41,7 @@ from miostitch.stitching.run import (
     stitch_files,
     stitched_stem,
 )
-from miostitch.store.layout import store_facts
+from miostitch.store.reader import Store
 
 
 def workflow_files(
@@ -101,7 +101,7 @@ def workflow_files(
     if len(inputs) == 1:
         _require_no_choice(options)
         reading = replace(reading, lag=options.lag)
-        dataset = open_one(inputs[0], reading, told)
+        dataset, told = open_one(inputs[0], reading)
         stem = Path(dataset.attrs["origins"][0]).stem
         workspace = denoise_workspace(folder, stem + ending)
     else:
@@ -169,8 +169,8 @@ def _stitched_before(
     known = summary["config"] == config and summary["versions"] == used_versions()
     if not (known and all(map(os.path.exists, made))):
         return None
-    recordings = load_recordings(inputs, options.reading, names=recording_names(inputs))
-    same = store_facts(f"{stem}{STORE}").attrs.get("inputs") == input_facts(recordings)
+    recordings = open_recordings(inputs, options.reading, names=recording_names(inputs))
+    same = Store.open(f"{stem}{STORE}").attrs.get("inputs") == input_facts(recordings)
     return {**summary, "outputs": made} if same else None
 
 

@@ -10,7 +10,7 @@ import pytest
 
 import miostitch
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.recording import load_recordings
+from miostitch.recording.recording import open_recordings
 from miostitch.session.session import Session, bring_together
 from tests.video_files import Frames, decode, write
 
@@ -47,7 +47,7 @@ class Made:
 
     def together(self, *, repair: bool = True, lag: int | None = None) -> Session:
         lag = self.config.lag if lag is None else lag
-        return bring_together(load_recordings(self.names, ReadOptions(repair=repair, lag=lag)))
+        return bring_together(open_recordings(self.names, ReadOptions(repair=repair, lag=lag)))
 
 
 def made(*names: str) -> Any:

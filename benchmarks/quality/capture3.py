@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from miostitch.recording.recording import load_recording
+from miostitch.recording.recording import Recording
 from miostitch.session.session import bring_together
 from miostitch.stitching.lazy import StitchConfig, stitch
 
@@ -39,7 +39,7 @@ class Figures(NamedTuple):
 
 
 def load_truth(path: Path) -> Truth:
-    session = bring_together([load_recording(path)])
+    session = bring_together([Recording.open(path)])
     everything = slice(0, session.shape[0])
     masks = session.delivered(everything)[0]
     there = (masks[:, None] >> np.arange(session.buffers, dtype=np.uint64) & np.uint64(1)) > 0

@@ -3,7 +3,7 @@
 from pathlib import Path
 from time import perf_counter
 
-from miostitch.recording.recording import load_recording
+from miostitch.recording.recording import Recording
 from miostitch.schema import chunk_frames
 from miostitch.session.session import bring_together
 from miostitch.simulation.receivers import SimulationConfig, simulate
@@ -38,7 +38,7 @@ class Pipeline:
         return max(rate() for _ in range(3))
 
     def track_tasks_per_block(self, by):
-        session = bring_together([load_recording(path) for path in PAIR])
+        session = bring_together([Recording.open(path) for path in PAIR])
         count, height, width = session.shape
         block = max(1, min(chunk_frames(height, width), count // 10))
         frames = stitch_frames(session, slice(0, count), block, StitchConfig(by=by))

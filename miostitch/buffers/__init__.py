@@ -1,4 +1,5 @@
 """One table of buffers (CSV): parser, per-frame summary, header repair, writers.
 
-Sole home of pyarrow.
+`read_metadata` reads a table in one pass into a `Metadata`: a `FrameTable` that answers for the
+frames, and rows within reach. `TableWriter` and `BufferTable` write rows. Sole home of pyarrow.
 """

@@ -7,6 +7,9 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.buffers.device_counter import counter_resets
+from miostitch.kernels.composition import EXCLUDED
+from miostitch.ranges import run_starts
 from miostitch.schema import NO_FRAME
 
 MASK_BITS = 64
@@ -90,6 +93,64 @@ class FrameTable:
         short["frame"] += lag
         return replace(table, short=short)
 
+    @property
+    def delivered(self) -> NDArray[np.uint64]:
+        """Bit k set: buffer k was received whole, and belongs where it stands, (frame,)."""
+        return np.asarray(self.whole_buffers & ~self.excluded)
+
+    def received(self, buffers: int) -> NDArray[np.uint8]:
+        """Count the buffers of each known frame of each boot, fragments of a frame together."""
+        known = self.frame_num >= 0
+        number = self.frame_num[known]
+        boot = np.zeros(len(number), np.int64)
+        boot[counter_resets(number)] = 1
+        fragments = {"boot": boot.cumsum(), "number": number, "have": self.buffers[known]}
+        frames = folded(fragments, ("boot", "number"), {"have": np.bitwise_or})
+        received: NDArray[np.uint8] = np.bitwise_count(frames["have"] & _low_bits(buffers))
+        return received
+
+    def count_lost(self, buffers: int) -> int:
+        """Count the buffers that known frames lack, of so many buffers each."""
+        received = self.received(buffers)
+        return int(len(received) * buffers - received.sum(dtype=np.int64))
+
+    def given_pixels(
+        self, frames: NDArray[np.int64], bounds: NDArray[np.int64]
+    ) -> NDArray[np.int32]:
+        """Pixels that the rows of frames, -1 for none, say were delivered where they stand.
+
+        Returns: int32 (frame, buffer): 0 without a row, :data:`EXCLUDED` where the pixels that
+        stand there belong elsewhere.
+        """
+        sizes = np.diff(bounds)
+        present = (frames >= 0)[:, None]
+        has_row = mask_bits(self.buffers[frames], len(sizes)) & present
+        given = np.where(has_row, sizes, 0)
+        first, stop = (np.searchsorted(self.short["frame"], frames, s) for s in ("left", "right"))
+        for place in np.flatnonzero(first < stop):
+            for _, buffer, pixels in self.short[first[place] : stop[place]].tolist():
+                if buffer < len(sizes):
+                    given[place, buffer] = max(given[place, buffer] - pixels, 0)
+        given[mask_bits(self.excluded[frames], len(sizes)) & present] = EXCLUDED
+        return given.astype(np.int32)
+
+    def start_times(self, buffers: int) -> NDArray[np.float64]:
+        """Time at which the first buffer of each frame came, or would have come, in s; NaN: none.
+
+        A frame that lacks its first buffers would seem late by some 5 ms for each; the time that
+        one buffer takes is measured from the recording.
+        """
+        mask = self.buffers & _low_bits(buffers)
+        first = np.bitwise_count((mask & (~mask + np.uint64(1))) - np.uint64(1)).astype(np.int64)
+        for shift in (1, 2, 4, 8, 16, 32):
+            mask = mask | mask >> np.uint64(shift)
+        last = np.bitwise_count(mask).astype(np.int64) - 1
+        elapsed = self.timestamp_last - self.timestamp_first
+        several = (last > first) & np.isfinite(elapsed)
+        step = elapsed[several] / (last - first)[several]
+        buffer_s = float(np.median(step)) if step.size else 0.0
+        return np.where(last >= 0, self.timestamp_first - first * buffer_s, np.nan)
+
 
 class FrameTally:
     """Counts the rows of a metadata table into a :class:`FrameTable`."""
@@ -152,7 +213,7 @@ class FrameTally:
         votes = self._votes.result()
         frame, rows = votes["frame"], votes["rows"]
         ranked = np.lexsort((votes["frame_num"], votes["first"], -rows, frame))
-        starts = _run_starts([frame[ranked]])
+        starts = run_starts(frame[ranked])
         elected = ranked[starts]
         second = ranked[(starts + 1).clip(max=len(ranked) - 1)]
         tied = (
@@ -169,7 +230,9 @@ class FrameTally:
         table.frame_num[at] = votes["frame_num"][elected]
         table.num_rows[at] = total("rows")
         table.num_buffers[at] = np.bitwise_count(total("buffers"))
-        np.add.at(table.num_buffers, self._strays.result()["frame"], 1)
+        stray = np.bincount(self._strays.result()["frame"], minlength=len(table))
+        most = np.iinfo(table.num_buffers.dtype).max  # more are read in faulty tables only
+        table.num_buffers[:] = (table.num_buffers + stray).clip(max=most)
         table.black_padding[at] = total("padding")
         table.buffers[at] = total("buffers")
         table.whole_buffers[at] = total("whole_buffers")
@@ -184,8 +247,8 @@ class FrameTally:
         table.timestamp_last[at] = total("last").imag
         short = self._short.result()
         padded = np.zeros(len(short["frame"]), SHORT)
-        for name in SHORT.names or ():
-            padded[name] = short[name]
+        padded["frame"], padded["buffer"] = short["frame"], short["buffer"]
+        padded["pixels"] = short["pixels"].clip(max=np.iinfo(SHORT["pixels"]).max)
         return replace(table, short=padded), frame[elected][tied]
 
 
@@ -235,7 +298,7 @@ def _fold(
 ) -> None:
     """Fold columns in place, one after the other: never do two copies of a table stand."""
     order = np.lexsort([columns[key] for key in reversed(keys)])
-    starts = _run_starts([columns[key][order] for key in keys])
+    starts = run_starts(*(columns[key][order] for key in keys))
     for key in keys:
         columns[key] = columns[key][order][starts]
     for name, fold in folds.items():
@@ -255,16 +318,16 @@ def mask_bits(masks: NDArray[np.uint64], count: int) -> NDArray[np.bool_]:
     return (masks[:, None] >> np.arange(count, dtype=np.uint64) & np.uint64(1)).astype(bool)
 
 
+def complete(masks: NDArray[np.uint64], buffers: int) -> NDArray[np.bool_]:
+    """Whether the first `buffers` bits of each mask are all set, in the shape of ``masks``."""
+    return np.asarray((masks & _low_bits(buffers)) == _low_bits(buffers))
+
+
+def _low_bits(count: int) -> np.uint64:
+    return np.uint64((1 << count) - 1)
+
+
 def _bit(position: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Bit of a position, 0 where the mask cannot show it."""
     bit = np.uint64(1) << position.clip(0, MASK_BITS - 1).astype(np.uint64)
     return np.where((position >= 0) & (position < MASK_BITS), bit, np.uint64(0))
-
-
-def _run_starts(keys: Sequence[NDArray[Any]]) -> NDArray[np.intp]:
-    """First position of every run of equal keys."""
-    new = np.zeros(len(keys[0]), bool)
-    new[:1] = True
-    for key in keys:
-        new[1:] |= key[1:] != key[:-1]
-    return np.flatnonzero(new)

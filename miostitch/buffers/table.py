@@ -58,12 +58,35 @@ class Metadata:
     buffer_sizes: NDArray[np.int64]
     # Repaired cells: ``row`` (from 0), ``column``, ``old``, ``new``, ``evidence``, by row.
     repairs: pd.DataFrame
-    notices: tuple[str, ...]  # What the user should know, one sentence each
+    oddities: tuple[str, ...]  # What the user should know, one sentence each
     digest: str  # blake2b of the whole file, hexadecimal
     dropped_rows: int  # Faulty rows that were dropped
     faults: tuple[tuple[int, str], ...]  # Line and fault of the first thousand of them
     _parser: TableParser = field(repr=False)
     _blocks: NDArray[np.void] = field(repr=False)
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the user should know, one sentence each."""
+        return (*self.oddities, self.repair_notice) if self.repair_notice else self.oddities
+
+    @property
+    def repair_notice(self) -> str:
+        """What was repaired; nothing without repairs."""
+        if not len(self.repairs):
+            return ""
+        first, more = self.repairs.iloc[0], len(self.repairs) - 1
+        where = f"{first['column']} in row {first['row']} (from 0)"
+        cells = amount(len(self.repairs), "flipped header cell")
+        return f"{cells} repaired: {where}" + (f" (and {more} more)" if more else "")
+
+    def as_received(self) -> "Metadata":
+        """The same, its rows without the repairs."""
+        return replace(self, repairs=NO_REPAIRS)
+
+    def moved(self, path: str) -> "Metadata":
+        """The same file, called by another path."""
+        return replace(self, path=path, _parser=replace(self._parser, path=path))
 
     def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
         """Return the rows of some frames.
@@ -193,9 +216,6 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
     if len(tied):
         oddities.ties.note(len(tied), f"frame {tied[0]}")
     repairs = pd.concat([log for log in logs if len(log)] or logs[:1], ignore_index=True)
-    if len(repairs):
-        first = repairs.iloc[0]
-        oddities.repairs.note(len(repairs), f"{first['column']} in row {first['row']} (from 0)")
     row_count = int(blocks["rows"].sum())
     return Metadata(
         path=path,
@@ -205,7 +225,7 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
         orphan_rows=row_count - int(frames.num_rows.sum()),
         buffer_sizes=np.stack([*sizes.result().values()], axis=1),
         repairs=repairs,
-        notices=oddities.notices([name for name in parser.columns if name in parser.floats]),
+        oddities=oddities.notices([name for name in parser.columns if name in parser.floats]),
         digest=reading.digest.hexdigest(),
         dropped_rows=oddities.faults.count + oddities.cut.count,
         faults=tuple(oddities.listed),
@@ -311,7 +331,7 @@ class _Oddities:
 
     def __init__(self) -> None:
         self.headers, self.faults, self.cut = _Occurrences(), _Occurrences(), _Occurrences()
-        self.backwards, self.ties, self.repairs = _Occurrences(), _Occurrences(), _Occurrences()
+        self.backwards, self.ties = _Occurrences(), _Occurrences()
         self.listed: list[tuple[int, str]] = []
         self._last_time = -np.inf
 
@@ -351,10 +371,6 @@ class _Oddities:
             (
                 self.ties.count,
                 f"tie in {self.ties}: frame_num is taken from the earliest buffer",
-            ),
-            (
-                self.repairs.count,
-                f"{amount(self.repairs.count, 'flipped header cell')} repaired: {self.repairs}",
             ),
         )
         return tuple(sentence for count, sentence in sentences if count)

@@ -15,9 +15,9 @@ from miostitch.execution.batches import write_batches
 from miostitch.execution.progress import Progress, counted
 from miostitch.execution.publishing import require_name
 from miostitch.execution.workspace import Workspace
-from miostitch.recording.datasets import open_datasets, without_lost
+from miostitch.recording.datasets import label_frames, open_sources, without_lost
 from miostitch.recording.files import ReadOptions, recording_names
-from miostitch.recording.losses import Loss
+from miostitch.recording.fitting import Loss
 from miostitch.recording.recording import loss_facts
 from miostitch.recording.sidecars import find_origin
 from miostitch.schema import FRAME, HEIGHT, LOST, WIDTH, chunk_frames
@@ -50,7 +50,8 @@ def score_files(
     specs = [os.fspath(path) for path in inputs]
     names = recording_names(specs)
     # one by one: they need not be of one session
-    opened = [open_datasets([spec], reading, need_rows=False)[0] for spec in specs]
+    sources = [source for spec in specs for source in open_sources([spec], reading)]
+    opened = [label_frames(source, reading, need_rows=False) for source in sources]
     done = counted(progress, sum(dataset.sizes[FRAME] for dataset in opened))
     found = []
     for spec, name, dataset in zip(specs, names, opened, strict=True):

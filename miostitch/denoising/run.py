@@ -26,7 +26,9 @@ from miostitch.execution.publishing import require_name
 from miostitch.execution.workspace import Workspace
 from miostitch.ranges import runs
 from miostitch.recording.datasets import (
-    open_datasets,
+    label_frames,
+    list_lag_notices,
+    open_sources,
     without_lost,
 )
 from miostitch.recording.files import ReadOptions
@@ -97,7 +99,7 @@ def denoise_files(
     reading = reading or ReadOptions(need_table=False)
     require_products(config)
     told: list[str] = []
-    dataset = open_one(path, reading, told)
+    dataset, told = open_one(path, reading)
     workspace = denoise_workspace(
         output_folder(output, config), Path(dataset.attrs["origins"][0]).stem
     )
@@ -110,12 +112,10 @@ def output_folder(output: str | os.PathLike[str] | None, config: DenoiseConfig) 
     return Path(os.path.abspath(output or config.output_dir or FOLDER))
 
 
-def open_one(path: str | os.PathLike[str], reading: ReadOptions, told: list[str]) -> xr.Dataset:
-    """Open a recording; `told` takes what is assumed of its lag."""
-    [dataset] = open_datasets(
-        [path], reading, tell=lambda recording: told.extend(recording.lag_notices)
-    )
-    return dataset
+def open_one(path: str | os.PathLike[str], reading: ReadOptions) -> tuple[xr.Dataset, list[str]]:
+    """Open a recording, and say what is assumed of its lag."""
+    sources = open_sources([path], reading)
+    return label_frames(sources[0], reading), [str(each) for each in list_lag_notices(sources)]
 
 
 def denoise_workspace(folder: Path, stem: str) -> Workspace:

@@ -81,7 +81,7 @@ class KeptFrames:
     @cached_property
     def block(self) -> int:
         """Frames per task and chunk."""
-        stores = [origin.store[1].chunk_frames for origin in self.origins if origin.store]
+        stores = [origin.store.chunk_frames for origin in self.origins if origin.store]
         return stores[0] if stores else chunk_frames(*self.shape[1:])
 
     def part(self, lazy: Lazy, span: slice, block: int | None = None) -> Lazy:

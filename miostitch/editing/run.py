@@ -30,7 +30,13 @@ from miostitch.execution.publishing import (
     write_summary,
 )
 from miostitch.execution.workspace import Workspace
-from miostitch.recording.datasets import STORE, open_datasets, without_lost
+from miostitch.recording.datasets import (
+    STORE,
+    label_frames,
+    list_lag_notices,
+    open_sources,
+    without_lost,
+)
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import loss_facts
 from miostitch.recording.sidecars import TIMESTAMPS, Origin
@@ -150,9 +156,10 @@ def edit_files(
 ) -> dict[str, Any]:
     """Open recordings, edit them, and write the result; see :func:`write_recording`."""
     reading = reading or ReadOptions(need_table=False)
-    told: list[str] = []
-    opened = open_datasets(inputs, reading, tell=lambda each: told.extend(each.lag_notices))
-    dataset = edit(opened)
+    sources = open_sources(inputs, reading)
+    dataset = edit([label_frames(source, reading) for source in sources])
+    told = [str(notice) for notice in list_lag_notices(sources)]
+    del sources  # the frames that are left hold what they need
     stem = Path(dataset.attrs["origins"][0]).stem + ending
     again = {"force": force, "restart": restart}
     return _publish(dataset, output, stem, reading, told, **again, progress=progress)
@@ -195,11 +202,11 @@ class Edit(KeptFrames):
 
     @property
     def _has_rows(self) -> bool:
-        return all(origin.rows for origin in self.origins)
+        return all(origin.buffers for origin in self.origins)
 
     def warnings(self, kinds: set[str]) -> list[str]:
         """What a user should be told about the origins and how they were joined."""
-        found = [notice for origin in self.origins for notice in origin.notices]
+        found = [str(notice) for origin in self.origins for notice in origin.notices]
         found += [
             f"{', '.join(sorted(left))} of {origin.path} is left out: not all files have that"
             for origin in self.origins
@@ -281,7 +288,7 @@ class Edit(KeptFrames):
             EditedTables(self, kinds, staged, store) as tables,
         ):
             for origin in self.origins if store else ():
-                origin.tables.open("")  # else two threads would
+                origin.tables.table()  # else two threads would
             notes = beside.submit(self._tables.write, store) if store else None
 
             def append(span: slice) -> None:
@@ -316,7 +323,7 @@ class Edit(KeptFrames):
         return StoredTables(tables, self.origin, self.origin_frame)
 
     def _create(self, store: str) -> None:
-        facts = [origin.store[1] for origin in self.origins if origin.store]
+        facts = [origin.store for origin in self.origins if origin.store]
         kept = {
             name: value
             for name, value in (facts[0].attrs if facts else {}).items()

@@ -10,7 +10,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.recording.datasets import union
-from miostitch.recording.frame_metadata import FrameTables
+from miostitch.recording.sidecars import FrameTables
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
     FRAME,
@@ -46,21 +46,21 @@ class StoredTables:
 
     def write(self, path: str) -> list[str]:
         """Write them to a new store, while its video may still be written."""
-        roots = [each.open("") for each in self.tables]
-        frames = {}
-        for variable in FRAME_VARIABLES:
-            arrays = [None if root is None else root[variable.name] for root in roots]
-            frames[variable.name] = self._taken("", variable.name, arrays)
+        roots = [each.table() for each in self.tables]
+        frames = {
+            v.name: self._taken("", v.name, [root[v.name] for root in roots])
+            for v in FRAME_VARIABLES
+        }
         write_frame_tables(path, frames)
         groups = dict.fromkeys(name for each in self.tables for name in each.groups)
         return [note for name in groups if name != "buffers" for note in self._group(path, name)]
 
     def _group(self, path: str, name: str) -> list[str]:
         """Write one group of those that have it."""
-        found = [each.open(name) for each in self.tables]
-        first = next(each for each in found if each is not None)
-        per_frame = FRAME in first.sizes
+        found = [each.table(name) if name in each.groups else None for each in self.tables]
         kept = [each for each in found if each is not None]
+        first = kept[0]
+        per_frame = FRAME in first.sizes
         if per_frame and (len(kept) < len(found) or not _alike(kept)):
             return [f"{name} is left out: not all of the files have the same"]
         variables: list[Variable] = []

@@ -22,7 +22,7 @@ from miostitch.recording.sidecars import (
     lines_at,
     rows_at,
 )
-from miostitch.store.layout import store_facts
+from miostitch.store.reader import Store
 from miostitch.video.source import open_video
 
 
@@ -37,10 +37,10 @@ class EditedTables:
         self._buffers: BufferTable | None = None
         self._writers: dict[str, TableWriter] = {}
         with ExitStack() as files:
-            rows = [origin.rows for origin in sources.origins if origin.rows]
+            rows = [origin.buffers for origin in sources.origins if origin.buffers]
             wanted = ".csv" in kinds or store is not None
             if wanted and len(rows) == len(sources.origins):
-                columns = dict.fromkeys(name for each in rows for name in each.columns)
+                columns = dict.fromkeys(name for each in rows for name in each.buffer_columns)
                 table = path(".csv") if ".csv" in kinds else None
                 self._buffers = files.enter_context(BufferTable(columns, table, store))
             for suffix in self._lines:
@@ -51,7 +51,7 @@ class EditedTables:
     def append(self, span: slice) -> None:
         """Write what belongs to a span of output frames."""
         if self._buffers:
-            rows = self._look_up(span, lambda o, *at: rows_at(o.rows, *at))
+            rows = self._look_up(span, lambda o, *at: rows_at(o.buffers, *at))
             self.rows += len(rows)
             self._buffers.append(rows.sort_values("reconstructed_frame_index", kind="stable"))
         for suffix, writer in self._writers.items():
@@ -96,7 +96,7 @@ def check_counts(kinds: set[str], staged: Callable[[str], Path], count: int, row
     if ".avi" in kinds:
         found[".avi"] = open_video(staged(".avi")).frame_count, count
     if STORE in kinds:
-        found[STORE] = store_facts(str(staged(STORE))).frames, count
+        found[STORE] = Store.open(str(staged(STORE))).frames, count
     for suffix, key in LINE_TABLES.items():
         if suffix in kinds:
             found[suffix] = FrameLines(str(staged(suffix)), key).count, count

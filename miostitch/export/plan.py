@@ -109,7 +109,7 @@ class Source:
             kept = KeptFrames.of(dataset, reading)
             store = kept.origins[0].store
             if store is not None and len(kept.origins) == 1:
-                stored = open_dataset(store[0], replace(reading, salvage=False))
+                stored = open_dataset(store.path, replace(reading, salvage=False))
                 stored = stored.isel({FRAME: opened.origin_frame.to_numpy()})
                 if LOST.name in opened.coords:
                     lost = (FRAME, opened[LOST.name].to_numpy())
@@ -197,7 +197,7 @@ class Source:
     @property
     def warnings(self) -> list[str]:
         """What a user should be told."""
-        told = [notice for origin in self.kept.origins for notice in origin.notices]
+        told = [str(notice) for origin in self.kept.origins for notice in origin.notices]
         if not self.timed:
             told.append(
                 f"{self.path}: no times are known; where the format needs some they are counted "

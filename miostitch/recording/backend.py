@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, ClassVar
 
 import xarray as xr
@@ -9,7 +10,7 @@ from xarray.backends import BackendEntrypoint
 
 from miostitch.recording.datasets import to_dataset
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.recording import load_recording
+from miostitch.recording.recording import Recording
 from miostitch.video.source import FORMATS
 
 
@@ -31,29 +32,14 @@ class MiostitchBackendEntrypoint(BackendEntrypoint):
         drop_variables: str | Iterable[str] | None = None,
         salvage: bool = False,
     ) -> xr.Dataset:
-        """Open a recording; see :func:`miostitch.open_recording`.
-
-        Parameters
-        ----------
-        filename_or_obj
-            A video; the table beside it is used where there is one.
-        drop_variables
-            Names to leave out.
-        salvage
-            Go on with what matches where video and table disagree.
-
-        Raises
-        ------
-        InputError
-            The recording cannot be read.
-        """
+        """Open a video and the table next to it, if any; see :func:`miostitch.open_recording`."""
         options = ReadOptions(salvage=salvage, need_table=False)
-        dataset = to_dataset(load_recording(filename_or_obj, options))
+        dataset = to_dataset(Recording.open(filename_or_obj, options))
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or []
         return dataset.drop_vars(list(dropped), errors="ignore")
 
     def guess_can_open(self, filename_or_obj: Any) -> bool:
         """Whether the name looks like a video's."""
-        return isinstance(filename_or_obj, str | os.PathLike) and os.fspath(
-            filename_or_obj
-        ).lower().endswith(tuple(FORMATS))
+        if not isinstance(filename_or_obj, str | os.PathLike):
+            return False
+        return Path(filename_or_obj).suffix.lower() in FORMATS

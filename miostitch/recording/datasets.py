@@ -7,7 +7,7 @@ from and its position there, and every selection of frames takes that along.
 import json
 import logging
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from miostitch.buffers.frame_table import FrameTable
-from miostitch.errors import InputError, UsageError
+from miostitch.errors import InputError, Notice, UsageError
 from miostitch.ranges import format_frames
 from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
-from miostitch.recording.files import Path_, ReadOptions
-from miostitch.recording.recording import Recording, load_recordings
+from miostitch.recording.files import ReadOptions, StrPath
+from miostitch.recording.opened import remember_recording
+from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
@@ -36,8 +36,7 @@ from miostitch.schema import (
     chunk_frames,
 )
 from miostitch.store.chunks import damaged_blocks, read_frames
-from miostitch.store.groups import open_group
-from miostitch.store.layout import require_store, store_facts
+from miostitch.store.reader import Store
 from miostitch.store.validation import reading
 from miostitch.text import printable
 from miostitch.video.source import open_video
@@ -51,7 +50,7 @@ Step = dict[str, Any]
 
 
 def open_recording(
-    path: Path_, *, salvage: bool = False, lag: int | Literal["auto"] = 0
+    path: StrPath, *, salvage: bool = False, lag: int | Literal["auto"] = 0
 ) -> xr.Dataset:
     """Open a recording as a lazy Dataset.
 
@@ -103,66 +102,72 @@ def open_recording(
     (200, 200)
     >>> folder.cleanup()
     """
-    [dataset] = open_datasets([path], ReadOptions(salvage=salvage, lag=lag), tell=_log)
-    return dataset
+    options = ReadOptions(salvage=salvage, lag=lag)
+    [source] = open_sources([path], options, measure=True)
+    if isinstance(source, Recording):
+        for notice in source.notices:
+            logger.warning("%s", printable(str(notice)))
+    return label_frames(source, options)
 
 
-def open_dataset(path: Path_, options: ReadOptions) -> xr.Dataset:
-    """Open a recording or a store; see :func:`open_datasets`."""
-    [dataset] = open_datasets([path], options)
-    return dataset
+def open_dataset(path: StrPath, options: ReadOptions) -> xr.Dataset:
+    """Open a recording or a store as a Dataset; see :func:`open_recording`."""
+    [source] = open_sources([path], options)
+    return label_frames(source, options)
 
 
-def open_datasets(
-    paths: Sequence[Path_],
-    options: ReadOptions,
-    *,
-    need_rows: bool = True,
-    tell: Callable[[Recording], None] | None = None,
-) -> list[xr.Dataset]:
-    """Open recordings and stores that belong together; see :func:`open_recording`.
+def open_sources(
+    paths: Sequence[StrPath], options: ReadOptions, *, measure: bool = False
+) -> list[Recording | Store]:
+    """Open recordings and stores that belong together.
 
-    A recording whose lag cannot be told takes that of the others.
+    A recording whose lag is asked for and cannot be told takes that of the others.
     """
     names = [os.fspath(path) for path in paths]
     videos = [name for name in names if not name.endswith(STORE)]
-    recordings = iter(load_recordings(videos, options) if videos else ())
-    opened = []
+    recordings = iter(open_recordings(videos, options, measure=measure))
+    opened: list[Recording | Store] = []
     for name in names:
-        if name.endswith(STORE):
-            if options.lag not in (0, "auto"):
-                raise UsageError(f"{name}: a store has its rows in their places; leave --lag out")
-            opened.append(_open_store(os.path.abspath(name), options))  # for any process
-            continue
-        recording = next(recordings)
-        if tell:
-            tell(recording)
-        opened.append(_of_recording(recording, options, need_rows=need_rows))
+        if not name.endswith(STORE):
+            opened.append(next(recordings))
+        elif options.lag in (0, "auto"):
+            opened.append(Store.open(os.path.abspath(name)))  # for any process
+        else:
+            raise UsageError(f"{name}: a store has its rows in their places; leave --lag out")
     return opened
 
 
-def _log(recording: Recording) -> None:
-    for notice in recording.notices:
-        logger.warning("%s", printable(notice))
+def list_lag_notices(sources: Iterable[Recording | Store]) -> list[Notice]:
+    """What a user should be told of the lags that were measured."""
+    recordings = [source for source in sources if isinstance(source, Recording)]
+    return [notice for recording in recordings for notice in recording.lag_notices]
 
 
-def _open_store(path: str, options: ReadOptions) -> xr.Dataset:
-    require_store(path)
-    with reading(path):
-        root = open_group(path)
+def label_frames(
+    source: Recording | Store, options: ReadOptions, *, need_rows: bool = True
+) -> xr.Dataset:
+    """A recording or a store as the Dataset that all editing takes; see :func:`open_recording`."""
+    if isinstance(source, Store):
+        return _of_store(source, options)
+    return _of_recording(source, options, need_rows=need_rows)
+
+
+def _of_store(store: Store, options: ReadOptions) -> xr.Dataset:
+    root = store.table()
+    with reading(store.path):
         chunks = {FRAME: root[VIDEO.name].encoding["preferred_chunks"][FRAME]}
         # Zarr itself would read a chunk that is missing as black
-        pictures = VideoArray(root[VIDEO.name].shape, partial(read_frames, path))
+        pictures = VideoArray(root[VIDEO.name].shape, partial(read_frames, store.path))
         lazy = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(pictures), VIDEO.attrs)
         stored = root.chunk(chunks)
-        origin = _origins([stored.sizes[FRAME]])
+        origin = _origins([store.frames])
         if options.salvage:
-            lost = np.zeros(stored.sizes[FRAME], LOST.dtype)
-            for damaged in damaged_blocks(path):
+            lost = np.zeros(store.frames, LOST.dtype)
+            for damaged in damaged_blocks(store.path):
                 lost[damaged.first : damaged.last + 1] = True
             origin |= lost_coordinate(lost)
         stored = stored.assign({VIDEO.name: lazy.chunk(chunks)}).assign_coords(origin)
-        attrs = {"origins": [path]} | _history(stored.attrs)
+        attrs = {"origins": [store.path]} | _history(stored.attrs)
         return stored.assign_attrs(attrs).set_xindex("frame_num")
 
 
@@ -196,8 +201,7 @@ def _of_recording(recording: Recording, options: ReadOptions, *, need_rows: bool
     """A recording in chunks, its lost pictures marked."""
     dataset, count = to_dataset(recording), recording.shape[0]
     unreadable, bare = np.zeros((2, count), LOST.dtype)
-    for video, first in zip(recording.videos, recording.first_frames, strict=False):
-        unreadable[video.lost + first] = True
+    unreadable[recording.lost] = True
     if need_rows and recording.tables:  # with a lag the first pictures have no rows
         bare = recording.frames.num_rows[:count] == 0
         bare &= not (bare.any() and _rows_are_stored(recording))
@@ -207,16 +211,19 @@ def _of_recording(recording: Recording, options: ReadOptions, *, need_rows: bool
     return in_chunks(dataset, unreadable)
 
 
+def open_store_beside(video: str) -> Store | None:
+    """The store next to a video, if there is one."""
+    path = str(Path(video).with_suffix(STORE))
+    return Store.open(path) if os.path.isdir(path) else None  # none if too long for a name
+
+
 def _rows_are_stored(recording: Recording) -> bool:
-    """Whether a store beside a video has the rows of all of its frames."""
-    store = Path(recording.path).with_suffix(STORE)
-    if not os.path.isdir(store):  # also where that is too long for a name
-        return False
+    """Whether a store next to a video has the rows of all of its frames."""
     try:
-        facts = store_facts(str(store))
+        store = open_store_beside(recording.path)
     except InputError:
         return False
-    return facts.frames == recording.shape[0] and bool(facts.buffer_columns)
+    return store is not None and store.frames == recording.shape[0] and bool(store.buffer_columns)
 
 
 def in_chunks(dataset: xr.Dataset, unreadable: NDArray[np.bool_] | None = None) -> xr.Dataset:
@@ -238,10 +245,10 @@ def in_chunks(dataset: xr.Dataset, unreadable: NDArray[np.bool_] | None = None) 
 
 def to_dataset(recording: Recording) -> xr.Dataset:
     """A recording as a Dataset that reads pictures when they are asked for."""
+    remember_recording(recording)
     count, height, width = recording.shape
-    data = indexing.LazilyIndexedArray(VideoArray.of(recording))
     chunks = {FRAME: chunk_frames(height, width), HEIGHT: height, WIDTH: width}
-    video = xr.Variable(VIDEO.dims, data, VIDEO.attrs, {"preferred_chunks": chunks})
+    video = _lazy_video(recording, {"preferred_chunks": chunks})
     attrs = {variable.name: variable.attrs for variable in FRAME_VARIABLES}
     rows = {"preferred_chunks": {FRAME: chunks[FRAME]}}  # xarray wants one chunking
     table = {
@@ -267,18 +274,19 @@ def to_dataset(recording: Recording) -> xr.Dataset:
     return dataset.set_xindex("frame_num")
 
 
-def with_pictures_of(dataset: xr.Dataset, path: Path_) -> xr.Dataset:
+def with_pictures_of(dataset: xr.Dataset, path: StrPath) -> xr.Dataset:
     """The same recording, its pictures read from a video of the same frames.
 
     Raw frames are read several times as fast as the chunks of a store are decoded.
     """
-    source = open_video(path)
-    frames = FrameTable.blank(source.frame_count)
-    recording = Recording("", (source,), (), frames, ())
-    video = xr.Variable(
-        VIDEO.dims, indexing.LazilyIndexedArray(VideoArray.of(recording)), VIDEO.attrs
-    )
+    video = _lazy_video(Recording.from_video(open_video(path)))
     return in_chunks(dataset.assign({VIDEO.name: video}))
+
+
+def _lazy_video(recording: Recording, encoding: Mapping[str, Any] | None = None) -> xr.Variable:
+    """The pictures of a recording, which they keep alive."""
+    data = indexing.LazilyIndexedArray(VideoArray(recording.shape, recording.read))
+    return xr.Variable(VIDEO.dims, data, VIDEO.attrs, encoding)
 
 
 def union(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[NDArray[np.int64]]]:
@@ -314,7 +322,7 @@ def lost_coordinate(lost: NDArray[np.bool_]) -> dict[str, xr.Variable]:
     return {LOST.name: xr.Variable(FRAME, lost, LOST.attrs)}
 
 
-def _history(facts: dict[str, Any]) -> dict[str, list[Step]]:
+def _history(facts: Mapping[str, Any]) -> dict[str, list[Step]]:
     """What was done to a recording, by the attributes of its store or by its summary."""
     if "history" in facts:
         return {"history": list(facts["history"])}
@@ -344,11 +352,6 @@ class VideoArray(BackendArray):
         self.shape, self.read = shape, read
         self.dtype = np.dtype(VIDEO.dtype)
 
-    @classmethod
-    def of(cls, recording: Recording) -> "VideoArray":
-        """The pictures of a recording."""
-        return cls(recording.shape, partial(_read_pictures, recording))
-
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
@@ -359,7 +362,3 @@ class VideoArray(BackendArray):
         if isinstance(key[0], int | np.integer):
             return np.asarray(block[0][key[1]][..., key[2]])
         return np.asarray(block[:, key[1]][..., key[2]])
-
-
-def _read_pictures(recording: Recording, frames: NDArray[np.int64]) -> NDArray[np.uint8]:
-    return recording.reader(frames).read()

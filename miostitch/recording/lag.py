@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.frame_table import MASK_BITS, FrameTable, mask_bits
 from miostitch.schema import NO_FRAME
+from miostitch.text import amount
 
 LAGS = np.arange(-3, 4)
 """The lags that are tried."""
@@ -56,6 +57,16 @@ class Lag:
             return f"{self.looked_at} {what} do not tell it, {self.matches} {state} at lag 0"
         found = f"{self.matches} of {self.looked_at} {what} are {state} at lag {self.lag}"
         return f"{found}, {self.matches_unshifted} at lag 0" if self.lag else found
+
+    def advise(self, applied: int) -> str:
+        """Say that the pictures are not where they are taken to be, and what to do."""
+        lag = self.lag or 0
+        count = amount(abs(lag), "frame")
+        where = "are level with"
+        if lag:
+            where = f"lag {count} behind" if lag > 0 else f"run {count} ahead of"
+        but = f", not at lag {applied}" if applied else ""
+        return f"pictures {where} the table{but} ({self}); --lag auto puts that right"
 
 
 @dataclass(frozen=True)
@@ -180,7 +191,7 @@ def _single(frames: FrameTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
 
 def _received(frames: FrameTable, sites: NDArray[np.int64]) -> NDArray[np.uint64]:
     """Buffers of these frames that were received whole, a bit each."""
-    return frames.whole_buffers[sites] & ~frames.excluded[sites]
+    return frames.delivered[sites]
 
 
 def _spread(count: int, most: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from typing import Any
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.errors import InputError
 from miostitch.recording.recording import Recording
-from miostitch.store.layout import store_facts
+from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS, FORMATS, open_video
 
@@ -36,7 +36,7 @@ def find_originals(
     Returns: For each of the attribute ``recordings`` the pictures, as a recording without tables,
     or why they are not to be had.
     """
-    attrs = store_facts(store).attrs
+    attrs = Store.open(store).attrs
     names, groups = attrs.get("recordings", []), _videos(attrs.get("inputs", []))
     if len(groups) != len(names):
         why = f"{store}: does not say which of its {len(groups)} inputs are which recording"
@@ -104,7 +104,7 @@ def _same_file(video: Input, folders: Sequence[str], max_frame_pixels: int) -> R
             continue
         if os.path.getsize(path) == video["size"]:
             source = open_video(path, max_frame_pixels=max_frame_pixels, salvage=True)
-            alone = Recording("", (source,), (), FrameTable.blank(source.frame_count), ())
+            alone = Recording.from_video(source)
             if alone.inputs[0].digest == video["digest"]:
                 return alone
         other = other or path

@@ -1,14 +1,13 @@
-"""The hub: one receiver's video and table as one lazy, labelled Dataset."""
+"""One receiver's recording: its videos and tables, opened once, and what they say together."""
 
 import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
-from functools import cached_property
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from hashlib import blake2b
-from itertools import repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import dask.array as da
 import numpy as np
@@ -17,10 +16,24 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.buffers.frame_table import FrameTable
-from miostitch.buffers.table import Metadata
-from miostitch.recording.files import Path_, ReadOptions, open_files
-from miostitch.recording.lag import Lag
-from miostitch.recording.losses import Loss
+from miostitch.buffers.table import Metadata, buffer_layout, read_metadata
+from miostitch.errors import (
+    InputError,
+    MetadataError,
+    MismatchError,
+    MissingInputError,
+    Notice,
+    VideoError,
+)
+from miostitch.recording.files import (
+    ReadOptions,
+    StrPath,
+    require_files,
+    segment_paths,
+    table_path,
+)
+from miostitch.recording.fitting import Loss, fit_bare, fit_table
+from miostitch.recording.lag import Lag, Pictures, measure_lag
 from miostitch.recording.shared_lag import choose_lags, compare_lags
 from miostitch.schema import (
     FRAME,
@@ -32,7 +45,7 @@ from miostitch.schema import (
 )
 from miostitch.text import printable
 from miostitch.video.readers import FrameReader
-from miostitch.video.source import VideoSource
+from miostitch.video.source import VideoSource, open_video
 
 
 class InputFile(NamedTuple):
@@ -43,21 +56,50 @@ class InputFile(NamedTuple):
     digest: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recording:
-    """One receiver's recording: videos that follow each other, and the tables beside them."""
+    """One receiver's recording: videos that follow each other, and the tables next to them."""
 
     name: str  # Stem of the first video
     videos: tuple[VideoSource, ...]  # One video, or the segments of a recording in their order
-    tables: tuple[Metadata, ...]  # The metadata table of each video; empty for a video without one
+    tables: tuple[Metadata, ...]  # The table of each video; empty for a recording without tables
+    options: ReadOptions  # How it was read
     # One row per picture over all videos; without a table every ``frame_num`` is -1.
     frames: FrameTable
-    notices: tuple[str, ...]  # What a user should be told about the files
+    notices: tuple[Notice, ...] = ()  # What a user should be told about the files
     lag: int = 0  # Picture ``i + lag`` of a video has the row of frame ``i`` of its table
-    measured_lag: Lag = field(default_factory=Lag)  # What the pictures say about that
+    measured_lag: Lag = field(
+        default_factory=Lag
+    )  # What the pictures say about that, if they were asked
     losses: tuple[Loss, ...] = ()  # What was left out because the files are damaged
-    # Those of the notices that only all recordings of a session together give rise to.
-    lag_notices: tuple[str, ...] = ()
+    lag_notices: tuple[Notice, ...] = ()  # Those of the notices that a measured lag gives rise to
+
+    @classmethod
+    def open(
+        cls, spec: StrPath, options: ReadOptions | None = None, *, measure: bool = False
+    ) -> "Recording":
+        """Open a video, or several that follow each other, with the tables next to them."""
+        [recording] = open_recordings([spec], options, measure=measure)
+        return recording
+
+    @classmethod
+    def from_video(cls, video: VideoSource) -> Self:
+        """A recording that is nothing but a video."""
+        return cls("", (video,), (), ReadOptions(), FrameTable.blank(video.frame_count))
+
+    @classmethod
+    def of_files(
+        cls,
+        name: str,
+        videos: Sequence[VideoSource],
+        tables: Sequence[Metadata],
+        options: ReadOptions,
+    ) -> Self:
+        """A recording whose tables are not fitted yet, see :meth:`with_lag`."""
+        notices = [Notice(video.path, text) for video in videos for text in video.notices]
+        notices += [Notice(table.path, text) for table in tables for text in table.notices]
+        frames = _unfitted(videos, tables)
+        return cls(name, tuple(videos), tuple(tables), options, frames, tuple(notices))
 
     @property
     def path(self) -> str:
@@ -70,6 +112,11 @@ class Recording:
         return any(video.lossy for video in self.videos)
 
     @property
+    def exact(self) -> bool:
+        """Whether pixels and rows can be told apart: a lossy codec leaves no exact values."""
+        return bool(self.tables) and not self.lossy
+
+    @property
     def shape(self) -> tuple[int, int, int]:
         """Frames, height and width."""
         return self.first_frames[-1], self.videos[0].height, self.videos[0].width
@@ -80,17 +127,102 @@ class Recording:
         return [0, *np.cumsum([video.frame_count for video in self.videos]).tolist()]
 
     @cached_property
+    def lost(self) -> NDArray[np.int64]:
+        """Frames that are known to be lost in holes of the videos, int64 (lost frame,)."""
+        pairs = zip(self.videos, self.first_frames, strict=False)
+        return np.concatenate([video.lost + first for video, first in pairs])
+
+    @cached_property
+    def bounds(self) -> NDArray[np.int64]:
+        """Limits of the buffers in a flattened frame, int64 (buffer + 1,), if the tables tell."""
+        return buffer_layout(self.tables, self.shape[1] * self.shape[2])
+
+    @cached_property
+    def known_bounds(self) -> NDArray[np.int64] | None:
+        """The same, or None where the tables make no frame."""
+        try:
+            return self.bounds
+        except MetadataError:
+            return None
+
+    @cached_property
     def inputs(self) -> tuple[InputFile, ...]:
         """Every file of the recording with a digest of its content."""
         videos = [InputFile(v.path, os.path.getsize(v.path), video_digest(v)) for v in self.videos]
         tables = [InputFile(t.path, os.path.getsize(t.path), t.digest) for t in self.tables]
         return (*videos, *tables)
 
+    @cached_property
+    def pictures(self) -> Pictures:
+        """The pictures of all videos, and what the tables say of them as if the lag were 0."""
+        frames = _unfitted(self.videos, self.tables)
+        return Pictures(frames, self.first_frames, self.read, self.lost)
+
+    def with_lag(self, lag: int) -> "Recording":
+        """Fit the tables to the videos, once; a measured lag that contradicts is worth a notice."""
+        salvage = self.options.salvage
+        try:
+            if self.tables:
+                pairs = zip(self.videos, self.tables, strict=True)
+                fits = [fit_table(video, table, lag, salvage=salvage) for video, table in pairs]
+            else:
+                fits = [fit_bare(video, salvage=salvage) for video in self.videos]
+        except MismatchError as error:
+            asked = self.measured() if self.measured_lag.lag is None else self
+            advice = asked.advise_lag(lag)  # which may be the reason
+            raise MismatchError("; ".join(map(str, [error, *advice]))) from error
+        fitted = replace(
+            self,
+            frames=FrameTable.concat([fit.frames for fit in fits]),
+            notices=(*self.notices, *(notice for fit in fits for notice in fit.notices)),
+            lag=lag,
+            losses=tuple(loss for fit in fits for loss in fit.losses),
+        )
+        return fitted.with_lag_notices(*self.advise_lag(lag))
+
+    def advise_lag(self, applied: int) -> list[Notice]:
+        """Say so if the measured lag contradicts the one that is applied."""
+        if not self.tables or self.measured_lag.lag in (None, applied):
+            return []
+        return [Notice(self.path, self.measured_lag.advise(applied))]
+
+    def with_lag_notices(self, *said: Notice) -> "Recording":
+        """The same with notices that a measured lag gives rise to."""
+        notices, lag_notices = (*self.notices, *said), (*self.lag_notices, *said)
+        return replace(self, notices=notices, lag_notices=lag_notices)
+
+    def measured(self) -> "Recording":
+        """Measure the lag over all videos together, from at most 256 pictures."""
+        if not self.exact or self.known_bounds is None:  # aligning reports that
+            return self
+        try:
+            return replace(self, measured_lag=measure_lag(self.pictures, self.known_bounds))
+        except VideoError as error:  # reading it for a result will be refused, looking at it is not
+            return self.with_lag_notices(Notice(self.path, f"its lag was not measured: {error}"))
+
+    def segment(self, path: str) -> "Recording":
+        """The recording that one of the videos makes alone, called by this path."""
+        number = [os.path.abspath(video.path) for video in self.videos].index(path)
+        tables = [table.moved(table_path(path)) for table in self.tables[number : number + 1]]
+        videos = [replace(self.videos[number], path=path)]
+        alone = Recording.of_files(Path(path).stem, videos, tables, self.options)
+        return alone.with_lag(self.lag)
+
+    def as_received(self) -> "Recording":
+        """The same, its rows without repairs; what is known of the frames stays."""
+        repaired = [Notice(table.path, table.repair_notice) for table in self.tables]
+        notices = tuple(notice for notice in self.notices if notice not in repaired)
+        tables = tuple(table.as_received() for table in self.tables)
+        return replace(self, tables=tables, notices=notices)
+
     def reader(self, frames: NDArray[np.int64]) -> "BlockReader":
-        """What a task needs to read these frames, and no more."""
-        shape = (len(frames), *self.shape[1:])
+        """What a task needs to read these frames, -1 for none, and no more."""
+        shape, count = (len(frames), *self.shape[1:]), self.shape[0]
         if len(self.videos) == 1:
             return BlockReader(shape, ((np.arange(len(frames)), self.videos[0].subset(frames)),))
+        beyond = frames[(frames < NO_FRAME) | (frames >= count)]
+        if len(beyond):
+            raise VideoError(f"{self.path}: frame {beyond[0]} does not exist; there are {count}")
         parts = []
         for video, start, stop in zip(
             self.videos, self.first_frames[:-1], self.first_frames[1:], strict=True
@@ -99,6 +231,20 @@ class Recording:
             if len(inside):
                 parts.append((inside, video.subset(frames[inside] - start)))
         return BlockReader(shape, tuple(parts))
+
+    def read(self, frames: NDArray[np.int64]) -> NDArray[np.uint8]:
+        """Frames in any order, uint8 (frame, height, width)."""
+        return self.reader(frames).read()
+
+    @property
+    def buffer_columns(self) -> tuple[str, ...]:
+        """Columns of the rows, which only a recording with tables has."""
+        return self.tables[0].columns
+
+    @property
+    def row_counts(self) -> NDArray[np.int64]:
+        """Rows of each frame, (frame,)."""
+        return self.frames.num_rows.astype(np.int64)
 
     def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
         """Buffers of these frames, in the order of ``frames``, within a frame in buffer order.
@@ -138,47 +284,61 @@ class BlockReader:
         return block
 
 
-def load_recording(
-    spec: Path_, options: ReadOptions | None = None, *, name: str | None = None
-) -> Recording:
-    """Open a recording: a video, or several that follow each other, with the tables beside them."""
-    return load_recordings([spec], options, names=None if name is None else [name])[0]
-
-
-def load_recordings(
-    specs: Sequence[Path_],
+def open_recordings(
+    specs: Sequence[StrPath],
     options: ReadOptions | None = None,
     *,
     names: Sequence[str] | None = None,
+    measure: bool = False,
 ) -> list[Recording]:
     """Open the recordings of one session.
 
-    Reads at most 256 pictures of each recording, to measure its lag.
+    Their lags are measured from at most 256 pictures of each if that is asked for, or needed.
     """
     options = options or ReadOptions()
+    if not specs:
+        return []
     with ThreadPoolExecutor(len(specs), "miostitch-open") as pool:  # tables take the time
-        opened = [*pool.map(open_files, specs, repeat(options))]
-    names = names or [Path(files.videos[0].path).stem for files in opened]
-    compared = compare_lags(opened, names)
-    recordings = []
-    for name, alone, files, (lag, said) in zip(
-        names, opened, compared, choose_lags(compared, options.lag), strict=True
-    ):
-        frames, found, losses = files.frames(lag, salvage=options.salvage)
-        recordings.append(
-            Recording(
-                name,
-                files.videos,
-                files.tables,
-                frames,
-                (*files.notices, *found, *said),
-                lag,
-                files.measured_lag,
-                losses,
-                (*files.notices[len(alone.notices) :], *said),
-            )
-        )
-    return recordings
+        opened = [*pool.map(partial(_open_files, options=options), specs)]
+        if names is not None:
+            opened = [replace(each, name=name) for each, name in zip(opened, names, strict=True)]
+        if measure or options.lag == "auto":
+            opened = compare_lags([*pool.map(Recording.measured, opened)])
+    return [
+        each.with_lag(lag).with_lag_notices(*said)
+        for each, (lag, said) in zip(opened, choose_lags(opened, options.lag), strict=True)
+    ]
+
+
+def _open_files(spec: StrPath, options: ReadOptions) -> Recording:
+    """Open the videos and tables of a recording, which are not fitted yet."""
+    paths = segment_paths(spec)
+    for path in paths:
+        require_files(path, need_table=options.need_table)
+    videos = [
+        open_video(path, max_frame_pixels=options.max_frame_pixels, salvage=options.salvage)
+        for path in paths
+    ]
+    if len({(video.height, video.width) for video in videos}) > 1:
+        sizes = ", ".join(f"{v.path}: {v.width}x{v.height}" for v in videos)
+        raise InputError(f"the segments of one recording differ in frame size ({sizes})")
+    tables = [
+        read_metadata(table_path(path), salvage=options.salvage, repair=options.repair)
+        for path in paths
+        if os.path.isfile(table_path(path))
+    ]
+    if tables and len(tables) < len(videos):
+        raise MissingInputError(f"{paths[0]}: some segments have a table and others none")
+    return Recording.of_files(Path(videos[0].path).stem, videos, tables, options)
+
+
+def _unfitted(videos: Sequence[VideoSource], tables: Sequence[Metadata]) -> FrameTable:
+    """One row per picture, as if every table described its video from the first picture on."""
+    counts = [video.frame_count for video in videos]
+    if not tables:
+        return FrameTable.concat([FrameTable.blank(count) for count in counts])
+    pairs = zip(tables, counts, strict=True)
+    return FrameTable.concat([table.frames.placed(0, count) for table, count in pairs])
 
 
 def loss_facts(losses: Iterable[Loss]) -> list[dict[str, Any]]:

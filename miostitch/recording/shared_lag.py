@@ -2,16 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from miostitch.buffers.table import buffer_layout
-from miostitch.errors import MetadataError, VideoError
-from miostitch.recording.files import Files
+from miostitch.errors import MetadataError, Notice, VideoError
 from miostitch.recording.lag import Lag, measure_shared_lag, shared_frames
 from miostitch.text import amount
 
+if TYPE_CHECKING:  # opening recordings compares them
+    from miostitch.recording.recording import Recording
 
-def compare_lags(files: Sequence[Files], names: Sequence[str]) -> list[Files]:
+
+def compare_lags(recordings: Sequence["Recording"]) -> list["Recording"]:
     """Measure the lags of recordings against each other.
 
     Returns: The recordings. One whose missing buffers do not tell its lag has the lag at which
@@ -23,85 +25,84 @@ def compare_lags(files: Sequence[Files], names: Sequence[str]) -> list[Files]:
     themselves need no further witness. Each recording is compared with one other, that of those
     told by themselves with which it shares most frames.
     """
-    exact = [number for number, each in enumerate(files) if each.exact]
-    told = [number for number in exact if files[number].measured_lag.lag is not None]
-    compared = list(files)
-    if all(files[number].measured_lag.lag == 0 for number in exact):
+    exact = [number for number, each in enumerate(recordings) if each.exact]
+    told = [number for number in exact if recordings[number].measured_lag.lag is not None]
+    compared = list(recordings)
+    if all(recordings[number].measured_lag.lag == 0 for number in exact):
         return compared
     anchors = told or exact
     for number in exact:
-        mine = files[number]
-        others = [a for a in anchors if a < number or number not in anchors]
-        others = [a for a in others if _size(files[a]) == _size(mine)]
+        mine = recordings[number]
+        others = [recordings[a] for a in anchors if a < number or number not in anchors]
+        others = [other for other in others if other.shape[1:] == mine.shape[1:]]
         if not others:
             continue
-        partner = max(others, key=lambda a: len(shared_frames(mine.pictures, files[a].pictures)[0]))
+        shared = [len(shared_frames(mine.pictures, other.pictures)[0]) for other in others]
+        partner = others[shared.index(max(shared))]
         try:
-            found = _compared(mine, files[partner], names[partner], len(exact) - 1)
+            found = _compare(mine, partner, len(exact) - 1)
         except MetadataError:  # aligning reports it
             continue
         except VideoError as error:
-            said = f"{mine.videos[0].path}: its lag was not compared: {error}"
-            compared[number] = replace(mine, notices=(*mine.notices, said))
+            said = Notice(mine.path, f"its lag was not compared: {error}")
+            compared[number] = mine.with_lag_notices(said)
             continue
-        compared[number] = _concluded(mine, files[partner], found)
+        compared[number] = _conclude(mine, partner, found)
     return compared
 
 
-def choose_lags(files: Sequence[Files], lag: int | Literal["auto"]) -> list[tuple[int, list[str]]]:
+def choose_lags(
+    recordings: Sequence["Recording"], lag: int | Literal["auto"]
+) -> list[tuple[int, list[Notice]]]:
     """Say which lag to apply to each recording of a session.
 
     Returns: The lag of each recording, and what a user should be told.
     """
     if lag != "auto":
-        return [(lag, []) for _ in files]
-    known = {each.measured_lag.lag for each in files} - {None}
+        return [(lag, []) for _ in recordings]
+    known = {each.measured_lag.lag for each in recordings} - {None}
     usual = (known.pop() if len(known) == 1 else None) or 0
-    chosen: list[tuple[int, list[str]]] = []
-    for each in files:
+    chosen: list[tuple[int, list[Notice]]] = []
+    for each in recordings:
         if each.measured_lag.lag is not None or not each.tables:
             chosen.append((each.measured_lag.lag or 0, []))
             continue
         taken = f"{usual}, as the other recordings have," if usual else "0"
         msg = f"the lag cannot be told ({each.measured_lag}); {taken} is taken; --lag N sets it"
-        chosen.append((usual, [f"{each.videos[0].path}: {msg}"]))
+        chosen.append((usual, [Notice(each.path, msg)]))
     return chosen
 
 
-def _size(files: Files) -> tuple[int, int]:
-    return files.videos[0].height, files.videos[0].width
-
-
-def _compared(mine: Files, other: Files, name: str, partners: int) -> Lag:
+def _compare(mine: "Recording", other: "Recording", partners: int) -> Lag:
     """Measure against another recording, as if its lag were 0 where that is not told."""
-    height, width = _size(mine)
+    _, height, width = mine.shape
     bounds = buffer_layout([*mine.tables, *other.tables], height * width)
     lag = other.measured_lag.lag or 0
     return measure_shared_lag(
-        mine.pictures, other.pictures, lag, bounds, name=name, partners=partners
+        mine.pictures, other.pictures, lag, bounds, name=other.name, partners=partners
     )
 
 
-def _concluded(mine: Files, other: Files, found: Lag) -> Files:
+def _conclude(mine: "Recording", other: "Recording", found: Lag) -> "Recording":
     """Take what was found for the lag of a recording, or for a notice."""
-    own, path = mine.measured_lag, mine.videos[0].path
+    own = mine.measured_lag
     if other.measured_lag.lag is None:
         if not found.lag:
             return mine
-        said = (
-            f"{path} and {other.videos[0].path} are "
-            f"{amount(abs(found.lag), 'frame')} apart ({found}), and neither tells by missing "
-            "buffers which of them lags; stitched as they are, neighbours are taken for one frame"
+        apart = (
+            f"{mine.path} and {other.path} are {amount(abs(found.lag), 'frame')} apart ({found}), "
+            "and neither tells by missing buffers which of them lags; stitched as they are, "
+            "neighbours are taken for one frame"
         )
-    elif own.lag is None:
+        return mine.with_lag_notices(Notice("", apart))
+    if own.lag is None:
         # with nothing of its own to tell, what the other could not tell either is said
         better = found.lag is not None or not own.looked_at
         return replace(mine, measured_lag=found) if better and found.looked_at else mine
-    elif found.lag in (None, own.lag):
+    if found.lag in (None, own.lag):
         return mine
-    else:
-        said = (
-            f"{path}: its lag is in doubt: {own}, but {found}, {other.videos[0].path} being at "
-            f"{other.measured_lag.lag}; check that the files belong together, or set --lag N"
-        )
-    return replace(mine, notices=(*mine.notices, said))
+    doubt = (
+        f"its lag is in doubt: {own}, but {found}, {other.path} being at "
+        f"{other.measured_lag.lag}; check that the files belong together, or set --lag N"
+    )
+    return mine.with_lag_notices(Notice(mine.path, doubt))

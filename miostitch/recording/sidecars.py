@@ -1,36 +1,37 @@
 """What is known of the frames of a file besides their pixels, looked up frame by frame.
 
-A file of frames, a video or a store, has companions of the same stem: the table of its buffers,
-tables with one line per frame, and a store beside a video or a video beside a store. All of them
-must tell of the same number of frames, or they are not companions.
+A file of frames, a video or a store, has sidecars of the same stem: the table of its buffers,
+tables with one line per frame, and a store next to a video or a video next to a store. All of them
+must describe the same number of frames, or they are no sidecars.
 """
 
 import csv
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.buffers.table import Metadata, read_metadata
-from miostitch.errors import InputError, MismatchError, UsageError
-from miostitch.recording.datasets import STORE
+from miostitch.buffers.table import read_metadata
+from miostitch.errors import InputError, MismatchError, Notice, UsageError
+from miostitch.ranges import join_ranges, runs
+from miostitch.recording.datasets import STORE, open_store_beside
 from miostitch.recording.files import ReadOptions, table_path
-from miostitch.recording.frame_metadata import FrameTables, RecordedFrames, StoredFrames
-from miostitch.recording.losses import Loss
-from miostitch.recording.recording import Recording, load_recording
-from miostitch.schema import BUFFER, VIDEO
+from miostitch.recording.fitting import Loss
+from miostitch.recording.opened import reopen_video
+from miostitch.recording.recording import Recording
+from miostitch.schema import FRAME, FRAME_VARIABLES, VIDEO
 from miostitch.store.chunks import damaged_blocks
-from miostitch.store.groups import open_group
-from miostitch.store.layout import StoreFacts, store_facts
+from miostitch.store.reader import Store
 from miostitch.store.validation import reading
-from miostitch.text import amount
+from miostitch.text import amount, printable
 from miostitch.video.source import VideoSource, open_video
 
 TIMESTAMPS = "_timestamps.csv"
@@ -48,52 +49,57 @@ OF_ROWS = (TIMESTAMPS, "_scores.csv")
 SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
 """How much of a table is in memory while its lines are counted, and while they are checked."""
 
-REMEDY = "; make it anew, or --salvage leaves it out"
+REMEDY = "make it anew, or --salvage leaves it out"
+LEFT_OUT = "it is left out"
 
 
-class Rows(Protocol):
-    """Rows of buffers, looked up by frame."""
-
-    columns: tuple[str, ...]
-    counts: NDArray[np.int64]
-    """Rows of each frame, (frame,)."""
-
-    def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
-        """Rows of distinct frames, ascending, in their order."""
+BufferRows = Recording | Store
+"""What has rows of buffers that are looked up by frame."""
 
 
-class TableRows:
-    """Rows of the table beside a video."""
+@dataclass(frozen=True)
+class RecordedFrames:
+    """What a store would say of a recording that was not stitched: the root, by its table alone.
 
-    def __init__(self, recording: Recording) -> None:
-        self._recording = recording
-        self.columns = recording.tables[0].columns
-        self.counts = recording.frames.num_rows.astype(np.int64)
+    A frame is damaged where pixels are missing; nobody has scored it. Of a video without a table
+    nothing is known to be missing.
+    """
 
-    def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
-        """Rows of distinct frames, ascending, in their order."""
-        return self._recording.rows(frames)
+    recording: Recording
+    groups = ()
+
+    @property
+    def recordings(self) -> Sequence[str]:
+        """Names of the recordings that the frames are from."""
+        return [printable(Path(self.recording.path).stem)]
+
+    def table(self, group: str = "") -> xr.Dataset:
+        """The root for no name."""
+        if group:
+            raise KeyError(group)
+        return self._root
+
+    @cached_property
+    def _root(self) -> xr.Dataset:
+        table, count = self.recording.frames, self.recording.shape[0]
+        missing = np.zeros(count, np.int64)
+        if self.recording.tables:
+            bounds = self.recording.bounds
+            given = table.given_pixels(np.arange(count), bounds)
+            missing = bounds[-1] - given.clip(0).sum(axis=1)
+        known = {
+            **vars(table),
+            "source": np.zeros(count),
+            "missing_pixels": missing,
+            "damaged": missing > 0,
+            "unrecoverable": missing > 0,
+        }
+        columns = {v.name: known[v.name][:count].astype(v.dtype) for v in FRAME_VARIABLES}
+        return xr.Dataset({name: (FRAME, values) for name, values in columns.items()})
 
 
-class StoredRows:
-    """Rows of the ``buffers`` group of a store, which stand in the order of the frames."""
-
-    def __init__(self, path: str, facts: StoreFacts) -> None:
-        self._buffers = open_group(path, "buffers")
-        self.columns = facts.buffer_columns
-        index = self._buffers["reconstructed_frame_index"].to_numpy()
-        sorted_ = not len(index) or (index[0] >= 0 and (np.diff(index) >= 0).all())
-        if not sorted_ or index[-1:].max(initial=0) >= facts.frames:
-            msg = f"{path}: its buffers are not those of its {amount(facts.frames, 'frame')}"
-            raise MismatchError(f"{msg}, in their order; --salvage does not help, stitch again")
-        self.counts = np.bincount(index, minlength=facts.frames)
-        self._starts = np.cumsum(self.counts) - self.counts
-
-    def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
-        """Rows of distinct frames, ascending, in their order."""
-        rows = _ranges(self._starts[frames], self.counts[frames])
-        chosen = self._buffers.isel({BUFFER: rows})
-        return pd.DataFrame({name: chosen[name].to_numpy() for name in self.columns})
+FrameTables = RecordedFrames | Store
+"""What has tables of frames as a store holds them."""
 
 
 class FrameLines:
@@ -114,15 +120,18 @@ class FrameLines:
                     ends.append(found + position + 1)
                     position += len(text)
         except OSError as error:
-            raise InputError(f"{path}: cannot be read: {error.strerror}{REMEDY}") from error
+            what = f"cannot be read: {error.strerror}"
+            raise InputError(Notice(path, what, REMEDY)) from error
         self._starts = np.concatenate(ends)
         self._starts[0] = start
         self.cut = bool(position > self._starts[-1])
-        self.columns = header.decode("utf-8-sig", "replace").rstrip("\r\n").split(",")
+        text_of_header = header.decode("utf-8-sig", "replace").rstrip("\r\n")
+        self.columns = next(csv.reader([text_of_header]), [""])
         self.count = len(self._starts) - 1
         if key not in self.columns or len({*self.columns}) < len(self.columns):
             what = f"no column {key}" if key not in self.columns else "two columns of one name"
-            raise InputError(f"{path}: line 1: {what if header else 'the file is empty'}{REMEDY}")
+            what = f"line 1: {what if header else 'the file is empty'}"
+            raise InputError(Notice(path, what, REMEDY))
 
     def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
         """Lines of distinct frames, ascending, in their order; every cell as it stands there."""
@@ -150,8 +159,8 @@ class FrameLines:
         text = bytearray()
         try:
             with open(self._path, "rb") as file:
-                for run in np.split(frames, np.flatnonzero(np.diff(frames) > 1) + 1):
-                    start, stop = self._starts[[run[0], run[-1] + 1]].tolist()
+                for first, last in runs(frames):
+                    start, stop = self._starts[[first, last + 1]].tolist()
                     file.seek(start)
                     text += file.read(stop - start)
         except OSError as error:
@@ -167,25 +176,24 @@ class FrameLines:
         return rows
 
     def _wrong(self, frame: int, what: str) -> MismatchError:
-        return MismatchError(f"{self._path}: line {frame + 2} {what}{REMEDY}")
+        return MismatchError(Notice(self._path, f"line {frame + 2} {what}", REMEDY))
 
 
 @dataclass(frozen=True)
 class Origin:
-    """A file of frames and its companions."""
+    """A file of frames and its sidecars."""
 
     path: str  # The video or the store
     frames: int  # How many it has
     video: VideoSource | None  # The video; None for a store alone
-    # Path of the store and what it is; None for a video alone.
-    store: tuple[str, StoreFacts] | None
-    rows: Rows | None  # Its buffers; None without a table
+    store: Store | None  # The store; None for a video alone
+    buffers: BufferRows | None  # Its buffers; None without a table
     has_table: bool  # Whether they stand in a ``.csv``
     tables: FrameTables  # What a store says of its frames
     lines: Mapping[str, FrameLines]  # Tables with one line per frame, by their ending
     # Name, size and digest of every file that the frames were recorded in.
     inputs: tuple[Mapping[str, Any], ...]
-    notices: tuple[str, ...] = ()  # What a user should be told
+    notices: tuple[Notice, ...] = ()  # What a user should be told
     losses: tuple[Loss, ...] = ()  # What of it is left out because it is damaged
 
     @property
@@ -199,8 +207,7 @@ class Origin:
     @cached_property
     def times(self) -> pd.DataFrame:
         """Lines of its frames in a table of time stamps, without the frames' positions."""
-        root = self.tables.open("")
-        assert root is not None
+        root = self.tables.table()
         return pd.DataFrame({n: root[n].to_numpy() for n in ("timestamp_first", "timestamp_last")})
 
     @property
@@ -209,76 +216,30 @@ class Origin:
         stem = Path(self.path).with_suffix("")
         found = [self.path, table_path(self.path)] if self.has_table else [self.path]
         found += [] if self.video is None else [self.video.path]
-        found += [] if self.store is None else [self.store[0]]
+        found += [] if self.store is None else [self.store.path]
         return found + [f"{stem}{suffix}" for suffix in self.lines]
 
 
-@dataclass
-class _Search:
-    """Looks for companions of a number of frames."""
-
-    frames: int
-    salvage: bool
-    notices: list[str] = field(default_factory=list)
-
-    def agrees(self, path: str, found: int) -> bool:
-        """Whether a file tells of all frames."""
-        return self._equal(path, found, self.frames, "frame")
-
-    def rows_agree(self, table: Metadata, store: StoreFacts) -> bool:
-        """Whether a table has as many rows as the store beside it, if that has any."""
-        if not store.buffer_columns:
-            return True
-        return self._equal(table.path, table.row_count, store.buffer_rows, "row")
-
-    def _equal(self, path: str, found: int, expected: int, what: str) -> bool:
-        if found != expected:
-            self._leave_out(_miscounted(path, found, expected, what))
-        return found == expected
-
-    def lines(self, stem: str) -> dict[str, FrameLines]:
-        """Tables with one line per frame."""
-        found = {}
-        for suffix, key in LINE_TABLES.items():
-            path = f"{stem}{suffix}"
-            if os.path.isfile(path):  # also where that is too long for a name
-                try:
-                    found[suffix] = self._line_table(path, key)
-                except InputError as error:
-                    self._leave_out(error)
-        return found
-
-    def _line_table(self, path: str, key: str) -> FrameLines:
-        table = FrameLines(path, key)
-        if not 0 <= table.count - self.frames <= 1:  # like the table, it may have one more
-            why = ", for its last line is cut" if table.cut else ""
-            raise _miscounted(path, table.count, self.frames, "frame", why)
-        if self.salvage:  # while it can still be left out
-            table.check(self.frames)
-        return table
-
-    def _leave_out(self, error: InputError) -> None:
-        """Raise an error, or note that a file is left out for it."""
-        if not self.salvage:
-            raise error
-        self.notices.append(f"{str(error).removesuffix(REMEDY)}; it is left out")
-
-
 def find_origin(path: str, options: ReadOptions) -> Origin:
-    """Open a video or a store and everything beside it."""
-    return (_of_store if path.endswith(STORE) else _of_video)(path, options)
+    """Open a video or a store and everything next to it."""
+    if path.endswith(STORE):
+        return _of_store(Store.open(path), options)
+    recording = reopen_video(path, replace(options, need_table=False))
+    return _of_video(path, recording, options)
 
 
-def rows_at(rows: Rows, frames: NDArray[np.int64], positions: NDArray[np.int64]) -> pd.DataFrame:
+def rows_at(
+    buffers: BufferRows, frames: NDArray[np.int64], positions: NDArray[np.int64]
+) -> pd.DataFrame:
     """Rows of some frames, in any order and maybe repeatedly, and where they go.
 
     ``frames``: frames, (frame,); ``positions``: their positions in the output, which
     ``reconstructed_frame_index`` becomes, (frame,).
     """
     distinct, place = np.unique(frames, return_inverse=True)
-    counts = rows.counts[distinct]
-    taken = _ranges((np.cumsum(counts) - counts)[place], counts[place])
-    chosen = rows.of(distinct).iloc[taken]
+    counts = buffers.row_counts[distinct]
+    taken = join_ranges((np.cumsum(counts) - counts)[place], counts[place])
+    chosen = buffers.rows(distinct).iloc[taken]
     return chosen.assign(reconstructed_frame_index=np.repeat(positions, counts[place]))
 
 
@@ -290,104 +251,169 @@ def lines_at(
     return lines.of(distinct).iloc[place].assign(**{key: positions})
 
 
-def _of_video(path: str, options: ReadOptions) -> Origin:
+def _of_video(path: str, recording: Recording, options: ReadOptions) -> Origin:
     # rows are passed on as received: who reads the result repairs them where need be
-    recording = load_recording(path, replace(options, need_table=False, repair=False))
-    video, stem = recording.videos[0], str(Path(path).with_suffix(""))
-    search = _Search(recording.shape[0], options.salvage)
-    inputs = [
+    received, frames = recording.as_received(), recording.shape[0]
+    store, store_notices = _store_beside(path, frames, options)
+    lines, line_notices = _find_lines(path, frames, options)
+    _require_level(path, options, store, lines)
+    inputs: Sequence[Mapping[str, Any]] = [
         {"name": Path(file.path).name, "size": file.size, "digest": file.digest}
         for file in recording.inputs
     ]
-    store = None
-    if os.path.isdir(stem + STORE):
-        try:
-            facts = store_facts(stem + STORE)
-        except InputError as error:
-            search.notices.append(f"{error}; it is left out")
-        else:
-            if search.agrees(stem + STORE, facts.frames):
-                store, inputs = (stem + STORE, facts), facts.attrs.get("inputs", inputs)
-    lines, notices, losses = search.lines(stem), recording.notices, recording.losses
-    placed = [stem + STORE] * bool(store) + [stem + s for s in lines if s in OF_ROWS]
+    if store is not None:
+        inputs = store.attrs.get("inputs", inputs)
+    notices, losses = received.notices, recording.losses
+    has_table = bool(recording.tables)
+    row_notices: list[Notice] = []
+    if store is not None and recording.tables:
+        table = recording.tables[0]
+        row_notices = _compare_rows(table.path, table.row_count, store, options)
+        has_table = not row_notices
+        if row_notices:  # nor does what was said of it hold
+            notices = tuple(notice for notice in notices if notice.path != table.path)
+            losses = tuple(loss for loss in losses if loss.file != table.path)
+    return Origin(
+        path,
+        frames,
+        recording.videos[0],
+        store,
+        received if has_table else _stored_rows(store),
+        has_table,
+        store or RecordedFrames(recording),
+        lines,
+        tuple(inputs),
+        (*notices, *store_notices, *line_notices, *row_notices),
+        losses,
+    )
+
+
+def _of_store(store: Store, options: ReadOptions) -> Origin:
+    path, beside = store.path, str(Path(store.path).with_suffix(".avi"))
+    video, has_table, notices = None, False, []
+    if os.path.isfile(beside):
+        video = open_video(beside, max_frame_pixels=options.max_frame_pixels)
+        notices += _compare_counts(beside, video.frame_count, store.frames, "frame", options)
+        video = None if notices else video
+    rows = _stored_rows(store)
+    if rows and os.path.isfile(table_path(path)):
+        table = read_metadata(table_path(path), salvage=options.salvage)
+        different = _compare_rows(table.path, table.row_count, store, options)
+        has_table = not different
+        notices += different
+    losses = _damaged(store) if options.salvage else ()
+    if losses:
+        lost = sum(loss.last + 1 - loss.first for loss in losses)
+        msg = f"{amount(lost, 'frame')} lost in damaged chunks, the first is frame"
+        notices.append(Notice(path, f"{msg} {losses[0].first}", "they are left out"))
+    lines, line_notices = _find_lines(path, store.frames, options)
+    return Origin(
+        path,
+        store.frames,
+        video,
+        store,
+        rows,
+        has_table,
+        store,
+        lines,
+        tuple(store.attrs.get("inputs", [])),
+        (*notices, *line_notices),
+        losses,
+    )
+
+
+def _store_beside(
+    path: str, frames: int, options: ReadOptions
+) -> tuple[Store | None, list[Notice]]:
+    """The store next to a video, if it has the same frames, and why it is left out."""
+    try:
+        store = open_store_beside(path)
+    except InputError as error:
+        return None, [Notice("", str(error), LEFT_OUT)]
+    if store is None:
+        return None, []
+    different = _compare_counts(store.path, store.frames, frames, "frame", options)
+    return (None if different else store), different
+
+
+def _find_lines(
+    path: str, frames: int, options: ReadOptions
+) -> tuple[dict[str, FrameLines], list[Notice]]:
+    """Tables next to a file with one line per frame, and why others are left out."""
+    found, notices = {}, []
+    for suffix, key in LINE_TABLES.items():
+        beside = f"{Path(path).with_suffix('')}{suffix}"
+        if os.path.isfile(beside):  # also where that is too long for a name
+            try:
+                found[suffix] = _open_lines(beside, key, frames, check=options.salvage)
+            except InputError as error:
+                notices.append(_left_out(error, options))
+    return found, notices
+
+
+def _open_lines(path: str, key: str, frames: int, *, check: bool) -> FrameLines:
+    table = FrameLines(path, key)
+    if not 0 <= table.count - frames <= 1:  # like the table, it may have one more
+        why = ", for its last line is cut" if table.cut else ""
+        raise _miscounted(path, table.count, frames, "frame", why)
+    if check:  # while it can still be left out
+        table.check(frames)
+    return table
+
+
+def _require_level(
+    path: str, options: ReadOptions, store: Store | None, lines: Mapping[str, FrameLines]
+) -> None:
+    """Refuse a lag where something next to a video has all rows in their places."""
+    placed = [store.path] if store else []
+    placed += [f"{Path(path).with_suffix('')}{suffix}" for suffix in lines if suffix in OF_ROWS]
     if placed and options.lag:
         msg = f"{path}: lag {options.lag}: {placed[0]} beside it has all rows in their places"
         raise UsageError(f"{msg}; leave --lag out")
-    has_table = bool(recording.tables)
-    if has_table and store and not search.rows_agree(recording.tables[0], store[1]):
-        # nor does what was said of it hold
-        has_table, table = False, recording.tables[0].path
-        notices = tuple(each for each in notices if not each.startswith(f"{table}: "))
-        losses = tuple(loss for loss in losses if loss.file != table)
-    return Origin(
-        path,
-        recording.shape[0],
-        video,
-        store,
-        TableRows(recording) if has_table else _stored_rows(store),
-        has_table,
-        StoredFrames(*store) if store else RecordedFrames(path, options),
-        lines,
-        tuple(inputs),
-        (*notices, *search.notices),
-        losses,
-    )
 
 
-def _of_store(path: str, options: ReadOptions) -> Origin:
-    facts, stem = store_facts(path), str(Path(path).with_suffix(""))
-    search = _Search(facts.frames, options.salvage)
-    video, has_table = None, False
-    if os.path.isfile(f"{stem}.avi"):
-        beside = open_video(f"{stem}.avi", max_frame_pixels=options.max_frame_pixels)
-        video = beside if search.agrees(beside.path, beside.frame_count) else None
-    rows = _stored_rows((path, facts))
-    if rows and os.path.isfile(f"{stem}.csv"):
-        table = read_metadata(f"{stem}.csv", salvage=options.salvage)
-        has_table = search.rows_agree(table, facts)
-    losses = _damaged(path, facts) if options.salvage else ()
-    if losses:
-        lost = sum(loss.last + 1 - loss.first for loss in losses)
-        msg = f"{path}: {amount(lost, 'frame')} lost in damaged chunks, the first is frame"
-        search.notices.append(f"{msg} {losses[0].first}; they are left out")
-    return Origin(
-        path,
-        facts.frames,
-        video,
-        (path, facts),
-        rows,
-        has_table,
-        StoredFrames(path, facts),
-        search.lines(stem),
-        tuple(facts.attrs.get("inputs", [])),
-        tuple(search.notices),
-        losses,
-    )
-
-
-def _damaged(path: str, facts: StoreFacts) -> tuple[Loss, ...]:
+def _damaged(store: Store) -> tuple[Loss, ...]:
     """What is lost with damaged chunks of a store."""
-    with reading(path, VIDEO.name):
-        found = damaged_blocks(path)
-    times = StoredFrames(path, facts).open("")
-    assert times is not None
-    numbers = times["frame_num"].to_numpy()
+    with reading(store.path, VIDEO.name):
+        found = damaged_blocks(store.path)
+    numbers = store.table()["frame_num"].to_numpy()
     return tuple(
         Loss(d.file, d.first, d.last, (int(numbers[d.first]), int(numbers[d.last])), None, d.why)
         for d in found
     )
 
 
-def _stored_rows(store: tuple[str, StoreFacts] | None) -> StoredRows | None:
-    return StoredRows(*store) if store and store[1].buffer_columns else None
+def _stored_rows(store: Store | None) -> Store | None:
+    """A store if it has buffers, which must stand in the order of its frames."""
+    if store is None or not store.buffer_columns:
+        return None
+    store.require_rows_in_order()
+    return store
+
+
+def _compare_rows(path: str, rows: int, store: Store, options: ReadOptions) -> list[Notice]:
+    """Why a table is left out that has not the rows of the store next to it, if that has any."""
+    if not store.buffer_columns:
+        return []
+    return _compare_counts(path, rows, store.buffer_rows, "row", options)
+
+
+def _compare_counts(
+    path: str, found: int, expected: int, what: str, options: ReadOptions
+) -> list[Notice]:
+    """Why a file is left out that describes another number of things."""
+    if found == expected:
+        return []
+    return [_left_out(_miscounted(path, found, expected, what), options)]
+
+
+def _left_out(error: InputError, options: ReadOptions) -> Notice:
+    """Raise an error of a sidecar, or say that the sidecar is left out for it."""
+    if not options.salvage:
+        raise error
+    return replace(error.notice, remedy=LEFT_OUT)
 
 
 def _miscounted(path: str, found: int, expected: int, what: str, why: str = "") -> MismatchError:
-    msg = f"{path}: tells of {amount(found, what)}, where there should be {expected}{why}"
-    return MismatchError(msg + REMEDY)
-
-
-def _ranges(starts: NDArray[np.int64], counts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Positions of ranges that begin at `starts`, one range after the other."""
-    before = np.cumsum(counts) - counts
-    return np.repeat(starts - before, counts) + np.arange(counts.sum())
+    msg = f"tells of {amount(found, what)}, where there should be {expected}{why}"
+    return MismatchError(Notice(path, msg, REMEDY))

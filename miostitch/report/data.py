@@ -1,7 +1,7 @@
 """What a report knows: the tables of a store, in memory."""
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from fractions import Fraction
 from functools import cached_property
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.table import vote_layout
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, Evidence
-from miostitch.store.layout import BUFFER_CHUNK, StoreFacts, read_arrays
+from miostitch.store.layout import BUFFER_CHUNK
+from miostitch.store.reader import Store
 
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
@@ -97,33 +98,31 @@ class ReportData:
         return np.asarray((self.lacking == 0) & (self.scores.black_padding <= 0) & self.present)
 
 
-def read_data(
-    path: str, facts: StoreFacts, known: Mapping[str, NDArray[Any]] | None = None
-) -> ReportData:
+def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> ReportData:
     """Read what a report needs of a store's tables: some 200 bytes per frame and two recordings.
 
     ``known``: the variables of the root group, (frame,), where they are still in memory.
     """
     names = [each.name for each in fields(Frames)]
-    known = known or read_arrays(path, "", names)
+    known = known or store.arrays("", names)
     scores = composition = None
-    if "scores" in facts.groups:
-        scores = Scores(**read_arrays(path, "scores", [each.name for each in fields(Scores)]))
-    bounds = _read_bounds(path, facts)
+    if "scores" in store.groups:
+        scores = Scores(**store.arrays("scores", [each.name for each in fields(Scores)]))
+    bounds = _read_bounds(store)
     most = 0 if scores is None else int(scores.num_buffers.max(initial=0))
     buffers = max(len(bounds) - 1, most)
-    if "composition" in facts.groups:
+    if "composition" in store.groups:
         wanted = [each.name for each in fields(Composition)]
-        composition = Composition(**read_arrays(path, "composition", wanted))
+        composition = Composition(**store.arrays("composition", wanted))
         lost = composition.buffer_evidence == Evidence.NOBODY
         buffers = lost.shape[1]
     else:
-        lost = _read_lost(path, facts, buffers)
+        lost = _read_lost(store, buffers)
     return ReportData(
-        names=list(facts.attrs.get("recordings", [])),
-        fps=Fraction(facts.attrs["fps"]),
-        height=facts.height,
-        width=facts.width,
+        names=list(store.recordings),
+        fps=Fraction(store.attrs["fps"]),
+        height=store.height,
+        width=store.width,
         bounds=bounds,
         buffers=buffers,
         frames=Frames(**{name: known[name] for name in names}),
@@ -133,32 +132,31 @@ def read_data(
     )
 
 
-def read_repairs(path: str, facts: StoreFacts) -> dict[str, NDArray[Any]]:
+def read_repairs(store: Store) -> dict[str, NDArray[Any]]:
     """Every repaired cell, (repair,), by the names of the schema; empty where there is none."""
-    names: Iterable[str] = (variable.name for variable in REPAIR_VARIABLES)
-    return read_arrays(path, "repairs", names) if "repairs" in facts.groups else {}
+    return store.arrays("repairs", [variable.name for variable in REPAIR_VARIABLES])
 
 
-def _read_bounds(path: str, facts: StoreFacts) -> Ints:
+def _read_bounds(store: Store) -> Ints:
     """Limits of the buffers by the first rows; empty if they tell none."""
-    pixels = facts.height * facts.width
-    if "buffers" not in facts.groups:
+    pixels = store.height * store.width
+    if "buffers" not in store.groups:
         return np.empty(0, np.int64)
     names = ("frame_buffer_count", "pixel_count")
-    position, size = read_arrays(path, "buffers", names, slice(BUFFER_CHUNK)).values()
+    position, size = store.arrays("buffers", names, slice(BUFFER_CHUNK)).values()
     bounds = vote_layout(np.column_stack([position, size, np.ones_like(size)]), pixels)
     return bounds if bounds[-1] == pixels else np.empty(0, np.int64)
 
 
-def _read_lost(path: str, facts: StoreFacts, buffers: int) -> Bools:
+def _read_lost(store: Store, buffers: int) -> Bools:
     """Which buffers no row delivers whole, bool (frame, position); no positions without rows."""
-    if "buffers" not in facts.groups:
-        return np.zeros((facts.frames, 0), np.bool_)
-    lost = np.ones((facts.frames, buffers), np.bool_)
+    if "buffers" not in store.groups:
+        return np.zeros((store.frames, 0), np.bool_)
+    lost = np.ones((store.frames, buffers), np.bool_)
     for start in itertools.count(0, BUFFER_CHUNK):
-        rows = read_arrays(path, "buffers", ROW_COLUMNS, slice(start, start + BUFFER_CHUNK))
+        rows = store.arrays("buffers", ROW_COLUMNS, slice(start, start + BUFFER_CHUNK))
         frame, position = rows["reconstructed_frame_index"], rows["frame_buffer_count"]
-        sound = (frame >= 0) & (frame < facts.frames) & (position >= 0) & (position < buffers)
+        sound = (frame >= 0) & (frame < store.frames) & (position >= 0) & (position < buffers)
         if "black_padding_px" in rows:
             sound &= rows["black_padding_px"] <= 0
         lost[frame[sound], position[sound]] = False

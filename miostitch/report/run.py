@@ -25,7 +25,7 @@ from miostitch.report.statistics import (
     worst_frames,
 )
 from miostitch.report.thumbnails import MARKS, FrameImages, Input, find_inputs, show_frames
-from miostitch.store.layout import StoreFacts, store_facts
+from miostitch.store.reader import Store
 from miostitch.text import printable
 
 STORE = ".zarr"
@@ -95,8 +95,8 @@ def write_report(
     Of the video only the frames that are shown are read. Less than 200 bytes per frame are held
     for two recordings.
     """
-    facts = store_facts(str(store))
-    data = read_data(str(store), facts, frames)
+    facts = Store.open(str(store))
+    data = read_data(facts, frames)
     found = Findings(losses(data), distributions(data))
     page = _page(store, final, facts, data, summary, found)
     try:
@@ -117,7 +117,7 @@ class Findings(NamedTuple):
 def _page(
     store: Path,
     final: Path,
-    facts: StoreFacts,
+    facts: Store,
     data: ReportData,
     summary: Summary,
     found: Findings,
@@ -151,7 +151,7 @@ def _page(
         "removals": tables.removal_lists(data),
         "lags": tables.lag_table(summary) if summaries else None,
         "resets": tables.resets_table(data),
-        "repairs": tables.repairs_tables(read_repairs(str(store), facts), data.names),
+        "repairs": tables.repairs_tables(read_repairs(facts), data.names),
         "distribution": tables.distribution_table(**found.scores) if found.scores else None,
         "config": tables.named_values(facts.attrs.get("config", {})),
         "versions": tables.named_values(summary.get("versions", facts.attrs.get("versions", {}))),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.device_counter import counter_resets
 from miostitch.errors import AlignmentError, UsageError
-from miostitch.ranges import distinct
+from miostitch.ranges import distinct, run_starts
 from miostitch.schema import NO_FRAME
 from miostitch.session.clocks import (
     Clock,
@@ -31,7 +31,6 @@ from miostitch.session.reboots import (
     join_by_number,
     join_by_time,
     link,
-    merged,
 )
 from miostitch.text import amount
 
@@ -52,7 +51,7 @@ class FrameIdentity:
     frame_num: Ints
     num_buffers: NDArray[np.int16]  # Distinct buffers received of each frame, (source frame,)
     # Time of each frame on the receiver's clock in s, (source frame,), as
-    # :func:`miostitch.session.clocks.frame_times` gives it; NaN, or None for all: unknown.
+    # :meth:`FrameTable.start_times` gives it; NaN, or None for all: unknown.
     time: Floats | None = None
 
     @property
@@ -194,9 +193,7 @@ def _best_pieces(
     # lexsort is stable: equal frame_num and num_buffers stay in the order of the video
     order = np.lexsort((-recording.num_buffers[frames].astype(np.int64), frame_num))
     frame_num, position = frame_num[order], frames[order]
-    first = np.ones(len(order), bool)
-    first[1:] = frame_num[1:] != frame_num[:-1]
-    starts = np.flatnonzero(first)
+    starts = run_starts(frame_num)
     sizes = np.diff(starts, append=len(order))
     duplicates = [
         Duplicate(
@@ -312,7 +309,7 @@ def _require_overlap(recordings: Sequence[FrameIdentity], keys: list[Ints]) -> N
         found = [i for i in waiting if np.isin(keys[i], seen, assume_unique=True).any()]
         if not found:
             raise AlignmentError(_no_overlap(recordings, linked, waiting))
-        seen = reduce(merged, (keys[i] for i in found), seen)
+        seen = distinct(np.concatenate([seen, *(keys[i] for i in found)]))
         linked += found
         waiting = [i for i in waiting if i not in found]
 

@@ -30,34 +30,6 @@ class Clock:
     middle_s: float = 0.0  # Median time of the shared frames on this clock, in s
 
 
-def frame_times(
-    timestamp_first: Floats,
-    timestamp_last: Floats,
-    buffers: NDArray[np.uint64],
-    buffers_per_frame: int,
-) -> Floats:
-    """Time at which the first buffer of each frame came, or would have come.
-
-    A frame that lacks its first buffers would seem late by some 5 ms for each; the time that one
-    buffer takes is measured from the recording.
-
-    ``timestamp_first, timestamp_last``: reception of the first and last buffer received of each
-    frame, (frame,), in s; ``buffers``: bit k set: buffer k was received, uint64 (frame,).
-
-    Returns: float64 (frame,), in s; NaN where no buffer was received.
-    """
-    below = np.uint64(2**buffers_per_frame - 1)
-    mask = buffers & below
-    first = np.bitwise_count((mask & (~mask + np.uint64(1))) - np.uint64(1)).astype(np.int64)
-    for shift in (1, 2, 4, 8, 16, 32):
-        mask = mask | mask >> np.uint64(shift)
-    last = np.bitwise_count(mask).astype(np.int64) - 1
-    several = (last > first) & np.isfinite(timestamp_last - timestamp_first)
-    step = (timestamp_last - timestamp_first)[several] / (last - first)[several]
-    buffer_s = float(np.median(step)) if step.size else 0.0
-    return np.where(last >= 0, timestamp_first - first * buffer_s, np.nan)
-
-
 def frame_interval(frame_num: Ints, time: Floats) -> float:
     """Time from frame to frame on the receiver's clock.
 

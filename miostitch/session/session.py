@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.buffers.damage import given_pixels
 from miostitch.buffers.frame_table import MASK_BITS
 from miostitch.buffers.table import buffer_layout
 from miostitch.errors import InputError, MetadataError
@@ -18,7 +17,6 @@ from miostitch.kernels.composition import EXCLUDED
 from miostitch.recording.recording import Recording
 from miostitch.schema import FRAME, NO_FRAME, RECORDING
 from miostitch.session.alignment import Alignment, FrameIdentity, align
-from miostitch.session.clocks import frame_times
 
 TABLES = ("present", "num_buffers", "black_padding", "missing_pixels")
 """What is known of each candidate without its pixels."""
@@ -95,28 +93,25 @@ class Session:
 
         ``source_frame``: frames of its video, (frame,); -1 for none.
 
-        Returns: int32 (frame, buffer), see ``given_pixels``. A lossy video's pixels are no witness,
-        for what was lost does not stay black there: what has no row is excluded.
+        Returns: int32 (frame, buffer), see :meth:`FrameTable.given_pixels`. A lossy video's pixels
+        are no witness, for what was lost does not stay black there: what has no row is excluded.
         """
         recording = self.recordings[number]
-        given = given_pixels(recording.frames, source_frame, self.bounds)
+        given = recording.frames.given_pixels(source_frame, self.bounds)
         if recording.lossy:
             given[given == 0] = EXCLUDED
         return given
 
     def delivered(self, span: slice) -> NDArray[np.uint64]:
         """Buffers that each recording delivered whole, uint64 (recording, frame), a bit each."""
-        whole, excluded = (self.table(name, span) for name in ("whole_buffers", "excluded"))
-        return np.asarray(whole & ~excluded)
+        return self.table("delivered", span)
 
     def delivered_anywhere(self, span: slice) -> NDArray[np.uint64]:
         """Buffers that any candidate, or a piece split off from it, holds whole, (frame,)."""
         anywhere: NDArray[np.uint64] = np.bitwise_or.reduce(self.delivered(span), axis=0)
         for number, recording in enumerate(self.recordings):
             places, pieces = self.pieces(number, self.source_frame(span)[number])
-            table = recording.frames
-            whole = table.whole_buffers[pieces] & ~table.excluded[pieces]
-            np.bitwise_or.at(anywhere, places, whole)
+            np.bitwise_or.at(anywhere, places, recording.frames.delivered[pieces])
         return anywhere
 
     def tables(self, span: slice) -> xr.DataArray:
@@ -185,12 +180,11 @@ def bring_together(recordings: Sequence[Recording], options: AlignOptions | None
     identities = [
         FrameIdentity(
             recording.path,
-            frames.frame_num,
-            frames.num_buffers,
-            frame_times(frames.timestamp_first, frames.timestamp_last, frames.buffers, buffers),
+            recording.frames.frame_num,
+            recording.frames.num_buffers,
+            recording.frames.start_times(buffers),
         )
         for recording in recordings
-        for frames in (recording.frames,)
     ]
     options = options or AlignOptions()
     alignment = align(identities, method=options.method, max_gap=options.max_gap)

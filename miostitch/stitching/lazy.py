@@ -14,7 +14,7 @@ from dask.delayed import Delayed, delayed
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import UsageError
 from miostitch.recording.files import ReadOptions, recording_names
-from miostitch.recording.recording import candidates, load_recordings
+from miostitch.recording.recording import candidates, open_recordings
 from miostitch.schema import FRAME, chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
 from miostitch.stitching.composing import compose, learn
@@ -156,9 +156,10 @@ def stitch(
     """
     names = recording_names(recordings)
     paths = [os.fspath(path) for path in recordings]
-    session = bring_together(load_recordings(paths, reading, names=names), aligning)
+    opened = open_recordings(paths, reading, names=names, measure=True)
+    session = bring_together(opened, aligning)
     for notice in [notice for recording in session.recordings for notice in recording.notices]:
-        logger.warning("%s", printable(notice))
+        logger.warning("%s", printable(str(notice)))
     count, height, width = session.shape
     everything = slice(0, count)
     block = chunk_frames(height, width)

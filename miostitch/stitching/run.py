@@ -28,7 +28,7 @@ from miostitch.execution.publishing import (
 )
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.files import ReadOptions, recording_names, segment_paths, table_path
-from miostitch.recording.recording import Recording, load_recordings
+from miostitch.recording.recording import Recording, open_recordings
 from miostitch.report.run import write_report
 from miostitch.schema import chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
@@ -204,7 +204,7 @@ def stitch_files(
     with workspace.open([*paths, *map(table_path, paths)], force=options.force, resumable=True):
         require_paths([*paths, os.fspath(workspace.output)])
         with passing():
-            recordings = load_recordings(inputs, options.reading, names=names)
+            recordings = open_recordings(inputs, options.reading, names=names, measure=True)
             session = bring_together(recordings, options.aligning)
         del recordings  # they are the session's, and go with it
         if accept is not None:

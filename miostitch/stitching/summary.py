@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.buffers.damage import complete, lost_buffers
+from miostitch.buffers.frame_table import complete
 from miostitch.buffers.repair import describe_evidence
 from miostitch.recording.recording import Recording, loss_facts
 from miostitch.schema import COMPOSITE, NO_FRAME, Evidence
-from miostitch.session.clocks import Clock, frame_interval, frame_times
+from miostitch.session.clocks import Clock, frame_interval
 from miostitch.session.session import Session
 from miostitch.text import printable
 
@@ -44,7 +44,7 @@ def summarise(
     """
     everything = slice(0, session.shape[0])
     present = session.source_frame(everything) != NO_FRAME
-    whole = complete(session.delivered(everything), session.bounds)
+    whole = complete(session.delivered(everything), session.buffers)
     pixels = present.sum(axis=1) * session.bounds[-1]
     noisy = np.where(present, scores["noisy_pixels"], 0).sum(axis=1)
     recordings = []
@@ -95,14 +95,14 @@ def _describe(recording: Recording, frames: int, buffers: int, clock: Clock) -> 
         for table in recording.tables
         for cell in table.repairs.head(REPORTED_REPAIRS).to_dict("records")
     ]
-    frame_num, have = recording.frames.frame_num, recording.frames.buffers
+    table = recording.frames
     known = bool(clock.frames)
     return {
         "path": printable(recording.path),
         "name": printable(recording.name),
         "frames": frames,
-        "unidentified": int(((frame_num < 0) & (recording.frames.num_rows > 0)).sum()),
-        "buffers_lost": lost_buffers(frame_num, have, buffers),
+        "unidentified": int(((table.frame_num < 0) & (table.num_rows > 0)).sum()),
+        "buffers_lost": table.count_lost(buffers),
         "lag": recording.lag,
         "measured_lag": recording.measured_lag.lag,
         "lag_evidence": str(recording.measured_lag),
@@ -131,7 +131,7 @@ def _describe_damage(recording: Recording) -> dict[str, Any]:
 
 def _warnings(session: Session) -> list[str]:
     """What a user should know."""
-    warnings = [notice for recording in session.recordings for notice in recording.notices]
+    warnings = [str(notice) for r in session.recordings for notice in r.notices]
     warnings += session.alignment.notices
     rates = {str(video.fps): video.path for r in session.recordings for video in r.videos}
     if len(rates) > 1:
@@ -154,11 +154,8 @@ def _warnings(session: Session) -> list[str]:
 def _rate_contradicted(recording: Recording, session: Session) -> list[str]:
     """Say that a video's frame rate is not that of its table."""
     frames, fps = recording.frames, recording.videos[0].fps
-    times = frame_times(
-        frames.timestamp_first, frames.timestamp_last, frames.buffers, session.buffers
-    )
     known = frames.frame_num >= 0
-    interval = frame_interval(frames.frame_num[known], times[known])
+    interval = frame_interval(frames.frame_num[known], frames.start_times(session.buffers)[known])
     if not abs(interval * fps - 1) > RATE_TOLERANCE:
         return []
     return [

@@ -12,7 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.buffers.csv_writer import TableWriter
-from miostitch.buffers.damage import complete
+from miostitch.buffers.frame_table import complete
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
@@ -95,7 +95,7 @@ def damage_flags(
     if composed:
         unrecoverable = missing
     else:
-        unrecoverable = ~complete(session.delivered_anywhere(span), session.bounds)
+        unrecoverable = ~complete(session.delivered_anywhere(span), session.buffers)
     noisy = frames.noisy_pixels.to_numpy() > 0
     return {"damaged": missing | noisy, "unrecoverable": unrecoverable}
 

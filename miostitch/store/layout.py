@@ -5,9 +5,10 @@ carries a checksum and is written even when all zero, so that a missing chunk is
 """
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,9 @@ import zarr
 from numcodecs import Zstd
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-from miostitch.errors import InputError, MiostitchError, ResourceError
+from miostitch.errors import MiostitchError, ResourceError
 from miostitch.schema import (
     BUFFER,
-    COLUMN_BY_NAME,
     FORMAT_VERSION,
     FRAME,
     FRAME_VARIABLES,
@@ -28,7 +28,6 @@ from miostitch.schema import (
     VIDEO,
     Variable,
 )
-from miostitch.store.validation import reading, require_chunks, require_plain
 
 BUFFER_CHUNK = 2**17
 """Rows per chunk of the ``buffers`` group; of each column one chunk is in memory, 1 MiB."""
@@ -55,6 +54,15 @@ DIMENSION_DOCS = {
 Attrs = Mapping[str, Any]
 
 
+@contextmanager
+def _writing(path: str, failure: str) -> Iterator[None]:
+    """Write something of a store; what the disk refuses becomes an error that names it."""
+    try:
+        yield
+    except OSError as error:
+        raise ResourceError(f"{path}: {failure}: {error}") from error
+
+
 def create_store(
     path: str,
     *,
@@ -68,7 +76,7 @@ def create_store(
     axes: Attrs = {"ome": _ome()} if zarr_format == 3 else {}
     complete = tuple(variables) == FRAME_VARIABLES  # else it is a store for others
     version: Attrs = {"format_version": FORMAT_VERSION} if complete else {}
-    try:
+    with _writing(path, "cannot create the store"):
         root = zarr.create_group(
             Path(path),
             zarr_format=zarr_format,  # type: ignore[arg-type]
@@ -78,22 +86,6 @@ def create_store(
         _create(root, VIDEO, shape, (chunk_frames, *shape[1:]), {"coordinates": coordinates})
         for variable, size in zip(INDEX_VARIABLES, shape, strict=True):
             _write(root, variable, np.arange(size, dtype=variable.dtype))
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot create the store: {error}") from error
-
-
-def read_arrays(
-    path: str, group: str, names: Iterable[str], rows: slice = slice(None)
-) -> dict[str, npt.NDArray[Any]]:
-    """Read arrays of a group whole, or some rows of one-dimensional ones."""
-    found = {}
-    with reading(path, group):
-        opened = zarr.open_group(Path(path) / group, mode="r")
-    for name in names:
-        with reading(path, f"{group}/{name}"):
-            if name in opened:
-                found[name] = np.asarray(opened[name][rows])  # type: ignore[index]
-    return found
 
 
 def write_frame_tables(
@@ -105,15 +97,13 @@ def write_frame_tables(
 
     ``frames``: an array (frame,) for each of the variables.
     """
-    try:
+    with _writing(path, "cannot write the tables"):
         root = zarr.open_group(Path(path), mode="r+")
         block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
         with zarr.config.set({"codec_pipeline.batch_size": MANY_CHUNKS}):
             for variable in variables:
                 # xarray wants the chunks of coordinates to be those of the video
                 _write(root, variable, frames[variable.name], block)
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot write the tables: {error}") from error
 
 
 def write_group(
@@ -124,7 +114,7 @@ def write_group(
     attrs: Attrs,
 ) -> None:
     """Write a group of tables, with a coordinate for each of their dimensions."""
-    try:
+    with _writing(path, f"cannot write {name}"):
         root = zarr.open_group(Path(path), mode="r+")
         group = root.create_group(name, attributes=dict(attrs))
         sizes: dict[str, int] = {}
@@ -135,8 +125,6 @@ def write_group(
         for dim in sizes.keys() & DIMENSION_DOCS.keys():
             index = Variable(dim, (dim,), "int64", DIMENSION_DOCS[dim])
             _write(group, index, np.arange(sizes[dim], dtype=np.int64))
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot write {name}: {error}") from error
 
 
 class BufferColumns:
@@ -144,17 +132,18 @@ class BufferColumns:
 
     def __init__(self, path: str, columns: Mapping[str, str], attrs: Mapping[str, Attrs]) -> None:
         self._path = path
-        self._group = zarr.open_group(Path(path), mode="r+").create_group("buffers")
-        self._arrays = {
-            name: _create(
-                self._group,
-                Variable(name, (BUFFER,), dtype, "", group="/buffers"),
-                (0,),
-                (BUFFER_CHUNK,),
-                attrs.get(name, {}),
-            )
-            for name, dtype in columns.items()
-        }
+        with _writing(path, "cannot create the buffers"):
+            group = zarr.open_group(Path(path), mode="r+").create_group("buffers")
+            self._arrays = {
+                name: _create(
+                    group,
+                    Variable(name, (BUFFER,), dtype, "", group="/buffers"),
+                    (0,),
+                    (BUFFER_CHUNK,),
+                    attrs.get(name, {}),
+                )
+                for name, dtype in columns.items()
+            }
         # text of any length is kept as objects
         self._chunk = {
             name: np.empty(BUFFER_CHUNK, object if dtype == "str" else dtype)
@@ -184,15 +173,13 @@ class BufferColumns:
         """Write the last rows, which begin a chunk."""
         if not count:
             return
-        try:
+        with _writing(self._path, "cannot write the buffers"):
             for name, array in self._arrays.items():
                 array.resize((self._rows,))
                 chunk = self._chunk[name]
                 array[self._rows - count :] = chunk[:count]
                 if chunk.dtype == object:
                     chunk.fill(None)  # lets the texts go
-        except OSError as error:
-            raise ResourceError(f"{self._path}: cannot write the buffers: {error}") from error
 
 
 def consolidate(path: str) -> None:
@@ -200,61 +187,8 @@ def consolidate(path: str) -> None:
     with warnings.catch_warnings():
         # zarr warns that format 3 does not specify this yet; readers without it lose nothing
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
-        try:
+        with _writing(path, "cannot write the metadata"):
             zarr.consolidate_metadata(Path(path))
-        except OSError as error:
-            raise ResourceError(f"{path}: cannot write the metadata: {error}") from error
-
-
-def require_store(path: str) -> None:
-    """Check that a folder is a store of this format."""
-    require_plain(path)
-    try:
-        version = zarr.open_group(Path(path), mode="r").attrs.get("format_version")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: not a Zarr store: {error}") from error
-    if version != FORMAT_VERSION:
-        msg = f"{path}: format version {version!r}, this miostitch reads {FORMAT_VERSION!r}"
-        raise InputError(msg)
-    require_chunks(path, but=VIDEO.name)
-
-
-class StoreFacts(NamedTuple):
-    """What a store is, without its arrays."""
-
-    frames: int
-    height: int
-    width: int
-    zarr_format: int  # 2 or 3
-    chunk_frames: int  # Frames per chunk of ``video``
-    groups: tuple[str, ...]  # Names of the groups
-    attrs: dict[str, Any]  # Attributes of the root group
-    # Names of the columns of the ``buffers`` group, those of the schema first.
-    buffer_columns: tuple[str, ...]
-    buffer_rows: int  # Their length
-
-
-def store_facts(path: str) -> StoreFacts:
-    """Say what a store is."""
-    require_store(path)
-    with reading(path):
-        root = zarr.open_group(Path(path), mode="r")
-        video = root[VIDEO.name]
-        names = {*root["buffers"].array_keys()} if "buffers" in root else set()  # type: ignore[union-attr]
-        known = [name for name in COLUMN_BY_NAME if name in names]
-        rows = max((root[f"buffers/{name}"].shape[0] for name in names), default=0)  # type: ignore[union-attr]
-        frames, height, width = video.shape  # type: ignore[union-attr]
-        return StoreFacts(
-            frames,
-            height,
-            width,
-            root.metadata.zarr_format,
-            video.chunks[0],  # type: ignore[union-attr]
-            tuple(sorted(root.group_keys())),
-            dict(root.attrs),
-            (*known, *sorted(names - {*known})),
-            rows,
-        )
 
 
 def _create(

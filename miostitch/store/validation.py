@@ -57,11 +57,17 @@ def reading(path: str, name: str = "") -> Iterator[None]:
         raise InputError(msg) from error
 
 
-def require_plain(path: str) -> None:
+Node = tuple[Path, dict[str, Any]]
+"""Folder and metadata of a group or an array."""
+
+
+def require_plain(path: str) -> dict[str, Node]:
     """Refuse a store whose metadata names anything but plain arrays.
 
     Reads the JSON files only. Of chunks it looks at the sizes, and only where an array declares
     more than 64 MiB.
+
+    Returns: Groups and arrays by their names, as readers will see them.
     """
     root = Path(path)
     if not root.is_dir():
@@ -79,14 +85,12 @@ def require_plain(path: str) -> None:
         "|u1",
     ):
         raise InputError(f"{path}: no video of three dimensions and 8 bits in it; no such store")
-
-
-def require_chunks(path: str, *, but: str) -> None:
-    """Refuse a store of ours where a chunk of a table is missing: it would read as zeros."""
-    root = Path(path)
-    nodes = {name: (folder, meta) for name, folder, meta in _nodes(root, "", 0)}
     # what is gathered at the root tells of arrays, too, of which not even the folder is there
-    nodes |= {name: (folder, meta) for name, folder, meta in _gathered(root, nodes[""][1])}
+    return nodes | {name: (folder, meta) for name, folder, meta in gathered}
+
+
+def require_chunks(path: str, nodes: dict[str, Node], *, but: str) -> None:
+    """Refuse a store of ours where a chunk of a table is missing: it would read as zeros."""
     for name, (folder, meta) in nodes.items():
         if "shape" not in meta or name == but:
             continue

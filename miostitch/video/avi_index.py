@@ -75,7 +75,7 @@ class OpenAvi:
 
     def note(self, what: str) -> None:
         """Add a message about the file."""
-        self.notices.append(f"{self.path}: {what}")
+        self.notices.append(what)
 
     @property
     def raw_sizes(self) -> tuple[int, ...]:

@@ -167,9 +167,7 @@ def open_video(
         open_container(file, container_format) as container,
     ):
         stream, codec = _checked_stream(name, container, max_frame_pixels)
-        notices = []
-        if codec in LOSSY:
-            notices.append(f"{name}: {codec} is lossy; pixels are not the camera's")
+        notices = [f"{codec} is lossy; pixels are not the camera's"] if codec in LOSSY else []
         index: ChunkIndex | StampIndex
         if container_format == "avi":
             index = _chunk_index(name, file, container, salvage, notices)
@@ -186,8 +184,8 @@ def open_video(
         frame_count = len(indexed[0])
         counted = stream.frames or container_format == "avi"  # Matroska declares none
         if counted and stream.frames != frame_count:
-            says = f"the header says {amount(stream.frames, 'frame')}, there are {frame_count}"
-            notices.append(f"{name}: {says}")
+            declared = amount(stream.frames, "frame")
+            notices.append(f"the header says {declared}, there are {frame_count}")
         height, width = stream.height, stream.width
     digest = blake2b(b"".join(part.astype("<i8").tobytes() for part in indexed), digest_size=16)
     return VideoSource(
@@ -320,9 +318,9 @@ def _stamp_index(
         or stream.frames > len(stamps)
         or declared > seconds + 1.5 / _fraction(path, stream.average_rate)
     ):
-        msg = f"{path}: truncated at frame {len(stamps)} (byte {os.path.getsize(path)})"
+        msg = f"truncated at frame {len(stamps)} (byte {os.path.getsize(path)})"
         if not salvage:
-            raise TruncatedVideoError(f"{msg}; --salvage would use the frames before it")
+            raise TruncatedVideoError(f"{path}: {msg}; --salvage would use the frames before it")
         notices.append(f"{msg}; the frames before it are used")
     order = distinct(np.array(stamps, np.int64))
     if len(order) < len(stamps):

@@ -18,7 +18,7 @@ from miostitch.errors import InputError, MiostitchError
 from miostitch.recording.recording import Recording
 from miostitch.schema import NO_FRAME
 from miostitch.store.chunks import read_block
-from miostitch.store.layout import store_facts
+from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache
 
@@ -48,11 +48,10 @@ class FrameSource:
     read: Callable[[int, int], NDArray[np.uint8]]
 
     @classmethod
-    def of_store(cls, path: str) -> "FrameSource":
+    def of_store(cls, store: Store) -> "FrameSource":
         """The result in a store, read chunk by chunk."""
-        facts = store_facts(path)
-        shape = facts.frames, facts.height, facts.width
-        return cls(path, shape, facts.chunk_frames, partial(read_block, path))
+        shape = store.frames, store.height, store.width
+        return cls(store.path, shape, store.chunk_frames, partial(read_block, store.path))
 
     @classmethod
     def of_recording(cls, recording: Recording) -> "FrameSource":

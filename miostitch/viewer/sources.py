@@ -12,17 +12,15 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.buffers.damage import complete
-from miostitch.buffers.table import buffer_layout
-from miostitch.errors import MetadataError
+from miostitch.buffers.frame_table import complete
+from miostitch.errors import Notice
 from miostitch.recording.datasets import STORE
 from miostitch.recording.files import ReadOptions, recording_names
 from miostitch.recording.provenance import find_originals
-from miostitch.recording.recording import Recording, load_recordings
+from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import FRAME, FRAME_VARIABLES, NO_FRAME, RECORDING, SCORE_VARIABLES
 from miostitch.session.alignment import FrameIdentity, align
-from miostitch.store.groups import open_group
-from miostitch.store.layout import store_facts
+from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache
 from miostitch.viewer.model import SEARCHED, Facts, FrameInfo, FrameSource, Panel, Scene
@@ -48,20 +46,19 @@ def open_scene(
     return _open_side_by_side(names, cache, options)
 
 
-class StoredFrames:
+class _LoadedTables:
     """The tables of a store, read a stretch at a time until all are loaded."""
 
-    def __init__(self, path: str, cache: BlockCache) -> None:
-        self._path, self._cache = path, cache
+    def __init__(self, store: Store, cache: BlockCache) -> None:
+        self._path, self._cache = store.path, cache
         self._loaded: set[str] = set()
         self._columns: dict[str, NDArray[Any]] = {}
         self._lock = Lock()
-        facts = store_facts(path)
-        self.attrs = facts.attrs
-        root = open_group(path)
+        self.attrs = store.attrs
+        root = store.table()
         self._tables = {"": root.reset_coords()[[v.name for v in FRAME_VARIABLES]]}
-        if "scores" in facts.groups:
-            scores = open_group(path, "scores")
+        if "scores" in store.groups:
+            scores = store.table("scores")
             self._tables["scores"] = scores[[v.name for v in SCORE_VARIABLES]]
 
     @property
@@ -119,7 +116,8 @@ class StoredFrames:
 def _open_result(
     path: str, cache: BlockCache, options: ReadOptions, folders: Sequence[str]
 ) -> Scene:
-    frames, tables = FrameSource.of_store(path), StoredFrames(path, cache)
+    store = Store.open(path)
+    frames, tables = FrameSource.of_store(store), _LoadedTables(store, cache)
     receivers = [
         Panel(name, partial(tables.candidate, number), note=SEARCHED)
         for number, name in enumerate(tables.recordings)
@@ -154,13 +152,13 @@ class _Opened(NamedTuple):
     row: Callable[[int], FrameInfo]
     identity: FrameIdentity
     damaged: Bools | None
-    notices: Sequence[str] = ()
+    notices: Sequence[Notice] = ()
 
 
 def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOptions) -> Scene:
     titles = [printable(name) for name in recording_names(names)]
     videos = [name for name in names if not name.endswith(STORE)]
-    recordings = iter(load_recordings(videos, options) if videos else ())
+    recordings = iter(open_recordings(videos, options, measure=True))
     opened = [
         _open_store(name, cache) if name.endswith(STORE) else _open_recording(next(recordings))
         for name in names
@@ -188,7 +186,7 @@ def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOpt
             for number, (title, each) in enumerate(zip(titles, opened, strict=True))
         ],
         columns,
-        notices=[printable(n) for each in opened for n in each.notices] + notices,
+        notices=[printable(str(n)) for each in opened for n in each.notices] + notices,
         first_frames=places[0],
     )
 
@@ -213,19 +211,18 @@ def _open_recording(recording: Recording) -> _Opened:
 
 def _incomplete(recording: Recording) -> Bools | None:
     """Frames of which buffers are missing, bool (frame,); None without a table that tells."""
-    _, height, width = recording.shape
-    try:
-        bounds = buffer_layout(recording.tables, height * width)
-    except MetadataError:  # the table makes no frames: what is missing is unknown
+    bounds = recording.known_bounds
+    if bounds is None or not recording.tables:
         return None
-    return ~complete(recording.frames.buffers, bounds) if recording.tables else None
+    return ~complete(recording.frames.buffers, len(bounds) - 1)
 
 
 def _open_store(path: str, cache: BlockCache) -> _Opened:
-    tables = StoredFrames(path, cache)
+    store = Store.open(path)
+    tables = _LoadedTables(store, cache)
     columns = (tables.column(n) for n in ("frame_num", "num_buffers", "timestamp_first"))
     identity = FrameIdentity(os.path.basename(path), *columns)
-    frames, rate = FrameSource.of_store(path), Fraction(tables.attrs["fps"])
+    frames, rate = FrameSource.of_store(store), Fraction(tables.attrs["fps"])
     return _Opened(frames, rate, tables.row, identity, tables.column("damaged"))
 
 

@@ -1,13 +1,17 @@
 """One row per frame, whatever the order of the rows and the batches they come in."""
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from miostitch.buffers import frame_table
-from miostitch.buffers.frame_table import Fold, FrameTable, FrameTally, folded
+from miostitch.buffers.frame_table import SHORT, Fold, FrameTable, FrameTally, complete, folded
 from tests.tables import LAWS, reference, session, short_buffers, tables
 
 
@@ -22,6 +26,14 @@ def tallied(*batches: pd.DataFrame) -> tuple[FrameTable, list[int]]:
 def assert_equal(table: FrameTable, want: FrameTable) -> None:
     for name, values in vars(want).items():
         np.testing.assert_array_equal(vars(table)[name], values, name, strict=True)
+
+
+EPOCH = 1.7e9
+
+
+def described(buffers: NDArray[np.uint64], **columns: NDArray[Any]) -> FrameTable:
+    """A table of frames with these buffers."""
+    return replace(FrameTable.blank(len(buffers)), buffers=buffers, **columns)
 
 
 @LAWS
@@ -129,3 +141,65 @@ def test_blank_frames_have_no_rows() -> None:
     assert np.isnan([blank.timestamp_first, blank.timestamp_last]).all()
     for values in (blank.num_rows, blank.num_buffers, blank.black_padding, blank.buffers):
         assert not values.any()
+
+
+@given(st.lists(st.integers(0, 255), min_size=1, max_size=20))
+def test_missing_buffers_do_not_move_a_frame(masks: list[int]) -> None:
+    buffers = np.array([255, *masks], np.uint64)
+    start = EPOCH + 0.05 * np.arange(len(buffers))
+    received = buffers[:, None] >> np.arange(8, dtype=np.uint64) & np.uint64(1) > 0
+    times = np.where(received, start[:, None] + 0.005 * np.arange(8), np.nan)
+    known = received.any(axis=1)
+    first, last = np.full_like(start, np.nan), np.full_like(start, np.nan)
+    first[known], last[known] = np.nanmin(times[known], 1), np.nanmax(times[known], 1)
+    found = described(buffers, timestamp_first=first, timestamp_last=last).start_times(8)
+    np.testing.assert_allclose(found, np.where(known, start, np.nan), rtol=0, atol=1e-5)
+
+
+def test_all_positions_of_a_mask_count() -> None:
+    table = described(
+        np.array([2**64 - 1, 2**63], np.uint64),
+        timestamp_first=np.array([0.0, 0.63]),
+        timestamp_last=np.array([0.63, 0.63]),
+    )
+    found = table.start_times(64)
+    np.testing.assert_allclose(found, 0, atol=1e-12)
+
+
+@given(st.integers(1, 64), st.lists(st.integers(0, 2**64 - 1), min_size=1, max_size=5))
+def test_complete_frames_have_every_buffer(buffers: int, masks: list[int]) -> None:
+    have = complete(np.array(masks, np.uint64), buffers)
+    assert have.tolist() == [all(mask >> k & 1 for k in range(buffers)) for mask in masks]
+
+
+def test_fragments_of_a_frame_are_counted_together() -> None:
+    frame_num = np.array([5, 6, 6, -1, 7], np.int64)
+    buffers = np.array([0b1111, 0b0011, 0b1100, 0b1111, 0b0111], np.uint64)
+    table = described(buffers, frame_num=frame_num)
+    assert table.received(4).tolist() == [4, 4, 3]
+    assert table.count_lost(4) == 1
+    assert FrameTable.blank(0).count_lost(4) == 0
+
+
+def test_frames_of_two_boots_are_not_one() -> None:
+    frame_num = np.tile(np.arange(40), 2)
+    buffers = np.repeat(np.array([0b01, 0b10], np.uint64), 40)
+    assert described(buffers, frame_num=frame_num).count_lost(2) == 80
+
+
+def test_faulty_rows_do_not_wrap_around() -> None:
+    count = 40_000
+    rows = {
+        "reconstructed_frame_index": np.zeros(count, np.int64),
+        "frame_num": np.full(count, 7),
+        "frame_buffer_count": np.arange(count) + 64,
+        "buffer_recv_unix_time": np.full(count, EPOCH),
+        "black_padding_px": np.zeros(count, np.int64),
+    }
+    rows["frame_buffer_count"][0], rows["black_padding_px"][0] = 3, 2**32 + 5
+    tally = FrameTally()
+    tally.add(rows)
+    table, _ = tally.result()
+    assert table.num_buffers.tolist() == [2**15 - 1]
+    assert table.short["pixels"].tolist() == [2**31 - 1]
+    assert table.short.dtype == SHORT

@@ -25,7 +25,7 @@ from miostitch.denoising import filters as filtering
 from miostitch.denoising import stages
 from miostitch.errors import InputError, UsageError
 from miostitch.ranges import format_frames
-from miostitch.recording import files as opening
+from miostitch.recording import recording as opening
 from miostitch.recording.lag import Lag
 from miostitch.video.readers import FrameReader
 from tests.editing.test_picking import tasks
@@ -439,11 +439,11 @@ from pathlib import Path
 import miostitch
 from miostitch.editing.extra_outputs import write_videos
 from miostitch.recording.datasets import to_dataset
-from miostitch.recording.recording import load_recording
+from miostitch.recording.recording import Recording
 
 video, folder = Path(sys.argv[1]), Path(sys.argv[2])
 # many blocks even of the short recording: then it fills every thread and batch
-recording = to_dataset(load_recording(video)).chunk(frame=100)
+recording = to_dataset(Recording.open(video)).chunk(frame=100)
 made = miostitch.denoise(recording, miostitch.load_config(sys.argv[3]))
 unit = 1 if sys.platform == "darwin" else 1024
 first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -25,7 +25,7 @@ from miostitch.errors import (
     UsageError,
 )
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.recording import load_recording
+from miostitch.recording.recording import Recording
 from miostitch.schema import FRAME_VARIABLES
 from miostitch.stitching.run import StitchOptions, stitch_files
 from tests.editing.test_operations import chains, follow
@@ -137,7 +137,7 @@ def test_a_raw_recording_stays_one(
     edited, index = follow(open_recording(session / "receiver1.avi"), chain)
     write_recording(edited, folder / "x.avi")
     require_same(session / "receiver1", folder / "x", index)
-    again = load_recording(folder / "x.avi")
+    again = Recording.open(folder / "x.avi")
     assert again.shape[0] == len(index)
     shutil.rmtree(folder)
 

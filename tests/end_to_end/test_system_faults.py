@@ -22,7 +22,7 @@ from miostitch.buffers import parser as table_parser
 from miostitch.buffers.table import read_metadata
 from miostitch.config.files import parse_config
 from miostitch.errors import InputError, MetadataError, ResourceError, VideoError
-from miostitch.recording import files as opening
+from miostitch.recording.recording import Recording
 from miostitch.video.source import open_video
 from tests.faults import case, slow
 from tests.sessions import Made
@@ -65,7 +65,7 @@ def test_an_output_that_cannot_be_written(
     names: list[str], unwritable: Path, below: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "miostitch.stitching.run.load_recordings", lambda *_, **__: pytest.fail("read")
+        "miostitch.stitching.run.open_recordings", lambda *_, **__: pytest.fail("read")
     )
     monkeypatch.setattr("miostitch.stitching.run._check_inputs", lambda inputs: list(inputs))
     with pytest.raises(ResourceError, match="cannot be written") as refused:
@@ -245,7 +245,7 @@ def test_ways_to_start(names: list[str], tmp_path: Path, script: str) -> None:
 
 
 def test_reading_needs_no_output(names: list[str]) -> None:
-    assert opening.open_files(names[0], opening.ReadOptions()).exact
+    assert Recording.open(names[0]).exact
     assert len(read_metadata(names[0].replace(".avi", ".csv")).frames)
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 import miostitch
 from miostitch.buffers.frame_table import FrameTable
-from miostitch.recording.files import ReadOptions, open_files
+from miostitch.recording.files import ReadOptions
 from miostitch.recording.lag import (
     LAGS,
     MOST_PICTURES,
@@ -21,6 +21,7 @@ from miostitch.recording.lag import (
     measure_shared_lag,
     shared_frames,
 )
+from miostitch.recording.recording import Recording
 
 BOUNDS = np.array([0, 5, 10, 15, 19])
 BUFFERS = len(BOUNDS) - 1
@@ -388,14 +389,14 @@ def test_simulated_sessions(kind: str, lag: int, tmp_path: Path) -> None:
     size = {"height": 30, "width": 40, "frames": 400}
     config = miostitch.SimulationConfig(lag=lag, **size, **KINDS[kind])  # type: ignore[arg-type]
     for video in miostitch.simulate(tmp_path, config).recordings:
-        assert open_files(video, ReadOptions()).measured_lag.lag == lag
+        assert Recording.open(video, ReadOptions(lag="auto")).measured_lag.lag == lag
 
 
 def test_lag_of_real_recordings(recordings: Path) -> None:
     def lag_of(name: str) -> Lag:
-        return open_files(recordings / f"{name}.avi", ReadOptions()).measured_lag
+        return Recording.open(recordings / f"{name}.avi", measure=True).measured_lag
 
     assert lag_of("stitch/video1") == Lag(1, 18, 18, 0)
-    assert lag_of("stitch/video2") == Lag()  # all its buffers were received; see session_lags
+    assert lag_of("stitch/video2") == Lag()  # all its buffers were received; see shared_lag
     for name, missing in {"receiver1": 43, "receiver2": 43, "receiver3": 42, "truth": 23}.items():
         assert lag_of(f"capture3/{name}") == Lag(0, missing, missing, missing)

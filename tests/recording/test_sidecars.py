@@ -17,16 +17,16 @@ CELLS = st.sampled_from(["", "0", "1.50", "-3", "a b", '"x, y"', "ü"])
 class RowsOfMemory:
     """Rows that stand in memory."""
 
-    columns: tuple[str, ...] = ("reconstructed_frame_index", "value")
+    buffer_columns: tuple[str, ...] = ("reconstructed_frame_index", "value")
 
     def __init__(self, counts: list[int]) -> None:
-        self.counts = np.array(counts)
+        self.row_counts = np.array(counts)
         index = np.repeat(np.arange(len(counts)), counts)
         self.table = pd.DataFrame(
             {"reconstructed_frame_index": index, "value": np.arange(len(index))}
         )
 
-    def of(self, frames: np.ndarray) -> pd.DataFrame:
+    def rows(self, frames: np.ndarray) -> pd.DataFrame:
         assert (np.diff(frames) > 0).all()
         return self.table[self.table.reconstructed_frame_index.isin(frames)]
 
@@ -35,7 +35,8 @@ class RowsOfMemory:
 def test_rows_in_any_order(data: st.DataObject, counts: list[int]) -> None:
     rows = RowsOfMemory(counts)
     frames = data.draw(st.lists(st.integers(0, len(counts) - 1), min_size=1, max_size=12))
-    found = rows_at(rows, np.array(frames), 100 + np.arange(len(frames)))
+    where = np.array(frames), 100 + np.arange(len(frames))
+    found = rows_at(rows, *where)  # type: ignore[arg-type]
     expected = [
         (100 + position, value)
         for position, frame in enumerate(frames)

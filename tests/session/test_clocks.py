@@ -12,31 +12,10 @@ from miostitch.session.clocks import (
     device_time,
     estimate_clock,
     frame_interval,
-    frame_times,
     to_first_clock,
 )
 
 EPOCH = 1.7e9
-
-
-@given(st.lists(st.integers(0, 255), min_size=1, max_size=20))
-def test_missing_buffers_do_not_move_a_frame(masks: list[int]) -> None:
-    buffers = np.array([255, *masks], np.uint64)
-    start = EPOCH + 0.05 * np.arange(len(buffers))
-    received = buffers[:, None] >> np.arange(8, dtype=np.uint64) & np.uint64(1) > 0
-    times = np.where(received, start[:, None] + 0.005 * np.arange(8), np.nan)
-    known = received.any(axis=1)
-    first, last = np.full_like(start, np.nan), np.full_like(start, np.nan)
-    first[known], last[known] = np.nanmin(times[known], 1), np.nanmax(times[known], 1)
-    found = frame_times(first, last, buffers, 8)
-    np.testing.assert_allclose(found, np.where(known, start, np.nan), rtol=0, atol=1e-5)
-
-
-def test_all_positions_of_a_mask_count() -> None:
-    found = frame_times(
-        np.array([0.0, 0.63]), np.array([0.63, 0.63]), np.array([2**64 - 1, 2**63], np.uint64), 64
-    )
-    np.testing.assert_allclose(found, 0, atol=1e-12)
 
 
 @given(

@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from miostitch.buffers.damage import given_pixels
 from miostitch.errors import AlignmentError, InputError
 from miostitch.kernels.composition import EXCLUDED
-from miostitch.recording.recording import load_recordings
+from miostitch.recording.recording import open_recordings
 from miostitch.session.session import AlignOptions, bring_together
 from tests.sessions import Made, change_table, made
 
@@ -68,7 +67,7 @@ def test_missing_pixels_are_those_no_row_delivers(session: Made) -> None:
     tables = together.tables(slice(0, together.shape[0]))
     for number, recording in enumerate(together.recordings):
         frames = together.source_frame(slice(None))[number]
-        given = given_pixels(recording.frames, frames, together.bounds)
+        given = recording.frames.given_pixels(frames, together.bounds)
         np.testing.assert_array_equal(together.given(number, frames), given)
         missing = together.bounds[-1] - np.maximum(given, 0).sum(axis=1)
         np.testing.assert_array_equal(tables[number].sel(table="missing_pixels"), missing)
@@ -90,10 +89,10 @@ def test_pixels_of_a_lossy_video_are_no_witness(session: Made) -> None:
 def test_recordings_that_do_not_belong_together(tmp_path: Path) -> None:
     one, other = Made(tmp_path / "1", seed=1), Made(tmp_path / "2", seed=1, height=20)
     with pytest.raises(InputError, match=r"50x40 and .* 50x20 pixels"):
-        bring_together(load_recordings([one.names[0], other.names[0]]))
+        bring_together(open_recordings([one.names[0], other.names[0]]))
     change_table(one.videos[1], lambda t: t.assign(frame_num=t.frame_num + 500))
     with pytest.raises(AlignmentError, match="no overlap"):
-        bring_together(load_recordings(one.names))
+        bring_together(open_recordings(one.names))
     assert not bring_together(
-        load_recordings(one.names[:1]), AlignOptions(one_clock=False)
+        open_recordings(one.names[:1]), AlignOptions(one_clock=False)
     ).one_clock

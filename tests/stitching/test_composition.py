@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miostitch.buffers.damage import given_pixels
 from miostitch.buffers.frame_table import SHORT, FrameTable
 from miostitch.errors import UsageError
 from miostitch.schema import EVIDENCE, Evidence
@@ -221,7 +220,7 @@ def test_given_pixels_are_what_the_rows_say() -> None:
     table.excluded[1] = 0b0100
     padded = [(0, 3, 70), (1, 1, 10), (1, 2, 5), (2, 0, 999), (2, 5, 1)]
     table = replace(table, short=np.array(padded, SHORT))
-    given_ = given_pixels(table, np.array([1, -1, 0, 2]), BOUNDS)
+    given_ = table.given_pixels(np.array([1, -1, 0, 2]), BOUNDS)
     assert given_.tolist() == [[0, 300, EXCLUDED, 0], [0] * 4, [310, 0, 0, 200], [0] * 4]
 
 

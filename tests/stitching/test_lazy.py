@@ -13,10 +13,10 @@ import pytest
 
 import miostitch
 from miostitch.errors import UsageError
-from miostitch.recording import files as opening
+from miostitch.recording import recording as opening
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.lag import Lag
-from miostitch.recording.recording import load_recording
+from miostitch.recording.recording import Recording
 from miostitch.session.session import bring_together
 from miostitch.stitching.lazy import StitchConfig, stitch_frames
 from miostitch.stitching.run import StitchOptions, stitch_files
@@ -157,12 +157,12 @@ def test_every_source_frame_is_read_once(
     monkeypatch.setattr(opening, "measure_lag", lambda *_: Lag(0))  # reads some, once more
     options = StitchOptions(debug_video=True, chunk_frames=5, report=False)  # it shows some
     stitch_files([str(path) for path in session], tmp_path, options)
-    together = bring_together([load_recording(path) for path in session])
+    together = bring_together([Recording.open(path) for path in session])
     assert sum(asked) == (together.alignment.source_frame >= 0).sum()
 
 
 def test_the_graph_is_small_and_picklable(session: list[Path]) -> None:
-    together = bring_together([load_recording(path) for path in session])
+    together = bring_together([Recording.open(path) for path in session])
     count = len(together.alignment)
     lazy = stitch_frames(together, slice(0, count), 10, StitchConfig())
     blocks = -(-count // 10)
@@ -173,7 +173,7 @@ def test_the_graph_is_small_and_picklable(session: list[Path]) -> None:
 
 
 def test_batches_are_parts_of_the_whole(session: list[Path]) -> None:
-    together = bring_together([load_recording(path) for path in session])
+    together = bring_together([Recording.open(path) for path in session])
     count = len(together.alignment)
     whole = stitch_frames(together, slice(0, count), 10, StitchConfig()).compute()
     for start in range(0, count, 20):
@@ -194,7 +194,7 @@ def test_a_batch_of_ten_million_frames_has_the_tasks_of_any_other(
 ) -> None:
     count, block = 10_000_000, 419
     made = miostitch.simulate(tmp_path, miostitch.SimulationConfig(frames=block, seed=1))
-    short = bring_together([load_recording(path) for path in made.recordings])
+    short = bring_together([Recording.open(path) for path in made.recordings])
     # the same frames again and again
     kept = np.resize(short.kept, count)
     alignment = replace(

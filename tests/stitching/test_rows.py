@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from miostitch.recording.recording import load_recordings
+from miostitch.recording.recording import open_recordings
 from miostitch.schema import COLUMNS
 from miostitch.session.clocks import to_first_clock
 from miostitch.session.session import AlignOptions, Session, bring_together
@@ -100,7 +100,7 @@ def test_one_clock_is_the_first_receivers(tmp_path: Path) -> None:
 def test_numbers_may_differ_between_recordings_aligned_by_time(tmp_path: Path) -> None:
     apart = Made(tmp_path, seed=12, frames=200, height=10, width=20, header_flips=0)
     renumber(apart.videos, 1000)
-    together = bring_together(load_recordings(apart.names), AlignOptions("time"))
+    together = bring_together(open_recordings(apart.names), AlignOptions("time"))
     both = np.all(together.source_frame(slice(None)) >= 0, axis=0)
     assert both.sum() > 150
     gave = composed(together)

@@ -26,7 +26,7 @@ from miostitch.errors import (
     UsageError,
 )
 from miostitch.recording.files import recording_names
-from miostitch.recording.recording import load_recordings
+from miostitch.recording.recording import open_recordings
 from miostitch.schema import COLUMNS, FRAME_VARIABLES
 from miostitch.session.clocks import to_first_clock
 from miostitch.session.session import bring_together
@@ -499,7 +499,7 @@ def test_groups_open_as_they_are_and_tell_the_composition(
     assert set(np.flatnonzero(nobody.any("position"))) <= set(np.flatnonzero(store.unrecoverable))
     np.testing.assert_array_equal(store.unrecoverable, store.missing_pixels > 0)
 
-    session = bring_together(load_recordings(flawed))
+    session = bring_together(open_recordings(flawed))
     for position, (lo, hi) in enumerate(pairwise(session.bounds)):
         lost = nobody.isel(position=position).to_numpy()
         assert not store.video.to_numpy().reshape(count, -1)[lost, lo:hi].any()
@@ -547,7 +547,7 @@ def test_tables_by_buffer_agree(
     store, gave = opened(folder), opened(folder, "composition").buffer_source.to_numpy()
     table = pd.read_csv(next(folder.glob("*_stitched.csv")))
     assert table.dtypes.astype(str).to_dict() == {c.name: c.dtype for c in COLUMNS}
-    session = bring_together(load_recordings(flawed))
+    session = bring_together(open_recordings(flawed))
     copies = [copies_of(Path(name), session.bounds) for name in flawed]
     expected = composed_rows(copies, store.frame_num.to_numpy().tolist(), gave)
     receiver = expected.pop("receiver").to_numpy()

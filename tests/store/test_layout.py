@@ -12,7 +12,7 @@ from miostitch import schema
 from miostitch.errors import InputError, MiostitchError, ResourceError
 from miostitch.store import layout as store
 from miostitch.store.chunks import read_block, write_block
-from miostitch.store.groups import open_group
+from miostitch.store.reader import Store
 from tests.folders import content
 
 
@@ -142,7 +142,11 @@ def test_a_wrong_dtype_is_refused(tmp_path: Path, video: np.ndarray) -> None:
         store.write_frame_tables(path, frames)
 
 
-def test_an_unwritable_place_is_a_resource_error(tmp_path: Path) -> None:
+def test_an_unwritable_place_is_a_resource_error(tmp_path: Path, video: np.ndarray) -> None:
+    path = make(tmp_path, video)
+    Path(path, "buffers").write_text("")
+    with pytest.raises(ResourceError, match="cannot create the buffers"):
+        store.BufferColumns(path, {"frame_num": "int64"}, {})
     (tmp_path / "file").write_text("")
     with pytest.raises(ResourceError, match="cannot create the store"):
         store.create_store(
@@ -150,26 +154,26 @@ def test_an_unwritable_place_is_a_resource_error(tmp_path: Path) -> None:
         )
 
 
-def test_require_store(tmp_path: Path, video: np.ndarray) -> None:
-    store.require_store(make(tmp_path, video))
+def test_only_stores_of_this_format_are_opened(tmp_path: Path, video: np.ndarray) -> None:
+    assert Store.open(make(tmp_path, video)).frames == len(video)
     with pytest.raises(InputError, match="not a Zarr store"):
-        store.require_store(str(tmp_path))
+        Store.open(str(tmp_path))
     other = make(tmp_path / "other", video)
     zarr.open_group(other, mode="r+").attrs["format_version"] = "0"
     with pytest.raises(InputError, match="format version '0'"):
-        store.require_store(other)
+        Store.open(other)
 
 
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_a_damaged_array_is_named(tmp_path: Path, video: np.ndarray, zarr_format: int) -> None:
     path = make(tmp_path, video, zarr_format=zarr_format)
-    opened = open_group(path, "scores")
+    opened = Store.open(path).table("scores")
     assert (opened.edge_energy[1, [7, 2]] == 3).all()
     chunk = next(p for p in Path(path, "scores", "edge_energy").rglob("[0-9]*") if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-5])
     for read in (
         lambda: opened.edge_energy.isel(frame=[3]).to_numpy(),
-        lambda: store.read_arrays(path, "scores", ["edge_energy"]),
+        lambda: Store.open(path).arrays("scores", ["edge_energy"]),
     ):
         with pytest.raises(InputError, match=r"x\.zarr: scores/edge_energy: cannot be read"):
             read()

@@ -14,10 +14,10 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miostitch.buffers.damage import complete
+from miostitch.buffers.frame_table import complete
 from miostitch.errors import AlignmentError, InputError
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.recording import load_recordings
+from miostitch.recording.recording import open_recordings
 from miostitch.schema import SCORE_VARIABLES
 from miostitch.session.session import bring_together
 from miostitch.stitching.run import StitchOptions, stitch_files
@@ -91,12 +91,12 @@ def test_damaged_tables_are_told(store: str, cache: BlockCache, tmp_path: Path) 
 
 def test_recordings_side_by_side(session: Made, cache: BlockCache) -> None:
     scene = open_scene(session.names, cache)
-    together = bring_together(load_recordings(session.names))
+    together = bring_together(open_recordings(session.names))
     expected = together.source_frame(slice(None))
     found = [[p.look(i).frame for i in range(scene.count)] for p in scene.panels]
     np.testing.assert_array_equal(found, expected)
     np.testing.assert_array_equal(scene.column("frame_num"), together.frame_num(slice(None)))
-    whole = complete(together.table("buffers", slice(None)), together.bounds)
+    whole = complete(together.table("buffers", slice(None)), len(together.bounds) - 1)
     assert 0 < whole.all(axis=0).sum() < scene.count
     np.testing.assert_array_equal(scene.column("damaged"), ~whole.all(axis=0))
     lacking = np.flatnonzero(expected[0] < 0)
@@ -111,7 +111,7 @@ def test_recordings_side_by_side(session: Made, cache: BlockCache) -> None:
 def test_a_store_beside_a_video(session: Made, store: str, cache: BlockCache) -> None:
     scene = open_scene([store, session.names[0]], cache)
     stitched = xr.open_zarr(store)
-    truth = load_recordings(session.names[:1])[0].frames.frame_num
+    truth = open_recordings(session.names[:1])[0].frames.frame_num
     for position in range(scene.count):
         kept, raw = (panel.look(position).frame for panel in scene.panels)
         assert kept < 0 or raw < 0 or stitched.frame_num[kept] == truth[raw]

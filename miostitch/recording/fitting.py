@@ -1,0 +1,159 @@
+"""A table fitted to its video: one row per picture, and what is left over on either side."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.buffers.frame_table import FrameTable
+from miostitch.buffers.table import Metadata
+from miostitch.errors import MismatchError, Notice, TruncatedVideoError, UsageError
+from miostitch.ranges import runs
+from miostitch.schema import NO_FRAME
+from miostitch.text import amount
+from miostitch.video.source import VideoSource
+
+
+class Loss(NamedTuple):
+    """Frames without a picture, or pictures without a row, that follow each other."""
+
+    file: str  # Where they should be
+    first: int
+    last: int
+    frame_num: tuple[int, int]  # Of the first and of the last; -1 where it is not known
+    byte: int | None  # Where in the file the loss begins; None where that cannot be told
+    why: str  # What happened to them
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What a video and its table have in common."""
+
+    frames: FrameTable  # One row per picture
+    notices: tuple[Notice, ...]  # What a user should be told
+    losses: tuple[Loss, ...]  # What is left out as damaged
+
+
+def fit_table(video: VideoSource, table: Metadata, lag: int, *, salvage: bool) -> Fit:
+    """Bring a table to one row per picture, or say why that cannot be done."""
+    pictures, described = video.frame_count, len(table.frames)
+    first, end = max(0, lag), described + lag  # pictures that the table describes
+    if first >= min(pictures, end):
+        none = f"none of its {amount(pictures, 'picture')} has a row"
+        raise UsageError(f"{video.path}: at lag {lag} {none}; set --lag")
+    notices = [*_unpaired_start(video, table, lag), *_unpaired_end(video, table, lag, salvage)]
+    placed = table.frames.placed(lag, pictures)
+    holes = _find_holes(video, placed)
+    kept = _without_holes(video, placed, holes, salvage=salvage)
+    notices += _hole_notices(video, holes)
+    bare = first + np.flatnonzero(kept.num_rows[first:] == 0)
+    if len(bare):
+        missing = Notice(
+            table.path,
+            f"no row for {len(bare)} of {amount(pictures, 'frame')} of {video.path}, the first is "
+            f"frame {bare[0]}",
+            "--salvage goes on without them",
+        )
+        if not salvage:
+            raise MismatchError(missing)
+        notices.append(replace(missing, remedy="they are left out"))
+    losses = (*holes, *_beyond(video, table, lag), *_bare(table, bare))
+    return Fit(kept, tuple(notices), losses)
+
+
+def fit_bare(video: VideoSource, *, salvage: bool) -> Fit:
+    """What is known of a video without a table: salvaged, where pictures are lost."""
+    blank = FrameTable.blank(video.frame_count)
+    holes = _find_holes(video, blank) if salvage else []
+    return Fit(blank, tuple(_hole_notices(video, holes)), tuple(holes))
+
+
+def _unpaired_start(video: VideoSource, table: Metadata, lag: int) -> list[Notice]:
+    """Say what a lag leaves over at the start: pictures without a row, or rows without one."""
+    if lag > 0:
+        text = f"the first pictures ({lag}) have no row at lag {lag}; they are left out"
+        return [Notice(video.path, text)]
+    if lag < 0:
+        rows = int(table.frames.num_rows[:-lag].sum())
+        what = f"the first frames ({-lag}) have no picture at lag {lag}"
+        return [Notice(table.path, f"{what}; their rows ({rows}) are left out")]
+    return []
+
+
+def _unpaired_end(video: VideoSource, table: Metadata, lag: int, salvage: bool) -> list[Notice]:
+    """Say what is left over at the end, which one frame usually is, or refuse more."""
+    pictures, described = video.frame_count, len(table.frames)
+    first, end = max(0, lag), described + lag
+    if end == pictures:
+        return []
+    if end == pictures + 1:
+        what = f"frame {described - 1} (frame_num {int(table.frames.frame_num[-1])}) has no picture"
+        return [Notice(table.path, f"{what}, as is usual for the last one; its rows are left out")]
+    at, kept = f" at lag {lag}" if lag else "", min(end, pictures) - first
+    mismatch = Notice(
+        table.path,
+        f"describes frames 0 to {described - 1}, but {video.path} has frames 0 to "
+        f"{pictures - 1}{at}",
+        f"--salvage goes on with the first {kept}",
+    )
+    if not salvage:
+        raise MismatchError(mismatch)
+    return [replace(mismatch, remedy=f"salvaged the first {kept}")]
+
+
+def _without_holes(
+    video: VideoSource, frames: FrameTable, holes: Sequence[Loss], *, salvage: bool
+) -> FrameTable:
+    """Forget the numbers of pictures that are lost in holes of the file, or refuse them."""
+    if not holes:
+        return frames
+    if not salvage:
+        notice = Notice(video.path, _holes_text(video, holes), "--salvage goes on without them")
+        raise TruncatedVideoError(notice)
+    # a picture that is not there cannot be a candidate, whatever its rows say
+    known = frames.frame_num.copy()
+    known[video.lost] = NO_FRAME
+    return replace(frames, frame_num=known)
+
+
+def _find_holes(video: VideoSource, frames: FrameTable) -> list[Loss]:
+    """What is lost in holes of a video."""
+    number, why = frames.frame_num, "hole in the video"
+    return [
+        Loss(video.path, first, last, (int(number[first]), int(number[last])), byte, why)
+        for first, last, byte in video.holes
+    ]
+
+
+def _hole_notices(video: VideoSource, holes: Sequence[Loss]) -> list[Notice]:
+    text = [_holes_text(video, holes)] if holes else []
+    return [Notice(video.path, each, "they are left out") for each in text]
+
+
+def _holes_text(video: VideoSource, holes: Sequence[Loss]) -> str:
+    where = "" if holes[0].byte is None else f" (byte {holes[0].byte})"
+    return (
+        f"{amount(len(video.lost), 'frame')} lost in holes of the file, the first is frame "
+        f"{holes[0].first}{where}"
+    )
+
+
+def _beyond(video: VideoSource, table: Metadata, lag: int) -> list[Loss]:
+    """Frames that the table describes behind the end of the video, more than the usual one."""
+    pictures, end = video.frame_count, len(table.frames) + lag
+    if end <= pictures + 1:
+        return []
+    frame_num = table.frames.frame_num[[pictures - lag, -1]]
+    numbers = int(frame_num[0]), int(frame_num[1])
+    return [Loss(video.path, pictures, end - 1, numbers, None, "the video ends before them")]
+
+
+def _bare(table: Metadata, bare: NDArray[np.int64]) -> list[Loss]:
+    """Pictures without a row."""
+    unknown = NO_FRAME, NO_FRAME
+    return [
+        Loss(table.path, first, last, unknown, None, "no row in the table")
+        for first, last in runs(bare).tolist()
+    ]

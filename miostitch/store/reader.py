@@ -1,0 +1,162 @@
+"""A finished store, opened: what it holds, and its tables as Datasets and arrays."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+import zarr
+from numpy.typing import NDArray
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from miostitch.errors import InputError, MismatchError
+from miostitch.ranges import join_ranges
+from miostitch.schema import BUFFER, COLUMN_BY_NAME, FORMAT_VERSION, VIDEO
+from miostitch.store.validation import reading, require_chunks, require_plain
+from miostitch.text import amount
+
+BUFFERS = "buffers"
+
+
+@dataclass(frozen=True)
+class Store:
+    """A store of ours; arrays are read when they are asked for, each time again."""
+
+    path: str
+    frames: int
+    height: int
+    width: int
+    zarr_format: int  # 2 or 3
+    chunk_frames: int  # Frames per chunk of ``video``
+    groups: tuple[str, ...]  # Names of the groups
+    attrs: dict[str, Any]  # Attributes of the root group
+    buffer_columns: tuple[str, ...]  # Columns of the ``buffers`` group, those of the schema first
+    buffer_rows: int  # Their length
+
+    @classmethod
+    def open(cls, path: str) -> Self:
+        """Open a folder that is a complete store of this format."""
+        root = _require_store(path)
+        with reading(path):
+            video = root[VIDEO.name]
+            names = {*root[BUFFERS].array_keys()} if BUFFERS in root else set()  # type: ignore[union-attr]
+            known = [name for name in COLUMN_BY_NAME if name in names]
+            rows = [root[f"{BUFFERS}/{name}"].shape[0] for name in names]  # type: ignore[union-attr]
+            frames, height, width = video.shape  # type: ignore[union-attr]
+            return cls(
+                path=path,
+                frames=frames,
+                height=height,
+                width=width,
+                zarr_format=root.metadata.zarr_format,
+                chunk_frames=video.chunks[0],  # type: ignore[union-attr]
+                groups=tuple(sorted(root.group_keys())),
+                attrs=dict(root.attrs),
+                buffer_columns=(*known, *sorted(names - {*known})),
+                buffer_rows=max(rows, default=0),
+            )
+
+    @property
+    def recordings(self) -> Sequence[str]:
+        """Names of the recordings that the frames are from."""
+        return list(self.attrs.get("recordings", []))
+
+    def table(self, group: str = "") -> xr.Dataset:
+        """The arrays of a group, or of the root, as they are stored."""
+        with reading(self.path, group):
+            found = xr.open_zarr(self.path, group=group or None, chunks=None, mask_and_scale=False)
+        named = {
+            name: variable._replace(
+                data=indexing.LazilyIndexedArray(
+                    _NamedArray(variable, self.path, f"{group}/{name}")
+                )
+            )
+            for name, variable in found.variables.items()
+            if name not in found.xindexes
+        }
+        opened: xr.Dataset = found.assign(named)
+        return opened
+
+    def arrays(
+        self, group: str, names: Iterable[str], rows: slice = slice(None)
+    ) -> dict[str, NDArray[Any]]:
+        """Those arrays of a group that are there, whole, or some rows of one-dimensional ones."""
+        found: dict[str, NDArray[Any]] = {}
+        if group and group not in self.groups:
+            return found
+        with reading(self.path, group):
+            opened = zarr.open_group(Path(self.path) / group, mode="r")
+        for name in names:
+            with reading(self.path, f"{group}/{name}"):
+                if name in opened:
+                    found[name] = np.asarray(opened[name][rows])  # type: ignore[index]
+        return found
+
+    def require_rows_in_order(self) -> None:
+        """Refuse rows of buffers that do not stand in the order of the frames."""
+        index = self._frame_of_row
+        in_order = not len(index) or (index[0] >= 0 and (np.diff(index) >= 0).all())
+        if not in_order or index[-1:].max(initial=0) >= self.frames:
+            msg = f"{self.path}: its buffers are not those of its {amount(self.frames, 'frame')}"
+            raise MismatchError(f"{msg}, in their order; --salvage does not help, stitch again")
+
+    @cached_property
+    def row_counts(self) -> NDArray[np.int64]:
+        """Rows of buffers of each frame, (frame,), if they stand in the order of the frames."""
+        return np.bincount(self._frame_of_row, minlength=self.frames)
+
+    def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
+        """Rows of distinct frames, ascending, in their order."""
+        rows = join_ranges(self._first_rows[frames], self.row_counts[frames])
+        chosen = self._buffers.isel({BUFFER: rows})
+        return pd.DataFrame({name: chosen[name].to_numpy() for name in self.buffer_columns})
+
+    @property
+    def _frame_of_row(self) -> NDArray[np.int64]:
+        """Read each time: of nine hours it takes more than the counts."""
+        return self._buffers["reconstructed_frame_index"].to_numpy()
+
+    @cached_property
+    def _first_rows(self) -> NDArray[np.int64]:
+        return np.cumsum(self.row_counts) - self.row_counts
+
+    @cached_property
+    def _buffers(self) -> xr.Dataset:
+        return self.table(BUFFERS)
+
+
+class _NamedArray(BackendArray):
+    """An array of a store, whose errors name it."""
+
+    def __init__(self, variable: xr.Variable, path: str, name: str) -> None:
+        self.shape, self.dtype = variable.shape, variable.dtype
+        self._variable, self._where = variable, (path, name)
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(
+            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+        )
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        with reading(*self._where):
+            return self._variable[key].to_numpy()
+
+
+def _require_store(path: str) -> zarr.Group:
+    """Open a folder if it is a store of this format."""
+    nodes = require_plain(path)
+    try:
+        root = zarr.open_group(Path(path), mode="r")
+        version = root.attrs.get("format_version")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: not a Zarr store: {error}") from error
+    if version != FORMAT_VERSION:
+        msg = f"{path}: format version {version!r}, this miostitch reads {FORMAT_VERSION!r}"
+        raise InputError(msg)
+    require_chunks(path, nodes, but=VIDEO.name)
+    return root
