@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -16,8 +15,8 @@ from numpy.typing import NDArray
 
 from miostitch.editing.kept_frames import KeptFrames
 from miostitch.errors import InputError, UsageError
-from miostitch.execution.ordered import write_in_order
-from miostitch.execution.sinks import FrameWriter
+from miostitch.execution.engine import Products, no_tables, run_blocks
+from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.ranges import format_frames
 from miostitch.recording.datasets import STORE, open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
@@ -196,23 +195,15 @@ class Source:
                 )
         return [printable(each) for each in told]
 
-    def write_video(
-        self,
-        writer: Callable[[], AbstractContextManager[FrameWriter]],
-        advance: Advance,
-        block: int | None = None,
-    ) -> None:
-        """Hand all pictures to a writer, in order.
-
-        As many blocks as there are threads, and one, are in memory.
-        """
+    def write_video(self, products: Products, advance: Advance, block: int | None = None) -> None:
+        """Hand all pictures to files or a store."""
         size, video = block or self.kept.block, self.kept.video.to_dataset(name=VIDEO.name)
-        write_in_order(
-            lambda span: self.kept.part(video, span, size),
-            {VIDEO.name: writer},
+        run_blocks(
+            lambda span: LazyBlock.of(self.kept.part(video, span, size)),
             self.count,
             size,
-            lambda span: None,
+            no_tables,
+            products,
             progress=advance,
         )
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from miostitch.execution.batches import BlockVideo, write_batches
+from miostitch.execution.engine import Products
 from miostitch.export.plan import TIMESTAMPS, Advance, ExportOptions, PathOf, Plan, Source, named
 from miostitch.recording.datasets import STORE
-from miostitch.schema import FRAME_VARIABLES, VIDEO
+from miostitch.schema import FRAME_VARIABLES
 from miostitch.store.layout import consolidate, create_store, write_frame_tables
 
 
@@ -39,14 +39,7 @@ def _write(source: Source, path: PathOf, advance: Advance) -> None:
         zarr_format=2,
         variables=variables,
     )
-    write_batches(
-        lambda span: kept.part(kept.video, span).to_dataset(name=VIDEO.name),
-        [BlockVideo(VIDEO.name, store, None)],
-        source.count,
-        kept.block,
-        lambda *_: None,
-        progress=advance,
-    )
+    source.write_video(Products(path(STORE).parent, store=store), advance)
     write_frame_tables(store, _tables(source), variables)
     consolidate(store)
 
