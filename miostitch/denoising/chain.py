@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -25,10 +24,14 @@ from miostitch.denoising.stages import (
     subtract_background,
 )
 from miostitch.editing.picking import in_blocks, pick
-from miostitch.execution.batches import write_batches
 from miostitch.execution.checkpoint import Journal
+from miostitch.execution.engine import Tables, run_blocks
+from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.recording.datasets import without_lost
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
+
+PER_FRAME = ("rows", "noisy")
+"""What the first pass learns of each frame."""
 
 Frames = NDArray[np.uint8]
 
@@ -173,30 +176,38 @@ def _first_pass(
     flags = xr.DataArray(np.zeros(count, np.bool_), dims=FRAME)
     extent = (ds.sizes[HEIGHT], ds.sizes[WIDTH]) if config.minimum_projection.enable else (0, 0)
     found = [filtering.extremes(np.empty((0, *extent), np.uint8))]
-    parts: list[xr.Dataset] = []
+    parts: list[Tables] = []
+    # without coordinates, which a store would be read for again and again
+    bare = xr.Dataset({VIDEO.name: ds[VIDEO.name].variable})
 
-    def finish(span: slice, computed: xr.Dataset) -> None:
-        parts.append(computed.drop_vars("projections", errors="ignore"))
-        if "projections" in computed:
-            blocks = [found[0][np.newaxis], computed["projections"].to_numpy()]
+    def append(span: slice, tables: Tables) -> None:
+        parts.append({name: tables[name] for name in PER_FRAME if name in tables})
+        if "projections" in tables:
+            blocks = [found[0][np.newaxis], tables["projections"]]
             found[0] = filtering.combine_extremes(np.concatenate(blocks))
-        if progress is not None:
-            progress(span.stop - span.start)
 
     if patch.enable or config.minimum_projection.enable:
-        # without coordinates, which a store would be read for again and again
-        bare = xr.Dataset({VIDEO.name: ds[VIDEO.name].variable})
-        block = max(bare.chunksizes[FRAME])
-        build = partial(_looked_at, bare, config)
-        write_batches(build, [], count, block, finish, journal=journal)
+        run_blocks(
+            lambda span: LazyBlock.of(xr.Dataset(), _looked_at(bare, config, span)),
+            count,
+            max(bare.chunksizes[FRAME]),
+            append,
+            journal=journal,
+            progress=progress,
+        )
     if patch.enable:
-        together = xr.concat(parts, FRAME)
-        together = together.assign_coords({**ds.drop_dims((HEIGHT, WIDTH)).compute().coords})
-        rows, flags = together["rows"], together["noisy"]
+        known = {**ds.drop_dims((HEIGHT, WIDTH)).compute().coords}
+        lazy = _looked_at(bare, config)
+        rows, flags = (
+            lazy[name]
+            .copy(data=np.concatenate([part[name] for part in parts]))
+            .assign_coords(known)
+            for name in PER_FRAME
+        )
     return rows, flags, xr.DataArray(found[0], dims=(PROJECTION, HEIGHT, WIDTH))
 
 
-def _looked_at(ds: xr.Dataset, config: DenoiseConfig, span: slice) -> xr.Dataset:
+def _looked_at(ds: xr.Dataset, config: DenoiseConfig, span: slice = slice(None)) -> xr.Dataset:
     """What the first pass learns of some frames, lazily."""
     part, found = ds.isel({FRAME: span}), xr.Dataset()
     drops, stripes = None, None

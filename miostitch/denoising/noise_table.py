@@ -2,16 +2,19 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.config.models import NoisePatchConfig
-from miostitch.execution.batches import write_batches
+from miostitch.execution.engine import Tables, run_blocks
+from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.execution.progress import Progress, counted
 from miostitch.execution.publishing import require_name
 from miostitch.execution.workspace import Workspace
@@ -20,13 +23,15 @@ from miostitch.recording.files import ReadOptions, recording_names
 from miostitch.recording.fitting import Loss
 from miostitch.recording.recording import loss_facts
 from miostitch.recording.sidecars import find_origin
-from miostitch.schema import FRAME, HEIGHT, LOST, WIDTH, chunk_frames
-from miostitch.stitching.scoring import score
+from miostitch.schema import FRAME, HEIGHT, LOST, PIXEL_SCORES, SCORE, WIDTH, chunk_frames
+from miostitch.stitching.selection import score_pixels
 from miostitch.text import printable
 
 ENDING = "_noise.csv"
 SCORES = {"gradient": "noisy_pixels", "black_area": "black_pixels"}
 """Columns of a noise table, mio's names, and the scores that stand in them."""
+
+SCORE_NAMES = tuple(variable.name for variable in PIXEL_SCORES)
 
 COLUMNS = ("reconstructed_frame_index", *SCORES)
 
@@ -85,26 +90,32 @@ def _write(path: Path, dataset: xr.Dataset, config: NoisePatchConfig, done: Any)
         sound = np.flatnonzero(~dataset[LOST.name].to_numpy())
     frames = without_lost(dataset).video.reset_coords(drop=True)
 
-    def build(span: slice) -> xr.Dataset:
-        part = frames.isel({FRAME: span}).chunk({FRAME: block, HEIGHT: -1, WIDTH: -1})
-        return score(part, config.score_config()).to_dataset(name="scores")
+    def plan(span: slice) -> LazyBlock:
+        part = frames.isel({FRAME: span}).chunk({FRAME: -1, HEIGHT: -1, WIDTH: -1})
+        scores = da.map_blocks(
+            partial(score_pixels, config=config.score_config()),
+            part.data,
+            drop_axis=(1, 2),
+            new_axis=1,
+            chunks=(part.chunks[0], (len(PIXEL_SCORES),)),
+            dtype=np.int64,
+            meta=np.empty((0, 0), np.int64),
+        )
+        return LazyBlock.of(xr.Dataset(), xr.Dataset({"scores": ((FRAME, SCORE), scores)}))
 
-    def finish(span: slice, computed: xr.Dataset) -> None:
-        pixels = {
-            column: computed.scores.sel(score=name).to_numpy() for column, name in SCORES.items()
-        }
+    def append(span: slice, tables: Tables) -> None:
+        known = dict(zip(SCORE_NAMES, tables["scores"].T, strict=True))
+        pixels = {column: known[name] for column, name in SCORES.items()}
         for column, values in pixels.items():
             flagged[column] += int((values >= least[column]).sum())
         # and of the lost frames that follow them, or come first of all
         begin, end = (int(ends[at]) for at in (span.start, span.stop))
         lines = pd.DataFrame(pixels, sound[span]).astype("Int64").reindex(range(begin, end))
         table.append(lines.rename_axis(COLUMNS[0]).reset_index())
-        if done is not None:
-            done(span.stop - span.start)
 
     ends = np.concatenate([[0], sound[1:], [count]])
     with TableWriter(path, COLUMNS) as table:
-        write_batches(build, [], len(sound), block, finish)
+        run_blocks(plan, len(sound), block, append, progress=done)
     return flagged
 
 

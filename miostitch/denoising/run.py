@@ -84,7 +84,8 @@ def denoise_files(
     restart
         Begin anew even if an earlier run was cut off that could be continued.
     progress
-        Called with frames done and frames in all of each pass over the video, from any thread.
+        Called with frames done and frames in all of each pass over the video; what it
+        raises ends the run.
 
     Returns
     -------

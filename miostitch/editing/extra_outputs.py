@@ -4,7 +4,6 @@ import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +12,11 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.errors import ResourceError
-from miostitch.execution.ordered import Writers, write_in_order
+from miostitch.execution.engine import Output, Products, no_tables, run_blocks
+from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.schema import FRAME, HEIGHT, WIDTH
 from miostitch.video.png import png_bytes
-from miostitch.video.writer import VideoWriter
+from miostitch.video.writer import VideoFile
 
 PathOf = Callable[[str], Path]
 """Where the file of an ending goes."""
@@ -54,37 +54,40 @@ class Extras:
                 raise ResourceError(msg) from error
 
 
-def video_writers(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction) -> Writers:
-    """Tell how to open the files of some videos.
+def video_outputs(
+    videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction
+) -> tuple[xr.Dataset, tuple[Output, ...]]:
+    """The different videos among some, and the files that take them.
 
-    ``videos``: uint8 (frame, height, width) by the ending of their file.
+    ``videos``: lazy uint8 (frame, height, width) by the ending of their file.
     """
-    return {
-        ending: partial(
-            VideoWriter,
-            path(ending),
-            width=video.sizes[WIDTH],
-            height=video.sizes[HEIGHT],
-            fps=fps,
-        )
-        for ending, video in videos.items()
-    }
+    distinct: dict[str, str] = {}
+    outputs = []
+    for ending, video in videos.items():
+        name = distinct.setdefault(video.data.name, ending)
+        size = video.sizes[WIDTH], video.sizes[HEIGHT]
+        outputs.append(Output.of(name, VideoFile(str(path(ending)), *size, fps)))
+    lazy = {name: videos[name].variable for name in distinct.values()}
+    return xr.Dataset(lazy), tuple(outputs)
 
 
-def write_videos(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction) -> None:
+def write_videos(
+    videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction, folder: Path
+) -> None:
     """Write videos of the same frames as AVI files, in one pass.
 
-    ``videos``: lazy uint8 (frame, height, width) by the ending of their file, in equal blocks.
+    ``videos``: lazy uint8 (frame, height, width) by the ending of their file, in equal blocks;
+    ``folder``: the work directory of the run.
     """
     if not videos:
         return
-    lazy = xr.Dataset({ending: video.variable for ending, video in videos.items()})
-    write_in_order(
-        lambda span: lazy.isel({FRAME: span}),
-        video_writers(videos, path, fps),
+    lazy, outputs = video_outputs(videos, path, fps)
+    run_blocks(
+        lambda span: LazyBlock.of(lazy.isel({FRAME: span})),
         lazy.sizes[FRAME],
         max(lazy.chunksizes[FRAME]),
-        lambda _: None,
+        no_tables,
+        Products(folder, outputs),
     )
 
 

@@ -12,14 +12,15 @@ from typing import Any, Self
 import xarray as xr
 from dask.base import tokenize
 
-from miostitch.editing.extra_outputs import Extras, video_writers, write_notes, write_videos
+from miostitch.editing.extra_outputs import Extras, video_outputs, write_notes, write_videos
 from miostitch.editing.kept_frames import KeptFrames
 from miostitch.editing.stored_tables import StoredTables
 from miostitch.editing.tables import EditedTables, check_counts
 from miostitch.errors import UsageError
 from miostitch.execution.checkpoint import Journal
+from miostitch.execution.engine import Output, Products, Tables, run_blocks
 from miostitch.execution.executors import require_paths
-from miostitch.execution.ordered import NotedStore, write_in_order
+from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.execution.progress import Progress, counted
 from miostitch.execution.publishing import (
     PRODUCTS,
@@ -45,7 +46,7 @@ from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
 from miostitch.text import printable
 from miostitch.video.source import FORMATS
-from miostitch.video.writer import Codec, VideoWriter
+from miostitch.video.writer import Codec, VideoFile
 
 SUFFIXES = (*PRODUCTS[:-1], "_noise.csv", PRODUCTS[-1])
 """Endings of everything that stands for the frames of a stem; a rewrite replaces all or none."""
@@ -82,7 +83,7 @@ def write_recording(
     restart
         Begin anew even if an earlier run was cut off that could be continued.
     progress
-        Called with frames done and frames in all, from any thread.
+        Called with frames done and frames in all; what it raises ends the run.
 
     Returns
     -------
@@ -238,7 +239,7 @@ class Edit(KeptFrames):
         require_space(workspace.output, needed)
         journal = Journal(workspace.journal("video"))
         told += self._write_frames(kinds, workspace, extras, journal, progress)
-        write_videos(extras.other_videos, workspace.staged, self.fps)
+        write_videos(extras.other_videos, workspace.staged, self.fps, workspace.folder)
         write_notes(extras.images, extras.texts, workspace.staged)
         extras.settle_tables(kinds, workspace.staged)
         summary = {
@@ -271,18 +272,12 @@ class Edit(KeptFrames):
             return []
         staged = partial(_named, workspace, extras.ending)
         count, advance = len(self.origin), counted(progress, len(self.origin))
-        videos = dict(extras.videos)
-        writers = {**video_writers(videos, workspace.staged, self.fps)}
-        if kinds & {*FILES}:
-            videos[VIDEO.name] = self.video
-        if ".avi" in kinds:
-            writers[VIDEO.name] = self._writer(staged(".avi"))
+        lazy, outputs = self._outputs(kinds, workspace, extras)
         store = str(staged(STORE)) if STORE in kinds else None
         if store:
             set_aside(store)
             self._create(store)
             take_over(store)
-        lazy = xr.Dataset({name: video.variable for name, video in videos.items()})
         with (
             ThreadPoolExecutor(1, "miostitch-stored-tables") as beside,
             EditedTables(self, kinds, staged, store) as tables,
@@ -291,18 +286,18 @@ class Edit(KeptFrames):
                 origin.tables.table()  # else two threads would
             notes = beside.submit(self._tables.write, store) if store else None
 
-            def append(span: slice) -> None:
+            def append(span: slice, _: Tables) -> None:
                 if notes is not None and notes.done():  # an error need not wait for the video
                     notes.result()
                 tables.append(span)
 
-            write_in_order(
-                partial(self.part, lazy),
-                writers,
+            run_blocks(
+                lambda span: LazyBlock.of(self.part(lazy, span)),
                 count,
                 self.block,
                 append,
-                store=NotedStore(store, journal) if store else None,
+                Products(workspace.folder, outputs, store),
+                journal=journal if store else None,
                 progress=advance,
             )
         told = notes.result() if notes else []
@@ -311,11 +306,21 @@ class Edit(KeptFrames):
         check_counts(kinds, staged, count, tables.rows)
         return told
 
-    def _writer(self, path: Path) -> Callable[[], VideoWriter]:
+    def _outputs(
+        self, kinds: set[str], workspace: Workspace, extras: Extras
+    ) -> tuple[xr.Dataset, tuple[Output, ...]]:
+        """Lazy videos, and the files that take them; ``video`` is that of the store, too."""
+        videos = {VIDEO.name: self.video} if kinds & {*FILES} else {}
+        lazy, outputs = video_outputs({**videos, **extras.videos}, workspace.staged, self.fps)
+        outputs = outputs[len(videos) :]
+        if ".avi" not in kinds:
+            return lazy, outputs
         _, height, width = self.shape
         codecs = {origin.video.codec for origin in self.origins if origin.video}
         codec: Codec = "ffv1" if codecs == {"ffv1"} else "rawvideo"
-        return partial(VideoWriter, path, width=width, height=height, fps=self.fps, codec=codec)
+        path = str(workspace.staged(f"{extras.ending}.avi"))
+        file = VideoFile(path, width, height, self.fps, codec)
+        return lazy, (*outputs, Output.of(VIDEO.name, file))
 
     @cached_property
     def _tables(self) -> StoredTables:

@@ -1,6 +1,6 @@
 """What a run has finished, so that the next one can go on where it was cut off."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from io import BytesIO
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from miostitch.errors import ResourceError
 
-Values = tuple[NDArray[Any], ...]
+Values = Mapping[str, NDArray[Any]]
 
 _DIGEST_BYTES = 16
 
@@ -43,7 +43,7 @@ class Journal:
             return None
         try:
             with np.load(BytesIO(note[_DIGEST_BYTES:]), allow_pickle=False) as noted:
-                return tuple(noted.values())
+                return dict(noted)
         except ValueError:  # objects, which no run of ours notes
             return None
 
@@ -65,7 +65,7 @@ class Journal:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             packed = BytesIO()
-            np.savez(packed, *values)
+            np.savez(packed, **dict[str, Any](values))
             data = packed.getvalue()
             unfinished.write_bytes(_digest(path, data) + data)
             unfinished.replace(path)

@@ -6,17 +6,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import distributed
 from dask.base import tokenize
-from dask.local import get_sync
 from distributed.scheduler import KilledWorker
 
 from miostitch.errors import MiostitchError, ResourceError, UsageError
-from miostitch.execution.executors import Graph, Result, computing_by
+from miostitch.execution.executors import Result, computing_by
 from miostitch.execution.malloc import keep_freed
 from miostitch.execution.publishing import used_versions
 
@@ -31,18 +29,6 @@ LOOPBACK = "127.0.0.1"
 
 class ClusterError(MiostitchError):
     """A cluster that cannot do its work; what it finished is kept and continued."""
-
-
-@dataclass(frozen=True)
-class BlockTask:
-    """A block's graph as one task; opaque, so that dask does not look into it."""
-
-    graph: Graph
-    key: Any
-
-    def __call__(self) -> Any:
-        """Compute the block in this thread."""
-        return get_sync(self.graph, self.key)
 
 
 class Cluster:
@@ -62,14 +48,21 @@ class Cluster:
         threads: dict[str, int] = self._client.nthreads()
         return max(1, sum(threads.values()))
 
-    def submit(self, graph: Graph, key: Any, name: str) -> Future[Any]:
-        """Compute one key of a graph that holds nothing else; those submitted first come first."""
-        return self._submit(BlockTask(graph, key), name)
-
-    def run(self, task: Callable[[], Result], name: str) -> Result:
-        """Call a task on a worker, and wait for it."""
-        done: Result = self._submit(task, name).result()
-        return done
+    def submit(self, task: Callable[[], Result], name: str) -> Future[Result]:
+        """Call a task on a worker; those submitted first come first."""
+        number = next(self._numbers)
+        remote = self._client.submit(
+            task,
+            key=f"{name}-{tokenize(id(self), number)}",
+            pure=False,
+            retries=RETRIES,
+            priority=-number,
+        )
+        local: Future[Result] = Future()
+        local.set_running_or_notify_cancel()
+        self._running[local] = remote
+        remote.add_done_callback(partial(self._hand_over, local, name))
+        return local
 
     def require_paths(self, paths: Iterable[str]) -> None:
         """Find workers that do not see the files of a run, or would make other bytes of them."""
@@ -92,21 +85,6 @@ class Cluster:
     def cancel(self) -> None:
         """Begin no further block."""
         self._client.cancel([*self._running.values()])
-
-    def _submit(self, task: Callable[[], Any], name: str) -> Future[Any]:
-        number = next(self._numbers)
-        remote = self._client.submit(
-            task,
-            key=f"{name}-{tokenize(id(self), number)}",
-            pure=False,
-            retries=RETRIES,
-            priority=-number,
-        )
-        local: Future[Any] = Future()
-        local.set_running_or_notify_cancel()
-        self._running[local] = remote
-        remote.add_done_callback(partial(self._hand_over, local, name))
-        return local
 
     def _hand_over(self, local: Future[Any], name: str, remote: distributed.Future[Any]) -> None:
         try:

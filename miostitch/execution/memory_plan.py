@@ -43,19 +43,17 @@ class MemoryPlan:
 
 
 def plan_stitch(
-    frames: int, block_bytes: int, recordings: int, *, kept_blocks: int, composed: bool, debug: bool
+    frames: int, block_bytes: int, recordings: int, *, composed: bool, debug: bool
 ) -> MemoryPlan:
     """Project the memory of a stitch."""
-    # candidates, the result, its packed chunk and the copy that gets the checksum
-    in_flight = recordings + 3
-    if composed:  # all copies in one array, with presence and pieces
+    # candidates, the result, its packed chunk and the copy that gets the checksum, and what is
+    # packed for a file that only one thread writes
+    in_flight = recordings + 4
+    if composed:  # all copies in one array, with presence and fragments
         in_flight += 2 * recordings + 2
-    waiting = kept_blocks
     if debug:
-        panels = recordings + 1
-        in_flight += 3 * panels
-        waiting += kept_blocks * panels
-    fixed = PROGRAM_BYTES + frames * recordings * FRAME_BYTES + waiting * block_bytes
+        in_flight += 3 * (recordings + 1)
+    fixed = PROGRAM_BYTES + frames * recordings * FRAME_BYTES
     return MemoryPlan(fixed, in_flight * block_bytes)
 
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -186,7 +187,7 @@ class Workspace:
             lock.release()
         try:
             # first of all: whoever comes next is told of us
-            owner = {"pid": os.getpid(), "host": socket.gethostname()}
+            owner = {"pid": os.getpid(), "host": socket.gethostname(), "run": uuid4().hex}
             (self.folder / OWNER).write_text(json.dumps(owner))
             self._recover()
             unfinished = (self.folder / JOURNAL).is_dir() and not (self.folder / DONE).exists()
@@ -262,28 +263,31 @@ class Workspace:
             return "another process"
 
 
-def run_of(staged: str) -> str:
-    """Tell runs apart that make a product at the same place.
+def run_of(folder: str | os.PathLike[str]) -> str:
+    """Tell runs apart that write into the same work directory, one after the other.
 
-    Returns: A digest of all that decides the result, see :meth:`Workspace.go_on`; empty of a run
-    that keeps nothing for later.
+    Returns: A digest of whose it is, and of all that decides the result, see
+    :meth:`Workspace.go_on`.
     """
-    path = Path(staged).parent / JOURNAL / FINGERPRINT
-    try:
-        return blake2b(path.read_bytes()).hexdigest()
-    except (FileNotFoundError, NotADirectoryError):
-        return ""
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be read: {error.strerror}; start again") from error
+    digest = blake2b()
+    for path in (Path(folder) / OWNER, Path(folder) / JOURNAL / FINGERPRINT):
+        try:
+            digest.update(path.read_bytes())
+        except (FileNotFoundError, NotADirectoryError):
+            digest.update(b"none")
+        except OSError as error:
+            msg = f"{path}: cannot be read: {error.strerror}; start again"
+            raise ResourceError(msg) from error
+    return digest.hexdigest()
 
 
-def require_run(staged: str, run: str) -> None:
+def require_run(folder: str | os.PathLike[str], run: str) -> None:
     """Refuse to write into what another run has begun to make by now.
 
     A worker may still be at a block of a run that was killed.
     """
-    if run_of(staged) != run:
-        msg = f"{staged}: is written by another run by now; start this one again"
+    if run_of(folder) != run:
+        msg = f"{os.fspath(folder)}: is written by another run by now; start this one again"
         raise ResourceError(msg)
 
 

@@ -2,12 +2,12 @@
 
 import json
 import re
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.errors import ResourceError, UsageError
+from miostitch.execution.engine import Output, Products
 from miostitch.export.plan import TIMESTAMPS, Advance, ExportOptions, PathOf, Plan, Source
-from miostitch.schema import FRAME
-from miostitch.video.writer import VideoWriter
+from miostitch.schema import FRAME, VIDEO
+from miostitch.video.writer import Append, Packed, VideoFile
 
 FRAMES_PER_FILE = 1000
 """As the software of the Miniscope writes them, and as minian wants them: one task for each."""
@@ -68,40 +69,67 @@ def _names(source: Source, output: Path, pattern: str, first: int) -> tuple[list
     return new, sorted(name for name in there if like.fullmatch(name) and name not in new)
 
 
-class SegmentWriter:
-    """Writes frames to videos of equally many, one after the other."""
+@dataclass(frozen=True)
+class Segments:
+    """Videos of equally many frames, one after the other."""
 
-    def __init__(
-        self, paths: list[Path], frames: int, opener: Callable[[Path], VideoWriter]
-    ) -> None:
-        self._paths, self._frames, self._opener = iter(paths), frames, opener
-        self._open = ExitStack()
-        self._video: VideoWriter | None = None
+    files: tuple[VideoFile, ...]
+    frames: int  # Of each but the last
 
-    def write(self, frames: NDArray[np.uint8]) -> None:
-        """Append frames, uint8 (frame, height, width)."""
-        while len(frames):
-            if self._video is None:
-                self._video = self._open.enter_context(self._opener(next(self._paths)))
-            part = frames[: self._frames - self._video.frame_count]
-            self._video.write(part)
-            if self._video.frame_count == self._frames:
-                self._open.close()
-                self._video = None
-            frames = frames[len(part) :]
+    def pack(self, first: int, frames: NDArray[np.uint8]) -> list[bytes]:
+        """Pack frames for the files that they belong to, uint8 (frame, height, width)."""
+        packed: list[bytes] = []
+        for part in self._parts(first, len(frames)):
+            own = frames[part.start - first : part.stop - first]
+            number, place = divmod(part.start, self.frames)
+            packed += self.files[number].pack(place, own)
+        return packed
 
-    def __enter__(self) -> Self:
-        return self
+    @contextmanager
+    def open(self, count: int) -> Iterator[Append]:
+        """Make the files, for so many frames in all."""
+        appends: dict[int, Append] = {}
+        with ExitStack() as stack:
 
-    def __exit__(self, *failure: Any) -> None:
-        self._open.__exit__(*failure)
+            def begin(number: int) -> None:
+                own = min(self.frames, count - number * self.frames)
+                appends[number] = stack.enter_context(self.files[number].open(own))
+
+            def append(first: int, packed: Packed) -> None:
+                if self.by_position and first < count:
+                    appends[first // self.frames](first % self.frames, packed)
+                for part in self._parts(first, len(packed)):
+                    number, place = divmod(part.start, self.frames)
+                    if number not in appends:
+                        stack.close()  # one file is open at a time
+                        begin(number)
+                    appends[number](place, packed[part.start - first : part.stop - first])
+
+            for number in range(len(self.files)) if self.by_position else ():
+                begin(number)  # tasks write into any of them
+            yield append
+
+    @property
+    def by_position(self) -> bool:
+        """Whether nothing is to be appended."""
+        return all(file.by_position for file in self.files)
+
+    def _parts(self, first: int, count: int) -> Iterator[slice]:
+        """Frames of one file each."""
+        start, stop = first, first + count
+        while start < stop:
+            end = min(stop, (start // self.frames + 1) * self.frames)
+            yield slice(start, end)
+            start = end
 
 
 def _write_videos(
     source: Source, paths: list[Path], options: ExportOptions, advance: Advance
 ) -> None:
-    opener = source.video_writer(options.codec)
-    source.write_video(partial(SegmentWriter, paths, FRAMES_PER_FILE, opener), advance)
+    files = tuple(source.video_file(path, options.codec) for path in paths)
+    videos = Segments(files, FRAMES_PER_FILE)
+    output = Output(VIDEO.name, videos.pack, videos.open, videos.by_position)
+    source.write_video(Products(paths[0].parent, (output,)), advance)
 
 
 def _write_table(path: Path, columns: dict[str, NDArray[Any]]) -> None:

@@ -1,10 +1,12 @@
 """Export as NWB: one OnePhotonSeries, its frames in the file or in a video next to it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -17,7 +19,10 @@ from pynwb.file import Subject
 from pynwb.ophys import ImagingPlane, OnePhotonSeries, OpticalChannel
 
 from miostitch.errors import MiostitchError, ResourceError, UsageError
+from miostitch.execution.engine import Output, Products
 from miostitch.export.plan import Advance, ExportOptions, PathOf, Plan, Source, named
+from miostitch.schema import VIDEO
+from miostitch.video.writer import Append, Packed
 
 NWB = ".nwb"
 EXTERNAL = "_external.avi"
@@ -49,47 +54,49 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
             with NWBHDF5IO(path(NWB), "w") as io:
                 io.write(file)
                 if video is None:
-                    data = partial(_DirectChunks, file.acquisition[SERIES].data.dataset)
-                    chunk = _chunk(source)  # blocks are whole chunks: compressed as they come
-                    block = chunk * max(1, source.kept.block // chunk)
-                    source.write_video(data, advance, block)
+                    data = file.acquisition[SERIES].data.dataset
+                    pack = partial(compress_chunks, data.chunks)
+                    output = Output(VIDEO.name, pack, partial(chunk_writer, data))
+                    products = Products(path(NWB).parent, (output,))
+                    source.write_video(products, advance, _block(source))
         except MiostitchError:  # some are an OSError, too
             raise
         except OSError as error:
             raise ResourceError(f"{path(NWB)}: cannot be written: {error}; free space") from error
         if video is not None:
-            source.write_video(partial(source.video_writer(options.codec), video), advance)
+            output = Output.of(VIDEO.name, source.video_file(video, options.codec))
+            source.write_video(Products(video.parent, (output,)), advance)
 
     needed = source.kept.video.size if options.external else 0
     return Plan(folder, stem, (EXTERNAL, NWB), needed, write)
 
 
-class _DirectChunks:
-    """Writes frames into a dataset (time, width, height).
+def compress_chunks(
+    chunks: tuple[int, int, int], first: int, frames: NDArray[np.uint8]
+) -> list[bytes]:
+    """Chunks (time, width, height) of frames, as HDF5's own filter would have made them.
 
-    HDF5 would compress them by zlib, which takes longer than all the rest. So whole chunks are
-    handed to it as its own filter would have made them.
+    HDF5 would compress by zlib, which takes longer than all the rest. ``frames``: whole chunks, but
+    at the end, uint8 (frame, height, width).
     """
+    packed = []
+    for start in range(0, len(frames), chunks[0]):
+        part = frames[start : start + chunks[0]]
+        chunk = np.zeros(chunks, np.uint8)  # the last one reaches beyond the end
+        chunk[: len(part)] = part.transpose(0, 2, 1)
+        packed.append(isal_zlib.compress(chunk, LEVEL))
+    return packed
 
-    def __init__(self, data: Any) -> None:
-        self._data, self._done = data, 0
 
-    def write(self, frames: NDArray[np.uint8]) -> None:
-        """Append frames, uint8 (frame, height, width): whole chunks, but at the end."""
-        size = self._data.chunks[0]
-        for first in range(0, len(frames), size):
-            part = frames[first : first + size]
-            chunk = np.zeros(self._data.chunks, np.uint8)  # the last one reaches beyond the end
-            chunk[: len(part)] = part.transpose(0, 2, 1)
-            place = (self._done + first, 0, 0)
-            self._data.id.write_direct_chunk(place, isal_zlib.compress(chunk, LEVEL))
-        self._done += len(frames)
+@contextmanager
+def chunk_writer(data: Any, count: int) -> Iterator[Append]:
+    """Take compressed chunks into a dataset (time, width, height)."""
 
-    def __enter__(self) -> Self:
-        return self
+    def append(first: int, packed: Packed) -> None:
+        for number, chunk in enumerate(packed):
+            data.id.write_direct_chunk((first + number * data.chunks[0], 0, 0), chunk)
 
-    def __exit__(self, *_: object) -> None:
-        return None
+    yield append
 
 
 def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np.float64]]:
@@ -183,6 +190,12 @@ def _chunk(source: Source) -> int:
     """Frames per chunk of the file."""
     count, height, width = source.kept.shape
     return min(count, max(1, CHUNK_BYTES // (height * width)))
+
+
+def _block(source: Source) -> int:
+    """Frames per block: whole chunks, for they are compressed as they come."""
+    chunk = _chunk(source)
+    return chunk * max(1, source.kept.block // chunk)
 
 
 def _frames(source: Source) -> DynamicTable:

@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,14 +15,14 @@ from numpy.typing import NDArray
 
 from miostitch.editing.kept_frames import KeptFrames
 from miostitch.errors import InputError, UsageError
-from miostitch.execution.ordered import write_in_order
-from miostitch.execution.sinks import FrameWriter
+from miostitch.execution.engine import Products, no_tables, run_blocks
+from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.ranges import format_frames
 from miostitch.recording.datasets import STORE, open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.schema import FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
 from miostitch.text import amount, printable
-from miostitch.video.writer import Codec, VideoWriter
+from miostitch.video.writer import Codec, VideoFile
 
 TIMESTAMPS = ("timestamp_first", "timestamp_last")
 
@@ -137,10 +136,10 @@ class Source:
         """What is known per frame."""
         return [each for each in FRAME_VARIABLES if each.name in self.dataset.coords]
 
-    def video_writer(self, codec: Codec) -> Callable[[Path], VideoWriter]:
-        """Make writers of videos like this one."""
+    def video_file(self, path: Path, codec: Codec) -> VideoFile:
+        """Describe a video file of frames like these."""
         _, height, width = self.kept.shape
-        return partial(VideoWriter, width=width, height=height, fps=self.kept.fps, codec=codec)
+        return VideoFile(str(path), width, height, self.kept.fps, codec)
 
     @cached_property
     def timestamps(self) -> NDArray[np.float64]:
@@ -212,23 +211,15 @@ class Source:
                 )
         return [printable(each) for each in told]
 
-    def write_video(
-        self,
-        writer: Callable[[], AbstractContextManager[FrameWriter]],
-        advance: Advance,
-        block: int | None = None,
-    ) -> None:
-        """Hand all pictures to a writer, in order.
-
-        As many blocks as there are threads, and one, are in memory.
-        """
+    def write_video(self, products: Products, advance: Advance, block: int | None = None) -> None:
+        """Hand all pictures to files or a store."""
         size, video = block or self.kept.block, self.kept.video.to_dataset(name=VIDEO.name)
-        write_in_order(
-            lambda span: self.kept.part(video, span, size),
-            {VIDEO.name: writer},
+        run_blocks(
+            lambda span: LazyBlock.of(self.kept.part(video, span, size)),
             self.count,
             size,
-            lambda span: None,
+            no_tables,
+            products,
             progress=advance,
         )
 

@@ -51,7 +51,7 @@ def export_recording(
     force
         Replace existing products once the new ones are whole.
     progress
-        Called with frames done and frames in all, from any thread.
+        Called with frames done and frames in all; what it raises ends the run.
 
     Returns
     -------

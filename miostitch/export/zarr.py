@@ -4,10 +4,9 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from miostitch.execution.batches import BlockVideo, write_batches
+from miostitch.execution.engine import Products
 from miostitch.export.plan import TIMESTAMPS, Advance, ExportOptions, PathOf, Plan, Source, named
 from miostitch.recording.datasets import STORE
-from miostitch.schema import VIDEO
 from miostitch.store.layout import consolidate, create_store, write_frame_tables
 
 
@@ -34,14 +33,7 @@ def _write(source: Source, path: PathOf, advance: Advance) -> None:
         zarr_format=2,
         variables=source.variables,
     )
-    write_batches(
-        lambda span: kept.part(kept.video, span).to_dataset(name=VIDEO.name),
-        [BlockVideo(VIDEO.name, store, None)],
-        source.count,
-        kept.block,
-        lambda *_: None,
-        progress=advance,
-    )
+    source.write_video(Products(path(STORE).parent, store=store), advance)
     columns = {each.name: source.dataset[each.name].to_numpy() for each in source.variables}
     columns |= dict(zip(TIMESTAMPS, source.timestamps, strict=True))
     write_frame_tables(store, columns, source.variables)

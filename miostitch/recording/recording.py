@@ -9,10 +9,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-import dask.array as da
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.buffers.frame_table import FrameTable
@@ -35,14 +33,7 @@ from miostitch.recording.files import (
 from miostitch.recording.fitting import Loss, fit_bare, fit_table
 from miostitch.recording.lag import Lag, Pictures, measure_lag
 from miostitch.recording.shared_lag import choose_lags, compare_lags
-from miostitch.schema import (
-    FRAME,
-    HEIGHT,
-    NO_FRAME,
-    RECORDING,
-    VIDEO,
-    WIDTH,
-)
+from miostitch.schema import NO_FRAME
 from miostitch.text import printable
 from miostitch.video.readers import FrameReader
 from miostitch.video.source import VideoSource, open_video
@@ -353,43 +344,6 @@ def loss_facts(losses: Iterable[Loss]) -> list[dict[str, Any]]:
         }
         for loss in losses
     ]
-
-
-def candidates(
-    recordings: Sequence[Recording], source_frame: NDArray[np.int64], block: int
-) -> xr.DataArray:
-    """The frames that could fill each output frame, read when asked for.
-
-    ``source_frame``: frame of each recording, (recording, frame); -1 where it has none.
-
-    Returns: uint8 (recording, frame, height, width), one chunk per recording and block; zeros where
-    ``source_frame`` is -1.
-    """
-    count = source_frame.shape[1]
-    starts = range(0, count, block)
-    readers = np.empty((len(recordings), len(starts)), object)
-    for number, recording in enumerate(recordings):
-        for place, start in enumerate(starts):
-            readers[number, place] = recording.reader(source_frame[number, start : start + block])
-    height, width = recordings[0].shape[1:]
-    sizes = tuple(min(block, count - start) for start in starts)
-    # from_array would tokenize the readers by pickling them: their content decides nothing here
-    lazy = da.from_array(readers, chunks=(1, 1), name=False)
-    data = da.map_blocks(
-        _read_block,
-        lazy,
-        new_axis=(2, 3),
-        chunks=((1,) * len(recordings), sizes, (height,), (width,)),
-        dtype=VIDEO.dtype,
-        meta=np.empty((0, 0, 0, 0), VIDEO.dtype),
-        name="read-" + lazy.name,
-    )
-    return xr.DataArray(data, dims=(RECORDING, FRAME, HEIGHT, WIDTH))
-
-
-def _read_block(readers: NDArray[Any]) -> NDArray[np.uint8]:
-    reader: BlockReader = readers[0, 0]
-    return reader.read()[np.newaxis]
 
 
 def video_digest(video: VideoSource) -> str:

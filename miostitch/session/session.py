@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
-import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.buffers.frame_table import MASK_BITS
@@ -15,11 +14,8 @@ from miostitch.buffers.table import buffer_layout
 from miostitch.errors import InputError, MetadataError
 from miostitch.kernels.composition import EXCLUDED
 from miostitch.recording.recording import Recording
-from miostitch.schema import FRAME, NO_FRAME, RECORDING
+from miostitch.schema import NO_FRAME
 from miostitch.session.alignment import Alignment, FrameIdentity, align
-
-TABLES = ("present", "num_buffers", "black_padding", "missing_pixels")
-"""What is known of each candidate without its pixels."""
 
 
 @dataclass(frozen=True)
@@ -114,26 +110,13 @@ class Session:
             np.bitwise_or.at(anywhere, places, recording.frames.delivered[pieces])
         return anywhere
 
-    def tables(self, span: slice) -> xr.DataArray:
-        """What the tables say of each candidate.
-
-        Returns: int64 (recording, frame, table) with :data:`TABLES` as coordinate: whether the
-        recording has the frame; distinct buffers received; zeros appended to them; pixels not
-        delivered.
-        """
-        source_frame = self.source_frame(span)
+    def missing_pixels(self, span: slice) -> NDArray[np.int32]:
+        """Pixels that the rows do not say were delivered, int32 (recording, frame)."""
         given = [
             self.given(number, frames).clip(0).sum(axis=1)
-            for number, frames in enumerate(source_frame)
+            for number, frames in enumerate(self.source_frame(span))
         ]
-        columns = (
-            source_frame != NO_FRAME,
-            self.table("num_buffers", span),
-            self.table("black_padding", span),
-            self.bounds[-1] - np.stack(given),
-        )
-        data = np.stack([column.astype(np.int64) for column in columns], axis=-1)
-        return xr.DataArray(data, {"table": list(TABLES)}, (RECORDING, FRAME, "table"))
+        return np.asarray(self.bounds[-1] - np.stack(given), np.int32)
 
     def pieces(
         self, number: int, source_frame: NDArray[np.int64]

@@ -1,28 +1,22 @@
 """Composition of every frame from all its copies, block by block.
 
 ``composition`` decides; this module brings the copies of a block to it: the candidates, the frames
-next to the block, which only help to decide, and the pieces that were split off from a frame in one
-of the recordings.
+next to the block, which only help to decide, and the fragments that were split off from a frame in
+one of the recordings.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from operator import attrgetter
-from typing import Any
 
-import dask.array as da
 import numpy as np
-import xarray as xr
-from dask.delayed import Delayed
 from numpy.typing import NDArray
 
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.kernels.scores import score_frames
 from miostitch.recording.recording import BlockReader
-from miostitch.schema import FRAME, HEIGHT, NO_FRAME, POSITION, VIDEO, WIDTH, chunk_frames
+from miostitch.schema import NO_FRAME, chunk_frames
 from miostitch.session.session import Session
 from miostitch.stitching.composition import (
-    AGREEMENT,
     Composition,
     Copies,
     PixelModel,
@@ -39,9 +33,11 @@ SAMPLED_FRAMES = 256
 SAMPLED_RUN = 16
 """Consecutive frames of a sample."""
 
+Frames = NDArray[np.uint8]
+
 
 @dataclass(frozen=True)
-class BlockPlan:
+class CopiesPlan:
     """What a task needs to compose a block, besides its candidates; small and picklable."""
 
     # Where the block's frames stand among the frames at hand, which are those and the ones next to
@@ -59,7 +55,7 @@ class BlockPlan:
     piece_given: tuple[NDArray[np.int32], ...]
     bounds: NDArray[np.int64]  # Limits of the buffers in the flattened frame (buffer + 1)
 
-    def copies(self, candidates: Sequence[NDArray[np.uint8]]) -> Copies:
+    def copies(self, candidates: Sequence[Frames]) -> Copies:
         """Bring all frames at hand together.
 
         ``candidates``: the block's own frames per recording, uint8 (frame, height, width).
@@ -97,81 +93,6 @@ class ComposedBlock:
     agreement: NDArray[np.int16]  # Shared and identical buffers, int16 (frame, agreement)
 
 
-def compose(
-    session: Session,
-    span: slice,
-    video: xr.DataArray,
-    model: PixelModel | Delayed,
-    config: ScoreConfig,
-) -> xr.Dataset:
-    """Compose some output frames.
-
-    ``video``: their candidates, lazy uint8 (recording, frame, height, width), one chunk per
-    recording.
-
-    Returns: Lazy ``video`` uint8 (frame, height, width); ``source`` int8, ``missing_pixels`` int32
-    and ``noisy_pixels`` int64 (frame,) of the composed frame; ``shared_buffers`` int16 (frame,
-    agreement) as of :func:`miostitch.stitching.gather.agreement`; ``buffer_source`` int8 and
-    ``buffer_evidence`` uint8 (frame, position), see
-    :class:`miostitch.stitching.composition.Composition`.
-
-    One task per block composes it; it reads one frame before and after each run of frames besides
-    the candidates. The result does not depend on the blocks.
-    """
-    sizes = video.chunksizes[FRAME]
-    starts = span.start + np.cumsum([0, *sizes[:-1]])
-    plans = np.empty(len(sizes), object)
-    for number, (start, size) in enumerate(zip(starts.tolist(), sizes, strict=True)):
-        plans[number] = _plan(session, slice(start, start + size))
-    # from_array would tokenize the plans by pickling them: their content decides nothing here
-    lazy = da.from_array(plans, chunks=1, name=False)
-    blocks = da.blockwise(
-        _compose_block,
-        "f",
-        lazy,
-        "f",
-        video.data,
-        "rfhw",
-        model=model,
-        config=config,
-        align_arrays=False,
-        dtype=object,
-        meta=np.empty(0, object),
-        name="compose-" + lazy.name,
-    )
-    _, height, width = session.shape
-
-    def field(name: str, dtype: str, *axes: tuple[str, int]) -> tuple[tuple[str, ...], da.Array]:
-        data = da.blockwise(
-            _field,
-            "fxy"[: 1 + len(axes)],
-            blocks,
-            "f",
-            name,
-            None,
-            tuple(size for _, size in axes),
-            None,
-            new_axes={axis: size for axis, (_, size) in zip("xy", axes, strict=False)},
-            adjust_chunks={"f": sizes},
-            dtype=dtype,
-            meta=np.empty((0,) * (1 + len(axes)), dtype),
-        )
-        return (FRAME, *(dim for dim, _ in axes)), data
-
-    return xr.Dataset(
-        {
-            "video": field("composition.frames", VIDEO.dtype, (HEIGHT, height), (WIDTH, width)),
-            "source": field("source", "int8"),
-            "missing_pixels": field("composition.missing_pixels", "int32"),
-            "noisy_pixels": field("noisy_pixels", "int64"),
-            "shared_buffers": field("agreement", "int16", ("agreement", len(AGREEMENT))),
-            "buffer_source": field("composition.recording", "int8", (POSITION, session.buffers)),
-            "buffer_evidence": field("composition.evidence", "uint8", (POSITION, session.buffers)),
-        },
-        {"agreement": list(AGREEMENT)},
-    )
-
-
 def learn(session: Session) -> PixelModel:
     """Learn what pixels look like from up to 256 frames, in runs from all over the session."""
     if len(session.recordings) == 1:
@@ -186,10 +107,11 @@ def learn(session: Session) -> PixelModel:
 
 def _read_copies(session: Session, span: slice) -> Copies:
     own = zip(session.recordings, session.source_frame(span), strict=True)
-    return _plan(session, span).copies([recording.reader(at).read() for recording, at in own])
+    return plan_copies(session, span).copies([recording.reader(at).read() for recording, at in own])
 
 
-def _plan(session: Session, span: slice) -> BlockPlan:
+def plan_copies(session: Session, span: slice) -> CopiesPlan:
+    """Plan the composition of some output frames, which reads one before and after each run."""
     own = session.kept[span]
     near = np.unique(np.concatenate([own - 1, own, own + 1]))
     near = near[(near >= 0) & (near < len(session.alignment))]
@@ -202,7 +124,7 @@ def _plan(session: Session, span: slice) -> BlockPlan:
         readers.append(recording.reader(np.concatenate([source_frame[beside], piece])))
         places.append(place)
         piece_given.append(session.given(number, piece))
-    return BlockPlan(
+    return CopiesPlan(
         np.searchsorted(near, own),
         session.source_frame(span) != NO_FRAME,
         len(near),
@@ -214,14 +136,13 @@ def _plan(session: Session, span: slice) -> BlockPlan:
     )
 
 
-def _compose_block(
-    plans: NDArray[Any],
-    nested: Sequence[Sequence[Sequence[NDArray[np.uint8]]]],
-    model: PixelModel,
-    config: ScoreConfig,
-) -> NDArray[Any]:
-    plan: BlockPlan = plans[0]
-    candidates = [rows[0][0][0] for rows in nested]  # dask nests a list per contracted dimension
+def compose(
+    plan: CopiesPlan, candidates: Sequence[Frames], model: PixelModel, config: ScoreConfig
+) -> ComposedBlock:
+    """Compose a block of its candidates, per recording uint8 (frame, height, width).
+
+    The result does not depend on the blocks.
+    """
     copies = plan.copies(candidates)
     count, height, width = candidates[0].shape
     parts = []
@@ -240,11 +161,4 @@ def _compose_block(
     )
     shared = shared_buffers(copies.frames, copies.whole_buffers(), plan.bounds)
     source = whole_sources(copies, plan.own, plan.present, out.frames)
-    block = np.empty(1, object)
-    block[0] = ComposedBlock(out, source, scores[1], shared[plan.own])
-    return block
-
-
-def _field(block: NDArray[Any], name: str, shape: tuple[int, ...]) -> NDArray[Any]:
-    values: NDArray[Any] = attrgetter(name)(block[0])
-    return values.reshape(-1, *shape)
+    return ComposedBlock(out, source, scores[1], shared[plan.own])

@@ -1,29 +1,42 @@
-"""Stitching as a chain of lazy stages: candidates, scores, choice, result."""
+"""The result of a stitch as lazy arrays, of which each block is one task."""
 
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
+import dask.array as da
 import numpy as np
 import xarray as xr
 from dask.delayed import Delayed, delayed
+from numpy.typing import NDArray
 
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import UsageError
+from miostitch.execution.engine import Block, spans
 from miostitch.recording.files import ReadOptions, recording_names
-from miostitch.recording.recording import candidates, open_recordings
-from miostitch.schema import FRAME, chunk_frames
+from miostitch.recording.recording import open_recordings
+from miostitch.schema import FRAME, HEIGHT, POSITION, WIDTH, chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
-from miostitch.stitching.composing import compose, learn
-from miostitch.stitching.composition import PixelModel
-from miostitch.stitching.gather import agreement, difference, gather, side_by_side
-from miostitch.stitching.scoring import OF_CHOSEN, alike, choose, score_candidates
+from miostitch.stitching.block import plan_block
+from miostitch.stitching.composing import learn
+from miostitch.stitching.composition import AGREEMENT, PixelModel
 from miostitch.text import printable
 
 logger = logging.getLogger(__name__)
+
+Axes = tuple[tuple[str, int], ...]
+"""Dimensions besides ``frame``, and their sizes."""
+
+FIELDS: dict[str, tuple[str, Axes]] = {
+    "source": ("int8", ()),
+    "missing_pixels": ("int32", ()),
+    "noisy_pixels": ("int64", ()),
+    "shared_buffers": ("int16", (("agreement", len(AGREEMENT)),)),
+}
+"""Type and further dimensions of what is known of the frames of a lazy result."""
 
 
 @dataclass(frozen=True)
@@ -58,44 +71,37 @@ def stitch_frames(
     config: StitchConfig,
     *,
     model: PixelModel | Delayed | None = None,
-    debug: bool = False,
 ) -> xr.Dataset:
-    """Build the lazy result for some of the output frames.
+    """Build the lazy result for some of the output frames: one task per block makes all of it.
 
-    Returns: Lazy ``video`` (frame, height, width), and of each of its frames ``source``,
-    ``missing_pixels`` and ``noisy_pixels`` (frame,); ``choice`` (frame, role), ``scores``
-    (recording, frame, score), ``diff_pixels`` (frame,), ``shared_buffers`` (frame, agreement); by
-    buffer ``buffer_source`` and ``buffer_evidence`` (frame, position); and ``debug``.
+    Returns: Lazy ``video`` uint8 (frame, height, width); of each frame the columns of
+    :class:`miostitch.stitching.block.StitchedBlock` in :data:`FIELDS`, by buffer also
+    ``buffer_source`` and ``buffer_evidence`` (frame, position).
     """
-    video = candidates(session.recordings, session.source_frame(span), block)
-    tables = session.tables(span)
-    same = alike(video)
-    scores = score_candidates(video, same, config.score)
-    choice = choose(scores, tables)
-    source, other = (choice.sel(role=role, drop=True) for role in ("source", "other"))
-    frames = xr.Dataset(
-        {
-            "choice": choice,
-            "scores": scores,
-            "diff_pixels": difference(video, same, source, other),
-        }
-    )
-    if config.by == "buffer":
-        model = _pixel_model(session) if model is None else model
-        made = compose(session, span, video, model, config.score)
-    else:
-        made = xr.Dataset(
-            {
-                "video": gather(video, source),
-                "source": source,
-                **{name: choice.sel(role=name, drop=True) for name in OF_CHOSEN},
-                "shared_buffers": agreement(video, same, session.delivered(span), session.bounds),
-            }
+    count, composed = span.stop - span.start, config.by == "buffer"
+    fields = dict(FIELDS)
+    if composed:
+        positions = ((POSITION, session.buffers),)
+        fields |= {"buffer_source": ("int8", positions), "buffer_evidence": ("uint8", positions)}
+    parts = [slice(span.start + s.start, span.start + s.stop) for s in spans(count, block)]
+    plans = np.empty(len(parts), object)
+    for number, part in enumerate(parts):
+        plans[number] = plan_block(
+            session, part, config.score, composed=composed, columns=tuple(fields)
         )
-    if debug:
-        present = tables.sel(table="present", drop=True).astype(bool)
-        frames["debug"] = side_by_side(video, present).rename(width="debug_width")
-    return frames.merge(made)
+    if composed and model is None:
+        model = _pixel_model(session)
+    # from_array would tokenize the plans by pickling them: their content decides nothing here
+    lazy = da.from_array(plans, chunks=1, name=False)
+    blocks = da.map_blocks(
+        _make, lazy, model=model, dtype=object, meta=np.empty(0, object), name="stitch-" + lazy.name
+    )
+    sizes = tuple(part.stop - part.start for part in parts)
+    shape = tuple(zip((HEIGHT, WIDTH), session.shape[1:], strict=True))
+    made = {"video": _field(blocks, sizes, "video", np.dtype(np.uint8), shape)}
+    for name, (dtype, axes) in fields.items():
+        made[name] = _field(blocks, sizes, name, np.dtype(dtype), axes)
+    return xr.Dataset(made)
 
 
 def stitch(
@@ -181,3 +187,29 @@ def _pixel_model(session: Session) -> Delayed:
     # the call takes no argument: dask would look into a session for things to compute
     model: Delayed = delayed(partial(learn, session), pure=False, traverse=False)()
     return model
+
+
+def _make(plans: NDArray[Any], model: PixelModel | None) -> NDArray[Any]:
+    made = np.empty(1, object)
+    made[0] = replace(plans[0], model=model).make({"video"}, tables=True)
+    return made
+
+
+def _field(
+    blocks: da.Array, sizes: tuple[int, ...], name: str, dtype: np.dtype[Any], axes: Axes
+) -> tuple[tuple[str, ...], da.Array]:
+    """One of the arrays of which blocks consist, as a variable."""
+    data = da.map_blocks(
+        partial(_take, name=name),
+        blocks,
+        new_axis=[*range(1, 1 + len(axes))],
+        chunks=(sizes, *((size,) for _, size in axes)),
+        dtype=dtype,
+        meta=np.empty((0,) * (1 + len(axes)), dtype),
+    )
+    return (FRAME, *(dim for dim, _ in axes)), data
+
+
+def _take(blocks: NDArray[Any], name: str) -> NDArray[Any]:
+    block: Block = blocks[0]
+    return block.videos[name] if name in block.videos else block.tables[name]

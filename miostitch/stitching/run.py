@@ -2,19 +2,19 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import xarray as xr
 
+from miostitch.buffers.row_writer import BufferTable
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import InputError, MissingInputError, UsageError
-from miostitch.execution.batches import KEPT_BLOCKS, BlockVideo, write_batches
 from miostitch.execution.checkpoint import Journal
+from miostitch.execution.engine import Output, Products, Tables, run_blocks
 from miostitch.execution.executors import at_most, require_paths, thread_count
 from miostitch.execution.malloc import give_back, passing
 from miostitch.execution.memory_plan import plan_stitch
@@ -30,21 +30,30 @@ from miostitch.execution.workspace import Workspace
 from miostitch.recording.files import ReadOptions, recording_names, segment_paths, table_path
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.report.run import write_report
-from miostitch.schema import chunk_frames
+from miostitch.schema import VIDEO, chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
+from miostitch.stitching.block import DEBUG, BlockPlan, plan_block
 from miostitch.stitching.composing import learn
-from miostitch.stitching.composition import PixelModel
-from miostitch.stitching.lazy import StitchConfig, stitch_frames
+from miostitch.stitching.lazy import StitchConfig
+from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
 from miostitch.stitching.summary import summarise
-from miostitch.stitching.tables import FrameColumns, StitchedTables, damage_flags
+from miostitch.stitching.tables import (
+    FrameColumns,
+    StitchedTables,
+    column_names,
+    damage_flags,
+)
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
 from miostitch.text import printable
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
-from miostitch.video.writer import Codec, VideoWriter
+from miostitch.video.writer import Codec, VideoFile
 
 NO_RESULT = ("force", "restart", "memory_limit", "report")
 """Options that change nothing in the products."""
+
+PlanBlock = Callable[..., BlockPlan]
+"""Plans the block of some output frames of a session; may be asked for some columns alone."""
 
 
 @dataclass(frozen=True)
@@ -150,17 +159,6 @@ class StitchOptions:
         return {name: value for name, value in asdict(self).items() if name not in NO_RESULT}
 
 
-@dataclass(frozen=True)
-class _Target:
-    """Where the products of a session, or of a part of it, go."""
-
-    store: str
-    path: Callable[[str], Path]
-    scratch: Path
-    journal: Journal
-    debug: bool
-
-
 def stitch_files(
     inputs: Sequence[str],
     output: str | os.PathLike[str],
@@ -183,7 +181,7 @@ def stitch_files(
         Called with the number of frames before any is written, damaged ones included; what it
         raises ends the run.
     progress
-        Called with frames done and frames in all, from any thread.
+        Called with frames done and frames in all; what it raises ends the run.
 
     Returns
     -------
@@ -213,7 +211,6 @@ def stitch_files(
             session.shape[0],
             _block(session, options) * session.shape[1] * session.shape[2],
             len(session.recordings),
-            kept_blocks=KEPT_BLOCKS,
             composed=options.by == "buffer",
             debug=options.debug_video,
         )
@@ -252,23 +249,24 @@ def _make(
 ) -> tuple[dict[str, Any], FrameColumns]:
     """Write every product but report and summary; return that, and what it tells per frame."""
     everything = session
-    model = learn(session) if options.by == "buffer" else None
+    plan = partial(
+        plan_block,
+        config=options.score,
+        composed=options.by == "buffer",
+        model=learn(session) if options.by == "buffer" else None,
+    )
     if options.drop_damaged:
-        journal = Journal(workspace.journal("damage"))
-        flags = _find_damage(session, options, model, journal)
+        flags = _find_damage(session, options, plan, Journal(workspace.journal("damage")))
         session = session.only(~flags["damaged"])
         if not len(session.kept):
             msg = f"no frame of {len(flags['damaged'])} is whole; stitch without --drop-damaged"
             raise InputError(msg)
-    store = str(workspace.staged(".zarr"))
     journal = Journal(workspace.journal("video"))
-    target = _Target(store, workspace.staged, workspace.folder, journal, options.debug_video)
-    tables = _write(session, options, model, target, progress)
+    tables = _write(session, options, plan, workspace, journal, progress)
     if not options.drop_damaged:
         flags = tables.frames
     if options.unrecoverable_video and flags["unrecoverable"].any():
-        part = everything.only(flags["unrecoverable"])
-        _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(workspace))
+        _write_unrecoverable(everything.only(flags["unrecoverable"]), options, plan, workspace)
     columns = tables.scores, tables.agreement, tables.composition
     summary = {
         **summarise(session, tables.frames, *columns),
@@ -277,17 +275,6 @@ def _make(
         "versions": used_versions(),
     }
     return summary, tables.frames
-
-
-def _aside(workspace: Workspace) -> _Target:
-    """Where the unrecoverable frames go: a video and its table; the rest is not published."""
-
-    def path(suffix: str) -> Path:
-        name = f"_unrecoverable{suffix}"
-        return workspace.staged(name) if name in PRODUCTS else workspace.folder / name
-
-    journal = Journal(workspace.journal("unrecoverable"))
-    return _Target(str(path(".zarr")), path, workspace.folder, journal, debug=False)
 
 
 def _check_inputs(inputs: Sequence[str]) -> list[str]:
@@ -320,55 +307,65 @@ def _uncompressed_bytes(session: Session, options: StitchOptions) -> int:
 def _write(
     session: Session,
     options: StitchOptions,
-    model: PixelModel | None,
-    target: _Target,
-    progress: Progress | None = None,
+    plan: PlanBlock,
+    workspace: Workspace,
+    journal: Journal,
+    progress: Progress | None,
 ) -> StitchedTables:
+    """Write store, videos and tables."""
     count, height, width = session.shape
-    block = _block(session, options)
-    set_aside(target.store)
+    block, store = _block(session, options), str(workspace.staged(".zarr"))
+    set_aside(store)
     create_store(
-        target.store,
+        store,
         shape=session.shape,
         chunk_frames=block,
         attrs=_attrs(session, options),
         zarr_format=options.zarr_format,
     )
-    take_over(target.store)
-    opener = partial(VideoWriter, height=height, fps=session.fps)
-    avi = None
+    take_over(store)
+    outputs = []
     if options.codec is not None:
-        avi = partial(opener, target.path(".avi"), width=width, codec=options.codec)
-    videos = [BlockVideo("video", target.store, avi)]
-    if target.debug:
+        outputs.append(_video(session, workspace.staged(".avi"), options.codec))
+    if options.debug_video:
         panels = width * (len(session.recordings) + 1)
-        scratch = str(target.scratch / "debug.zarr")
-        set_aside(scratch)
-        create_store(scratch, shape=(count, height, panels), chunk_frames=block, attrs={})
-        take_over(scratch)
-        debug = partial(opener, target.path("_debug.avi"), width=panels)
-        videos.append(BlockVideo("debug", scratch, debug))
+        path = str(workspace.staged("_debug.avi"))
+        outputs.append(Output.of(DEBUG, VideoFile(path, panels, height, session.fps)))
     composed = options.by == "buffer"
-    with StitchedTables(session, target.store, target.path, composed=composed) as tables:
-        build = partial(
-            stitch_frames,
-            session,
-            block=block,
-            config=options.making,
-            model=model,
-            debug=target.debug,
-        )
-        write_batches(
-            build,
-            videos,
+    with StitchedTables(session, store, workspace.staged, composed=composed) as tables:
+        run_blocks(
+            partial(plan, session),
             count,
             block,
             tables.append,
+            Products(workspace.folder, tuple(outputs), store),
+            journal=journal,
             progress=counted(progress, count),
-            journal=target.journal,
         )
-    consolidate(target.store)
+    consolidate(store)
     return tables
+
+
+def _video(session: Session, path: Path, codec: Codec) -> Output:
+    _, height, width = session.shape
+    return Output.of(VIDEO.name, VideoFile(str(path), width, height, session.fps, codec))
+
+
+def _write_unrecoverable(
+    session: Session, options: StitchOptions, plan: PlanBlock, workspace: Workspace
+) -> None:
+    """Write a video of a part of the frames, and its rows."""
+    decides = "buffer_source" if options.by == "buffer" else "source"
+    find_rows = rows_of_buffers if options.by == "buffer" else rows_of_frames
+    video = _video(session, workspace.staged("_unrecoverable.avi"), options.codec or "rawvideo")
+    with BufferTable(column_names(session), workspace.staged("_unrecoverable.csv"), None) as table:
+        run_blocks(
+            partial(plan, session, columns=(decides,)),
+            session.shape[0],
+            _block(session, options),
+            lambda span, tables: table.append(find_rows(session, span, tables[decides])),
+            Products(workspace.folder, (video,)),
+        )
 
 
 def _block(session: Session, options: StitchOptions) -> int:
@@ -377,22 +374,21 @@ def _block(session: Session, options: StitchOptions) -> int:
 
 
 def _find_damage(
-    session: Session, options: StitchOptions, model: PixelModel | None, journal: Journal
+    session: Session, options: StitchOptions, plan: PlanBlock, journal: Journal
 ) -> FrameColumns:
     """Which frames are damaged and which unrecoverable, bool (frame,), before any is written."""
-    count, block = session.shape[0], _block(session, options)
+    count = session.shape[0]
     flags: FrameColumns = {n: np.empty(count, bool) for n in ("damaged", "unrecoverable")}
+    columns = ("missing_pixels", "noisy_pixels")
 
-    def build(span: slice) -> xr.Dataset:
-        frames = stitch_frames(session, span, block, options.making, model=model)
-        return frames[["source", "missing_pixels", "noisy_pixels"]]
-
-    def finish(span: slice, computed: xr.Dataset) -> None:
-        found = damage_flags(session, span, computed, composed=options.by == "buffer")
+    def append(span: slice, tables: Tables) -> None:
+        pixels = (tables[name] for name in columns)
+        found = damage_flags(session, span, *pixels, composed=options.by == "buffer")
         for name, values in found.items():
             flags[name][span] = values
 
-    write_batches(build, [], count, block, finish, journal=journal)
+    part = partial(plan, session, columns=columns)
+    run_blocks(part, count, _block(session, options), append, journal=journal)
     return flags
 
 

@@ -1,11 +1,17 @@
 """The better candidate of every frame, by what was received and how it looks."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.schema import NO_FRAME
+from miostitch.config.thresholds import ScoreConfig
+from miostitch.kernels.composition import identical_buffers
+from miostitch.kernels.scores import score_frames
+from miostitch.schema import NO_FRAME, PIXEL_SCORES
+
+Frames = NDArray[np.uint8]
 
 
 class Choice(NamedTuple):
@@ -15,6 +21,49 @@ class Choice(NamedTuple):
     other: NDArray[np.int8]  # Best recording among the rest, int8 (frame,); -1 where there is none
     # Whether only edge energy or the order of the recordings told the two apart, bool (frame,).
     tie: NDArray[np.bool_]
+
+
+def score_pixels(frames: Frames, config: ScoreConfig) -> NDArray[np.int64]:
+    """Score frames, int64 (frame, score) in the order of ``miostitch.schema.PIXEL_SCORES``."""
+    out = np.empty((len(PIXEL_SCORES), len(frames)), np.int64)
+    score_frames(
+        frames,
+        config.value_threshold,
+        config.consecutive_threshold,
+        config.gradient_threshold,
+        out,
+    )
+    return out.T
+
+
+def find_alike(candidates: Sequence[Frames]) -> NDArray[np.int8]:
+    """Find candidates with the very same pixels.
+
+    Most are: what a radio delivers it delivers exactly. Nothing need be measured of them twice.
+
+    Returns: int8 (recording, frame): the first recording whose candidate has these pixels.
+    """
+    count = len(candidates[0])
+    first = np.repeat(np.arange(len(candidates), dtype=np.int8)[:, np.newaxis], count, axis=1)
+    flat = [block.reshape(count, -1) for block in candidates]
+    as_one_buffer = np.array([0, flat[0].shape[1]])
+    same, all_frames = np.empty(count, np.uint64), np.ones(count, np.uint64)
+    for number, block in enumerate(flat):
+        for earlier in reversed(range(number)):
+            identical_buffers(block, flat[earlier], all_frames, as_one_buffer, same)
+            first[number, same > 0] = first[earlier, same > 0]
+    return first
+
+
+def score_candidates(
+    candidates: Sequence[Frames], alike: NDArray[np.int8], config: ScoreConfig
+) -> NDArray[np.int64]:
+    """Score each of the different pictures once, int64 (frame, recording, score)."""
+    scores = np.empty((*alike.T.shape, len(PIXEL_SCORES)), np.int64)
+    for number, block in enumerate(candidates):
+        own = alike[number] == number
+        scores[own, number] = score_pixels(block if own.all() else block[own], config)
+    return scores[np.arange(len(scores))[:, np.newaxis], alike.T]
 
 
 def select(

@@ -8,25 +8,24 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.execution.engine import Tables
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
-    FRAME,
     FRAME_VARIABLES,
     NO_FRAME,
     PIXEL_SCORES,
-    POSITION,
     REPAIR_VARIABLES,
     REPAIRED_COLUMNS,
     SCORE_VARIABLES,
     Evidence,
 )
 from miostitch.session.session import Session
+from miostitch.stitching.block import StitchedBlock
 from miostitch.stitching.composition import AGREEMENT
 from miostitch.stitching.rows import frame_times, rows_of_buffers, rows_of_frames
 from miostitch.store.layout import write_frame_tables, write_group
@@ -57,47 +56,55 @@ FrameColumns = dict[str, NDArray[Any]]
 
 
 def frame_columns(
-    session: Session, span: slice, frames: xr.Dataset, rows: pd.DataFrame
+    session: Session, span: slice, block: StitchedBlock, rows: pd.DataFrame
 ) -> FrameColumns:
-    """The per-frame variables of the store for some computed output frames.
+    """The per-frame variables of the store for some output frames.
 
     Returns: An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
     """
-    source = frames.source.to_numpy().astype(np.int8)
-    composed = "buffer_evidence" in frames
+    source = block.source
+    composed = block.buffer_evidence.shape[1] > 0
     if composed:
-        received = (frames.buffer_evidence != Evidence.NOBODY).sum(POSITION)
-        num_buffers = received.to_numpy().astype(np.int16)
+        num_buffers = (block.buffer_evidence != Evidence.NOBODY).sum(axis=1).astype(np.int16)
     else:
         num_buffers = session.table("num_buffers", span)[source, np.arange(len(source))]
     first, last = frame_times(session, rows, span)
+    flags = damage_flags(session, span, block.missing_pixels, block.noisy_pixels, composed=composed)
     return {
         "frame_num": session.frame_num(span),
         "timestamp_first": first,
         "timestamp_last": last,
         "source": source,
         "num_buffers": num_buffers,
-        "missing_pixels": frames.missing_pixels.to_numpy(),
-        **damage_flags(session, span, frames, composed=composed),
+        "missing_pixels": block.missing_pixels,
+        **flags,
     }
 
 
 def damage_flags(
-    session: Session, span: slice, frames: xr.Dataset, *, composed: bool
+    session: Session,
+    span: slice,
+    missing_pixels: NDArray[np.integer],
+    noisy_pixels: NDArray[np.integer],
+    *,
+    composed: bool,
 ) -> FrameColumns:
     """Tell which output frames are damaged.
 
-    ``frames``: computed ``missing_pixels`` and ``noisy_pixels`` (frame,).
-
     Returns: ``damaged`` and ``unrecoverable``, bool (frame,).
     """
-    missing = frames.missing_pixels.to_numpy() > 0
+    missing = missing_pixels > 0
     if composed:
         unrecoverable = missing
     else:
         unrecoverable = ~complete(session.delivered_anywhere(span), session.buffers)
-    noisy = frames.noisy_pixels.to_numpy() > 0
-    return {"damaged": missing | noisy, "unrecoverable": unrecoverable}
+    return {"damaged": missing | (noisy_pixels > 0), "unrecoverable": unrecoverable}
+
+
+def column_names(session: Session) -> list[str]:
+    """Columns of the rows of a session, each once."""
+    tables = [table for recording in session.recordings for table in recording.tables]
+    return list(dict.fromkeys(name for table in tables for name in table.columns))
 
 
 class StitchedTables:
@@ -117,37 +124,36 @@ class StitchedTables:
             for v in (COMPOSITION_VARIABLES if composed else ())
         }
         self.agreement = np.zeros(len(AGREEMENT), np.int64)
-        names = list(
-            dict.fromkeys(c for r in session.recordings for t in r.tables for c in t.columns)
-        )
         with ExitStack() as files:
-            self._buffers = files.enter_context(BufferTable(names, path(".csv"), store))
+            rows = BufferTable(column_names(session), path(".csv"), store)
+            self._buffers = files.enter_context(rows)
             self._timestamps = files.enter_context(
                 TableWriter(path("_timestamps.csv"), TIMESTAMP_COLUMNS)
             )
             self._score_table = files.enter_context(TableWriter(path("_scores.csv"), SCORE_COLUMNS))
             self._files = files.pop_all()
 
-    def append(self, span: slice, computed: xr.Dataset) -> None:
+    def append(self, span: slice, tables: Tables) -> None:
         """Write what belongs to a span of output frames."""
+        block = StitchedBlock(**tables)
         if self.composition:
-            rows = rows_of_buffers(self._session, span, computed.buffer_source.to_numpy())
+            rows = rows_of_buffers(self._session, span, block.buffer_source)
         else:
-            rows = rows_of_frames(self._session, span, computed.source.to_numpy())
-        frames = frame_columns(self._session, span, computed, rows)
+            rows = rows_of_frames(self._session, span, block.source)
+        frames = frame_columns(self._session, span, block, rows)
         for name, values in frames.items():
             self.frames[name][span] = values
         for name, values in self.composition.items():
-            values[span] = computed[name]
-        self.agreement += computed.shared_buffers.sum(FRAME).to_numpy()
-        scores = self._scores(span, computed)
+            values[span] = tables[name]
+        self.agreement += block.shared_buffers.sum(axis=0)
+        scores = self._scores(span, block)
         for name, kept in self.scores.items():
             kept[:, span] = scores[name]
         positions = np.arange(span.start, span.stop)
         self._timestamps.append(
             pd.DataFrame({"frame": positions} | {n: frames[n] for n in TIMESTAMP_COLUMNS[1:]})
         )
-        self._score_table.append(self._score_rows(positions, frames, scores, computed))
+        self._score_table.append(self._score_rows(positions, frames, scores, block))
         self._buffers.append(rows)
 
     def close(self) -> None:
@@ -178,15 +184,13 @@ class StitchedTables:
         else:
             self._files.__exit__(kind, error, traceback)
 
-    def _scores(self, span: slice, computed: xr.Dataset) -> FrameColumns:
+    def _scores(self, span: slice, block: StitchedBlock) -> FrameColumns:
         """All scores of all candidates, -1 where a recording lacks the frame."""
         known = {name: self._known_scores(name, span) for name in KNOWN_SCORES}
         absent = known["source_frame"] == NO_FRAME
         pixels = {
-            variable.name: np.where(
-                absent, NO_FRAME, computed.scores.sel(score=variable.name).to_numpy()
-            )
-            for variable in PIXEL_SCORES
+            variable.name: np.where(absent, NO_FRAME, values)
+            for variable, values in zip(PIXEL_SCORES, block.scores.T, strict=True)
         }
         return known | pixels
 
@@ -207,28 +211,29 @@ class StitchedTables:
         positions: NDArray[np.int64],
         frames: FrameColumns,
         scores: FrameColumns,
-        computed: xr.Dataset,
+        block: StitchedBlock,
     ) -> pd.DataFrame:
-        names = np.array([printable(r.name) for r in self._session.recordings], object)
+        names: NDArray[Any] = np.array(
+            [printable(r.name) for r in self._session.recordings], object
+        )
         columns = np.arange(len(positions))
-        choice = {n: computed.choice.sel(role=n).to_numpy() for n in ("source", "other", "tie")}
-        none = choice["other"] == NO_FRAME
+        none = block.other == NO_FRAME
         rows: dict[str, Any] = {
             "index": positions,
             "frame_num": frames["frame_num"],
-            "selected_video": names[choice["source"]],
-            "compare_video": np.where(none, None, names[choice["other"]]),
+            "selected_video": names[block.selected],
+            "compare_video": np.where(none, np.array(None), names[block.other]),
         }
         for role, number, empty in (
-            ("selected", choice["source"], np.zeros_like(none)),
-            ("compare", choice["other"], none),
+            ("selected", block.selected, np.zeros_like(none)),
+            ("compare", block.other, none),
         ):
             for name in TABLE_SCORES:
                 rows[f"{role}_{name}"] = _nullable(scores[name][number, columns], empty)
             # mio's sign: the larger the better
             edges = -scores["edge_energy"][number, columns]
-            rows[f"{role}_edge_score"] = _nullable(edges, choice["tie"] == 0)
-        rows["diff_pixels"] = _nullable(computed.diff_pixels.to_numpy(), none)
+            rows[f"{role}_edge_score"] = _nullable(edges, ~block.tie)
+        rows["diff_pixels"] = _nullable(block.diff_pixels, none)
         return pd.DataFrame(rows)[list(SCORE_COLUMNS)]
 
 

@@ -56,7 +56,7 @@ def verify_files(
         Where the recordings are now, one for each in the order of the run, segments separated by
         commas; by default where the summary says.
     progress
-        Called with frames done and frames in all, from any thread.
+        Called with frames done and frames in all; what it raises ends the run.
 
     Returns
     -------

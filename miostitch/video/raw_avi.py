@@ -1,16 +1,20 @@
-"""AVI files of raw frames, written a block at a time.
+"""AVI files of raw 8-bit gray frames, written by position.
 
-FFmpeg makes the headers. The frames, all of one size, follow them in large writes, and the indexes
-can then be told from their number alone. The bytes are those that FFmpeg would have written.
+FFmpeg makes the header. All frames have one size, so that the place of each, and with their number
+the indexes too, are known beforehand: any thread and any process can write its frames, in any
+order. The bytes are those that FFmpeg would have written.
 """
 
 import errno
 import os
 import struct
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from io import BytesIO
-from typing import BinaryIO, cast
+from typing import cast
 
 import av
 import numpy as np
@@ -25,9 +29,6 @@ BITEXACT = {"fflags": "+bitexact"}
 RIFF_BYTES = 2**30
 """The first frame that begins behind so many bytes of a RIFF list begins the next list."""
 
-FLUSH_BYTES = 2**23
-"""What is written at least before it is brought to the disk: half of a usual block."""
-
 PARTS_PER_WRITE = 1000
 """Below the most that a system takes at once, which is 1,024 almost everywhere."""
 
@@ -38,6 +39,7 @@ INDEX_HEADER = struct.Struct("<4sIHBBI4sQI")
 INDEX_ENTRY = np.dtype([("position", "<u4"), ("size", "<u4")])
 OLD_INDEX_ENTRY = np.dtype([("tag", "S4"), ("flags", "<u4"), *INDEX_ENTRY.descr])
 MASTER_ENTRY = struct.Struct("<QII")
+LIST_HEAD = LIST_HEADER.size * 2
 KEY_FRAME = 0x10
 LONGS_PER_ENTRY, INDEX_OF_CHUNKS = 2, 1
 
@@ -65,127 +67,158 @@ def container_header(width: int, height: int, fps: Fraction) -> bytes:
     return made[: made.rindex(b"movi") + len(b"movi")]
 
 
+@dataclass(frozen=True)
 class RawAvi:
-    """An AVI of raw 8-bit gray frames, OpenDML where it grows beyond 1 GiB."""
+    """An AVI of raw 8-bit gray frames, OpenDML where it grows beyond 1 GiB; small and picklable."""
 
-    def __init__(self, path: str, *, width: int, height: int, fps: Fraction) -> None:
-        header = container_header(width, height, fps)
-        self._fields = _fields(header)
-        self._size = width * height
-        self._stride = CHUNK_HEADER.size + self._size + self._size % 2
-        self._file: BinaryIO = open(path, "wb", buffering=0)  # noqa: SIM115 (closed by close)
-        self._riff, self._lists = 0, 0
-        self._first = len(header)
-        """Where the first frame of the current list is."""
-        self._in_list = self._in_all = self._in_first = 0
-        self._behind = ThreadPoolExecutor(1, "miostitch-flush")
-        self._flush: Future[None] | None = None
-        self._unflushed = 0
-        try:
-            self._append([header])
-        except OSError:
-            self._file.close()
-            raise
+    path: str
+    width: int
+    height: int
+    fps: Fraction
 
-    def write(self, frames: NDArray[np.uint8]) -> None:
-        """Append frames, C-contiguous uint8 (frame, height, width)."""
+    def create(self) -> None:
+        """Make an empty file."""
+        with open(self.path, "wb"):
+            pass
+
+    def write(self, first: int, frames: NDArray[np.uint8]) -> None:
+        """Write frames at their place, C-contiguous uint8 (frame, height, width)."""
         begin = CHUNK_HEADER.pack(TAG, self._size)
         end = b"\0" * (self._size % 2)
         pixels = frames.reshape(len(frames), self._size)
         done = 0
-        while done < len(frames):
-            if self._in_list >= self._room:
-                self._end_list()
-                self._begin_list()
-            now = min(len(frames) - done, self._room - self._in_list)
-            parts = [p for row in pixels[done : done + now] for p in (begin, row.data, end) if p]
-            self._append(parts)
-            self._in_list += now
-            self._in_all += now
-            done += now
-        self._flush_behind(len(frames) * self._stride)
+        with _opened(self.path) as file:
+            while done < len(frames):
+                number, at = self._place(first + done)
+                part = pixels[done : done + self._room(number) - at]
+                parts = [p for row in part for p in (begin, row.data, end) if p]
+                _write_at(file, self._first_frame(number) + at * self.stride, parts)
+                done += len(part)
 
-    def close(self) -> None:
-        """Write the indexes and the counts, and close the file."""
-        with self._file, self._behind:
-            self._end_list(last=True)
-            counts = {"stream frames": self._in_all, "largest": self._size if self._in_all else 0}
-            if self._lists:
-                counts |= {"all frames": self._in_all}
-            # FFmpeg counts the frame that begins the next list
-            counts["frames"] = self._in_first + 1 if self._lists else self._in_all
-            for name, value in counts.items():
-                self._patch(self._fields[name], struct.pack("<I", value))
-            if self._flush is not None:
-                self._flush.result()
+    def lay_out(self, count: int) -> None:
+        """Write everything but the frames: header, lists, indexes and counts of so many frames."""
+        header = bytearray(self._header)
+        lists = self._lists(count)
+        with _opened(self.path) as file:
+            for number, frames in enumerate(lists):
+                movi = self._first_frame(number) - len(b"movi")
+                at = self._first_frame(number) + frames * self.stride
+                index = self._index(movi, frames) if len(lists) > 1 else b""
+                self._enter_index(header, number, (at, len(index), frames))
+                in_movi = at + len(index) - movi
+                index += b"" if number else self._old_index(frames)
+                in_riff = at + len(index) - self._riff(number) - CHUNK_HEADER.size
+                if number:
+                    begin = LIST_HEADER.pack(b"RIFF", in_riff, b"AVIX")
+                    begin += LIST_HEADER.pack(b"LIST", in_movi, b"movi")
+                    _write_at(file, self._riff(number), [begin])
+                else:
+                    struct.pack_into("<I", header, 4, in_riff)
+                    struct.pack_into("<I", header, movi - 4, in_movi)
+                _write_at(file, at, [index])
+            self._enter_counts(header, lists)
+            _write_at(file, 0, [header])
+
+    def flush(self) -> None:
+        """Bring what is written to the disk."""
+        with _opened(self.path) as file:
+            getattr(os, "fdatasync", os.fsync)(file)
 
     @property
-    def _room(self) -> int:
-        """Frames of the current list."""
-        limit = self._riff + CHUNK_HEADER.size + RIFF_BYTES
-        return max(0, limit - self._first) // self._stride + 1
+    def stride(self) -> int:
+        """Bytes from frame to frame."""
+        return CHUNK_HEADER.size + self._size + self._size % 2
 
-    def _flush_behind(self, written: int) -> None:
-        """Bring what is written to the disk while more comes, and not all of it at the end."""
-        self._unflushed += written
-        if self._unflushed < FLUSH_BYTES or not (self._flush is None or self._flush.done()):
-            return
-        if self._flush is not None:
-            self._flush.result()
-        self._unflushed = 0
-        self._flush = self._behind.submit(getattr(os, "fdatasync", os.fsync), self._file.fileno())
+    @property
+    def _size(self) -> int:
+        return self.width * self.height
 
-    def _begin_list(self) -> None:
-        self._riff = self._file.tell()
-        self._append([LIST_HEADER.pack(b"RIFF", 0, b"AVIX"), LIST_HEADER.pack(b"LIST", 0, b"movi")])
-        self._first = self._file.tell()
-        self._in_list = 0
+    @cached_property
+    def _header(self) -> bytes:
+        return container_header(self.width, self.height, self.fps)
 
-    def _end_list(self, *, last: bool = False) -> None:
-        """Write the indexes of a list; a file of one list has no OpenDML ones."""
-        movi = self._first - len(b"movi")
-        places = np.arange(self._in_list, dtype=np.int64) * self._stride + len(b"movi")
-        if self._lists or not last:
-            self._write_index(movi, places)
-        self._patch(movi - 4, struct.pack("<I", self._file.tell() - movi))
-        if self._riff == 0:
-            entries = np.zeros(self._in_list, OLD_INDEX_ENTRY)
-            entries["tag"], entries["flags"] = TAG, KEY_FRAME
-            entries["position"], entries["size"] = places, self._size
-            self._append([CHUNK_HEADER.pack(b"idx1", entries.nbytes), entries.tobytes()])
-            self._in_first = self._in_list
-        begin = self._riff + CHUNK_HEADER.size
-        self._patch(begin - 4, struct.pack("<I", self._file.tell() - begin))
+    @cached_property
+    def _fields(self) -> dict[str, int]:
+        return _fields(self._header)
 
-    def _write_index(self, movi: int, places: NDArray[np.int64]) -> None:
-        """Write the OpenDML index of a list, and enter it into the one at the start."""
-        entries = np.zeros(len(places), INDEX_ENTRY)
-        entries["position"], entries["size"] = places + CHUNK_HEADER.size, self._size
+    def _room(self, number: int) -> int:
+        """Frames of a full list."""
+        head = len(self._header) if number == 0 else LIST_HEAD
+        return max(0, CHUNK_HEADER.size + RIFF_BYTES - head) // self.stride + 1
+
+    def _riff(self, number: int) -> int:
+        """Where a list begins."""
+        if number == 0:
+            return 0
+        entries = self._room(0) * (INDEX_ENTRY.itemsize + OLD_INDEX_ENTRY.itemsize)
+        first = len(self._header) + self._room(0) * self.stride
+        first += INDEX_HEADER.size + CHUNK_HEADER.size + entries
+        full = LIST_HEAD + INDEX_HEADER.size
+        full += self._room(1) * (self.stride + INDEX_ENTRY.itemsize)
+        return first + (number - 1) * full
+
+    def _first_frame(self, number: int) -> int:
+        return self._riff(number) + (len(self._header) if number == 0 else LIST_HEAD)
+
+    def _place(self, frame: int) -> tuple[int, int]:
+        """The list of a frame, and its number there."""
+        if frame < self._room(0):
+            return 0, frame
+        number, at = divmod(frame - self._room(0), self._room(1))
+        self._require_entry(number + 1)
+        return number + 1, at
+
+    def _lists(self, count: int) -> list[int]:
+        """Frames of each list."""
+        if count <= self._room(0):
+            return [count]
+        full, rest = divmod(count - self._room(0), self._room(1))
+        return [self._room(0), *[self._room(1)] * full, *([rest] if rest else [])]
+
+    def _entry(self, number: int) -> int:
+        """Where the header tells of the index of a list."""
+        return self._fields["indexes"] + CHUNK_HEADER.size + 24 + number * MASTER_ENTRY.size
+
+    def _require_entry(self, number: int) -> None:
+        if self._entry(number + 1) > self._fields["indexes end"]:
+            raise OSError(errno.EFBIG, f"no AVI holds more than {number} GiB")
+
+    def _index(self, movi: int, frames: int) -> bytes:
+        """The OpenDML index of a list."""
+        entries = np.zeros(frames, INDEX_ENTRY)
+        entries["position"], entries["size"] = self._places(frames) + CHUNK_HEADER.size, self._size
         size = INDEX_HEADER.size - CHUNK_HEADER.size + entries.nbytes
         kind = (LONGS_PER_ENTRY, 0, INDEX_OF_CHUNKS)
-        at = self._file.tell()
-        head = INDEX_HEADER.pack(b"ix00", size, *kind, len(places), TAG, movi, 0)
-        self._append([head, entries.tobytes()])
-        master = self._fields["indexes"]
-        entry = MASTER_ENTRY.pack(at, size + CHUNK_HEADER.size, len(places))
-        where = master + CHUNK_HEADER.size + 24 + self._lists * MASTER_ENTRY.size
-        if where + len(entry) > self._fields["indexes end"]:
-            raise OSError(errno.EFBIG, f"no AVI holds more than {self._lists} GiB")
-        self._lists += 1
-        self._patch(where, entry)
-        self._patch(master, b"indx")
-        self._patch(master + CHUNK_HEADER.size + 4, struct.pack("<I", self._lists))
-        self._patch(self._fields["odml"], b"LIST")
+        return INDEX_HEADER.pack(b"ix00", size, *kind, frames, TAG, movi, 0) + entries.tobytes()
 
-    def _append(self, parts: list[bytes | memoryview]) -> None:
-        for start in range(0, len(parts), PARTS_PER_WRITE):
-            _write_all(self._file, parts[start : start + PARTS_PER_WRITE])
+    def _old_index(self, frames: int) -> bytes:
+        """The index of the first list that readers from before OpenDML know."""
+        entries = np.zeros(frames, OLD_INDEX_ENTRY)
+        entries["tag"], entries["flags"] = TAG, KEY_FRAME
+        entries["position"], entries["size"] = self._places(frames), self._size
+        return CHUNK_HEADER.pack(b"idx1", entries.nbytes) + entries.tobytes()
 
-    def _patch(self, position: int, data: bytes) -> None:
-        end = self._file.tell()
-        self._file.seek(position)
-        _write_all(self._file, [data])
-        self._file.seek(end)
+    def _places(self, frames: int) -> NDArray[np.int64]:
+        """Where the frames of a list begin, counted from its ``movi``."""
+        return np.arange(frames, dtype=np.int64) * self.stride + len(b"movi")
+
+    def _enter_index(self, header: bytearray, number: int, index: tuple[int, int, int]) -> None:
+        """Enter an index into the one at the start; ``index``: position, bytes and frames."""
+        if index[1]:
+            self._require_entry(number)
+            MASTER_ENTRY.pack_into(header, self._entry(number), *index)
+
+    def _enter_counts(self, header: bytearray, lists: Sequence[int]) -> None:
+        count, fields = sum(lists), self._fields
+        counts = {"stream frames": count, "largest": self._size if count else 0, "frames": count}
+        if len(lists) > 1:
+            # FFmpeg counts the frame that begins the next list
+            counts |= {"frames": lists[0] + 1, "all frames": count}
+            header[fields["indexes"] : fields["indexes"] + 4] = b"indx"
+            struct.pack_into("<I", header, fields["indexes"] + CHUNK_HEADER.size + 4, len(lists))
+            header[fields["odml"] : fields["odml"] + 4] = b"LIST"
+        for name, value in counts.items():
+            struct.pack_into("<I", header, fields[name], value)
 
 
 def _fields(header: bytes) -> dict[str, int]:
@@ -207,12 +240,27 @@ def _fields(header: bytes) -> dict[str, int]:
     return found
 
 
-def _write_all(file: BinaryIO, parts: list[bytes | memoryview]) -> None:
+@contextmanager
+def _opened(path: str) -> Iterator[int]:
+    """A handle of its own on a file that is there."""
+    file = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _write_at(file: int, position: int, parts: Sequence[bytes | bytearray | memoryview]) -> None:
     """Write parts one behind the other; a system may take less at once than it is given."""
-    gather = hasattr(os, "writev")  # not on Windows
+    gather = hasattr(os, "pwritev")  # not on Windows
     left = [memoryview(part) for part in (parts if gather else [b"".join(parts)])]
     while left:
-        written = os.writev(file.fileno(), left) if gather else file.write(left[0])
+        if gather:
+            written = os.pwritev(file, left[:PARTS_PER_WRITE], position)
+        else:
+            os.lseek(file, position, os.SEEK_SET)
+            written = os.write(file, left[0])
+        position += written
         while left and written >= len(left[0]):
             written -= len(left.pop(0))
         if written:

@@ -1,17 +1,22 @@
-"""Write gray video as AVI: raw frames muxed as they are, or FFV1.
+"""Write gray video as AVI: raw frames by position, from any thread or process, or FFV1.
 
 Nothing but the pixels and the frame rate decides the bytes: no encoder's name, no time of day.
 """
 
 import errno
 import os
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from types import TracebackType
 from typing import Literal, Self
 
 import av
 import numpy as np
+from av.codec.context import CodecContext, Flags
 from numpy.typing import NDArray
 
 from miostitch.errors import ResourceError, UsageError, VideoError
@@ -19,35 +24,125 @@ from miostitch.video.raw_avi import BITEXACT, RawAvi, add_gray_stream
 
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
+FFV1_OPTIONS = {"g": "1", "level": "3", "slicecrc": "1"}
+"""Lossless, every frame by itself, a checksum for each slice."""
+
+FLUSH_BYTES = 2**23
+"""What is written at least before it is brought to the disk: half of a usual block."""
+
 Codec = Literal["rawvideo", "ffv1"]
+Frames = NDArray[np.uint8]
+Packed = Sequence[bytes]
+Append = Callable[[int, Packed], None]
+"""Takes what was packed of the frames from one on; block after block."""
 
 
-class _CodedAvi:
-    """An AVI of FFV1 frames, lossless and every frame by itself."""
+@dataclass(frozen=True)
+class VideoFile:
+    """An AVI of 8-bit gray frames that many tasks make together; small and picklable."""
 
-    def __init__(self, path: str, *, width: int, height: int, fps: Fraction) -> None:
-        # The prefix keeps a name like `a:b.avi` from being read as a protocol.
-        self._container = av.open(f"file:{path}", "w", format="avi", options=BITEXACT)
-        self._stream = add_gray_stream(self._container, "ffv1", width, height, fps)
-        self._stream.options = {"g": "1", "level": "3", "slicecrc": "1"}
-        self._container.start_encoding()
-        self._count = 0
+    path: str
+    width: int
+    height: int
+    fps: Fraction
+    codec: Codec = "rawvideo"
 
-    def write(self, frames: NDArray[np.uint8]) -> None:
-        for frame in frames:
-            picture = av.VideoFrame.from_ndarray(frame, format="gray")
-            picture.pts = self._count
-            self._count += 1
-            self._container.mux(self._stream.encode(picture))
+    def __post_init__(self) -> None:
+        sides = self.width, self.height
+        if min(sides) < 1 or max(sides) > 65535 or self.fps <= 0:
+            msg = f"no AVI can have {sides[0]}x{sides[1]} pixels at {self.fps} frames per second"
+            raise UsageError(msg)
+
+    @property
+    def by_position(self) -> bool:
+        """Whether a task writes the frames itself."""
+        return self.codec == "rawvideo"
+
+    @cached_property
+    def raw(self) -> RawAvi:
+        """The file of raw frames; a task may have another working directory."""
+        return RawAvi(os.path.abspath(self.path), self.width, self.height, self.fps)
+
+    def pack(self, first: int, frames: Frames) -> Packed:
+        """Write raw frames at their place, or give the packets that are to be appended.
+
+        ``frames``: those from the ``first`` on, uint8 (frame, height, width).
+        """
+        with _failing(self.path):
+            if self.by_position:
+                self.raw.write(first, np.ascontiguousarray(frames))
+                return ()
+            return _encode(frames, self.fps)
+
+    @contextmanager
+    def open(self, count: int) -> Iterator[Append]:
+        """Begin a file of so many frames, and complete it."""
+        with _failing(self.path):
+            if self.by_position:
+                self.raw.create()
+                self.raw.lay_out(count)
+            file = _Flusher(self.raw) if self.by_position else _Muxer(self)
+        with closing(file):
+            yield file.append
+
+
+class _Flusher:
+    """Brings what tasks write to the disk while more comes, and not all of it at the end."""
+
+    def __init__(self, file: RawAvi) -> None:
+        self._file, self._flushed = file, 0
+        self._pool = ThreadPoolExecutor(1, "miostitch-flush")
+        self._last: Future[None] | None = None
+
+    def append(self, first: int, packed: Packed) -> None:
+        waiting = (first - self._flushed) * self._file.stride
+        if waiting < FLUSH_BYTES or not (self._last is None or self._last.done()):
+            return
+        with _failing(self._file.path):
+            if self._last is not None:
+                self._last.result()
+            self._flushed, self._last = first, self._pool.submit(self._file.flush)
 
     def close(self) -> None:
-        if self._count:
-            self._container.mux(self._stream.encode(None))
-        self._container.close()
+        self._pool.shutdown()
+        with _failing(self._file.path):
+            if self._last is not None:
+                self._last.result()
+
+
+class _Muxer:
+    """An AVI of FFV1 packets."""
+
+    def __init__(self, file: VideoFile) -> None:
+        self._path, self._count = file.path, 0
+        # The prefix keeps a name like `a:b.avi` from being read as a protocol.
+        path = f"file:{file.path}"
+        self._container = av.open(path, "w", format="avi", options=BITEXACT)
+        self._stream = add_gray_stream(
+            self._container, file.codec, file.width, file.height, file.fps
+        )
+        self._stream.options = {**FFV1_OPTIONS}
+        self._container.start_encoding()
+
+    def append(self, first: int, packed: Packed) -> None:
+        with _failing(self._path):
+            for data in packed:
+                packet = av.Packet(data)
+                packet.stream = self._stream
+                packet.time_base = self._stream.codec_context.time_base
+                packet.pts = packet.dts = self._count
+                packet.duration = 1
+                packet.is_keyframe = True
+                self._container.mux(packet)
+                self._count += 1
+
+    def close(self) -> None:
+        with _failing(self._path):
+            self._container.close()
 
 
 class VideoWriter:
-    """An AVI of 8-bit gray frames, OpenDML where it grows large."""
+    """An AVI of 8-bit gray frames that come in order and whose number is known at the end."""
 
     def __init__(
         self,
@@ -58,19 +153,18 @@ class VideoWriter:
         fps: Fraction,
         codec: Codec = "rawvideo",
     ) -> None:
-        if min(width, height) < 1 or max(width, height) > 65535 or fps <= 0:
-            raise UsageError(f"no AVI can have {width}x{height} pixels at {fps} frames per second")
         self.path = os.fspath(path)
         self.frame_count = 0
-        self._shape = (height, width)
+        self._file = VideoFile(self.path, width, height, fps, codec)
         self._closed = self._failed = False
-        make = RawAvi if codec == "rawvideo" else _CodedAvi
-        try:
-            self._file = make(self.path, width=width, height=height, fps=fps)
-        except (av.FFmpegError, OSError) as error:
-            raise self._failure(error) from error
+        self._muxer: _Muxer | None = None
+        with _failing(self.path):
+            if self._file.by_position:
+                self._file.raw.create()
+            else:
+                self._muxer = _Muxer(self._file)
 
-    def write(self, frames: NDArray[np.uint8]) -> None:
+    def write(self, frames: Frames) -> None:
         """Append frames.
 
         ``frames``: (frame, height, width) images, uint8.
@@ -78,14 +172,15 @@ class VideoWriter:
         if self._closed or self._failed:  # FFmpeg would crash, or frames shift
             what = "is closed already" if self._closed else "has failed"
             raise UsageError(f"{self.path}: {what}; open another writer")
-        if frames.dtype != np.uint8 or frames.ndim != 3 or frames.shape[1:] != self._shape:
-            msg = f"frames must be uint8 (frame, {self._shape[0]}, {self._shape[1]})"
+        shape = self._file.height, self._file.width
+        if frames.dtype != np.uint8 or frames.ndim != 3 or frames.shape[1:] != shape:
+            msg = f"frames must be uint8 (frame, {shape[0]}, {shape[1]})"
             raise UsageError(f"{msg}, not {frames.dtype} {frames.shape}")
-        try:
-            self._file.write(np.ascontiguousarray(frames))
-        except (av.FFmpegError, OSError) as error:
-            self._failed = True
-            raise self._failure(error) from error
+        self._failed = True
+        packed = self._file.pack(self.frame_count, frames)
+        if self._muxer:
+            self._muxer.append(self.frame_count, packed)
+        self._failed = False
         self.frame_count += len(frames)
 
     def close(self) -> None:
@@ -93,10 +188,11 @@ class VideoWriter:
         if self._closed:
             return
         self._closed = True
-        try:
-            self._file.close()
-        except (av.FFmpegError, OSError) as error:
-            raise self._failure(error) from error
+        if self._muxer:
+            self._muxer.close()
+            return
+        with _failing(self.path):
+            self._file.raw.lay_out(self.frame_count)
 
     def __enter__(self) -> Self:
         return self
@@ -110,10 +206,35 @@ class VideoWriter:
         with suppress(*[ResourceError, VideoError] if error else []):  # the first error tells more
             self.close()
 
-    def _failure(self, error: Exception) -> Exception:
-        if isinstance(error, OSError) and error.errno:
-            remedy = "free space" if error.errno in NO_SPACE else "check folder and rights"
-            if error.errno == errno.EFBIG:
-                remedy = "leave the video out, or choose a disk that takes files so large"
-            return ResourceError(f"{self.path}: cannot be written ({error.strerror}); {remedy}")
-        return VideoError(f"{self.path}: FFmpeg cannot write it ({error})")
+
+def _encode(frames: Frames, fps: Fraction) -> list[bytes]:
+    """FFV1 packets of frames, as one encoder would make them of the whole video."""
+    encoder = CodecContext.create("ffv1", "w")
+    encoder.height, encoder.width = frames.shape[1:]
+    encoder.pix_fmt, encoder.time_base, encoder.framerate = "gray", 1 / fps, fps
+    encoder.thread_count = 1
+    encoder.flags |= Flags.bitexact
+    encoder.options = FFV1_OPTIONS
+    packets = []
+    for number, frame in enumerate(frames):
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="gray")
+        picture.pts = number
+        packets += [bytes(packet) for packet in encoder.encode(picture)]
+    return packets
+
+
+@contextmanager
+def _failing(path: str) -> Iterator[None]:
+    """Tell of a failure by the name of the file."""
+    try:
+        yield
+    except (ResourceError, VideoError):  # some are an OSError, too
+        raise
+    except (av.FFmpegError, OSError) as error:
+        if not (isinstance(error, OSError) and error.errno):
+            raise VideoError(f"{path}: FFmpeg cannot write it ({error})") from error
+        remedy = "free space" if error.errno in NO_SPACE else "check folder and rights"
+        if error.errno == errno.EFBIG:
+            remedy = "leave the video out, or choose a disk that takes files so large"
+        msg = f"{path}: cannot be written ({error.strerror}); {remedy}"
+        raise ResourceError(msg) from error

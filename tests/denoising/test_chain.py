@@ -447,7 +447,7 @@ recording = to_dataset(Recording.open(video)).chunk(frame=100)
 made = miostitch.denoise(recording, miostitch.load_config(sys.argv[3]))
 unit = 1 if sys.platform == "darwin" else 1024
 first = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-write_videos({"_denoised.avi": made.dataset.video}, lambda e: folder / e, Fraction(20))
+write_videos({"_denoised.avi": made.dataset.video}, lambda e: folder / e, Fraction(20), folder)
 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 print(json.dumps({"first": first, "peak": peak, "frames": made.dataset.sizes["frame"]}))
 """

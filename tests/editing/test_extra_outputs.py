@@ -20,7 +20,7 @@ def test_videos_follow_their_blocks(tmp_path: Path) -> None:
     frames = make_frames(103, 8, 12)
     video = xr.DataArray(frames, dims=("frame", "height", "width")).chunk(frame=10)
     videos = {"_a.avi": video, "_b.avi": 255 - video}
-    write_videos(videos, lambda end: tmp_path / f"x{end}", FPS)
+    write_videos(videos, lambda end: tmp_path / f"x{end}", FPS, tmp_path)
     np.testing.assert_array_equal(decode(tmp_path / "x_a.avi"), frames)
     np.testing.assert_array_equal(decode(tmp_path / "x_b.avi"), 255 - frames)
     assert open_video(tmp_path / "x_a.avi").fps == FPS
@@ -29,13 +29,13 @@ def test_videos_follow_their_blocks(tmp_path: Path) -> None:
 def test_one_array_may_go_to_two_files(tmp_path: Path) -> None:
     frames = make_frames(50, 8, 12)
     video = xr.DataArray(frames, dims=("frame", "height", "width")).chunk(frame=10)
-    write_videos({"_a.avi": video, "_b.avi": video}, lambda end: tmp_path / end, FPS)
+    write_videos({"_a.avi": video, "_b.avi": video}, lambda end: tmp_path / end, FPS, tmp_path)
     for ending in ("_a.avi", "_b.avi"):
         np.testing.assert_array_equal(decode(tmp_path / ending), frames)
 
 
 def test_no_video_is_no_pass(tmp_path: Path) -> None:
-    write_videos({}, lambda end: tmp_path / end, FPS)
+    write_videos({}, lambda end: tmp_path / end, FPS, tmp_path)
     assert not [*tmp_path.iterdir()]
 
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 import miostitch
-from miostitch.execution.batches import KEPT_BLOCKS
 from miostitch.execution.executors import thread_count
 from miostitch.execution.memory_plan import plan_stitch
 from miostitch.kernels import composition as composing_kernels
@@ -63,7 +62,6 @@ def projected_bytes(frames: int, side: int, by: str = "frame") -> int:
         frames,
         BLOCK * side * side,
         2,
-        kept_blocks=KEPT_BLOCKS,
         composed=by == "buffer",
         debug=False,
     )

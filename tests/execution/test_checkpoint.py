@@ -9,7 +9,11 @@ import pytest
 from miostitch.errors import ResourceError
 from miostitch.execution.checkpoint import Journal
 
-VALUES = (np.arange(5), np.array([[1.5, np.nan]]), np.array([True, False]))
+VALUES = {
+    "count": np.arange(5),
+    "time": np.array([[1.5, np.nan]]),
+    "tie": np.array([True, False]),
+}
 
 
 def noted(folder: Path) -> Path:
@@ -24,9 +28,10 @@ def test_what_is_noted_is_recalled_by_another_run(tmp_path: Path) -> None:
         found = journal.recall(40)
         assert journal.recall(0) is None
     assert found is not None
-    for value, expected in zip(found, VALUES, strict=True):
-        assert value.dtype == expected.dtype
-        np.testing.assert_array_equal(value, expected)
+    assert found.keys() == VALUES.keys()
+    for name, expected in VALUES.items():
+        assert found[name].dtype == expected.dtype
+        np.testing.assert_array_equal(found[name], expected)
 
 
 def test_a_block_is_noted_after_its_chunks_are_on_the_disk(tmp_path: Path) -> None:
@@ -68,7 +73,7 @@ def test_a_note_of_another_block_is_none(tmp_path: Path, place: str) -> None:
 
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     with Journal(tmp_path) as journal:
-        journal.note(40, (np.array([print], object),), lambda: None)
+        journal.note(40, {"x": np.array([print], object)}, lambda: None)
     with Journal(tmp_path) as journal:
         assert (tmp_path / "40.note").exists()
         assert journal.recall(40) is None

@@ -105,11 +105,9 @@ def test_errors_of_blocks_come_back(tmp_path: Path) -> None:
 
     with threads_of_this_process() as client:
         runner = cluster.Cluster(client)
-        future = runner.submit({"a": (fails,)}, "a", "block-0")
+        future = runner.submit(fails, "block-0")
         with pytest.raises(ResourceError, match="disk full"):
             future.result(60)
-        with pytest.raises(ResourceError, match="disk full"):
-            runner.run(fails, "block-1")
 
 
 def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,15 +1,22 @@
 """Where blocks are computed, and how many at a time."""
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
-from typing import Any
+from functools import partial
 
 import dask
 import pytest
 
 from miostitch.execution import executors as computing
-from miostitch.execution.executors import Threads, at_most, computing_by, runner, thread_count
+from miostitch.execution.executors import (
+    Result,
+    Threads,
+    at_most,
+    computing_by,
+    executor,
+    thread_count,
+)
 
 
 class Recorder(Threads):
@@ -22,15 +29,18 @@ class Recorder(Threads):
     def require_paths(self, paths: Iterable[str]) -> None:
         self.asked += paths
 
-    def submit(self, graph: computing.Graph, key: Any, name: str) -> Future[Any]:
+    def submit(self, task: Callable[[], Result], name: str) -> Future[Result]:
         self.asked.append(name)
-        return super().submit(graph, key, name)
+        return super().submit(task, name)
+
+    def cancel(self) -> None:
+        self.asked.append("cancel")
 
 
 def test_threads_begin_in_the_order_given() -> None:
     begun: list[int] = []
     with Threads(1) as threads:
-        futures = [threads.submit({"key": (begun.append, n)}, "key", str(n)) for n in range(20)]
+        futures = [threads.submit(partial(begun.append, n), str(n)) for n in range(20)]
     assert begun == [*range(20)]
     assert all(future.done() for future in futures)
     assert not [t for t in threading.enumerate() if t.name.startswith("miostitch")]
@@ -44,8 +54,8 @@ def test_what_has_not_begun_can_be_cancelled() -> None:
         hold.wait(20)
 
     with Threads(1) as threads:
-        first = threads.submit({"a": (wait,)}, "a", "a")
-        second = threads.submit({"b": (wait,)}, "b", "b")
+        first = threads.submit(wait, "a")
+        second = threads.submit(wait, "b")
         begun.wait(20)
         threads.cancel()
         hold.set()
@@ -59,19 +69,30 @@ def test_threads_are_as_many_as_dask_says_or_fewer() -> None:
         assert thread_count() == 5
         with at_most(3):
             assert thread_count() == 3
-            with runner() as threads:
+            with executor() as threads:
                 assert threads.workers == 3
         with at_most(9):
             assert thread_count() == 5
 
 
-def test_another_runner_takes_over() -> None:
+def test_another_executor_takes_over() -> None:
     computing.require_paths(["nowhere"])  # threads see what the caller sees
     with Recorder() as recorder:
-        with computing_by(recorder), runner() as current:
+        with computing_by(recorder), executor() as current:
             assert current is recorder
             computing.require_paths(["here"])
-            assert current.submit({"a": 1}, "a", "one").result() == 1
-        with runner() as current:
+            assert current.submit(lambda: 1, "one").result() == 1
+        with executor() as current:
             assert current is not recorder
     assert recorder.asked == ["here", "one"]
+
+
+def test_a_failure_cancels_what_has_not_begun() -> None:
+    with (
+        Recorder() as recorder,
+        pytest.raises(KeyError),
+        computing_by(recorder),
+        executor(),
+    ):
+        raise KeyError
+    assert recorder.asked == ["cancel"]

@@ -31,7 +31,7 @@ def test_without_a_limit_all_threads_are_used() -> None:
 def test_more_work_takes_more_memory() -> None:
     def needed(**options: bool) -> int:
         kinds = {"composed": False, "debug": False} | options
-        return plan_stitch(1000, 2**24, 2, kept_blocks=4, **kinds).needed_bytes(2)
+        return plan_stitch(1000, 2**24, 2, **kinds).needed_bytes(2)
 
     assert needed() < needed(composed=True) < needed(composed=True, debug=True)
 

@@ -6,9 +6,8 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
@@ -35,7 +34,8 @@ from miostitch.export import nwb as export_nwb
 from miostitch.export.run import Kind
 from miostitch.recording.files import ReadOptions
 from miostitch.stitching.run import StitchOptions, stitch_files
-from miostitch.video.writer import VideoWriter
+from miostitch.video.raw_avi import RawAvi
+from miostitch.video.writer import Codec, VideoFile
 from tests.folders import content
 from tests.video_files import decode, make_frames, write
 
@@ -144,14 +144,23 @@ def test_damaged_chunks_are_left_out(store: Path, tmp_path: Path, opens: bool) -
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=10)
-@given(st.lists(st.integers(0, 9), min_size=1, max_size=8), st.integers(1, 9))
-def test_files_do_not_depend_on_blocks(tmp_path: Path, blocks: list[int], per_file: int) -> None:
+@given(
+    st.lists(st.integers(0, 9), min_size=1, max_size=8),
+    st.integers(1, 9),
+    st.sampled_from(get_args(Codec)),
+)
+def test_files_do_not_depend_on_blocks(
+    tmp_path: Path, blocks: list[int], per_file: int, codec: Codec
+) -> None:
     frames = make_frames(sum(blocks), 4, 6)
     paths = [tmp_path / f"{n}.avi" for n in range(-(-len(frames) // per_file))]
-    opener = partial(VideoWriter, width=6, height=4, fps=Fraction(20))
-    with export_avi.SegmentWriter(paths, per_file, opener) as writer:
+    files = tuple(VideoFile(str(path), 6, 4, Fraction(20), codec) for path in paths)
+    segments = export_avi.Segments(files, per_file)
+    first = 0
+    with segments.open(len(frames)) as append:
         for block in np.split(frames, np.cumsum(blocks)[:-1]):
-            writer.write(block)
+            append(first, segments.pack(first, block))
+            first += len(block)
     found = [decode(path) for path in paths]
     assert [len(part) for part in found[:-1]] == [per_file] * (len(paths) - 1)
     np.testing.assert_array_equal(np.concatenate([frames[:0], *found]), frames)
@@ -396,11 +405,11 @@ def test_a_failed_export_leaves_nothing(
     export_recording(store, tmp_path, kind)
     before = content(tmp_path)
 
-    def full(self: Any, frames: np.ndarray) -> None:
+    def full(*args: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(export_nwb._DirectChunks, "write", full)
-    monkeypatch.setattr(VideoWriter, "write", lambda *_: (_ for _ in ()).throw(ResourceError("x")))
+    monkeypatch.setattr(export_nwb, "compress_chunks", full)
+    monkeypatch.setattr(RawAvi, "write", full)
     with pytest.raises(ResourceError):
         export_recording(edited(store), tmp_path, kind, force=True)
     assert content(tmp_path) == before

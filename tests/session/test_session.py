@@ -23,10 +23,15 @@ def test_what_is_kept_counts_in_what_was_kept(session: Made) -> None:
     assert part.shape == (kept.sum(), *together.shape[1:])
     whole = slice(0, count)
     span = slice(1, kept.sum() - 1)
-    for method in ("frame_num", "source_frame", "delivered", "delivered_anywhere"):
+    for method in (
+        "frame_num",
+        "source_frame",
+        "delivered",
+        "delivered_anywhere",
+        "missing_pixels",
+    ):
         expected = getattr(together, method)(whole)[..., kept][..., span]
         np.testing.assert_array_equal(getattr(part, method)(span), expected)
-    assert part.tables(span).equals(together.tables(whole).isel(frame=kept).isel(frame=span))
     again = part.only(np.arange(kept.sum()) < 2)
     assert again.kept.tolist() == np.flatnonzero(kept)[:2].tolist()
     assert together.shape[0] == count
@@ -64,14 +69,13 @@ def test_delivered_anywhere_counts_every_piece(session: Made) -> None:
 
 def test_missing_pixels_are_those_no_row_delivers(session: Made) -> None:
     together = session.together()
-    tables = together.tables(slice(0, together.shape[0]))
+    found = together.missing_pixels(slice(None))
     for number, recording in enumerate(together.recordings):
         frames = together.source_frame(slice(None))[number]
         given = recording.frames.given_pixels(frames, together.bounds)
         np.testing.assert_array_equal(together.given(number, frames), given)
         missing = together.bounds[-1] - np.maximum(given, 0).sum(axis=1)
-        np.testing.assert_array_equal(tables[number].sel(table="missing_pixels"), missing)
-        np.testing.assert_array_equal(tables[number].sel(table="present"), frames >= 0)
+        np.testing.assert_array_equal(found[number], missing)
 
 
 def test_pixels_of_a_lossy_video_are_no_witness(session: Made) -> None:
@@ -83,7 +87,8 @@ def test_pixels_of_a_lossy_video_are_no_witness(session: Made) -> None:
     exact, given = together.given(0, frames), lossy.given(0, frames)
     assert (exact == 0).any()
     np.testing.assert_array_equal(given, np.where(exact == 0, EXCLUDED, exact))
-    assert lossy.tables(slice(None)).equals(together.tables(slice(None)))
+    missing = lossy.missing_pixels(slice(None))
+    np.testing.assert_array_equal(missing, together.missing_pixels(slice(None)))
 
 
 def test_recordings_that_do_not_belong_together(tmp_path: Path) -> None:

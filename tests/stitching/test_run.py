@@ -378,7 +378,7 @@ def test_an_existing_result_is_untouched_by_a_run_that_dies_too(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("miostitch.execution.batches.write_block", dies)
+        patch.setattr("miostitch.execution.engine.write_block", dies)
         with pytest.raises(KeyboardInterrupt):
             stitch_files(names, tmp_path, StitchOptions(force=True))
     assert content(tmp_path) == before

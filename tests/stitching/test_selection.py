@@ -1,11 +1,14 @@
-"""The choice among candidates, against sorting by hand."""
+"""Scores of candidates, and the choice among them, against sorting by hand."""
 
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from miostitch.stitching.selection import select
+from miostitch.config.thresholds import ScoreConfig
+from miostitch.kernels.scores import score_frames
+from miostitch.schema import PIXEL_SCORES
+from miostitch.stitching.selection import find_alike, score_candidates, score_pixels, select
 
 SMALL = st.integers(0, 2)
 
@@ -40,3 +43,30 @@ def test_criteria_come_in_order() -> None:
     choice = select(present, num_buffers, flaws, edges)
     assert choice.source.tolist() == [0, 1, 1]
     assert choice.tie.tolist() == [False, False, True]
+
+
+@given(st.integers(1, 3), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_scores_are_those_of_every_picture_by_itself(
+    recordings: int, frames: int, seed: int
+) -> None:
+    video = np.random.default_rng(seed).integers(0, 4, (recordings, frames, 6, 7), np.uint8)
+    config = ScoreConfig(value_threshold=1, consecutive_threshold=3, gradient_threshold=1.5)
+    video[recordings - 1, ::2] = video[0, ::2]
+    alike = find_alike(list(video))
+    for number, frame in np.ndindex(recordings, frames):
+        first = [(video[number, frame] == video[other, frame]).all() for other in range(number + 1)]
+        assert alike[number, frame] == first.index(True)
+    scores = score_candidates(list(video), alike, config)
+    expected = np.empty((3, recordings * frames), np.int64)
+    score_frames(video.reshape(-1, 6, 7), 1, 3, 1.5, expected)
+    assert scores.dtype == np.int64
+    assert scores.shape == (frames, recordings, 3)
+    np.testing.assert_array_equal(scores.T, expected.reshape(3, recordings, frames))
+    for number in range(recordings):
+        np.testing.assert_array_equal(score_pixels(video[number], config), scores[:, number])
+
+
+def test_scores_come_in_the_order_of_the_schema() -> None:
+    [scores] = score_pixels(np.zeros((1, 5, 8), np.uint8), ScoreConfig())
+    known = dict(zip([variable.name for variable in PIXEL_SCORES], scores.tolist(), strict=True))
+    assert known == {"black_pixels": 40, "noisy_pixels": 0, "edge_energy": 0}

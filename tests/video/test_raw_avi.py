@@ -2,6 +2,8 @@
 
 import filecmp
 import os
+import pickle
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -42,10 +44,17 @@ def mux(path: Path, frames: Frames, fps: Fraction, times: int = 1) -> Path:
 def write(path: Path, frames: Frames, fps: Fraction, cuts: list[int], times: int = 1) -> Path:
     height, width = frames.shape[1:]
     file = RawAvi(str(path), width=width, height=height, fps=fps)
-    for _ in range(times):
-        for part in np.split(frames, sorted(cuts)):
-            file.write(part)
-    file.close()
+    file.create()
+    count, first = times * len(frames), 0
+    parts = []
+    for part in (part for _ in range(times) for part in np.split(frames, sorted(cuts))):
+        parts.append((first, part))
+        first += len(part)
+    # the last block first, and the layout when half is written: nothing depends on the order
+    for number, (first, part) in enumerate(reversed(parts)):
+        if number == len(parts) // 2:
+            file.lay_out(count)
+        file.write(first, part)
     return path
 
 
@@ -99,10 +108,24 @@ def test_many_lists_are_one_video(
 def test_an_index_that_is_full_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw_avi, "RIFF_BYTES", 1)
     file = RawAvi(str(tmp_path / "a.avi"), width=4, height=4, fps=Fraction(20))
+    file.create()
     with pytest.raises(OSError, match="no AVI holds"):
-        file.write(make_frames(300, 4, 4))
+        file.write(0, make_frames(300, 4, 4))
     with pytest.raises(OSError, match="no AVI holds"):
-        file.close()
+        file.lay_out(300)
+
+
+def test_threads_write_side_by_side(tmp_path: Path) -> None:
+    frames, fps = make_frames(64, 50, 31), Fraction(25)
+    expected = write(tmp_path / "a.avi", frames, fps, []).read_bytes()
+    file = RawAvi(str(tmp_path / "b.avi"), width=31, height=50, fps=fps)
+    file.create()
+    file.lay_out(len(frames))
+    file = pickle.loads(pickle.dumps(file))
+    with ThreadPoolExecutor(4) as pool:
+        [*pool.map(lambda at: file.write(at, frames[at : at + 3]), range(0, len(frames), 3))]
+    file.flush()
+    assert (tmp_path / "b.avi").read_bytes() == expected
 
 
 @pytest.mark.parametrize("most", [1, 7, 5000, None])
@@ -112,9 +135,12 @@ def test_systems_may_take_less_at_once(
     frames, fps = make_frames(9, 12, 11), Fraction(20)
     expected = write(tmp_path / "a.avi", frames, fps, [4]).read_bytes()
     if most is None:  # as on Windows
-        monkeypatch.delattr(os, "writev", raising=False)
+        monkeypatch.delattr(os, "pwritev", raising=False)
     else:
-        monkeypatch.setattr(
-            os, "writev", lambda fd, parts: os.write(fd, b"".join(parts)[:most]), raising=False
-        )
+
+        def short(file: int, parts: list[memoryview], position: int) -> int:
+            os.lseek(file, position, os.SEEK_SET)
+            return os.write(file, b"".join(parts)[:most])
+
+        monkeypatch.setattr(os, "pwritev", short, raising=False)
     assert write(tmp_path / "b.avi", frames, fps, [4]).read_bytes() == expected

@@ -1,4 +1,6 @@
+import errno
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -15,8 +17,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from miostitch.errors import ResourceError, UsageError
+from miostitch.video.raw_avi import RawAvi
 from miostitch.video.source import open_video
-from miostitch.video.writer import Codec, VideoWriter
+from miostitch.video.writer import Codec, VideoFile, VideoWriter
 from tests.video_files import make_frames, write
 
 CODECS: tuple[Codec, ...] = ("rawvideo", "ffv1")
@@ -84,6 +87,41 @@ def test_equal_frames_give_equal_bytes(tmp_path: Path, codec: Codec) -> None:
     assert b"Lavc" not in first
     frames[-1, 0, 0] ^= 1
     assert write(tmp_path / "c.avi", frames, codec).read_bytes() != first
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("shape", [(12, 30, 41), (9, 7, 5), (0, 8, 9)])
+def test_tasks_make_the_file_that_a_writer_makes(
+    tmp_path: Path, codec: Codec, shape: tuple[int, int, int]
+) -> None:
+    frames = make_frames(*shape)
+    expected = write(tmp_path / "a.avi", frames, codec, Fraction(20)).read_bytes()
+    path = str(tmp_path / "b.avi")
+    file = VideoFile(path, width=shape[2], height=shape[1], fps=Fraction(20), codec=codec)
+    with file.open(len(frames)) as append:
+        there = pickle.loads(pickle.dumps(file))
+        starts = range(0, len(frames), 4)
+        packed = {start: there.pack(start, frames[start : start + 4]) for start in starts[::-1]}
+        for start in starts:
+            append(start, packed[start])
+    assert Path(path).read_bytes() == expected
+
+
+def test_the_disk_gets_what_is_written_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("miostitch.video.writer.FLUSH_BYTES", 1)
+    flushed: list[str] = []
+
+    def fails(file: RawAvi) -> None:
+        flushed.append(file.path)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(RawAvi, "flush", fails)
+    file = VideoFile(str(tmp_path / "a.avi"), width=3, height=2, fps=Fraction(20))
+    with pytest.raises(ResourceError, match="free space"), file.open(9) as append:
+        append(4, file.pack(0, make_frames(4, 2, 3)))
+    assert flushed == [str(tmp_path / "a.avi")]
 
 
 def test_strided_frames(tmp_path: Path) -> None:

@@ -1,0 +1,302 @@
+"""A block of the result: its plan, and what a task makes of the candidates."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from miostitch.config.thresholds import ScoreConfig
+from miostitch.execution.engine import Block
+from miostitch.kernels.scores import differing_pixels
+from miostitch.recording.recording import BlockReader
+from miostitch.schema import NO_FRAME, PIXEL_SCORES
+from miostitch.session.session import Session
+from miostitch.stitching.composing import ComposedBlock, CopiesPlan, compose, plan_copies
+from miostitch.stitching.composition import PixelModel, shared_buffers, shared_counts
+from miostitch.stitching.selection import Choice, find_alike, score_candidates, select
+
+DEBUG = "debug"
+"""The candidates side by side, as a video."""
+
+MARK_PERIOD = 16
+"""Pixels from stripe to stripe of the pattern that stands for a missing candidate."""
+
+MARK_DARK, MARK_LIGHT = 64, 192
+
+NOISY = [variable.name for variable in PIXEL_SCORES].index("noisy_pixels")
+
+Frames = NDArray[np.uint8]
+Counts = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class StitchedBlock:
+    """What is recorded of frames of the result, one entry for each."""
+
+    # Recording that gave the frame, int8; -1 where it was composed of several.
+    source: NDArray[np.int8]
+    missing_pixels: Counts  # Pixels of the frame that nobody delivered
+    noisy_pixels: NDArray[np.int64]  # Pixels of its noisy rows
+    selected: NDArray[np.int8]  # The fields of ``Choice``
+    other: NDArray[np.int8]
+    tie: NDArray[np.bool_]
+    scores: NDArray[np.int64]  # Of all candidates, (frame, recording, score)
+    diff_pixels: NDArray[np.int64]  # In which ``selected`` and ``other`` differ; -1 without other
+    shared_buffers: NDArray[np.int16]  # Shared and identical buffers, (frame, agreement)
+    buffer_source: NDArray[np.int8]  # As of ``Composition``, (frame, position); empty by frame
+    buffer_evidence: NDArray[np.uint8]
+
+
+ALL_COLUMNS = tuple(column.name for column in fields(StitchedBlock))
+
+
+@dataclass(frozen=True)
+class BlockPlan:
+    """What a task needs to make a block; small and picklable."""
+
+    readers: tuple[BlockReader, ...]  # Per recording, reads the candidates
+    present: NDArray[np.bool_]  # Which recording has which frame, (recording, frame)
+    # What the tables say of each candidate, (recording, frame).
+    num_buffers: Counts
+    black_padding: Counts
+    missing_pixels: Counts
+    # Bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
+    delivered: NDArray[np.uint64]
+    bounds: NDArray[np.int64]  # Limits of the buffers in the flattened frame (buffer + 1)
+    config: ScoreConfig
+    copies: CopiesPlan | None = None  # By buffer
+    model: PixelModel | None = None  # Of which composition needs one
+    columns: tuple[str, ...] = ALL_COLUMNS  # Columns of :class:`StitchedBlock` that are wanted
+
+    def make(self, videos: Collection[str], *, tables: bool) -> Block:
+        """Make a block: ``video``, ``debug``, and the columns."""
+        made = _ChosenFrames(self) if self.copies is None else _ComposedFrames(self)
+        columns = self.columns if tables else ()
+        return Block(
+            {name: getattr(made, name) for name in videos},
+            {name: getattr(made, name) for name in columns},
+        )
+
+
+def plan_block(
+    session: Session,
+    span: slice,
+    config: ScoreConfig,
+    *,
+    composed: bool,
+    model: PixelModel | None = None,
+    columns: tuple[str, ...] = ALL_COLUMNS,
+) -> BlockPlan:
+    """Plan a block of output frames."""
+    source_frame = session.source_frame(span)
+    own = zip(session.recordings, source_frame, strict=True)
+    return BlockPlan(
+        tuple(recording.reader(frames) for recording, frames in own),
+        source_frame != NO_FRAME,
+        session.table("num_buffers", span),
+        session.table("black_padding", span),
+        session.missing_pixels(span),
+        session.delivered(span),
+        session.bounds,
+        config,
+        plan_copies(session, span) if composed else None,
+        model,
+        columns,
+    )
+
+
+class _Frames:
+    """Frames in the making: each part is worked out once, when it is asked for."""
+
+    def __init__(self, plan: BlockPlan) -> None:
+        self._plan = plan
+
+    @cached_property
+    def candidates(self) -> list[Frames]:
+        return [reader.read() for reader in self._plan.readers]
+
+    @cached_property
+    def alike(self) -> NDArray[np.int8]:
+        return find_alike(self.candidates)
+
+    @cached_property
+    def scores(self) -> NDArray[np.int64]:
+        return score_candidates(self.candidates, self.alike, self._plan.config)
+
+    @cached_property
+    def choice(self) -> Choice:
+        plan, [black, noisy, edge] = self._plan, self.scores.T
+        flaws = plan.black_padding + black + noisy
+        return select(plan.present, plan.num_buffers, flaws, edge)
+
+    @property
+    def selected(self) -> NDArray[np.int8]:
+        return self.choice.source
+
+    @property
+    def other(self) -> NDArray[np.int8]:
+        return self.choice.other
+
+    @property
+    def tie(self) -> NDArray[np.bool_]:
+        return self.choice.tie
+
+    @property
+    def diff_pixels(self) -> NDArray[np.int64]:
+        return count_differences(self.candidates, self.alike, self.selected, self.other)
+
+    @property
+    def debug(self) -> Frames:
+        return side_by_side(self.candidates, self._plan.present)
+
+
+class _ChosenFrames(_Frames):
+    """Frames of which each is the best of its candidates."""
+
+    @property
+    def source(self) -> NDArray[np.int8]:
+        return self.choice.source
+
+    @property
+    def video(self) -> Frames:
+        return gather(self.candidates, self.source)
+
+    @property
+    def missing_pixels(self) -> Counts:
+        return self._plan.missing_pixels[self.source, np.arange(len(self.source))]
+
+    @property
+    def noisy_pixels(self) -> NDArray[np.int64]:
+        noisy: NDArray[np.int64] = self.scores[np.arange(len(self.source)), self.source, NOISY]
+        return noisy
+
+    @property
+    def shared_buffers(self) -> NDArray[np.int16]:
+        return count_agreement(self.candidates, self.alike, self._plan.delivered, self._plan.bounds)
+
+    @property
+    def buffer_source(self) -> NDArray[np.int8]:
+        return np.empty((len(self.source), 0), np.int8)
+
+    @property
+    def buffer_evidence(self) -> NDArray[np.uint8]:
+        return np.empty((len(self.source), 0), np.uint8)
+
+
+class _ComposedFrames(_Frames):
+    """Frames that are composed of all their copies."""
+
+    @cached_property
+    def composed(self) -> ComposedBlock:
+        plan = self._plan
+        assert plan.copies is not None
+        assert plan.model is not None
+        return compose(plan.copies, self.candidates, plan.model, plan.config)
+
+    @property
+    def source(self) -> NDArray[np.int8]:
+        return self.composed.source
+
+    @property
+    def video(self) -> Frames:
+        return self.composed.composition.frames.reshape(self.candidates[0].shape)
+
+    @property
+    def missing_pixels(self) -> Counts:
+        return self.composed.composition.missing_pixels
+
+    @property
+    def noisy_pixels(self) -> NDArray[np.int64]:
+        return self.composed.noisy_pixels
+
+    @property
+    def shared_buffers(self) -> NDArray[np.int16]:
+        return self.composed.agreement
+
+    @property
+    def buffer_source(self) -> NDArray[np.int8]:
+        return self.composed.composition.recording
+
+    @property
+    def buffer_evidence(self) -> NDArray[np.uint8]:
+        return self.composed.composition.evidence
+
+
+def gather(candidates: Sequence[Frames], source: NDArray[np.int8]) -> Frames:
+    """Take every frame from its source, uint8 (frame, height, width)."""
+    if (source == source[0]).all():
+        return candidates[int(source[0])]
+    out = np.empty_like(candidates[0])
+    # run by run: to pick frames by a mask would copy them twice
+    breaks = np.flatnonzero(np.diff(source)) + 1
+    for start, stop in pairwise([0, *breaks.tolist(), len(source)]):
+        out[start:stop] = candidates[source[start]][start:stop]
+    return out
+
+
+def count_differences(
+    candidates: Sequence[Frames],
+    alike: NDArray[np.int8],
+    source: NDArray[np.int8],
+    other: NDArray[np.int8],
+) -> NDArray[np.int64]:
+    """Count the pixels in which two candidates differ, int64 (frame,); -1 without another."""
+    columns = np.arange(len(source))
+    same = alike[source, columns] == alike[other, columns]
+    out = np.where(other == NO_FRAME, NO_FRAME, 0).astype(np.int64)
+    compared = (other != NO_FRAME) & ~same
+    # the order within a pair does not matter, and one order gives more frames a pair
+    low, high = np.minimum(source, other), np.maximum(source, other)
+    pairs = low.astype(np.int64) * len(candidates) + high
+    for pair in np.unique(pairs[compared]).tolist():
+        first, second = divmod(pair, len(candidates))
+        mine = compared & (pairs == pair)
+        counts = np.empty(int(mine.sum()), np.int64)
+        differing_pixels(candidates[first][mine], candidates[second][mine], counts)
+        out[mine] = counts
+    return out
+
+
+def count_agreement(
+    candidates: Sequence[Frames],
+    alike: NDArray[np.int8],
+    delivered: NDArray[np.uint64],
+    bounds: NDArray[np.int64],
+) -> NDArray[np.int16]:
+    """Count the buffers that several recordings delivered, and those that are all alike.
+
+    Returns: int16 (frame, agreement) as of :func:`miostitch.stitching.composition.shared_buffers`.
+    """
+    differ = (alike != alike[0]).any(axis=0)
+    # where all pictures are the same, every shared buffer is
+    shared = shared_counts(delivered)
+    out = np.stack([shared, shared], axis=1)
+    frames = [block[differ].reshape(-1, bounds[-1]) for block in candidates]
+    out[differ] = shared_buffers(frames, delivered[:, differ], bounds)
+    return out
+
+
+def side_by_side(candidates: Sequence[Frames], present: NDArray[np.bool_]) -> Frames:
+    """Candidates next to each other, and last where any two of them differ.
+
+    Returns: uint8 (frame, height, width * (recordings + 1)). A missing candidate is a pattern of
+    gray stripes, which no camera sees and no lost buffer leaves; the difference is 255 where
+    present candidates differ and 0 elsewhere.
+    """
+    count, height, width = candidates[0].shape
+    rows, columns = np.indices((height, width))
+    stripes = (rows + columns) // (MARK_PERIOD // 2) % 2
+    mark = np.where(stripes, MARK_LIGHT, MARK_DARK).astype(np.uint8)
+    panels = []
+    low = np.full((count, height, width), 255, np.uint8)
+    high = np.zeros((count, height, width), np.uint8)
+    for here, block in zip(present, candidates, strict=True):
+        shown = here.reshape(-1, 1, 1)
+        panels.append(np.where(shown, block, mark))
+        low = np.where(shown, np.minimum(low, block), low)
+        high = np.where(shown, np.maximum(high, block), high)
+    panels.append(np.where(low < high, 255, 0).astype(np.uint8))
+    return np.concatenate(panels, axis=2)
