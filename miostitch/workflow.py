@@ -69,7 +69,7 @@ def workflow_files(
     options
         How to stitch.
     progress
-        Called with frames done and frames in all of each step, from any thread.
+        Called with frames done and frames in all of each step; what it raises ends the run.
 
     Returns
     -------

@@ -63,8 +63,10 @@ class Workspace:
 
     @property
     def left_bytes(self) -> int:
-        """Size of the files that an earlier run left, and this one makes anew in their place."""
-        return sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file())
+        """Room of the files that an earlier run left, and this one makes anew in their place."""
+        files = [file.stat() for file in self.folder.iterdir() if file.is_file()]
+        # a video that is laid out takes no room yet where no frame has been written
+        return sum(min(s.st_size, 512 * getattr(s, "st_blocks", s.st_size)) for s in files)
 
     def journal(self, name: str) -> Path:
         """Folder in which the run notes what it has finished of one of its passes."""

@@ -81,7 +81,7 @@ class VideoFile:
             if self.by_position:
                 self.raw.create()
                 self.raw.lay_out(count)
-            file = _Flusher(self.raw) if self.by_position else _Muxer(self)
+            file = _Flusher(self) if self.by_position else _Muxer(self)
         with closing(file):
             yield file.append
 
@@ -89,8 +89,8 @@ class VideoFile:
 class _Flusher:
     """Brings what tasks write to the disk while more comes, and not all of it at the end."""
 
-    def __init__(self, file: RawAvi) -> None:
-        self._file, self._flushed = file, 0
+    def __init__(self, file: VideoFile) -> None:
+        self._path, self._file, self._flushed = file.path, file.raw, 0
         self._pool = ThreadPoolExecutor(1, "miostitch-flush")
         self._last: Future[None] | None = None
 
@@ -98,14 +98,14 @@ class _Flusher:
         waiting = (first - self._flushed) * self._file.stride
         if waiting < FLUSH_BYTES or not (self._last is None or self._last.done()):
             return
-        with _failing(self._file.path):
+        with _failing(self._path):
             if self._last is not None:
                 self._last.result()
             self._flushed, self._last = first, self._pool.submit(self._file.flush)
 
     def close(self) -> None:
         self._pool.shutdown()
-        with _failing(self._file.path):
+        with _failing(self._path):
             if self._last is not None:
                 self._last.result()
 
