@@ -66,6 +66,7 @@ def video_writers(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fractio
             width=video.sizes[WIDTH],
             height=video.sizes[HEIGHT],
             fps=fps,
+            checksums=True,
         )
         for ending, video in videos.items()
     }

@@ -32,6 +32,7 @@ from miostitch.execution.publishing import (
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import STORE, open_datasets, without_lost
 from miostitch.recording.files import ReadOptions
+from miostitch.recording.provenance import input_place
 from miostitch.recording.recording import loss_facts
 from miostitch.recording.sidecars import TIMESTAMPS, Origin
 from miostitch.schema import VIDEO
@@ -240,18 +241,16 @@ class Edit(KeptFrames):
             "frames": len(self.origin),
             "history": self.attrs.get("history", []),
             **extras.facts,
-            "origins": [{"path": printable(o.path), "frames": o.frames} for o in self.origins],
+            "origins": [
+                {**input_place(o.path, workspace.output), "frames": o.frames} for o in self.origins
+            ],
             "inputs": self.inputs,
             "lost_frames": loss_facts(loss for o in self.origins for loss in o.losses),
             "warnings": [printable(warning) for warning in told],
             "resumed_blocks": extras.resumed_blocks + journal.recalled,
             "versions": used_versions(),
         }
-        last = workspace.suffixes[-1]
-        made = [s for s in workspace.suffixes if s == last or workspace.staged(s).exists()]
-        summary["outputs"] = [str(workspace.final(suffix)) for suffix in made]
-        write_summary(workspace.staged(last), summary)
-        return summary
+        return write_summary(workspace, summary)
 
     def _write_frames(
         self,
@@ -310,7 +309,8 @@ class Edit(KeptFrames):
         _, height, width = self.shape
         codecs = {origin.video.codec for origin in self.origins if origin.video}
         codec: Codec = "ffv1" if codecs == {"ffv1"} else "rawvideo"
-        return partial(VideoWriter, path, width=width, height=height, fps=self.fps, codec=codec)
+        size = {"width": width, "height": height}
+        return partial(VideoWriter, path, **size, fps=self.fps, codec=codec, checksums=True)
 
     @cached_property
     def _tables(self) -> StoredTables:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from miostitch.errors import InputError, MissingInputError, ResourceError
 from miostitch.execution.workspace import Workspace
+from miostitch.recording.provenance import find_originals
+from miostitch.recording.recording import Recording
 from miostitch.report import tables as text
 from miostitch.report.data import read_repairs, read_tables
 from miostitch.report.page import render, timeline
@@ -22,7 +24,7 @@ from miostitch.report.statistics import (
     rescued_frames,
     worst_frames,
 )
-from miostitch.report.thumbnails import MARKS, Input, Shown, find_inputs, show_frames
+from miostitch.report.thumbnails import MARKS, Shown, show_frames
 from miostitch.store.layout import StoreFacts, store_facts
 from miostitch.text import printable
 
@@ -112,7 +114,8 @@ def _facts(
     known = describe_recordings(tables)
     if len(told) == len(known):  # of one that was edited the summary does not speak of receivers
         known = [{**each, **_told(said)} for each, said in zip(known, told, strict=True)]
-    inputs = find_inputs(str(final), facts.attrs, told) if len(told) == len(known) else []
+    stitched = len(told) == len(known)
+    inputs = find_originals(str(store), final=str(final), summary=summary) if stitched else []
     shared, same = (summary.get(k, 0) for k in ("shared_buffers", "identical_shared_buffers"))
     shown = _shown(store, tables, inputs)
     return {
@@ -132,7 +135,7 @@ def _facts(
         "evidence": evidence_counts(tables),
         "shown": shown,
         "marks": MARKS,
-        "inputs_missing": sorted({each.why_not for each in inputs if each.why_not}),
+        "inputs_missing": sorted({each for each in inputs if isinstance(each, str)}),
         "inputs_known": bool(inputs),
         "hopeless": text.hopeless_tables(tables, summary),
         "removals": text.removal_lists(tables),
@@ -156,7 +159,9 @@ def _told(said: Mapping[str, Any]) -> dict[str, Any]:
     return {name: said[name] for name in names if name in said}
 
 
-def _shown(store: Path, tables: Tables, inputs: Sequence[Input]) -> list[tuple[str, list[Shown]]]:
+def _shown(
+    store: Path, tables: Tables, inputs: Sequence[Recording | str]
+) -> list[tuple[str, list[Shown]]]:
     worst, rescued = worst_frames(tables, WORST), rescued_frames(tables, RESCUED)
     made = [*show_frames(str(store), tables, inputs, [*worst, *rescued])]
     groups = (("The worst frames", worst), ("Rescued frames", rescued))

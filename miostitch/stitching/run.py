@@ -28,6 +28,7 @@ from miostitch.execution.publishing import (
 )
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.files import ReadOptions, recording_names, segment_paths, table_path
+from miostitch.recording.provenance import input_place
 from miostitch.recording.recording import Recording, load_recordings
 from miostitch.report.run import write_report
 from miostitch.schema import chunk_frames
@@ -227,8 +228,7 @@ def stitch_files(
         if options.report:
             stores = Path(workspace.staged(".zarr")), workspace.final(".zarr")
             write_report(*stores, summary, workspace.staged("_report.html"), frames=frames)
-        summary["outputs"] = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
-        write_summary(workspace.staged(".json"), summary)
+        summary = write_summary(workspace, summary)
         workspace.publish()
     return summary
 
@@ -270,8 +270,11 @@ def _make(
         part = everything.only(flags["unrecoverable"])
         _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(workspace))
     columns = tables.scores, tables.agreement, tables.composition
+    facts = summarise(session, tables.frames, *columns)
+    for each, recording in zip(facts["recordings"], session.recordings, strict=True):
+        each |= input_place(recording.path, workspace.output)
     summary = {
-        **summarise(session, tables.frames, *columns),
+        **facts,
         "resumed_blocks": journal.recalled,
         "config": options.provenance,
         "versions": used_versions(),
@@ -335,7 +338,7 @@ def _write(
         zarr_format=options.zarr_format,
     )
     take_over(target.store)
-    opener = partial(VideoWriter, height=height, fps=session.fps)
+    opener = partial(VideoWriter, height=height, fps=session.fps, checksums=True)
     avi = None
     if options.codec is not None:
         avi = partial(opener, target.path(".avi"), width=width, codec=options.codec)
@@ -415,7 +418,3 @@ def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
         "config": options.provenance,
         "versions": {"miostitch": version("miostitch")},
     }
-
-
-def _made(workspace: Workspace, suffix: str) -> bool:
-    return suffix == ".json" or workspace.staged(suffix).exists()

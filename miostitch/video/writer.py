@@ -7,10 +7,12 @@ import errno
 import os
 from contextlib import suppress
 from fractions import Fraction
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import av
+import google_crc32c
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,16 @@ from miostitch.video.raw_avi import BITEXACT, RawAvi, add_gray_stream
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 Codec = Literal["rawvideo", "ffv1"]
+
+
+def checksum_path(path: str | os.PathLike[str]) -> Path:
+    """Hidden file next to a video that is being written: a CRC32C of every frame, uint32."""
+    return Path(path).with_name(f".{Path(path).name}.crc32c")
+
+
+def frame_checksums(frames: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """CRC32C of the pixels of every frame, little-endian uint32 (frame,)."""
+    return np.array([google_crc32c.value(np.ascontiguousarray(each)) for each in frames], "<u4")
 
 
 class _CodedAvi:
@@ -57,6 +69,7 @@ class VideoWriter:
         height: int,
         fps: Fraction,
         codec: Codec = "rawvideo",
+        checksums: bool = False,
     ) -> None:
         if min(width, height) < 1 or max(width, height) > 65535 or fps <= 0:
             raise UsageError(f"no AVI can have {width}x{height} pixels at {fps} frames per second")
@@ -67,6 +80,7 @@ class VideoWriter:
         make = RawAvi if codec == "rawvideo" else _CodedAvi
         try:
             self._file = make(self.path, width=width, height=height, fps=fps)
+            self._checksums = checksum_path(path).open("wb") if checksums else None
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error
 
@@ -83,6 +97,8 @@ class VideoWriter:
             raise UsageError(f"{msg}, not {frames.dtype} {frames.shape}")
         try:
             self._file.write(np.ascontiguousarray(frames))
+            if self._checksums:
+                self._checksums.write(frame_checksums(frames).tobytes())
         except (av.FFmpegError, OSError) as error:
             self._failed = True
             raise self._failure(error) from error
@@ -94,6 +110,8 @@ class VideoWriter:
             return
         self._closed = True
         try:
+            if self._checksums:
+                self._checksums.close()
             self._file.close()
         except (av.FFmpegError, OSError) as error:
             raise self._failure(error) from error

@@ -130,7 +130,7 @@ def _of_result(path: str, cache: BlockCache, options: ReadOptions, folders: Sequ
             if isinstance(original, Recording):
                 panel.film = Film.of_recording(original)
             else:
-                panel.note = original
+                panel.note = f"{original}; name its folder with --inputs"
         tables.load(closing)
 
     return Scene(
