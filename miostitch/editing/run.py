@@ -242,8 +242,14 @@ class Edit(KeptFrames):
             "history": self.attrs.get("history", []),
             **extras.facts,
             "origins": [
-                {**input_place(o.path, workspace.output), "frames": o.frames} for o in self.origins
+                {
+                    **input_place(each.path, workspace.output),
+                    "frames": each.frames,
+                    "lag": self.attrs.get("lags", {}).get(each.path, 0),
+                }
+                for each in self.origins
             ],
+            "origin_frames": self.origin_runs,
             "inputs": self.inputs,
             "lost_frames": loss_facts(loss for o in self.origins for loss in o.losses),
             "warnings": [printable(warning) for warning in told],
