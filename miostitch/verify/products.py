@@ -80,16 +80,16 @@ def check_outputs(result: Result) -> set[str]:
 
 def check_stitched_files(result: Result) -> None:
     """Look for every product of a stitch, and for files that are named like one."""
-    config = result.summary.get("config") or (
-        result.store.attrs.get("config") if result.store else {}
-    )
+    attrs = result.store.attrs if result.store else {}
+    config = result.summary.get("config", attrs.get("config"))
     config = config if isinstance(config, dict) else {}
     suffixes = {*ALWAYS} | ({".avi"} if config.get("codec") else set())
     suffixes |= {"_debug.avi"} if config.get("debug_video") else set()
     listed = check_outputs(result)
-    for name in sorted({result.stem + suffix for suffix in suffixes} - listed):
-        if listed:
-            _wrong(result, "outputs", f"does not name {name}")
+    unnamed = sorted({result.stem + suffix for suffix in suffixes} - listed)
+    if listed and unnamed:
+        _wrong(result, "outputs", f"does not name {', '.join(unnamed)}")
+    for name in unnamed:
         if not (result.folder / name).exists():
             result.findings.add(Kind.MISSING_FILE, name, "is missing")
     for name in (f"{result.stem}{suffix}" for suffix in PRODUCTS):

@@ -320,17 +320,15 @@ def _check_consolidated(store: Store, ours: dict[str, dict[str, Any]]) -> None:
 
 def compare_arrays(store: Store, expected: Path, names: Iterable[str] | None = None) -> None:
     """Compare arrays with those of another store, one chunk at a time; by default all tables."""
-    root = zarr.open_group(expected, mode="r", use_consolidated=False)
+    root, missing = zarr.open_group(expected, mode="r", use_consolidated=False), set[str]()
     if names is None:
         names = [name for name, each in root.members(None) if isinstance(each, zarr.Array)]
         names = [name for name in names if name not in (VIDEO.name, *COUNTING)]
     for name in names:
-        group, _, column = name.rpartition("/")
+        group = name.rpartition("/")[0]
         array, other = store.arrays.get(name), root[name]
         if array is None:
-            if group not in store.groups and group:  # told once, of the group
-                name = group
-            store.findings.add(Kind.SCHEMA, store.name, f"{name} is missing", column=name)
+            missing.add(group if group and group not in store.groups else name)
             continue
         if array.shape != other.shape:  # type: ignore[union-attr]
             what = f"{name}: shape {array.shape}, not {other.shape}"  # type: ignore[union-attr]
@@ -341,6 +339,8 @@ def compare_arrays(store: Store, expected: Path, names: Iterable[str] | None = N
             if found is not None:
                 theirs = np.asarray(other[region])  # type: ignore[index]
                 _compare_values(store, name, found, theirs, region)
+    for name in sorted(missing):
+        store.findings.add(Kind.SCHEMA, store.name, f"{name} is missing", column=name)
 
 
 def _compare_values(
