@@ -23,8 +23,8 @@ from miostitch.cli.verify_texts import verify_text
 if TYPE_CHECKING:
     from miostitch.export.run import Kind
 
-DIFFERENT = 1
-"""Exit code where differences were found."""
+DIFFERENT, NOT_CHECKED = 1, 7
+"""Exit codes of verify: there are differences; there are none, but not all could be checked."""
 
 
 @click.command()
@@ -98,14 +98,15 @@ def view(
 @recordings_too(
     "recordings", help="Where a recording is now; in the order of the run, one for each."
 )
+@option("--allow-missing", is_flag=True, help="Exit with 0 although an input is not there.")
 @no_products
 @talking
-def verify(path: str, recordings: tuple[str, ...], console: Console) -> None:
+def verify(path: str, recordings: tuple[str, ...], allow_missing: bool, console: Console) -> None:
     """Check results against what they were made of.
 
     Re-reads every output: checksums, counts, every frame, row and score, against the recordings, or
     the files that were edited. DIR is a folder of results, or the .zarr or .json of one. Exit code
-    1: there are differences.
+    1: there are differences; 7: there are none, but an input is not there or not readable.
 
     \b
     Examples:
@@ -119,6 +120,8 @@ def verify(path: str, recordings: tuple[str, ...], console: Console) -> None:
     console.result(found, verify_text)
     if found["differences"]:
         click.get_current_context().exit(DIFFERENT)
+    if found["not_checked"] and not allow_missing:
+        click.get_current_context().exit(NOT_CHECKED)
 
 
 @click.command()

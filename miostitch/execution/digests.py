@@ -20,6 +20,9 @@ Digest = dict[str, str | int]
 TAIL_BYTES = 8
 """The end of a chunk, in which its checksum is: 4 bytes, whatever the codec."""
 
+END_BYTES = 2**20
+"""Start and end of a video, in which its header and its index are."""
+
 BLOCK_BYTES = 2**24
 
 
@@ -62,10 +65,14 @@ def store_digest(path: Path) -> Digest:
 
 
 def video_digest(path: Path, checksums: NDArray[np.uint32]) -> Digest:
-    """Digest of a video: the CRC32C of every frame, (frame,), and the size of the file."""
-    size = path.stat().st_size
-    content = size.to_bytes(8, "little") + checksums.astype("<u4").tobytes()
-    return {"digest": blake2b(content).hexdigest(), "size": size}
+    """Digest of a video: CRC32C of every frame, (frame,), size, header and index of the file."""
+    digest = blake2b(checksums.astype("<u4").tobytes())
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        digest.update(size.to_bytes(8, "little") + file.read(END_BYTES))
+        file.seek(max(0, size - END_BYTES))
+        digest.update(file.read())
+    return {"digest": digest.hexdigest(), "size": size}
 
 
 def _read_checksums(video: VideoSource) -> NDArray[np.uint32]:

@@ -114,6 +114,9 @@ def check_attrs(result: Result, store: Store) -> None:
     for name in ("recordings", "inputs", "fps", "config", "versions"):
         if name not in attrs and (name != "config" or stitched):
             result.findings.add(Kind.ATTRIBUTES, store.name, f"{name} is missing", column=name)
+    config = None if "origins" in summary else summary.get("config")
+    if config is not None and config != attrs.get("config"):
+        _wrong(result, "config", "is not that of the store")
     for name, value in expected.items():
         if attrs.get(name) != value:
             what = f"{name} is {attrs.get(name)!r}, not {value!r}"

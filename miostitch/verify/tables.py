@@ -93,9 +93,10 @@ def _windows(
     held = next(parts, pd.DataFrame())
     while len(held):
         more = next(parts, pd.DataFrame())
-        last = np.inf if more.empty else _frames(held, key)[-1]
-        whole = _frames(held, key) < last  # the last frame may go on in the next chunk
-        mine = ours.until(last)
+        # the last frame of a chunk may go on in the next one
+        stop = _frames(held, key)[-1] + more.empty
+        whole = _frames(held, key) < stop
+        mine = ours.until(stop)
         yield first, mine, held[whole].reset_index(drop=True)
         first += len(mine)
         held = pd.concat([held[~whole], more], ignore_index=True) if len(more) else more

@@ -216,6 +216,37 @@ def test_an_origin_that_is_gone_is_not_checked(folder: Path) -> None:
     assert kinds == {"attributes", "not checked"}
 
 
+def test_rows_are_counted_from_the_start_of_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("miostitch.verify.tables.CHUNK_ROWS", 16)
+    table = folder / "raw/receiver1_trimmed.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    lines[61], lines[62] = lines[62], lines[61]
+    table.write_text("".join(lines))
+    rows = [each["row"] for each in found(folder / "raw") if each["kind"] == "rows"]
+    assert rows == [60, 61]
+    del lines[61]
+    table.write_text("".join(lines))
+    [lost] = [each for each in found(folder / "raw") if each["kind"] == "rows"] or [{}]
+    assert lost["message"].endswith("is missing")
+
+
+def test_frames_that_the_history_does_not_leave_are_found(folder: Path) -> None:
+    path = folder / f"{REMOVED}.json"
+    told(path, "origin_frames", [[0, 1, json.loads(path.read_text())["frames"]]])
+    columns = {each.get("column") for each in found(folder / "removed")}
+    assert {"history"} <= columns
+
+
+def test_extra_videos_of_another_run_are_found(folder: Path) -> None:
+    path = folder / f"{PATCH}.avi"
+    frames = decode(path)
+    frames[3, 4, 5] ^= 1
+    write(path, frames)
+    assert [(e["kind"], e["file"]) for e in found(folder / "denoised")] == [("changed", path.name)]
+
+
 def test_where_no_frame_was_noisy_the_list_is_empty_and_sound(tmp_path: Path) -> None:
     frames = np.full((9, 16, 24), 100, np.uint8)
     write(tmp_path / "clean.avi", frames)

@@ -16,7 +16,10 @@ from numcodecs import Zstd
 
 import miostitch
 from miostitch.cli.main import main
+from miostitch.editing.run import edit_files
 from miostitch.errors import MissingInputError
+from miostitch.recording.provenance import find_originals
+from miostitch.report.run import report_files
 from miostitch.stitching.run import StitchOptions, stitch_files
 from miostitch.verify.run import verify_files
 from tests.folders import content
@@ -724,6 +727,117 @@ def test_moved_recordings_are_named_or_lie_beside(output: Path) -> None:
     for path in moved.glob("receiver*"):
         shutil.copy(path, output)
     assert findings(output) == []
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result of the same name, of another session."""
+    session, options = {"corruption": 0.2, "seed": 4}, {"debug_video": True}
+    return make(tmp_path_factory.mktemp("other"), session, options)
+
+
+SUFFIXES = (".zarr", ".avi", ".csv", "_scores.csv", "_debug.avi", "_report.html")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_product_of_another_run_is_found(suffix: str, other: Path, output: Path) -> None:
+    product = output / f"{STEM}{suffix}"
+    shutil.rmtree(product) if product.is_dir() else product.unlink()
+    found = other / product.name
+    (shutil.copytree if found.is_dir() else shutil.copy)(found, product)
+    assert product.name in {each["file"].partition("/")[0] for each in findings(output)}
+    shutil.rmtree(output.parent / "in")
+    listed = [each for each in findings(output) if each["kind"] != "not checked"]
+    assert product.name in {each["file"].partition("/")[0] for each in listed}
+
+
+def test_swapped_chunks_are_found_without_anything_to_compare_with(output: Path) -> None:
+    shutil.rmtree(output.parent / "in")
+    gone(AVI)(output)
+    gone(LOST)(output)
+    swapped_chunks(output)
+    assert found_in(findings(output), {"kind": "changed", "file": STORE})
+
+
+def cleared_index(output: Path) -> None:
+    data = bytearray((output / AVI).read_bytes())
+    start = data.rindex(b"idx1") + 8
+    data[start:] = bytes(len(data) - start)
+    (output / AVI).write_bytes(data)
+
+
+@pytest.mark.parametrize("change", [cut(AVI, 0.995), cleared_index])
+def test_a_broken_index_is_found(change: Callable[[Path], None], output: Path) -> None:
+    change(output)
+    assert AVI in {each["file"] for each in findings(output)}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("composed",), 3),
+        (("dropped_frame_num",), [7]),
+        (("digests",), {}),
+        (("digests", ".csv", "digest"), "0" * 128),
+        (("digests", "_report.html", "size"), 3),
+        (("recordings", 0, "noise_share"), 0.5),
+        (("recordings", 0, "unidentified"), 50),
+        (("recordings", 1, "measured_lag"), 3),
+        (("recordings", 1, "drift_ppm"), 100.0),
+        (("recordings", 1, "dropped_rows"), 1),
+        (("recordings", 0, "name"), "receiver9"),
+        (("config", "chunk_frames"), 5),
+    ],
+)
+def test_what_the_files_contradict_in_the_summary_is_found(
+    keys: tuple[Any, ...], value: Any, output: Path
+) -> None:
+    summary(*keys, value=value)(output)
+    found = findings(output)
+    assert len(found) in (1, 2), found
+    names = {str(each.get("column", "")) + each["file"] for each in found}
+    assert any(str(key) in name for name in names for key in keys), found
+
+
+def test_results_are_found_from_any_folder_and_after_a_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    config = miostitch.SimulationConfig(**{**FAULTY, "seed": 5})
+    miostitch.simulate("in", config)
+    names = [f"in/receiver{n}.avi" for n in (1, 2)]
+    stitch_files(names, "out", StitchOptions(chunk_frames=8))
+    edit_files([f"out/{STORE}"], "trim", lambda parts: miostitch.trim(parts[0], 1, 2), "_trimmed")
+    monkeypatch.chdir("/")
+    moved = tmp_path / "elsewhere"
+    for place in (work, moved):
+        if place is moved:
+            shutil.move(work, moved)
+        for folder in (place / "out", place / "trim"):
+            found = verify_files(folder)
+            assert (found["differences"], found["not_checked"]) == (0, 0), found
+        for store in (place / "out" / STORE, place / "trim" / f"{STEM}_trimmed.zarr"):
+            originals = find_originals(str(store))
+            assert [each for each in originals if isinstance(each, str)] == []
+        report_files(place / "out", force=True)
+        page = (place / "out" / f"{STEM}_report.html").read_text("utf-8")
+        assert "is not there any more" not in page
+    assert not found_in(findings(moved / "out"), {"kind": "not checked"})
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_what_cannot_be_checked_has_an_exit_code(missing: int, output: Path) -> None:
+    (output.parent / "in" / f"receiver{missing}.avi").unlink()
+    command = ["verify", str(output), "--json"]
+    run = CliRunner().invoke(main, command)
+    assert (run.exit_code, json.loads(run.stdout)["not_checked"]) == (7, 1)
+    run = CliRunner().invoke(main, [*command, "--allow-missing"])
+    assert (run.exit_code, json.loads(run.stdout)["not_checked"]) == (0, 1)
+    avi(AVI, pixel(5, 1, 2))(output)
+    for options in ([], ["--allow-missing"]):
+        assert CliRunner().invoke(main, [*command, *options]).exit_code == 1
 
 
 def test_findings_are_bounded_and_counted(output: Path) -> None:
