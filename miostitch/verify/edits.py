@@ -14,7 +14,7 @@ from miostitch.denoising.run import TABLES as COPIES
 from miostitch.editing.operations import remove_frames, trim
 from miostitch.editing.stored_tables import StoredTables
 from miostitch.editing.tables import EditedTables
-from miostitch.errors import InputError, MissingInputError, UsageError
+from miostitch.errors import InputError, UsageError
 from miostitch.execution.progress import Progress, counted
 from miostitch.ranges import runs
 from miostitch.recording.datasets import STORE
@@ -23,11 +23,10 @@ from miostitch.recording.provenance import listed_objects, recorded_place
 from miostitch.recording.sidecars import LINE_TABLES, Origin, find_origin
 from miostitch.schema import FRAME, chunk_frames
 from miostitch.store.chunks import read_frames
-from miostitch.store.layout import create_store
 from miostitch.text import amount
 from miostitch.verify.findings import Kind
 from miostitch.verify.products import DROPPED_LIST, Result, check_outputs, compare_summary
-from miostitch.verify.store import compare_arrays
+from miostitch.verify.store import compare_arrays, create_like
 from miostitch.verify.tables import compare_tables, write_stored_tables
 
 U8 = NDArray[np.uint8]
@@ -72,9 +71,8 @@ def check_edit(result: Result, folder: Path, progress: Progress | None) -> dict[
     if not isinstance(count, int):
         count = store.shape[0] if store else 0
     video = result.open_video(result.stem.removeprefix(result.base) + ".avi")
-    shapes = [(store.name, store.shape)] if store else []
-    shapes += [(video.name, video.shape)] if video else []
-    for name, shape in shapes:
+    shapes = {each.name: each.shape for each in (store, video) if each}
+    for name, shape in shapes.items():
         if shape[0] != count:
             what = f"{amount(shape[0], 'frame')}, the summary says {count}"
             result.findings.add(Kind.COUNT, name, what)
@@ -82,7 +80,7 @@ def check_edit(result: Result, folder: Path, progress: Progress | None) -> dict[
     if denoised:
         _check_denoised(result)
     if shapes:
-        _compare_frames(result, None if denoised else source, shapes[0][1], progress)
+        _compare_frames(result, None if denoised else source, next(iter(shapes.values())), progress)
     if source is not None and len(source.origin) == count:
         _check_tables(result, source, folder)
     elif store is not None:
@@ -104,9 +102,9 @@ def _find_source(result: Result) -> Source | None:
         reading = ReadOptions(salvage, need_table=False, lag=lag if isinstance(lag, int) else 0)
         try:
             origins.append(find_origin(path, reading))
-        except (MissingInputError, InputError) as error:
+        except (InputError, UsageError) as error:
             file = Path(path).name
-            if not isinstance(error, MissingInputError) and Path(path).exists():
+            if Path(path).exists():
                 findings.add(Kind.INPUT, file, f"cannot be read any more: {error}")
             findings.add(Kind.NOT_CHECKED, file, f"frames and tables of the result: {error}")
             return None
@@ -145,16 +143,15 @@ def _check_history(result: Result, counts: Sequence[int], origin: Ints, frame: I
             elif step["step"] not in ("lag", "concat"):
                 return  # which drops frames by what is in them
     except (KeyError, TypeError, UsageError):
-        left = left.isel({FRAME: slice(0)})
-    starts = np.cumsum([0, *counts[:-1]])
-    lossless = not result.summary.get("lost_frames")
-    if lossless and not np.array_equal(left["position"].to_numpy(), starts[origin] + frame):
-        result.findings.add(
-            Kind.SUMMARY,
-            f"{result.stem}.json",
-            "history leaves other frames than origin_frames says",
-            column="history",
-        )
+        left = left.isel({FRAME: slice(0)})  # no history of ours
+    taken = np.cumsum([0, *counts[:-1]])[origin] + frame
+    lags = any(each.get("lag") for each in listed_objects(result.summary, "origins"))
+    expected = left["position"].to_numpy()
+    if lags or result.summary.get("lost_frames"):  # frames without a row or pixels are left out
+        expected = expected[np.isin(expected, taken)]
+    if not np.array_equal(expected, taken):
+        file, what = f"{result.stem}.json", "history leaves other frames than origin_frames says"
+        result.findings.add(Kind.SUMMARY, file, what, column="history")
 
 
 def _compare_frames(
@@ -195,13 +192,7 @@ def _check_tables(result: Result, source: Source, folder: Path) -> None:
     """Write all tables again, and compare those of the store."""
     store, made = result.store, folder / "made.zarr"
     if store:
-        create_store(
-            str(made),
-            shape=(len(source.origin), *store.shape[1:]),
-            chunk_frames=store.block,
-            attrs={},
-            zarr_format=store.zarr_format,
-        )
+        create_like(store, made)
     kinds = {suffix for suffix in TABLES if result.path(suffix).is_file()}
     path = str(made) if store else None
     try:
@@ -224,7 +215,7 @@ def _check_denoised(result: Result) -> None:
     dropped, kept = summary.get("dropped_frames"), summary.get("frames")
     if not isinstance(dropped, list) or not isinstance(kept, int):
         return
-    compare_summary(result, {"frames_before": kept + len(dropped)})
+    compare_summary(result, summary, {"frames_before": kept + len(dropped)})
     for suffix in (*OF_KEPT, *OF_DROPPED):
         video, expected = result.open_video(suffix), kept if suffix in OF_KEPT else len(dropped)
         if video is not None and video.shape[0] != expected:
@@ -239,4 +230,5 @@ def _check_denoised(result: Result) -> None:
         findings.add(Kind.SUMMARY, listed.name, f"differs from dropped_frames of {name}")
     number = result.store.values("frame_num") if result.store else None
     if number is not None:
-        compare_summary(result, {"kept_frame_num": runs(number[number >= 0]).tolist()})
+        kept_runs = {"kept_frame_num": runs(number[number >= 0]).tolist()}
+        compare_summary(result, summary, kept_runs)

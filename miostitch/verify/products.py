@@ -21,6 +21,9 @@ from miostitch.video.source import open_video
 ALWAYS = (STORE, ".csv", "_timestamps.csv", "_scores.csv", ".json")
 """Endings of what every stitch writes."""
 
+LONG = 400
+"""Characters of a finding."""
+
 DROPPED_LIST = "_patch_dropped_frames.txt"
 """Ending of the list of dropped frames: the one product that is empty where there are none."""
 
@@ -156,17 +159,14 @@ def _digest(result: Result, suffix: str, path: Path) -> dict[str, Any] | None:
     return video_digest(path, video.checksums)
 
 
-def compare_summary(result: Result, expected: dict[str, Any], prefix: str = "") -> None:
-    """Compare the summary, or one of the objects in it, with what it should say."""
-    found: Any = result.summary
-    if prefix:
-        name, _, number = prefix.rstrip("].").partition("[")
-        found = result.summary[name][int(number)]
+def compare_summary(
+    result: Result, found: dict[str, Any], expected: dict[str, Any], prefix: str = ""
+) -> None:
+    """Compare an object of the summary with what it should say; ``prefix``: where it is."""
     for name, value in expected.items():
         if found.get(name) != value:
-            long = len(repr(value)) > 200
-            what = "is another one" if long else f"is {found.get(name)!r}, not {value!r}"
-            _wrong(result, prefix + name, what)
+            what = f"is {found.get(name)!r}, not {value!r}"
+            _wrong(result, prefix + name, what if len(what) < LONG else "is another one")
 
 
 def _wrong(result: Result, name: str, what: str) -> None:

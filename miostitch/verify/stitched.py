@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.execution.progress import Progress, counted
+from miostitch.recording.provenance import listed_objects
 from miostitch.session.session import Session
 from miostitch.stitching.composing import learn
 from miostitch.stitching.composition import PixelModel
@@ -23,13 +24,12 @@ from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
 from miostitch.stitching.run import StitchOptions
 from miostitch.stitching.summary import summarise
 from miostitch.stitching.tables import StitchedTables, damage_flags
-from miostitch.store.layout import create_store
 from miostitch.text import amount
 from miostitch.verify.findings import Kind
 from miostitch.verify.frames import Copies, FrameCheck, check_form
 from miostitch.verify.inputs import Inputs
 from miostitch.verify.products import Result, compare_summary
-from miostitch.verify.store import Store, compare_arrays
+from miostitch.verify.store import Store, compare_arrays, create_like
 from miostitch.verify.tables import compare_tables, write_stored_tables
 
 WORKERS = 8
@@ -98,10 +98,8 @@ def _check_alone(
     there = {n: each for n, each in enumerate(inputs.recordings) if each is not None}
     copies = Copies.of(store, there, composed=inputs.composed) if there else None
     check = _frame_check(result, store, inputs, None, copies)
-    advance = counted(progress, store.shape[0])
-    for number, _ in enumerate(pool.map(check.check, range(-(-store.shape[0] // store.block)))):
-        if advance is not None:
-            advance(min(store.block, store.shape[0] - number * store.block))
+    for _ in _checked(store, check, pool, progress):
+        pass
     write_stored_tables(store, result.path(".csv"), folder)
     _compare_tables(result, folder)
 
@@ -129,35 +127,32 @@ def _check_again(
         _check_alone(result, store, inputs, pool, folder, progress)
         return
     made = folder / "made.zarr"
-    create_store(
-        str(made),
-        shape=session.shape,
-        chunk_frames=store.block,
-        attrs={},
-        zarr_format=store.zarr_format,
-    )
+    create_like(store, made)
     debug = result.open_video("_debug.avi") is not None
     check = _frame_check(result, store, inputs, partial(stitch.make, session, debug=debug), None)
-    advance = counted(progress, store.shape[0])
     with StitchedTables(session, str(made), folder.joinpath, composed=stitch.composed) as tables:
-        start = 0
-        for computed in pool.map(check.check, range(-(-store.shape[0] // store.block))):
+        for span, computed in _checked(store, check, pool, progress):
             assert computed is not None
-            span = slice(start, start + computed.sizes["frame"])
             tables.append(span, computed)
-            start = span.stop
-            if advance is not None:
-                advance(span.stop - span.start)
-    if not chosen:
-        chosen = {**tables.frames, **tables.composition}
+    chosen = chosen or {**tables.frames, **tables.composition}
     _make_unrecoverable(result, everything, stitch, chosen, pool, folder)
     compare_arrays(store, made)
     _compare_tables(result, folder)
     if result.summary:
-        facts = summarise(
-            session, tables.frames, tables.scores, tables.agreement, tables.composition
-        )
-        _compare_summary(result, facts)
+        columns = tables.frames, tables.scores, tables.agreement, tables.composition
+        _compare_summary(result, summarise(session, *columns))
+
+
+def _checked(
+    store: Store, check: FrameCheck, pool: ThreadPoolExecutor, progress: Progress | None
+) -> Iterator[tuple[slice, xr.Dataset | None]]:
+    """What is left of every block in order, after its frames were compared."""
+    count, advance = store.shape[0], counted(progress, store.shape[0])
+    for number, computed in enumerate(pool.map(check.check, range(-(-count // store.block)))):
+        span = slice(number * store.block, min((number + 1) * store.block, count))
+        yield span, computed
+        if advance is not None:
+            advance(span.stop - span.start)
 
 
 def _frame_check(
@@ -235,16 +230,15 @@ def _compare_summary(result: Result, facts: dict[str, Any]) -> None:
     facts = json.loads(json.dumps(facts))
     recordings = facts.pop("recordings")
     del facts["warnings"]
-    found = result.summary.get("recordings")
-    compare_summary(result, facts)
-    if not isinstance(found, list) or len(found) != len(recordings):
-        what = f"recordings is not a list of {len(recordings)}"
-        result.findings.add(Kind.SUMMARY, f"{result.stem}.json", what, column="recordings")
+    compare_summary(result, result.summary, facts)
+    found = listed_objects(result.summary, "recordings")
+    if len(found) != len(recordings):
+        compare_summary(result, result.summary, {"recordings": recordings})
         return
     for number, (ours, theirs) in enumerate(zip(found, recordings, strict=True)):
         for name in theirs.keys() - {*PATHS}:
             if _without_paths(ours.get(name)) != _without_paths(theirs[name]):
-                compare_summary(result, {name: theirs[name]}, f"recordings[{number}].")
+                compare_summary(result, ours, {name: theirs[name]}, f"recordings[{number}].")
 
 
 def _without_paths(value: Any) -> Any:

@@ -79,6 +79,7 @@ class Store:
     attrs: dict[str, Any] = field(default_factory=dict)  # Attributes of the root group
     groups: dict[str, dict[str, Any]] = field(default_factory=dict)  # Attributes of the others
     zarr_format: Literal[2, 3] = 3
+    damaged: set[str] = field(default_factory=set)  # Keys of chunks that cannot be decoded
 
     @property
     def name(self) -> str:
@@ -120,30 +121,23 @@ class Store:
     def read(self, name: str, at: tuple[int, ...], region: Region) -> NDArray[Any] | None:
         """The content of one file of an array; None if it cannot be read, which is noted once."""
         array = self.arrays[name]
-        key = array.metadata.encode_chunk_key(at)
-        if not (self.path / name / key).is_file():
-            return None  # it was found missing before
+        key = f"{name}/{array.metadata.encode_chunk_key(at)}"
+        if not (self.path / key).is_file() or key in self.damaged:
+            return None  # it was found before
         try:
             return np.asarray(array[region])
         except FAULTS as error:
-            self.findings.add(
-                Kind.DAMAGED_CHUNK,
-                self.name,
-                f"cannot be decoded: {error}",
-                chunk=f"{name}/{key}",
-                frame=_first_frame(array, region),
-            )
+            self.damaged.add(key)
+            what, frame = f"cannot be decoded: {error}", _first_frame(array, region)
+            self.findings.add(Kind.DAMAGED_CHUNK, self.name, what, chunk=key, frame=frame)
             return None
 
     def values(self, name: str) -> NDArray[Any] | None:
         """All values of a table; None if there is no such array, or not all of it is readable."""
         array = self.arrays.get(name)
-        if array is None or _missing(self.path / name, array):
+        if array is None or any(self.read(name, *part) is None for part in grid(array)):
             return None
-        try:
-            return np.asarray(array[...])
-        except FAULTS:
-            return None  # noted where it is compared
+        return np.asarray(array[...])
 
 
 def open_store(path: Path, findings: Findings) -> Store | None:
@@ -187,7 +181,7 @@ def _open_members(store: Store) -> None:
 
 
 def check_files(store: Store) -> None:
-    """Look for a file of every chunk, and for files that are no part of the store."""
+    """Look for a file of every chunk, for others, and decode all chunks but those of frames."""
     findings = store.findings
     expected = set(METADATA[store.zarr_format])
     for name in (*store.groups, *store.arrays):
@@ -204,6 +198,8 @@ def check_files(store: Store) -> None:
             fault = _shard_fault(file, array, region) if array.shards else _chunk_fault(file)
             if fault:
                 findings.add(Kind.DAMAGED_CHUNK, store.name, fault, chunk=key, frame=frame)
+            elif name != VIDEO.name:
+                store.read(name, at, region)
     for file in sorted(store.path.rglob("*")):
         key = file.relative_to(store.path).as_posix()
         if not file.is_dir() and key not in expected:
@@ -213,23 +209,14 @@ def check_files(store: Store) -> None:
 
 def check_layout(store: Store, folder: Path) -> None:
     """Compare all metadata with that of an empty store made from the schema in a folder."""
-    made = folder / "layout.zarr"
-    frames = store.shape[0]
-    create_store(
-        str(made),
-        shape=store.shape,
-        chunk_frames=store.block,
-        attrs={},
-        zarr_format=store.zarr_format,
-    )
+    made, frames = folder / "layout.zarr", store.shape[0]
+    of_run = {k: v for k, v in store.attrs.items() if k not in ("ome", "format_version")}
+    create_like(store, made, of_run)
     write_frame_tables(str(made), {v.name: np.zeros(frames, v.dtype) for v in FRAME_VARIABLES})
     sizes = {FRAME: frames, RECORDING: len(store.recordings)}
-    for dim, name, axis in (
-        (POSITION, "composition/buffer_source", -1),
-        (REPAIR, "repairs/row", 0),
-    ):
+    for dim, name in ((POSITION, "composition/buffer_source"), (REPAIR, "repairs/row")):
         array = store.arrays.get(name)
-        sizes[dim] = array.shape[axis] if array is not None and array.ndim else 0
+        sizes[dim] = array.shape[-1] if array is not None and array.ndim else 0
     recordings = {"recordings": store.attrs.get("recordings")}
     for group, variables in GROUPS.items():
         if group in store.groups:
@@ -250,6 +237,17 @@ def check_layout(store: Store, folder: Path) -> None:
             store.findings.add(Kind.SCHEMA, store.name, f"{name} is in no schema", column=name)
     compare_arrays(store, made, [name for name in COUNTING if name in layout])
     _check_consolidated(store, ours)
+
+
+def create_like(store: Store, path: Path, attrs: dict[str, Any] | None = None) -> None:
+    """Create an empty store of the form that a store has."""
+    create_store(
+        str(path),
+        shape=store.shape,
+        chunk_frames=store.block,
+        attrs=attrs or {},
+        zarr_format=store.zarr_format,
+    )
 
 
 def _metadata(path: Path, zarr_format: int) -> dict[str, dict[str, Any]]:
@@ -273,49 +271,36 @@ def _compare_metadata(
     if found is None:
         store.findings.add(Kind.SCHEMA, store.name, f"{name} is missing", column=name)
         return
-    is_group = "shape" not in expected
     for key in sorted(found.keys() | expected.keys()):
-        if name == "." and key == "attributes":
-            _compare_attrs(store, found.get(key, {}), expected.get(key, {}))
-        elif found.get(key) != expected.get(key):
-            kind = Kind.ATTRIBUTES if is_group and key == "attributes" else Kind.SCHEMA
+        if found.get(key) != expected.get(key):
+            is_array = "shape" in expected or key != "attributes"
+            kind = Kind.SCHEMA if is_array else Kind.ATTRIBUTES
             what = f"{name}: {key} {found.get(key)!r}, not {expected.get(key)!r}"
-            store.findings.add(kind, store.name, what, column=name)
-
-
-def _compare_attrs(store: Store, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Compare those attributes of the root that do not depend on the run."""
-    for name in expected.keys() - {"format_version"}:
-        if found.get(name) != expected[name]:
-            what = f"{name} is {found.get(name)!r}, not {expected[name]!r}"
-            store.findings.add(Kind.ATTRIBUTES, store.name, what, column=name)
+            column = "ome" if name == "." else name  # all else of the root is of the run
+            store.findings.add(kind, store.name, what, column=column)
 
 
 def _check_consolidated(store: Store, ours: dict[str, dict[str, Any]]) -> None:
-    """Compare what readers look at first with the metadata of every array."""
-    findings, path = store.findings, store.path
+    """Compare what readers look at first with the metadata of every group and array."""
     gathered: dict[str, dict[str, Any]] = {}
     try:
         if store.zarr_format == 3:
-            root = json.loads((path / "zarr.json").read_bytes())
-            gathered = dict(root["consolidated_metadata"]["metadata"])
+            root = json.loads((store.path / "zarr.json").read_bytes())
+            gathered = root["consolidated_metadata"]["metadata"]
+            ours = {name: node for name, node in ours.items() if name != "."}
         else:
-            files = json.loads((path / ".zmetadata").read_bytes())["metadata"]
+            files = json.loads((store.path / ".zmetadata").read_bytes())["metadata"]
             for file, read in files.items():
-                name, _, kind = file.rpartition("/")
-                node = gathered.setdefault(name or ".", {})
-                node |= {"attributes": read} if kind == ".zattrs" else read
+                node = gathered.setdefault(Path(file).parent.as_posix(), {})
+                node |= {"attributes": read} if file.endswith(".zattrs") else read
     except (OSError, ValueError, KeyError, TypeError) as error:
-        findings.add(Kind.METADATA, path.name, f"cannot be read: {error!r}")
+        store.findings.add(Kind.METADATA, store.name, f"cannot be read: {error!r}")
         return
-    for name in sorted({*gathered} | {*store.groups, *store.arrays}):
+    for name in sorted(gathered.keys() | ours.keys()):
         said = {k: v for k, v in gathered.get(name, {}).items() if k != "consolidated_metadata"}
-        if name not in ours:
-            findings.add(Kind.METADATA, path.name, f"{name} is not in the store")
-        elif name not in gathered:
-            findings.add(Kind.METADATA, path.name, f"{name} is missing")
-        elif said != ours[name]:
-            findings.add(Kind.METADATA, path.name, f"{name} differs from its own metadata")
+        if said != ours.get(name, {}):
+            what = f"{name} differs from its own metadata"
+            store.findings.add(Kind.METADATA, store.name, what)
 
 
 def compare_arrays(store: Store, expected: Path, names: Iterable[str] | None = None) -> None:
@@ -383,12 +368,6 @@ def grid(array: zarr.Array[Any]) -> Iterator[tuple[tuple[int, ...], Region]]:
     for at in product(*map(range, counts)):
         parts = zip(at, stored, array.shape, strict=True)
         yield at, tuple(slice(i * each, min((i + 1) * each, size)) for i, each, size in parts)
-
-
-def _missing(path: Path, array: zarr.Array[Any]) -> bool:
-    """Whether a file of an array is not there, which would be read as fill values."""
-    keys = (array.metadata.encode_chunk_key(at) for at, _ in grid(array))
-    return not all((path / key).is_file() for key in keys)
 
 
 def _chunk_fault(file: Path) -> str:

@@ -13,6 +13,7 @@ import zarr
 import miostitch
 from miostitch.editing.operations import concat, remove_frames, trim
 from miostitch.editing.run import edit_files
+from miostitch.recording.files import ReadOptions
 from miostitch.stitching.run import StitchOptions, stitch_files
 from miostitch.verify.run import verify_files
 from tests.sessions import FAULTY
@@ -34,6 +35,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit_files([trimmed], folder / "removed", lambda p: remove_frames(p[0], "0,3,5-7"), "_removed")
     edit_files([store, trimmed], folder / "joined", concat, "_combined")
     edit_files([names[0]], folder / "raw", lambda p: trim(p[0], 1, 1), "_trimmed")
+    edit_files(
+        [names[0]],
+        folder / "lagging",
+        lambda p: trim(p[0], 0, 1),
+        "_trimmed",
+        reading=ReadOptions(lag=2, need_table=False),
+    )
     edit_files([names[0]], folder / "raw_store" / "raw.zarr", lambda p: trim(p[0], 1, 1), "")
     miostitch.denoise_files(store, miostitch.load_config("denoise_example"), folder / "denoised")
     stripes = miostitch.load_config("remove_stripe_example")
@@ -54,7 +62,8 @@ def found(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["trim", "removed", "joined", "raw", "raw_store", "denoised", "raw_denoised"]
+    "name",
+    ["trim", "removed", "joined", "raw", "raw_store", "lagging", "denoised", "raw_denoised"],
 )
 def test_edited_results_are_clean(name: str, made: Path) -> None:
     [result] = verify_files(made / name)["results"]
@@ -229,7 +238,7 @@ def test_rows_are_counted_from_the_start_of_the_file(
     del lines[61]
     table.write_text("".join(lines))
     [lost] = [each for each in found(folder / "raw") if each["kind"] == "rows"] or [{}]
-    assert lost["message"].endswith("is missing")
+    assert (lost["row"], lost["message"]) == (60, "1 row missing from here on")
 
 
 def test_frames_that_the_history_does_not_leave_are_found(folder: Path) -> None:
