@@ -14,6 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.errors import InputError
 from miostitch.execution.progress import Progress, counted
 from miostitch.recording.provenance import listed_objects
 from miostitch.session.session import Session
@@ -78,12 +79,19 @@ def check_stitched(
 ) -> None:
     """Compare frames, tables and summary; ``folder`` is for what is made again."""
     with ThreadPoolExecutor(min(os.cpu_count() or 1, WORKERS), "miostitch-verify") as pool:
-        if inputs.session is None:
+        readable = inputs.session is not None
+        if inputs.session is not None:
+            try:
+                model = learn(inputs.session) if inputs.composed else None
+                stitch = Stitch(inputs.options, store.block, model)
+                _check_again(result, store, inputs, stitch, pool, folder, progress)
+            except InputError as error:  # found while it is read, as is a damaged frame
+                store.findings.add(Kind.INPUT, store.name, f"cannot be stitched again: {error}")
+                what = "tables and scores, for a recording cannot be read"
+                store.findings.add(Kind.NOT_CHECKED, store.name, what)
+                readable = False
+        if not readable:
             _check_alone(result, store, inputs, pool, folder, progress)
-        else:
-            model = learn(inputs.session) if inputs.composed else None
-            stitch = Stitch(inputs.options, store.block, model)
-            _check_again(result, store, inputs, stitch, pool, folder, progress)
 
 
 def _check_alone(

@@ -79,9 +79,8 @@ def _compare(found: Path, expected: Path, findings: Findings) -> None:
         places = np.flatnonzero(wrong.any(axis=1)).tolist()
         if more and (places or len(mine) != len(theirs)):  # all that follows is shifted
             at, side = [*places, both][0], mine if more > 0 else theirs
-            what = (
-                f"{amount(abs(more), 'row')} {'too many' if more > 0 else 'missing'} from here on"
-            )
+            what = "too many" if more > 0 else "missing"
+            what = f"{amount(abs(more), 'row')} {what} from here on"
             report(what, frame=_number(side[key].iloc[at]), row=int(side.index[at]))
             return
         for at in places[:LISTED]:

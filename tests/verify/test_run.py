@@ -827,6 +827,20 @@ def test_results_are_found_from_any_folder_and_after_a_move(
     assert not found_in(findings(moved / "out"), {"kind": "not checked"})
 
 
+def test_a_recording_that_is_damaged_inside_is_reported(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    made = miostitch.simulate(tmp_path / "in", miostitch.SimulationConfig(**FAULTY, seed=5))
+    for path in made.recordings:
+        write(path, decode(path), codec="ffv1")
+    stitch_files([str(path) for path in made.recordings], output, StitchOptions(chunk_frames=4))
+    assert findings(output) == []
+    data = bytearray(made.recordings[0].read_bytes())
+    data[len(data) // 2] ^= 16
+    made.recordings[0].write_bytes(data)
+    kinds = {each["kind"] for each in findings(output)}
+    assert {"input changed", "not checked"} <= kinds
+
+
 @pytest.mark.parametrize("missing", [1, 2])
 def test_what_cannot_be_checked_has_an_exit_code(missing: int, output: Path) -> None:
     (output.parent / "in" / f"receiver{missing}.avi").unlink()
