@@ -37,6 +37,7 @@ HOMES = {
     "click": "cli",
     "distributed": "execution",
     "filelock": "execution",
+    "google_crc32c": "video",
     "hdmf": "export",
     "isal": "export",
     "jinja2": "report",
@@ -52,7 +53,9 @@ HOMES = {
 }
 """The rooms that may import a library; of all others that import dask and xarray."""
 
-LABELLED = "execution recording session stitching editing denoising workflow inspect export viewer"
+LABELLED = (
+    "execution recording session stitching editing denoising workflow inspect export viewer verify"
+)
 HOMES |= {"dask": LABELLED, "xarray": f"{LABELLED} store report"}
 STARTS = {"cli", "export.run"}
 """What may import inside functions: start-up time, and the extra that pynwb is."""

@@ -23,6 +23,9 @@ from miostitch.text import printable
 DIFFERENT = 1
 """``verify`` found differences."""
 
+NOT_CHECKED = 7
+"""``verify`` found none, but could not check everything."""
+
 RESOURCES, INTERNAL, INTERRUPTED = 5, 6, 130
 UNREAD = 141
 """What a shell reports of a program whose reader went away."""

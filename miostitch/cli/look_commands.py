@@ -7,7 +7,7 @@ from click import option
 
 from miostitch.cli import options as opt
 from miostitch.cli.console import Console, collect_garbage, talking
-from miostitch.cli.exit_codes import DIFFERENT
+from miostitch.cli.exit_codes import DIFFERENT, NOT_CHECKED
 from miostitch.cli.texts import configs_text, export_text, inspect_text, report_text, view_text
 from miostitch.cli.verify_texts import verify_text
 
@@ -109,14 +109,15 @@ def view(
 @opt.recordings_too(
     "recordings", help="Where a recording is now; in the order of the run, one for each."
 )
+@click.option("--allow-missing", is_flag=True, help="Exit with 0 although an input is not there.")
 @opt.no_products
 @talking
-def verify(path: str, recordings: tuple[str, ...], console: Console) -> None:
+def verify(path: str, recordings: tuple[str, ...], allow_missing: bool, console: Console) -> None:
     """Check results against what they were made of.
 
     Re-reads every output: checksums, counts, every frame, row and score, against the recordings, or
     the files that were edited. DIR is a folder of results, or the .zarr or .json of one. Exit code
-    1: there are differences.
+    1: there are differences; 7: there are none, but an input is not there or not readable.
 
     \b
     Examples:
@@ -130,6 +131,8 @@ def verify(path: str, recordings: tuple[str, ...], console: Console) -> None:
     console.result(found, verify_text)
     if found["differences"]:
         click.get_current_context().exit(DIFFERENT)
+    if found["not_checked"] and not allow_missing:
+        click.get_current_context().exit(NOT_CHECKED)
 
 
 @click.command()

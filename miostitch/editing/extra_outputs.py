@@ -66,7 +66,8 @@ def video_outputs(
     for ending, video in videos.items():
         name = distinct.setdefault(video.data.name, ending)
         size = video.sizes[WIDTH], video.sizes[HEIGHT]
-        outputs.append(Output.of(name, VideoFile(str(path(ending)), *size, fps)))
+        file = VideoFile(str(path(ending)), *size, fps, checksums=True)
+        outputs.append(Output.of(name, file))
     lazy = {name: videos[name].variable for name in distinct.values()}
     return xr.Dataset(lazy), tuple(outputs)
 

@@ -62,6 +62,15 @@ class KeptFrames:
         return [path for origin in self.origins for path in origin.files]
 
     @property
+    def origin_runs(self) -> list[list[int]]:
+        """Origin, first and last frame there of every run of frames, in their order."""
+        steps = (np.diff(self.origin) != 0) | (np.diff(self.origin_frame) != 1)
+        last = np.append(np.flatnonzero(steps), len(steps))
+        first = np.append(0, last[:-1] + 1)
+        columns = (self.origin[first], self.origin_frame[first], self.origin_frame[last])
+        return [*map(list, np.stack(columns, axis=1).tolist())]
+
+    @property
     def fps(self) -> Fraction:
         """Frame rate, exact."""
         return Fraction(self.attrs["fps"])

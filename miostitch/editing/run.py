@@ -39,6 +39,7 @@ from miostitch.recording.datasets import (
     without_lost,
 )
 from miostitch.recording.files import ReadOptions
+from miostitch.recording.provenance import input_place
 from miostitch.recording.recording import loss_facts
 from miostitch.recording.sidecars import TIMESTAMPS, Origin
 from miostitch.schema import VIDEO
@@ -246,18 +247,22 @@ class Edit(KeptFrames):
             "frames": len(self.origin),
             "history": self.attrs.get("history", []),
             **extras.facts,
-            "origins": [{"path": printable(o.path), "frames": o.frames} for o in self.origins],
+            "origins": [
+                {
+                    **input_place(each.path, workspace.output),
+                    "frames": each.frames,
+                    "lag": self.attrs.get("lags", {}).get(each.path, 0),
+                }
+                for each in self.origins
+            ],
+            "origin_frames": self.origin_runs,
             "inputs": self.inputs,
             "lost_frames": loss_facts(loss for o in self.origins for loss in o.losses),
             "warnings": [printable(warning) for warning in told],
             "resumed_blocks": extras.resumed_blocks + journal.recalled,
             "versions": used_versions(),
         }
-        last = workspace.suffixes[-1]
-        made = [s for s in workspace.suffixes if s == last or workspace.staged(s).exists()]
-        summary["outputs"] = [str(workspace.final(suffix)) for suffix in made]
-        write_summary(workspace.staged(last), summary)
-        return summary
+        return write_summary(workspace, summary)
 
     def _write_frames(
         self,
@@ -319,7 +324,7 @@ class Edit(KeptFrames):
         codecs = {origin.video.codec for origin in self.origins if origin.video}
         codec: Codec = "ffv1" if codecs == {"ffv1"} else "rawvideo"
         path = str(workspace.staged(f"{extras.ending}.avi"))
-        file = VideoFile(path, width, height, self.fps, codec)
+        file = VideoFile(path, width, height, self.fps, codec, checksums=True)
         return lazy, (*outputs, Output.of(VIDEO.name, file))
 
     @cached_property

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,6 @@ import pandas as pd
 from miostitch.arrays import I64
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.buffers.row_writer import BufferTable
-from miostitch.editing.kept_frames import KeptFrames
 from miostitch.errors import MiostitchError
 from miostitch.recording.datasets import STORE
 from miostitch.recording.sidecars import (
@@ -26,11 +26,27 @@ from miostitch.store.reader import Store
 from miostitch.video.source import open_video
 
 
+class FrameOrigins(Protocol):
+    """Where every frame is from."""
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """Files that frames are from."""
+
+    @property
+    def origin(self) -> I64:
+        """Which of the files each frame is from, (frame,)."""
+
+    @property
+    def origin_frame(self) -> I64:
+        """Position of each frame in its file, (frame,)."""
+
+
 class EditedTables:
     """Writes the tables span by span; `rows` counts the buffers written."""
 
     def __init__(
-        self, sources: KeptFrames, kinds: set[str], path: Callable[[str], Path], store: str | None
+        self, sources: FrameOrigins, kinds: set[str], path: Callable[[str], Path], store: str | None
     ) -> None:
         self._sources, self.rows = sources, 0
         self._lines = [suffix for suffix in LINE_TABLES if suffix in kinds]

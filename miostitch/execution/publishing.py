@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from miostitch.errors import ResourceError, UsageError
+from miostitch.execution.digests import product_digest
+from miostitch.execution.workspace import Workspace
 
 PRODUCTS = (
     ".zarr",
@@ -63,9 +65,16 @@ def require_space(output: Path, needed: int) -> None:
         raise ResourceError(f"{msg}; make room")
 
 
-def write_summary(path: Path, summary: dict[str, Any]) -> None:
-    """Write a summary as JSON."""
+def write_summary(workspace: Workspace, summary: dict[str, Any]) -> dict[str, Any]:
+    """Write the summary of a finished run as JSON, and return it with digests and outputs."""
+    last = workspace.suffixes[-1]
+    path = workspace.staged(last)
+    made = [s for s in workspace.suffixes if s != last and workspace.staged(s).exists()]
+    outputs = [os.path.abspath(workspace.final(suffix)) for suffix in (*made, last)]
     try:
+        digests = {suffix: product_digest(workspace.staged(suffix)) for suffix in made}
+        summary = {**summary, "digests": digests, "outputs": outputs}
         path.write_text(json.dumps(summary, indent=1) + "\n")
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
+    return summary

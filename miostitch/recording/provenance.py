@@ -1,16 +1,17 @@
-"""The recordings that a result was made of: found again, and proven to be the same."""
+"""The files that a result was made of: where they are now, and whether they are still the same."""
 
-import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.errors import InputError
-from miostitch.recording.recording import Recording
+from miostitch.recording.datasets import read_summary
+from miostitch.recording.recording import Recording, video_digest
 from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS, FORMATS, open_video
@@ -22,40 +23,107 @@ Input = dict[str, Any]
 """An entry of the attribute ``inputs``: ``name``, ``size`` in bytes, ``digest``."""
 
 
+@dataclass(frozen=True)
+class FoundVideo:
+    """A video that a result was made of, looked for by name, size and digest."""
+
+    name: str
+    path: str  # Where it is; empty if there is no file of its name
+    same: bool  # Whether it is what it was
+    looked: Sequence[str]  # Folders in which it was looked for
+
+    def require(self) -> str:
+        """Its path if the very file is there."""
+        if self.same:
+            return self.path
+        if self.path:
+            raise InputError(f"{printable(self.path)}: is not the file that was stitched")
+        looked = ", ".join(printable(folder) for folder in self.looked)
+        raise InputError(f"{self.name}: is not there any more; looked in {looked}")
+
+
+def input_place(path: str, folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Where an input is, as summaries say it: absolute, and relative to the result's folder."""
+    absolute = os.path.abspath(path)
+    try:
+        relative = os.path.relpath(absolute, folder)
+    except ValueError:  # Windows: on another drive
+        relative = absolute
+    return {"path": printable(absolute), "relative_path": printable(relative)}
+
+
+def recorded_place(facts: dict[str, Any], folder: str | os.PathLike[str]) -> str:
+    """Where an input of a summary is: relative to the result if it is there, else as it was."""
+    relative, absolute = (facts.get(name) for name in ("relative_path", "path"))
+    places = [os.path.join(folder, relative)] if isinstance(relative, str) else []
+    places += [os.path.join(folder, absolute)] if isinstance(absolute, str) else []
+    there = [place for place in places if os.path.exists(place)]
+    return os.path.normpath([*there, *reversed(places), ""][0])
+
+
+def find_videos(
+    result: str,
+    summary: Mapping[str, Any],
+    inputs: Any,
+    folders: Sequence[str] = (),
+    *,
+    max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
+) -> list[list[FoundVideo]]:
+    """Find the videos of every recording that a result was made of.
+
+    They are looked for in ``folders``, next to the result, and where its ``summary``, or that of
+    what it was edited from, says that they were: relative to where the result is now, and as they
+    were. A file of the recorded size and digest comes before any other one of that name.
+    """
+    places = list(dict.fromkeys([*folders, *_folders(result, summary)]))
+    return [
+        [_find(video, places, max_frame_pixels) for video in group]
+        for group in video_groups(inputs)
+    ]
+
+
 def find_originals(
     store: str,
     folders: Sequence[str] = (),
     *,
     max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
+    final: str | None = None,
+    summary: Mapping[str, Any] | None = None,
 ) -> list[Recording | str]:
     """Find the recordings that a store was made of.
 
-    They are looked for in `folders`, beside the store, and where the ``.json`` beside it says that
-    they were. Only a file with the recorded name, size and digest is taken.
+    ``final, summary``: where the store will be, and its summary, while neither is there.
 
-    Returns: For each of the attribute ``recordings`` the pictures, as a recording without tables,
-    or why they are not to be had.
+    Returns: For each of the attribute ``recordings`` the frames, as a recording without tables,
+    or why they are not available.
     """
     attrs = Store.open(store).attrs
-    names, groups = attrs.get("recordings", []), _videos(attrs.get("inputs", []))
+    names, pixels = attrs.get("recordings", []), max_frame_pixels
+    place, told = final or store, summary or read_summary(store)
+    groups = find_videos(place, told, attrs.get("inputs"), folders, max_frame_pixels=pixels)
     if len(groups) != len(names):
         why = f"{store}: does not say which of its {len(groups)} inputs are which recording"
         return [why] * len(names)
-    places = [*folders, *dict.fromkeys(_folders(store))]
     found: list[Recording | str] = []
     for name, videos in zip(names, groups, strict=True):
         try:
-            found.append(_recording(name, videos, places, max_frame_pixels))
+            parts = [_open_alone(each.require(), max_frame_pixels) for each in videos]
         except InputError as error:
             found.append(str(error))
+            continue
+        frames = FrameTable.concat([part.frames for part in parts])
+        sources = tuple(part.videos[0] for part in parts)
+        found.append(replace(parts[0], name=name, videos=sources, frames=frames))
     return found
 
 
-def _videos(inputs: Sequence[Input]) -> list[list[Input]]:
+def video_groups(inputs: Any) -> list[list[Input]]:
     """The videos of each recording: a recording's videos are followed by their tables."""
     groups: list[list[Input]] = []
     after_table = True
-    for each in inputs:
+    for each in inputs if isinstance(inputs, list) else []:
+        if not isinstance(each, dict) or not isinstance(each.get("name"), str):
+            return []
         is_video = Path(each["name"]).suffix.lower() in FORMATS
         if is_video and after_table:
             groups.append([])
@@ -65,50 +133,53 @@ def _videos(inputs: Sequence[Input]) -> list[list[Input]]:
     return groups
 
 
-def _folders(path: str, generations: int = GENERATIONS) -> Iterator[str]:
+def _folders(
+    path: str, summary: Mapping[str, Any], generations: int = GENERATIONS
+) -> Iterator[str]:
     """Where the inputs of a result may be, likeliest first."""
-    yield os.path.dirname(path) or "."
-    summary = _summary(path)
-    for each in summary.get("recordings", []):
-        if isinstance(each, dict) and isinstance(each.get("path"), str):
-            yield os.path.dirname(each["path"]) or "."
-    for each in summary.get("origins", []) if generations else []:
-        if isinstance(each, dict) and isinstance(each.get("path"), str):
-            yield from _folders(each["path"], generations - 1)
+    here = os.path.dirname(path) or "."
+    yield here
+    for each in listed_objects(summary, "recordings"):
+        for name in ("relative_path", "path"):
+            if isinstance(each.get(name), str):
+                yield os.path.normpath(os.path.join(here, os.path.dirname(_real_name(each[name]))))
+    for each in listed_objects(summary, "origins") if generations else []:
+        if origin := recorded_place(each, here):
+            yield from _folders(origin, read_summary(origin), generations - 1)
 
 
-def _summary(path: str) -> dict[str, Any]:
-    with suppress(OSError, ValueError):
-        found = json.loads(Path(path).with_suffix(".json").read_bytes())
-        if isinstance(found, dict):
-            return found
-    return {}
+def listed_objects(summary: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The objects that a summary lists under a name; nothing where it is no list of them."""
+    found = summary.get(name)
+    objects = found if isinstance(found, list) else []
+    return objects if all(isinstance(each, dict) for each in objects) else []
 
 
-def _recording(
-    name: str, videos: Sequence[Input], folders: Sequence[str], max_frame_pixels: int
-) -> Recording:
-    """Open the videos of a recording, wherever the very files are."""
-    parts = [_same_file(video, folders, max_frame_pixels) for video in videos]
-    frames = FrameTable.concat([part.frames for part in parts])
-    sources = tuple(part.videos[0] for part in parts)
-    return replace(parts[0], name=name, videos=sources, frames=frames)
+def _real_name(shown: str) -> str:
+    r"""The file name of which a summary shows bytes that are no UTF-8 as ``\x`` escapes."""
+    if os.path.exists(shown):
+        return shown
+    encoded = os.fsencode(shown)
+    byte = re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes.fromhex(m[1].decode()), encoded)
+    return os.fsdecode(byte)
 
 
-def _same_file(video: Input, folders: Sequence[str], max_frame_pixels: int) -> Recording:
-    """Open the file that was read, recognised by size and digest."""
-    other = ""
+def _find(video: Input, folders: Sequence[str], max_frame_pixels: int) -> FoundVideo:
+    """Look for the file that was read, recognised by size and digest."""
+    name, other = video["name"], ""
     for folder in folders:
-        path = os.path.join(folder, os.path.basename(video["name"]))
-        if not os.path.isfile(path):
-            continue
-        if os.path.getsize(path) == video["size"]:
-            source = open_video(path, max_frame_pixels=max_frame_pixels, salvage=True)
-            alone = Recording.from_video(source)
-            if alone.inputs[0].digest == video["digest"]:
-                return alone
-        other = other or path
-    if other:
-        raise InputError(f"{printable(other)}: is not the file that was stitched")
-    looked = ", ".join(printable(folder) for folder in folders)
-    raise InputError(f"{video['name']}: not in {looked}; name its folder with --inputs")
+        for path in dict.fromkeys(os.path.join(folder, n) for n in (name, _real_name(name))):
+            if not os.path.isfile(path):
+                continue
+            with suppress(InputError, OSError):
+                if os.path.getsize(path) == video.get("size"):
+                    source = open_video(path, max_frame_pixels=max_frame_pixels, salvage=True)
+                    if video_digest(source) == video.get("digest"):
+                        return FoundVideo(name, path, same=True, looked=folders)
+            other = other or path
+    return FoundVideo(name, other, same=False, looked=folders)
+
+
+def _open_alone(path: str, max_frame_pixels: int) -> Recording:
+    source = open_video(path, max_frame_pixels=max_frame_pixels, salvage=True)
+    return Recording.from_video(source)

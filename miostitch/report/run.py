@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from miostitch.errors import InputError, MissingInputError, ResourceError
 from miostitch.execution.workspace import Workspace
+from miostitch.recording.provenance import find_originals
+from miostitch.recording.recording import Recording
 from miostitch.report import tables
 from miostitch.report.data import ReportData, read_data, read_repairs
 from miostitch.report.page import render, timeline
@@ -24,7 +26,7 @@ from miostitch.report.statistics import (
     rescued_frames,
     worst_frames,
 )
-from miostitch.report.thumbnails import MARKS, FrameImages, Input, find_inputs, show_frames
+from miostitch.report.thumbnails import MARKS, FrameImages, show_frames
 from miostitch.store.reader import Store
 from miostitch.text import printable
 
@@ -129,7 +131,7 @@ def _page(
     known = describe_recordings(data)
     if summaries:
         known = [tables.with_summary(*each) for each in zip(known, summaries, strict=True)]
-    inputs = find_inputs(str(final), facts.attrs, summaries) if summaries else []
+    inputs = find_originals(str(store), final=str(final), summary=summary) if summaries else []
     return {
         "stem": printable(final.stem),
         "stored": printable(final.name),
@@ -145,7 +147,7 @@ def _page(
         "evidence": tables.evidence_table(data),
         "shown": _shown(store, data, inputs),
         "marks": MARKS,
-        "inputs_missing": sorted({each.why_not for each in inputs if each.why_not}),
+        "inputs_missing": sorted({each for each in inputs if isinstance(each, str)}),
         "inputs_known": bool(inputs),
         "unrecoverable": tables.unrecoverable_tables(data, summary),
         "removals": tables.removal_lists(data),
@@ -175,7 +177,7 @@ def _figures(data: ReportData, found: Findings) -> dict[str, Any]:
 
 
 def _shown(
-    store: Path, data: ReportData, inputs: Sequence[Input]
+    store: Path, data: ReportData, inputs: Sequence[Recording | str]
 ) -> list[tuple[str, list[FrameImages]]]:
     """The frames that are shown as images, under their headings."""
     worst, rescued = worst_frames(data, WORST), rescued_frames(data, RESCUED)

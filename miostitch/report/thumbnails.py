@@ -1,26 +1,22 @@
 """Frames as images of a report: the result, and next to it what each recording has of them."""
 
 import base64
-import os
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import pairwise, takewhile
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.errors import MiostitchError
 from miostitch.ranges import format_frames
-from miostitch.recording.recording import video_digest
+from miostitch.recording.recording import Recording
 from miostitch.report.data import ReportData
 from miostitch.schema import Evidence
 from miostitch.store.chunks import read_block
 from miostitch.text import printable
 from miostitch.video.png import png_bytes
-from miostitch.video.source import VideoSource, open_video
 
 Frames = NDArray[np.uint8]
 
@@ -43,22 +39,6 @@ MARKS = {
     "decided": "copies disagree, decided pixel by pixel or by majority",
 }
 """What can be marked in an image."""
-
-
-@dataclass(frozen=True)
-class Input:
-    """The videos of a recording if they are still what was stitched, or why they are not shown."""
-
-    videos: tuple[VideoSource, ...]
-    why_not: str = ""
-
-    def read(self, frame: int) -> Frames:
-        """Read one picture, uint8 (height, width), counted through all videos."""
-        for video in self.videos:
-            if frame < video.frame_count:
-                return np.asarray(video.read([frame])[0])
-            frame -= video.frame_count
-        raise IndexError(frame)
 
 
 Mark = tuple[int, int, int]
@@ -87,25 +67,8 @@ class FrameImages:
     images: Sequence[Thumbnail]
 
 
-def find_inputs(path: str, attrs: Mapping[str, Any], recordings: Sequence[Any]) -> list[Input]:
-    """Find the videos that were stitched.
-
-    Returns: One for each of ``recordings``. Only files of the size and digest that the store
-    remembers are taken.
-    """
-    known = [dict(each) for each in attrs.get("inputs", [])]
-    found = []
-    for recording in recordings:
-        name = os.path.basename(recording["path"])
-        start = next((at for at, each in enumerate(known) if each["name"] == name), len(known))
-        videos = [*takewhile(lambda each: not _is_table(each["name"]), known[start:])]
-        del known[: start + len(videos)]
-        found.append(_open(path, recording["path"], videos))
-    return found
-
-
 def show_frames(
-    path: str, data: ReportData, inputs: Sequence[Input], frames: Sequence[int]
+    path: str, data: ReportData, inputs: Sequence[Recording | str], frames: Sequence[int]
 ) -> Iterator[FrameImages]:
     """Make images of some frames, as many as the budget allows.
 
@@ -123,7 +86,8 @@ def show_frames(
             if isinstance(each, str):
                 images.append(Thumbnail(name, "", {}, each))
                 continue
-            lossy = any(video.lossy for video in inputs[number].videos)
+            recording = inputs[number]
+            lossy = isinstance(recording, Recording) and recording.lossy
             marks = {} if lossy else _candidate_marks(data, number, frame, each, result)
             images.append(_thumbnail(name, shade(each), marks, data))
         spent += sum(len(each.uri) for each in images)
@@ -146,53 +110,15 @@ def outline(start: int, stop: int, width: int) -> str:
     return f"M{left} {top}H{width}V{bottom}H{right}V{bottom + 1}H0V{top + 1}H{left}Z"
 
 
-def _is_table(name: str) -> bool:
-    return name.lower().endswith(".csv")
-
-
-def _open(store: str, path: str, videos: Sequence[Mapping[str, Any]]) -> Input:
-    """Open the videos of a recording if they are what they were."""
-    if not videos:
-        return Input((), "the store does not know this video")
-    folder = os.path.dirname(path)
-    opened = []
-    for video in videos:
-        wanted = os.path.join(folder, video["name"])
-        there = next((each for each in _places(store, wanted) if os.path.isfile(each)), None)
-        if there is None:
-            return Input((), f"{wanted} is not there any more")
-        try:
-            source = open_video(there)
-            same = os.path.getsize(there) == video["size"]
-            if not same or video_digest(source) != video["digest"]:
-                return Input((), f"{wanted} is not the file that was stitched any more")
-        except (MiostitchError, OSError) as error:
-            return Input((), printable(str(error)))
-        opened.append(source)
-    return Input(tuple(opened))
-
-
-def _places(store: str, path: str) -> Iterator[str]:
-    """Where a file may be that a summary names: as it says, or beside the products."""
-    encoded = os.fsencode(path)
-    names = [path]
-    if b"\\x" in encoded:  # a name that is no UTF-8, see miostitch.text.printable
-        byte = re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes.fromhex(m[1].decode()), encoded)
-        names.append(os.fsdecode(byte))
-    for name in names:
-        yield name
-        yield os.path.join(os.path.dirname(store), os.pardir, name)
-        yield os.path.join(os.path.dirname(store), os.path.basename(name))
-
-
-def _candidate(data: ReportData, number: int, frame: int, source: Input) -> Frames | str:
+def _candidate(data: ReportData, number: int, frame: int, source: Recording | str) -> Frames | str:
     """What a recording has of a frame, or why there is nothing."""
     if data.scores is None or not data.present[number, frame]:
         return "did not receive this frame"
-    if source.why_not:
-        return source.why_not
+    if isinstance(source, str):
+        return source
+    position = np.array([data.scores.source_frame[number, frame]], np.int64)
     try:
-        return source.read(int(data.scores.source_frame[number, frame]))
+        return np.asarray(source.reader(position).read()[0])
     except (MiostitchError, OSError, IndexError) as error:
         return printable(str(error))
 

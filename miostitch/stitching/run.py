@@ -28,6 +28,7 @@ from miostitch.execution.publishing import (
 )
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.files import ReadOptions, recording_names, segment_paths, table_path
+from miostitch.recording.provenance import input_place
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.report.run import write_report
 from miostitch.schema import VIDEO, chunk_frames
@@ -224,8 +225,7 @@ def stitch_files(
         if options.report:
             stores = Path(workspace.staged(".zarr")), workspace.final(".zarr")
             write_report(*stores, summary, workspace.staged("_report.html"), frames=frames)
-        summary["outputs"] = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
-        write_summary(workspace.staged(".json"), summary)
+        summary = write_summary(workspace, summary)
         workspace.publish()
     return summary
 
@@ -268,8 +268,11 @@ def _make(
     if options.unrecoverable_video and flags["unrecoverable"].any():
         _write_unrecoverable(everything.only(flags["unrecoverable"]), options, plan, workspace)
     columns = tables.scores, tables.agreement, tables.composition
+    facts = summarise(session, tables.frames, *columns)
+    for each, recording in zip(facts["recordings"], session.recordings, strict=True):
+        each |= input_place(recording.path, workspace.output)
     summary = {
-        **summarise(session, tables.frames, *columns),
+        **facts,
         "resumed_blocks": journal.recalled,
         "config": options.provenance,
         "versions": used_versions(),
@@ -330,7 +333,9 @@ def _write(
     if options.debug_video:
         panels = width * (len(session.recordings) + 1)
         path = str(workspace.staged("_debug.avi"))
-        outputs.append(Output.of(DEBUG, VideoFile(path, panels, height, session.fps)))
+        outputs.append(
+            Output.of(DEBUG, VideoFile(path, panels, height, session.fps, checksums=True))
+        )
     composed = options.by == "buffer"
     with StitchedTables(session, store, workspace.staged, composed=composed) as tables:
         run_blocks(
@@ -348,7 +353,9 @@ def _write(
 
 def _video(session: Session, path: Path, codec: Codec) -> Output:
     _, height, width = session.shape
-    return Output.of(VIDEO.name, VideoFile(str(path), width, height, session.fps, codec))
+    return Output.of(
+        VIDEO.name, VideoFile(str(path), width, height, session.fps, codec, checksums=True)
+    )
 
 
 def _write_unrecoverable(
@@ -411,7 +418,3 @@ def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
         "config": options.provenance,
         "versions": {"miostitch": version("miostitch")},
     }
-
-
-def _made(workspace: Workspace, suffix: str) -> bool:
-    return suffix == ".json" or workspace.staged(suffix).exists()

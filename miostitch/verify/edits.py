@@ -1,235 +1,234 @@
-"""Checks results of trim, remove-frames, concat and denoise against each other and their origin."""
+"""Checks results of trim, remove-frames, concat and denoise against the files they are from."""
 
-from functools import partial
+import filecmp
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.errors import InputError
+from miostitch.denoising.run import TABLES as COPIES
+from miostitch.editing.operations import remove_frames, trim
+from miostitch.editing.stored_tables import StoredTables
+from miostitch.editing.tables import EditedTables
+from miostitch.errors import InputError, UsageError
 from miostitch.execution.progress import Progress, counted
-from miostitch.schema import FRAME_VARIABLES, chunk_frames
+from miostitch.ranges import runs
+from miostitch.recording.datasets import STORE
+from miostitch.recording.files import ReadOptions
+from miostitch.recording.provenance import listed_objects, recorded_place
+from miostitch.recording.sidecars import LINE_TABLES, Origin, find_origin
+from miostitch.schema import FRAME, chunk_frames
+from miostitch.store.chunks import read_frames
 from miostitch.text import amount
-from miostitch.verify.buffers import BufferRows
-from miostitch.verify.findings import Findings, Kind
-from miostitch.verify.lines import (
-    can_tell_scores,
-    check_lines,
-    expected_scores,
-    expected_timestamps,
-)
-from miostitch.verify.products import (
-    DROPPED_LIST,
-    check_outputs,
-    check_store_attrs,
-    open_product,
-)
-from miostitch.verify.result import Result
-from miostitch.verify.rows import table_columns, table_rows
-from miostitch.verify.steps import Frames, Origin, find_origin, of_video
-from miostitch.verify.store import FAULTS, Store
+from miostitch.verify.findings import Kind
+from miostitch.verify.products import DROPPED_LIST, Result, check_outputs, compare_summary
+from miostitch.verify.store import compare_arrays, create_like
+from miostitch.verify.tables import compare_tables, write_stored_tables
 
 U8 = NDArray[np.uint8]
 Ints = NDArray[np.int64]
-DENOISED = "_denoised"
 OF_KEPT = ("_patch.avi", "_freq_mask.avi", "_freq_mask_freq_domain.avi", "_min_proj.avi")
 OF_DROPPED = ("_patch_noisy_frames.avi", "_patch_patched_area.avi")
-COPIES = {"_patch.csv": ".csv", "_patch_timestamp.csv": "_timestamps.csv"}
-LINES = ("_timestamps.csv", "_scores.csv", "_noise.csv")
+TABLES = (".csv", *LINE_TABLES)
 
 
-def check_edit(
-    folder: Path,
-    stem: str,
-    findings: Findings,
-    store: Store | None,
-    summary: dict[str, Any],
-    progress: Progress | None,
-) -> dict[str, Any]:
-    """Check one result.
+@dataclass(frozen=True)
+class Source:
+    """Where the frames of a result are from."""
 
-    Returns: ``stem``, ``kind`` and ``frames``.
-    """
-    denoised = "dropped_frames" in summary or stem.endswith(DENOISED)
-    listed = check_outputs(folder, stem, findings, summary)
-    if not listed:
-        findings.add(Kind.MISSING_FILE, f"{stem}.json", "is missing")
+    origins: tuple[Origin, ...]
+    origin: Ints  # Which of them each frame is from, (frame,)
+    origin_frame: Ints  # Its position there, (frame,)
+
+    @property
+    def names(self) -> str:
+        """The files, for messages."""
+        return ", ".join(Path(each.path).name for each in self.origins)
+
+    def read(self, span: slice) -> U8:
+        """Some frames as the files have them, uint8 (frame, height, width)."""
+        parts, order = [], []
+        for number in np.unique(self.origin[span]).tolist():
+            mine = np.flatnonzero(self.origin[span] == number)
+            each, frames = self.origins[number], self.origin_frame[span][mine]
+            from_store = each.path.endswith(STORE) or each.video is None
+            parts.append(read_frames(each.path, frames) if from_store else each.video.read(frames))
+            order.append(mine)
+        return np.concatenate(parts)[np.argsort(np.concatenate(order))]
+
+
+def check_edit(result: Result, folder: Path, progress: Progress | None) -> dict[str, Any]:
+    """Check one result; return its kind and its frames."""
+    summary, store = result.summary, result.store
+    denoised = "dropped_frames" in summary
+    if not check_outputs(result):
+        result.findings.add(Kind.MISSING_FILE, f"{result.stem}.json", "is missing")
     count = summary.get("frames")
     if not isinstance(count, int):
         count = store.shape[0] if store else 0
-    frames = _own_frames(folder, stem, findings, store)
-    for each in frames:
-        if each.shape[0] != count:
-            told = f"{amount(each.shape[0], 'frame')}, the summary says {count}"
-            findings.add(Kind.COUNT, each.name, told)
-    config = store.attrs.get("config") if store else None
-    if store is not None:
-        result = Result(
-            folder, stem, findings, store, config if isinstance(config, dict) else {}, summary
-        )
-        check_store_attrs(result)
-        _check_tables(result)
-    else:
-        _count_lines(folder, stem, findings, count)
+    video = result.open_video(result.stem.removeprefix(result.base) + ".avi")
+    shapes = {each.name: each.shape for each in (store, video) if each}
+    for name, shape in shapes.items():
+        if shape[0] != count:
+            what = f"{amount(shape[0], 'frame')}, the summary says {count}"
+            result.findings.add(Kind.COUNT, name, what)
+    source = _find_source(result)
     if denoised:
-        _check_denoised(folder, stem, findings, summary, store)
-    origin = None if denoised else find_origin(findings, f"{stem}.json", summary)
-    _check_pixels(findings, frames, origin, progress)
-    if store is not None and origin is not None and origin.tables is not None:
-        _check_origin_tables(findings, store, origin)
-    return {"stem": stem, "kind": "denoise" if denoised else "edit", "frames": count}
+        _check_denoised(result)
+    if shapes:
+        _compare_frames(result, None if denoised else source, next(iter(shapes.values())), progress)
+    if source is not None and len(source.origin) == count:
+        _check_tables(result, source, folder)
+    elif store is not None:
+        write_stored_tables(store, result.path(".csv"), folder)
+    for suffix in TABLES:
+        if (folder / suffix).is_file() and result.path(suffix).is_file():
+            compare_tables(result.path(suffix), folder / suffix, result.findings)
+    return {"kind": "denoise" if denoised else "edit", "frames": count}
 
 
-def _own_frames(folder: Path, stem: str, findings: Findings, store: Store | None) -> list[Frames]:
-    """The videos of a result."""
-    found = []
-    if store is not None:
-        found.append(Frames(store.path.name, store.shape, partial(_stored, store)))
-    path = folder / f"{stem}.avi"
-    if path.is_file() and (video := open_product(path, findings)) is not None:
-        found.append(of_video(video, findings, path.name))
-    return found
+def _find_source(result: Result) -> Source | None:
+    """Open the files that frames are from; None, which is noted, if not all are there."""
+    summary, findings, name = result.summary, result.findings, f"{result.stem}.json"
+    listed, taken = listed_objects(summary, "origins"), summary.get("origin_frames")
+    origins: list[Origin] = []
+    for each in listed:
+        path, lag = recorded_place(each, result.folder), each.get("lag")
+        salvage = bool(summary.get("lost_frames"))
+        reading = ReadOptions(salvage, need_table=False, lag=lag if isinstance(lag, int) else 0)
+        try:
+            origins.append(find_origin(path, reading))
+        except (InputError, UsageError) as error:
+            file = Path(path).name
+            if Path(path).exists():
+                findings.add(Kind.INPUT, file, f"cannot be read any more: {error}")
+            findings.add(Kind.NOT_CHECKED, file, f"frames and tables of the result: {error}")
+            return None
+        if origins[-1].frames != each.get("frames"):
+            what = f"has {amount(origins[-1].frames, 'frame')}, had {each.get('frames')}"
+            findings.add(Kind.INPUT, Path(path).name, what)
+            return None
+    try:
+        number, first, last = np.array(taken, np.int64).T
+        origin = np.repeat(number, last + 1 - first)
+        frame = np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])
+        inside = (frame >= 0) & (frame < np.array([each.frames for each in origins])[origin])
+    except (TypeError, ValueError, IndexError):
+        origin = frame = inside = np.zeros(0, np.int64)
+    if not len(frame) or not inside.all():
+        findings.add(Kind.NOT_CHECKED, name, "the summary does not say which frames were taken")
+        return None
+    _check_history(result, [each.frames for each in origins], origin, frame)
+    return Source(tuple(origins), origin, frame)
 
 
-def _stored(store: Store, at: Ints) -> U8 | None:
-    """Frames of a whole chunk of a store."""
-    block = store.video_block(int(at[0]) // store.block)
-    return None if block is None else block[at - at[0] + int(at[0]) % store.block]
-
-
-def _check_pixels(
-    findings: Findings, frames: list[Frames], origin: Origin | None, progress: Progress | None
-) -> None:
-    """Compare all videos of a result with each other, and with the files its frames are from."""
-    if not frames:
+def _check_history(result: Result, counts: Sequence[int], origin: Ints, frame: Ints) -> None:
+    """Do the last steps of the history again, and compare which frames they leave."""
+    steps, total = listed_objects(result.summary, "history"), sum(counts)
+    first = [n for n, step in enumerate(steps) if step.get("frames_before") == total]
+    if not first:
         return
-    first = frames[0]
-    count, height, width = first.shape
-    advance = counted(progress, count)
-    step = chunk_frames(height, width)
-    if isinstance(first.read, partial):  # of a store: its own chunks
-        step = first.read.args[0].block
-    if origin is not None and (
-        len(origin.frame) != count or origin.files[0].shape[1:] != (height, width)
-    ):
-        origin = None
-    for start in range(0, count, step):
-        at = np.arange(start, min(start + step, count))
-        made = first.read(at)
-        if made is not None and origin is not None:
-            theirs = origin.read(start, start + len(at))
-            if theirs is not None:
-                told = f"{origin.files[0].name} has"
-                findings.pixels(first.name, made, theirs, at, told)
-        for other in frames[1:]:
-            there = at[at < other.shape[0]]
-            if made is not None and len(there) and other.shape[1:] == (height, width):
-                beside = other.read(there)
-                if beside is not None:
-                    told = f"{first.name} has"
-                    findings.pixels(other.name, beside, made[: len(there)], there, told)
+    left = xr.Dataset({"position": (FRAME, np.arange(total))})
+    try:
+        for step in steps[first[-1] :]:
+            parameters = step.get("parameters", {})
+            if step["step"] == "trim":
+                left = trim(left, **parameters)
+            elif step["step"] == "remove_frames":
+                left = remove_frames(left, parameters["frames"])
+            elif step["step"] not in ("lag", "concat"):
+                return  # which drops frames by what is in them
+    except (KeyError, TypeError, UsageError):
+        left = left.isel({FRAME: slice(0)})  # no history of ours
+    taken = np.cumsum([0, *counts[:-1]])[origin] + frame
+    lags = any(each.get("lag") for each in listed_objects(result.summary, "origins"))
+    expected = left["position"].to_numpy()
+    if lags or result.summary.get("lost_frames"):  # frames without a row or pixels are left out
+        expected = expected[np.isin(expected, taken)]
+    if not np.array_equal(expected, taken):
+        file, what = f"{result.stem}.json", "history leaves other frames than origin_frames says"
+        result.findings.add(Kind.SUMMARY, file, what, column="history")
+
+
+def _compare_frames(
+    result: Result, source: Source | None, shape: tuple[int, int, int], progress: Progress | None
+) -> None:
+    """Compare store and video with each other, and with the files their frames are from."""
+    store, findings = result.store, result.findings
+    video = result.open_video(result.stem.removeprefix(result.base) + ".avi")
+    step = store.block if store else chunk_frames(*shape[1:])
+    if source is not None and len(source.origin) != shape[0]:
+        source = None
+    advance = counted(progress, shape[0])
+    for start in range(0, shape[0], step):
+        span = slice(start, min(start + step, shape[0]))
+        at = np.arange(span.start, span.stop)
+        theirs = None
+        if source is not None:
+            try:
+                theirs = source.read(span)
+            except InputError as error:
+                findings.add(Kind.INPUT, source.names, str(error), frame=start)
+            if theirs is not None and theirs.shape[1:] != shape[1:]:
+                findings.add(Kind.INPUT, source.names, "frames have another size")
+                source = theirs = None
+        made = store.video_block(start // step) if store else None
+        if store and made is not None and theirs is not None and source is not None:
+            chunk, witness = store.chunk_key(start // step), f"{source.names} has"
+            findings.pixels(store.name, made, theirs, at, witness, chunk=chunk)
+        if video is not None and made is not None and store is not None:
+            video.compare(made, at, f"{store.name} has")
+        elif video is not None and theirs is not None and source is not None:
+            video.compare(theirs, at, f"{source.names} has")
         if advance is not None:
             advance(len(at))
 
 
-def _check_tables(result: Result) -> None:
-    """Compare the tables beside a store with it."""
-    store = result.store
-    if "buffers" in store.groups:
-        BufferRows(result).check()
-    told = "the store has"
-    if result.path("_timestamps.csv").is_file() and {"timestamp_first", "timestamp_last"} <= (
-        result.frames.keys()
-    ):
-        check_lines(result, "_timestamps.csv", partial(expected_timestamps, result), told)
-    if can_tell_scores(result):
-        nothing = np.zeros(store.shape[0], np.int64)
-        expected = partial(expected_scores, result, nothing)
-        check_lines(result, "_scores.csv", expected, told, ("diff_pixels",))
-
-
-def _count_lines(folder: Path, stem: str, findings: Findings, count: int) -> None:
-    """Without a store: count what the tables tell of."""
-    for suffix in LINES:
-        path = folder / f"{stem}{suffix}"
-        if path.is_file():
-            with path.open("rb") as file:
-                lines = sum(1 for _ in file) - 1
-            if lines != count:
-                told = f"{amount(lines, 'line')}, the summary says {amount(count, 'frame')}"
-                findings.add(Kind.COUNT, path.name, told)
-    path = folder / f"{stem}.csv"
-    if not path.is_file():
-        return
-    last = 0
+def _check_tables(result: Result, source: Source, folder: Path) -> None:
+    """Write all tables again, and compare those of the store."""
+    store, made = result.store, folder / "made.zarr"
+    if store:
+        create_like(store, made)
+    kinds = {suffix for suffix in TABLES if result.path(suffix).is_file()}
+    path = str(made) if store else None
     try:
-        for rows in table_rows(path, table_columns(path), findings):
-            index = rows["reconstructed_frame_index"].to_numpy()
-            wrong = np.flatnonzero(
-                (index < 0) | (index >= count) | (np.diff(index, prepend=last) < 0)
-            )
-            for at in wrong[:1].tolist():
-                told = (
-                    f"a row of frame {index[at]}, out of order or beyond {amount(count, 'frame')}"
-                )
-                findings.add(Kind.ROWS, path.name, told, row=at, column="reconstructed_frame_index")
-            last = int(index[-1]) if len(index) else last
+        with EditedTables(source, kinds, folder.joinpath, path) as tables:
+            step = chunk_frames(1, 1000)
+            for start in range(0, len(source.origin), step):
+                tables.append(slice(start, min(start + step, len(source.origin))))
+        if store:
+            found = [each.tables for each in source.origins]
+            StoredTables(found, source.origin, source.origin_frame).write(str(made))
+            compare_arrays(store, made)
     except InputError as error:
-        findings.add(Kind.UNREADABLE, path.name, str(error))
+        result.findings.add(Kind.INPUT, source.names, str(error))
+        result.findings.add(Kind.NOT_CHECKED, source.names, "tables, for they cannot be read")
 
 
-def _check_denoised(
-    folder: Path, stem: str, findings: Findings, summary: dict[str, Any], store: Store | None
-) -> None:
+def _check_denoised(result: Result) -> None:
     """Compare counts of what denoising wrote, and of what it left out."""
-    begin, kept = stem.removesuffix(DENOISED), summary.get("frames")
-    dropped, before = summary.get("dropped_frames"), summary.get("frames_before")
+    summary, findings, name = result.summary, result.findings, f"{result.stem}.json"
+    dropped, kept = summary.get("dropped_frames"), summary.get("frames")
     if not isinstance(dropped, list) or not isinstance(kept, int):
         return
-    if before != kept + len(dropped):
-        told = f"frames_before is {before}, {kept} were kept and {len(dropped)} dropped"
-        findings.add(Kind.SUMMARY, f"{stem}.json", told, column="frames_before")
+    compare_summary(result, summary, {"frames_before": kept + len(dropped)})
     for suffix in (*OF_KEPT, *OF_DROPPED):
-        path, expected = folder / f"{begin}{suffix}", kept if suffix in OF_KEPT else len(dropped)
-        video = open_product(path, findings) if path.is_file() else None
-        if video is not None and video.frame_count != expected:
-            told = f"{amount(video.frame_count, 'frame')}, the summary says {expected}"
-            findings.add(Kind.COUNT, path.name, told)
+        video, expected = result.open_video(suffix), kept if suffix in OF_KEPT else len(dropped)
+        if video is not None and video.shape[0] != expected:
+            what = f"{amount(video.shape[0], 'frame')}, the summary says {expected}"
+            findings.add(Kind.COUNT, video.name, what)
     for suffix, of in COPIES.items():
-        path, other = folder / f"{begin}{suffix}", folder / f"{stem}{of}"
-        if path.is_file() and other.is_file() and path.read_bytes() != other.read_bytes():
+        path, other = result.folder / f"{result.base}{suffix}", result.path(of)
+        if path.is_file() and other.is_file() and not filecmp.cmp(path, other, shallow=False):
             findings.add(Kind.ROWS, path.name, f"differs from {other.name}")
-    listed = folder / f"{begin}{DROPPED_LIST}"
+    listed = result.folder / f"{result.base}{DROPPED_LIST}"
     if listed.is_file() and listed.read_text().split() != [str(each) for each in dropped]:
-        findings.add(Kind.SUMMARY, listed.name, "differs from dropped_frames of the summary")
-    number = store.read("frame_num") if store else None
-    if number is not None and number.sound.all():
-        values = number.values[number.values >= 0]
-        firsts = np.flatnonzero(np.diff(values, prepend=values[:1] - 2) != 1)
-        lasts = np.append(firsts[1:], len(values)) - 1
-        runs = np.stack([values[firsts], values[lasts]], axis=1).tolist() if len(values) else []
-        if summary.get("kept_frame_num") != runs:
-            told = "kept_frame_num differs from the store"
-            findings.add(Kind.SUMMARY, f"{stem}.json", told, column="kept_frame_num")
-
-
-def _check_origin_tables(findings: Findings, store: Store, origin: Origin) -> None:
-    """Compare what is known per frame with the store that it is from."""
-    assert origin.tables is not None
-    for variable in FRAME_VARIABLES:
-        found = store.read(variable.name)
-        try:
-            theirs = np.asarray(origin.tables[variable.name][:])  # type: ignore[index]
-        except FAULTS:
-            continue  # its own verification says so
-        if found is not None and len(found.values) == len(origin.frame):
-            expected = theirs[origin.frame]
-            findings.differing(
-                Kind.FRAMES,
-                store.path.name,
-                variable.name,
-                found.values,
-                expected,
-                where=found.sound,
-            )
+        findings.add(Kind.SUMMARY, listed.name, f"differs from dropped_frames of {name}")
+    number = result.store.values("frame_num") if result.store else None
+    if number is not None:
+        kept_runs = {"kept_frame_num": runs(number[number >= 0]).tolist()}
+        compare_summary(result, summary, kept_runs)

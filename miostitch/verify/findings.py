@@ -23,6 +23,7 @@ class Kind(StrEnum):
     MISSING_FILE = "missing file"
     UNEXPECTED_FILE = "unexpected file"
     UNREADABLE = "unreadable"
+    CHANGED = "changed"
     FORMAT = "format"
     SCHEMA = "schema"
     ATTRIBUTES = "attributes"
@@ -47,7 +48,7 @@ class Kind(StrEnum):
 class Finding:
     """One finding."""
 
-    kind: Kind  # What it is
+    kind: Kind
     file: str  # The product or input
     frame: int | None  # Frame of the result
     chunk: str | None  # Key of the chunk in the store
@@ -67,18 +68,12 @@ class Finding:
         return {name: value for name, value in asdict(self).items() if value is not None}
 
 
-def unlike_pixels(one: NDArray[np.uint8], other: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """Pixels in which frames differ, int64 (frame,), of uint8 (frame, height, width)."""
-    counts = np.empty(len(one), np.int64)
-    differing_pixels(one, other, counts)
-    return counts
-
-
 @dataclass
 class Findings:
     """Collects findings from any thread; the same ones are listed in whatever order they come."""
 
     counts: Counter[Kind] = field(default_factory=Counter)
+    files: set[str] = field(default_factory=set)  # Those that anything was found of
     _listed: dict[Kind, list[Finding]] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
@@ -97,64 +92,44 @@ class Findings:
         found = Finding(kind, printable(file), frame, chunk, row, column, printable(message))
         with self._lock:
             self.counts[kind] += 1
+            self.files.add(file)
             listed = self._listed.setdefault(kind, [])
             insort(listed, found, key=lambda each: each.place)
             del listed[LISTED:]
 
     def more(self, kind: Kind, count: int) -> None:
-        """Count findings that lie behind those that were noted."""
+        """Count findings beyond those that were noted."""
         with self._lock:
-            self.counts[kind] += count
-
-    def differing(
-        self,
-        kind: Kind,
-        file: str,
-        name: str,
-        found: NDArray[Any],
-        expected: NDArray[Any],
-        *,
-        first: int = 0,
-        where: NDArray[np.bool_] | None = None,
-        of: str = "",
-    ) -> None:
-        """Note where values of frames (frame,) are not as expected."""
-        wrong = found != expected
-        if found.dtype.kind == "f":
-            wrong &= ~(np.isnan(found) & np.isnan(expected))
-        places = np.flatnonzero(wrong if where is None else wrong & where)
-        for at in places[:LISTED].tolist():
-            told = f"is {found[at].item()!r}, not {expected[at].item()!r}"
-            message = f"{name}{f' of {of}' if of else ''} {told}"
-            self.add(kind, file, message, frame=first + at, column=name)
-        self.more(kind, max(0, len(places) - LISTED))
+            self.counts[kind] += max(0, count)
 
     def pixels(
         self,
         file: str,
         found: NDArray[np.uint8],
         expected: NDArray[np.uint8],
-        numbers: NDArray[np.int64],
-        told: str,
+        frames: NDArray[np.int64],
+        witness: str,
         *,
         chunk: str | None = None,
-        of: NDArray[np.int64] | None = None,
     ) -> None:
         """Note frames of which a pixel is not as expected, with the first one.
 
-        ``found, expected``: uint8 (frame, height, width); ``numbers``: what the frames are called,
-        (frame,).
+        ``found, expected``: uint8 (frame, height, width); ``frames``: their numbers, (frame,).
         """
-        counts = unlike_pixels(found, expected)
-        places = np.arange(len(found)) if of is None else of
-        wrong = counts[places] > 0
-        for at, number in zip(places[wrong].tolist(), numbers[wrong].tolist(), strict=True):
+        counts = np.empty(len(found), np.int64)
+        differing_pixels(found, expected, counts)
+        for at in np.flatnonzero(counts).tolist():
             row, column = np.argwhere(found[at] != expected[at])[0].tolist()
-            message = (
-                f"differs in {amount(counts[at], 'pixel')}, the first is {found[at, row, column]}"
+            self.add(
+                Kind.PIXELS,
+                file,
+                f"differs in {amount(counts[at], 'pixel')}, the first is {found[at, row, column]}; "
+                f"{witness} {expected[at, row, column]}",
+                frame=int(frames[at]),
+                chunk=chunk,
+                row=row,
+                column=column,
             )
-            message += f"; {told} {expected[at, row, column]}"
-            self.add(Kind.PIXELS, file, message, frame=number, chunk=chunk, row=row, column=column)
 
     @property
     def differences(self) -> int:

@@ -1,366 +1,187 @@
-"""Compares every frame of a result with what it was made of, block by block."""
+"""Compares every frame of a result with its inputs, and with the videos next to the store."""
 
-from functools import partial
-from itertools import combinations, pairwise
-from threading import Lock
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.errors import VideoError
-from miostitch.kernels.scores import score_frames
-from miostitch.schema import COMPOSITE, NO_FRAME, PIXEL_SCORES
+from miostitch.buffers.table import buffer_layout
+from miostitch.errors import InputError
+from miostitch.execution.engine import Block, Tables
+from miostitch.recording.recording import Recording
+from miostitch.schema import NO_FRAME, VIDEO, Evidence
+from miostitch.stitching.block import DEBUG
 from miostitch.text import amount
-from miostitch.verify.blocks import Block, read_block
-from miostitch.verify.composition import NOBODY, STRETCHES, CompositionCheck
-from miostitch.verify.findings import Kind, unlike_pixels
-from miostitch.verify.result import Result, choices
+from miostitch.verify.findings import Findings, Kind
+from miostitch.verify.store import Store
 from miostitch.video.source import VideoSource
+from miostitch.video.writer import frame_checksums
 
 U8 = NDArray[np.uint8]
 Ints = NDArray[np.int64]
-Bools = NDArray[np.bool_]
+COPIED = (Evidence.SINGLE, Evidence.IDENTICAL, Evidence.MAJORITY)
+"""Evidence of buffers that are a copy of a recording's."""
 
 
+@dataclass
+class Video:
+    """A video next to a store, and the checksums of those of its frames that were read."""
+
+    source: VideoSource
+    name: str  # The file
+    findings: Findings
+    checksums: NDArray[np.uint32] = field(init=False)
+    read: NDArray[np.bool_] = field(init=False)  # Which frames were read, (frame,)
+
+    def __post_init__(self) -> None:
+        self.checksums = np.zeros(self.source.frame_count, "<u4")
+        self.read = np.zeros(self.source.frame_count, np.bool_)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Frames, height and width."""
+        return self.source.frame_count, self.source.height, self.source.width
+
+    def frames(self, at: Ints) -> U8 | None:
+        """Some frames; None if they cannot be read, which is noted."""
+        try:
+            found: U8 = self.source.read(at)
+        except InputError as error:
+            self.findings.add(Kind.UNREADABLE, self.name, str(error), frame=int(at[0]))
+            return None
+        self.checksums[at] = frame_checksums(found)
+        self.read[at] = True
+        return found
+
+    def compare(self, expected: U8, at: Ints, witness: str) -> None:
+        """Compare frames at some positions of the video with what they should be."""
+        there = at < self.shape[0]
+        if self.shape[1:] != expected.shape[1:] or not there.any():
+            return  # which is noted already
+        found = self.frames(at[there])
+        if found is not None:
+            kept = expected if there.all() else expected[there]
+            self.findings.pixels(self.name, found, kept, at[there], witness)
+
+
+@dataclass
 class FrameCheck:
-    """Compares the frames of a result."""
+    """Compares the frames of a stitch, block by block, on any thread."""
 
-    def __init__(self, result: Result, videos: dict[str, VideoSource]) -> None:
-        self.result, self.videos = result, videos
-        self.findings, self.store = result.findings, result.store
-        self.name = result.store.path.name
-        count = result.store.shape[0]
-        self.differing = np.full(count, NO_FRAME, np.int64)
-        """Pixels in which best and second best candidate differ, -1 where it is not known."""
-        self.shared = np.zeros(2, np.int64)
-        """Buffers that several recordings delivered, and those that are alike."""
-        self.unread = False
-        """Whether some frame could not be compared."""
-        flags = result.frames.get("unrecoverable")
-        marked = flags.values if flags is not None else np.zeros(count, bool)
-        self._lost = np.cumsum(marked) - marked, marked
-        self._lock = Lock()
+    store: Store
+    videos: Mapping[str, Video]  # By the ending of their names
+    # Makes a block again; None unless all inputs are there.
+    make: Callable[[slice], Block] | None
+    copies: "Copies | None" = None  # Those of some of the inputs, where not all are there
+    unrecoverable: NDArray[np.bool_] | None = None  # (frame,); None: its video is not of these
 
-    def check(self, number: int) -> int:
-        """Compare a chunk of frames, and return how many these are."""
-        made, block = self.store.video_block(number), self.store.block
-        frames = min(block, self.store.shape[0] - number * block)
-        if made is None:
-            self.unread = True
-            return frames
-        start = number * block
-        self._beside(".avi", made, np.arange(start, start + frames))
-        self._unrecoverable(made, start)
-        if self.result.recordings:
-            part = read_block(self.result, number, made.reshape(frames, -1))
-            self.unread |= part.unread
-            self._candidates(part)
-            self._debug(part)
-            (self._composed if self.result.composed else self._chosen)(part)
-            self._agreement(part)
-        return frames
+    def check(self, number: int) -> Tables | None:
+        """Compare a block; return the tables that were made again with its frames."""
+        start = number * self.store.block
+        span = slice(start, min(start + self.store.block, self.store.shape[0]))
+        at = np.arange(span.start, span.stop)
+        computed = self.make(span) if self.make else None
+        made = self.store.video_block(number)
+        findings, chunk = self.store.findings, self.store.chunk_key(number)
+        frames = made
+        if computed is not None:
+            frames = computed.videos[VIDEO.name]
+            if made is not None:
+                witness = "made again of the recordings it is"
+                findings.pixels(self.store.name, made, frames, at, witness, chunk=chunk)
+                frames = made
+        elif made is not None and self.copies is not None:
+            self.copies.compare(made, span, chunk)
+        if frames is not None and ".avi" in self.videos:
+            self.videos[".avi"].compare(frames, at, "the store has")
+        if frames is not None and self.unrecoverable is not None:
+            self._compare_unrecoverable(frames, span)
+        if computed is None:
+            return None
+        if "_debug.avi" in self.videos:
+            self.videos["_debug.avi"].compare(computed.videos[DEBUG], at, "the recordings have")
+        return computed.tables
 
-    def _beside(self, suffix: str, made: U8, at: Ints) -> None:
-        """Compare frames with those of a video beside the store."""
-        video = self.videos.get(suffix)
-        if video is None or (video.height, video.width) != made.shape[1:]:
-            return
-        there = int((at < video.frame_count).sum())
+    def _compare_unrecoverable(self, frames: U8, span: slice) -> None:
+        flags = self.unrecoverable
+        video = self.videos.get("_unrecoverable.avi")
+        if video is not None and flags is not None and flags[span].any():
+            before = int(flags[: span.start].sum())
+            at = before + np.arange(int(flags[span].sum()))
+            video.compare(frames[flags[span]], at, "the store has")
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Frames of some of the inputs, to which those that were taken from them must be equal."""
+
+    store: Store
+    recordings: Mapping[int, Recording]
+    composed: bool
+    tables: Mapping[str, NDArray[Any]]  # Of the store: which frame and buffer is from where
+    bounds: Ints  # Limits of the buffers in a flattened frame
+
+    @classmethod
+    def of(
+        cls, store: Store, recordings: Mapping[int, Recording], *, composed: bool
+    ) -> "Copies | None":
+        """What the store says of its frames; None if it does not."""
+        names = ["scores/source_frame", "source"]
+        names += ["composition/buffer_source", "composition/buffer_evidence"] if composed else []
+        found = {name: store.values(name) for name in names}
+        tables = {name: values for name, values in found.items() if values is not None}
+        parts = [table for recording in recordings.values() for table in recording.tables]
+        if len(tables) < len(names) or not parts:
+            return None
         try:
-            out = self.store.scratch.take(suffix, (there, *made.shape[1:]))
-            frames = video.read(at[:there], out)
-        except VideoError as error:
-            self.findings.add(Kind.UNREADABLE, self.result.path(suffix).name, str(error))
-            return
-        file = self.result.path(suffix).name
-        self.findings.pixels(file, frames, made[:there], at[:there], "the store has")
+            bounds = buffer_layout(parts, store.shape[1] * store.shape[2])
+        except InputError as error:
+            store.findings.add(Kind.INPUT, store.name, str(error))
+            return None
+        return cls(store, recordings, composed, tables, bounds)
 
-    def _unrecoverable(self, made: U8, start: int) -> None:
-        """Compare the frames of the video of those that nobody received."""
-        places, marked = self._lost
-        mine = marked[start : start + len(made)]
-        if "_unrecoverable.avi" in self.videos and not self.result.config.get("drop_damaged"):
-            at = places[start : start + len(made)][mine]
-            self._beside("_unrecoverable.avi", made[mine], at)
-
-    def _images(self, frames: U8) -> U8:
-        return frames.reshape(-1, *self.store.shape[1:])
-
-    def _key(self, part: Block) -> str:
-        array = self.store.arrays["video"]
-        return f"video/{array.metadata.encode_chunk_key((part.number, 0, 0))}"
-
-    def _candidates(self, part: Block) -> None:
-        """Work out every score once more."""
-        limits = self.result.thresholds
-        _, height, width = self.store.shape
-        for at, (recording, picture) in enumerate(
-            zip(self.result.recordings, part.raw, strict=True)
-        ):
-            if recording is None:
+    def compare(self, made: U8, span: slice, chunk: str) -> None:
+        """Compare the frames, or the buffers, that were copied."""
+        for number, recording in self.recordings.items():
+            frames = self.tables["scores/source_frame"][number, span].astype(np.int64)
+            frames[frames >= recording.shape[0]] = NO_FRAME
+            try:
+                theirs = recording.reader(frames).read()
+            except InputError as error:
+                self.store.findings.add(Kind.INPUT, recording.path, str(error), frame=span.start)
                 continue
-            there, frames = part.present[at], self.result.source_frame[at, part.span]
-            facts = recording.facts
-            expected: dict[str, Any] = {
-                "num_buffers": facts.num_buffers[frames],
-                "black_padding": facts.padding[frames],
-            }
-            if picture is not None:
-                pixels = np.empty((len(PIXEL_SCORES), len(picture)), np.int64)
-                score_frames(
-                    picture.reshape(-1, height, width),
-                    limits.value_threshold,
-                    limits.consecutive_threshold,
-                    limits.gradient_threshold,
-                    pixels,
-                )
-                expected |= {v.name: pixels[n] for n, v in enumerate(PIXEL_SCORES)}
-            for name, values in expected.items():
-                if name in self.result.scores:
-                    self._score(part, at, name, np.where(there, values, NO_FRAME))
+            if self.composed:
+                theirs = self._buffers(number, recording, frames, theirs, made, span)
+            else:
+                taken = (self.tables["source"][span] == number) & (frames != NO_FRAME)
+                theirs = np.where(taken[:, np.newaxis, np.newaxis], theirs, made)
+            at, name = np.arange(span.start, span.stop), self.store.recordings[number]
+            found = self.store.findings
+            found.pixels(self.store.name, made, theirs, at, f"{name} has", chunk=chunk)
 
-    def _score(self, part: Block, at: int, name: str, expected: Ints) -> None:
-        found = self.result.scores[name]
-        self.findings.differing(
-            Kind.SCORES,
-            self.name,
-            f"scores/{name}",
-            found.values[at, part.span],
-            expected,
-            first=part.start,
-            where=found.sound[part.span],
-            of=self.result.names[at],
-        )
+    def _buffers(
+        self, number: int, recording: Recording, frames: Ints, theirs: U8, made: U8, span: slice
+    ) -> U8:
+        """The frames with those buffers of the recording that were delivered whole and copied."""
+        whole = recording.frames.given_pixels(frames, self.bounds) == np.diff(self.bounds)
+        source = self.tables["composition/buffer_source"][span] == number
+        evidence = np.isin(self.tables["composition/buffer_evidence"][span], COPIED)
+        pixels = np.repeat(whole & source & evidence, np.diff(self.bounds), axis=1)
+        return np.where(pixels.reshape(made.shape), theirs, made)
 
-    def _table(self, part: Block, name: str, expected: NDArray[Any], where: Bools | None) -> None:
-        """Compare a table of the frames with what it should be."""
-        found = self.result.frames.get(name)
-        if found is None:
-            return
-        sound = found.sound[part.span]
-        values = found.values[part.span]
-        self.findings.differing(
-            Kind.FRAMES,
-            self.name,
-            name,
-            values,
-            expected,
-            first=part.start,
-            where=sound if where is None else sound & where,
-        )
 
-    def _chosen(self, part: Block) -> None:
-        """Compare frames that were taken from one recording each."""
-        choice, found = choices(self.result, part.span), self.result.frames.get("source")
-        if choice is not None:
-            self._table(part, "source", choice.best, None)
-        if found is None:
-            return
-        source, columns = found.values[part.span].astype(np.int64), np.arange(len(part.made))
-        known = found.sound[part.span] & (source >= 0) & (source < len(part.raw))
-        for at in np.unique(source[known]).tolist():
-            picture = part.raw[at]
-            mine = np.flatnonzero(known & (source == at) & part.present[at])
-            if picture is not None:
-                told = f"{self.result.names[at]} has"
-                self.findings.pixels(
-                    self.name,
-                    self._images(part.made),
-                    self._images(picture),
-                    part.start + mine,
-                    told,
-                    chunk=self._key(part),
-                    of=mine,
-                )
-        there = np.array([each is not None for each in self.result.recordings])
-        known &= there[source.clip(0, len(there) - 1)]
-        source = np.where(known, source, 0)
-        missing = self.result.bounds[-1] - part.given[source, columns].clip(0).sum(axis=1)
-        self._table(part, "missing_pixels", missing, known)
-        if "num_buffers" in self.result.scores:
-            received = self.result.scores["num_buffers"].values[:, part.span][source, columns]
-            self._table(part, "num_buffers", received, known)
-        if "noisy_pixels" in self.result.scores:
-            noisy = self.result.scores["noisy_pixels"].values[:, part.span][source, columns]
-            self._table(part, "damaged", (missing > 0) | (noisy > 0), known)
-        if self.result.complete:
-            everywhere = part.anywhere.all(axis=1)
-            self._table(part, "unrecoverable", np.logical_not(everywhere), None)
-
-    def _composed(self, part: Block) -> None:
-        """Compare frames that were composed buffer by buffer."""
-        names = ("buffer_evidence", "buffer_source")
-        if not {*names} <= self.result.composition.keys():
-            return
-        evidence, source = (self.result.composition[n].values[part.span] for n in names)
-        sound = np.logical_and(*(self.result.composition[n].sound[part.span] for n in names))
-        have, alike = self._compared(part)
-        self._table(part, "num_buffers", (evidence != NOBODY).sum(axis=1), sound)
-        if any(each is None for each in part.copies):
-            self._proven(part, evidence, source, have, sound)
-            return
-        check = CompositionCheck(
-            part.made,
-            [each for each in part.copies if each is not None],
-            self.result.names,
-            self.result.bounds,
-            evidence,
-            source,
-            partial(self.differs, part),
-            partial(self._undecided, part),
-        )
-        check.check(have, alike, sound)
-        missing = (np.diff(self.result.bounds) - have.max(axis=0)).sum(axis=1)
-        self._table(part, "missing_pixels", missing, None)
-        limits = self.result.thresholds
-        scores = np.empty((2, len(part.made)), np.int64)
-        score_frames(
-            part.made.reshape(-1, *self.store.shape[1:]),
-            limits.value_threshold,
-            limits.consecutive_threshold,
-            limits.gradient_threshold,
-            scores,
-        )
-        self._table(part, "damaged", (missing > 0) | (scores[1] > 0), None)
-        self._table(part, "unrecoverable", missing > 0, None)
-        whole = alike.all(axis=2) & part.present
-        first = np.where(whole.any(axis=0), whole.argmax(axis=0), COMPOSITE)
-        self._table(part, "source", first, None)
-
-    def _compared(self, part: Block) -> tuple[Ints, Bools]:
-        """Pixels at hand of each copy, and whether it is the result, (recording, frame, buffer)."""
-        sizes, bounds = np.diff(self.result.bounds), self.result.bounds.tolist()
-        have, alike = part.given.clip(0), np.zeros(part.given.shape, bool)
-        for at, copy in enumerate(part.copies):
-            if copy is None:
-                continue
-            for frame, k in np.argwhere((part.given[at] == 0) & part.present[at][:, None]).tolist():
-                if copy[frame, bounds[k] : bounds[k + 1]].any():
-                    have[at, frame, k] = sizes[k]
-            count = unlike_pixels(self._images(copy), self._images(part.made))
-            there = part.present[at]
-            unlike = self._unlike_buffers(copy, part.made, (count > 0) & there)
-            alike[at] = ~unlike & there[:, None]
-        return have, alike
-
-    def _proven(self, part: Block, evidence: U8, source: Ints, have: Ints, sound: Bools) -> None:
-        """Where a recording is not there: compare what was taken from another as a whole."""
-        taken = sound[:, None] & (evidence > NOBODY) & (evidence < STRETCHES)
-        for frame, k in np.argwhere(taken).tolist():
-            at = int(source[frame, k])
-            copy = part.copies[at] if 0 <= at < len(part.copies) else None
-            if copy is not None:
-                lo = int(self.result.bounds[k])
-                hi = lo + int(have[at, frame, k])
-                self.differs(
-                    part, frame, copy[frame], slice(lo, hi), f"{self.result.names[at]} has"
-                )
-
-    def differs(self, part: Block, frame: int, expected: U8, cut: slice, told: str) -> None:
-        """Note where a range of a frame is not as expected."""
-        made = part.made[frame]
-        wrong = cut.start + np.flatnonzero(made[cut] != expected[cut])
-        if not len(wrong):
-            return
-        row, column = divmod(int(wrong[0]), self.store.shape[2])
-        message = f"differs in {amount(len(wrong), 'pixel')}, the first is {made[wrong[0]]}"
-        self.findings.add(
-            Kind.PIXELS,
-            self.name,
-            f"{message}; {told} {expected[wrong[0]]}",
-            frame=part.start + frame,
-            chunk=self._key(part),
-            row=row,
-            column=column,
-        )
-
-    def _undecided(self, part: Block, frame: int, buffer: int, name: str, message: str) -> None:
-        self.findings.add(
-            Kind.COMPOSITION,
-            self.name,
-            message,
-            frame=part.start + frame,
-            row=buffer,
-            column=f"composition/{name}",
-        )
-
-    def _agreement(self, part: Block) -> None:
-        """Count in how many pixels best and second best differ, and the shared buffers."""
-        choice = choices(self.result, part.span)
-        shape = part.given.shape[1:]
-        shared, unlike = np.zeros(shape, bool), np.zeros(shape, bool)
-        whole = part.whole
-        if self.result.composed:
-            whole = part.given == np.diff(self.result.bounds)
-        for one, other in combinations(range(len(part.raw)), 2):
-            pictures = part.raw[one], part.raw[other]
-            if pictures[0] is None or pictures[1] is None:
-                continue
-            count, differ = self._pair(pictures[0], pictures[1])
-            if choice is not None:
-                mine = (np.minimum(choice.best, choice.other) == one) & (
-                    np.maximum(choice.best, choice.other) == other
-                )
-                self.differing[part.span][mine] = count[mine]
-            glued = part.copies[one], part.copies[other]
-            joined = any(each is not own for each, own in zip(glued, pictures, strict=True))
-            if joined and glued[0] is not None and glued[1] is not None:
-                _, differ = self._pair(glued[0], glued[1])
-            both = whole[one] & whole[other]
-            shared |= both
-            unlike |= both & differ
-        with self._lock:
-            self.shared += (int(shared.sum()), int((shared & ~unlike).sum()))
-
-    def _pair(self, one: U8, other: U8) -> tuple[Ints, Bools]:
-        """Pixels in which two recordings' frames differ, and the buffers that do."""
-        count = unlike_pixels(self._images(one), self._images(other))
-        return count, self._unlike_buffers(one, other, count > 0)
-
-    def _unlike_buffers(self, one: U8, other: U8, frames: Bools) -> Bools:
-        """Which buffers differ (frame, buffer), in some of the frames."""
-        bounds = self.result.bounds.tolist()
-        differ = np.zeros((len(one), len(bounds) - 1), bool)
-        for frame in np.flatnonzero(frames).tolist():
-            unlike = one[frame] != other[frame]
-            differ[frame] = [unlike[lo:hi].any() for lo, hi in pairwise(bounds)]
-        return differ
-
-    def _debug(self, part: Block) -> None:
-        """Compare the candidates in the video that shows them side by side."""
-        video, (_, height, width) = self.videos.get("_debug.avi"), self.store.shape
-        panels = len(self.result.names) + 1
-        if video is None or (video.height, video.width) != (height, width * panels):
-            return
-        frames = np.arange(part.span.start, min(part.span.stop, video.frame_count))
-        file = self.result.path("_debug.avi").name
-        try:
-            shown = video.read(frames)
-        except VideoError as error:
-            self.findings.add(Kind.UNREADABLE, file, str(error), frame=part.start)
-            return
-        if any(each is None for each in part.raw):
-            return
-        expected = self._side_by_side(part, len(frames))
-        self.findings.pixels(file, shown, expected, frames, "the recordings have")
-
-    def _side_by_side(self, part: Block, count: int) -> U8:
-        """Candidates, stripes where there is none, and where any two of them differ."""
-        _, height, width = self.store.shape
-        rows, columns = np.indices((height, width))
-        stripes = np.where((rows + columns) // 8 % 2, 192, 64).astype(np.uint8)
-        panels = np.empty((count, height, len(part.raw) + 1, width), np.uint8)
-        first = part.present.argmax(axis=0)
-        panels[:, :, -1] = 0
-        for at, picture in enumerate(part.raw):
-            if picture is None:
-                continue
-            images = self._images(picture)
-            for frame in range(count):
-                there = part.present[at, frame]
-                panels[frame, :, at] = images[frame] if there else stripes
-                if there:
-                    unlike = images[frame] != panels[frame, :, first[frame]]
-                    panels[frame, :, -1][unlike] = 255
-        return panels.reshape(count, height, width * panels.shape[2])
+def check_form(store: Store, video: Video, panels: int, frames: int | None) -> None:
+    """Compare size, rate and number of frames of a video with those of the store."""
+    _, height, width = store.shape
+    found = video.source
+    if (found.height, found.width) != (height, width * panels):
+        what = f"frames of {found.width}x{found.height} pixels, not {width * panels}x{height}"
+        store.findings.add(Kind.FORMAT, video.name, what)
+    if str(found.fps) != store.attrs.get("fps"):
+        what = f"{found.fps} frames per second, the store says {store.attrs.get('fps')}"
+        store.findings.add(Kind.ATTRIBUTES, video.name, what, column="fps")
+    if frames is not None and found.frame_count != frames:
+        what = f"{amount(found.frame_count, 'frame')}, there should be {frames}"
+        store.findings.add(Kind.COUNT, video.name, what)

@@ -1,76 +1,79 @@
-"""Checks which products there are, and what the attributes of the store say of them."""
+"""The products of a result: which there are, and whether they are what the run has written."""
 
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from miostitch.errors import InputError
-from miostitch.execution.publishing import PRODUCTS
-from miostitch.text import printable
-from miostitch.verify.findings import Findings, Kind
-from miostitch.verify.result import Result
-from miostitch.video.source import VideoSource, open_video
+import numpy as np
 
-STORE = ".zarr"
+from miostitch.denoising.run import ENDING as DENOISED
+from miostitch.errors import InputError
+from miostitch.execution.digests import file_digest, store_digest, video_digest
+from miostitch.execution.publishing import PRODUCTS
+from miostitch.recording.datasets import STORE
+from miostitch.recording.provenance import listed_objects
+from miostitch.schema import chunk_frames
+from miostitch.verify.findings import Findings, Kind
+from miostitch.verify.frames import Video
+from miostitch.verify.store import Store
+from miostitch.video.source import open_video
+
 ALWAYS = (STORE, ".csv", "_timestamps.csv", "_scores.csv", ".json")
 """Endings of what every stitch writes."""
+
+LONG = 400
+"""Characters of a finding."""
 
 DROPPED_LIST = "_patch_dropped_frames.txt"
 """Ending of the list of dropped frames: the one product that is empty where there are none."""
 
-OME = {
-    "version": "0.5",
-    "multiscales": [
-        {
-            "name": "video",
-            "axes": [
-                {"name": "frame", "type": "time"},
-                {"name": "height", "type": "space"},
-                {"name": "width", "type": "space"},
-            ],
-            "datasets": [
-                {
-                    "path": "video",
-                    "coordinateTransformations": [{"type": "scale", "scale": [1.0, 1.0, 1.0]}],
-                }
-            ],
-        }
-    ],
-}
+
+@dataclass
+class Result:
+    """A result that is verified."""
+
+    folder: Path
+    stem: str
+    findings: Findings
+    summary: dict[str, Any]  # What ``S.json`` says; empty if it cannot be read
+    store: Store | None
+    videos: dict[str, Video] = field(default_factory=dict)  # Those that were opened, by ending
+
+    def path(self, suffix: str) -> Path:
+        """A product, by the ending of its name."""
+        return self.folder / f"{self.stem}{suffix}"
+
+    @property
+    def base(self) -> str:
+        """What the names of all products begin with."""
+        return self.stem.removesuffix(DENOISED) if "dropped_frames" in self.summary else self.stem
+
+    def open_video(self, suffix: str) -> Video | None:
+        """Open a video, by the ending that follows :attr:`base`; of a cut one, what is there."""
+        path = self.folder / f"{self.base}{suffix}"
+        if suffix in self.videos or not path.is_file():
+            return self.videos.get(suffix)
+        for salvage in (False, True):
+            try:
+                source = open_video(path, salvage=salvage)
+            except InputError as error:
+                if not salvage:
+                    self.findings.add(Kind.UNREADABLE, path.name, str(error))
+                continue
+            return self.videos.setdefault(suffix, Video(source, path.name, self.findings))
+        return None
 
 
-def check_files(
-    folder: Path, stem: str, findings: Findings, summary: dict[str, Any], attrs: dict[str, Any]
-) -> None:
-    """Look for every product of a stitch, and for files that look like one."""
-    config = attrs.get("config")
-    config = config if isinstance(config, dict) else {}
-    expected = {*ALWAYS}
-    expected |= {".avi"} if config.get("codec") else set()
-    expected |= {"_debug.avi"} if config.get("debug_video") else set()
-    names = {stem + suffix for suffix in expected}
-    listed = check_outputs(folder, stem, findings, summary)
-    for name in sorted(names - listed):
-        if listed:
-            told = f"outputs does not name {name}"
-            findings.add(Kind.SUMMARY, f"{stem}.json", told, column="outputs")
-        if not (folder / name).exists():
-            findings.add(Kind.MISSING_FILE, name, "is missing")
-    for suffix in PRODUCTS:
-        if listed and (folder / f"{stem}{suffix}").exists() and f"{stem}{suffix}" not in listed:
-            told = "is no product of this run, but named like one"
-            findings.add(Kind.UNEXPECTED_FILE, f"{stem}{suffix}", told)
-
-
-def check_outputs(folder: Path, stem: str, findings: Findings, summary: dict[str, Any]) -> set[str]:
-    """Look for every file that a summary names, and return their names."""
-    listed = summary.get("outputs")
+def check_outputs(result: Result) -> set[str]:
+    """Look for every file that the summary names, and return their names."""
+    listed, findings = result.summary.get("outputs"), result.findings
     if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed):
-        if (folder / f"{stem}.json").exists():
-            findings.add(Kind.UNREADABLE, f"{stem}.json", "is no summary of a run")
+        if result.path(".json").exists():
+            findings.add(Kind.UNREADABLE, f"{result.stem}.json", "is no summary of a run")
         return set()
     names = {Path(path).name for path in listed}
     for name in sorted(names):
-        path = folder / name
+        path = result.folder / name
         if not path.exists():
             findings.add(Kind.MISSING_FILE, name, "is missing")
         elif path.is_file() and not path.stat().st_size and not name.endswith(DROPPED_LIST):
@@ -78,48 +81,93 @@ def check_outputs(folder: Path, stem: str, findings: Findings, summary: dict[str
     return names
 
 
-def check_store_attrs(result: Result) -> None:
-    """Compare the attributes of the store with the summary, and among its groups."""
-    attrs, file = result.store.attrs, result.store.path.name
+def check_stitched_files(result: Result) -> None:
+    """Look for every product of a stitch, and for files that are named like one."""
+    attrs = result.store.attrs if result.store else {}
+    config = result.summary.get("config", attrs.get("config"))
+    config = config if isinstance(config, dict) else {}
+    suffixes = {*ALWAYS} | ({".avi"} if config.get("codec") else set())
+    suffixes |= {"_debug.avi"} if config.get("debug_video") else set()
+    listed = check_outputs(result)
+    unnamed = sorted({result.stem + suffix for suffix in suffixes} - listed)
+    if listed and unnamed:
+        _wrong(result, "outputs", f"does not name {', '.join(unnamed)}")
+    for name in unnamed:
+        if not (result.folder / name).exists():
+            result.findings.add(Kind.MISSING_FILE, name, "is missing")
+    for name in (f"{result.stem}{suffix}" for suffix in PRODUCTS):
+        if listed and (result.folder / name).exists() and name not in listed:
+            what = "is no product of this run, but named like one"
+            result.findings.add(Kind.UNEXPECTED_FILE, name, what)
 
-    def tell(name: str, expected: Any) -> None:
-        if attrs.get(name) != expected:
-            told = f"{name} is {attrs.get(name)!r}, not {expected!r}"
-            result.findings.add(Kind.ATTRIBUTES, file, told, column=name)
 
+def check_attrs(result: Result, store: Store) -> None:
+    """Compare the attributes of the store with the summary."""
+    attrs, summary = store.attrs, result.summary
+    expected: dict[str, Any] = {
+        name: summary[name] for name in ("history", "inputs") if name in summary
+    }
+    versions, recordings = summary.get("versions"), listed_objects(summary, "recordings")
+    if isinstance(versions, dict):
+        expected["versions"] = {"miostitch": versions.get("miostitch")}
+    if recordings:
+        expected["recordings"] = [each.get("name") for each in recordings]
     # what was edited but never stitched has no configuration
-    stitched = "history" not in attrs or "scores" in result.store.groups
+    stitched = "history" not in attrs or "scores" in store.groups
     for name in ("recordings", "inputs", "fps", "config", "versions"):
         if name not in attrs and (name != "config" or stitched):
-            result.findings.add(Kind.ATTRIBUTES, file, f"{name} is missing", column=name)
-    if result.store.zarr_format == 3:
-        tell("ome", OME)
-    versions = result.summary.get("versions")
-    if isinstance(versions, dict):
-        tell("versions", {"miostitch": versions.get("miostitch")})
-    for name in ("history", "inputs"):
-        if name in result.summary:
-            tell(name, result.summary[name])
-    if result.told:
-        tell("recordings", [each.get("name") for each in result.told])
-    for group, own in result.store.groups.items():
-        expected = {} if group == "buffers" else {"recordings": attrs.get("recordings")}
-        if own != expected:
-            message = f"attributes of {group} are {own!r}, not {expected!r}"
-            result.findings.add(Kind.ATTRIBUTES, file, message, column=group)
-    needed = {"scores", "buffers"} | ({"composition"} if result.composed else set())
-    for group in sorted(needed - result.store.groups.keys()):
-        if "history" not in attrs:
-            result.findings.add(Kind.SCHEMA, file, f"group {group} is missing", column=group)
+            result.findings.add(Kind.ATTRIBUTES, store.name, f"{name} is missing", column=name)
+    config = None if "origins" in summary else summary.get("config")
+    if config is not None and config != attrs.get("config"):
+        _wrong(result, "config", "is not that of the store")
+    for name, value in expected.items():
+        if attrs.get(name) != value:
+            what = f"{name} is {attrs.get(name)!r}, not {value!r}"
+            result.findings.add(Kind.ATTRIBUTES, store.name, what, column=name)
 
 
-def open_product(path: Path, findings: Findings) -> VideoSource | None:
-    """Open a video that a run has written; of one that is cut, what is there."""
-    try:
-        return open_video(path)
-    except InputError as error:
-        findings.add(Kind.UNREADABLE, path.name, printable(str(error)))
-    try:
-        return open_video(path, salvage=True)
-    except InputError:
-        return None  # what is wrong was said
+def check_digests(result: Result) -> None:
+    """Compare every product, of which nothing else was found, with the digest made of it."""
+    if not result.summary.get("outputs"):
+        return  # there is no summary, which is noted
+    digests, last = result.summary.get("digests"), f"{result.stem}.json"
+    digests = digests if isinstance(digests, dict) else {}
+    outputs = {Path(path).name for path in result.summary["outputs"]} - {last}
+    if outputs != {f"{result.base}{suffix}" for suffix in digests}:
+        _wrong(result, "digests", "does not have one for each of the outputs")
+    for suffix, digest in digests.items():
+        path = result.folder / f"{result.base}{suffix}"
+        known = {file.partition("/")[0] for file in result.findings.files}
+        if not path.exists() or path.name in known:
+            continue
+        found = _digest(result, suffix, path)
+        if found != digest and path.name not in result.findings.files:
+            what = f"is not what the run has written: {found}, not {digest}"
+            result.findings.add(Kind.CHANGED, path.name, what)
+
+
+def _digest(result: Result, suffix: str, path: Path) -> dict[str, Any] | None:
+    if path.suffix != ".avi":
+        return store_digest(path) if path.is_dir() else file_digest(path)
+    video = result.open_video(suffix)
+    if video is None:
+        return None
+    left, step = np.flatnonzero(~video.read), chunk_frames(*video.shape[1:])
+    for start in range(0, len(left), step):
+        if video.frames(left[start : start + step]) is None:
+            return None
+    return video_digest(path, video.checksums)
+
+
+def compare_summary(
+    result: Result, found: dict[str, Any], expected: dict[str, Any], prefix: str = ""
+) -> None:
+    """Compare an object of the summary with what it should say; ``prefix``: where it is."""
+    for name, value in expected.items():
+        if found.get(name) != value:
+            what = f"is {found.get(name)!r}, not {value!r}"
+            _wrong(result, prefix + name, what if len(what) < LONG else "is another one")
+
+
+def _wrong(result: Result, name: str, what: str) -> None:
+    result.findings.add(Kind.SUMMARY, f"{result.stem}.json", f"{name} {what}", column=name)

@@ -1,43 +1,26 @@
-"""Re-reads results against what they were made of, by a path of its own.
-
-Nothing that chooses, composes or writes is imported: tables are read and frames are compared anew.
-"""
+"""The command: every result of a folder is compared with what it was made of."""
 
 import json
 import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
-
-from miostitch.errors import InputError, MissingInputError
-from miostitch.execution.progress import Progress, counted
-from miostitch.text import amount
-from miostitch.verify.buffers import BufferRows
+from miostitch.errors import MissingInputError
+from miostitch.execution.progress import Progress
+from miostitch.recording.datasets import STORE
 from miostitch.verify.edits import check_edit
 from miostitch.verify.findings import Findings, Kind
-from miostitch.verify.frames import FrameCheck
-from miostitch.verify.inputs import buffer_bounds
-from miostitch.verify.layout import check_layout
-from miostitch.verify.lines import (
-    can_tell_scores,
-    check_lines,
-    expected_scores,
-    expected_timestamps,
+from miostitch.verify.inputs import open_inputs
+from miostitch.verify.products import (
+    Result,
+    check_attrs,
+    check_digests,
+    check_stitched_files,
 )
-from miostitch.verify.origins import find_recordings
-from miostitch.verify.products import STORE, check_files, check_store_attrs, open_product
-from miostitch.verify.result import Result
-from miostitch.verify.store import open_store
-from miostitch.verify.summary import check_alignment, check_summary
-from miostitch.video.source import VideoSource
-
-VIDEOS = (".avi", "_debug.avi", "_unrecoverable.avi")
-WORKERS = 8
-"""Most threads; each holds a block of the result and of every recording."""
+from miostitch.verify.stitched import check_stitched
+from miostitch.verify.store import check_files, check_layout, open_store
 
 
 def verify_files(
@@ -54,7 +37,7 @@ def verify_files(
         A folder, or the ``.zarr`` or ``.json`` of one result in it.
     recordings
         Where the recordings are now, one for each in the order of the run, segments separated by
-        commas; by default where the summary says.
+        commas; by default they are looked for next to the results and where the summary says.
     progress
         Called with frames done and frames in all; what it raises ends the run.
 
@@ -73,7 +56,7 @@ def verify_files(
     Notes
     -----
     Streams block by block on all cores. Some 150 bytes per frame and recording are held, and on
-    each thread a block of every video.
+    each thread a block of every video. Tables are made again in the folder for temporary files.
 
     Examples
     --------
@@ -88,22 +71,24 @@ def verify_files(
     folder, stems = _stems(Path(path))
     results = []
     for stem in stems:
-        found = Findings()
-        facts = _verify(folder, stem, found, recordings, progress)
-        told = {
-            **facts,
-            "differences": found.differences,
-            "not_checked": found.counts[Kind.NOT_CHECKED],
-            "counts": {kind.value: found.counts[kind] for kind in Kind if found.counts[kind]},
-            "findings": [each.facts for each in found.listed],
-        }
-        results.append(told)
+        findings = Findings()
+        facts = _verify(folder, stem, findings, recordings, progress)
+        results.append(
+            {
+                "stem": stem,
+                **facts,
+                "differences": findings.differences,
+                "not_checked": findings.counts[Kind.NOT_CHECKED],
+                "counts": {k.value: findings.counts[k] for k in Kind if findings.counts[k]},
+                "findings": [each.facts for each in findings.listed],
+            }
+        )
     totals = {n: sum(each[n] for each in results) for n in ("differences", "not_checked")}
     return {"path": os.fspath(path), "results": results, **totals}
 
 
 def _stems(path: Path) -> tuple[Path, list[str]]:
-    """The folder, and what the names of its results begin with."""
+    """The folder, and the stems of its results."""
     if path.suffix in (STORE, ".json") and path.exists():
         return path.parent, [path.stem]
     if not path.is_dir():
@@ -131,119 +116,31 @@ def _verify(
     progress: Progress | None,
 ) -> dict[str, Any]:
     """Verify one result."""
-    summary = _summary(folder / f"{stem}.json")
     path = folder / f"{stem}{STORE}"
     store = open_store(path, findings) if path.is_dir() else None
-    if store is not None:
-        check_layout(store)
-    edited = "origins" in summary or (store is not None and "history" in store.attrs)
-    if edited:
-        return check_edit(folder, stem, findings, store, summary, progress)
-    check_files(folder, stem, findings, summary, store.attrs if store else {})
+    result = Result(folder, stem, findings, _summary(folder / f"{stem}.json"), store)
+    with TemporaryDirectory(prefix="miostitch-verify-") as made:
+        if store is not None:
+            check_files(store)
+            check_layout(store, Path(made))
+            check_attrs(result, store)
+        if "origins" in result.summary or (store is not None and "history" in store.attrs):
+            facts = check_edit(result, Path(made), progress)
+        else:
+            facts = _check_stitch(result, recordings, Path(made), progress)
+        check_digests(result)
+    return facts
+
+
+def _check_stitch(
+    result: Result, recordings: Sequence[str], made: Path, progress: Progress | None
+) -> dict[str, Any]:
+    store = result.store
+    check_stitched_files(result)
     if store is None:
-        findings.add(
-            Kind.NOT_CHECKED, path.name, "frames and tables, for the store is not readable"
-        )
-        return {"stem": stem, "kind": "stitch", "frames": 0}
-    config = store.attrs.get("config")
-    config = config if isinstance(config, dict) else {}
-    result = Result(folder, stem, findings, store, config, summary)
-    check_store_attrs(result)
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, WORKERS), "miostitch-verify") as pool:
-        _bring_recordings(result, recordings, pool)
-        _check_contents(result, pool, progress)
-    return {"stem": stem, "kind": "stitch", "frames": store.shape[0]}
-
-
-def _bring_recordings(result: Result, specs: Sequence[str], pool: ThreadPoolExecutor) -> None:
-    """Open what the result was made of, and look at what its tables say."""
-    found = find_recordings(result, specs, pool)
-    tables = [table for each in found if each is not None for table in each.tables]
-    _, height, width = result.store.shape
-    buffers = result.store.arrays.get("composition/buffer_source")
-    try:
-        result.bounds = buffer_bounds(tables, height * width) if tables else result.bounds
-    except InputError as error:
-        result.findings.add(Kind.INPUT, result.store.path.name, str(error))
-        found = [None] * len(found)
-    if buffers is not None and tables and buffers.shape[-1] != len(result.bounds) - 1:
-        told = f"{amount(buffers.shape[-1], 'buffer')} per frame, the recordings have"
-        told = f"{told} {len(result.bounds) - 1}"
-        result.findings.add(Kind.COUNT, result.store.path.name, told)
-    sizes = np.diff(result.bounds)
-    list(pool.map(lambda each: each.survey(sizes), [each for each in found if each is not None]))
-    result.recordings = found if any(each is not None for each in found) else ()
-
-
-def _check_contents(result: Result, pool: ThreadPoolExecutor, progress: Progress | None) -> None:
-    """Compare frames and tables."""
-    count, block = result.store.shape[0], result.store.block
-    # held by all threads: read once, before they begin
-    _ = result.frames, result.scores, result.composition, result.source_frame, result.pieces
-    _ = result.thresholds
-    frames = FrameCheck(result, _videos(result))
-    tasks = [pool.submit(task) for task in _table_checks(result)]
-    advance = counted(progress, count)
-    for done in pool.map(frames.check, range(-(-count // block))):
-        if advance is not None:
-            advance(done)
-    for task in tasks:
-        task.result()
-    known = result.complete and not frames.unread
-    if can_tell_scores(result):
-        unknown = () if known else ("diff_pixels",)
-        expected = partial(expected_scores, result, frames.differing)
-        check_lines(result, "_scores.csv", expected, "the store has", unknown)
-    check_alignment(result)
-    if result.summary:
-        check_summary(result, frames.shared if known else None)
-
-
-def _listed(result: Result, suffix: str) -> bool:
-    return result.path(suffix).is_file()
-
-
-def _videos(result: Result) -> dict[str, VideoSource]:
-    """Videos beside the store, and whether they have as many frames as they should."""
-    found, count = {}, result.store.shape[0]
-    marked = result.frames.get("unrecoverable")
-    lost = None if marked is None else int(marked.values.sum())
-    for suffix in VIDEOS:
-        if not _listed(result, suffix):
-            continue
-        video = open_product(result.path(suffix), result.findings)
-        if video is None:
-            continue
-        found[suffix] = video
-        expected = count if suffix != "_unrecoverable.avi" else lost
-        if result.config.get("drop_damaged") and suffix == "_unrecoverable.avi":
-            expected = None
-        if expected is not None and video.frame_count != expected:
-            told = f"{amount(video.frame_count, 'frame')}, the store has {expected}"
-            result.findings.add(Kind.COUNT, Path(video.path).name, told)
-        _check_form(result, suffix, video)
-    return found
-
-
-def _check_form(result: Result, suffix: str, video: VideoSource) -> None:
-    """Check frame size and rate of a video."""
-    _, height, width = result.store.shape
-    panels = len(result.names) + 1 if suffix == "_debug.avi" else 1
-    name = Path(video.path).name
-    if (video.height, video.width) != (height, width * panels):
-        told = f"frames of {video.width}x{video.height} pixels, not {width * panels}x{height}"
-        result.findings.add(Kind.FORMAT, name, told)
-    if str(video.fps) != result.store.attrs.get("fps"):
-        told = f"{video.fps} frames per second, the store says {result.store.attrs.get('fps')}"
-        result.findings.add(Kind.ATTRIBUTES, name, told, column="fps")
-
-
-def _table_checks(result: Result) -> list[Callable[[], None]]:
-    """What is to be compared besides the frames."""
-    checks: list[Callable[[], None]] = [BufferRows(result).check]
-    if _listed(result, "_timestamps.csv") and {"timestamp_first", "timestamp_last"} <= (
-        result.frames.keys()
-    ):
-        expected = partial(expected_timestamps, result)
-        checks.append(partial(check_lines, result, "_timestamps.csv", expected, "the store has"))
-    return checks
+        what = "frames and tables, for the store is not readable"
+        result.findings.add(Kind.NOT_CHECKED, f"{result.stem}{STORE}", what)
+        return {"kind": "stitch", "frames": 0}
+    inputs = open_inputs(store, result.summary, recordings)
+    check_stitched(result, store, inputs, made, progress)
+    return {"kind": "stitch", "frames": store.shape[0]}

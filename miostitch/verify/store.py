@@ -1,68 +1,90 @@
-"""Reads a store for verification: what should be there, what is, and every chunk of it.
+"""Checks a store by itself: that every chunk is there, and that its layout is the schema's."""
 
-Nothing of :mod:`miostitch.store.layout` is used. A chunk that is not there would be read as fill
-values, so its file is looked for before it is read.
-"""
-
-from collections.abc import Iterator
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from threading import local
 from typing import Any, Literal
 
 import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from miostitch.buffers.row_writer import BufferTable
 from miostitch.schema import (
+    BUFFER,
+    COMPOSITION_VARIABLES,
     FORMAT_VERSION,
     FRAME,
+    FRAME_VARIABLES,
+    INDEX_VARIABLES,
+    POSITION,
+    RECORDING,
+    REPAIR,
+    REPAIR_VARIABLES,
+    SCORE_VARIABLES,
     VIDEO,
+    Variable,
 )
-from miostitch.verify.findings import Findings, Kind
+from miostitch.store.layout import create_store, write_frame_tables, write_group
+from miostitch.verify.findings import LISTED, Findings, Kind
 
 FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 """What zarr and its codecs raise at files that are not what they should be."""
 
 METADATA = {3: ("zarr.json",), 2: (".zgroup", ".zarray", ".zattrs", ".zmetadata")}
+GROUPS: Mapping[str, Sequence[Variable]] = {
+    "scores": SCORE_VARIABLES,
+    "composition": COMPOSITION_VARIABLES,
+    "repairs": REPAIR_VARIABLES,
+}
+ROWS = "buffers/reconstructed_frame_index"
+COUNTING = (
+    *(variable.name for variable in INDEX_VARIABLES),
+    *("scores/recording", "scores/frame", "composition/position", "composition/frame"),
+)
+"""Coordinates, which count from 0."""
 
+KINDS = {
+    "frame_num": Kind.ALIGNMENT,
+    "scores/source_frame": Kind.ALIGNMENT,
+    "timestamp_first": Kind.TIMES,
+    "timestamp_last": Kind.TIMES,
+}
+"""What a difference in some arrays is called; in others it goes by their group."""
 
-class Scratch(local):
-    """Warm memory for blocks, of each thread its own: fresh pages cost more than reading them."""
+GROUP_KINDS = {
+    "": Kind.FRAMES,
+    "scores": Kind.SCORES,
+    "composition": Kind.COMPOSITION,
+    "repairs": Kind.REPAIRS,
+    "buffers": Kind.ROWS,
+}
+ZSTD_MAGIC, ZSTD_CHECKSUM = b"\x28\xb5\x2f\xfd", 0x04
+ABSENT = 2**64 - 1
+"""Offset of a chunk that a shard does not hold."""
 
-    def __init__(self) -> None:
-        self._held: dict[str, NDArray[np.uint8]] = {}
-
-    def take(self, name: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-        """An array of any content, valid until one of the same name is taken."""
-        size = int(np.prod(shape))
-        held = self._held.get(name)
-        if held is None or held.size < size:
-            held = self._held[name] = np.empty(size, np.uint8)
-        return held[:size].reshape(shape)
-
-
-@dataclass(frozen=True)
-class Read:
-    """Values of an array, and which of its frames or rows could be read, bool (first axis,)."""
-
-    values: NDArray[Any]
-    sound: NDArray[np.bool_]
+Region = tuple[slice, ...]
 
 
 @dataclass
 class Store:
     """A store that is verified."""
 
-    path: Path  # The store
+    path: Path
     findings: Findings  # Takes what is wrong
     # Those that could be opened, by group and name, such as ``scores/source_frame``.
     arrays: dict[str, zarr.Array[Any]] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)  # Attributes of the root group
-    groups: dict[str, dict[str, Any]] = field(default_factory=dict)  # Names of the groups
-    zarr_format: Literal[2, 3] = 3  # 2 or 3
-    scratch: Scratch = field(default_factory=Scratch)
+    groups: dict[str, dict[str, Any]] = field(default_factory=dict)  # Attributes of the others
+    zarr_format: Literal[2, 3] = 3
+    damaged: set[str] = field(default_factory=set)  # Keys of chunks that cannot be decoded
+
+    @property
+    def name(self) -> str:
+        """Its name in findings."""
+        return self.path.name
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -75,67 +97,51 @@ class Store:
         """Frames per chunk of ``video``."""
         return int(self.arrays[VIDEO.name].chunks[0])
 
-    def names(self, group: str) -> list[str]:
+    @property
+    def recordings(self) -> list[str]:
+        """Names of the recordings."""
+        found = self.attrs.get("recordings")
+        return [str(name) for name in found] if isinstance(found, list) else []
+
+    def members(self, group: str) -> list[str]:
         """Names of the arrays of a group that could be opened."""
         return [name.rpartition("/")[2] for name in self.arrays if name.rpartition("/")[0] == group]
 
+    def chunk_key(self, number: int) -> str:
+        """Key of a chunk of ``video``."""
+        return f"{VIDEO.name}/{self.arrays[VIDEO.name].metadata.encode_chunk_key((number, 0, 0))}"
+
     def video_block(self, number: int) -> NDArray[np.uint8] | None:
         """A chunk of ``video``, uint8 (frame, height, width); None if it cannot be read."""
-        array, (frames, height, width) = self.arrays[VIDEO.name], self.shape
+        frames, height, width = self.shape
         start = number * self.block
         region = (slice(start, min(start + self.block, frames)), slice(height), slice(width))
-        return self._chunk(VIDEO.name, array, (number, 0, 0), region)
+        return self.read(VIDEO.name, (number, 0, 0), region)
 
-    def read(
-        self, name: str, start: int = 0, stop: int | None = None, axis: int = 0
-    ) -> Read | None:
-        """Values of an array, chunk by chunk; None if there is no such array."""
-        array = self.arrays.get(name)
-        if array is None:
-            return None
-        length = array.shape[axis]
-        stop = length if stop is None else min(stop, length)
-        shape = list(array.shape)
-        shape[axis] = stop - start
-        values = np.zeros(shape, array.dtype)
-        sound = np.ones(stop - start, bool)
-        for at, region in grid(array):
-            low, high = max(region[axis].start, start), min(region[axis].stop, stop)
-            if low >= high:
-                continue
-            cut = [*region]
-            cut[axis] = slice(low, high)
-            there = [*region]
-            there[axis] = slice(low - start, high - start)
-            part = self._chunk(name, array, at, tuple(cut))
-            if part is None:
-                sound[low - start : high - start] = False
-            else:
-                values[tuple(there)] = part
-        return Read(values, sound)
-
-    def _chunk(
-        self, name: str, array: zarr.Array[Any], at: tuple[int, ...], region: tuple[slice, ...]
-    ) -> NDArray[Any] | None:
-        key = array.metadata.encode_chunk_key(at)
-        if not (self.path / name / key).is_file():
-            return None  # it was found missing before
+    def read(self, name: str, at: tuple[int, ...], region: Region) -> NDArray[Any] | None:
+        """The content of one file of an array; None if it cannot be read, which is noted once."""
+        array = self.arrays[name]
+        key = f"{name}/{array.metadata.encode_chunk_key(at)}"
+        if not (self.path / key).is_file() or key in self.damaged:
+            return None  # it was found before
         try:
             return np.asarray(array[region])
         except FAULTS as error:
-            told = f"cannot be decoded: {error}"
-            place = first_frame(array, region)
-            self.findings.add(
-                Kind.DAMAGED_CHUNK, self.path.name, told, chunk=f"{name}/{key}", frame=place
-            )
+            self.damaged.add(key)
+            what, frame = f"cannot be decoded: {error}", _first_frame(array, region)
+            self.findings.add(Kind.DAMAGED_CHUNK, self.name, what, chunk=key, frame=frame)
             return None
+
+    def values(self, name: str) -> NDArray[Any] | None:
+        """All values of a table; None if there is no such array, or not all of it is readable."""
+        array = self.arrays.get(name)
+        if array is None or any(self.read(name, *part) is None for part in grid(array)):
+            return None
+        return np.asarray(array[...])
 
 
 def open_store(path: Path, findings: Findings) -> Store | None:
-    """Open a store, and check that it is one, that it is whole, and that nothing else is in it.
-
-    Returns: None if not even its video can be read.
-    """
+    """Open a store; None if not even its video can be read."""
     store = Store(path, findings)
     try:
         root = zarr.open_group(path, mode="r", use_consolidated=False)
@@ -156,17 +162,17 @@ def open_store(path: Path, findings: Findings) -> Store | None:
 
 def _open_members(store: Store) -> None:
     """Open every group and array by itself, so that a broken one hides no other."""
-    files = METADATA[store.zarr_format]
-    for file in sorted(store.path.rglob(files[0] if store.zarr_format == 3 else ".z*")):
+    nodes = ("zarr.json",) if store.zarr_format == 3 else (".zgroup", ".zarray")
+    for file in sorted(file for node in nodes for file in store.path.rglob(node)):
         name = file.parent.relative_to(store.path).as_posix()
-        if file.name not in ("zarr.json", ".zgroup", ".zarray") or name == ".":
+        if name == ".":
             continue
         try:
             member = zarr.open(
                 file.parent, mode="r", zarr_format=store.zarr_format, use_consolidated=False
             )
         except FAULTS as error:
-            store.findings.add(Kind.SCHEMA, store.path.name, f"{name} cannot be opened: {error}")
+            store.findings.add(Kind.SCHEMA, store.name, f"{name} cannot be opened: {error}")
             continue
         if isinstance(member, zarr.Group):
             store.groups[name] = dict(member.attrs)
@@ -174,26 +180,223 @@ def _open_members(store: Store) -> None:
             store.arrays[name] = member
 
 
-def stored_shape(array: zarr.Array[Any]) -> tuple[int, ...]:
-    """Shape of what one file holds."""
-    return tuple(array.shards or array.chunks)
+def check_files(store: Store) -> None:
+    """Look for a file of every chunk, for others, and decode all chunks but those of frames."""
+    findings = store.findings
+    expected = set(METADATA[store.zarr_format])
+    for name in (*store.groups, *store.arrays):
+        expected |= {f"{name}/{file}" for file in METADATA[store.zarr_format]}
+    for name, array in store.arrays.items():
+        for at, region in grid(array):
+            key = f"{name}/{array.metadata.encode_chunk_key(at)}"
+            expected.add(key)
+            file, frame = store.path / key, _first_frame(array, region)
+            if not file.is_file():
+                what = "there is no such file"
+                findings.add(Kind.MISSING_CHUNK, store.name, what, chunk=key, frame=frame)
+                continue
+            fault = _shard_fault(file, array, region) if array.shards else _chunk_fault(file)
+            if fault:
+                findings.add(Kind.DAMAGED_CHUNK, store.name, fault, chunk=key, frame=frame)
+            elif name != VIDEO.name:
+                store.read(name, at, region)
+    for file in sorted(store.path.rglob("*")):
+        key = file.relative_to(store.path).as_posix()
+        if not file.is_dir() and key not in expected:
+            what = f"{key} is no part of the store"
+            findings.add(Kind.UNEXPECTED_FILE, store.name, what, chunk=key)
 
 
-def grid(array: zarr.Array[Any]) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...]]]:
-    """Place in the grid and region of every file of an array."""
-    stored = stored_shape(array)
+def check_layout(store: Store, folder: Path) -> None:
+    """Compare all metadata with that of an empty store made from the schema in a folder."""
+    made, frames = folder / "layout.zarr", store.shape[0]
+    of_run = {k: v for k, v in store.attrs.items() if k not in ("ome", "format_version")}
+    create_like(store, made, of_run)
+    write_frame_tables(str(made), {v.name: np.zeros(frames, v.dtype) for v in FRAME_VARIABLES})
+    sizes = {FRAME: frames, RECORDING: len(store.recordings)}
+    for dim, name in ((POSITION, "composition/buffer_source"), (REPAIR, "repairs/row")):
+        array = store.arrays.get(name)
+        sizes[dim] = array.shape[-1] if array is not None and array.ndim else 0
+    recordings = {"recordings": store.attrs.get("recordings")}
+    for group, variables in GROUPS.items():
+        if group in store.groups:
+            empty = {v.name: np.zeros([sizes[dim] for dim in v.dims], v.dtype) for v in variables}
+            write_group(str(made), group, variables, empty.__getitem__, recordings)
+    if "buffers" in store.groups:
+        with BufferTable(store.members("buffers"), None, str(made)):
+            pass
+    ours, layout = _metadata(store.path, store.zarr_format), _metadata(made, store.zarr_format)
+    rows = store.arrays.get(ROWS)
+    for name, expected in layout.items():
+        if name.startswith("buffers/") and rows is not None:
+            expected["shape"] = list(rows.shape)
+        _compare_metadata(store, name, ours.get(name), expected)
+    tables = ("", *GROUPS, "buffers")
+    for name in store.arrays.keys() - layout.keys():
+        if name.rpartition("/")[0] in tables:
+            store.findings.add(Kind.SCHEMA, store.name, f"{name} is in no schema", column=name)
+    compare_arrays(store, made, [name for name in COUNTING if name in layout])
+    _check_consolidated(store, ours)
+
+
+def create_like(store: Store, path: Path, attrs: dict[str, Any] | None = None) -> None:
+    """Create an empty store of the form that a store has."""
+    create_store(
+        str(path),
+        shape=store.shape,
+        chunk_frames=store.block,
+        attrs=attrs or {},
+        zarr_format=store.zarr_format,
+    )
+
+
+def _metadata(path: Path, zarr_format: int) -> dict[str, dict[str, Any]]:
+    """Metadata of every group and array by name, its attributes in it; the root is ``.``."""
+    found: dict[str, dict[str, Any]] = {}
+    names = ("zarr.json",) if zarr_format == 3 else (".zgroup", ".zarray", ".zattrs")
+    for file in (file for name in names for file in path.rglob(name)):
+        node = found.setdefault(file.parent.relative_to(path).as_posix(), {})
+        try:
+            read = json.loads(file.read_bytes())
+        except (OSError, ValueError):
+            continue  # it could not be opened, which is noted
+        node |= {"attributes": read} if file.name == ".zattrs" else read
+        node.pop("consolidated_metadata", None)
+    return found
+
+
+def _compare_metadata(
+    store: Store, name: str, found: dict[str, Any] | None, expected: dict[str, Any]
+) -> None:
+    if found is None:
+        store.findings.add(Kind.SCHEMA, store.name, f"{name} is missing", column=name)
+        return
+    for key in sorted(found.keys() | expected.keys()):
+        if found.get(key) != expected.get(key):
+            is_array = "shape" in expected or key != "attributes"
+            kind = Kind.SCHEMA if is_array else Kind.ATTRIBUTES
+            what = f"{name}: {key} {found.get(key)!r}, not {expected.get(key)!r}"
+            column = "ome" if name == "." else name  # all else of the root is of the run
+            store.findings.add(kind, store.name, what, column=column)
+
+
+def _check_consolidated(store: Store, ours: dict[str, dict[str, Any]]) -> None:
+    """Compare what readers look at first with the metadata of every group and array."""
+    gathered: dict[str, dict[str, Any]] = {}
+    try:
+        if store.zarr_format == 3:
+            root = json.loads((store.path / "zarr.json").read_bytes())
+            gathered = root["consolidated_metadata"]["metadata"]
+            ours = {name: node for name, node in ours.items() if name != "."}
+        else:
+            files = json.loads((store.path / ".zmetadata").read_bytes())["metadata"]
+            for file, read in files.items():
+                node = gathered.setdefault(Path(file).parent.as_posix(), {})
+                node |= {"attributes": read} if file.endswith(".zattrs") else read
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        store.findings.add(Kind.METADATA, store.name, f"cannot be read: {error!r}")
+        return
+    for name in sorted(gathered.keys() | ours.keys()):
+        said = {k: v for k, v in gathered.get(name, {}).items() if k != "consolidated_metadata"}
+        if said != ours.get(name, {}):
+            what = f"{name} differs from its own metadata"
+            store.findings.add(Kind.METADATA, store.name, what)
+
+
+def compare_arrays(store: Store, expected: Path, names: Iterable[str] | None = None) -> None:
+    """Compare arrays with those of another store, one chunk at a time; by default all tables."""
+    root, missing = zarr.open_group(expected, mode="r", use_consolidated=False), set[str]()
+    if names is None:
+        names = [name for name, each in root.members(None) if isinstance(each, zarr.Array)]
+        names = [name for name in names if name not in (VIDEO.name, *COUNTING)]
+    for name in names:
+        group = name.rpartition("/")[0]
+        array, other = store.arrays.get(name), root[name]
+        if array is None:
+            missing.add(group if group and group not in store.groups else name)
+            continue
+        if array.shape != other.shape:  # type: ignore[union-attr]
+            what = f"{name}: shape {array.shape}, not {other.shape}"  # type: ignore[union-attr]
+            store.findings.add(Kind.SCHEMA, store.name, what, column=name)
+            continue
+        for at, region in grid(array):
+            found = store.read(name, at, region)
+            if found is not None:
+                theirs = np.asarray(other[region])  # type: ignore[index]
+                _compare_values(store, name, found, theirs, region)
+    for name in sorted(missing):
+        store.findings.add(Kind.SCHEMA, store.name, f"{name} is missing", column=name)
+
+
+def _compare_values(
+    store: Store, name: str, found: NDArray[Any], expected: NDArray[Any], region: Region
+) -> None:
+    """Note where values differ, with the place along every dimension."""
+    wrong = np.asarray(found != expected)
+    if found.dtype.kind == "f":
+        wrong &= ~(np.isnan(found) & np.isnan(expected))
+    if not wrong.any():
+        return
+    group, _, column = name.rpartition("/")
+    kind = KINDS.get(name, GROUP_KINDS[group])
+    file = f"{store.name}/buffers" if group == "buffers" else store.name
+    dims = _dimensions(store.arrays[name])
+    places = np.argwhere(wrong)
+    for place in places[:LISTED]:
+        values = found[tuple(place)], expected[tuple(place)]
+        shown = [repr(v.item() if isinstance(v, np.generic) else v) for v in values]
+        at = dict(zip(dims, (place + [part.start for part in region]).tolist(), strict=False))
+        of = f" of {store.recordings[at[RECORDING]]}" if RECORDING in at and group else ""
+        row = next((at[dim] for dim in (POSITION, BUFFER, REPAIR) if dim in at), None)
+        if FRAME not in at and row is None:
+            row = int(place[0]) + region[0].start
+        store.findings.add(
+            kind,
+            file,
+            f"{name}{of} is {shown[0]}, not {shown[1]}",
+            frame=at.get(FRAME),
+            row=row,
+            column=column if group == "buffers" else name,
+        )
+    store.findings.more(kind, len(places) - LISTED)
+
+
+def grid(array: zarr.Array[Any]) -> Iterator[tuple[tuple[int, ...], Region]]:
+    """Position in the grid and region of every file of an array."""
+    stored = tuple(array.shards or array.chunks)
     counts = [-(-size // each) for size, each in zip(array.shape, stored, strict=True)]
     for at in product(*map(range, counts)):
-        yield (
-            at,
-            tuple(
-                slice(i * each, min((i + 1) * each, size))
-                for i, each, size in zip(at, stored, array.shape, strict=True)
-            ),
-        )
+        parts = zip(at, stored, array.shape, strict=True)
+        yield at, tuple(slice(i * each, min((i + 1) * each, size)) for i, each, size in parts)
 
 
-def dimensions(array: zarr.Array[Any]) -> tuple[str, ...]:
+def _chunk_fault(file: Path) -> str:
+    """Whether a chunk lacks the checksum that lets damage be seen."""
+    with file.open("rb") as opened:
+        head = opened.read(5)
+    if head[:4] == ZSTD_MAGIC and len(head) == 5 and not head[4] & ZSTD_CHECKSUM:
+        return "carries no checksum"
+    return ""
+
+
+def _shard_fault(file: Path, array: zarr.Array[Any], region: Region) -> str:
+    """Whether a shard lacks a chunk, which would be read as fill values."""
+    shards = array.shards or array.chunks
+    inner = [-(-each // size) for each, size in zip(shards, array.chunks, strict=True)]
+    used = [
+        -(-(part.stop - part.start) // size)
+        for part, size in zip(region, array.chunks, strict=True)
+    ]
+    entries = int(np.prod(inner))
+    data = file.read_bytes()[-(16 * entries + 4) :]  # followed by four bytes of checksum
+    if len(data) < 16 * entries + 4:
+        return "is cut"
+    offsets = np.frombuffer(data[:-4], "<u8").reshape(*inner, 2)[..., 0]
+    absent = np.argwhere(offsets[tuple(slice(n) for n in used)] == ABSENT)
+    return f"lacks its chunk {absent[0].tolist()}" if len(absent) else ""
+
+
+def _dimensions(array: zarr.Array[Any]) -> tuple[str, ...]:
     """Names of the dimensions of an array of either format."""
     names: Any = getattr(array.metadata, "dimension_names", None)
     if names is None:
@@ -201,7 +404,7 @@ def dimensions(array: zarr.Array[Any]) -> tuple[str, ...]:
     return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
 
 
-def first_frame(array: zarr.Array[Any], region: tuple[slice, ...]) -> int | None:
+def _first_frame(array: zarr.Array[Any], region: Region) -> int | None:
     """First frame in a region of an array; None if it has no frames."""
-    names = dimensions(array)
+    names = _dimensions(array)
     return region[names.index(FRAME)].start if FRAME in names else None

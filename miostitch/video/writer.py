@@ -11,10 +11,12 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 import av
+import google_crc32c
 import numpy as np
 from av.codec.context import CodecContext, Flags
 from numpy.typing import NDArray
@@ -37,6 +39,16 @@ Append = Callable[[int, Packed], None]
 """Takes what was packed of the frames from one on; block after block."""
 
 
+def checksum_path(path: str | os.PathLike[str]) -> Path:
+    """Hidden file next to a video that is being written: a CRC32C of every frame, uint32."""
+    return Path(path).with_name(f".{Path(path).name}.crc32c")
+
+
+def frame_checksums(frames: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """CRC32C of the pixels of every frame, little-endian uint32 (frame,)."""
+    return np.array([google_crc32c.value(np.ascontiguousarray(each)) for each in frames], "<u4")
+
+
 @dataclass(frozen=True)
 class VideoFile:
     """An AVI of 8-bit gray frames that many tasks make together; small and picklable."""
@@ -46,6 +58,7 @@ class VideoFile:
     height: int
     fps: Fraction
     codec: Codec = "rawvideo"
+    checksums: bool = False  # Whether those of the frames are kept in ``checksum_path``
 
     def __post_init__(self) -> None:
         sides = self.width, self.height
@@ -63,12 +76,21 @@ class VideoFile:
         """The file of raw frames; a task may have another working directory."""
         return RawAvi(os.path.abspath(self.path), self.width, self.height, self.fps)
 
+    @cached_property
+    def checksum_file(self) -> Path:
+        """Where the checksums go; found by the coordinator, as ``raw`` is."""
+        return checksum_path(os.path.abspath(self.path))
+
     def pack(self, first: int, frames: Frames) -> Packed:
         """Write raw frames at their place, or give the packets that are to be appended.
 
         ``frames``: those from the ``first`` on, uint8 (frame, height, width).
         """
         with _failing(self.path):
+            if self.checksums:
+                with self.checksum_file.open("r+b") as file:
+                    file.seek(first * 4)
+                    file.write(frame_checksums(frames).tobytes())
             if self.by_position:
                 self.raw.write(first, np.ascontiguousarray(frames))
                 return ()
@@ -78,6 +100,8 @@ class VideoFile:
     def open(self, count: int) -> Iterator[Append]:
         """Begin a file of so many frames, and complete it."""
         with _failing(self.path):
+            if self.checksums:
+                self.checksum_file.write_bytes(b"")
             if self.by_position:
                 self.raw.create()
                 self.raw.lay_out(count)

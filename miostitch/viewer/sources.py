@@ -130,7 +130,7 @@ def _open_result(
             if isinstance(original, Recording):
                 panel.frames = FrameSource.of_recording(original)
             else:
-                panel.note = original
+                panel.note = f"{original}; name its folder with --inputs"
         tables.load(closing)
 
     return Scene(

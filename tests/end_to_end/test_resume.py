@@ -113,6 +113,7 @@ def test_finished_blocks_are_not_computed_again(
     assert summary["resumed_blocks"] == len(noted) > 0
     assert written.isdisjoint(noted)
     assert result(tmp_path / "out") == whole
+    assert miostitch.verify_files(tmp_path / "out")["differences"] == 0
 
 
 def lose(chunk: Path, note: Path) -> None:
@@ -313,6 +314,7 @@ def test_an_edit_goes_on(
     assert summary["resumed_blocks"] == len(noted) + read
     assert written.isdisjoint(noted)
     assert result(out) == result(tmp_path / "whole")
+    assert miostitch.verify_files(out)["differences"] == 0
 
 
 @pytest.mark.fault(47, "edit, store or version changed", "begins anew and says why")

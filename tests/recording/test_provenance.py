@@ -59,7 +59,7 @@ def test_moved_and_other_files(made: tuple[Made, Path], tmp_path: Path) -> None:
     alone = tmp_path / "alone" / store.name
     shutil.copytree(store, alone)
     shutil.copytree(session.videos[0].parent, tmp_path / "moved")
-    assert all("--inputs" in str(each) for each in find_originals(str(alone)))
+    assert all(": is not there any more" in str(each) for each in find_originals(str(alone)))
     moved = str(tmp_path / "moved")
     assert all(isinstance(each, Recording) for each in find_originals(str(alone), [moved]))
     other = tmp_path / "moved" / session.videos[1].name

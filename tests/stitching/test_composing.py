@@ -17,8 +17,8 @@ from miostitch.stitching.composing import learn
 from miostitch.stitching.lazy import StitchConfig, stitch_frames
 from miostitch.stitching.rows import RECEIVER, rows_of_buffers
 from tests.laziness import never
+from tests.reference.composition import check_composed, composed_rows, copies_of
 from tests.sessions import CONFIGS, Made, change_video, made
-from tests.slow_reference import check_composed, composed_rows, copies_of
 from tests.video_files import X264, decode, encode
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -13,8 +13,8 @@ from miostitch.session.clocks import to_first_clock
 from miostitch.session.session import AlignOptions, Session, bring_together
 from miostitch.stitching.lazy import StitchConfig, stitch_frames
 from miostitch.stitching.rows import RECEIVER, frame_times, rows_of_buffers, rows_of_frames
+from tests.reference.composition import repaired_table
 from tests.sessions import Made, change_table, made, renumber
-from tests.slow_reference import repaired_table
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -32,8 +32,8 @@ from miostitch.session.clocks import to_first_clock
 from miostitch.session.session import bring_together
 from miostitch.stitching.run import StitchOptions, stitch_files
 from tests.folders import content
+from tests.reference.composition import composed_rows, copies_of, repaired_table
 from tests.sessions import Made, change_table
-from tests.slow_reference import composed_rows, copies_of, repaired_table
 from tests.video_files import GOLDEN, blake2s_of, decode, write
 
 STEM = "receiver1__receiver2_stitched"

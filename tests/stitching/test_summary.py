@@ -12,8 +12,8 @@ import pytest
 import xarray as xr
 
 from miostitch.stitching.run import StitchOptions, stitch_files
+from tests.reference.composition import Copy, copies_of, repaired_table
 from tests.sessions import CONFIGS, Made
-from tests.slow_reference import Copy, copies_of, repaired_table
 
 
 class Told:

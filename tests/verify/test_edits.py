@@ -13,6 +13,7 @@ import zarr
 import miostitch
 from miostitch.editing.operations import concat, remove_frames, trim
 from miostitch.editing.run import edit_files
+from miostitch.recording.files import ReadOptions
 from miostitch.stitching.run import StitchOptions, stitch_files
 from miostitch.verify.run import verify_files
 from tests.sessions import FAULTY
@@ -34,6 +35,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     edit_files([trimmed], folder / "removed", lambda p: remove_frames(p[0], "0,3,5-7"), "_removed")
     edit_files([store, trimmed], folder / "joined", concat, "_combined")
     edit_files([names[0]], folder / "raw", lambda p: trim(p[0], 1, 1), "_trimmed")
+    edit_files(
+        [names[0]],
+        folder / "lagging",
+        lambda p: trim(p[0], 0, 1),
+        "_trimmed",
+        reading=ReadOptions(lag=2, need_table=False),
+    )
     edit_files([names[0]], folder / "raw_store" / "raw.zarr", lambda p: trim(p[0], 1, 1), "")
     miostitch.denoise_files(store, miostitch.load_config("denoise_example"), folder / "denoised")
     stripes = miostitch.load_config("remove_stripe_example")
@@ -54,7 +62,8 @@ def found(path: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize(
-    "name", ["trim", "removed", "joined", "raw", "raw_store", "denoised", "raw_denoised"]
+    "name",
+    ["trim", "removed", "joined", "raw", "raw_store", "lagging", "denoised", "raw_denoised"],
 )
 def test_edited_results_are_clean(name: str, made: Path) -> None:
     [result] = verify_files(made / name)["results"]
@@ -214,6 +223,37 @@ def test_an_origin_that_is_gone_is_not_checked(folder: Path) -> None:
     told(path, "history", [])
     kinds = {each["kind"] for each in found(folder / "trim")}
     assert kinds == {"attributes", "not checked"}
+
+
+def test_rows_are_counted_from_the_start_of_the_file(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("miostitch.verify.tables.CHUNK_ROWS", 16)
+    table = folder / "raw/receiver1_trimmed.csv"
+    lines = table.read_text().splitlines(keepends=True)
+    lines[61], lines[62] = lines[62], lines[61]
+    table.write_text("".join(lines))
+    rows = [each["row"] for each in found(folder / "raw") if each["kind"] == "rows"]
+    assert rows == [60, 61]
+    del lines[61]
+    table.write_text("".join(lines))
+    [lost] = [each for each in found(folder / "raw") if each["kind"] == "rows"] or [{}]
+    assert (lost["row"], lost["message"]) == (60, "1 row missing from here on")
+
+
+def test_frames_that_the_history_does_not_leave_are_found(folder: Path) -> None:
+    path = folder / f"{REMOVED}.json"
+    told(path, "origin_frames", [[0, 1, json.loads(path.read_text())["frames"]]])
+    columns = {each.get("column") for each in found(folder / "removed")}
+    assert {"history"} <= columns
+
+
+def test_extra_videos_of_another_run_are_found(folder: Path) -> None:
+    path = folder / f"{PATCH}.avi"
+    frames = decode(path)
+    frames[3, 4, 5] ^= 1
+    write(path, frames)
+    assert [(e["kind"], e["file"]) for e in found(folder / "denoised")] == [("changed", path.name)]
 
 
 def test_where_no_frame_was_noisy_the_list_is_empty_and_sound(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """Sound results verify clean; whatever is changed afterwards is found, and placed."""
 
-import ast
 import json
 import shutil
 from collections.abc import Callable
@@ -17,7 +16,10 @@ from numcodecs import Zstd
 
 import miostitch
 from miostitch.cli.main import main
+from miostitch.editing.run import edit_files
 from miostitch.errors import MissingInputError
+from miostitch.recording.provenance import find_originals
+from miostitch.report.run import report_files
 from miostitch.stitching.run import StitchOptions, stitch_files
 from miostitch.verify.run import verify_files
 from tests.folders import content
@@ -26,28 +28,6 @@ from tests.video_files import decode, write
 
 STEM = "receiver1__receiver2_stitched"
 STORE = f"{STEM}.zarr"
-FOREIGN = [
-    "stitching.gather",
-    "stitching.composing",
-    "stitching.composition",
-    "kernels.composition",
-    "store.layout",
-    "stitching.tables",
-    "execution.batches",
-    "video.writer",
-    "stitching.lazy",
-    "editing.run",
-    "execution.sinks",
-    "stitching.rows",
-    "buffers.row_writer",
-    "buffers.csv_writer",
-    "session.alignment",
-    "stitching.selection",
-    "buffers.repair",
-    "buffers.frame_table",
-    "session.session",
-    "recording.recording",
-]
 
 CLEAN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "alone, not repaired, no avi": (
@@ -415,7 +395,10 @@ TOGETHER: dict[str, dict[str, Tampering]] = {
             put("buffers/timestamp", 30),
             {"kind": "rows", "file": f"{STORE}/buffers", "row": 30, "column": "timestamp"},
         ),
-        "repair": (put("repairs/old", 0), {"kind": "repairs", "file": "receiver1.csv"}),
+        "repair": (
+            put("repairs/old", 0),
+            {"kind": "repairs", "file": STORE, "row": 0, "column": "repairs/old"},
+        ),
     },
     "identities": {
         "source": (put("source", 10, -1), {"kind": "frame table", "frame": 10, "column": "source"}),
@@ -522,7 +505,7 @@ TOGETHER: dict[str, dict[str, Tampering]] = {
         "cut video": (cut(AVI), {"kind": "unreadable", "file": AVI}),
         "swapped lines": (
             lines(TIMES, swapped(7)),
-            {"kind": "rows", "file": TIMES, "row": 6, "column": "reconstructed_frame_index"},
+            {"kind": "rows", "file": TIMES, "row": 6, "column": "frame"},
         ),
         "swapped scores": (lines(SCORES, swapped(7)), {"kind": "rows", "file": SCORES, "row": 7}),
     },
@@ -577,11 +560,7 @@ TOGETHER: dict[str, dict[str, Tampering]] = {
         "group": (gone(f"{STORE}/buffers"), {"kind": "schema", "column": "buffers"}),
     },
     "repairs removed": {
-        "row": (
-            gone(f"{STORE}/repairs"),
-            {"kind": "rows", "file": f"{STORE}/buffers"},
-        ),
-        "summary": (lambda _: None, {"kind": "summary", "column": "recordings[1].repairs"}),
+        "group": (gone(f"{STORE}/repairs"), {"kind": "schema", "column": "repairs"}),
     },
     "column": {
         "name": (
@@ -590,10 +569,13 @@ TOGETHER: dict[str, dict[str, Tampering]] = {
         ),
     },
     "lag": {
-        "lag": (summary("recordings", 0, "lag", value=1), {"kind": "alignment"}),
+        "lag": (
+            summary("recordings", 0, "lag", value=1),
+            {"kind": "summary", "column": "recordings[0].lag"},
+        ),
         "offset": (
             summary("recordings", 1, "offset_s", value=0.5),
-            {"kind": "time stamps", "column": "timestamp_first"},
+            {"kind": "summary", "column": "recordings[1].offset_s"},
         ),
     },
     "no summary": {
@@ -747,6 +729,131 @@ def test_moved_recordings_are_named_or_lie_beside(output: Path) -> None:
     assert findings(output) == []
 
 
+@pytest.fixture(scope="module")
+def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A result of the same name, of another session."""
+    session, options = {"corruption": 0.2, "seed": 4}, {"debug_video": True}
+    return make(tmp_path_factory.mktemp("other"), session, options)
+
+
+SUFFIXES = (".zarr", ".avi", ".csv", "_scores.csv", "_debug.avi", "_report.html")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_product_of_another_run_is_found(suffix: str, other: Path, output: Path) -> None:
+    product = output / f"{STEM}{suffix}"
+    shutil.rmtree(product) if product.is_dir() else product.unlink()
+    found = other / product.name
+    (shutil.copytree if found.is_dir() else shutil.copy)(found, product)
+    assert product.name in {each["file"].partition("/")[0] for each in findings(output)}
+    shutil.rmtree(output.parent / "in")
+    listed = [each for each in findings(output) if each["kind"] != "not checked"]
+    assert product.name in {each["file"].partition("/")[0] for each in listed}
+
+
+def test_swapped_chunks_are_found_without_anything_to_compare_with(output: Path) -> None:
+    shutil.rmtree(output.parent / "in")
+    gone(AVI)(output)
+    gone(LOST)(output)
+    swapped_chunks(output)
+    assert found_in(findings(output), {"kind": "changed", "file": STORE})
+
+
+def cleared_index(output: Path) -> None:
+    data = bytearray((output / AVI).read_bytes())
+    start = data.rindex(b"idx1") + 8
+    data[start:] = bytes(len(data) - start)
+    (output / AVI).write_bytes(data)
+
+
+@pytest.mark.parametrize("change", [cut(AVI, 0.995), cleared_index])
+def test_a_broken_index_is_found(change: Callable[[Path], None], output: Path) -> None:
+    change(output)
+    assert AVI in {each["file"] for each in findings(output)}
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (("composed",), 3),
+        (("dropped_frame_num",), [7]),
+        (("digests",), {}),
+        (("digests", ".csv", "digest"), "0" * 128),
+        (("digests", "_report.html", "size"), 3),
+        (("recordings", 0, "noise_share"), 0.5),
+        (("recordings", 0, "unidentified"), 50),
+        (("recordings", 1, "measured_lag"), 3),
+        (("recordings", 1, "drift_ppm"), 100.0),
+        (("recordings", 1, "dropped_rows"), 1),
+        (("recordings", 0, "name"), "receiver9"),
+        (("config", "chunk_frames"), 5),
+    ],
+)
+def test_what_the_files_contradict_in_the_summary_is_found(
+    keys: tuple[Any, ...], value: Any, output: Path
+) -> None:
+    summary(*keys, value=value)(output)
+    found = findings(output)
+    assert len(found) in (1, 2), found
+    names = {str(each.get("column", "")) + each["file"] for each in found}
+    assert any(str(key) in name for name in names for key in keys), found
+
+
+def test_results_are_found_from_any_folder_and_after_a_move(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    config = miostitch.SimulationConfig(**{**FAULTY, "seed": 5})
+    miostitch.simulate("in", config)
+    names = [f"in/receiver{n}.avi" for n in (1, 2)]
+    stitch_files(names, "out", StitchOptions(chunk_frames=8))
+    edit_files([f"out/{STORE}"], "trim", lambda parts: miostitch.trim(parts[0], 1, 2), "_trimmed")
+    monkeypatch.chdir("/")
+    moved = tmp_path / "elsewhere"
+    for place in (work, moved):
+        if place is moved:
+            shutil.move(work, moved)
+        for folder in (place / "out", place / "trim"):
+            found = verify_files(folder)
+            assert (found["differences"], found["not_checked"]) == (0, 0), found
+        for store in (place / "out" / STORE, place / "trim" / f"{STEM}_trimmed.zarr"):
+            originals = find_originals(str(store))
+            assert [each for each in originals if isinstance(each, str)] == []
+        report_files(place / "out", force=True)
+        page = (place / "out" / f"{STEM}_report.html").read_text("utf-8")
+        assert "is not there any more" not in page
+    assert not found_in(findings(moved / "out"), {"kind": "not checked"})
+
+
+def test_a_recording_that_is_damaged_inside_is_reported(tmp_path: Path) -> None:
+    output = tmp_path / "out"
+    made = miostitch.simulate(tmp_path / "in", miostitch.SimulationConfig(**FAULTY, seed=5))
+    for path in made.recordings:
+        write(path, decode(path), codec="ffv1")
+    stitch_files([str(path) for path in made.recordings], output, StitchOptions(chunk_frames=4))
+    assert findings(output) == []
+    data = bytearray(made.recordings[0].read_bytes())
+    data[len(data) // 2] ^= 16
+    made.recordings[0].write_bytes(data)
+    kinds = {each["kind"] for each in findings(output)}
+    assert {"input changed", "not checked"} <= kinds
+
+
+@pytest.mark.parametrize("missing", [1, 2])
+def test_what_cannot_be_checked_has_an_exit_code(missing: int, output: Path) -> None:
+    (output.parent / "in" / f"receiver{missing}.avi").unlink()
+    command = ["verify", str(output), "--json"]
+    run = CliRunner().invoke(main, command)
+    assert (run.exit_code, json.loads(run.stdout)["not_checked"]) == (7, 1)
+    run = CliRunner().invoke(main, [*command, "--allow-missing"])
+    assert (run.exit_code, json.loads(run.stdout)["not_checked"]) == (0, 1)
+    avi(AVI, pixel(5, 1, 2))(output)
+    for options in ([], ["--allow-missing"]):
+        assert CliRunner().invoke(main, [*command, *options]).exit_code == 1
+
+
 def test_findings_are_bounded_and_counted(output: Path) -> None:
     avi(AVI, lambda frames: 255 - frames)(output)
     [result] = verify_files(output)["results"]
@@ -772,27 +879,3 @@ def test_the_command_tells_and_exits(output: Path) -> None:
 def test_a_folder_without_results_is_no_folder_of_results(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="no result in it"):
         verify_files(tmp_path)
-
-
-def imports(path: Path) -> set[str]:
-    nodes = [*ast.walk(ast.parse(path.read_text("utf-8")))]
-    names = {n.module for n in nodes if isinstance(n, ast.ImportFrom) and n.module}
-    names |= {
-        f"{n.module}.{a.name}" for n in nodes if isinstance(n, ast.ImportFrom) for a in n.names
-    }
-    return {name.removeprefix("miostitch.") for name in names if name.startswith("miostitch.")}
-
-
-def test_the_path_is_independent() -> None:
-    package = Path(miostitch.__file__).parent
-    paths = {
-        ".".join(p.relative_to(package).with_suffix("").parts): p for p in package.rglob("*.py")
-    }
-    waiting, seen = [name for name in paths if name.startswith("verify.")], set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting += imports(paths[name]) & paths.keys()
-    assert not seen & {*FOREIGN}, "what writes results must not judge them"
-    assert {"verify.store", "verify.inputs", "video.source", "buffers.parser"} <= seen

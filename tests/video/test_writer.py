@@ -17,9 +17,10 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from miostitch.errors import ResourceError, UsageError
+from miostitch.execution.digests import product_digest, video_digest
 from miostitch.video.raw_avi import RawAvi
 from miostitch.video.source import open_video
-from miostitch.video.writer import Codec, VideoFile, VideoWriter
+from miostitch.video.writer import Codec, VideoFile, VideoWriter, frame_checksums
 from tests.video_files import make_frames, write
 
 CODECS: tuple[Codec, ...] = ("rawvideo", "ffv1")
@@ -45,6 +46,22 @@ def test_reads_back_what_was_written(
     assert (source.fps, source.codec, source.notices) == (fps, codec, ())
     assert source.intra_only
     assert np.array_equal(source.read(range(shape[0])), frames)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_checksums_are_those_of_the_frames(tmp_path: Path, codec: Codec) -> None:
+    frames, path = make_frames(7, 20, 31), tmp_path / "a.avi"
+    options: Any = {"width": 31, "height": 20, "fps": Fraction(20), "codec": codec}
+    for part in (frames[:5], frames):  # the second run begins again
+        file = VideoFile(str(path), **options, checksums=True)
+        with file.open(len(part)) as append:
+            packed = [(first, file.pack(first, part[first:][:3])) for first in (3, 6, 0)]
+            for first, packets in sorted(packed):
+                append(first, packets)
+    noted = product_digest(path)
+    assert [file.name for file in tmp_path.iterdir()] == ["a.avi"]
+    assert noted == product_digest(path) == video_digest(path, frame_checksums(frames))
+    assert noted != video_digest(path, frame_checksums(frames[::-1]))
 
 
 @pytest.mark.parametrize("width", [1, 3, 64, 199, 200])
@@ -182,6 +199,7 @@ import resource, signal, sys
 from fractions import Fraction
 import numpy as np
 from miostitch.video.writer import VideoWriter
+from miostitch.execution.digests import product_digest, video_digest
 from miostitch.errors import ResourceError
 
 path, codec, limit, count = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])

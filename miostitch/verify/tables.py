@@ -1,0 +1,103 @@
+"""Compares tables with what the ordinary code writes, row by row and cell by cell."""
+
+import filecmp
+from collections.abc import Iterator
+from functools import partial
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from miostitch.buffers.csv_writer import TableWriter
+from miostitch.recording.sidecars import LINE_TABLES, TIMESTAMPS
+from miostitch.text import amount
+from miostitch.verify.findings import LISTED, Findings, Kind
+from miostitch.verify.store import ROWS, Store, grid
+
+FRAME_COLUMN = "reconstructed_frame_index"
+CHUNK_ROWS = 2**16
+TIMES = ("timestamp_first", "timestamp_last")
+
+
+def compare_tables(found: Path, expected: Path, findings: Findings) -> None:
+    """Compare a table with the one that it should be; cells are compared as they are spelled."""
+    if filecmp.cmp(found, expected, shallow=False):
+        return
+    before = findings.differences
+    try:
+        _compare(found, expected, findings)
+    except (ValueError, OSError) as error:
+        findings.add(Kind.UNREADABLE, found.name, str(error))
+    if findings.differences == before:
+        findings.add(Kind.ROWS, found.name, "cells are the same, but spelled differently")
+
+
+def write_stored_tables(store: Store, found: Path, folder: Path) -> None:
+    """Write those tables of a result that follow from its store alone.
+
+    ``found``: its ``.csv``, for the order of the columns; ``folder``: takes a table by its ending.
+    """
+    names = store.members("buffers")
+    if ROWS in store.arrays and len({store.arrays[f"buffers/{n}"].shape for n in names}) == 1:
+        header = _header(found) if found.is_file() else []
+        columns = header if {*header} == {*names} else names
+        with TableWriter(folder / ".csv", columns) as table:
+            for at, region in grid(store.arrays[ROWS]):
+                parts = {name: store.read(f"buffers/{name}", at, region) for name in columns}
+                if all(each is not None for each in parts.values()):
+                    table.append(pd.DataFrame(parts))
+    times = {name: store.values(name) for name in TIMES}
+    if all(each is not None for each in times.values()):
+        with TableWriter(folder / TIMESTAMPS, ["frame", *TIMES]) as table:
+            table.append(pd.DataFrame({"frame": np.arange(store.shape[0]), **times}))
+
+
+def _header(path: Path) -> list[str]:
+    try:
+        return [*pd.read_csv(path, nrows=0).columns]
+    except (ValueError, OSError):
+        return []
+
+
+def _compare(found: Path, expected: Path, findings: Findings) -> None:
+    columns, ours = _header(expected), _header(found)
+    key = next((k for s, k in LINE_TABLES.items() if found.name.endswith(s)), FRAME_COLUMN)
+    if ours != columns:
+        kind = Kind.ROWS if key == FRAME_COLUMN else Kind.UNREADABLE
+        what = f"columns {', '.join(ours)}, not {', '.join(columns)}"
+        findings.add(kind, found.name, what)
+        columns = [name for name in columns if name in ours]
+        if key not in columns:
+            return
+    report, nothing = partial(findings.add, Kind.ROWS, found.name), pd.DataFrame(columns=columns)
+    more = sum(map(len, _chunks(found))) - sum(map(len, _chunks(expected)))
+    for mine, theirs in zip_longest(_chunks(found), _chunks(expected), fillvalue=nothing):
+        both = min(len(mine), len(theirs))
+        wrong = mine[columns][:both].to_numpy() != theirs[columns][:both].to_numpy()
+        places = np.flatnonzero(wrong.any(axis=1)).tolist()
+        if more and (places or len(mine) != len(theirs)):  # all that follows is shifted
+            at, side = [*places, both][0], mine if more > 0 else theirs
+            what = "too many" if more > 0 else "missing"
+            what = f"{amount(abs(more), 'row')} {what} from here on"
+            report(what, frame=_number(side[key].iloc[at]), row=int(side.index[at]))
+            return
+        for at in places[:LISTED]:
+            names = [name for name, bad in zip(columns, wrong[at], strict=True) if bad]
+            cells = [side[names[0]].iloc[at] for side in (mine, theirs)]
+            what = f"{', '.join(names)} differ: {cells[0]}, not {cells[1]}"
+            frame, row = _number(theirs[key].iloc[at]), int(mine.index[at])
+            report(what, frame=frame, row=row, column=names[0])
+        findings.more(Kind.ROWS, len(places) - LISTED)
+
+
+def _chunks(path: Path) -> Iterator[pd.DataFrame]:
+    """A table as text, chunk by chunk; the index counts all rows."""
+    options: dict[str, Any] = {"dtype": str, "na_filter": False, "chunksize": CHUNK_ROWS}
+    with pd.read_csv(path, encoding="utf-8", **options) as reader:
+        yield from reader
+
+
+def _number(cell: str) -> int | None:
+    return int(cell) if cell.lstrip("-").isdigit() else None
