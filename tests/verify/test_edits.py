@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "lagging",
         lambda p: trim(p[0], 0, 1),
         "_trimmed",
-        reading=ReadOptions(lag=2, need_table=False),
+        reading=ReadOptions(salvage=True, lag=1, need_table=False),
     )
     edit_files([names[0]], folder / "raw_store" / "raw.zarr", lambda p: trim(p[0], 1, 1), "")
     miostitch.denoise_files(store, miostitch.load_config("denoise_example"), folder / "denoised")
