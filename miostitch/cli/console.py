@@ -21,6 +21,7 @@ import click
 
 from miostitch.errors import MiostitchError, UsageError
 from miostitch.execution.progress import Progress
+from miostitch.execution.results import Result
 from miostitch.text import broken, from_here, printable
 
 # 141: what a shell reports of a program whose reader went away
@@ -31,7 +32,7 @@ LOG_SECONDS = 10.0
 MESSAGE = re.compile(r"( *)((warning|note|miostitch[.\w]*):|-) ")
 """How lines begin that may be broken; tables, paths and commands may not."""
 
-Result = TypeVar("Result")
+Answer = TypeVar("Answer")
 Command = Callable[..., Any]
 
 option = click.option
@@ -51,7 +52,7 @@ class Console:
     def result(self, value: Any, text: Callable[[Any], str]) -> None:
         """Print what a command found."""
         if self.as_json:
-            click.echo(json.dumps(value, indent=1))
+            click.echo(json.dumps(value, indent=1, default=Result.to_json))
         elif not self.quiet:
             _say(text(value), sys.stdout)
 
@@ -130,7 +131,7 @@ def talking(command: Command) -> Command:
     return wrapped
 
 
-def _answered(ctx: click.Context, call: Callable[[], Result]) -> Result:
+def _answered(ctx: click.Context, call: Callable[[], Answer]) -> Answer:
     try:
         return call()
     except click.exceptions.Exit:
@@ -195,7 +196,7 @@ def _named(error: BaseException) -> str:
 
 def _settle() -> None:
     """Begin to work: all libraries are loaded, and blocks come and go from here on."""
-    from miostitch.execution.malloc import keep_freed
+    from miostitch.execution.memory import keep_freed
 
     gc.freeze()  # what was loaded stays: collecting garbage need not look at it time and again
     gc.enable()

@@ -19,6 +19,7 @@ from miostitch.cli.options import (
 )
 from miostitch.cli.texts import export_text, report_text, view_text
 from miostitch.cli.verify_texts import verify_text
+from miostitch.execution.results import ExportSummary
 
 if TYPE_CHECKING:
     from miostitch.export.run import Kind
@@ -167,7 +168,7 @@ def export(
         made = export_recording(
             recording, output, kind, options, reading=reading, force=force, progress=progress
         )
-    console.result(made, export_text)
+    console.result(ExportSummary.from_json(made), export_text)
 
 
 commands: tuple[click.Command, ...] = (report, view, verify, export)

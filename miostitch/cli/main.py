@@ -41,6 +41,7 @@ from miostitch.cli.texts import (
 )
 from miostitch.errors import MismatchError, UsageError
 from miostitch.execution.progress import counted
+from miostitch.execution.results import StitchSummary, WorkflowSummary
 
 if TYPE_CHECKING:
     from miostitch.simulation.receivers import Simulation, SimulationConfig
@@ -169,7 +170,7 @@ def workflow(
     options = StitchOptions(score=chosen.score_config(), **given(choices))
     with console.progress("workflow") as progress:
         summary = workflow_files(names, chosen, output, (start, end), options, progress=progress)
-    console.result(summary, workflow_text)
+    console.result(WorkflowSummary.from_json(summary), workflow_text)
 
 
 @main.command()
@@ -260,13 +261,15 @@ def show_config(name: str, console: Console) -> None:
     console.result(described(chosen), lambda _: config_text(chosen))
 
 
-def _stitch(names: list[str], output: str, options: "StitchOptions", console: Console) -> Any:
+def _stitch(
+    names: list[str], output: str, options: "StitchOptions", console: Console
+) -> StitchSummary:
     """Stitch; where table and video disagree and somebody is there, ask once whether to go on."""
-    from miostitch.stitching.run import stitch_files
+    from miostitch.stitching.run import run_stitch
 
     try:
         with console.progress("stitching") as progress:
-            return stitch_files(names, output, options, progress=progress)
+            return run_stitch(names, output, options, progress=progress)
     except MismatchError as error:
         if options.salvage or not console.may_ask:
             raise
@@ -286,7 +289,7 @@ def _simulate(
         return simulate(folder, config, force=force, progress=count)
 
 
-def _make_demo(folder: Path, force: bool, console: Console) -> Any:
+def _make_demo(folder: Path, force: bool, console: Console) -> StitchSummary:
     from miostitch.simulation.receivers import SimulationConfig
     from miostitch.stitching.run import StitchOptions
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -36,10 +35,7 @@ class Extras:
     # Tables of the result that are also written under another ending, which is the key.
     tables: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False  # Whether the result itself is left out
-    # What the summary says besides, JSON values.
-    facts: Mapping[str, Any] = field(default_factory=dict)
     warnings: Sequence[str] = ()  # What a user should be told besides
-    resumed_blocks: int = 0  # Blocks of passes before this one that were not computed again
 
     def settle_tables(self, kinds: set[str], path: PathOf) -> None:
         """Copy tables that have two endings, or move them where the result is left out."""

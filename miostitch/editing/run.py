@@ -18,36 +18,22 @@ from miostitch.editing.stored_tables import StoredTables
 from miostitch.editing.tables import EditedTables, check_counts
 from miostitch.errors import UsageError
 from miostitch.execution.checkpoint import Journal
-from miostitch.execution.executors import require_paths
 from miostitch.execution.ordered import NotedStore, write_in_order
-from miostitch.execution.progress import Progress, counted
-from miostitch.execution.publishing import (
-    PRODUCTS,
-    file_states,
-    require_name,
-    require_space,
-    used_versions,
-    write_summary,
-)
+from miostitch.execution.products import EDITED, NAMED, STORE, TIMESTAMPS
+from miostitch.execution.progress import Progress
+from miostitch.execution.publishing import Run, RunOptions, file_states, publish_run, used_versions
+from miostitch.execution.results import EditSummary, OriginSummary
 from miostitch.execution.workspace import Workspace
-from miostitch.recording.datasets import STORE, open_datasets, without_lost
+from miostitch.recording.datasets import open_datasets, without_lost
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.recording import loss_facts
-from miostitch.recording.sidecars import TIMESTAMPS, Origin
+from miostitch.recording.recording import lost_frames
+from miostitch.recording.sidecars import Origin
 from miostitch.schema import VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
 from miostitch.text import printable
+from miostitch.video.source import FORMATS
 from miostitch.video.writer import Codec, VideoWriter
-
-SUFFIXES = (*PRODUCTS[:-1], "_noise.csv", PRODUCTS[-1])
-"""Endings of everything that stands for the frames of a stem; a rewrite replaces all or none."""
-
-FILES = (".avi", STORE)
-"""Endings by which a product can be named."""
-
-VIDEOS = (".avi", ".mkv", ".mp4")
-"""Endings by which nobody would name a folder."""
 
 
 def write_recording(
@@ -106,8 +92,8 @@ def write_recording(
     if reading.lag:
         msg = f"lag {reading.lag}: a recording is opened with it, open_recording(path, lag=...)"
         raise UsageError(msg)
-    again = {"force": force, "restart": restart}
-    return _publish(dataset, output, stem, reading, (), **again, progress=progress)
+    options = RunOptions(force, restart, progress)
+    return _publish(dataset, output, stem, reading, options).to_json()
 
 
 def _publish(
@@ -115,28 +101,19 @@ def _publish(
     output: str | os.PathLike[str],
     stem: str | None,
     reading: ReadOptions,
-    told: Sequence[str],
-    *,
-    force: bool,
-    restart: bool,
-    progress: Progress | None,
-) -> dict[str, Any]:
+    options: RunOptions,
+    told: Sequence[str] = (),
+) -> EditSummary:
     """Write an edited recording; `told` are warnings besides what its origins give rise to."""
     edit = Edit.of(dataset, reading)
     target = Path(os.path.abspath(output))
     named = _named_kind(target)
     kinds = edit.kinds(named)
     stem = target.stem if named else stem or Path(edit.origins[0].path).stem
-    require_name(stem, SUFFIXES)
-    workspace = Workspace(target.parent if named else target, stem, SUFFIXES)
-    with workspace.open(edit.files, force=force, resumable=True):
-        decisive = edit.fingerprint(reading, kinds=sorted(kinds))
-        require_paths([*edit.files, os.fspath(workspace.output)])
-        workspace.go_on(decisive, restart=restart)
-        extras = Extras(warnings=told)
-        summary = edit.write(kinds, workspace, extras=extras, progress=progress)
-        workspace.publish()
-    return summary
+    workspace = Workspace(target.parent if named else target, stem, EDITED)
+    with publish_run(workspace, edit.files, options, resumable=True) as run:
+        edit.resume(run, reading, kinds=sorted(kinds))
+        return run.finish(edit.write(kinds, run, Extras(warnings=told)))
 
 
 def edit_files(
@@ -146,18 +123,15 @@ def edit_files(
     ending: str,
     *,
     reading: ReadOptions | None = None,
-    force: bool = False,
-    restart: bool = False,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
+    options: RunOptions | None = None,
+) -> EditSummary:
     """Open recordings, edit them, and write the result; see :func:`write_recording`."""
     reading = reading or ReadOptions(need_table=False)
-    told: list[str] = []
-    opened = open_datasets(inputs, reading, tell=lambda each: told.extend(each.lag_notices))
-    dataset = edit(opened)
+    opened = open_datasets(inputs, reading)
+    dataset = edit([each.dataset for each in opened])
     stem = Path(dataset.attrs["origins"][0]).stem + ending
-    again = {"force": force, "restart": restart}
-    return _publish(dataset, output, stem, reading, told, **again, progress=progress)
+    told = [notice for each in opened for notice in each.lag_notices]
+    return _publish(dataset, output, stem, reading, options or RunOptions(), told)
 
 
 class Edit(KeptFrames):
@@ -171,29 +145,23 @@ class Edit(KeptFrames):
     def kinds(self, named: str) -> set[str]:
         """Endings of what is written: what all origins have, and the file that was named."""
         kinds = set.intersection(*(origin.kinds for origin in self.origins))
-        videos = {named} if named else set() if kinds & {*FILES} else {".avi"}
+        videos = {named} if named else set() if kinds & {*NAMED} else {".avi"}
         # a video that no origin has gets the table that a recording needs
         new = ".avi" in videos - kinds and self._has_rows
         return kinds | videos | ({".csv"} if new else set())
 
-    def fingerprint(self, reading: ReadOptions, **options: Any) -> dict[str, Any]:
-        """All that decides the result: what was cut off is continued only under the same.
-
-        Returns: JSON values, as of :meth:`miostitch.execution.workspace.Workspace.go_on`.
-        """
+    def resume(self, run: Run, reading: ReadOptions, **options: Any) -> None:
+        """Begin to write, or resume an interrupted run of which all that decides is the same."""
         # dask names a lazy array by all that it is made of
         frames = tokenize(self.video.data.name, self.origin, self.origin_frame)
         known = {name: self.attrs.get(name) for name in ("history", "lags")}
-        return {
-            "inputs": file_states(self.files),
-            "options": {**options, **asdict(reading), **known, "frames": frames},
-            "versions": used_versions(),
-        }
+        decisive = {**options, **asdict(reading), **known, "frames": frames}
+        run.resume(file_states(self.files), decisive)
 
     @property
     def all_kinds(self) -> set[str]:
         """Endings of a whole result: video, store and tables, and what all origins have besides."""
-        return self.kinds("") | {*FILES} | ({".csv", TIMESTAMPS} if self._has_rows else set())
+        return self.kinds("") | {*NAMED} | ({".csv", TIMESTAMPS} if self._has_rows else set())
 
     @property
     def _has_rows(self) -> bool:
@@ -214,61 +182,46 @@ class Edit(KeptFrames):
         ]
         return found + [_seam_text(s) for s in seams if s["kind"] in ("unclear", "backwards")]
 
-    def write(
-        self,
-        kinds: set[str],
-        workspace: Workspace,
-        *,
-        extras: Extras | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Any]:
-        """Write everything into a workspace, check it, and tell of it."""
-        extras = extras or Extras()
+    def write(self, kinds: set[str], run: Run, extras: Extras) -> EditSummary:
+        """Write everything into the workspace of a run, check it, and summarise it."""
         told = [*extras.warnings, *self.warnings(kinds)]
         if extras.alone:
             kinds = kinds & {*extras.tables.values()}
         videos = len(extras.videos) + (".avi" in kinds)
         dropped = sum(video.size for video in extras.other_videos.values())
-        needed = videos * self.video.size + dropped - workspace.left_bytes
-        require_space(workspace.output, needed)
-        journal = Journal(workspace.journal("video"))
-        told += self._write_frames(kinds, workspace, extras, journal, progress)
-        write_videos(extras.other_videos, workspace.staged, self.fps)
-        write_notes(extras.images, extras.texts, workspace.staged)
-        extras.settle_tables(kinds, workspace.staged)
-        summary = {
-            "frames": len(self.origin),
-            "history": self.attrs.get("history", []),
-            **extras.facts,
-            "origins": [{"path": printable(o.path), "frames": o.frames} for o in self.origins],
-            "inputs": self.inputs,
-            "lost_frames": loss_facts(loss for o in self.origins for loss in o.losses),
-            "warnings": [printable(warning) for warning in told],
-            "resumed_blocks": extras.resumed_blocks + journal.recalled,
-            "versions": used_versions(),
-        }
-        last = workspace.suffixes[-1]
-        made = [s for s in workspace.suffixes if s == last or workspace.staged(s).exists()]
-        summary["outputs"] = [str(workspace.final(suffix)) for suffix in made]
-        write_summary(workspace.staged(last), summary)
-        return summary
+        run.require_space(videos * self.video.size + dropped)
+        journal, staged = run.journal("video"), run.workspace.staged
+        told += self._write_frames(kinds, run, extras, journal)
+        write_videos(extras.other_videos, staged, self.fps)
+        write_notes(extras.images, extras.texts, staged)
+        extras.settle_tables(kinds, staged)
+        return EditSummary(
+            frames=len(self.origin),
+            history=self.attrs.get("history", []),
+            origins=[OriginSummary(printable(o.path), o.frames) for o in self.origins],
+            inputs=self.inputs,
+            lost_frames=lost_frames(loss for o in self.origins for loss in o.losses),
+            warnings=[printable(warning) for warning in told],
+            resumed_blocks=journal.recalled,
+            versions=used_versions(),
+            outputs=[],
+        )
 
     def _write_frames(
         self,
         kinds: set[str],
-        workspace: Workspace,
+        run: Run,
         extras: Extras,
         journal: Journal,
-        progress: Progress | None,
     ) -> list[str]:
         """Write everything that has these frames, and say what a user should be told."""
         if not kinds and not extras.videos:
             return []
-        staged = partial(_named, workspace, extras.ending)
-        count, advance = len(self.origin), counted(progress, len(self.origin))
+        staged = partial(_named, run.workspace, extras.ending)
+        count, advance = len(self.origin), run.counted(len(self.origin))
         videos = dict(extras.videos)
-        writers = {**video_writers(videos, workspace.staged, self.fps)}
-        if kinds & {*FILES}:
+        writers = {**video_writers(videos, run.workspace.staged, self.fps)}
+        if kinds & {*NAMED}:
             videos[VIDEO.name] = self.video
         if ".avi" in kinds:
             writers[VIDEO.name] = self._writer(staged(".avi"))
@@ -357,11 +310,11 @@ def _seam_text(seam: dict[str, Any]) -> str:
 
 def _named_kind(target: Path) -> str:
     """Ending of the file that an output names; nothing for a folder."""
-    if target.suffix == STORE or (target.suffix in FILES and not target.is_dir()):
+    if target.suffix == STORE or (target.suffix in NAMED and not target.is_dir()):
         return target.suffix
-    if target.suffix.lower() in VIDEOS and not target.is_dir():
+    if target.suffix.lower() in FORMATS and not target.is_dir():
         msg = (
-            f"{target}: a result is written as {' or '.join(FILES)}; name such a file, or a folder"
+            f"{target}: a result is written as {' or '.join(NAMED)}; name such a file, or a folder"
         )
         raise UsageError(msg)
     return ""

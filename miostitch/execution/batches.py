@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from miostitch.execution.checkpoint import Journal, Values
 from miostitch.execution.executors import Graph, Runner, runner
-from miostitch.execution.malloc import give_back
+from miostitch.execution.memory import give_back
 from miostitch.execution.sinks import FrameWriter, VideoSink
 from miostitch.execution.workspace import require_run, run_of
 from miostitch.schema import BLOCK, FRAME

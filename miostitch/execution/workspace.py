@@ -32,6 +32,9 @@ MANIFEST = "publish.json"
 JOURNAL = "journal"
 FINGERPRINT = "fingerprint.json"
 
+NAME_BYTES = 255
+"""Most that a file system takes."""
+
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """What a file system without locks answers."""
 
@@ -57,20 +60,26 @@ class Workspace:
 
     def check(self, inputs: Iterable[str], *, force: bool) -> None:
         """Refuse what :meth:`open` would refuse of the files that are there now."""
+        self._require_name()
         self._refuse_inputs(list(inputs))
         self._refuse_existing(force=force)
 
     @property
+    def made(self) -> list[str]:
+        """Final paths of the products that are staged."""
+        return [str(self.final(s)) for s in self.suffixes if self.staged(s).exists()]
+
+    @property
     def left_bytes(self) -> int:
-        """Size of the files that an earlier run left, and this one makes anew in their place."""
+        """Size of the files that an earlier run left, and this one makes again in their place."""
         return sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file())
 
     def journal(self, name: str) -> Path:
         """Folder in which the run notes what it has finished of one of its passes."""
         return self.folder / JOURNAL / name
 
-    def go_on(self, fingerprint: Mapping[str, Any], *, restart: bool = False) -> bool:
-        """Keep what an earlier run of the same kind left, or begin with an empty folder.
+    def resume(self, fingerprint: Mapping[str, Any], *, restart: bool = False) -> bool:
+        """Keep what an interrupted run of the same fingerprint left, or begin with an empty folder.
 
         Returns: Whether something was kept. The log tells of it, and why if not.
         """
@@ -101,6 +110,7 @@ class Workspace:
         self, inputs: Iterable[str], *, force: bool, resumable: bool = False
     ) -> Iterator["Workspace"]:
         """Claim the stem, and give it back."""
+        self._require_name()
         self._refuse_inputs(list(inputs))
         made = not self.output.exists()
         _probe(self.output)
@@ -148,6 +158,12 @@ class Workspace:
         if os.name == "posix":  # elsewhere a folder cannot be opened
             _fsync(self.output, os.O_RDONLY)
         return [self.final(suffix) for suffix in staged]
+
+    def _require_name(self) -> None:
+        """Refuse a stem whose products no file system could name."""
+        longest = max(len(os.fsencode(f".{self.stem}{s}")) for s in (*self.suffixes, ".miostitch"))
+        if longest > NAME_BYTES:
+            raise UsageError(f"{self.stem}: too long for a file name; rename the recordings")
 
     def _refuse_inputs(self, inputs: list[str]) -> None:
         output = Path(os.path.realpath(self.output))
@@ -265,7 +281,7 @@ class Workspace:
 def run_of(staged: str) -> str:
     """Tell runs apart that make a product at the same place.
 
-    Returns: A digest of all that decides the result, see :meth:`Workspace.go_on`; empty of a run
+    Returns: A digest of all that decides the result, see :meth:`Workspace.resume`; empty of a run
     that keeps nothing for later.
     """
     path = Path(staged).parent / JOURNAL / FINGERPRINT

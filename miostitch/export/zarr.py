@@ -9,8 +9,8 @@ from typing import Any
 from numpy.typing import NDArray
 
 from miostitch.execution.batches import BlockVideo, write_batches
-from miostitch.export.plan import TIMESTAMPS, Advance, ExportOptions, PathOf, Plan, Source, named
-from miostitch.recording.datasets import STORE
+from miostitch.execution.products import STORE
+from miostitch.export.plan import TIMES, Advance, ExportOptions, PathOf, Plan, Source, named
 from miostitch.schema import FRAME_VARIABLES, VIDEO
 from miostitch.store.layout import consolidate, create_store, write_frame_tables
 
@@ -53,7 +53,7 @@ def _write(source: Source, path: PathOf, advance: Advance) -> None:
 
 def _tables(source: Source) -> Mapping[str, NDArray[Any]]:
     """What is known per frame."""
-    times = dict(zip(TIMESTAMPS, source.timestamps, strict=True))
+    times = dict(zip(TIMES, source.timestamps, strict=True))
     coords = source.dataset.coords
     known = {v.name: coords[v.name].to_numpy() for v in FRAME_VARIABLES if v.name in coords}
     return {**known, **times}

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.buffers.table import Metadata
+from miostitch.execution.results import LostFrames
 from miostitch.recording.files import Path_, ReadOptions, open_files
 from miostitch.recording.lag import Lag
 from miostitch.recording.losses import Loss
@@ -181,16 +182,16 @@ def load_recordings(
     return recordings
 
 
-def loss_facts(losses: Iterable[Loss]) -> list[dict[str, Any]]:
-    """Losses as a summary tells them, JSON values."""
+def lost_frames(losses: Iterable[Loss]) -> list[LostFrames]:
+    """Losses as a summary has them."""
     return [
-        {
-            "file": printable(loss.file),
-            "frames": [loss.first, loss.last],
-            "frame_num": None if NO_FRAME in loss.frame_num else [*loss.frame_num],
-            "byte": loss.byte,
-            "why": loss.why,
-        }
+        LostFrames(
+            printable(loss.file),
+            (loss.first, loss.last),
+            None if NO_FRAME in loss.frame_num else loss.frame_num,
+            loss.byte,
+            loss.why,
+        )
         for loss in losses
     ]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.table import Metadata, read_metadata
 from miostitch.errors import InputError, MismatchError, UsageError
-from miostitch.recording.datasets import STORE
+from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE
 from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.frame_metadata import FrameTables, RecordedFrames, StoredFrames
 from miostitch.recording.losses import Loss
@@ -32,18 +32,6 @@ from miostitch.store.layout import StoreFacts, store_facts
 from miostitch.store.validation import reading
 from miostitch.text import amount
 from miostitch.video.source import VideoSource, open_video
-
-TIMESTAMPS = "_timestamps.csv"
-
-LINE_TABLES = {
-    TIMESTAMPS: "frame",
-    "_scores.csv": "index",
-    "_noise.csv": "reconstructed_frame_index",
-}
-"""Endings of the tables that have one line per frame, and the column that counts the frames."""
-
-OF_ROWS = (TIMESTAMPS, "_scores.csv")
-"""Those that tell of the rows of a frame, and not of its picture."""
 
 SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
 """How much of a table is in memory while its lines are counted, and while they are checked."""

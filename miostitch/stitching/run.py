@@ -15,17 +15,12 @@ from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import InputError, MissingInputError, UsageError
 from miostitch.execution.batches import KEPT_BLOCKS, BlockVideo, write_batches
 from miostitch.execution.checkpoint import Journal
-from miostitch.execution.executors import at_most, require_paths, thread_count
-from miostitch.execution.malloc import give_back, passing
-from miostitch.execution.memory_plan import plan_stitch
-from miostitch.execution.progress import Progress, counted
-from miostitch.execution.publishing import (
-    PRODUCTS,
-    require_name,
-    require_space,
-    used_versions,
-    write_summary,
-)
+from miostitch.execution.executors import at_most, thread_count
+from miostitch.execution.memory import MemoryPlan, give_back, passing, plan_stitch
+from miostitch.execution.products import REPORT, STITCHED, STORE, UNRECOVERABLE
+from miostitch.execution.progress import Progress
+from miostitch.execution.publishing import Run, RunOptions, publish_run
+from miostitch.execution.results import StitchSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.files import ReadOptions, recording_names, segment_paths, table_path
 from miostitch.recording.recording import Recording, load_recordings
@@ -34,7 +29,7 @@ from miostitch.schema import chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
 from miostitch.stitching.composing import learn
 from miostitch.stitching.composition import PixelModel
-from miostitch.stitching.lazy import StitchConfig, stitch_frames
+from miostitch.stitching.lazy import StitchConfig, require_way, stitch_frames
 from miostitch.stitching.summary import summarise
 from miostitch.stitching.tables import FrameColumns, StitchedTables, damage_flags
 from miostitch.store.chunks import set_aside, take_over
@@ -118,7 +113,7 @@ class StitchOptions:
             raise UsageError(f"zarr_format {self.zarr_format}: 2 or 3 is meant")
         if not (self.lag == "auto" or isinstance(self.lag, int)):
             raise UsageError(f"lag {self.lag!r}: auto or a number of frames is meant")
-        _ = self.making
+        require_way(self.by)
         for name in ("chunk_frames", "max_frame_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -196,41 +191,40 @@ def stitch_files(
         The error's class says what is wrong; nothing stands under a final name then.
     """
     options = options or StitchOptions()
-    paths = _check_inputs(inputs)
-    names = recording_names(inputs)
-    stem = stitched_stem(names)
-    require_name(stem, PRODUCTS)
-    workspace = Workspace(Path(output), stem, PRODUCTS)
-    with workspace.open([*paths, *map(table_path, paths)], force=options.force, resumable=True):
-        require_paths([*paths, os.fspath(workspace.output)])
+    return run_stitch(inputs, output, options, accept=accept, progress=progress).to_json()
+
+
+def run_stitch(
+    inputs: Sequence[str],
+    output: str | os.PathLike[str],
+    options: StitchOptions,
+    *,
+    accept: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
+) -> StitchSummary:
+    """Stitch recordings and publish the products; see :func:`stitch_files`."""
+    paths, names = _check_inputs(inputs), recording_names(inputs)
+    workspace = Workspace(Path(output), stitched_stem(names), STITCHED)
+    files = [*paths, *map(table_path, paths)]
+    how = RunOptions(options.force, options.restart, progress)
+    with publish_run(workspace, files, how, resumable=True) as run:
         with passing():
             recordings = load_recordings(inputs, options.reading, names=names)
             session = bring_together(recordings, options.aligning)
         del recordings  # they are the session's, and go with it
         if accept is not None:
             accept(session.shape[0])
-        plan = plan_stitch(
-            session.shape[0],
-            _block(session, options) * session.shape[1] * session.shape[2],
-            len(session.recordings),
-            kept_blocks=KEPT_BLOCKS,
-            composed=options.by == "buffer",
-            debug=options.debug_video,
-        )
-        workspace.go_on(_fingerprint(session, options), restart=options.restart)
-        needed = _uncompressed_bytes(session, options) - workspace.left_bytes
-        require_space(workspace.output, needed)
-        with at_most(plan.threads(thread_count(), options.memory_limit)):
-            summary, frames = _make(session, options, workspace, progress)
+        run.resume(_file_states(session), options.provenance)
+        run.require_space(_uncompressed_bytes(session, options))
+        with at_most(_plan(session, options).threads(thread_count(), options.memory_limit)):
+            summary, frames = _make(session, options, run)
         del session  # what the report tells of it stands in the store
         give_back()
         if options.report:
-            stores = Path(workspace.staged(".zarr")), workspace.final(".zarr")
-            write_report(*stores, summary, workspace.staged("_report.html"), frames=frames)
-        summary["outputs"] = [str(workspace.final(s)) for s in PRODUCTS if _made(workspace, s)]
-        write_summary(workspace.staged(".json"), summary)
-        workspace.publish()
-    return summary
+            stores = Path(workspace.staged(STORE)), workspace.final(STORE)
+            told = summary.to_json()
+            write_report(*stores, told, workspace.staged(REPORT), frames=frames)
+        return run.finish(summary)
 
 
 def stitched_stem(names: Sequence[str]) -> str:
@@ -247,47 +241,57 @@ def input_facts(recordings: Sequence[Recording]) -> list[dict[str, Any]]:
     ]
 
 
-def _make(
-    session: Session, options: StitchOptions, workspace: Workspace, progress: Progress | None
-) -> tuple[dict[str, Any], FrameColumns]:
+def _plan(session: Session, options: StitchOptions) -> MemoryPlan:
+    """How much memory the stitch takes."""
+    count, height, width = session.shape
+    return plan_stitch(
+        count,
+        _block(session, options) * height * width,
+        len(session.recordings),
+        kept_blocks=KEPT_BLOCKS,
+        composed=options.by == "buffer",
+        debug=options.debug_video,
+    )
+
+
+def _make(session: Session, options: StitchOptions, run: Run) -> tuple[StitchSummary, FrameColumns]:
     """Write every product but report and summary; return that, and what it tells per frame."""
     everything = session
     model = learn(session) if options.by == "buffer" else None
     if options.drop_damaged:
-        journal = Journal(workspace.journal("damage"))
-        flags = _find_damage(session, options, model, journal)
+        flags = _find_damage(session, options, model, run.journal("damage"))
         session = session.only(~flags["damaged"])
         if not len(session.kept):
             msg = f"no frame of {len(flags['damaged'])} is whole; stitch without --drop-damaged"
             raise InputError(msg)
-    store = str(workspace.staged(".zarr"))
-    journal = Journal(workspace.journal("video"))
-    target = _Target(store, workspace.staged, workspace.folder, journal, options.debug_video)
-    tables = _write(session, options, model, target, progress)
+    target = _result(run, debug=options.debug_video)
+    tables = _write(session, options, model, target, run.counted(session.shape[0]))
     if not options.drop_damaged:
         flags = tables.frames
     if options.unrecoverable_video and flags["unrecoverable"].any():
         part = everything.only(flags["unrecoverable"])
-        _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(workspace))
-    columns = tables.scores, tables.agreement, tables.composition
-    summary = {
-        **summarise(session, tables.frames, *columns),
-        "resumed_blocks": journal.recalled,
-        "config": options.provenance,
-        "versions": used_versions(),
-    }
+        _write(part, replace(options, codec=options.codec or "rawvideo"), model, _aside(run))
+    summary = summarise(session, tables, options.provenance, target.journal.recalled)
     return summary, tables.frames
 
 
-def _aside(workspace: Workspace) -> _Target:
+def _result(run: Run, *, debug: bool) -> _Target:
+    """Where the products of the session go."""
+    space = run.workspace
+    store = str(space.staged(STORE))
+    return _Target(store, space.staged, space.folder, run.journal("video"), debug)
+
+
+def _aside(run: Run) -> _Target:
     """Where the unrecoverable frames go: a video and its table; the rest is not published."""
+    space = run.workspace
 
     def path(suffix: str) -> Path:
-        name = f"_unrecoverable{suffix}"
-        return workspace.staged(name) if name in PRODUCTS else workspace.folder / name
+        name = UNRECOVERABLE + suffix
+        return space.staged(name) if name in STITCHED else space.folder / name
 
-    journal = Journal(workspace.journal("unrecoverable"))
-    return _Target(str(path(".zarr")), path, workspace.folder, journal, debug=False)
+    journal = run.journal("unrecoverable")
+    return _Target(str(path(STORE)), path, space.folder, journal, debug=False)
 
 
 def _check_inputs(inputs: Sequence[str]) -> list[str]:
@@ -322,7 +326,7 @@ def _write(
     options: StitchOptions,
     model: PixelModel | None,
     target: _Target,
-    progress: Progress | None = None,
+    progress: Callable[[int], None] | None = None,
 ) -> StitchedTables:
     count, height, width = session.shape
     block = _block(session, options)
@@ -364,7 +368,7 @@ def _write(
             count,
             block,
             tables.append,
-            progress=counted(progress, count),
+            progress=progress,
             journal=target.journal,
         )
     consolidate(target.store)
@@ -396,14 +400,10 @@ def _find_damage(
     return flags
 
 
-def _fingerprint(session: Session, options: StitchOptions) -> dict[str, Any]:
-    """All that decides the result: a run that was cut off is continued only under the same."""
+def _file_states(session: Session) -> list[list[object]]:
+    """Path, size, digest and time of the last change of every file that was read."""
     files = [file for recording in session.recordings for file in recording.inputs]
-    return {
-        "inputs": [[*file, os.stat(file.path).st_mtime_ns] for file in files],
-        "options": options.provenance,
-        "versions": used_versions(),
-    }
+    return [[*file, os.stat(file.path).st_mtime_ns] for file in files]
 
 
 def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
@@ -415,7 +415,3 @@ def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
         "config": options.provenance,
         "versions": {"miostitch": version("miostitch")},
     }
-
-
-def _made(workspace: Workspace, suffix: str) -> bool:
-    return suffix == ".json" or workspace.staged(suffix).exists()

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from miostitch.buffers.damage import complete
 from miostitch.buffers.table import buffer_layout
 from miostitch.errors import MetadataError
-from miostitch.recording.datasets import STORE
+from miostitch.execution.products import STORE
 from miostitch.recording.files import ReadOptions, recording_names
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording, load_recordings

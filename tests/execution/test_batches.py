@@ -66,7 +66,7 @@ def test_a_block_of_another_run_is_not_written(tmp_path: Path) -> None:
     store = str(workspace.staged(".zarr"))
 
     def begin(option: int) -> None:
-        workspace.go_on({"option": option})
+        workspace.resume({"option": option})
         create_store(store, shape=old.shape, chunk_frames=4, attrs={}, zarr_format=3)
 
     def write(frames: np.ndarray, overtaken: bool) -> None:
