@@ -11,7 +11,6 @@ from miostitch.config.models import DenoiseConfig
 from miostitch.denoising.run import (
     DENOISED,
     denoise_opened,
-    open_one,
     output_folder,
     require_count,
     require_products,
@@ -22,9 +21,9 @@ from miostitch.execution.memory import give_back
 from miostitch.execution.products import STORE, SUMMARY, VIDEO
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, used_versions
-from miostitch.execution.results import JSON, StitchSummary, TrimStep, WorkflowSummary, summary_of
+from miostitch.execution.results import JSON, StitchSummary, TrimStep, WorkflowSummary, read_summary
 from miostitch.execution.workspace import Workspace
-from miostitch.recording.datasets import with_pictures_of
+from miostitch.recording.datasets import open_datasets, with_pictures_of
 from miostitch.recording.files import recording_names, segment_paths
 from miostitch.recording.recording import load_recordings
 from miostitch.schema import FRAME
@@ -93,7 +92,7 @@ def workflow_files(
     if len(inputs) == 1:
         _require_no_choice(options)
         reading = replace(reading, lag=options.lag)
-        opened = open_one(inputs[0], reading)
+        [opened] = open_datasets(inputs, reading)
         stem = Path(opened.dataset.attrs["origins"][0]).stem
         workspace = Workspace(folder, stem + ending, DENOISED)
     else:
@@ -102,7 +101,7 @@ def workflow_files(
         workspace.check([p for spec in inputs for p in segment_paths(spec)], force=options.force)
         stitched = _stitch(inputs, folder / stem, options, trim, progress)
         steps.append({"step": "stitch", **stitched.to_json()})
-        opened = open_one(folder / f"{stem}{STORE}", reading)
+        [opened] = open_datasets([folder / f"{stem}{STORE}"], reading)
         require_count("stitched", opened.dataset.sizes[FRAME], stitched.frames)
         if options.codec == "rawvideo":
             video = folder / f"{stem}{VIDEO}"
@@ -150,7 +149,7 @@ def _stitched_before(
 ) -> StitchSummary | None:
     """The summary of an earlier stitch, if all of it is there and would come out the same."""
     try:
-        summary = StitchSummary.from_json(summary_of(f"{stem}{SUMMARY}"))
+        summary = StitchSummary.from_json(read_summary(f"{stem}{SUMMARY}"))
     except InputError:
         return None
     config = json.loads(json.dumps(options.provenance))

@@ -92,7 +92,7 @@ def denoise_files(
     """
     reading = reading or ReadOptions(need_table=False)
     require_products(config)
-    opened = open_one(path, reading)
+    [opened] = open_datasets([path], reading)
     stem = Path(opened.dataset.attrs["origins"][0]).stem
     workspace = Workspace(output_folder(output, config), stem, DENOISED)
     options = RunOptions(force, restart, progress)
@@ -102,11 +102,6 @@ def denoise_files(
 def output_folder(output: str | os.PathLike[str] | None, config: DenoiseConfig) -> Path:
     """Where results go."""
     return Path(os.path.abspath(output or config.output_dir or FOLDER))
-
-
-def open_one(path: str | os.PathLike[str], reading: ReadOptions) -> Opened:
-    """Open a recording."""
-    return open_datasets([path], reading)[0]
 
 
 def denoise_opened(

@@ -373,7 +373,7 @@ def write_summary(path: Path, summary: Result) -> None:
         raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
 
 
-def read_summary(path: Path) -> JSON:
+def load_summary(path: Path) -> JSON:
     """Read a summary of whatever run; nothing where there is none."""
     try:
         found = json.loads(path.read_bytes())
@@ -386,10 +386,10 @@ def read_summary(path: Path) -> JSON:
     return found
 
 
-def summary_of(product: str) -> JSON:
+def read_summary(product: str) -> JSON:
     """The summary next to a product; nothing where there is none that can be read."""
     with suppress(InputError):
-        found = read_summary(Path(product).with_suffix(".json"))
+        found = load_summary(Path(product).with_suffix(".json"))
         if "outputs" in found:  # any other program may have written a .json
             return found
     return {}

@@ -20,7 +20,7 @@ from xarray.core import indexing
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.errors import InputError, UsageError
 from miostitch.execution.products import STORE
-from miostitch.execution.results import JSON, HistoryStep, summary_of
+from miostitch.execution.results import JSON, HistoryStep, read_summary
 from miostitch.ranges import format_frames
 from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.recording.files import Path_, ReadOptions
@@ -246,7 +246,7 @@ def to_dataset(recording: Recording) -> xr.Dataset:
     }
     coords = {name: np.arange(n) for name, n in zip(VIDEO.dims, recording.shape, strict=True)}
     origins = [os.path.abspath(source.path) for source in recording.videos]
-    history = _history(summary_of(origins[0])) if len(origins) == 1 else {}
+    history = _history(read_summary(origins[0])) if len(origins) == 1 else {}
     if recording.lag:
         history = {
             "history": [
