@@ -1,4 +1,4 @@
-"""Denoise files, and the whole way: stitch, trim, denoise."""
+"""Denoise a recording and publish the products."""
 
 import os
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What is written beside a result: further videos of its frames, pictures and lists."""
+"""Extra outputs of a run: further videos of its frames, images and lists."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -23,7 +23,7 @@ PathOf = Callable[[str], Path]
 
 @dataclass(frozen=True)
 class Extras:
-    """What is written beside a result, and how the result is called."""
+    """Extra outputs of a run, and how its result is called."""
 
     ending: str = ""  # What the stem of the result gets, such as ``_denoised``
     # Lazy uint8 (frame, height, width) of the frames of the result, by the ending of their file.
@@ -35,7 +35,7 @@ class Extras:
     # Tables of the result that are also written under another ending, which is the key.
     tables: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False  # Whether the result itself is left out
-    warnings: Sequence[str] = ()  # What a user should be told besides
+    warnings: Sequence[str] = ()  # What a user should know besides
 
     def settle_tables(self, kinds: set[str], path: PathOf) -> None:
         """Copy tables that have two endings, or move them where the result is left out."""
@@ -87,7 +87,7 @@ def write_videos(videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction
 def write_notes(
     images: Mapping[str, NDArray[np.uint8]], texts: Mapping[str, str], path: PathOf
 ) -> None:
-    """Write pictures as PNG files, and lists as text.
+    """Write images as PNG files, and lists as text.
 
     ``images``: uint8 (height, width) by the ending of their file.
     """

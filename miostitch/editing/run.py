@@ -1,4 +1,4 @@
-"""Write what was edited: video, tables and store together, whole or not at all."""
+"""Write what was edited: video, tables and store together, all of them or none."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -102,9 +102,9 @@ def _publish(
     stem: str | None,
     reading: ReadOptions,
     options: RunOptions,
-    told: Sequence[str] = (),
+    warnings: Sequence[str] = (),
 ) -> EditSummary:
-    """Write an edited recording; `told` are warnings besides what its origins give rise to."""
+    """Write an edited recording; ``warnings``: besides those that its origins give rise to."""
     edit = Edit.of(dataset, reading)
     target = Path(os.path.abspath(output))
     named = _named_kind(target)
@@ -113,7 +113,7 @@ def _publish(
     workspace = Workspace(target.parent if named else target, stem, EDITED)
     with publish_run(workspace, edit.files, options, resumable=True) as run:
         edit.resume(run, reading, kinds=sorted(kinds))
-        return run.finish(edit.write(kinds, run, Extras(warnings=told)))
+        return run.finish(edit.write(kinds, run, Extras(warnings=warnings)))
 
 
 def edit_files(
@@ -130,8 +130,8 @@ def edit_files(
     opened = open_datasets(inputs, reading)
     dataset = edit([each.dataset for each in opened])
     stem = Path(dataset.attrs["origins"][0]).stem + ending
-    told = [notice for each in opened for notice in each.lag_notices]
-    return _publish(dataset, output, stem, reading, options or RunOptions(), told)
+    notices = [notice for each in opened for notice in each.lag_notices]
+    return _publish(dataset, output, stem, reading, options or RunOptions(), notices)
 
 
 class Edit(KeptFrames):
@@ -160,7 +160,7 @@ class Edit(KeptFrames):
 
     @property
     def all_kinds(self) -> set[str]:
-        """Endings of a whole result: video, store and tables, and what all origins have besides."""
+        """Endings of a complete result: video, store, tables, and what all origins have besides."""
         return self.kinds("") | {*NAMED} | ({".csv", TIMESTAMPS} if self._has_rows else set())
 
     @property
@@ -168,7 +168,7 @@ class Edit(KeptFrames):
         return all(origin.rows for origin in self.origins)
 
     def warnings(self, kinds: set[str]) -> list[str]:
-        """What a user should be told about the origins and how they were joined."""
+        """What a user should know of the origins and how they were joined."""
         found = [notice for origin in self.origins for notice in origin.notices]
         found += [
             f"{', '.join(sorted(left))} of {origin.path} is left out: not all files have that"
@@ -184,14 +184,14 @@ class Edit(KeptFrames):
 
     def write(self, kinds: set[str], run: Run, extras: Extras) -> EditSummary:
         """Write everything into the workspace of a run, check it, and summarise it."""
-        told = [*extras.warnings, *self.warnings(kinds)]
+        warnings = [*extras.warnings, *self.warnings(kinds)]
         if extras.alone:
             kinds = kinds & {*extras.tables.values()}
         videos = len(extras.videos) + (".avi" in kinds)
         dropped = sum(video.size for video in extras.other_videos.values())
         run.require_space(videos * self.video.size + dropped)
         journal, staged = run.journal("video"), run.workspace.staged
-        told += self._write_frames(kinds, run, extras, journal)
+        warnings += self._write_frames(kinds, run, extras, journal)
         write_videos(extras.other_videos, staged, self.fps)
         write_notes(extras.images, extras.texts, staged)
         extras.settle_tables(kinds, staged)
@@ -201,7 +201,7 @@ class Edit(KeptFrames):
             origins=[OriginSummary(printable(o.path), o.frames) for o in self.origins],
             inputs=self.inputs,
             lost_frames=lost_frames(loss for o in self.origins for loss in o.losses),
-            warnings=[printable(warning) for warning in told],
+            warnings=[printable(warning) for warning in warnings],
             resumed_blocks=journal.recalled,
             versions=used_versions(),
             outputs=[],

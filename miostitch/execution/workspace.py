@@ -1,4 +1,4 @@
-"""Products appear whole under their final names, or not at all."""
+"""Products appear complete under their final names, or not at all."""
 
 import errno
 import json
@@ -75,7 +75,7 @@ class Workspace:
         return sum(file.stat().st_size for file in self.folder.iterdir() if file.is_file())
 
     def journal(self, name: str) -> Path:
-        """Folder in which the run notes what it has finished of one of its passes."""
+        """Folder of the checkpoints of one pass of the run."""
         return self.folder / JOURNAL / name
 
     def resume(self, fingerprint: Mapping[str, Any], *, restart: bool = False) -> bool:
@@ -116,7 +116,7 @@ class Workspace:
         _probe(self.output)
         try:
             with self._lock(resumable=resumable):
-                self._refuse_existing(force=force)  # after a publish that was cut off was undone
+                self._refuse_existing(force=force)  # after an interrupted publish was undone
                 yield self
         finally:
             if made:
@@ -201,7 +201,7 @@ class Workspace:
                 break
             lock.release()
         try:
-            # first of all: whoever comes next is told of us
+            # first of all, for the message to whoever comes next
             owner = {"pid": os.getpid(), "host": socket.gethostname()}
             (self.folder / OWNER).write_text(json.dumps(owner))
             self._recover()
@@ -225,7 +225,7 @@ class Workspace:
                 lock.acquire(timeout=0)
         except (OSError, NotImplementedError, UserWarning) as error:
             if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-                raise  # locked, or no rights or space: that is told as it is
+                raise  # locked, or no rights or space: reported as it is
             msg = f"{self.output}: cannot be locked ({error}); choose a folder on a file system"
             raise ResourceError(f"{msg} with locks, or mount this one with them") from error
 
@@ -253,7 +253,7 @@ class Workspace:
                 raise ResourceError(msg) from None
 
     def _recover(self) -> None:
-        """Undo a publish that was cut off: take back what is new, bring back what was there."""
+        """Undo an interrupted publish: take back what is new, bring back what was there."""
         old = self.folder / OLD
         if not old.is_dir():
             return

@@ -1,4 +1,4 @@
-"""Carry a recording into other tools: streamed, with its times, whole or not at all."""
+"""Carry a recording into other tools: streamed, with its times, completely or not at all."""
 
 import os
 from dataclasses import fields

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.buffers.damage import complete
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.execution.products import SCORES, TIMESTAMPS
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
     FRAME,
@@ -121,10 +122,8 @@ class StitchedTables:
         )
         with ExitStack() as files:
             self._buffers = files.enter_context(BufferTable(names, path(".csv"), store))
-            self._timestamps = files.enter_context(
-                TableWriter(path("_timestamps.csv"), TIMESTAMP_COLUMNS)
-            )
-            self._score_table = files.enter_context(TableWriter(path("_scores.csv"), SCORE_COLUMNS))
+            self._timestamps = files.enter_context(TableWriter(path(TIMESTAMPS), TIMESTAMP_COLUMNS))
+            self._score_table = files.enter_context(TableWriter(path(SCORES), SCORE_COLUMNS))
             self._files = files.pop_all()
 
     def append(self, span: slice, computed: xr.Dataset) -> None:
