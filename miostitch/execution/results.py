@@ -71,6 +71,13 @@ class LostFrames(Result):
     why: Annotated[str, "what happened to them"]
 
 
+Notices = Annotated[list[str], "what a person should know"]
+Lost = Annotated[list[LostFrames], "with `--salvage`: what is left out as damaged"]
+Resumed = Annotated[int, "blocks that an interrupted run had finished, not computed again"]
+Versions = Annotated[JSON, "versions of miostitch and of the libraries that write files"]
+Outputs = Annotated[list[str], "paths of all files and folders written"]
+
+
 @dataclass(frozen=True)
 class RepairedCell(Result):
     """A header cell that was repaired."""
@@ -106,28 +113,18 @@ class RecordingSummary(Result):
     lag_evidence: Annotated[str, "what the measured lag rests on"]
     repairs: Annotated[int, "header cells repaired"]
     repaired_cells: Annotated[list[RepairedCell], "the first 1000 of them"]
-    lost_frames: Annotated[list[LostFrames], "what was left out because files are damaged"]
+    lost_frames: Lost
     dropped_rows: Annotated[int, "rows of its tables that were dropped as faulty"]
     dropped_lines: Annotated[list[DroppedLine], "the first 1000 of them"]
-    offset_s: Annotated[
-        float | None, "how far its clock is ahead of the first recording's, in s; null: not known"
-    ]
-    offset_at_s: Annotated[
-        float | None,
-        "the time on its own clock at which that was so; with a drift, the offset is another at "
-        "other times",
-    ]
-    drift_ppm: Annotated[
-        float | None, "how much faster its clock runs, in millionths; null: it cannot be told"
-    ]
+    offset_s: Annotated[float | None, "s that its clock is ahead of the first one's; null: unknown"]
+    offset_at_s: Annotated[float | None, "when that was so, on its own clock; a drift changes it"]
+    drift_ppm: Annotated[float | None, "how much faster its clock runs, in millionths"]
     noise_share: Annotated[float, "share of the pixels of its candidates that lie in noisy rows"]
     chosen: Annotated[int, "frames of the result that are this recording's bit for bit; see below"]
     sole: Annotated[int, "frames of the result that it alone has"]
     only_complete: Annotated[int, "frames of the result of which it alone received every buffer"]
-    buffers_given: Annotated[
-        int | None, "by buffer only: buffers taken from it, wholly or for the most part"
-    ] = None
-    sole_buffers: Annotated[int | None, "by buffer only: of these, those that it alone has"] = None
+    buffers_given: Annotated[int | None, "by buffer: those taken from it, all or most of it"] = None
+    sole_buffers: Annotated[int | None, "by buffer: of these, those that it alone has"] = None
 
 
 @dataclass(frozen=True)
@@ -139,23 +136,17 @@ class StitchSummary(Result):
     damaged: Annotated[int, "frames marked `damaged`"]
     unrecoverable: Annotated[int, "frames marked `unrecoverable`"]
     missing_pixels: Annotated[int, "missing pixels of all frames"]
-    lost_frame_num: Annotated[
-        list[Span], "first and last of every run of `frame_num` that no recording saw"
-    ]
+    lost_frame_num: Annotated[list[Span], "runs of `frame_num` that no recording saw: first, last"]
     dropped_frame_num: Annotated[list[int], "frames left out by `--drop-damaged`"]
     composed: Annotated[int, "frames that equal no single recording's frame; 0 by frame"]
     shared_buffers: Annotated[int, "buffers that several recordings delivered whole"]
-    identical_shared_buffers: Annotated[
-        int, "those of them that are bit for bit alike in all recordings that have them"
-    ]
+    identical_shared_buffers: Annotated[int, "of these, those that are the same bit for bit"]
     recordings: Annotated[list[RecordingSummary], "one for each recording, in the order given"]
-    warnings: Annotated[list[str], "what a person should know"]
-    resumed_blocks: Annotated[
-        int, "blocks that an earlier, interrupted run had finished and that were not computed again"
-    ]
+    warnings: Notices
+    resumed_blocks: Resumed
     config: Annotated[JSON, "the options that decide the result, as `StitchOptions` names them"]
-    versions: Annotated[JSON, "versions of miostitch and of the libraries that write files"]
-    outputs: Annotated[list[str], "paths of all files and folders written"]
+    versions: Versions
+    outputs: Outputs
     reused: Annotated[bool, "of a workflow: true where it was an earlier run that stitched"] = False
 
 
@@ -185,34 +176,22 @@ class EditSummary(Result):
     frames: Annotated[int, "frames of the result"]
     history: Annotated[list[JSON], "every step since the recording was made; see below"]
     origins: Annotated[list[OriginSummary], "every file that frames are from"]
-    inputs: Annotated[
-        list[JSON], "`name`, `size` in bytes and `digest` of every file that was recorded"
-    ]
-    lost_frames: Annotated[list[LostFrames], "with `--salvage`: what of these files is lost"]
-    warnings: Annotated[list[str], "what a person should know"]
-    resumed_blocks: Annotated[
-        int, "blocks that an earlier, interrupted run had finished and that were not computed again"
-    ]
-    versions: Annotated[JSON, "versions of miostitch and of the libraries that write files"]
-    outputs: Annotated[list[str], "paths of all files and folders written"]
+    inputs: Annotated[list[JSON], "`name`, `size` in bytes, `digest` of every recorded file"]
+    lost_frames: Lost
+    warnings: Notices
+    resumed_blocks: Resumed
+    versions: Versions
+    outputs: Outputs
 
 
 @dataclass(frozen=True)
 class DenoiseSummary(EditSummary):
     """``S_denoised.json``: that of an edit, and what denoising did."""
 
-    frames_before: Annotated[
-        int, "frames that were looked at: all, or those up to `end_frame`, without lost ones"
-    ]
-    dropped_frames: Annotated[
-        list[int],
-        "positions of the frames that were left out, in the input; of `workflow -s`, in what "
-        "trimming left",
-    ]
+    frames_before: Annotated[int, "frames up to `end_frame`, if any, without lost ones"]
+    dropped_frames: Annotated[list[int], "positions, in what was denoised, of frames left out"]
     dropped_frame_num: Annotated[list[int], "their `frame_num`, of those that have one"]
-    kept_frame_num: Annotated[
-        list[Span], "first and last of every run of `frame_num` that was kept"
-    ]
+    kept_frame_num: Annotated[list[Span], "runs of `frame_num` that were kept: first and last"]
     config: Annotated[JSON, "the configuration with all its defaults"]
     notices: Annotated[list[str], "settings of the configuration that do not do what one may think"]
 
@@ -234,9 +213,7 @@ class WorkflowSummary(Result):
     """What a workflow did."""
 
     frames: Annotated[int, "frames of the result"]
-    steps: Annotated[
-        list[JSON], "the summaries of the steps in their order, each with its name as `step`"
-    ]
+    steps: Annotated[list[JSON], "the summaries of the steps, each with its name as `step`"]
     warnings: Annotated[list[str], "those of all steps"]
     outputs: Annotated[list[str], "those of all steps"]
 
@@ -283,12 +260,10 @@ class InspectedRecording(Result):
     duration_s: Annotated[float, "of the video, in s"]
     codec: Annotated[str, "how pictures are stored"]
     lossy: Annotated[bool, "whether pixels are not exactly those that were recorded"]
-    lag: Annotated[
-        int | None, "by how many frames the pictures lag behind the table; null: cannot be told"
-    ]
+    lag: Annotated[int | None, "frames that the pictures lag behind the table; null: unknown"]
     lag_evidence: Annotated[LagEvidence, "what that rests on"]
     table: Annotated[InspectedTable | None, "what the table says; null: there is none"]
-    notices: Annotated[list[str], "what a person should know"]
+    notices: Notices
 
 
 @dataclass(frozen=True)
@@ -312,7 +287,7 @@ class InspectedSession(Result):
     repeated_frame_num: Annotated[int, "numbers that stand in several frames of a recording"]
     boots: Annotated[int, "boots of the device"]
     recordings: Annotated[list[SessionMember], "one for each recording"]
-    notices: Annotated[list[str], "what a person should know"]
+    notices: Notices
 
 
 @dataclass(frozen=True)
@@ -327,10 +302,7 @@ class InspectSummary(Result):
     """What a run would meet."""
 
     recordings: Annotated[list[InspectedRecording], "one for each recording"]
-    session: Annotated[
-        InspectedSession | FailedSession | None,
-        "what they are to each other; null for one recording, and where one has no table",
-    ]
+    session: Annotated[InspectedSession | FailedSession | None, "null: one alone, or no table"]
 
 
 @dataclass(frozen=True)
@@ -341,7 +313,7 @@ class NoiseSummary(Result):
     frames: Annotated[int, "its frames"]
     noisy_frames: Annotated[int, "frames with a noisy row"]
     black_frames: Annotated[int, "frames with at least `min_rows` black rows"]
-    lost_frames: Annotated[list[LostFrames], "with `--salvage`: what is lost; its lines are empty"]
+    lost_frames: Lost
     output: Annotated[str, "the table"]
 
 
@@ -360,9 +332,9 @@ class ExportSummary(Result):
     kind: Annotated[str, "what `--to` named"]
     frames: Annotated[int, "frames that were exported"]
     duration_s: Annotated[float, "between the first and the last of them"]
-    lost_frames: Annotated[list[LostFrames], "with `--salvage`: what is lost and left out"]
-    warnings: Annotated[list[str], "what to know"]
-    outputs: Annotated[list[str], "paths of what was written"]
+    lost_frames: Lost
+    warnings: Notices
+    outputs: Outputs
 
 
 def write_summary(path: Path, summary: Result) -> None:
