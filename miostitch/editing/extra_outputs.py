@@ -39,12 +39,12 @@ class Extras:
 
     def settle_tables(self, kinds: set[str], path: PathOf) -> None:
         """Copy tables that have two endings, or move them where the result is left out."""
+        settle = shutil.move if self.alone else shutil.copyfile
         for ending, of in self.tables.items():
             if of not in kinds:
                 continue
-            source = path(self.ending + of)
             try:
-                (shutil.move if self.alone else shutil.copyfile)(source, path(ending))
+                settle(path(self.ending + of), path(ending))
             except OSError as error:
                 msg = f"{path(ending)}: cannot be written: {error.strerror}; free space"
                 raise ResourceError(msg) from error
