@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from miostitch.errors import InputError
-from miostitch.execution.publishing import PRODUCTS
+from miostitch.execution.products import STITCHED, STORE
 from miostitch.text import printable
 from miostitch.verify.findings import Findings, Kind
 from miostitch.verify.result import Result
 from miostitch.video.source import VideoSource, open_video
 
-STORE = ".zarr"
 ALWAYS = (STORE, ".csv", "_timestamps.csv", "_scores.csv", ".json")
 """Endings of what every stitch writes."""
 
@@ -55,7 +54,7 @@ def check_files(
             findings.add(Kind.SUMMARY, f"{stem}.json", told, column="outputs")
         if not (folder / name).exists():
             findings.add(Kind.MISSING_FILE, name, "is missing")
-    for suffix in PRODUCTS:
+    for suffix in STITCHED:
         if listed and (folder / f"{stem}{suffix}").exists() and f"{stem}{suffix}" not in listed:
             told = "is no product of this run, but named like one"
             findings.add(Kind.UNEXPECTED_FILE, f"{stem}{suffix}", told)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from miostitch.errors import InputError, MissingInputError
+from miostitch.execution.products import STORE
 from miostitch.execution.progress import Progress, counted
 from miostitch.text import amount
 from miostitch.verify.buffers import BufferRows
@@ -29,7 +30,7 @@ from miostitch.verify.lines import (
     expected_timestamps,
 )
 from miostitch.verify.origins import find_recordings
-from miostitch.verify.products import STORE, check_files, check_store_attrs, open_product
+from miostitch.verify.products import check_files, check_store_attrs, open_product
 from miostitch.verify.result import Result
 from miostitch.verify.store import open_store
 from miostitch.verify.summary import check_alignment, check_summary

@@ -10,13 +10,13 @@ import zarr
 from numpy.typing import NDArray
 
 from miostitch.errors import InputError
+from miostitch.execution.products import STORE
 from miostitch.schema import VIDEO
 from miostitch.text import amount
 from miostitch.verify.findings import Findings, Kind
 from miostitch.verify.store import FAULTS
 from miostitch.video.source import VideoSource, open_video
 
-STORE = ".zarr"
 U8 = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 
