@@ -8,6 +8,15 @@ from typing import Any
 import numpy as np
 
 from miostitch.errors import InputError
+from miostitch.execution.results import (
+    FailedSession,
+    InspectedRecording,
+    InspectedSession,
+    InspectedTable,
+    InspectSummary,
+    LagEvidence,
+    SessionMember,
+)
 from miostitch.ranges import distinct
 from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.lag import Lag
@@ -41,87 +50,77 @@ def inspect_recording(
         The files cannot be read.
     """
     options = options or ReadOptions(need_table=False)
-    return _describe(Recording.open(spec, options, measure=True))
+    return _describe(Recording.open(spec, options, measure=True)).to_json()
 
 
 def inspect_recordings(
     specs: Sequence[str | os.PathLike[str]], options: ReadOptions | None = None
-) -> dict[str, Any]:
-    """Describe recordings one by one, and what they are to each other.
-
-    Returns: JSON values: ``recordings``, one entry each, and ``session``: frames that a stitch of
-    them would give and which recording alone has, clocks, resets. It is None for a single recording
-    and where one has no table; where they cannot be stitched its one key ``error`` says why.
-    """
+) -> InspectSummary:
+    """Describe recordings one by one, and what they are to each other."""
     options = options or ReadOptions(need_table=False)
     recordings = open_recordings(specs, options, measure=True)
     together = len(recordings) > 1 and all(recording.tables for recording in recordings)
-    return {
-        "recordings": [_describe(recording) for recording in recordings],
-        "session": _compare(recordings) if together else None,
-    }
+    described = [_describe(recording) for recording in recordings]
+    return InspectSummary(described, _compare(recordings) if together else None)
 
 
-def _describe(recording: Recording) -> dict[str, Any]:
+def _describe(recording: Recording) -> InspectedRecording:
     frames, height, width = recording.shape
     video, lag = recording.videos[0], recording.measured_lag
-    return {
-        "path": recording.path,
-        "segments": len(recording.videos),
-        "frames": frames,
-        "height": height,
-        "width": width,
-        "fps": str(video.fps),
-        "duration_s": round(float(frames / video.fps), 3),
-        "codec": video.codec,
-        "lossy": video.lossy,
-        "lag": lag.lag,
-        "lag_evidence": _describe_lag(lag),
-        "table": _describe_table(recording) if recording.tables else None,
-        "notices": [*map(str, recording.notices), *_missing_table(recording)],
-    }
+    return InspectedRecording(
+        path=recording.path,
+        segments=len(recording.videos),
+        frames=frames,
+        height=height,
+        width=width,
+        fps=str(video.fps),
+        duration_s=round(float(frames / video.fps), 3),
+        codec=video.codec,
+        lossy=video.lossy,
+        lag=lag.lag,
+        lag_evidence=_describe_lag(lag),
+        table=_describe_table(recording) if recording.tables else None,
+        notices=[*map(str, recording.notices), *_missing_table(recording)],
+    )
 
 
-def _describe_lag(lag: Lag) -> dict[str, Any]:
+def _describe_lag(lag: Lag) -> LagEvidence:
+    found = lag.looked_at, lag.matches, lag.matches_unshifted
     if lag.shared_with is None:
-        witness, what, state = {}, "missing", "black"
-    else:
-        witness, what, state = {"compared_with": lag.shared_with}, "shared", "identical"
-    return {
-        **witness,
-        f"{what}_buffers": lag.looked_at,
-        f"{state}_at_that_lag": lag.matches,
-        f"{state}_at_lag_0": lag.matches_unshifted,
-    }
+        missing, black, black_at_0 = found
+        return LagEvidence(
+            missing_buffers=missing, black_at_that_lag=black, black_at_lag_0=black_at_0
+        )
+    return LagEvidence(lag.shared_with, *found)
 
 
-def _compare(recordings: list[Recording]) -> dict[str, Any]:
+def _compare(recordings: list[Recording]) -> InspectedSession | FailedSession:
     try:
         alignment = bring_together(recordings).alignment
     except InputError as error:
-        return {"error": str(error)}
+        return FailedSession(str(error))
     present = alignment.source_frame != NO_FRAME
     lost = sum(stop - start + 1 for start, stop in alignment.lost_frame_num)
-    return {
-        "frames": len(alignment),
-        "seen_by_all": int(present.all(axis=0).sum()),
-        "lost_frame_num": lost,
-        "repeated_frame_num": len(alignment.duplicates),
-        "boots": len(alignment.boot_starts),
-        "recordings": [
-            {
-                "path": recording.path,
-                "frames": int(here.sum()),
-                "only_here": only_here,
-                "offset_s": None if math.isnan(clock.offset_s) else round(clock.offset_s, 6),
-                "drift_ppm": None if clock.drift_ppm is None else round(clock.drift_ppm, 3),
-            }
+    return InspectedSession(
+        frames=len(alignment),
+        seen_by_all=int(present.all(axis=0).sum()),
+        lost_frame_num=lost,
+        repeated_frame_num=len(alignment.duplicates),
+        boots=len(alignment.boot_starts),
+        recordings=[
+            SessionMember(
+                path=recording.path,
+                frames=int(here.sum()),
+                only_here=only_here,
+                offset_s=None if math.isnan(clock.offset_s) else round(clock.offset_s, 6),
+                drift_ppm=None if clock.drift_ppm is None else round(clock.drift_ppm, 3),
+            )
             for recording, here, only_here, clock in zip(
                 recordings, present, alignment.unlinked, alignment.clocks, strict=True
             )
         ],
-        "notices": list(alignment.notices),
-    }
+        notices=list(alignment.notices),
+    )
 
 
 def _missing_table(recording: Recording) -> list[str]:
@@ -130,26 +129,26 @@ def _missing_table(recording: Recording) -> list[str]:
     return [f"no table {table_path(recording.path)}; stitching needs one beside the video"]
 
 
-def _describe_table(recording: Recording) -> dict[str, Any]:
+def _describe_table(recording: Recording) -> InspectedTable:
     table = recording.frames
     frame_num = distinct(table.frame_num[table.frame_num >= 0])
     if not len(frame_num):
-        return {"rows": sum(t.row_count for t in recording.tables), "frame_num": None}
+        return InspectedTable(sum(t.row_count for t in recording.tables), frame_num=None)
     expected = _buffers_per_frame(recording)
     received = table.received(expected)
     jumps = np.diff(frame_num)
-    return {
-        "rows": sum(t.row_count for t in recording.tables),
-        "orphan_rows": sum(t.orphan_rows for t in recording.tables),
-        "frame_num": [int(frame_num[0]), int(frame_num[-1])],
-        "lost_frames": int((jumps - 1).sum()),
-        "repeated_frames": int((table.frame_num >= 0).sum()) - len(frame_num),
-        "buffers_per_frame": expected,
-        "incomplete_frames": int((received < expected).sum()),
-        "buffers_lost": table.count_lost(expected),
-        "repairable_cells": sum(len(t.repairs) for t in recording.tables),
-        "padded_pixels": int(table.black_padding.sum()),
-    }
+    return InspectedTable(
+        rows=sum(t.row_count for t in recording.tables),
+        orphan_rows=sum(t.orphan_rows for t in recording.tables),
+        frame_num=(int(frame_num[0]), int(frame_num[-1])),
+        lost_frames=int((jumps - 1).sum()),
+        repeated_frames=int((table.frame_num >= 0).sum()) - len(frame_num),
+        buffers_per_frame=expected,
+        incomplete_frames=int((received < expected).sum()),
+        buffers_lost=table.count_lost(expected),
+        repairable_cells=sum(len(t.repairs) for t in recording.tables),
+        padded_pixels=int(table.black_padding.sum()),
+    )
 
 
 def _buffers_per_frame(recording: Recording) -> int:

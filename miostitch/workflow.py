@@ -7,38 +7,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import xarray as xr
-
-from miostitch.config.models import (
-    DenoiseConfig,
-)
+from miostitch.config.models import DenoiseConfig
 from miostitch.denoising.run import (
+    DENOISED,
     denoise_opened,
-    denoise_workspace,
     open_one,
     output_folder,
     require_count,
     require_products,
 )
 from miostitch.editing import operations as editing
-from miostitch.errors import UsageError
-from miostitch.execution.malloc import give_back
+from miostitch.errors import InputError, UsageError
+from miostitch.execution.memory import give_back
+from miostitch.execution.products import STORE, SUMMARY, VIDEO
 from miostitch.execution.progress import Progress
-from miostitch.execution.publishing import used_versions
-from miostitch.recording.datasets import (
-    STORE,
-    open_dataset,
-    read_summary,
-    with_pictures_of,
-)
+from miostitch.execution.publishing import RunOptions, used_versions
+from miostitch.execution.results import JSON, StitchSummary, TrimStep, WorkflowSummary, read_summary
+from miostitch.execution.workspace import Workspace
+from miostitch.recording.datasets import open_dataset, with_pictures_of
 from miostitch.recording.files import recording_names, segment_paths
 from miostitch.recording.recording import open_recordings
 from miostitch.schema import FRAME
 from miostitch.stitching.run import (
     StitchOptions,
     input_facts,
-    stitch_files,
+    run_stitch,
     stitched_stem,
 )
 from miostitch.store.reader import Store
@@ -96,40 +89,39 @@ def workflow_files(
     reading = options.reading_alone
     require_products(config)
     ending = "_trimmed" if any(trim) else ""
-    steps = []
+    steps: list[JSON] = []
     told: list[str] = []
     if len(inputs) == 1:
         _require_no_choice(options)
         reading = replace(reading, lag=options.lag)
         dataset, told = open_one(inputs[0], reading)
         stem = Path(dataset.attrs["origins"][0]).stem
-        workspace = denoise_workspace(folder, stem + ending)
+        workspace = Workspace(folder, stem + ending, DENOISED)
     else:
         stem = stitched_stem(names)
-        workspace = denoise_workspace(folder, stem + ending)
+        workspace = Workspace(folder, stem + ending, DENOISED)
         workspace.check([p for spec in inputs for p in segment_paths(spec)], force=options.force)
         stitched = _stitch(inputs, folder / stem, options, trim, progress)
-        steps.append({"step": "stitch", **stitched})
+        steps.append({"step": "stitch", **stitched.to_json()})
         dataset = open_dataset(folder / f"{stem}{STORE}", reading)
-        require_count("stitched", dataset.sizes[FRAME], stitched["frames"])
+        require_count("stitched", dataset.sizes[FRAME], stitched.frames)
         if options.codec == "rawvideo":
-            dataset = with_pictures_of(dataset, folder / f"{stem}.avi")
+            dataset = with_pictures_of(dataset, folder / f"{stem}{VIDEO}")
     if any(trim):
         before = dataset.sizes[FRAME]
         dataset = editing.trim(dataset, *trim)
-        after = dataset.sizes[FRAME]
-        require_count("trimmed", after, before - sum(trim))
-        done = {"start": trim[0], "end": trim[1], "frames_before": before, "frames": after}
-        steps.append({"step": "trim", **done, "warnings": [], "outputs": []})
-    again = {"force": options.force, "restart": options.restart}
-    made = denoise_opened(dataset, config, workspace, reading, told, **again, progress=progress)
-    steps.append({"step": "denoise", **made})
-    return {
-        "frames": made["frames"],
-        "steps": steps,
-        "warnings": [warning for step in steps for warning in step["warnings"]],
-        "outputs": [path for step in steps for path in step["outputs"]],
-    }
+        done = TrimStep(*trim, before, dataset.sizes[FRAME], warnings=[], outputs=[])
+        steps.append({"step": "trim", **done.to_json()})
+    how = RunOptions(options.force, options.restart, progress)
+    made = denoise_opened(dataset, told, config, workspace, reading, how)
+    steps.append({"step": "denoise", **made.to_json()})
+    summary = WorkflowSummary(
+        frames=made.frames,
+        steps=steps,
+        warnings=[warning for step in steps for warning in step["warnings"]],
+        outputs=[path for step in steps for path in step["outputs"]],
+    )
+    return summary.to_json()
 
 
 def _stitch(
@@ -138,45 +130,38 @@ def _stitch(
     options: StitchOptions,
     trim: tuple[int, int],
     progress: Progress | None,
-) -> dict[str, Any]:
-    """Stitch, or find that an earlier run has done just that; check the numbers of frames."""
-    summary = None if options.force else _stitched_before(inputs, stem, options)
-    if summary is not None:
-        require_left(summary["frames"], trim)
-        return {**summary, "reused": True}
-    accepted: list[int] = []
+) -> StitchSummary:
+    """Stitch, or find that an earlier run has done just that."""
 
     def accept(count: int) -> None:
-        require_left(count, trim)
-        accepted.append(count)
+        editing.require_left(count, *trim)
 
-    summary = stitch_files(inputs, stem.parent, options, accept=accept, progress=progress)
+    before = None if options.force else _stitched_before(inputs, stem, options)
+    if before is not None:
+        accept(before.frames)
+        return replace(before, reused=True)
+    summary = run_stitch(inputs, stem.parent, options, accept=accept, progress=progress)
     give_back()
-    if not options.drop_damaged:
-        require_count("stitched", summary["frames"], accepted[0])
     return summary
 
 
 def _stitched_before(
     inputs: Sequence[str], stem: Path, options: StitchOptions
-) -> dict[str, Any] | None:
+) -> StitchSummary | None:
     """The summary of an earlier stitch, if all of it is there and would come out the same."""
-    summary = read_summary(f"{stem}.avi")
-    if not {"config", "versions", "frames"} <= summary.keys():
+    try:
+        summary = StitchSummary.from_json(read_summary(f"{stem}{SUMMARY}"))
+    except InputError:
         return None
-    made = [os.fspath(stem.with_name(Path(path).name)) for path in summary["outputs"]]
     config = json.loads(json.dumps(options.provenance))
-    known = summary["config"] == config and summary["versions"] == used_versions()
-    if not (known and all(map(os.path.exists, made))):
+    if summary.config != config or summary.versions != used_versions():
+        return None
+    made = [os.fspath(stem.with_name(Path(path).name)) for path in summary.outputs]
+    if not all(map(os.path.exists, made)):
         return None
     recordings = open_recordings(inputs, options.reading, names=recording_names(inputs))
     same = Store.open(f"{stem}{STORE}").attrs.get("inputs") == input_facts(recordings)
-    return {**summary, "outputs": made} if same else None
-
-
-def require_left(count: int, trim: tuple[int, int]) -> None:
-    """Refuse to trim so much that no frame is left, before any is there."""
-    editing.trim(xr.Dataset({"frames": (FRAME, np.empty(count, np.bool_))}), *trim)
+    return replace(summary, outputs=made) if same else None
 
 
 def _require_no_choice(options: StitchOptions) -> None:

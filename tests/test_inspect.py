@@ -23,7 +23,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def test_recordings_are_compared(session: list[Path], tmp_path: Path) -> None:
-    found = inspect_recordings(session)
+    found = inspect_recordings(session).to_json()
     together = json.loads(json.dumps(found))["session"]
     options = miostitch.StitchOptions(report=False)
     stitched = miostitch.stitch_files([str(path) for path in session], tmp_path, options)
@@ -48,7 +48,7 @@ def test_recordings_are_compared(session: list[Path], tmp_path: Path) -> None:
 def test_drift_is_told_where_it_can_be(tmp_path: Path) -> None:
     config = replace(CONFIG, clock_drift_ppm=3000.0, frames=400)
     videos = miostitch.simulate(tmp_path, config).recordings
-    first, second = inspect_recordings(videos)["session"]["recordings"]
+    first, second = inspect_recordings(videos).to_json()["session"]["recordings"]
     assert first["drift_ppm"] is None
     assert second["drift_ppm"] == pytest.approx(3000, rel=0.1)
 
@@ -56,10 +56,10 @@ def test_drift_is_told_where_it_can_be(tmp_path: Path) -> None:
 def test_one_recording_and_videos_alone_are_not_compared(
     session: list[Path], tmp_path: Path
 ) -> None:
-    assert inspect_recordings(session[:1])["session"] is None
+    assert inspect_recordings(session[:1]).to_json()["session"] is None
     shutil.copy(session[1], tmp_path)
     alone = tmp_path / session[1].name
-    found = inspect_recordings([session[0], alone])
+    found = inspect_recordings([session[0], alone]).to_json()
     assert found["session"] is None
     assert found["recordings"][1]["table"] is None
     assert found["recordings"][1]["lag"] is None
@@ -77,7 +77,7 @@ def test_why_recordings_do_not_belong_together(
 ) -> None:
     config = replace(CONFIG, receivers=1, **other)  # type: ignore[arg-type]
     stranger = miostitch.simulate(tmp_path, config).recordings[0]
-    found = inspect_recordings([session[0], stranger])
+    found = inspect_recordings([session[0], stranger]).to_json()
     assert len(found["recordings"]) == 2
     assert found["session"].keys() == {"error"}
     assert words in found["session"]["error"]
@@ -107,7 +107,7 @@ def test_the_lag_and_its_evidence(tmp_path: Path, lag: int) -> None:
 
 def test_real_recordings(recordings: Path) -> None:
     videos = [recordings / "stitch" / f"video{n}.avi" for n in (1, 2)]
-    found = inspect_recordings(videos)
+    found = inspect_recordings(videos).to_json()
     first, second = found["recordings"]
     assert (first["frames"], first["fps"], first["codec"]) == (50, "20", "rawvideo")
     assert first["table"]["repeated_frames"] == 2

@@ -5,13 +5,17 @@
 the codes in them; ``errors`` is the exceptions and their exit codes; ``rooms`` is
 the rooms of the package in the order that ``tests/test_layers.py`` enforces; ``config`` is the
 settings at the top of a configuration, ``config.noise_patch`` and so on those of a block of it;
-``shipped`` is the shipped configurations.
+``shipped`` is the shipped configurations; ``products`` is the products of a result, and
+``StitchSummary`` and so on are the objects of ``S.json`` and of ``--json``.
 """
 
 import ast
 from collections.abc import Iterable, Iterator
+from dataclasses import MISSING, fields, is_dataclass
 from functools import partial
 from pathlib import Path
+from types import NoneType, UnionType
+from typing import Union, get_args, get_origin, get_type_hints
 
 from docutils.nodes import Node
 from room_picture import room_order
@@ -22,9 +26,20 @@ from miostitch import errors, schema
 from miostitch.config import models as config
 from miostitch.config.files import shipped_configs
 from miostitch.config.strict_yaml import scalar_text
+from miostitch.execution import products, results
 
 ROOT = Path(__file__).parents[2]
 Row = tuple[object, ...]
+
+JSON_TYPES = {
+    int: "integer",
+    float: "number",
+    str: "string",
+    bool: "boolean",
+    NoneType: "null",
+    results.Span: "two integers",
+}
+JSON_LISTS = {int: "integers", str: "strings", results.Span: "pairs"}
 
 
 def columns() -> Iterator[Row]:
@@ -65,6 +80,34 @@ def config_settings(block: tuple[str, ...]) -> Iterator[Row]:
         is_here = key[:1] == block if block else len(key) == 1
         if is_here and not isinstance(value, config.Block):
             yield code(".".join(key[len(block) :])), allowed, code(scalar_text(default)), doc
+
+
+def product_files() -> Iterator[Row]:
+    yield "name", "what it is"
+    for product in products.PRODUCTS:
+        yield code(f"S{product.suffix}"), product.what
+
+
+def result_fields(result: type) -> Iterator[Row]:
+    """The fields of a result, without those of the result that it builds on."""
+    yield "key", "type", "meaning"
+    inherited = {name for base in result.__bases__ for name in get_type_hints(base)}
+    hints = get_type_hints(result, include_extras=True)
+    for field in (each for each in fields(result) if each.name not in inherited):
+        kind, meaning = get_args(hints[field.name])
+        shown = json_type(kind)
+        if field.default is not MISSING:
+            shown = f"{shown.removesuffix(' or null')}, or absent"
+        yield code(field.name), shown, meaning
+
+
+def json_type(kind: object) -> str:
+    """What JSON has for a type."""
+    if get_origin(kind) is list:
+        return f"list of {JSON_LISTS.get(get_args(kind)[0], 'objects')}"
+    if get_origin(kind) in (Union, UnionType):
+        return " or ".join(dict.fromkeys(map(json_type, get_args(kind))))
+    return JSON_TYPES.get(kind, "object")
 
 
 def shipped() -> Iterator[Row]:
@@ -110,6 +153,12 @@ TABLES = {
     "rooms": rooms,
     "shipped": shipped,
     "config": lambda: config_settings(()),
+    "products": product_files,
+}
+TABLES |= {
+    each.__name__: partial(result_fields, each)
+    for each in vars(results).values()
+    if is_dataclass(each) and issubclass(each, results.Result)
 }
 TABLES |= {
     f"config.{name}": partial(config_settings, (name,))
@@ -123,7 +172,7 @@ class SchemaTable(SphinxDirective):
 
     def run(self) -> list[Node]:
         header, *rows = TABLES[self.arguments[0]]()
-        for source in (schema, errors, config):
+        for source in (schema, errors, config, products, results):
             self.env.note_dependency(source.__file__)
         lines = [header, ["---"] * len(header), *rows]
         text = "\n".join(f"| {' | '.join(map(escape, line))} |" for line in lines)

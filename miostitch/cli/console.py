@@ -19,6 +19,7 @@ import click
 
 from miostitch.errors import UsageError
 from miostitch.execution.progress import Progress
+from miostitch.execution.results import Result
 from miostitch.text import from_here, printable
 
 LOG_SECONDS = 10.0
@@ -46,7 +47,7 @@ class Console:
     def result(self, value: Any, text: Callable[[Any], str]) -> None:
         """Print what a command found."""
         if self.as_json:
-            click.echo(json.dumps(value, indent=1))
+            click.echo(json.dumps(value, indent=1, default=Result.to_json))
         elif not self.quiet:
             _say(text(value), sys.stdout)
 
@@ -119,7 +120,7 @@ def load_without_collecting(ctx: click.Context) -> None:
 
 def collect_garbage() -> None:
     """Begin to work: all libraries are loaded, and blocks come and go from here on."""
-    from miostitch.execution.malloc import keep_freed
+    from miostitch.execution.memory import keep_freed
 
     gc.freeze()  # what was loaded stays: collecting garbage need not look at it time and again
     gc.enable()

@@ -9,6 +9,7 @@ from miostitch.cli import options as opt
 from miostitch.cli.console import Console, talking
 from miostitch.cli.texts import denoise_text, edit_text, score_text
 from miostitch.errors import UsageError
+from miostitch.execution.results import DenoiseSummary
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -176,7 +177,7 @@ def denoise(
             restart=restart,
             progress=progress,
         )
-    console.result(summary, denoise_text)
+    console.result(DenoiseSummary.from_json(summary), denoise_text)
 
 
 def _edit(
@@ -192,20 +193,13 @@ def _edit(
 ) -> None:
     """Edit recordings and write the result."""
     from miostitch.editing.run import edit_files
+    from miostitch.execution.publishing import RunOptions
     from miostitch.recording.files import ReadOptions
 
     reading = ReadOptions(need_table=False, **opt.given(choices))
     with console.progress("writing") as progress:
-        summary = edit_files(
-            names,
-            output,
-            edit,
-            ending,
-            reading=reading,
-            force=force,
-            restart=restart,
-            progress=progress,
-        )
+        options = RunOptions(force, restart, progress)
+        summary = edit_files(names, output, edit, ending, reading=reading, options=options)
     console.result(summary, edit_text)
 
 

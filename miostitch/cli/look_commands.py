@@ -10,6 +10,7 @@ from miostitch.cli.console import Console, collect_garbage, talking
 from miostitch.cli.exit_codes import DIFFERENT, NOT_CHECKED
 from miostitch.cli.texts import configs_text, export_text, inspect_text, report_text, view_text
 from miostitch.cli.verify_texts import verify_text
+from miostitch.execution.results import ExportSummary
 
 if TYPE_CHECKING:
     from miostitch.export.run import Kind
@@ -183,7 +184,7 @@ def export(
         made = export_recording(
             recording, output, kind, options, reading=reading, force=force, progress=progress
         )
-    console.result(made, export_text)
+    console.result(ExportSummary.from_json(made), export_text)
 
 
 @click.group()

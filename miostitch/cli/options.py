@@ -148,7 +148,7 @@ def computes(command: Command) -> Command:
 
 
 def _size(text: str) -> int:
-    from miostitch.execution.memory_plan import parse_bytes
+    from miostitch.execution.memory import parse_bytes
 
     return parse_bytes(text)
 

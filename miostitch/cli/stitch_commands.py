@@ -13,6 +13,7 @@ from miostitch.cli.console import Console, talking
 from miostitch.cli.texts import demo_text, simulate_text, stitch_text, workflow_text
 from miostitch.errors import MismatchError, UsageError
 from miostitch.execution.progress import counted
+from miostitch.execution.results import StitchSummary, WorkflowSummary
 
 if TYPE_CHECKING:
     from miostitch.simulation.receivers import Simulation, SimulationConfig
@@ -108,7 +109,7 @@ def workflow(
     options = StitchOptions(score=chosen.score_config(), **opt.given(choices))
     with console.progress("workflow") as progress:
         summary = workflow_files(names, chosen, output, (start, end), options, progress=progress)
-    console.result(summary, workflow_text)
+    console.result(WorkflowSummary.from_json(summary), workflow_text)
 
 
 @click.command()
@@ -148,13 +149,15 @@ def demo(output: str, force: bool, console: Console) -> None:
     console.result(_make_demo(Path(output), force, console), demo_text)
 
 
-def _stitch(names: list[str], output: str, options: "StitchOptions", console: Console) -> Any:
+def _stitch(
+    names: list[str], output: str, options: "StitchOptions", console: Console
+) -> StitchSummary:
     """Stitch; where table and video disagree, ask a user once whether to continue."""
-    from miostitch.stitching.run import stitch_files
+    from miostitch.stitching.run import run_stitch
 
     try:
         with console.progress("stitching") as progress:
-            return stitch_files(names, output, options, progress=progress)
+            return run_stitch(names, output, options, progress=progress)
     except MismatchError as error:
         if options.salvage or not console.may_ask:
             raise
@@ -174,7 +177,7 @@ def _simulate(
         return simulate(folder, config, force=force, progress=count)
 
 
-def _make_demo(folder: Path, force: bool, console: Console) -> Any:
+def _make_demo(folder: Path, force: bool, console: Console) -> StitchSummary:
     from miostitch.simulation.receivers import SimulationConfig
     from miostitch.stitching.run import StitchOptions
 

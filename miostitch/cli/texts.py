@@ -4,6 +4,22 @@ import os
 from typing import Any
 
 from miostitch.cli.console import break_line
+from miostitch.execution.products import DEBUG
+from miostitch.execution.results import (
+    DenoiseSummary,
+    EditSummary,
+    ExportSummary,
+    FailedSession,
+    InspectedRecording,
+    InspectedSession,
+    InspectedTable,
+    InspectSummary,
+    LagEvidence,
+    ScoreSummary,
+    SessionMember,
+    StitchSummary,
+    WorkflowSummary,
+)
 from miostitch.text import amount, from_here
 
 WIDTH = 80
@@ -15,49 +31,55 @@ SHORTEST_NAME = 12
 LISTED_OUTPUTS = 6
 """Paths that an export lists."""
 
+RECORDING_COLUMNS = {
+    "recording": "name",
+    "frames": "frames",
+    "buffers lost": "buffers_lost",
+    "noise %": "noise_share",
+    "chosen": "chosen",
+    "sole": "sole",
+    "sole buffers": "sole_buffers",
+    "clock s": "offset_s",
+}
+"""Heads of the table of recordings, and the fields of their summaries."""
 
-def stitch_text(summary: dict[str, Any]) -> str:
+
+def stitch_text(made: StitchSummary) -> str:
     """What a stitch made of which recording."""
-    lines = _warnings(summary)
-    first, last = summary["frame_num"]
-    by_buffer = summary["config"]["by"] == "buffer"
+    lines = _warnings(made.warnings)
+    first, last = made.frame_num
+    by_buffer = made.config["by"] == "buffer"
     hopeless = "pixels that nobody received" if by_buffer else "buffers that nobody received whole"
     lines.append(
-        f"{amount(summary['frames'], 'frame')} (frame_num {first} to {last}), "
-        f"{summary['damaged']} damaged"
+        f"{amount(made.frames, 'frame')} (frame_num {first} to {last}), {made.damaged} damaged"
     )
-    lost = sum(stop - start + 1 for start, stop in summary["lost_frame_num"])
+    lost = sum(stop - start + 1 for start, stop in made.lost_frame_num)
     counts = (
-        (summary["unrecoverable"], f"frames have {hopeless}"),
-        (summary["composed"], "frames were composed of several recordings"),
-        (len(summary["dropped_frame_num"]), "damaged frames were left out"),
+        (made.unrecoverable, f"frames have {hopeless}"),
+        (made.composed, "frames were composed of several recordings"),
+        (len(made.dropped_frame_num), "damaged frames were left out"),
         (lost, "frames were seen by nobody"),
     )
     lines += [_counted(count, what) for count, what in counts if count]
-    if shared := summary["shared_buffers"]:
-        same = summary["identical_shared_buffers"]
+    if shared := made.shared_buffers:
+        same = made.identical_shared_buffers
         lines.append(
             f"{same} of {shared} shared buffers are bit-identical ({100 * same / shared:.2f} %)"
         )
-    if any(r["measured_lag"] not in (None, r["lag"]) for r in summary["recordings"]):
+    if any(each.measured_lag not in (None, each.lag) for each in made.recordings):
         lines.append(
             "BEWARE: pictures and tables are shifted against each other, see the warnings:\n"
             "frames may stand under wrong numbers; --lag auto puts that right"
         )
-    head = {
-        "recording": "name",
-        "frames": "frames",
-        "buffers lost": "buffers_lost",
-        "noise %": "noise_share",
-        "chosen": "chosen",
-        "sole": "sole",
-        "sole buffers": "sole_buffers",
-        "clock s": "offset_s",
-    }
-    shown = {title: key for title, key in head.items() if key in summary["recordings"][0]}
-    rows = [tuple(_cell(r[key], key) for key in shown.values()) for r in summary["recordings"]]
+    shown = {**RECORDING_COLUMNS}
+    if made.recordings[0].sole_buffers is None:  # frames were chosen, not composed
+        del shown["sole buffers"]
+    rows = [
+        tuple(_cell(getattr(each, field), field) for field in shown.values())
+        for each in made.recordings
+    ]
     lines += ["", *_table([tuple(shown), *rows]), ""]
-    return "\n".join([*lines, *_paths(summary["outputs"])])
+    return "\n".join([*lines, *_paths(made.outputs)])
 
 
 def _counted(count: int, what: str) -> str:
@@ -75,83 +97,83 @@ def _cell(value: Any, key: str) -> str:
     return str(value)
 
 
-def inspect_text(found: dict[str, Any]) -> str:
+def inspect_text(found: InspectSummary) -> str:
     """What each recording is, and what they are to each other."""
     lines = []
-    for recording in found["recordings"]:
-        facts = _video_facts(recording) | _table_facts(recording["table"] or {})
-        lines += [recording["path"], *_facts(facts), *_notes(recording["notices"])]
-    session = found["session"] or {}
-    if "error" in session:
-        lines += ["together", *_notes([session["error"]])]
-    elif session:
-        lines += ["together", *_facts(_session_facts(session)), *_notes(session["notices"]), ""]
-        lines += _session_table(session["recordings"])
+    for recording in found.recordings:
+        facts = _video_facts(recording) | _table_facts(recording.table)
+        lines += [recording.path, *_facts(facts), *_notes(recording.notices)]
+    match found.session:
+        case FailedSession(error):
+            lines += ["together", *_notes([error])]
+        case InspectedSession() as session:
+            facts = _session_facts(session)
+            lines += ["together", *_facts(facts), *_notes(session.notices), ""]
+            lines += _session_table(session.recordings)
     return "\n".join(lines)
 
 
-def _video_facts(recording: dict[str, Any]) -> dict[str, str]:
-    frames = amount(recording["frames"], "frame")
-    size = f"{frames} of {recording['width']} x {recording['height']} pixels"
-    pace = f"{recording['duration_s']:g} s at {recording['fps']} frames/s"
-    files = f" in {recording['segments']} files" if recording["segments"] > 1 else ""
-    lossy = ", lossy" if recording["lossy"] else ""
-    facts = {"video": f"{size}, {pace}, {recording['codec']}{lossy}{files}"}
-    if recording["table"] is not None:
-        facts["lag"] = _lag(recording["lag"], recording["lag_evidence"])
+def _video_facts(video: InspectedRecording) -> dict[str, str]:
+    size = f"{amount(video.frames, 'frame')} of {video.width} x {video.height} pixels"
+    pace = f"{video.duration_s:g} s at {video.fps} frames/s"
+    files = f" in {video.segments} files" if video.segments > 1 else ""
+    lossy = ", lossy" if video.lossy else ""
+    facts = {"video": f"{size}, {pace}, {video.codec}{lossy}{files}"}
+    if video.table is not None:
+        facts["lag"] = _lag(video.lag, video.lag_evidence)
     return facts
 
 
-def _lag(lag: int | None, evidence: dict[str, Any]) -> str:
+def _lag(lag: int | None, evidence: LagEvidence) -> str:
     if lag is None:
         return "unknown"
-    if "compared_with" in evidence:
-        shared = amount(evidence["shared_buffers"], "buffer")
-        looked_at = f"{shared} shared with {evidence['compared_with']}"
-        told = f"{evidence['identical_at_that_lag']} of {looked_at} identical"
+    if evidence.compared_with is not None:
+        shared = amount(evidence.shared_buffers or 0, "buffer")
+        looked_at = f"{shared} shared with {evidence.compared_with}"
+        told = f"{evidence.identical_at_that_lag} of {looked_at} identical"
     else:
-        looked_at = amount(evidence["missing_buffers"], "missing buffer")
-        told = f"{evidence['black_at_that_lag']} of {looked_at} black"
+        looked_at = amount(evidence.missing_buffers or 0, "missing buffer")
+        told = f"{evidence.black_at_that_lag} of {looked_at} black"
     return f"{lag} {'frame' if abs(lag) == 1 else 'frames'}; {told}"
 
 
-def _table_facts(table: dict[str, Any]) -> dict[str, str]:
-    if not table:
+def _table_facts(table: InspectedTable | None) -> dict[str, str]:
+    if table is None:
         return {}
-    if table["frame_num"] is None:
-        return {"table": amount(table["rows"], "row"), "frame_num": "unknown"}
-    first, last = table["frame_num"]
-    told = f"{amount(table['rows'], 'row')}, {table['orphan_rows']} of no frame"
-    lost = f"{table['buffers_lost']} lost of {amount(table['incomplete_frames'], 'frame')}"
+    rows = amount(table.rows, "row")
+    if table.frame_num is None:
+        return {"table": rows, "frame_num": "unknown"}
+    first, last = table.frame_num
+    lost = f"{table.buffers_lost} lost of {amount(table.incomplete_frames or 0, 'frame')}"
+    repairable = amount(table.repairable_cells or 0, "header cell")
     return {
-        "table": f"{told}, {amount(table['repairable_cells'], 'header cell')} to repair",
-        "frame_num": f"{first} to {last}, {table['lost_frames']} lost, "
-        f"{table['repeated_frames']} repeated",
-        "buffers": f"{table['buffers_per_frame']} per frame, {lost}, "
-        f"{amount(table['padded_pixels'], 'pixel')} padded",
+        "table": f"{rows}, {table.orphan_rows} of no frame, {repairable} to repair",
+        "frame_num": f"{first} to {last}, {table.lost_frames} lost, "
+        f"{table.repeated_frames} repeated",
+        "buffers": f"{table.buffers_per_frame} per frame, {lost}, "
+        f"{amount(table.padded_pixels or 0, 'pixel')} padded",
     }
 
 
-def _session_facts(session: dict[str, Any]) -> dict[str, str]:
-    frames = f"{session['frames']}, {session['seen_by_all']} of them seen by all"
+def _session_facts(session: InspectedSession) -> dict[str, str]:
+    frames = f"{session.frames}, {session.seen_by_all} of them seen by all"
     return {
-        "frames": f"{frames}; {session['lost_frame_num']} more seen by nobody",
-        "repeated": f"{session['repeated_frame_num']} frame_num in several frames",
-        "boots": f"{session['boots']} of the device",
+        "frames": f"{frames}; {session.lost_frame_num} more seen by nobody",
+        "repeated": f"{session.repeated_frame_num} frame_num in several frames",
+        "boots": f"{session.boots} of the device",
     }
 
 
-def _session_table(recordings: list[dict[str, Any]]) -> list[str]:
-    names = _short([each["path"] for each in recordings])
+def _session_table(recordings: list[SessionMember]) -> list[str]:
     rows = [
         (
             name,
-            str(each["frames"]),
-            str(each["only_here"]),
-            _cell(each["offset_s"], "offset_s"),
-            "?" if each["drift_ppm"] is None else f"{each['drift_ppm']:+.1f}",
+            str(each.frames),
+            str(each.only_here),
+            _cell(each.offset_s, "offset_s"),
+            "?" if each.drift_ppm is None else f"{each.drift_ppm:+.1f}",
         )
-        for name, each in zip(names, recordings, strict=True)
+        for name, each in zip(_short([r.path for r in recordings]), recordings, strict=True)
     ]
     return _table([("recording", "frames", "only here", "clock s", "drift ppm"), *rows])
 
@@ -161,66 +183,63 @@ def configs_text(found: dict[str, Any]) -> str:
     return "\n".join(f"{each['id']}\n  {each['description']}" for each in found["configs"])
 
 
-def edit_text(summary: dict[str, Any]) -> str:
+def edit_text(made: EditSummary) -> str:
     """What an edit made of how many frames."""
-    before = sum(origin["frames"] for origin in summary["origins"])
-    lines = _warnings(summary)
-    lines += [f"{amount(summary['frames'], 'frame')}, of {before}", ""]
-    return "\n".join([*lines, *_paths(summary["outputs"])])
+    before = sum(origin.frames for origin in made.origins)
+    lines = [*_warnings(made.warnings), f"{amount(made.frames, 'frame')}, of {before}", ""]
+    return "\n".join([*lines, *_paths(made.outputs)])
 
 
-def denoise_text(summary: dict[str, Any]) -> str:
+def denoise_text(made: DenoiseSummary) -> str:
     """What denoising left of how many frames."""
-    lines = _warnings(summary)
-    lines += [*_notes(summary["notices"]), _denoised(summary), ""]
-    return "\n".join([*lines, *_paths(summary["outputs"])])
+    lines = [*_warnings(made.warnings), *_notes(made.notices), _denoised(made), ""]
+    return "\n".join([*lines, *_paths(made.outputs)])
 
 
-def _denoised(summary: dict[str, Any]) -> str:
-    frames = amount(summary["frames"], "frame")
-    if not summary["config"]["noise_patch"]["enable"]:
+def _denoised(made: DenoiseSummary) -> str:
+    frames = amount(made.frames, "frame")
+    if not made.config["noise_patch"]["enable"]:
         return frames  # nobody looked for noise
-    dropped = len(summary["dropped_frames"])
-    return f"{frames} kept, of {summary['frames_before']}: {dropped} noisy"
+    return f"{frames} kept, of {made.frames_before}: {len(made.dropped_frames)} noisy"
 
 
-def workflow_text(summary: dict[str, Any]) -> str:
+def workflow_text(made: WorkflowSummary) -> str:
     """What each step made of how many frames."""
-    lines = _warnings(summary)
-    for step in summary["steps"]:
+    lines = _warnings(made.warnings)
+    for step in made.steps:
         match step["step"]:
             case "stitch":
-                told = f"{amount(step['frames'], 'frame')} of "
-                told += f"{amount(len(step['recordings']), 'recording')}, {step['damaged']} damaged"
-                told += " (by an earlier run)" if step.get("reused") else ""
+                stitched = StitchSummary.from_json(step)
+                told = f"{amount(stitched.frames, 'frame')} of "
+                told += f"{amount(len(stitched.recordings), 'recording')}"
+                told += f", {stitched.damaged} damaged"
+                told += " (by an earlier run)" if stitched.reused else ""
             case "trim":
                 told = f"{amount(step['frames'], 'frame')}, of {step['frames_before']}"
             case _:
-                lines += _notes(step["notices"])
-                told = _denoised(step)
+                denoised = DenoiseSummary.from_json(step)
+                lines += _notes(denoised.notices)
+                told = _denoised(denoised)
         lines.append(f"{step['step']}: {told}")
-    return "\n".join([*lines, "", *_paths(summary["outputs"])])
+    return "\n".join([*lines, "", *_paths(made.outputs)])
 
 
-def score_text(found: dict[str, Any]) -> str:
+def score_text(found: ScoreSummary) -> str:
     """How many frames of each recording are flagged."""
-    recordings = found["recordings"]
+    recordings = found.recordings
     rows = [
-        (name, *(str(each[key]) for key in ("frames", "noisy_frames", "black_frames")))
-        for name, each in zip(_short([r["path"] for r in recordings]), recordings, strict=True)
+        (name, str(each.frames), str(each.noisy_frames), str(each.black_frames))
+        for name, each in zip(_short([r.path for r in recordings]), recordings, strict=True)
     ]
     lines = _table([("recording", "frames", "noisy frames", "black frames"), *rows])
-    return "\n".join([*lines, "", *_paths([each["output"] for each in recordings])])
+    return "\n".join([*lines, "", *_paths([each.output for each in recordings])])
 
 
-def export_text(made: dict[str, Any]) -> str:
+def export_text(made: ExportSummary) -> str:
     """What was exported, and where it is."""
-    lines = _warnings(made)
-    lines += [
-        f"{amount(made['frames'], 'frame')}, {made['duration_s']:.1f} s, as {made['kind']}",
-        "",
-    ]
-    outputs = _paths(made["outputs"])
+    lines = _warnings(made.warnings)
+    lines += [f"{amount(made.frames, 'frame')}, {made.duration_s:.1f} s, as {made.kind}", ""]
+    outputs = _paths(made.outputs)
     if len(outputs) > LISTED_OUTPUTS:
         left = len(outputs) - LISTED_OUTPUTS
         outputs = [*outputs[: LISTED_OUTPUTS - 2], f"... {left} more ...", *outputs[-2:]]
@@ -231,8 +250,8 @@ def _facts(facts: dict[str, str]) -> list[str]:
     return [f"  {name:10} {value}" for name, value in facts.items()]
 
 
-def _warnings(summary: dict[str, Any]) -> list[str]:
-    return [f"warning: {from_here(warning)}" for warning in summary["warnings"]]
+def _warnings(warnings: list[str]) -> list[str]:
+    return [f"warning: {from_here(warning)}" for warning in warnings]
 
 
 def _notes(notices: list[str]) -> list[str]:
@@ -263,12 +282,12 @@ def simulate_text(made: dict[str, Any]) -> str:
     return "\n".join([*made["videos"], f"{made['truth']} (what the device sent)"])
 
 
-def demo_text(summary: dict[str, Any]) -> str:
+def demo_text(made: StitchSummary) -> str:
     """What a demo made, and how to look at it."""
-    store = summary["outputs"][0]
-    debug = next(path for path in summary["outputs"] if path.endswith("_debug.avi"))
+    store = made.outputs[0]
+    debug = next(path for path in made.outputs if path.endswith(DEBUG))
     return (
-        f"{stitch_text(summary)}\n\nLook at it:\n"
+        f"{stitch_text(made)}\n\nLook at it:\n"
         f"  miostitch view {store}\n"
         f"  play {debug}\n"
         "    (receiver 1, receiver 2, where they differ)\n"

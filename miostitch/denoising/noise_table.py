@@ -1,10 +1,9 @@
 """Noise tables: how many pixels of every frame of a recording look wrong."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import dask.array as da
 import numpy as np
@@ -15,25 +14,26 @@ from miostitch.buffers.csv_writer import TableWriter
 from miostitch.config.models import NoisePatchConfig
 from miostitch.execution.engine import Tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
+from miostitch.execution.products import LINE_TABLES, NOISE
 from miostitch.execution.progress import Progress, counted
-from miostitch.execution.publishing import require_name
+from miostitch.execution.publishing import RunOptions, publish_run
+from miostitch.execution.results import NoiseSummary, ScoreSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, open_sources, without_lost
 from miostitch.recording.files import ReadOptions, recording_names
 from miostitch.recording.fitting import Loss
-from miostitch.recording.recording import loss_facts
+from miostitch.recording.recording import lost_frames
 from miostitch.recording.sidecars import find_origin
 from miostitch.schema import FRAME, HEIGHT, LOST, PIXEL_SCORES, SCORE, WIDTH, chunk_frames
 from miostitch.stitching.selection import score_pixels
 from miostitch.text import printable
 
-ENDING = "_noise.csv"
 SCORES = {"gradient": "noisy_pixels", "black_area": "black_pixels"}
 """Columns of a noise table, mio's names, and the scores that stand in them."""
 
 SCORE_NAMES = tuple(variable.name for variable in PIXEL_SCORES)
 
-COLUMNS = ("reconstructed_frame_index", *SCORES)
+COLUMNS = (LINE_TABLES[NOISE], *SCORES)
 
 
 def score_files(
@@ -44,12 +44,10 @@ def score_files(
     reading: ReadOptions | None = None,
     force: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> ScoreSummary:
     """Write the noise table ``{stem}_noise.csv`` of each recording.
 
-    Returns: JSON values: ``recordings``, for each its ``path``, ``frames``, ``noisy_frames`` (with
-    a noisy row), ``black_frames`` (with ``min_rows`` black ones), ``lost_frames`` and ``output``;
-    and the thresholds as ``config``. A lost frame keeps its line, with empty cells.
+    A lost frame keeps its line, with empty cells.
     """
     config, reading = config or NoisePatchConfig(), reading or ReadOptions(need_table=False)
     specs = [os.fspath(path) for path in inputs]
@@ -60,26 +58,29 @@ def score_files(
     done = counted(progress, sum(dataset.sizes[FRAME] for dataset in opened))
     found = []
     for spec, name, dataset in zip(specs, names, opened, strict=True):
-        require_name(name, [ENDING])
-        workspace = Workspace(Path(output), name, [ENDING])
-        with workspace.open(dataset.attrs["origins"], force=force):
-            flagged = _write(workspace.staged(ENDING), dataset, config, done)
-            workspace.publish()
+        workspace = Workspace(Path(output), name, [NOISE])
+        with publish_run(workspace, dataset.attrs["origins"], RunOptions(force=force)):
+            flagged = _write(workspace.staged(NOISE), dataset, config, done)
         found.append(
-            {
-                "path": printable(spec),
-                "frames": dataset.sizes[FRAME],
-                "noisy_frames": flagged["gradient"],
-                "black_frames": flagged["black_area"],
-                "lost_frames": loss_facts(_losses(dataset, reading)),
-                "output": str(workspace.final(ENDING)),
-            }
+            NoiseSummary(
+                path=printable(spec),
+                frames=dataset.sizes[FRAME],
+                noisy_frames=flagged["gradient"],
+                black_frames=flagged["black_area"],
+                lost_frames=lost_frames(_losses(dataset, reading)),
+                output=str(workspace.final(NOISE)),
+            )
         )
     thresholds = {"gradient_config", "black_area_config"}
-    return {"recordings": found, "config": config.model_dump(include=thresholds)}
+    return ScoreSummary(found, config.model_dump(include=thresholds))
 
 
-def _write(path: Path, dataset: xr.Dataset, config: NoisePatchConfig, done: Any) -> dict[str, int]:
+def _write(
+    path: Path,
+    dataset: xr.Dataset,
+    config: NoisePatchConfig,
+    done: Callable[[int], None] | None,
+) -> dict[str, int]:
     """Write the table of a video, and count the frames that a detector flags."""
     count, height, width = dataset.video.shape
     least = {"gradient": width, "black_area": config.black_area_config.min_rows * width}

@@ -1,8 +1,7 @@
-"""Denoise files, and the whole way: stitch, trim, denoise."""
+"""Denoise a recording and publish the products."""
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +16,12 @@ from miostitch.config.models import (
 )
 from miostitch.denoising.chain import Denoised, denoise_and_note, frames_before
 from miostitch.editing.extra_outputs import Extras
-from miostitch.editing.run import SUFFIXES, Edit
+from miostitch.editing.run import Edit
 from miostitch.errors import MiostitchError, UsageError
-from miostitch.execution.checkpoint import Journal
-from miostitch.execution.executors import require_paths
-from miostitch.execution.progress import Progress, counted
-from miostitch.execution.publishing import require_name
+from miostitch.execution.products import EDITED, TABLE, TIMESTAMPS
+from miostitch.execution.progress import Progress
+from miostitch.execution.publishing import RunOptions, publish_run
+from miostitch.execution.results import DenoiseSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.ranges import runs
 from miostitch.recording.datasets import (
@@ -35,7 +34,7 @@ from miostitch.recording.files import ReadOptions
 from miostitch.schema import FRAME
 
 ENDING = "_denoised"
-TABLES = {"_patch.csv": ".csv", "_patch_timestamp.csv": "_timestamps.csv"}
+TABLES = {"_patch.csv": TABLE, "_patch_timestamp.csv": TIMESTAMPS}
 """Tables of the kept frames under the names that mio gives them."""
 
 DENOISED = (
@@ -49,7 +48,7 @@ DENOISED = (
     "_freq_mask_freq_mask.png",
     "_min_proj.avi",
     "_min_proj.png",
-    *(ENDING + suffix for suffix in SUFFIXES),
+    *(ENDING + suffix for suffix in EDITED),
 )
 """Endings of everything that denoising can publish; the summary comes last."""
 
@@ -99,13 +98,11 @@ def denoise_files(
     """
     reading = reading or ReadOptions(need_table=False)
     require_products(config)
-    told: list[str] = []
     dataset, told = open_one(path, reading)
-    workspace = denoise_workspace(
-        output_folder(output, config), Path(dataset.attrs["origins"][0]).stem
-    )
-    again = {"force": force, "restart": restart}
-    return denoise_opened(dataset, config, workspace, reading, told, **again, progress=progress)
+    stem = Path(dataset.attrs["origins"][0]).stem
+    workspace = Workspace(output_folder(output, config), stem, DENOISED)
+    options = RunOptions(force, restart, progress)
+    return denoise_opened(dataset, told, config, workspace, reading, options).to_json()
 
 
 def output_folder(output: str | os.PathLike[str] | None, config: DenoiseConfig) -> Path:
@@ -119,49 +116,50 @@ def open_one(path: str | os.PathLike[str], reading: ReadOptions) -> tuple[xr.Dat
     return label_frames(sources[0], reading), [str(each) for each in list_lag_notices(sources)]
 
 
-def denoise_workspace(folder: Path, stem: str) -> Workspace:
-    """Where the products of denoising go."""
-    require_name(stem, DENOISED)
-    return Workspace(folder, stem, DENOISED)
-
-
 def denoise_opened(
     dataset: xr.Dataset,
+    told: Sequence[str],
     config: DenoiseConfig,
     workspace: Workspace,
     reading: ReadOptions,
-    told: Sequence[str],
-    *,
-    force: bool,
-    restart: bool,
-    progress: Progress | None,
-) -> dict[str, Any]:
-    """Denoise a recording and publish; outputs and companions are checked before it is read."""
+    options: RunOptions,
+) -> DenoiseSummary:
+    """Denoise a recording and publish; outputs and sidecars are checked before it is read.
+
+    ``told``: what a user should know of how it was opened.
+    """
     edit = Edit.of(dataset, reading)
-    with workspace.open(edit.files, force=force, resumable=True):
-        decisive = edit.fingerprint(reading, config=config.model_dump(mode="json"))
-        require_paths([*edit.files, os.fspath(workspace.output)])
-        workspace.go_on(decisive, restart=restart)
-        journal = Journal(workspace.journal("noise"))
+    described = config.model_dump(mode="json")
+    with publish_run(workspace, edit.files, options, resumable=True) as run:
+        edit.resume(run, reading, config=described)
+        journal = run.journal("noise")
         looked_at = dataset.isel({FRAME: slice(frames_before(dataset, config))})
         read = without_lost(looked_at).sizes[FRAME]
-        made = denoise_and_note(dataset, config, journal, progress=counted(progress, read))
-        require_count("kept and dropped", *(_sizes(made), read))
+        made = denoise_and_note(dataset, config, journal, progress=run.counted(read))
+        require_count("kept and dropped", _sizes(made), read)
         edit = Edit.of(made.dataset, reading, edit.origins)
-        warnings = [*told, *_warnings(config)]
-        extras = replace(_extras(made, config), warnings=warnings, resumed_blocks=journal.recalled)
-        summary = edit.write(edit.all_kinds, workspace, extras=extras, progress=progress)
-        workspace.publish()
-    return summary
+        extras = _extras(made, config, [*told, *_warnings(config)])
+        edited = edit.write(edit.all_kinds, run, extras)
+        kept, dropped = (_numbers(part) for part in (made.dataset, made.dropped))
+        resumed = edited.resumed_blocks + journal.recalled
+        summary = DenoiseSummary(
+            **{**vars(edited), "resumed_blocks": resumed},
+            frames_before=read,
+            dropped_frames=made.dropped[FRAME].values.tolist(),
+            dropped_frame_num=dropped,
+            kept_frame_num=runs(np.array(kept, np.int64)).tolist(),
+            config=described,
+            notices=config.notices,
+        )
+        return run.finish(summary)
 
 
 def _sizes(made: Denoised) -> int:
     return made.dataset.sizes[FRAME] + made.dropped.sizes[FRAME]
 
 
-def _extras(made: Denoised, config: DenoiseConfig) -> Extras:
-    """What is written beside the result, and what the summary says of it."""
-    kept, dropped = (_numbers(part) for part in (made.dataset, made.dropped))
+def _extras(made: Denoised, config: DenoiseConfig, warnings: Sequence[str]) -> Extras:
+    """What is written next to the result."""
     return Extras(
         ENDING,
         made.videos,
@@ -170,14 +168,7 @@ def _extras(made: Denoised, config: DenoiseConfig) -> Extras:
         made.texts,
         TABLES if "_patch.avi" in made.videos else {},
         alone=not config.output_result,
-        facts={
-            "frames_before": _sizes(made),
-            "dropped_frames": made.dropped[FRAME].values.tolist(),
-            "dropped_frame_num": dropped,
-            "kept_frame_num": runs(np.array(kept, np.int64)).tolist(),
-            "config": config.model_dump(mode="json"),
-            "notices": config.notices,
-        },
+        warnings=warnings,
     )
 
 

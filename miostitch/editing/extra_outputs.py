@@ -1,11 +1,10 @@
-"""What is written beside a result: further videos of its frames, pictures and lists."""
+"""Extra outputs of a run: further videos of its frames, images and lists."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -24,7 +23,7 @@ PathOf = Callable[[str], Path]
 
 @dataclass(frozen=True)
 class Extras:
-    """What is written beside a result, and how the result is called."""
+    """Extra outputs of a run, and how its result is called."""
 
     ending: str = ""  # What the stem of the result gets, such as ``_denoised``
     # Lazy uint8 (frame, height, width) of the frames of the result, by the ending of their file.
@@ -36,19 +35,16 @@ class Extras:
     # Tables of the result that are also written under another ending, which is the key.
     tables: Mapping[str, str] = field(default_factory=dict)
     alone: bool = False  # Whether the result itself is left out
-    # What the summary says besides, JSON values.
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    warnings: Sequence[str] = ()  # What a user should be told besides
-    resumed_blocks: int = 0  # Blocks of passes before this one that were not computed again
+    warnings: Sequence[str] = ()  # What a user should know besides
 
     def settle_tables(self, kinds: set[str], path: PathOf) -> None:
         """Copy tables that have two endings, or move them where the result is left out."""
+        settle = shutil.move if self.alone else shutil.copyfile
         for ending, of in self.tables.items():
             if of not in kinds:
                 continue
-            source = path(self.ending + of)
             try:
-                (shutil.move if self.alone else shutil.copyfile)(source, path(ending))
+                settle(path(self.ending + of), path(ending))
             except OSError as error:
                 msg = f"{path(ending)}: cannot be written: {error.strerror}; free space"
                 raise ResourceError(msg) from error
@@ -95,7 +91,7 @@ def write_videos(
 def write_notes(
     images: Mapping[str, NDArray[np.uint8]], texts: Mapping[str, str], path: PathOf
 ) -> None:
-    """Write pictures as PNG files, and lists as text.
+    """Write images as PNG files, and lists as text.
 
     ``images``: uint8 (height, width) by the ending of their file.
     """

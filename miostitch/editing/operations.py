@@ -16,7 +16,7 @@ import xarray as xr
 from miostitch.arrays import F64, I64
 from miostitch.errors import InputError, UsageError
 from miostitch.ranges import format_frames, parse_frames
-from miostitch.recording.datasets import Step, in_chunks, lost_coordinate, union
+from miostitch.recording.datasets import done_step, in_chunks, lost_coordinate, union
 from miostitch.schema import COMPOSITE, FRAME, HEIGHT, LOST, VIDEO, WIDTH
 from miostitch.text import amount
 
@@ -52,16 +52,20 @@ def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
     (array([1, 2, 3]), array([0, 1, 2]))
     """
     count = dataset.sizes[FRAME]
+    start, end = require_left(count, start, end)
+    kept = dataset.isel({FRAME: slice(start, count - end)})
+    return _renumber(kept, "trim", {"start": start, "end": end}, count)
+
+
+def require_left(count: int, start: int, end: int) -> tuple[int, int]:
+    """Check how many of so many frames are to be left out at the start and the end."""
     start, end = _to_integer(start, "start"), _to_integer(end, "end")
     if start < 0 or end < 0:
         raise UsageError(f"trim {start} and {end}: numbers of frames to leave out are needed")
     if start + end >= count:
-        msg = (
-            f"trim {start} and {end}: that leaves none of {amount(count, 'frame')}; leave out fewer"
-        )
-        raise UsageError(msg)
-    kept = dataset.isel({FRAME: slice(start, count - end)})
-    return _renumber(kept, "trim", {"start": start, "end": end}, count)
+        left = f"that leaves none of {amount(count, 'frame')}; leave out fewer"
+        raise UsageError(f"trim {start} and {end}: {left}")
+    return start, end
 
 
 def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Dataset:
@@ -227,12 +231,7 @@ def _renumber(
     """Count the frames from 0, and append the step to the history."""
     count = dataset.sizes[FRAME]
     attrs = dataset[FRAME].attrs if FRAME in dataset.coords else {}
-    done: Step = {
-        "step": step,
-        "parameters": parameters,
-        "frames_before": before,
-        "frames_after": count,
-    }
+    done = done_step(step, parameters, before, count)
     return dataset.assign_coords({FRAME: (FRAME, np.arange(count), attrs)}).assign_attrs(
         history=[*dataset.attrs.get("history", []), done]
     )

@@ -1,4 +1,4 @@
-"""Write what was edited: video, tables and store together, whole or not at all."""
+"""Write what was edited: video, tables and store together, all of them or none."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,20 +19,13 @@ from miostitch.editing.tables import EditedTables, check_counts
 from miostitch.errors import UsageError
 from miostitch.execution.checkpoint import Journal
 from miostitch.execution.engine import Output, Products, Tables, run_blocks
-from miostitch.execution.executors import require_paths
 from miostitch.execution.lazy_blocks import LazyBlock
-from miostitch.execution.progress import Progress, counted
-from miostitch.execution.publishing import (
-    PRODUCTS,
-    file_states,
-    require_name,
-    require_space,
-    used_versions,
-    write_summary,
-)
+from miostitch.execution.products import EDITED, NAMED, STORE, TIMESTAMPS
+from miostitch.execution.progress import Progress
+from miostitch.execution.publishing import Run, RunOptions, file_states, publish_run, used_versions
+from miostitch.execution.results import EditSummary, OriginSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import (
-    STORE,
     label_frames,
     list_lag_notices,
     open_sources,
@@ -40,20 +33,14 @@ from miostitch.recording.datasets import (
 )
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.provenance import input_place
-from miostitch.recording.recording import loss_facts
-from miostitch.recording.sidecars import TIMESTAMPS, Origin
+from miostitch.recording.recording import lost_frames
+from miostitch.recording.sidecars import Origin
 from miostitch.schema import VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
 from miostitch.text import printable
 from miostitch.video.source import FORMATS
 from miostitch.video.writer import Codec, VideoFile
-
-SUFFIXES = (*PRODUCTS[:-1], "_noise.csv", PRODUCTS[-1])
-"""Endings of everything that stands for the frames of a stem; a rewrite replaces all or none."""
-
-FILES = (".avi", STORE)
-"""Endings by which a product can be named."""
 
 
 def write_recording(
@@ -112,8 +99,8 @@ def write_recording(
     if reading.lag:
         msg = f"lag {reading.lag}: a recording is opened with it, open_recording(path, lag=...)"
         raise UsageError(msg)
-    again = {"force": force, "restart": restart}
-    return _publish(dataset, output, stem, reading, (), **again, progress=progress)
+    options = RunOptions(force, restart, progress)
+    return _publish(dataset, output, stem, reading, options).to_json()
 
 
 def _publish(
@@ -121,28 +108,19 @@ def _publish(
     output: str | os.PathLike[str],
     stem: str | None,
     reading: ReadOptions,
-    told: Sequence[str],
-    *,
-    force: bool,
-    restart: bool,
-    progress: Progress | None,
-) -> dict[str, Any]:
-    """Write an edited recording; `told` are warnings besides what its origins give rise to."""
+    options: RunOptions,
+    warnings: Sequence[str] = (),
+) -> EditSummary:
+    """Write an edited recording; ``warnings``: besides those that its origins give rise to."""
     edit = Edit.of(dataset, reading)
     target = Path(os.path.abspath(output))
     named = _named_kind(target)
     kinds = edit.kinds(named)
     stem = target.stem if named else stem or Path(edit.origins[0].path).stem
-    require_name(stem, SUFFIXES)
-    workspace = Workspace(target.parent if named else target, stem, SUFFIXES)
-    with workspace.open(edit.files, force=force, resumable=True):
-        decisive = edit.fingerprint(reading, kinds=sorted(kinds))
-        require_paths([*edit.files, os.fspath(workspace.output)])
-        workspace.go_on(decisive, restart=restart)
-        extras = Extras(warnings=told)
-        summary = edit.write(kinds, workspace, extras=extras, progress=progress)
-        workspace.publish()
-    return summary
+    workspace = Workspace(target.parent if named else target, stem, EDITED)
+    with publish_run(workspace, edit.files, options, resumable=True) as run:
+        edit.resume(run, reading, kinds=sorted(kinds))
+        return run.finish(edit.write(kinds, run, Extras(warnings=warnings)))
 
 
 def edit_files(
@@ -152,19 +130,16 @@ def edit_files(
     ending: str,
     *,
     reading: ReadOptions | None = None,
-    force: bool = False,
-    restart: bool = False,
-    progress: Progress | None = None,
-) -> dict[str, Any]:
+    options: RunOptions | None = None,
+) -> EditSummary:
     """Open recordings, edit them, and write the result; see :func:`write_recording`."""
     reading = reading or ReadOptions(need_table=False)
     sources = open_sources(inputs, reading)
     dataset = edit([label_frames(source, reading) for source in sources])
-    told = [str(notice) for notice in list_lag_notices(sources)]
+    notices = [str(notice) for notice in list_lag_notices(sources)]
     del sources  # the frames that are left hold what they need
     stem = Path(dataset.attrs["origins"][0]).stem + ending
-    again = {"force": force, "restart": restart}
-    return _publish(dataset, output, stem, reading, told, **again, progress=progress)
+    return _publish(dataset, output, stem, reading, options or RunOptions(), notices)
 
 
 class Edit(KeptFrames):
@@ -178,36 +153,30 @@ class Edit(KeptFrames):
     def kinds(self, named: str) -> set[str]:
         """Endings of what is written: what all origins have, and the file that was named."""
         kinds = set.intersection(*(origin.kinds for origin in self.origins))
-        videos = {named} if named else set() if kinds & {*FILES} else {".avi"}
+        videos = {named} if named else set() if kinds & {*NAMED} else {".avi"}
         # a video that no origin has gets the table that a recording needs
         new = ".avi" in videos - kinds and self._has_rows
         return kinds | videos | ({".csv"} if new else set())
 
-    def fingerprint(self, reading: ReadOptions, **options: Any) -> dict[str, Any]:
-        """All that decides the result: what was cut off is continued only under the same.
-
-        Returns: JSON values, as of :meth:`miostitch.execution.workspace.Workspace.go_on`.
-        """
+    def resume(self, run: Run, reading: ReadOptions, **options: Any) -> None:
+        """Begin to write, or resume an interrupted run of which all that decides is the same."""
         # dask names a lazy array by all that it is made of
         frames = tokenize(self.video.data.name, self.origin, self.origin_frame)
         known = {name: self.attrs.get(name) for name in ("history", "lags")}
-        return {
-            "inputs": file_states(self.files),
-            "options": {**options, **asdict(reading), **known, "frames": frames},
-            "versions": used_versions(),
-        }
+        decisive = {**options, **asdict(reading), **known, "frames": frames}
+        run.resume(file_states(self.files), decisive)
 
     @property
     def all_kinds(self) -> set[str]:
-        """Endings of a whole result: video, store and tables, and what all origins have besides."""
-        return self.kinds("") | {*FILES} | ({".csv", TIMESTAMPS} if self._has_rows else set())
+        """Endings of a complete result: video, store, tables, and what all origins have besides."""
+        return self.kinds("") | {*NAMED} | ({".csv", TIMESTAMPS} if self._has_rows else set())
 
     @property
     def _has_rows(self) -> bool:
         return all(origin.buffers for origin in self.origins)
 
     def warnings(self, kinds: set[str]) -> list[str]:
-        """What a user should be told about the origins and how they were joined."""
+        """What a user should know of the origins and how they were joined."""
         found = [str(notice) for origin in self.origins for notice in origin.notices]
         found += [
             f"{', '.join(sorted(left))} of {origin.path} is left out: not all files have that"
@@ -221,63 +190,54 @@ class Edit(KeptFrames):
         ]
         return found + [_seam_text(s) for s in seams if s["kind"] in ("unclear", "backwards")]
 
-    def write(
-        self,
-        kinds: set[str],
-        workspace: Workspace,
-        *,
-        extras: Extras | None = None,
-        progress: Progress | None = None,
-    ) -> dict[str, Any]:
-        """Write everything into a workspace, check it, and tell of it."""
-        extras = extras or Extras()
-        told = [*extras.warnings, *self.warnings(kinds)]
+    def write(self, kinds: set[str], run: Run, extras: Extras) -> EditSummary:
+        """Write everything into the workspace of a run, check it, and summarise it."""
+        warnings = [*extras.warnings, *self.warnings(kinds)]
         if extras.alone:
             kinds = kinds & {*extras.tables.values()}
         videos = len(extras.videos) + (".avi" in kinds)
         dropped = sum(video.size for video in extras.other_videos.values())
-        needed = videos * self.video.size + dropped - workspace.left_bytes
-        require_space(workspace.output, needed)
-        journal = Journal(workspace.journal("video"))
-        told += self._write_frames(kinds, workspace, extras, journal, progress)
-        write_videos(extras.other_videos, workspace.staged, self.fps, workspace.folder)
-        write_notes(extras.images, extras.texts, workspace.staged)
-        extras.settle_tables(kinds, workspace.staged)
-        summary = {
-            "frames": len(self.origin),
-            "history": self.attrs.get("history", []),
-            **extras.facts,
-            "origins": [
-                {
-                    **input_place(each.path, workspace.output),
-                    "frames": each.frames,
-                    "lag": self.attrs.get("lags", {}).get(each.path, 0),
-                }
+        run.require_space(videos * self.video.size + dropped)
+        journal, staged = run.journal("video"), run.workspace.staged
+        warnings += self._write_frames(kinds, run, extras, journal)
+        write_videos(extras.other_videos, staged, self.fps, run.workspace.folder)
+        write_notes(extras.images, extras.texts, staged)
+        extras.settle_tables(kinds, staged)
+        lags = self.attrs.get("lags", {})
+        return EditSummary(
+            frames=len(self.origin),
+            history=self.attrs.get("history", []),
+            origins=[
+                OriginSummary(
+                    *input_place(each.path, run.workspace.output),
+                    each.frames,
+                    lags.get(each.path, 0),
+                )
                 for each in self.origins
             ],
-            "origin_frames": self.origin_runs,
-            "inputs": self.inputs,
-            "lost_frames": loss_facts(loss for o in self.origins for loss in o.losses),
-            "warnings": [printable(warning) for warning in told],
-            "resumed_blocks": extras.resumed_blocks + journal.recalled,
-            "versions": used_versions(),
-        }
-        return write_summary(workspace, summary)
+            origin_frames=self.origin_runs,
+            inputs=self.inputs,
+            lost_frames=lost_frames(loss for o in self.origins for loss in o.losses),
+            warnings=[printable(warning) for warning in warnings],
+            resumed_blocks=journal.recalled,
+            versions=used_versions(),
+            digests={},
+            outputs=[],
+        )
 
     def _write_frames(
         self,
         kinds: set[str],
-        workspace: Workspace,
+        run: Run,
         extras: Extras,
         journal: Journal,
-        progress: Progress | None,
     ) -> list[str]:
         """Write everything that has these frames, and say what a user should be told."""
         if not kinds and not extras.videos:
             return []
-        staged = partial(_named, workspace, extras.ending)
-        count, advance = len(self.origin), counted(progress, len(self.origin))
-        lazy, outputs = self._outputs(kinds, workspace, extras)
+        space, count = run.workspace, len(self.origin)
+        staged = partial(_named, space, extras.ending)
+        lazy, outputs = self._outputs(kinds, space, extras)
         store = str(staged(STORE)) if STORE in kinds else None
         if store:
             set_aside(store)
@@ -301,9 +261,9 @@ class Edit(KeptFrames):
                 count,
                 self.block,
                 append,
-                Products(workspace.folder, outputs, store),
+                Products(space.folder, outputs, store),
                 journal=journal if store else None,
-                progress=advance,
+                progress=run.counted(count),
             )
         told = notes.result() if notes else []
         if store:
@@ -315,7 +275,7 @@ class Edit(KeptFrames):
         self, kinds: set[str], workspace: Workspace, extras: Extras
     ) -> tuple[xr.Dataset, tuple[Output, ...]]:
         """Lazy videos, and the files that take them; ``video`` is that of the store, too."""
-        videos = {VIDEO.name: self.video} if kinds & {*FILES} else {}
+        videos = {VIDEO.name: self.video} if kinds & {*NAMED} else {}
         lazy, outputs = video_outputs({**videos, **extras.videos}, workspace.staged, self.fps)
         outputs = outputs[len(videos) :]
         if ".avi" not in kinds:
@@ -372,11 +332,11 @@ def _seam_text(seam: dict[str, Any]) -> str:
 
 def _named_kind(target: Path) -> str:
     """Ending of the file that an output names; nothing for a folder."""
-    if target.suffix == STORE or (target.suffix in FILES and not target.is_dir()):
+    if target.suffix == STORE or (target.suffix in NAMED and not target.is_dir()):
         return target.suffix
     if target.suffix.lower() in FORMATS and not target.is_dir():
         msg = (
-            f"{target}: a result is written as {' or '.join(FILES)}; name such a file, or a folder"
+            f"{target}: a result is written as {' or '.join(NAMED)}; name such a file, or a folder"
         )
         raise UsageError(msg)
     return ""

@@ -13,10 +13,8 @@ from miostitch.arrays import I64
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.errors import MiostitchError
-from miostitch.recording.datasets import STORE
+from miostitch.execution.products import LINE_TABLES, STORE, TIMESTAMPS
 from miostitch.recording.sidecars import (
-    LINE_TABLES,
-    TIMESTAMPS,
     FrameLines,
     Origin,
     lines_at,

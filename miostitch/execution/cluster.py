@@ -15,7 +15,7 @@ from distributed.scheduler import KilledWorker
 
 from miostitch.errors import MiostitchError, ResourceError, UsageError
 from miostitch.execution.executors import Result, computing_by
-from miostitch.execution.malloc import keep_freed
+from miostitch.execution.memory import keep_freed
 from miostitch.execution.publishing import used_versions
 
 logger = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from miostitch.execution.checkpoint import Journal
 from miostitch.execution.executors import Executor, executor
-from miostitch.execution.malloc import give_back
+from miostitch.execution.memory import give_back
 from miostitch.execution.workspace import require_run, run_of
 from miostitch.schema import VIDEO
 from miostitch.store.chunks import recall_block, sync_block, write_block

@@ -1,35 +1,91 @@
-"""What all runs that publish products have in common."""
+"""The one way to run: claim a name, resume or begin, make the products, publish all or none."""
 
-import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from miostitch.errors import ResourceError, UsageError
+from miostitch.errors import ResourceError
+from miostitch.execution.checkpoint import Journal
 from miostitch.execution.digests import product_digest
+from miostitch.execution.executors import require_paths
+from miostitch.execution.progress import Progress, counted
+from miostitch.execution.results import DenoiseSummary, EditSummary, StitchSummary, write_summary
 from miostitch.execution.workspace import Workspace
-
-PRODUCTS = (
-    ".zarr",
-    ".avi",
-    ".csv",
-    "_timestamps.csv",
-    "_scores.csv",
-    "_debug.avi",
-    "_unrecoverable.avi",
-    "_unrecoverable.csv",
-    "_report.html",
-    ".json",
-)
-"""Endings of everything a stitch can publish; the summary comes last, as the sign of success."""
-
-NAME_BYTES = 255
 
 VERSIONS = ("miostitch", "av", "zarr", "numcodecs", "numpy")
 """Whose version a result may depend on."""
+
+Summary = TypeVar("Summary", StitchSummary, EditSummary, DenoiseSummary)
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run, whatever is made."""
+
+    force: bool = False  # Replace existing products once the new ones are complete
+    restart: bool = False  # Begin again even if an interrupted run could be resumed
+    progress: Progress | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has claimed its name."""
+
+    workspace: Workspace
+    options: RunOptions
+
+    def resume(self, inputs: Sequence[object], options: Mapping[str, Any]) -> None:
+        """Keep what an interrupted run left that would have made the very same, or begin."""
+        decisive = {"inputs": inputs, "options": options, "versions": used_versions()}
+        self.workspace.resume(decisive, restart=self.options.restart)
+
+    def require_space(self, needed: int) -> None:
+        """Refuse what cannot fit, in bytes; what an interrupted run left makes room."""
+        require_space(self.workspace.output, needed - self.workspace.left_bytes)
+
+    def journal(self, name: str) -> Journal:
+        """What is finished of one of the passes of this run."""
+        return Journal(self.workspace.journal(name))
+
+    def counted(self, frames: int) -> Callable[[int], None] | None:
+        """Report finished frames of so many, as the user wants it."""
+        return counted(self.options.progress, frames)
+
+    def finish(self, summary: Summary) -> Summary:
+        """Write the summary, the last product, with the paths and the digests of all."""
+        space, last = self.workspace, self.workspace.suffixes[-1]
+        staged = {suffix: space.staged(suffix) for suffix in space.suffixes if suffix != last}
+        there = {suffix: path for suffix, path in staged.items() if path.exists()}
+        digests = {suffix: product_digest(path) for suffix, path in there.items()}
+        outputs = [os.path.abspath(space.final(suffix)) for suffix in (*there, last)]
+        summary = replace(summary, digests=digests, outputs=outputs)
+        write_summary(space.staged(last), summary)
+        return summary
+
+
+@contextmanager
+def publish_run(
+    workspace: Workspace,
+    inputs: Sequence[str],
+    options: RunOptions,
+    *,
+    resumable: bool = False,
+) -> Iterator[Run]:
+    """Make products in a workspace, and give them their names when all of them are complete.
+
+    ``resumable``: whether its blocks are noted; they may be computed on a cluster, then.
+    """
+    with workspace.open(inputs, force=options.force, resumable=resumable):
+        if resumable:
+            there = filter(os.path.exists, inputs)
+            require_paths([*there, os.fspath(workspace.output)])
+        yield Run(workspace, options)
+        workspace.publish()
 
 
 def used_versions() -> dict[str, str]:
@@ -49,13 +105,6 @@ def file_states(paths: Iterable[str]) -> list[tuple[str, int, int]]:
     return [(path, stat.st_size, stat.st_mtime_ns) for path, stat in states]
 
 
-def require_name(stem: str, suffixes: Iterable[str]) -> None:
-    """Refuse a stem whose products no file system could name."""
-    longest = max(len(os.fsencode(f".{stem}{suffix}")) for suffix in (*suffixes, ".miostitch"))
-    if longest > NAME_BYTES:
-        raise UsageError(f"{stem}: too long for a file name; rename the recordings")
-
-
 def require_space(output: Path, needed: int) -> None:
     """Refuse a run that cannot fit: what is written without compression is known beforehand."""
     free = shutil.disk_usage(output).free
@@ -63,18 +112,3 @@ def require_space(output: Path, needed: int) -> None:
         unit, size = ("GB", 1e9) if needed >= 1e8 else ("MB", 1e6)
         msg = f"{output}: {needed / size:.1f} {unit} are needed and {free / size:.1f} {unit} free"
         raise ResourceError(f"{msg}; make room")
-
-
-def write_summary(workspace: Workspace, summary: dict[str, Any]) -> dict[str, Any]:
-    """Write the summary of a finished run as JSON, and return it with digests and outputs."""
-    last = workspace.suffixes[-1]
-    path = workspace.staged(last)
-    made = [s for s in workspace.suffixes if s != last and workspace.staged(s).exists()]
-    outputs = [os.path.abspath(workspace.final(suffix)) for suffix in (*made, last)]
-    try:
-        digests = {suffix: product_digest(workspace.staged(suffix)) for suffix in made}
-        summary = {**summary, "digests": digests, "outputs": outputs}
-        path.write_text(json.dumps(summary, indent=1) + "\n")
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
-    return summary

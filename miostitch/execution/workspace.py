@@ -1,4 +1,4 @@
-"""Products appear whole under their final names, or not at all."""
+"""Products appear complete under their final names, or not at all."""
 
 import errno
 import json
@@ -33,6 +33,9 @@ MANIFEST = "publish.json"
 JOURNAL = "journal"
 FINGERPRINT = "fingerprint.json"
 
+NAME_BYTES = 255
+"""Most that a file system takes."""
+
 NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 """What a file system without locks answers."""
 
@@ -58,22 +61,28 @@ class Workspace:
 
     def check(self, inputs: Iterable[str], *, force: bool) -> None:
         """Refuse what :meth:`open` would refuse of the files that are there now."""
+        self._require_name()
         self._refuse_inputs(list(inputs))
         self._refuse_existing(force=force)
 
     @property
+    def made(self) -> list[str]:
+        """Final paths of the products that are staged."""
+        return [str(self.final(s)) for s in self.suffixes if self.staged(s).exists()]
+
+    @property
     def left_bytes(self) -> int:
-        """Room of the files that an earlier run left, and this one makes anew in their place."""
+        """Room of the files that an earlier run left, and this one makes again in their place."""
         files = [file.stat() for file in self.folder.iterdir() if file.is_file()]
         # a video that is laid out takes no room yet where no frame has been written
         return sum(min(s.st_size, 512 * getattr(s, "st_blocks", s.st_size)) for s in files)
 
     def journal(self, name: str) -> Path:
-        """Folder in which the run notes what it has finished of one of its passes."""
+        """Folder of the checkpoints of one pass of the run."""
         return self.folder / JOURNAL / name
 
-    def go_on(self, fingerprint: Mapping[str, Any], *, restart: bool = False) -> bool:
-        """Keep what an earlier run of the same kind left, or begin with an empty folder.
+    def resume(self, fingerprint: Mapping[str, Any], *, restart: bool = False) -> bool:
+        """Keep what an interrupted run of the same fingerprint left, or begin with an empty folder.
 
         Returns: Whether something was kept. The log tells of it, and why if not.
         """
@@ -104,12 +113,13 @@ class Workspace:
         self, inputs: Iterable[str], *, force: bool, resumable: bool = False
     ) -> Iterator["Workspace"]:
         """Claim the stem, and give it back."""
+        self._require_name()
         self._refuse_inputs(list(inputs))
         made = not self.output.exists()
         _probe(self.output)
         try:
             with self._lock(resumable=resumable):
-                self._refuse_existing(force=force)  # after a publish that was cut off was undone
+                self._refuse_existing(force=force)  # after an interrupted publish was undone
                 yield self
         finally:
             if made:
@@ -152,6 +162,12 @@ class Workspace:
             _fsync(self.output, os.O_RDONLY)
         return [self.final(suffix) for suffix in staged]
 
+    def _require_name(self) -> None:
+        """Refuse a stem whose products no file system could name."""
+        longest = max(len(os.fsencode(f".{self.stem}{s}")) for s in (*self.suffixes, ".miostitch"))
+        if longest > NAME_BYTES:
+            raise UsageError(f"{self.stem}: too long for a file name; rename the recordings")
+
     def _refuse_inputs(self, inputs: list[str]) -> None:
         output = Path(os.path.realpath(self.output))
         for path in filter(os.path.isdir, inputs):
@@ -188,7 +204,7 @@ class Workspace:
                 break
             lock.release()
         try:
-            # first of all: whoever comes next is told of us
+            # first of all, for the message to whoever comes next
             owner = {"pid": os.getpid(), "host": socket.gethostname(), "run": uuid4().hex}
             (self.folder / OWNER).write_text(json.dumps(owner))
             self._recover()
@@ -212,7 +228,7 @@ class Workspace:
                 lock.acquire(timeout=0)
         except (OSError, NotImplementedError, UserWarning) as error:
             if isinstance(error, OSError) and error.errno not in NO_LOCKS:
-                raise  # locked, or no rights or space: that is told as it is
+                raise  # locked, or no rights or space: reported as it is
             msg = f"{self.output}: cannot be locked ({error}); choose a folder on a file system"
             raise ResourceError(f"{msg} with locks, or mount this one with them") from error
 
@@ -240,7 +256,7 @@ class Workspace:
                 raise ResourceError(msg) from None
 
     def _recover(self) -> None:
-        """Undo a publish that was cut off: take back what is new, bring back what was there."""
+        """Undo an interrupted publish: take back what is new, bring back what was there."""
         old = self.folder / OLD
         if not old.is_dir():
             return
@@ -269,7 +285,7 @@ def run_of(folder: str | os.PathLike[str]) -> str:
     """Tell runs apart that write into the same work directory, one after the other.
 
     Returns: A digest of whose it is, and of all that decides the result, see
-    :meth:`Workspace.go_on`.
+    :meth:`Workspace.resume`.
     """
     digest = blake2b()
     for path in (Path(folder) / OWNER, Path(folder) / JOURNAL / FINGERPRINT):

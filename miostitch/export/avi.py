@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.errors import ResourceError, UsageError
 from miostitch.execution.engine import Output, Products
-from miostitch.export.plan import TIMESTAMPS, Advance, ExportOptions, PathOf, Plan, Source
+from miostitch.export.plan import TIMES, Advance, ExportOptions, PathOf, Plan, Source
 from miostitch.schema import FRAME, VIDEO
 from miostitch.video.writer import Append, Packed, VideoFile
 
@@ -53,7 +53,7 @@ def avi_segments(source: Source, output: Path, options: ExportOptions) -> Plan:
     new, old = _names(source, output, "msCam{}.avi", first=1)
 
     def write(path: PathOf, advance: Advance) -> None:
-        times = dict(zip(TIMESTAMPS, source.timestamps, strict=True))
+        times = dict(zip(TIMES, source.timestamps, strict=True))
         _write_table(path(MINIAN_TIMES), {FRAME: np.arange(source.count), **times})
         _write_videos(source, [path(name) for name in new], options, advance)
 

@@ -17,14 +17,15 @@ from miostitch.editing.kept_frames import KeptFrames
 from miostitch.errors import InputError, UsageError
 from miostitch.execution.engine import Products, no_tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
+from miostitch.execution.products import STORE, TIMESTAMPS
 from miostitch.ranges import format_frames
-from miostitch.recording.datasets import STORE, open_dataset, without_lost
+from miostitch.recording.datasets import open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.schema import FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
 from miostitch.text import amount, printable
 from miostitch.video.writer import Codec, VideoFile
 
-TIMESTAMPS = ("timestamp_first", "timestamp_last")
+TIMES = ("timestamp_first", "timestamp_last")
 
 Advance = Callable[[int], None] | None
 """Called with the number of frames of every written block."""
@@ -147,18 +148,18 @@ class Source:
 
         Of a store its own; of a video those of the ``_timestamps.csv`` beside it, or its table's.
         """
-        times = np.full((len(TIMESTAMPS), self.count), np.nan)
-        for row, name in zip(times, TIMESTAMPS, strict=True):
+        times = np.full((len(TIMES), self.count), np.nan)
+        for row, name in zip(times, TIMES, strict=True):
             if name in self.dataset.coords:
                 row[:] = self.dataset[name].to_numpy()
         for number, origin in enumerate(self.kept.origins):
-            lines = origin.lines.get("_timestamps.csv")
+            lines = origin.lines.get(TIMESTAMPS)
             if lines is None or origin.path.endswith(STORE):
                 continue
             mine = np.flatnonzero(self.kept.origin == number)
             frames, place = np.unique(self.kept.origin_frame[mine], return_inverse=True)
             found = lines.of(frames).iloc[place]
-            for row, name in zip(times, TIMESTAMPS, strict=True):
+            for row, name in zip(times, TIMES, strict=True):
                 row[mine] = pd.to_numeric(found[name], errors="coerce")
         return times
 

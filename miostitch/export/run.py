@@ -1,4 +1,4 @@
-"""Carry a recording into other tools: streamed, with its times, whole or not at all."""
+"""Carry a recording into other tools: streamed, with its times, completely or not at all."""
 
 import os
 from dataclasses import fields
@@ -8,14 +8,15 @@ from typing import Any, Literal
 import xarray as xr
 
 from miostitch.errors import UsageError
-from miostitch.execution.progress import Progress, counted
-from miostitch.execution.publishing import require_name, require_space
+from miostitch.execution.progress import Progress
+from miostitch.execution.publishing import RunOptions, publish_run
+from miostitch.execution.results import ExportSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.export.avi import avi_segments, ucla
 from miostitch.export.plan import ExportOptions, Plan, Source
 from miostitch.export.zarr import zarr2
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.recording import loss_facts
+from miostitch.recording.recording import lost_frames
 
 Kind = Literal["ucla", "avi-segments", "nwb", "zarr2"]
 
@@ -90,20 +91,21 @@ def export_recording(
     _require_effect(kind, options)
     source = Source.open(recording, reading)
     plan = _plan(source, Path(os.path.abspath(output)), kind, options)
-    require_name(plan.stem, plan.suffixes)
     workspace = Workspace(plan.folder, plan.stem, plan.suffixes)
-    with workspace.open(source.kept.files, force=force):
-        require_space(plan.folder, plan.needed)
-        plan.write(workspace.staged, counted(progress, source.count))
-        outputs = workspace.publish()
-    return {
-        "kind": kind,
-        "frames": source.count,
-        "duration_s": round(source.duration, 6),
-        "lost_frames": loss_facts(loss for o in source.kept.origins for loss in o.losses),
-        "warnings": source.warnings,
-        "outputs": [str(path) for path in outputs],
-    }
+    how = RunOptions(force=force, progress=progress)
+    with publish_run(workspace, source.kept.files, how) as run:
+        run.require_space(plan.needed)
+        plan.write(workspace.staged, run.counted(source.count))
+        outputs = workspace.made
+    made = ExportSummary(
+        kind=kind,
+        frames=source.count,
+        duration_s=round(source.duration, 6),
+        lost_frames=lost_frames(loss for o in source.kept.origins for loss in o.losses),
+        warnings=source.warnings,
+        outputs=outputs,
+    )
+    return made.to_json()
 
 
 def _plan(source: Source, output: Path, kind: Kind, options: ExportOptions) -> Plan:

@@ -5,8 +5,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from miostitch.execution.engine import Products
-from miostitch.export.plan import TIMESTAMPS, Advance, ExportOptions, PathOf, Plan, Source, named
-from miostitch.recording.datasets import STORE
+from miostitch.execution.products import STORE
+from miostitch.export.plan import TIMES, Advance, ExportOptions, PathOf, Plan, Source, named
 from miostitch.store.layout import consolidate, create_store, write_frame_tables
 
 
@@ -35,6 +35,6 @@ def _write(source: Source, path: PathOf, advance: Advance) -> None:
     )
     source.write_video(Products(path(STORE).parent, store=store), advance)
     columns = {each.name: source.dataset[each.name].to_numpy() for each in source.variables}
-    columns |= dict(zip(TIMESTAMPS, source.timestamps, strict=True))
+    columns |= dict(zip(TIMES, source.timestamps, strict=True))
     write_frame_tables(store, columns, source.variables)
     consolidate(store)

@@ -4,11 +4,9 @@ Everything about a frame but its pixels can be looked up again: every frame carr
 from and its position there, and every selection of frames takes that along.
 """
 
-import json
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +18,8 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from miostitch.errors import InputError, Notice, UsageError
+from miostitch.execution.products import STORE
+from miostitch.execution.results import JSON, HistoryStep, read_summary
 from miostitch.ranges import format_frames
 from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.recording.files import ReadOptions, StrPath
@@ -43,10 +43,8 @@ from miostitch.video.source import open_video
 
 logger = logging.getLogger(__name__)
 
-STORE = ".zarr"
-
 Step = dict[str, Any]
-"""One step of a history: ``step``, ``parameters``, ``frames_before``, ``frames_after``."""
+"""One step of a history as JSON values, see :class:`miostitch.execution.results.HistoryStep`."""
 
 
 def open_recording(
@@ -184,13 +182,11 @@ def without_lost(dataset: xr.Dataset) -> xr.Dataset:
         return dataset
     if gone.all():
         raise InputError(f"{', '.join(dataset.attrs['origins'])}: every frame asked for is lost")
-    done: Step = {
-        "step": "remove_frames",
-        "parameters": {"frames": format_frames(np.flatnonzero(gone))},
-        "frames_before": len(gone),
-        "frames_after": int((~gone).sum()),
-    }
-    history = [*dataset.attrs.get("history", []), done]
+    frames = {"frames": format_frames(np.flatnonzero(gone))}
+    history = [
+        *dataset.attrs.get("history", []),
+        done_step("remove_frames", frames, len(gone), int((~gone).sum())),
+    ]
     kept: Any = np.flatnonzero(~gone)
     if len(kept) == kept[-1] + 1 - kept[0]:  # which leaves the blocks as they are
         kept = slice(kept[0], kept[-1] + 1)
@@ -259,7 +255,12 @@ def to_dataset(recording: Recording) -> xr.Dataset:
     origins = [os.path.abspath(source.path) for source in recording.videos]
     history = _history(read_summary(origins[0])) if len(origins) == 1 else {}
     if recording.lag:
-        history = {"history": [*history.get("history", []), _lag_step(recording.lag, count)]}
+        history = {
+            "history": [
+                *history.get("history", []),
+                done_step("lag", {"lag": recording.lag}, count, count),
+            ]
+        }
     dataset = xr.Dataset(
         {VIDEO.name: video},
         {**coords, **table, **_origins([source.frame_count for source in recording.videos], rows)},
@@ -311,10 +312,10 @@ def _origins(counts: list[int], encoding: dict[str, Any] | None = None) -> dict[
     }
 
 
-def _lag_step(lag: int, frames: int) -> Step:
-    """What was done to a recording whose pictures lag behind its table."""
-    done = {"step": "lag", "parameters": {"lag": lag}}
-    return {**done, "frames_before": frames, "frames_after": frames}
+def done_step(step: str, parameters: dict[str, Any], before: int, after: int) -> Step:
+    """An entry of a history: what was done to so many frames, and how many were left."""
+    done = HistoryStep(step, parameters, frames_before=before, frames_after=after)
+    return done.to_json()
 
 
 def lost_coordinate(lost: NDArray[np.bool_]) -> dict[str, xr.Variable]:
@@ -322,23 +323,14 @@ def lost_coordinate(lost: NDArray[np.bool_]) -> dict[str, xr.Variable]:
     return {LOST.name: xr.Variable(FRAME, lost, LOST.attrs)}
 
 
-def _history(facts: Mapping[str, Any]) -> dict[str, list[Step]]:
+def _history(facts: JSON) -> dict[str, list[Step]]:
     """What was done to a recording, by the attributes of its store or by its summary."""
     if "history" in facts:
         return {"history": list(facts["history"])}
     if "config" not in facts:
         return {}
     named = [each["name"] if isinstance(each, dict) else each for each in facts["recordings"]]
-    return {"history": [{"step": "stitch", "parameters": facts["config"], "recordings": named}]}
-
-
-def read_summary(product: str) -> dict[str, Any]:
-    """The summary that a run of ours wrote beside a product, or nothing."""
-    with suppress(OSError, ValueError):
-        found = json.loads(Path(product).with_suffix(".json").read_bytes())
-        if isinstance(found, dict) and "outputs" in found:
-            return found
-    return {}
+    return {"history": [HistoryStep("stitch", facts["config"], named).to_json()]}
 
 
 class VideoArray(BackendArray):

@@ -10,7 +10,7 @@ from typing import Any
 
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.errors import InputError
-from miostitch.recording.datasets import read_summary
+from miostitch.execution.results import read_summary
 from miostitch.recording.recording import Recording, video_digest
 from miostitch.store.reader import Store
 from miostitch.text import printable
@@ -42,14 +42,14 @@ class FoundVideo:
         raise InputError(f"{self.name}: is not there any more; looked in {looked}")
 
 
-def input_place(path: str, folder: str | os.PathLike[str]) -> dict[str, str]:
+def input_place(path: str, folder: str | os.PathLike[str]) -> tuple[str, str]:
     """Where an input is, as summaries say it: absolute, and relative to the result's folder."""
     absolute = os.path.abspath(path)
     try:
         relative = os.path.relpath(absolute, folder)
     except ValueError:  # Windows: on another drive
         relative = absolute
-    return {"path": printable(absolute), "relative_path": printable(relative)}
+    return printable(absolute), printable(relative)
 
 
 def recorded_place(facts: dict[str, Any], folder: str | os.PathLike[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from miostitch.errors import (
     Notice,
     VideoError,
 )
+from miostitch.execution.results import LostFrames
 from miostitch.recording.files import (
     ReadOptions,
     StrPath,
@@ -332,16 +333,16 @@ def _unfitted(videos: Sequence[VideoSource], tables: Sequence[Metadata]) -> Fram
     return FrameTable.concat([table.frames.placed(0, count) for table, count in pairs])
 
 
-def loss_facts(losses: Iterable[Loss]) -> list[dict[str, Any]]:
-    """Losses as a summary tells them, JSON values."""
+def lost_frames(losses: Iterable[Loss]) -> list[LostFrames]:
+    """Losses as a summary has them."""
     return [
-        {
-            "file": printable(loss.file),
-            "frames": [loss.first, loss.last],
-            "frame_num": None if NO_FRAME in loss.frame_num else [*loss.frame_num],
-            "byte": loss.byte,
-            "why": loss.why,
-        }
+        LostFrames(
+            printable(loss.file),
+            (loss.first, loss.last),
+            None if NO_FRAME in loss.frame_num else loss.frame_num,
+            loss.byte,
+            loss.why,
+        )
         for loss in losses
     ]
 

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.table import read_metadata
 from miostitch.errors import InputError, MismatchError, Notice, UsageError
+from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE
 from miostitch.ranges import join_ranges, runs
-from miostitch.recording.datasets import STORE, open_store_beside
+from miostitch.recording.datasets import open_store_beside
 from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.fitting import Loss
 from miostitch.recording.opened import reopen_video
@@ -33,18 +34,6 @@ from miostitch.store.reader import Store
 from miostitch.store.validation import reading
 from miostitch.text import amount, printable
 from miostitch.video.source import VideoSource, open_video
-
-TIMESTAMPS = "_timestamps.csv"
-
-LINE_TABLES = {
-    TIMESTAMPS: "frame",
-    "_scores.csv": "index",
-    "_noise.csv": "reconstructed_frame_index",
-}
-"""Endings of the tables that have one line per frame, and the column that counts the frames."""
-
-OF_ROWS = (TIMESTAMPS, "_scores.csv")
-"""Those that tell of the rows of a frame, and not of its picture."""
 
 SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
 """How much of a table is in memory while its lines are counted, and while they are checked."""

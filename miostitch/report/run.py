@@ -1,6 +1,5 @@
 """The quality report of a stitched recording, made from its store and its summary."""
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -9,7 +8,10 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from miostitch.errors import InputError, MissingInputError, ResourceError
+from miostitch.errors import MissingInputError, ResourceError
+from miostitch.execution.products import REPORT, STORE
+from miostitch.execution.publishing import RunOptions, publish_run
+from miostitch.execution.results import load_summary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording
@@ -30,8 +32,6 @@ from miostitch.report.thumbnails import MARKS, FrameImages, show_frames
 from miostitch.store.reader import Store
 from miostitch.text import printable
 
-STORE = ".zarr"
-ENDING = "_report.html"
 WORST, RESCUED = 3, 1
 """Frames shown as images."""
 
@@ -73,14 +73,13 @@ def report_files(
     """
     reports = []
     for store in _stores(Path(os.path.abspath(path))):
-        summary = _read_summary(store.with_suffix(".json"))
-        stem = store.stem + ENDING.removesuffix(".html")
+        summary = load_summary(store.with_suffix(".json"))
         folder = store.parent if output is None else Path(os.path.abspath(output))
-        workspace = Workspace(folder, stem, (".html",))
-        with workspace.open([], force=force):
+        workspace = Workspace(folder, store.stem + REPORT.removesuffix(".html"), (".html",))
+        with publish_run(workspace, [], RunOptions(force=force)):
             verdict = write_report(store, store, summary, workspace.staged(".html"))
-            [made] = workspace.publish()
-        reports.append({"store": str(store), "output": str(made), "verdict": verdict})
+        made = str(workspace.final(".html"))
+        reports.append({"store": str(store), "output": made, "verdict": verdict})
     return {"reports": [{k: printable(v) for k, v in each.items()} for each in reports]}
 
 
@@ -198,17 +197,4 @@ def _stores(path: Path) -> list[Path]:
         raise MissingInputError(
             f"{path}: no store ({STORE}) in it; name the folder of the products"
         )
-    return found
-
-
-def _read_summary(path: Path) -> Summary:
-    """Read a summary if there is one."""
-    try:
-        found = json.loads(path.read_bytes())
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}; restore or remove it") from error
-    if not isinstance(found, dict):
-        raise InputError(f"{path}: is no summary of ours; restore or remove it")
     return found

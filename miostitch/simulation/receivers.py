@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from miostitch.arrays import I64, U8, Bools
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.errors import ResourceError, UsageError
+from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.workspace import Workspace
 from miostitch.schema import COLUMNS, NO_FRAME
 from miostitch.simulation.device import (
@@ -348,7 +349,7 @@ def simulate(
     # a receiver left from the session before would pass for one of this
     older = [name for name in _earlier_receivers(folder) if name not in names]
     workspace = Workspace(folder, "", [*older, *names, ARRAYS, SUMMARY])
-    with workspace.open([], force=force):
+    with publish_run(workspace, [], RunOptions(force=force)):
         receivers = _transmit(config, [workspace.staged(stem) for stem in stems], progress)
         for name, receiver in zip(stems, receivers, strict=False):
             if not receiver.shown:
@@ -362,7 +363,6 @@ def simulate(
         except OSError as error:
             msg = f"{folder}: cannot be written ({error.strerror}); free space or check rights"
             raise ResourceError(msg) from error
-        workspace.publish()
     *videos, truth = (workspace.final(f"{stem}.avi") for stem in stems)
     arrays = workspace.final(ARRAYS)
     return Simulation(config, tuple(videos), truth, truth.with_suffix(".csv"), arrays, counts)

@@ -18,7 +18,7 @@ from miostitch.stitching.composing import ComposedBlock, CopiesPlan, compose, pl
 from miostitch.stitching.composition import PixelModel, shared_buffers, shared_counts
 from miostitch.stitching.selection import Choice, find_alike, score_candidates, select
 
-DEBUG = "debug"
+PANELS = "debug"
 """The candidates side by side, as a video."""
 
 MARK_PERIOD = 16

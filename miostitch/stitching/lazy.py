@@ -60,8 +60,13 @@ class StitchConfig:
     by: Literal["frame", "buffer"] = "frame"
 
     def __post_init__(self) -> None:
-        if self.by not in ("frame", "buffer"):
-            raise UsageError(f"by {self.by!r}: frame or buffer is meant")
+        require_way(self.by)
+
+
+def require_way(by: str) -> None:
+    """Refuse a way to stitch that there is not."""
+    if by not in ("frame", "buffer"):
+        raise UsageError(f"by {by!r}: frame or buffer is meant")
 
 
 def stitch_frames(

@@ -15,27 +15,21 @@ from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import InputError, MissingInputError, UsageError
 from miostitch.execution.checkpoint import Journal
 from miostitch.execution.engine import Output, Products, Tables, run_blocks
-from miostitch.execution.executors import at_most, require_paths, thread_count
-from miostitch.execution.malloc import give_back, passing
-from miostitch.execution.memory_plan import plan_stitch
-from miostitch.execution.progress import Progress, counted
-from miostitch.execution.publishing import (
-    PRODUCTS,
-    require_name,
-    require_space,
-    used_versions,
-    write_summary,
-)
+from miostitch.execution.executors import at_most, thread_count
+from miostitch.execution.memory import MemoryPlan, give_back, passing, plan_stitch
+from miostitch.execution.products import DEBUG, REPORT, STITCHED, STORE, UNRECOVERABLE
+from miostitch.execution.progress import Progress
+from miostitch.execution.publishing import Run, RunOptions, publish_run
+from miostitch.execution.results import StitchSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.files import ReadOptions, recording_names, segment_paths, table_path
-from miostitch.recording.provenance import input_place
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.report.run import write_report
 from miostitch.schema import VIDEO, chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
-from miostitch.stitching.block import DEBUG, BlockPlan, plan_block
+from miostitch.stitching.block import PANELS, BlockPlan, plan_block
 from miostitch.stitching.composing import learn
-from miostitch.stitching.lazy import StitchConfig
+from miostitch.stitching.lazy import StitchConfig, require_way
 from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
 from miostitch.stitching.summary import summarise
 from miostitch.stitching.tables import (
@@ -128,7 +122,7 @@ class StitchOptions:
             raise UsageError(f"zarr_format {self.zarr_format}: 2 or 3 is meant")
         if not (self.lag == "auto" or isinstance(self.lag, int)):
             raise UsageError(f"lag {self.lag!r}: auto or a number of frames is meant")
-        _ = self.making
+        require_way(self.by)
         for name in ("chunk_frames", "max_frame_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -195,39 +189,40 @@ def stitch_files(
         The error's class says what is wrong; nothing stands under a final name then.
     """
     options = options or StitchOptions()
-    paths = _check_inputs(inputs)
-    names = recording_names(inputs)
-    stem = stitched_stem(names)
-    require_name(stem, PRODUCTS)
-    workspace = Workspace(Path(output), stem, PRODUCTS)
-    with workspace.open([*paths, *map(table_path, paths)], force=options.force, resumable=True):
-        require_paths([*paths, os.fspath(workspace.output)])
+    return run_stitch(inputs, output, options, accept=accept, progress=progress).to_json()
+
+
+def run_stitch(
+    inputs: Sequence[str],
+    output: str | os.PathLike[str],
+    options: StitchOptions,
+    *,
+    accept: Callable[[int], None] | None = None,
+    progress: Progress | None = None,
+) -> StitchSummary:
+    """Stitch recordings and publish the products; see :func:`stitch_files`."""
+    paths, names = _check_inputs(inputs), recording_names(inputs)
+    workspace = Workspace(Path(output), stitched_stem(names), STITCHED)
+    files = [*paths, *map(table_path, paths)]
+    how = RunOptions(options.force, options.restart, progress)
+    with publish_run(workspace, files, how, resumable=True) as run:
         with passing():
             recordings = open_recordings(inputs, options.reading, names=names, measure=True)
             session = bring_together(recordings, options.aligning)
         del recordings  # they are the session's, and go with it
         if accept is not None:
             accept(session.shape[0])
-        plan = plan_stitch(
-            session.shape[0],
-            _block(session, options) * session.shape[1] * session.shape[2],
-            len(session.recordings),
-            composed=options.by == "buffer",
-            debug=options.debug_video,
-        )
-        workspace.go_on(_fingerprint(session, options), restart=options.restart)
-        needed = _uncompressed_bytes(session, options) - workspace.left_bytes
-        require_space(workspace.output, needed)
-        with at_most(plan.threads(thread_count(), options.memory_limit)):
-            summary, frames = _make(session, options, workspace, progress)
+        run.resume(_file_states(session), options.provenance)
+        run.require_space(_uncompressed_bytes(session, options))
+        with at_most(_plan(session, options).threads(thread_count(), options.memory_limit)):
+            summary, frames = _make(session, options, run)
         del session  # what the report tells of it stands in the store
         give_back()
         if options.report:
-            stores = Path(workspace.staged(".zarr")), workspace.final(".zarr")
-            write_report(*stores, summary, workspace.staged("_report.html"), frames=frames)
-        summary = write_summary(workspace, summary)
-        workspace.publish()
-    return summary
+            stores = Path(workspace.staged(STORE)), workspace.final(STORE)
+            told = summary.to_json()
+            write_report(*stores, told, workspace.staged(REPORT), frames=frames)
+        return run.finish(summary)
 
 
 def stitched_stem(names: Sequence[str]) -> str:
@@ -244,9 +239,19 @@ def input_facts(recordings: Sequence[Recording]) -> list[dict[str, Any]]:
     ]
 
 
-def _make(
-    session: Session, options: StitchOptions, workspace: Workspace, progress: Progress | None
-) -> tuple[dict[str, Any], FrameColumns]:
+def _plan(session: Session, options: StitchOptions) -> MemoryPlan:
+    """How much memory the stitch takes."""
+    count, height, width = session.shape
+    return plan_stitch(
+        count,
+        _block(session, options) * height * width,
+        len(session.recordings),
+        composed=options.by == "buffer",
+        debug=options.debug_video,
+    )
+
+
+def _make(session: Session, options: StitchOptions, run: Run) -> tuple[StitchSummary, FrameColumns]:
     """Write every product but report and summary; return that, and what it tells per frame."""
     everything = session
     plan = partial(
@@ -256,28 +261,20 @@ def _make(
         model=learn(session) if options.by == "buffer" else None,
     )
     if options.drop_damaged:
-        flags = _find_damage(session, options, plan, Journal(workspace.journal("damage")))
+        flags = _find_damage(session, options, plan, run.journal("damage"))
         session = session.only(~flags["damaged"])
         if not len(session.kept):
             msg = f"no frame of {len(flags['damaged'])} is whole; stitch without --drop-damaged"
             raise InputError(msg)
-    journal = Journal(workspace.journal("video"))
-    tables = _write(session, options, plan, workspace, journal, progress)
+    journal = run.journal("video")
+    tables = _write(session, options, plan, run, journal)
     if not options.drop_damaged:
         flags = tables.frames
     if options.unrecoverable_video and flags["unrecoverable"].any():
-        _write_unrecoverable(everything.only(flags["unrecoverable"]), options, plan, workspace)
-    columns = tables.scores, tables.agreement, tables.composition
-    facts = summarise(session, tables.frames, *columns)
-    for each, recording in zip(facts["recordings"], session.recordings, strict=True):
-        each |= input_place(recording.path, workspace.output)
-    summary = {
-        **facts,
-        "resumed_blocks": journal.recalled,
-        "config": options.provenance,
-        "versions": used_versions(),
-    }
-    return summary, tables.frames
+        part = everything.only(flags["unrecoverable"])
+        _write_unrecoverable(part, options, plan, run.workspace)
+    folder = run.workspace.output
+    return summarise(session, tables, options.provenance, journal.recalled, folder), tables.frames
 
 
 def _check_inputs(inputs: Sequence[str]) -> list[str]:
@@ -311,13 +308,13 @@ def _write(
     session: Session,
     options: StitchOptions,
     plan: PlanBlock,
-    workspace: Workspace,
+    run: Run,
     journal: Journal,
-    progress: Progress | None,
 ) -> StitchedTables:
     """Write store, videos and tables."""
     count, height, width = session.shape
-    block, store = _block(session, options), str(workspace.staged(".zarr"))
+    space = run.workspace
+    block, store = _block(session, options), str(space.staged(STORE))
     set_aside(store)
     create_store(
         store,
@@ -329,23 +326,22 @@ def _write(
     take_over(store)
     outputs = []
     if options.codec is not None:
-        outputs.append(_video(session, workspace.staged(".avi"), options.codec))
+        outputs.append(_video(session, space.staged(".avi"), options.codec))
     if options.debug_video:
         panels = width * (len(session.recordings) + 1)
-        path = str(workspace.staged("_debug.avi"))
-        outputs.append(
-            Output.of(DEBUG, VideoFile(path, panels, height, session.fps, checksums=True))
-        )
+        path = str(space.staged(DEBUG))
+        video = VideoFile(path, panels, height, session.fps, checksums=True)
+        outputs.append(Output.of(PANELS, video))
     composed = options.by == "buffer"
-    with StitchedTables(session, store, workspace.staged, composed=composed) as tables:
+    with StitchedTables(session, store, space.staged, composed=composed) as tables:
         run_blocks(
             partial(plan, session),
             count,
             block,
             tables.append,
-            Products(workspace.folder, tuple(outputs), store),
+            Products(space.folder, tuple(outputs), store),
             journal=journal,
-            progress=counted(progress, count),
+            progress=run.counted(count),
         )
     consolidate(store)
     return tables
@@ -364,8 +360,10 @@ def _write_unrecoverable(
     """Write a video of a part of the frames, and its rows."""
     decides = "buffer_source" if options.by == "buffer" else "source"
     find_rows = rows_of_buffers if options.by == "buffer" else rows_of_frames
-    video = _video(session, workspace.staged("_unrecoverable.avi"), options.codec or "rawvideo")
-    with BufferTable(column_names(session), workspace.staged("_unrecoverable.csv"), None) as table:
+    video = _video(session, workspace.staged(f"{UNRECOVERABLE}.avi"), options.codec or "rawvideo")
+    with BufferTable(
+        column_names(session), workspace.staged(f"{UNRECOVERABLE}.csv"), None
+    ) as table:
         run_blocks(
             partial(plan, session, columns=(decides,)),
             session.shape[0],
@@ -399,14 +397,10 @@ def _find_damage(
     return flags
 
 
-def _fingerprint(session: Session, options: StitchOptions) -> dict[str, Any]:
-    """All that decides the result: a run that was cut off is continued only under the same."""
+def _file_states(session: Session) -> list[list[object]]:
+    """Path, size, digest and time of the last change of every file that was read."""
     files = [file for recording in session.recordings for file in recording.inputs]
-    return {
-        "inputs": [[*file, os.stat(file.path).st_mtime_ns] for file in files],
-        "options": options.provenance,
-        "versions": used_versions(),
-    }
+    return [[*file, os.stat(file.path).st_mtime_ns] for file in files]
 
 
 def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:

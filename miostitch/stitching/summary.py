@@ -1,17 +1,26 @@
 """What a run found and did, in numbers: the summary that people and programs read."""
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.repair import describe_evidence
-from miostitch.recording.recording import Recording, loss_facts
+from miostitch.execution.publishing import used_versions
+from miostitch.execution.results import (
+    JSON,
+    DroppedLine,
+    RecordingSummary,
+    RepairedCell,
+    StitchSummary,
+)
+from miostitch.recording.provenance import input_place
+from miostitch.recording.recording import Recording, lost_frames
 from miostitch.schema import COMPOSITE, NO_FRAME, Evidence
 from miostitch.session.clocks import Clock, frame_interval
 from miostitch.session.session import Session
+from miostitch.stitching.tables import FrameColumns, StitchedTables
 from miostitch.text import printable
 
 REPORTED_DUPLICATES = 5
@@ -23,110 +32,111 @@ RATE_TOLERANCE = 0.1
 REPORTED_REPAIRS = 1000
 """Repaired cells that a summary lists; the store has them all."""
 
-Columns = Mapping[str, NDArray[Any]]
-
 
 def summarise(
-    session: Session,
-    frames: Columns,
-    scores: Columns,
-    agreement: NDArray[np.int64],
-    composition: Columns,
-) -> dict[str, Any]:
-    """Summarise a finished stitch.
+    session: Session, tables: StitchedTables, config: JSON, resumed_blocks: int, folder: Path
+) -> StitchSummary:
+    """Summarise a finished stitch into a folder; its outputs are not known yet."""
+    frames = tables.frames
+    kept = np.zeros(len(session.alignment), bool)
+    kept[session.kept] = True
+    return StitchSummary(
+        frames=session.shape[0],
+        frame_num=(int(frames["frame_num"][0]), int(frames["frame_num"][-1])),
+        damaged=int(frames["damaged"].sum()),
+        unrecoverable=int(frames["unrecoverable"].sum()),
+        missing_pixels=int(frames["missing_pixels"].sum()),
+        lost_frame_num=list(session.alignment.lost_frame_num),
+        dropped_frame_num=session.alignment.frame_num[~kept].tolist(),
+        composed=int((frames["source"] == COMPOSITE).sum()),
+        shared_buffers=int(tables.agreement[0]),
+        identical_shared_buffers=int(tables.agreement[1]),
+        recordings=_describe_recordings(session, tables, folder),
+        warnings=[printable(warning) for warning in _warnings(session)],
+        resumed_blocks=resumed_blocks,
+        config=config,
+        versions=used_versions(),
+        digests={},
+        outputs=[],
+    )
 
-    ``frames``: what was written per frame, (frame,), by the names of the schema; ``scores``: scores
-    of all candidates, (recording, frame), by the names of the schema; ``agreement``: shared and
-    identical buffers of all frames, int64 (agreement,); ``composition``: which recording gave each
-    buffer and why, (frame, position); empty if frames were chosen.
 
-    Returns: JSON values; see the reference of ``S.json``.
-    """
+def _describe_recordings(
+    session: Session, tables: StitchedTables, folder: Path
+) -> list[RecordingSummary]:
+    """What each recording is, and what it gave to the result."""
     everything = slice(0, session.shape[0])
     present = session.source_frame(everything) != NO_FRAME
     whole = complete(session.delivered(everything), session.buffers)
     pixels = present.sum(axis=1) * session.bounds[-1]
-    noisy = np.where(present, scores["noisy_pixels"], 0).sum(axis=1)
-    recordings = []
-    for number, recording in enumerate(session.recordings):
-        facts = {
-            **_describe(
-                recording,
-                int(present[number].sum()),
-                session.buffers,
-                session.alignment.clocks[number],
-            ),
-            "noise_share": round(float(noisy[number] / max(pixels[number], 1)), 6),
-            "chosen": int((frames["source"] == number).sum()),
-            "sole": int((present[number] & (present.sum(axis=0) == 1)).sum()),
-            "only_complete": int((whole[number] & (whole.sum(axis=0) == 1)).sum()),
-        }
-        if composition:
-            gave = composition["buffer_source"] == number
-            alone = composition["buffer_evidence"] == Evidence.SINGLE
-            facts |= {"buffers_given": int(gave.sum()), "sole_buffers": int((gave & alone).sum())}
-        recordings.append(facts)
-    kept = np.zeros(len(session.alignment), bool)
-    kept[session.kept] = True
-    return {
-        "frames": session.shape[0],
-        "frame_num": [int(frames["frame_num"][i]) for i in (0, -1)],
-        "damaged": int(frames["damaged"].sum()),
-        "unrecoverable": int(frames["unrecoverable"].sum()),
-        "missing_pixels": int(frames["missing_pixels"].sum()),
-        "lost_frame_num": [list(span) for span in session.alignment.lost_frame_num],
-        "dropped_frame_num": session.alignment.frame_num[~kept].tolist(),
-        "composed": int((frames["source"] == COMPOSITE).sum()),
-        "shared_buffers": int(agreement[0]),
-        "identical_shared_buffers": int(agreement[1]),
-        "recordings": recordings,
-        "warnings": [printable(warning) for warning in _warnings(session)],
-    }
+    noisy = np.where(present, tables.scores["noisy_pixels"], 0).sum(axis=1)
+    return [
+        RecordingSummary(
+            *input_place(recording.path, folder),
+            **_describe_files(recording),
+            frames=int(present[number].sum()),
+            buffers_lost=recording.frames.count_lost(session.buffers),
+            **_describe_clock(session.alignment.clocks[number]),
+            noise_share=round(float(noisy[number] / max(pixels[number], 1)), 6),
+            chosen=int((tables.frames["source"] == number).sum()),
+            sole=int((present[number] & (present.sum(axis=0) == 1)).sum()),
+            only_complete=int((whole[number] & (whole.sum(axis=0) == 1)).sum()),
+            **_count_given(tables.composition, number),
+        )
+        for number, recording in enumerate(session.recordings)
+    ]
 
 
-def _describe(recording: Recording, frames: int, buffers: int, clock: Clock) -> dict[str, Any]:
-    """What the files of a recording say, of which so many frames are candidates."""
+def _describe_files(recording: Recording) -> dict[str, Any]:
+    """What the files of a recording say."""
     cells = [
-        {
-            "table": printable(table.path),
-            **cell,
-            "evidence": describe_evidence(cell["evidence"]),
-        }
+        RepairedCell(
+            printable(table.path),
+            cell["row"],
+            cell["column"],
+            cell["old"],
+            cell["new"],
+            describe_evidence(cell["evidence"]),
+        )
         for table in recording.tables
         for cell in table.repairs.head(REPORTED_REPAIRS).to_dict("records")
     ]
     table = recording.frames
-    known = bool(clock.frames)
     return {
-        "path": printable(recording.path),
         "name": printable(recording.name),
-        "frames": frames,
         "unidentified": int(((table.frame_num < 0) & (table.num_rows > 0)).sum()),
-        "buffers_lost": table.count_lost(buffers),
         "lag": recording.lag,
         "measured_lag": recording.measured_lag.lag,
         "lag_evidence": str(recording.measured_lag),
         "repairs": sum(len(table.repairs) for table in recording.tables),
         "repaired_cells": cells[:REPORTED_REPAIRS],
-        **_describe_damage(recording),
+        "lost_frames": lost_frames(recording.losses),
+        "dropped_rows": sum(table.dropped_rows for table in recording.tables),
+        "dropped_lines": [
+            DroppedLine(printable(table.path), line, printable(fault))
+            for table in recording.tables
+            for line, fault in table.faults
+        ],
+    }
+
+
+def _describe_clock(clock: Clock) -> dict[str, Any]:
+    """How far its clock is off, and how fast it runs."""
+    known = bool(clock.frames)
+    return {
         "offset_s": round(clock.offset_s, 6) if known else None,
         "offset_at_s": round(clock.middle_s, 3) if known else None,
         "drift_ppm": None if clock.drift_ppm is None else round(clock.drift_ppm, 3),
     }
 
 
-def _describe_damage(recording: Recording) -> dict[str, Any]:
-    """What damaged files cost, place by place."""
-    dropped = [
-        {"table": printable(table.path), "line": line, "why": printable(fault)}
-        for table in recording.tables
-        for line, fault in table.faults
-    ]
-    return {
-        "lost_frames": loss_facts(recording.losses),
-        "dropped_rows": sum(table.dropped_rows for table in recording.tables),
-        "dropped_lines": dropped,
-    }
+def _count_given(composition: FrameColumns, number: int) -> dict[str, Any]:
+    """How many buffers came from a recording, where frames were composed of buffers."""
+    if not composition:
+        return {}
+    gave = composition["buffer_source"] == number
+    alone = composition["buffer_evidence"] == Evidence.SINGLE
+    return {"buffers_given": int(gave.sum()), "sole_buffers": int((gave & alone).sum())}
 
 
 def _warnings(session: Session) -> list[str]:

@@ -14,6 +14,7 @@ from miostitch.buffers.csv_writer import TableWriter
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.execution.engine import Tables
+from miostitch.execution.products import SCORES, TIMESTAMPS
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
     FRAME_VARIABLES,
@@ -127,10 +128,8 @@ class StitchedTables:
         with ExitStack() as files:
             rows = BufferTable(column_names(session), path(".csv"), store)
             self._buffers = files.enter_context(rows)
-            self._timestamps = files.enter_context(
-                TableWriter(path("_timestamps.csv"), TIMESTAMP_COLUMNS)
-            )
-            self._score_table = files.enter_context(TableWriter(path("_scores.csv"), SCORE_COLUMNS))
+            self._timestamps = files.enter_context(TableWriter(path(TIMESTAMPS), TIMESTAMP_COLUMNS))
+            self._score_table = files.enter_context(TableWriter(path(SCORES), SCORE_COLUMNS))
             self._files = files.pop_all()
 
     def append(self, span: slice, tables: Tables) -> None:

@@ -15,12 +15,12 @@ from miostitch.editing.operations import remove_frames, trim
 from miostitch.editing.stored_tables import StoredTables
 from miostitch.editing.tables import EditedTables
 from miostitch.errors import InputError, UsageError
+from miostitch.execution.products import LINE_TABLES, STORE
 from miostitch.execution.progress import Progress, counted
 from miostitch.ranges import runs
-from miostitch.recording.datasets import STORE
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.provenance import listed_objects, recorded_place
-from miostitch.recording.sidecars import LINE_TABLES, Origin, find_origin
+from miostitch.recording.sidecars import Origin, find_origin
 from miostitch.schema import FRAME, chunk_frames
 from miostitch.store.chunks import read_frames
 from miostitch.text import amount

@@ -12,7 +12,7 @@ from miostitch.errors import InputError
 from miostitch.execution.engine import Block, Tables
 from miostitch.recording.recording import Recording
 from miostitch.schema import NO_FRAME, VIDEO, Evidence
-from miostitch.stitching.block import DEBUG
+from miostitch.stitching.block import PANELS
 from miostitch.text import amount
 from miostitch.verify.findings import Findings, Kind
 from miostitch.verify.store import Store
@@ -101,7 +101,7 @@ class FrameCheck:
         if computed is None:
             return None
         if "_debug.avi" in self.videos:
-            self.videos["_debug.avi"].compare(computed.videos[DEBUG], at, "the recordings have")
+            self.videos["_debug.avi"].compare(computed.videos[PANELS], at, "the recordings have")
         return computed.tables
 
     def _compare_unrecoverable(self, frames: U8, span: slice) -> None:

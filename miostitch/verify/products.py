@@ -9,8 +9,7 @@ import numpy as np
 from miostitch.denoising.run import ENDING as DENOISED
 from miostitch.errors import InputError
 from miostitch.execution.digests import file_digest, store_digest, video_digest
-from miostitch.execution.publishing import PRODUCTS
-from miostitch.recording.datasets import STORE
+from miostitch.execution.products import STITCHED, STORE
 from miostitch.recording.provenance import listed_objects
 from miostitch.schema import chunk_frames
 from miostitch.verify.findings import Findings, Kind
@@ -95,7 +94,7 @@ def check_stitched_files(result: Result) -> None:
     for name in unnamed:
         if not (result.folder / name).exists():
             result.findings.add(Kind.MISSING_FILE, name, "is missing")
-    for name in (f"{result.stem}{suffix}" for suffix in PRODUCTS):
+    for name in (f"{result.stem}{suffix}" for suffix in STITCHED):
         if listed and (result.folder / name).exists() and name not in listed:
             what = "is no product of this run, but named like one"
             result.findings.add(Kind.UNEXPECTED_FILE, name, what)

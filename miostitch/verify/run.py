@@ -8,8 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from miostitch.errors import MissingInputError
+from miostitch.execution.products import STORE
 from miostitch.execution.progress import Progress
-from miostitch.recording.datasets import STORE
 from miostitch.verify.edits import check_edit
 from miostitch.verify.findings import Findings, Kind
 from miostitch.verify.inputs import open_inputs

@@ -19,7 +19,7 @@ from miostitch.execution.progress import Progress, counted
 from miostitch.recording.provenance import listed_objects
 from miostitch.schema import VIDEO
 from miostitch.session.session import Session
-from miostitch.stitching.block import DEBUG, plan_block
+from miostitch.stitching.block import PANELS, plan_block
 from miostitch.stitching.composing import learn
 from miostitch.stitching.composition import PixelModel
 from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
@@ -38,6 +38,9 @@ WORKERS = 8
 """Most threads; each holds a block of the result and of every recording."""
 
 TABLES = (".csv", "_timestamps.csv", "_scores.csv", "_unrecoverable.csv")
+OF_THE_RUN = ("warnings", "resumed_blocks", "config", "versions", "digests", "outputs")
+"""Keys of a summary that other checks compare, or that a run may have otherwise."""
+
 PATHS = ("path", "relative_path", "table", "file")
 """Keys of a summary that depend on where the inputs are."""
 
@@ -62,7 +65,7 @@ class Stitch:
         plan = plan_block(
             session, span, self.options.score, composed=self.composed, model=self.model
         )
-        return plan.make({VIDEO.name, DEBUG} if debug else {VIDEO.name}, tables=True)
+        return plan.make({VIDEO.name, PANELS} if debug else {VIDEO.name}, tables=True)
 
     def blocks(
         self, session: Session, pool: ThreadPoolExecutor, leave: Callable[[Block, slice], Any]
@@ -148,8 +151,8 @@ def _check_again(
     compare_arrays(store, made)
     _compare_tables(result, folder)
     if result.summary:
-        columns = tables.frames, tables.scores, tables.agreement, tables.composition
-        _compare_summary(result, summarise(session, *columns))
+        again = summarise(session, tables, {}, 0, result.folder).to_json()
+        _compare_summary(result, {n: v for n, v in again.items() if n not in OF_THE_RUN})
 
 
 def _checked(
@@ -238,7 +241,6 @@ def _compare_summary(result: Result, facts: dict[str, Any]) -> None:
     """Compare all but warnings, and where the inputs are."""
     facts = json.loads(json.dumps(facts))
     recordings = facts.pop("recordings")
-    del facts["warnings"]
     compare_summary(result, result.summary, facts)
     found = listed_objects(result.summary, "recordings")
     if len(found) != len(recordings):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from miostitch.buffers.csv_writer import TableWriter
-from miostitch.recording.sidecars import LINE_TABLES, TIMESTAMPS
+from miostitch.execution.products import LINE_TABLES, TIMESTAMPS
 from miostitch.text import amount
 from miostitch.verify.findings import LISTED, Findings, Kind
 from miostitch.verify.store import ROWS, Store, grid

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.frame_table import complete
 from miostitch.errors import Notice
-from miostitch.recording.datasets import STORE
+from miostitch.execution.products import STORE
 from miostitch.recording.files import ReadOptions, recording_names
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording, open_recordings

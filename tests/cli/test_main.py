@@ -31,6 +31,7 @@ from miostitch.cli import main as cli
 from miostitch.cli import texts as wording
 from miostitch.cli.verify_texts import verify_text
 from miostitch.execution.progress import counted
+from miostitch.execution.results import EditSummary, NoiseSummary, OriginSummary, ScoreSummary
 from miostitch.text import from_here
 from tests import terminals
 from tests.commands import COMMAND, run, run_installed
@@ -332,9 +333,8 @@ def test_a_failure_before_the_first_frame_leaves_no_bar(session: list[str], tmp_
 
 def test_tables_fit_80_columns() -> None:
     for path in ("left/rec.avi", "a/" * 60 + "left.avi", "\N{MOUSE}" * 70):
-        facts = {"path": path, "frames": 648000, "noisy_frames": 12, "black_frames": 3}
-        other = facts | {"path": "/elsewhere/right.avi"}
-        found = {"recordings": [each | {"output": "x.csv"} for each in (facts, other)]}
+        names = (path, "/elsewhere/right.avi")
+        found = ScoreSummary([NoiseSummary(name, 648000, 12, 3, [], "x.csv") for name in names], {})
         head, *lines = wording.score_text(found).split("\n\n")[0].splitlines()
         assert max(map(cell_len, [head, *lines])) <= 80
         ends = [cell_len(line) for line in lines if line.endswith("3")]
@@ -353,7 +353,8 @@ def test_one_is_no_plural() -> None:
     told = [wording._counted(count, "frames were seen by nobody") for count in (1, 2)]
     assert told == ["1 frame was seen by nobody", "2 frames were seen by nobody"]
     for frames, shown in (1, "1 frame, of 2"), (2, "2 frames, of 2"):
-        summary = {"origins": [{"frames": 2}], "warnings": [], "frames": frames, "outputs": []}
+        origins = [OriginSummary("/in/a.avi", "../in/a.avi", 2, 0)]
+        summary = EditSummary(frames, [], origins, [], [], [], [], 0, {}, {}, [])
         assert wording.edit_text(summary).strip() == shown
 
 
@@ -526,9 +527,9 @@ def test_garbage_is_collected_while_a_command_works(
 
 def test_text_leaves_the_result_as_it_was(session: list[str]) -> None:
     found = inspecting.inspect_recordings(session)
-    before = json.dumps(found)
+    before = json.dumps(found.to_json())
     wording.inspect_text(found)
-    assert json.dumps(found) == before
+    assert json.dumps(found.to_json()) == before
 
 
 def commands(group: click.Group, prefix: str = "") -> dict[str, click.Command]:

@@ -225,11 +225,11 @@ def test_joined_segments_stitch_as_segments_do(session: Path, tmp_path: Path) ->
         write_recording(part, tmp_path / f"{name}.avi")
     segments = [str(tmp_path / "A1.avi"), str(tmp_path / "A2.avi")]
     summary = edit_files(segments, tmp_path / "A.avi", concat, "")
-    (seam,) = summary["history"][-1]["parameters"]["seams"]
+    (seam,) = summary.history[-1]["parameters"]["seams"]
     assert seam["kind"] == "continues"
     require_same(session / "receiver1", tmp_path / "A", np.arange(whole.sizes["frame"]))
     in_one = edit_files([",".join(segments)], tmp_path / "B.avi", lambda p: p[0], "")
-    assert [each["frames"] for each in in_one["origins"]] == [whole.sizes["frame"] - 20, 20]
+    assert [each.frames for each in in_one.origins] == [whole.sizes["frame"] - 20, 20]
     for suffix in (".avi", ".csv"):
         joined = (tmp_path / f"A{suffix}").read_bytes()
         assert joined == (tmp_path / f"B{suffix}").read_bytes()
@@ -668,7 +668,7 @@ def test_frames_without_rows_are_left_out_of_every_file(
     told = edit_files(
         [tmp_path / "S.avi"], tmp_path / "out", lambda p: trim(p[0], 1), "", reading=reading
     )
-    assert told["frames"] == 29
+    assert told.frames == 29
     assert len(decode(tmp_path / "out" / "S.avi")) == 29
     for suffix in SIDES:
         assert len(pd.read_csv(beside(tmp_path / "out" / "S", suffix))) == 29
@@ -687,7 +687,7 @@ def test_a_lagging_recording_is_joined_with_one_that_does_not_lag(
         paths, tmp_path / "j.avi", concat, "", reading=ReadOptions(need_table=False, lag="auto")
     )
     expected = np.concatenate([decode(lagging)[1:], decode(level)])
-    assert told["frames"] == len(expected)
+    assert told.frames == len(expected)
     np.testing.assert_array_equal(decode(tmp_path / "j.avi"), expected)
     assert miostitch.open_recording(tmp_path / "j.avi").sizes["frame"] == len(expected)
 
@@ -701,10 +701,11 @@ def test_a_lag_that_is_assumed_is_told(command: str, tmp_path: Path) -> None:
     reading = ReadOptions(need_table=False, lag="auto")
     if command == "trim":
         made = edit_files([video], tmp_path, lambda p: trim(p[0], 1), "_t", reading=reading)
+        warnings = made.warnings
     else:
         stages = miostitch.load_config("denoise_example")
-        made = denoise_files(video, stages, tmp_path / "d", reading=reading)
-    assert any("the lag cannot be told" in told for told in made["warnings"])
+        warnings = denoise_files(video, stages, tmp_path / "d", reading=reading)["warnings"]
+    assert any("the lag cannot be told" in told for told in warnings)
 
 
 def test_a_lag_of_what_has_its_rows_in_their_places_is_refused(
@@ -730,9 +731,9 @@ def test_rows_that_the_store_has_are_not_lost_with_the_table(
     path = tmp_path / "in" / f"{STEM}{suffix}"
     told = edit_files([path], tmp_path / "out", lambda p: trim(p[0], 1), "", reading=reading)
     count = whole.reconstructed_frame_index.max()
-    assert (told["frames"], told["lost_frames"]) == (count, [])
-    assert any("rows, where there should be" in each for each in told["warnings"])
-    assert not any("no row for" in each for each in told["warnings"])
+    assert (told.frames, told.lost_frames) == (count, [])
+    assert any("rows, where there should be" in each for each in told.warnings)
+    assert not any("no row for" in each for each in told.warnings)
     store = xr.open_zarr(tmp_path / "out" / f"{STEM}.zarr", group="buffers")
     assert store.sizes["buffer"] == (whole.reconstructed_frame_index > 0).sum()
 

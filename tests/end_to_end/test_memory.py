@@ -10,7 +10,7 @@ import pytest
 
 import miostitch
 from miostitch.execution.executors import thread_count
-from miostitch.execution.memory_plan import plan_stitch
+from miostitch.execution.memory import plan_stitch
 from miostitch.kernels import composition as composing_kernels
 from miostitch.kernels import scores as kernels
 from miostitch.kernels.jit import Kernel

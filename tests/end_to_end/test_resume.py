@@ -25,7 +25,7 @@ from miostitch.denoising import filters as filtering
 from miostitch.denoising.run import denoise_files
 from miostitch.editing.run import edit_files
 from miostitch.errors import ResourceError
-from miostitch.stitching import run as workflow
+from miostitch.execution import publishing
 from miostitch.stitching.run import StitchOptions, stitch_files
 from miostitch.store import chunks as stored_blocks
 from tests.execution.test_cluster import dask_processes
@@ -204,7 +204,7 @@ def test_what_is_made_anew_takes_no_room_meanwhile(
     session: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
-    monkeypatch.setattr(workflow, "require_space", lambda _, needed: asked.append(needed))
+    monkeypatch.setattr(publishing, "require_space", lambda _, needed: asked.append(needed))
     folder = begin(session, tmp_path / "out", monkeypatch)
     files = [path.stat() for path in folder.glob("*.avi")]
     # they are laid out, and not all of their frames are written
@@ -258,7 +258,7 @@ def run_edit(command: str, store: Path, out: Path) -> dict[str, Any]:
     """What else writes a store, by its command."""
     if command == "denoise":
         return denoise_files(store, DENOISE, out)
-    return edit_files([store], out, EDITS[command], "")
+    return edit_files([store], out, EDITS[command], "").to_json()
 
 
 @pytest.fixture(scope="module")

@@ -305,7 +305,7 @@ def test_a_block_of_another_run_is_not_written(tmp_path: Path) -> None:
     store = str(workspace.staged(".zarr"))
 
     def begin(option: int) -> None:
-        workspace.go_on({"option": option})
+        workspace.resume({"option": option})
         create_store(store, shape=FRAMES.shape, chunk_frames=50, attrs={}, zarr_format=3)
 
     def write(before: Callable[[slice], None]) -> None:

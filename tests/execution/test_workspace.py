@@ -150,10 +150,10 @@ def test_a_full_disk_is_told_before_anything_is_written(
 @pytest.mark.parametrize("text", ["", "[]", "{", "\0\0\0"])
 def test_a_damaged_fingerprint_is_none(space: Workspace, text: str) -> None:
     with space.open([], force=False, resumable=True):
-        space.go_on({"a": 1})
+        space.resume({"a": 1})
         (space.journal("") / "fingerprint.json").write_text(text)
-        assert not space.go_on({"a": 1})
-        assert space.go_on({"a": 1})
+        assert not space.resume({"a": 1})
+        assert space.resume({"a": 1})
 
 
 def test_what_a_killed_run_left_is_cleared(space: Workspace) -> None:
@@ -263,7 +263,7 @@ def test_a_run_killed_while_it_published_goes_on(
 ) -> None:
     def publish(text: str) -> bool:
         with space.open([], force=True, resumable=True):
-            went_on = space.go_on({"text": text})
+            went_on = space.resume({"text": text})
             if not went_on:
                 make(space, text)
                 space.journal("video").mkdir()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.stitching.block import (
-    DEBUG,
     MARK_DARK,
     MARK_LIGHT,
+    PANELS,
     BlockPlan,
     StitchedBlock,
     count_agreement,
@@ -67,7 +67,7 @@ def test_a_block_by_frame_is_chosen_by_what_was_received_and_how_it_looks(
     )
     inputs: Any = (tuple(map(Given, video)), *known, config)
     plan = BlockPlan(*inputs)
-    made = plan.make(["video", DEBUG], tables=True)
+    made = plan.make(["video", PANELS], tables=True)
     block = StitchedBlock(**made.tables)
     scores = np.stack([score_pixels(frames, config) for frames in video], axis=1)
     np.testing.assert_array_equal(block.scores, scores)
@@ -81,7 +81,7 @@ def test_a_block_by_frame_is_chosen_by_what_was_received_and_how_it_looks(
     np.testing.assert_array_equal(block.missing_pixels, missing[chosen])
     np.testing.assert_array_equal(block.noisy_pixels, noisy[chosen])
     np.testing.assert_array_equal(made.videos["video"], video[chosen])
-    np.testing.assert_array_equal(made.videos[DEBUG], side_by_side(list(video), present))
+    np.testing.assert_array_equal(made.videos[PANELS], side_by_side(list(video), present))
     assert block.buffer_source.shape == (len(block.source), 0)
 
 

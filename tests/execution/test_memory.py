@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miostitch.errors import PlanError, UsageError
-from miostitch.execution.memory_plan import MemoryPlan, parse_bytes, plan_stitch
+from miostitch.execution.memory import MemoryPlan, parse_bytes, plan_stitch
 
 
 @pytest.mark.fault(51, "any limit", "fewer threads, or refused with the number needed")

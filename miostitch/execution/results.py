@@ -1,0 +1,374 @@
+"""What runs found and did: the types of ``S.json`` and of what ``--json`` prints.
+
+What a field means is said next to it, and nowhere else: ``docs/reference/summary.md`` shows it. A
+field with a default is left out of the JSON where it has that value.
+"""
+
+import json
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args, get_type_hints
+
+from miostitch.errors import InputError, ResourceError
+
+JSON = Mapping[str, Any]
+"""A JSON object as it was read, or as it is passed through."""
+
+Span = tuple[int, int]
+
+
+class Result:
+    """Something that is told as a JSON object; its subclasses are frozen dataclasses."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All fields in their order, as JSON values."""
+        values = {field: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        return {f.name: _to_json(value) for f, value in values.items() if value != f.default}
+
+    @classmethod
+    def from_json(cls, found: JSON) -> Self:
+        """Read what :meth:`to_json` gave."""
+        hints = get_type_hints(cls)
+        known = {name: value for name, value in found.items() if name in hints}
+        try:
+            return cls(**{name: _from_json(hints[name], value) for name, value in known.items()})
+        except TypeError as error:
+            raise InputError(f"this is no {cls.__name__}: {error}") from error
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, Result):
+        return value.to_json()
+    if isinstance(value, Mapping):
+        return {name: _to_json(each) for name, each in value.items()}
+    return [*map(_to_json, value)] if isinstance(value, list | tuple) else value
+
+
+def _from_json(hint: Any, value: Any) -> Any:
+    """Make results of the objects in a value that should be of a type."""
+    if isinstance(value, list):
+        return [_from_json(hint, each) for each in value]
+    made = next((each for each in _classes(hint) if issubclass(each, Result)), None)
+    return made.from_json(value) if made and isinstance(value, Mapping) else value
+
+
+def _classes(hint: Any) -> list[type]:
+    """All classes that a type is built of."""
+    parts = [part for argument in get_args(hint) for part in _classes(argument)]
+    return [hint, *parts] if isinstance(hint, type) else parts
+
+
+@dataclass(frozen=True)
+class LostFrames(Result):
+    """Frames that are left out because files are damaged."""
+
+    file: Annotated[str, "the file that is damaged"]
+    frames: Annotated[Span, "first and last position in the video"]
+    frame_num: Annotated[Span | None, "of these two; null: not known"]
+    byte: Annotated[int | None, "where in the file the damage begins; null: cannot be told"]
+    why: Annotated[str, "what happened to them"]
+
+
+Notices = Annotated[list[str], "what a person should know"]
+Lost = Annotated[list[LostFrames], "with `--salvage`: what is left out as damaged"]
+Resumed = Annotated[int, "blocks that an interrupted run had finished, not computed again"]
+Versions = Annotated[JSON, "versions of miostitch and of the libraries that write files"]
+Digests = Annotated[JSON, "of every other product, by its ending: `digest` and `size`; see below"]
+Outputs = Annotated[list[str], "full paths of all files and folders written"]
+
+
+@dataclass(frozen=True)
+class RepairedCell(Result):
+    """A header cell that was repaired."""
+
+    table: Annotated[str, "path of the table"]
+    row: Annotated[int, "from 0, without the header line"]
+    column: Annotated[str, "name of the column"]
+    old: Annotated[int, "value as recorded"]
+    new: Annotated[int, "value after repair"]
+    evidence: Annotated[str, "who voted for the new value"]
+
+
+@dataclass(frozen=True)
+class DroppedLine(Result):
+    """A faulty line of a table."""
+
+    table: Annotated[str, "path of the table"]
+    line: Annotated[int, "from 1"]
+    why: Annotated[str, "what is wrong with it"]
+
+
+@dataclass(frozen=True)
+class RecordingSummary(Result):
+    """What a recording gave to a stitch."""
+
+    path: Annotated[str, "its video, or the first of its segments: the full path"]
+    relative_path: Annotated[str, "the same from the folder of the result"]
+    name: Annotated[str, "the name that stands in the store"]
+    frames: Annotated[int, "frames of the result that it has a candidate for"]
+    unidentified: Annotated[int, "frames of its video whose rows have no valid `frame_num`"]
+    buffers_lost: Annotated[int, "buffers that it lacks of the frames it has"]
+    lag: Annotated[int, "the lag that was applied"]
+    measured_lag: Annotated[int | None, "the lag that was measured; null: it cannot be told"]
+    lag_evidence: Annotated[str, "what the measured lag rests on"]
+    repairs: Annotated[int, "header cells repaired"]
+    repaired_cells: Annotated[list[RepairedCell], "the first 1000 of them"]
+    lost_frames: Lost
+    dropped_rows: Annotated[int, "rows of its tables that were dropped as faulty"]
+    dropped_lines: Annotated[list[DroppedLine], "the first 1000 of them"]
+    offset_s: Annotated[float | None, "s that its clock is ahead of the first one's; null: unknown"]
+    offset_at_s: Annotated[float | None, "when that was so, on its own clock; a drift changes it"]
+    drift_ppm: Annotated[float | None, "how much faster its clock runs, in millionths"]
+    noise_share: Annotated[float, "share of the pixels of its candidates that lie in noisy rows"]
+    chosen: Annotated[int, "frames of the result that are this recording's bit for bit; see below"]
+    sole: Annotated[int, "frames of the result that it alone has"]
+    only_complete: Annotated[int, "frames of the result of which it alone received every buffer"]
+    buffers_given: Annotated[int | None, "by buffer: those taken from it, all or most of it"] = None
+    sole_buffers: Annotated[int | None, "by buffer: of these, those that it alone has"] = None
+
+
+@dataclass(frozen=True)
+class StitchSummary(Result):
+    """``S.json`` of a stitch."""
+
+    frames: Annotated[int, "frames of the result"]
+    frame_num: Annotated[Span, "`frame_num` of the first and of the last frame"]
+    damaged: Annotated[int, "frames marked `damaged`"]
+    unrecoverable: Annotated[int, "frames marked `unrecoverable`"]
+    missing_pixels: Annotated[int, "missing pixels of all frames"]
+    lost_frame_num: Annotated[list[Span], "runs of `frame_num` that no recording saw: first, last"]
+    dropped_frame_num: Annotated[list[int], "frames left out by `--drop-damaged`"]
+    composed: Annotated[int, "frames that equal no single recording's frame; 0 by frame"]
+    shared_buffers: Annotated[int, "buffers that several recordings delivered whole"]
+    identical_shared_buffers: Annotated[int, "of these, those that are the same bit for bit"]
+    recordings: Annotated[list[RecordingSummary], "one for each recording, in the order given"]
+    warnings: Notices
+    resumed_blocks: Resumed
+    config: Annotated[JSON, "the options that decide the result, as `StitchOptions` names them"]
+    versions: Versions
+    digests: Digests
+    outputs: Outputs
+    reused: Annotated[bool, "of a workflow: true where it was an earlier run that stitched"] = False
+
+
+@dataclass(frozen=True)
+class OriginSummary(Result):
+    """A file that frames of an edit are from."""
+
+    path: Annotated[str, "a video or a store: the full path"]
+    relative_path: Annotated[str, "the same from the folder of the result"]
+    frames: Annotated[int, "how many it has"]
+    lag: Annotated[int, "the lag that was applied"]
+
+
+@dataclass(frozen=True)
+class HistoryStep(Result):
+    """A step of a history, but for those of denoising."""
+
+    step: Annotated[str, "`stitch`, `lag`, `trim`, `remove_frames` or `concat`"]
+    parameters: Annotated[JSON, "how; of a stitch as `config` above"]
+    recordings: Annotated[list[str] | None, "of a stitch: their names"] = None
+    frames_before: Annotated[int | None, "but of a stitch: frames before the step"] = None
+    frames_after: Annotated[int | None, "but of a stitch: frames after it"] = None
+
+
+@dataclass(frozen=True)
+class EditSummary(Result):
+    """``S.json`` of an edit."""
+
+    frames: Annotated[int, "frames of the result"]
+    history: Annotated[list[JSON], "every step since the recording was made; see below"]
+    origins: Annotated[list[OriginSummary], "every file that frames are from"]
+    origin_frames: Annotated[list[list[int]], "runs of frames: number in `origins`, first, last"]
+    inputs: Annotated[list[JSON], "`name`, `size` in bytes, `digest` of every recorded file"]
+    lost_frames: Lost
+    warnings: Notices
+    resumed_blocks: Resumed
+    versions: Versions
+    digests: Digests
+    outputs: Outputs
+
+
+@dataclass(frozen=True)
+class DenoiseSummary(EditSummary):
+    """``S_denoised.json``: that of an edit, and what denoising did."""
+
+    frames_before: Annotated[int, "frames up to `end_frame`, if any, without lost ones"]
+    dropped_frames: Annotated[list[int], "positions, in what was denoised, of frames left out"]
+    dropped_frame_num: Annotated[list[int], "their `frame_num`, of those that have one"]
+    kept_frame_num: Annotated[list[Span], "runs of `frame_num` that were kept: first and last"]
+    config: Annotated[JSON, "the configuration with all its defaults"]
+    notices: Annotated[list[str], "settings of the configuration that do not do what one may think"]
+
+
+@dataclass(frozen=True)
+class TrimStep(Result):
+    """The step ``trim`` of a workflow, which is not written on its own."""
+
+    start: Annotated[int, "frames left out at the start"]
+    end: Annotated[int, "frames left out at the end"]
+    frames_before: Annotated[int, "frames before trimming"]
+    frames: Annotated[int, "frames after it"]
+    warnings: Annotated[list[str], "none"]
+    outputs: Annotated[list[str], "none"]
+
+
+@dataclass(frozen=True)
+class WorkflowSummary(Result):
+    """What a workflow did."""
+
+    frames: Annotated[int, "frames of the result"]
+    steps: Annotated[list[JSON], "the summaries of the steps, each with its name as `step`"]
+    warnings: Annotated[list[str], "those of all steps"]
+    outputs: Annotated[list[str], "those of all steps"]
+
+
+@dataclass(frozen=True)
+class LagEvidence(Result):
+    """What a measured lag rests on: missing buffers that are black, or shared identical ones."""
+
+    compared_with: Annotated[str | None, "the recording that shares buffers"] = None
+    shared_buffers: Annotated[int | None, "buffers that both have"] = None
+    identical_at_that_lag: Annotated[int | None, "of these, identical at the lag"] = None
+    identical_at_lag_0: Annotated[int | None, "and at lag 0"] = None
+    missing_buffers: Annotated[int | None, "buffers that the table lacks"] = None
+    black_at_that_lag: Annotated[int | None, "of these, black at the lag"] = None
+    black_at_lag_0: Annotated[int | None, "and at lag 0"] = None
+
+
+@dataclass(frozen=True)
+class InspectedTable(Result):
+    """What a table says; ``rows`` and ``frame_num`` alone where no ``frame_num`` is valid."""
+
+    rows: Annotated[int, "its rows"]
+    frame_num: Annotated[Span | None, "the least and the greatest; null: none is valid"]
+    orphan_rows: Annotated[int | None, "rows that belong to no frame"] = None
+    lost_frames: Annotated[int | None, "numbers between these two that are missing"] = None
+    repeated_frames: Annotated[int | None, "frames whose number another has too"] = None
+    buffers_per_frame: Annotated[int | None, "buffers that make a frame"] = None
+    incomplete_frames: Annotated[int | None, "frames that lack buffers"] = None
+    buffers_lost: Annotated[int | None, "these buffers"] = None
+    repairable_cells: Annotated[int | None, "flipped header cells that a run repairs"] = None
+    padded_pixels: Annotated[int | None, "zeros appended to short buffers"] = None
+
+
+@dataclass(frozen=True)
+class InspectedRecording(Result):
+    """What a recording is."""
+
+    path: Annotated[str, "its video, or the first of its segments"]
+    segments: Annotated[int, "the number of its files"]
+    frames: Annotated[int, "frames of the video"]
+    height: Annotated[int, "rows of a frame"]
+    width: Annotated[int, "columns of a frame"]
+    fps: Annotated[str, "frame rate, as `20` or `30000/1001`"]
+    duration_s: Annotated[float, "of the video, in s"]
+    codec: Annotated[str, "how pictures are stored"]
+    lossy: Annotated[bool, "whether pixels are not exactly those that were recorded"]
+    lag: Annotated[int | None, "frames that the pictures lag behind the table; null: unknown"]
+    lag_evidence: Annotated[LagEvidence, "what that rests on"]
+    table: Annotated[InspectedTable | None, "what the table says; null: there is none"]
+    notices: Notices
+
+
+@dataclass(frozen=True)
+class SessionMember(Result):
+    """A recording among the others."""
+
+    path: Annotated[str, "its video, or the first of its segments"]
+    frames: Annotated[int, "frames of the result that it has"]
+    only_here: Annotated[int, "frames that it alone has"]
+    offset_s: Annotated[float | None, "how far its clock is ahead of the first recording's, in s"]
+    drift_ppm: Annotated[float | None, "how much faster its clock runs, in millionths"]
+
+
+@dataclass(frozen=True)
+class InspectedSession(Result):
+    """What recordings are to each other."""
+
+    frames: Annotated[int, "frames that a stitch would give"]
+    seen_by_all: Annotated[int, "those that every recording has"]
+    lost_frame_num: Annotated[int, "numbers that no recording has"]
+    repeated_frame_num: Annotated[int, "numbers that stand in several frames of a recording"]
+    boots: Annotated[int, "boots of the device"]
+    recordings: Annotated[list[SessionMember], "one for each recording"]
+    notices: Notices
+
+
+@dataclass(frozen=True)
+class FailedSession(Result):
+    """Recordings that cannot be stitched."""
+
+    error: Annotated[str, "why"]
+
+
+@dataclass(frozen=True)
+class InspectSummary(Result):
+    """What a run would meet."""
+
+    recordings: Annotated[list[InspectedRecording], "one for each recording"]
+    session: Annotated[InspectedSession | FailedSession | None, "null: one alone, or no table"]
+
+
+@dataclass(frozen=True)
+class NoiseSummary(Result):
+    """What a noise table counts."""
+
+    path: Annotated[str, "the video or the store"]
+    frames: Annotated[int, "its frames"]
+    noisy_frames: Annotated[int, "frames with a noisy row"]
+    black_frames: Annotated[int, "frames with at least `min_rows` black rows"]
+    lost_frames: Lost
+    output: Annotated[str, "the table"]
+
+
+@dataclass(frozen=True)
+class ScoreSummary(Result):
+    """The noise tables of recordings."""
+
+    recordings: Annotated[list[NoiseSummary], "one for each recording"]
+    config: Annotated[JSON, "the thresholds"]
+
+
+@dataclass(frozen=True)
+class ExportSummary(Result):
+    """What was exported."""
+
+    kind: Annotated[str, "what `--to` named"]
+    frames: Annotated[int, "frames that were exported"]
+    duration_s: Annotated[float, "between the first and the last of them"]
+    lost_frames: Lost
+    warnings: Notices
+    outputs: Outputs
+
+
+def write_summary(path: Path, summary: Result) -> None:
+    """Write a summary as JSON."""
+    try:
+        path.write_text(json.dumps(summary.to_json(), indent=1) + "\n")
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def load_summary(path: Path) -> JSON:
+    """Read a summary of whatever run; nothing where there is none."""
+    try:
+        found = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; restore or remove it") from error
+    if not isinstance(found, dict):
+        raise InputError(f"{path}: is no summary of ours; restore or remove it")
+    return found
+
+
+def read_summary(product: str) -> JSON:
+    """The summary next to a product; nothing where there is none that can be read."""
+    with suppress(InputError):
+        found = load_summary(Path(product).with_suffix(".json"))
+        if "outputs" in found:  # any other program may have written a .json
+            return found
+    return {}
