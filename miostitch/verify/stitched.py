@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from dask.local import get_sync
 from numpy.typing import NDArray
 
 from miostitch.buffers.row_writer import BufferTable
@@ -61,7 +62,7 @@ class Stitch:
         lazy = stitch_frames(
             session, span, self.block, self.options.making, model=self.model, debug=debug
         )
-        return lazy.compute(scheduler="sync")
+        return lazy.compute(scheduler=get_sync)  # by its name dask would import distributed
 
     def blocks(
         self, session: Session, pool: ThreadPoolExecutor, leave: Callable[[xr.Dataset, slice], Any]

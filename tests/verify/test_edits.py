@@ -40,7 +40,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder / "lagging",
         lambda p: trim(p[0], 0, 1),
         "_trimmed",
-        reading=ReadOptions(lag=2, need_table=False),
+        reading=ReadOptions(salvage=True, lag=1, need_table=False),
     )
     edit_files([names[0]], folder / "raw_store" / "raw.zarr", lambda p: trim(p[0], 1, 1), "")
     miostitch.denoise_files(store, miostitch.load_config("denoise_example"), folder / "denoised")
@@ -238,7 +238,7 @@ def test_rows_are_counted_from_the_start_of_the_file(
     del lines[61]
     table.write_text("".join(lines))
     [lost] = [each for each in found(folder / "raw") if each["kind"] == "rows"] or [{}]
-    assert (lost["row"], lost["message"]) == (60, "1 row missing from here on")
+    assert (lost["row"], lost["message"]) == (61, "1 row missing from here on")
 
 
 def test_frames_that_the_history_does_not_leave_are_found(folder: Path) -> None:
