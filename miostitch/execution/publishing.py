@@ -11,10 +11,16 @@ from typing import Any, TypeVar
 
 from miostitch.errors import ResourceError
 from miostitch.execution.checkpoint import Journal
-from miostitch.execution.digests import product_digest
+from miostitch.execution.digests import Digest, product_digest
 from miostitch.execution.executors import require_paths
 from miostitch.execution.progress import Progress, counted
-from miostitch.execution.results import DenoiseSummary, EditSummary, StitchSummary, write_summary
+from miostitch.execution.results import (
+    JSON,
+    DenoiseSummary,
+    EditSummary,
+    StitchSummary,
+    write_summary,
+)
 from miostitch.execution.workspace import Workspace
 
 VERSIONS = ("miostitch", "av", "zarr", "numcodecs", "numpy")
@@ -58,14 +64,17 @@ class Run:
 
     def finish(self, summary: Summary) -> Summary:
         """Write the summary, the last product, with the paths and the digests of all."""
-        space, last = self.workspace, self.workspace.suffixes[-1]
-        staged = {suffix: space.staged(suffix) for suffix in space.suffixes if suffix != last}
-        there = {suffix: path for suffix, path in staged.items() if path.exists()}
-        digests = {suffix: product_digest(path) for suffix, path in there.items()}
-        outputs = [os.path.abspath(space.final(suffix)) for suffix in (*there, last)]
+        last = self.workspace.suffixes[-1]
+        digests: JSON = self._make_digests()
+        outputs = [os.path.abspath(self.workspace.final(suffix)) for suffix in (*digests, last)]
         summary = replace(summary, digests=digests, outputs=outputs)
-        write_summary(space.staged(last), summary)
+        write_summary(self.workspace.staged(last), summary)
         return summary
+
+    def _make_digests(self) -> dict[str, Digest]:
+        """Digests of the products so far, by their endings."""
+        staged = {suffix: self.workspace.staged(suffix) for suffix in self.workspace.suffixes}
+        return {suffix: product_digest(path) for suffix, path in staged.items() if path.exists()}
 
 
 @contextmanager

@@ -72,8 +72,7 @@ def _describe_recordings(
     noisy = np.where(present, tables.scores["noisy_pixels"], 0).sum(axis=1)
     return [
         RecordingSummary(
-            *input_place(recording.path, folder),
-            **_describe_files(recording),
+            **_describe_files(recording, folder),
             frames=int(present[number].sum()),
             buffers_lost=recording.frames.count_lost(session.buffers),
             **_describe_clock(session.alignment.clocks[number]),
@@ -87,8 +86,9 @@ def _describe_recordings(
     ]
 
 
-def _describe_files(recording: Recording) -> dict[str, Any]:
+def _describe_files(recording: Recording, folder: Path) -> dict[str, Any]:
     """What the files of a recording say."""
+    path, relative_path = input_place(recording.path, folder)
     cells = [
         RepairedCell(
             printable(table.path),
@@ -103,6 +103,8 @@ def _describe_files(recording: Recording) -> dict[str, Any]:
     ]
     table = recording.frames
     return {
+        "path": path,
+        "relative_path": relative_path,
         "name": printable(recording.name),
         "unidentified": int(((table.frame_num < 0) & (table.num_rows > 0)).sum()),
         "lag": recording.lag,

@@ -10,7 +10,6 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.denoising.run import TABLES as COPIES
 from miostitch.editing.operations import remove_frames, trim
 from miostitch.editing.stored_tables import StoredTables
 from miostitch.editing.tables import EditedTables
@@ -33,6 +32,9 @@ U8 = NDArray[np.uint8]
 Ints = NDArray[np.int64]
 OF_KEPT = ("_patch.avi", "_freq_mask.avi", "_freq_mask_freq_domain.avi", "_min_proj.avi")
 OF_DROPPED = ("_patch_noisy_frames.avi", "_patch_patched_area.avi")
+COPIES = {"_patch.csv": ".csv", "_patch_timestamp.csv": "_timestamps.csv"}
+"""Tables that denoising writes twice, by their second ending."""
+
 TABLES = (".csv", *LINE_TABLES)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from miostitch.denoising.run import ENDING as DENOISED
 from miostitch.errors import InputError
 from miostitch.execution.digests import file_digest, store_digest, video_digest
 from miostitch.execution.products import STITCHED, STORE
@@ -19,6 +18,9 @@ from miostitch.video.source import open_video
 
 ALWAYS = (STORE, ".csv", "_timestamps.csv", "_scores.csv", ".json")
 """Endings of what every stitch writes."""
+
+DENOISED = "_denoised"
+"""Ending of the stem of a denoised result."""
 
 LONG = 400
 """Characters of a finding."""

@@ -238,7 +238,7 @@ def test_rows_are_counted_from_the_start_of_the_file(
     del lines[61]
     table.write_text("".join(lines))
     [lost] = [each for each in found(folder / "raw") if each["kind"] == "rows"] or [{}]
-    assert (lost["row"], lost["message"]) == (60, "1 row missing from here on")
+    assert (lost["row"], lost["message"]) == (61, "1 row missing from here on")
 
 
 def test_frames_that_the_history_does_not_leave_are_found(folder: Path) -> None:
