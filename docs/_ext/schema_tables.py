@@ -68,7 +68,8 @@ def flags(name: str) -> Iterator[Row]:
 
 def error_classes() -> Iterator[Row]:
     yield "exit code", "exception", "also a", "meaning"
-    classes = [value for value in vars(errors).values() if isinstance(value, type)]
+    named = [value for value in vars(errors).values() if isinstance(value, type)]
+    classes = [each for each in named if issubclass(each, errors.MiostitchError)]
     for each in sorted(classes, key=lambda each: (each.exit_code, classes.index(each))):
         parents = ", ".join(code(base.__name__) for base in each.__bases__)
         yield each.exit_code, code(each.__name__), parents, each.__doc__.splitlines()[0]
