@@ -6,6 +6,7 @@ to do about it.
 """
 
 from dataclasses import dataclass
+from typing import Self
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,10 @@ class InputError(MiostitchError, ValueError):
 
 class MissingInputError(InputError, FileNotFoundError):
     """A file that does not exist."""
+
+    def __new__(cls, *args: object) -> Self:
+        """Make one: ValueError is the first builtin parent, and cannot make what is an OSError."""
+        return FileNotFoundError.__new__(cls, *args)
 
     # FileNotFoundError would print errno-style tuples; the message alone is wanted.
     __str__ = Exception.__str__

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from miostitch import errors
 from miostitch.errors import InputError, MismatchError, MissingInputError, Notice
 
 
@@ -28,3 +29,12 @@ def test_an_error_keeps_its_reason_apart_from_the_remedy(kind: type[InputError])
     assert (str(error), error.notice) == ("a.csv: no row; --salvage leaves it out", reason)
     assert str(replace(error.notice, remedy="it is left out")) == "a.csv: no row; it is left out"
     assert kind("a.csv: no row").notice == Notice("", "a.csv: no row")
+
+
+def test_every_error_comes_back_from_a_worker() -> None:
+    import distributed  # noqa: F401 (it changes how errors are pickled)
+
+    kinds = [each for each in vars(errors).values() if isinstance(each, type)]
+    for kind in (each for each in kinds if issubclass(each, errors.MiostitchError)):
+        back = pickle.loads(pickle.dumps(kind("a.avi: broken")))
+        assert (type(back), str(back)) == (kind, "a.avi: broken")
