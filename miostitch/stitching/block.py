@@ -14,8 +14,8 @@ from miostitch.kernels.scores import differing_pixels
 from miostitch.recording.recording import BlockReader
 from miostitch.schema import NO_FRAME, PIXEL_SCORES
 from miostitch.session.session import Session
-from miostitch.stitching.composing import ComposedBlock, CopiesPlan, compose, plan_copies
 from miostitch.stitching.composition import PixelModel, shared_buffers, shared_counts
+from miostitch.stitching.copies import ComposedBlock, CopiesPlan, compose, plan_copies
 from miostitch.stitching.selection import Choice, find_alike, score_candidates, select
 
 PANELS = "debug"

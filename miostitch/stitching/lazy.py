@@ -21,8 +21,8 @@ from miostitch.recording.recording import open_recordings
 from miostitch.schema import FRAME, HEIGHT, POSITION, WIDTH, chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
 from miostitch.stitching.block import plan_block
-from miostitch.stitching.composing import learn
 from miostitch.stitching.composition import AGREEMENT, PixelModel
+from miostitch.stitching.copies import learn
 from miostitch.text import printable
 
 logger = logging.getLogger(__name__)

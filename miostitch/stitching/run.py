@@ -28,7 +28,7 @@ from miostitch.report.run import write_report
 from miostitch.schema import VIDEO, chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
 from miostitch.stitching.block import PANELS, BlockPlan, plan_block
-from miostitch.stitching.composing import learn
+from miostitch.stitching.copies import learn
 from miostitch.stitching.lazy import StitchConfig, require_way
 from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
 from miostitch.stitching.summary import summarise

@@ -20,8 +20,8 @@ from miostitch.recording.provenance import listed_objects
 from miostitch.schema import VIDEO
 from miostitch.session.session import Session
 from miostitch.stitching.block import PANELS, plan_block
-from miostitch.stitching.composing import learn
 from miostitch.stitching.composition import PixelModel
+from miostitch.stitching.copies import learn
 from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
 from miostitch.stitching.run import StitchOptions
 from miostitch.stitching.summary import summarise

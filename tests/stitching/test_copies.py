@@ -13,7 +13,7 @@ import xarray as xr
 import miostitch
 from miostitch.schema import COLUMNS, Evidence
 from miostitch.session.session import Session
-from miostitch.stitching.composing import learn
+from miostitch.stitching.copies import learn
 from miostitch.stitching.lazy import StitchConfig, stitch_frames
 from miostitch.stitching.rows import RECEIVER, rows_of_buffers
 from tests.laziness import never
