@@ -65,7 +65,7 @@ def store_digest(path: Path) -> Digest:
 
 
 def video_digest(path: Path, checksums: NDArray[np.uint32]) -> Digest:
-    """Digest of a video: CRC32C of every frame, (frame,), size, header and index of the file."""
+    """Digest of a video: CRC-32 of every frame, (frame,), size, header and index of the file."""
     digest = blake2b(checksums.astype("<u4").tobytes())
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size

@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Literal, Self
 
 import av
-import google_crc32c
 import numpy as np
 from av.codec.context import CodecContext, Flags
+from isal import isal_zlib
 from numpy.typing import NDArray
 
 from miostitch.errors import ResourceError, UsageError, VideoError
@@ -40,13 +40,13 @@ Append = Callable[[int, Packed], None]
 
 
 def checksum_path(path: str | os.PathLike[str]) -> Path:
-    """Hidden file next to a video that is being written: a CRC32C of every frame, uint32."""
-    return Path(path).with_name(f".{Path(path).name}.crc32c")
+    """Hidden file next to a video that is being written: a CRC-32 of every frame, uint32."""
+    return Path(path).with_name(f".{Path(path).name}.crc32")
 
 
 def frame_checksums(frames: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """CRC32C of the pixels of every frame, little-endian uint32 (frame,)."""
-    return np.array([google_crc32c.value(np.ascontiguousarray(each)) for each in frames], "<u4")
+    """CRC-32 of the pixels of every frame, as zlib has it, little-endian uint32 (frame,)."""
+    return np.array([isal_zlib.crc32(np.ascontiguousarray(each)) for each in frames], "<u4")
 
 
 @dataclass(frozen=True)
