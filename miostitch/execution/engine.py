@@ -173,7 +173,7 @@ def run_blocks(
         appends = [stack.enter_context(output.open(count)) for output in outputs]
         if journal:
             stack.enter_context(journal)
-        tables = stack.enter_context(_TableThread(append, count))
+        tables = stack.enter_context(TableThread(append, count))
         workers = stack.enter_context(executor())
 
         def begin(span: slice) -> None:
@@ -233,7 +233,7 @@ def _sync(store: str | None, start: int) -> None:
         sync_block(store, start)
 
 
-class _TableThread:
+class TableThread:
     """Appends the tables of some blocks at a time, on a thread of its own."""
 
     def __init__(self, append: AppendTables, count: int) -> None:

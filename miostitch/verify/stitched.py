@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.errors import InputError
-from miostitch.execution.engine import Block, Tables
+from miostitch.execution.engine import Block, Tables, TableThread
 from miostitch.execution.progress import Progress, counted
 from miostitch.recording.provenance import listed_objects
 from miostitch.schema import VIDEO
@@ -142,10 +142,13 @@ def _check_again(
     create_like(store, made)
     debug = result.open_video("_debug.avi") is not None
     check = _frame_check(result, store, inputs, partial(stitch.make, session, debug=debug), None)
-    with StitchedTables(session, str(made), folder.joinpath, composed=stitch.composed) as tables:
+    with (
+        StitchedTables(session, str(made), folder.joinpath, composed=stitch.composed) as tables,
+        TableThread(tables.append, session.shape[0]) as several,
+    ):
         for span, computed in _checked(store, check, pool, progress):
             assert computed is not None
-            tables.append(span, computed)
+            several.add(span, computed)
     chosen = chosen or {**tables.frames, **tables.composition}
     _make_unrecoverable(result, everything, stitch, chosen, pool, folder)
     compare_arrays(store, made)
