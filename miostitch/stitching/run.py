@@ -29,7 +29,7 @@ from miostitch.schema import VIDEO, chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
 from miostitch.stitching.block import PANELS, BlockPlan, plan_block
 from miostitch.stitching.copies import learn
-from miostitch.stitching.lazy import StitchConfig, require_way
+from miostitch.stitching.lazy import require_way
 from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
 from miostitch.stitching.summary import summarise
 from miostitch.stitching.tables import (
@@ -142,11 +142,6 @@ class StitchOptions:
     def aligning(self) -> AlignOptions:
         """How to align."""
         return AlignOptions(self.align, self.max_gap, one_clock=not self.keep_clocks)
-
-    @property
-    def making(self) -> StitchConfig:
-        """How frames are made of their candidates."""
-        return StitchConfig(self.score, self.by)
 
     @property
     def provenance(self) -> dict[str, Any]:
