@@ -3,9 +3,10 @@
 import itertools
 import logging
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Future
-from contextlib import contextmanager
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,7 @@ from dask.base import tokenize
 from distributed.scheduler import KilledWorker
 
 from miostitch.errors import MiostitchError, ResourceError, UsageError
-from miostitch.execution.executors import Result, computing_by
+from miostitch.execution.executors import Executor, Result, computing_by
 from miostitch.execution.memory import keep_freed
 from miostitch.execution.publishing import used_versions
 
@@ -24,7 +25,14 @@ RETRIES = 3
 """Times that a block that failed is begun anew: what the network lacked may be there by then."""
 
 CONNECT_SECONDS = 20
+
+COUNT_SECONDS = 1.0
+"""How long a number of workers is taken for the present one: the scheduler must be asked."""
+
 LOOPBACK = "127.0.0.1"
+
+PRELOADED = ("miostitch.execution.engine", "numba", "pandas")
+"""What the processes of a local cluster load before they are asked for anything."""
 
 
 class ClusterError(MiostitchError):
@@ -38,15 +46,22 @@ class Cluster:
 
     def __init__(self, client: distributed.Client) -> None:
         self._client = client
+        self._threads, self._counted = 0, -COUNT_SECONDS
         self._running: dict[Future[Any], distributed.Future[Any]] = {}
         self._numbers = itertools.count()
         client.register_plugin(_KeepFreed(), name="miostitch-memory")
 
     @property
     def workers(self) -> int:
-        """Threads of all workers."""
-        threads: dict[str, int] = self._client.nthreads()
-        return max(1, sum(threads.values()))
+        """Threads of all workers, of those that came since the last second too."""
+        if time.monotonic() >= self._counted + COUNT_SECONDS:
+            try:
+                threads: dict[str, int] = self._client.nthreads()
+            except OSError as error:
+                msg = f"the scheduler does not answer any more ({error}); run again to go on"
+                raise ClusterError(msg) from error
+            self._threads, self._counted = max(1, sum(threads.values())), time.monotonic()
+        return self._threads
 
     def submit(self, task: Callable[[], Result], name: str) -> Future[Result]:
         """Call a task on a worker; those submitted first come first."""
@@ -108,24 +123,29 @@ def local_cluster(workers: int) -> Iterator[None]:
 
     The processes are spawned: a script that calls this needs the usual
     ``if __name__ == "__main__":``. All sockets, that of the dashboard too, are on the loopback
-    interface.
+    interface. They load their libraries while this process opens the recordings.
     """
     if workers < 1:
         raise UsageError(f"workers {workers}: at least 1 is needed")
-    with (
-        distributed.LocalCluster(
-            n_workers=workers,
-            threads_per_worker=1,
-            host=LOOPBACK,
-            dashboard_address=f"{LOOPBACK}:0",
-            memory_limit=0,  # blocks are few; to spill them would cost more than it saves
-            silence_logs=logging.ERROR,
-        ) as cluster,
-        distributed.Client(cluster) as client,
-        computing_by(Cluster(client)),
-    ):
-        logger.info("dashboard: %s", client.dashboard_link)
-        yield
+    with ExitStack() as running, ThreadPoolExecutor(1, "miostitch-cluster") as starter:
+
+        def start() -> Executor:
+            cluster = distributed.LocalCluster(
+                n_workers=workers,
+                threads_per_worker=1,
+                host=LOOPBACK,
+                dashboard_address=f"{LOOPBACK}:0",
+                memory_limit=0,  # blocks are few; to spill them would cost more than it saves
+                silence_logs=logging.ERROR,
+                preload=[*PRELOADED],
+            )
+            client = distributed.Client(running.enter_context(cluster))
+            running.callback(client.close)  # whose own context belongs to this thread
+            logger.info("dashboard: %s", client.dashboard_link)
+            return Cluster(client)
+
+        with computing_by(starter.submit(start)):
+            yield
 
 
 @contextmanager

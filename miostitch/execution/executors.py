@@ -70,14 +70,22 @@ class Threads:
         self._pool.shutdown(cancel_futures=kind is not None)
 
 
-_EXECUTOR: ContextVar[Executor | None] = ContextVar("miostitch-executor", default=None)
+_EXECUTOR: ContextVar[Future[Executor] | None] = ContextVar("miostitch-executor", default=None)
 _THREADS: ContextVar[int | None] = ContextVar("miostitch-threads", default=None)
 
 
 @contextmanager
-def computing_by(executor: Executor) -> Iterator[None]:
-    """Have everything that is written in this context computed by an executor."""
-    token = _EXECUTOR.set(executor)
+def computing_by(executor: Executor | Future[Executor]) -> Iterator[None]:
+    """Have everything that is written in this context computed by an executor.
+
+    One that is still starting is waited for where it is needed.
+    """
+    started: Future[Executor] = Future()
+    if isinstance(executor, Future):
+        started = executor
+    else:
+        started.set_result(executor)
+    token = _EXECUTOR.set(started)
     try:
         yield
     finally:
@@ -104,7 +112,7 @@ def thread_count() -> int:
 def executor() -> Iterator[Executor]:
     """What computes blocks in this context, by default threads of its own; cancelled on failure."""
     current = _EXECUTOR.get()
-    with Threads(thread_count()) if current is None else nullcontext(current) as chosen:
+    with Threads(thread_count()) if current is None else nullcontext(current.result()) as chosen:
         try:
             yield chosen
         except BaseException:
@@ -115,4 +123,4 @@ def executor() -> Iterator[Executor]:
 def require_paths(paths: Iterable[str]) -> None:
     """Refuse to begin where what computes the blocks cannot reach the files."""
     if (current := _EXECUTOR.get()) is not None:
-        current.require_paths(paths)
+        current.result().require_paths(paths)

@@ -44,9 +44,15 @@ class Run:
 
     workspace: Workspace
     options: RunOptions
+    inputs: Sequence[str]  # Paths
 
     def resume(self, inputs: Sequence[object], options: Mapping[str, Any]) -> None:
-        """Keep what an interrupted run left that would have made the very same, or begin."""
+        """Keep what an interrupted run left that would have made the very same, or begin.
+
+        What computes the blocks must reach all files, which is asked only now: a cluster may have
+        been starting while the recordings were opened.
+        """
+        require_paths([*filter(os.path.exists, self.inputs), os.fspath(self.workspace.output)])
         decisive = {"inputs": inputs, "options": options, "versions": used_versions()}
         self.workspace.resume(decisive, restart=self.options.restart)
 
@@ -87,13 +93,10 @@ def publish_run(
 ) -> Iterator[Run]:
     """Make products in a workspace, and give them their names when all of them are complete.
 
-    ``resumable``: whether its blocks are noted; they may be computed on a cluster, then.
+    ``resumable``: whether its blocks are noted, for :meth:`Run.resume`.
     """
     with workspace.open(inputs, force=options.force, resumable=resumable):
-        if resumable:
-            there = filter(os.path.exists, inputs)
-            require_paths([*there, os.fspath(workspace.output)])
-        yield Run(workspace, options)
+        yield Run(workspace, options, inputs)
         workspace.publish()
 
 

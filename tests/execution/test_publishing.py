@@ -102,9 +102,9 @@ def test_a_name_that_is_too_long_is_refused_before_anything_is_made(tmp_path: Pa
 def test_finished_frames_are_reported_as_the_user_wants(space: Workspace) -> None:
     told: list[tuple[int, int]] = []
     options = RunOptions(progress=lambda done, total: told.append((done, total)))
-    count = Run(space, options).counted(9)
+    count = Run(space, options, []).counted(9)
     assert count is not None
     count(4)
     count(5)
     assert told == [(4, 9), (9, 9)]
-    assert Run(space, RunOptions()).counted(9) is None
+    assert Run(space, RunOptions(), []).counted(9) is None
