@@ -80,7 +80,7 @@ def verify_files(
                 "differences": findings.differences,
                 "not_checked": findings.counts[Kind.NOT_CHECKED],
                 "counts": {k.value: findings.counts[k] for k in Kind if findings.counts[k]},
-                "findings": [each.facts for each in findings.listed],
+                "findings": findings.listed,
             }
         )
     totals = {n: sum(each[n] for each in results) for n in ("differences", "not_checked")}
