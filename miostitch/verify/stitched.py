@@ -3,7 +3,7 @@
 import json
 import os
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +13,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.arrays import Bools
+from miostitch.arrays import I64, U8, Bools
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.buffers.table import buffer_layout
 from miostitch.errors import InputError
 from miostitch.execution.engine import Block, Tables, TableThread
+from miostitch.execution.products import STORE
 from miostitch.execution.progress import Progress, counted
 from miostitch.ranges import spans
 from miostitch.recording.provenance import listed_objects
-from miostitch.schema import VIDEO
+from miostitch.recording.recording import Recording
+from miostitch.schema import NO_FRAME, VIDEO, Evidence
 from miostitch.session.session import Session
 from miostitch.stitching.block import PANELS, plan_block
 from miostitch.stitching.composition import PixelModel
@@ -30,9 +33,8 @@ from miostitch.stitching.summary import summarise
 from miostitch.stitching.tables import StitchedTables, column_names, damage_flags
 from miostitch.text import amount
 from miostitch.verify.findings import Kind
-from miostitch.verify.frames import Copies, check_form
-from miostitch.verify.inputs import Inputs
-from miostitch.verify.products import Result, compare_summary
+from miostitch.verify.inputs import Inputs, open_inputs
+from miostitch.verify.products import Result, Video, compare_summary
 from miostitch.verify.store import Store, compare_arrays, create_like
 from miostitch.verify.tables import compare_all_tables, write_stored_tables
 
@@ -43,6 +45,9 @@ TABLES = (".csv", "_timestamps.csv", "_scores.csv", "_unrecoverable.csv")
 OF_THE_RUN = ("warnings", "resumed_blocks", "config", "versions", "digests", "outputs")
 """Keys of a summary that other checks compare, or that a run may have otherwise."""
 
+COPIED = (Evidence.SINGLE, Evidence.IDENTICAL, Evidence.MAJORITY)
+"""Evidence of buffers that are a copy of a recording's."""
+
 PATHS = ("path", "relative_path", "table", "file")
 """Keys of a summary that depend on where the inputs are."""
 
@@ -51,21 +56,86 @@ Make = Callable[[Session, set[str], slice], Block]
 
 
 def check_stitched(
-    result: Result, store: Store, inputs: Inputs, folder: Path, progress: Progress | None
-) -> None:
+    result: Result, recordings: Sequence[str], folder: Path, progress: Progress | None
+) -> dict[str, Any]:
     """Compare frames, tables and summary; ``folder`` is for what is made again."""
+    store = result.store
+    if store is None:
+        what = "frames and tables, for the store is not readable"
+        result.findings.add(Kind.NOT_CHECKED, f"{result.stem}{STORE}", what)
+        return {"kind": "stitch", "frames": 0}
+    inputs = open_inputs(store, result.summary, recordings)
     with ThreadPoolExecutor(min(os.cpu_count() or 1, WORKERS), "miostitch-verify") as pool:
         check = StitchCheck(result, store, inputs, folder, pool, progress)
-        if inputs.session is None:
-            check.without_inputs()
-            return
+        session = inputs.session
         try:
-            check.with_inputs(inputs.session)
+            if session is not None:
+                check.with_inputs(session)
         except InputError as error:  # found while it is read, as is a damaged frame
             store.findings.add(Kind.INPUT, store.name, f"cannot be stitched again: {error}")
             what = "tables and scores, for a recording cannot be read"
             store.findings.add(Kind.NOT_CHECKED, store.name, what)
+            session = None
+        if session is None:
             check.without_inputs()
+    return {"kind": "stitch", "frames": store.shape[0]}
+
+
+@dataclass(frozen=True)
+class Copies:
+    """Frames of some of the inputs, to which those that were taken from them must be equal."""
+
+    store: Store
+    recordings: Mapping[int, Recording]
+    composed: bool
+    tables: Mapping[str, NDArray[Any]]  # Of the store: which frame and buffer is from where
+    bounds: I64  # Limits of the buffers in a flattened frame
+
+    @classmethod
+    def of(
+        cls, store: Store, recordings: Mapping[int, Recording], *, composed: bool
+    ) -> "Copies | None":
+        """What the store says of its frames; None if it does not."""
+        names = ["scores/source_frame", "source"]
+        names += ["composition/buffer_source", "composition/buffer_evidence"] if composed else []
+        found = {name: store.values(name) for name in names}
+        tables = {name: values for name, values in found.items() if values is not None}
+        parts = [table for recording in recordings.values() for table in recording.tables]
+        if len(tables) < len(names) or not parts:
+            return None
+        try:
+            bounds = buffer_layout(parts, store.shape[1] * store.shape[2])
+        except InputError as error:
+            store.findings.add(Kind.INPUT, store.name, str(error))
+            return None
+        return cls(store, recordings, composed, tables, bounds)
+
+    def compare(self, made: U8, span: slice, chunk: str) -> None:
+        """Compare the frames, or the buffers, that were copied."""
+        store, at = self.store, np.arange(span.start, span.stop)
+        for number, recording in self.recordings.items():
+            frames = self.tables["scores/source_frame"][number, span].astype(np.int64)
+            frames[frames >= recording.shape[0]] = NO_FRAME
+            try:
+                theirs = recording.reader(frames).read()
+            except InputError as error:
+                store.findings.add(Kind.INPUT, recording.path, str(error), frame=span.start)
+                continue
+            if self.composed:
+                taken = self._taken_pixels(number, span, recording, frames).reshape(made.shape)
+            else:
+                of_these = (self.tables["source"][span] == number) & (frames != NO_FRAME)
+                taken = of_these[:, np.newaxis, np.newaxis]
+            expected, witness = np.where(taken, theirs, made), f"{store.recordings[number]} has"
+            store.findings.pixels(store.name, made, expected, at, witness, chunk=chunk)
+
+    def _taken_pixels(self, number: int, span: slice, recording: Recording, frames: I64) -> Bools:
+        """Pixels of those buffers that were delivered whole and copied, (frame, pixel)."""
+        sizes = np.diff(self.bounds)
+        whole = recording.frames.given_pixels(frames, self.bounds) == sizes
+        source = self.tables["composition/buffer_source"][span] == number
+        evidence = np.isin(self.tables["composition/buffer_evidence"][span], COPIED)
+        return np.repeat(whole & source & evidence, sizes, axis=1)
 
 
 @dataclass(frozen=True)
@@ -152,7 +222,7 @@ class StitchCheck:
             video = self.result.open_video(suffix)
             if video is not None:
                 panels = len(store.recordings) + 1 if suffix == "_debug.avi" else 1
-                check_form(store, video, panels, frames)
+                _check_form(store, video, panels, frames)
         return np.zeros(count, np.bool_) if flags is None else flags
 
     def _compare_block(
@@ -219,6 +289,21 @@ class StitchCheck:
                 video.compare(frames, np.arange(span.start, span.stop), "the recordings have")
 
             deque(self.pool.map(compare, parts), 0)
+
+
+def _check_form(store: Store, video: Video, panels: int, frames: int | None) -> None:
+    """Compare size, rate and number of frames of a video with those of the store."""
+    _, height, width = store.shape
+    found = video.source
+    if (found.height, found.width) != (height, width * panels):
+        what = f"frames of {found.width}x{found.height} pixels, not {width * panels}x{height}"
+        store.findings.add(Kind.FORMAT, video.name, what)
+    if str(found.fps) != store.attrs.get("fps"):
+        what = f"{found.fps} frames per second, the store says {store.attrs.get('fps')}"
+        store.findings.add(Kind.ATTRIBUTES, video.name, what, column="fps")
+    if frames is not None and found.frame_count != frames:
+        what = f"{amount(found.frame_count, 'frame')}, there should be {frames}"
+        store.findings.add(Kind.COUNT, video.name, what)
 
 
 def _compare_summary(result: Result, facts: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -33,7 +34,8 @@ from miostitch.verify.findings import LISTED, Findings, Kind
 FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
 """What zarr and its codecs raise at files that are not what they should be."""
 
-METADATA = {3: ("zarr.json",), 2: (".zgroup", ".zarray", ".zattrs", ".zmetadata")}
+CONSOLIDATED = ".zmetadata"
+METADATA = {3: ("zarr.json",), 2: (".zgroup", ".zarray", ".zattrs", CONSOLIDATED)}
 GROUPS: Mapping[str, Sequence[Variable]] = {
     "scores": SCORE_VARIABLES,
     "composition": COMPOSITION_VARIABLES,
@@ -66,6 +68,8 @@ ABSENT = 2**64 - 1
 """Offset of a chunk that a shard does not hold."""
 
 Region = tuple[slice, ...]
+Nodes = dict[str, dict[str, Any]]
+"""Metadata of groups and arrays by name, with their attributes; that of the root is ``.``."""
 
 
 @dataclass
@@ -77,7 +81,7 @@ class Store:
     # Those that could be opened, by group and name, such as ``scores/source_frame``.
     arrays: dict[str, zarr.Array[Any]] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)  # Attributes of the root group
-    groups: dict[str, dict[str, Any]] = field(default_factory=dict)  # Attributes of the others
+    groups: set[str] = field(default_factory=set)  # Names of the others
     zarr_format: Literal[2, 3] = 3
     damaged: set[str] = field(default_factory=set)  # Keys of chunks that cannot be decoded
 
@@ -175,7 +179,7 @@ def _open_members(store: Store) -> None:
             store.findings.add(Kind.SCHEMA, store.name, f"{name} cannot be opened: {error}")
             continue
         if isinstance(member, zarr.Group):
-            store.groups[name] = dict(member.attrs)
+            store.groups.add(name)
         else:
             store.arrays[name] = member
 
@@ -250,19 +254,24 @@ def create_like(store: Store, path: Path, attrs: dict[str, Any] | None = None) -
     )
 
 
-def _metadata(path: Path, zarr_format: int) -> dict[str, dict[str, Any]]:
-    """Metadata of every group and array by name, its attributes in it; the root is ``.``."""
-    found: dict[str, dict[str, Any]] = {}
-    names = ("zarr.json",) if zarr_format == 3 else (".zgroup", ".zarray", ".zattrs")
-    for file in (file for name in names for file in path.rglob(name)):
-        node = found.setdefault(file.parent.relative_to(path).as_posix(), {})
-        try:
-            read = json.loads(file.read_bytes())
-        except (OSError, ValueError):
-            continue  # it could not be opened, which is noted
-        node |= {"attributes": read} if file.name == ".zattrs" else read
-        node.pop("consolidated_metadata", None)
-    return found
+def _metadata(path: Path, zarr_format: int) -> Nodes:
+    """Metadata of every group and array of a store."""
+    files = []
+    for file in (file for name in METADATA[zarr_format] for file in path.rglob(name)):
+        with suppress(OSError, ValueError):  # it could not be opened, which is noted
+            files.append((file.relative_to(path), json.loads(file.read_bytes())))
+    return _nodes(files)
+
+
+def _nodes(files: Iterable[tuple[Path, dict[str, Any]]]) -> Nodes:
+    """Group files of metadata, which stand at these places of a store, by what they describe."""
+    nodes: Nodes = {}
+    for place, content in files:
+        if place.name != CONSOLIDATED:
+            node = nodes.setdefault(place.parent.as_posix(), {})
+            node |= {"attributes": content} if place.name == ".zattrs" else content
+            node.pop("consolidated_metadata", None)
+    return nodes
 
 
 def _compare_metadata(
@@ -280,25 +289,22 @@ def _compare_metadata(
             store.findings.add(kind, store.name, what, column=column)
 
 
-def _check_consolidated(store: Store, ours: dict[str, dict[str, Any]]) -> None:
+def _check_consolidated(store: Store, ours: Nodes) -> None:
     """Compare what readers look at first with the metadata of every group and array."""
-    gathered: dict[str, dict[str, Any]] = {}
     try:
         if store.zarr_format == 3:
             root = json.loads((store.path / "zarr.json").read_bytes())
-            gathered = root["consolidated_metadata"]["metadata"]
-            ours = {name: node for name, node in ours.items() if name != "."}
+            found = root["consolidated_metadata"]["metadata"].items()
+            nodes = _nodes((Path(name, "zarr.json"), content) for name, content in found)
+            nodes["."] = ours["."]  # which is not gathered
         else:
-            files = json.loads((store.path / ".zmetadata").read_bytes())["metadata"]
-            for file, read in files.items():
-                node = gathered.setdefault(Path(file).parent.as_posix(), {})
-                node |= {"attributes": read} if file.endswith(".zattrs") else read
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            found = json.loads((store.path / CONSOLIDATED).read_bytes())["metadata"].items()
+            nodes = _nodes((Path(key), content) for key, content in found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         store.findings.add(Kind.METADATA, store.name, f"cannot be read: {error!r}")
         return
-    for name in sorted(gathered.keys() | ours.keys()):
-        said = {k: v for k, v in gathered.get(name, {}).items() if k != "consolidated_metadata"}
-        if said != ours.get(name, {}):
+    for name in sorted(nodes.keys() | ours.keys()):
+        if nodes.get(name, {}) != ours.get(name, {}):
             what = f"{name} differs from its own metadata"
             store.findings.add(Kind.METADATA, store.name, what)
 
