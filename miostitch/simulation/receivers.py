@@ -373,20 +373,17 @@ def _transmit(
     device = Device(config)
     height, width, fps = config.height, config.width, Fraction(config.fps)
     with ExitStack() as stack:
-        writers = [
-            (
-                stack.enter_context(
-                    VideoWriter(f"{stem}.avi", width=width, height=height, fps=fps)
-                ),
-                stack.enter_context(TableWriter(f"{stem}.csv", TABLE_COLUMNS)),
-            )
+        videos = [
+            stack.enter_context(VideoWriter(f"{stem}.avi", width=width, height=height, fps=fps))
             for stem in stems
         ]
-        receivers = [_Receiver(device, number, *pair) for number, pair in enumerate(writers[:-1])]
+        tables = [stack.enter_context(TableWriter(f"{stem}.csv", TABLE_COLUMNS)) for stem in stems]
+        files = zip(range(config.receivers), videos, tables, strict=False)
+        receivers = [_Receiver(device, *own) for own in files]
         for block in range(-(-config.frames // device.block_frames)):
             sent = device.send(block)
-            writers[-1][0].write(sent.pixels.reshape(-1, height, width))
-            writers[-1][1].append(_truth_table(sent))
+            videos[-1].write(sent.pixels.reshape(-1, height, width))
+            tables[-1].append(_truth_table(sent))
             for receiver in receivers:
                 receiver.receive(sent)
             if progress is not None:

@@ -29,10 +29,8 @@ from miostitch.schema import (
     Variable,
 )
 from miostitch.store.layout import create_store, write_frame_tables, write_group
+from miostitch.store.validation import FAULTS
 from miostitch.verify.findings import LISTED, Findings, Kind
-
-FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
-"""What zarr and its codecs raise at files that are not what they should be."""
 
 CONSOLIDATED = ".zmetadata"
 METADATA = {3: ("zarr.json",), 2: (".zgroup", ".zarray", ".zattrs", CONSOLIDATED)}
@@ -138,10 +136,16 @@ class Store:
 
     def values(self, name: str) -> NDArray[Any] | None:
         """All values of a table; None if there is no such array, or not all of it is readable."""
-        array = self.arrays.get(name)
-        if array is None or any(self.read(name, *part) is None for part in grid(array)):
+        if name not in self.arrays:
             return None
-        return np.asarray(array[...])
+        array = self.arrays[name]
+        values = np.empty(array.shape, array.dtype)
+        for at, region in grid(array):
+            part = self.read(name, at, region)
+            if part is None:
+                return None
+            values[region] = part
+        return values
 
 
 def open_store(path: Path, findings: Findings) -> Store | None:
