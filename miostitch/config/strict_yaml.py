@@ -12,9 +12,7 @@ import yaml
 
 from miostitch.errors import ConfigError
 
-MAX_BYTES = 64 * 1024
-"""A configuration has about one kilobyte; this much is parsed within a second."""
-
+MAX_BYTES = 64 * 1024  # A configuration has about one kilobyte; this much is parsed within a second
 MAX_DEPTH = 16
 
 Key = tuple[str | int, ...]

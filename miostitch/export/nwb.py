@@ -29,14 +29,9 @@ NWB = ".nwb"
 EXTERNAL = "_external.avi"
 SERIES = "OnePhotonSeries"
 
-CHUNK_BYTES = 2**20
-"""HDF5 keeps a chunk of this size in its cache."""
-
-LEVEL = 2
-"""Of ISA-L's deflate: four times as fast as zlib's level 1 or more, and some 5 % larger."""
-
-UNKNOWN_AGE = "P0D/"
-"""NWB has no word for an unknown age, but a range without an upper end."""
+CHUNK_BYTES = 2**20  # HDF5 keeps a chunk of this size in its cache
+LEVEL = 2  # Of ISA-L's deflate: four times as fast as zlib's level 1 or more, and some 5 % larger
+UNKNOWN_AGE = "P0D/"  # NWB has no word for an unknown age, but a range without an upper end
 
 
 def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:

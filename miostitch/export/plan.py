@@ -27,11 +27,8 @@ from miostitch.video.writer import Codec, VideoFile
 
 TIMES = ("timestamp_first", "timestamp_last")
 
-Advance = Callable[[int], None] | None
-"""Called with the number of frames of every written block."""
-
-PathOf = Callable[[str], Path]
-"""Where the product of an ending is made."""
+Advance = Callable[[int], None] | None  # Called with the number of frames of every written block
+PathOf = Callable[[str], Path]  # Where the product of an ending is made
 
 
 @dataclass(frozen=True)

@@ -16,14 +16,9 @@ from miostitch.errors import InputError, ResourceError
 from miostitch.schema import VIDEO
 from miostitch.store.validation import CHUNK_NAME
 
-BEFORE = ".before"
-"""Ending of a store that is being begun anew."""
-
-CHECKERS = 4
-"""Threads that look for damage: enough for a disk, and few blocks in memory."""
-
-OPEN_VIDEOS = 8
-"""Arrays that are kept open: the stores of a run, to be read and to be written."""
+BEFORE = ".before"  # Ending of a store that is being begun anew
+CHECKERS = 4  # Threads that look for damage: enough for a disk, and few blocks in memory
+OPEN_VIDEOS = 8  # Arrays that are kept open: the stores of a run, to be read and to be written
 
 
 def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:

@@ -32,12 +32,8 @@ from miostitch.schema import (
 BUFFER_CHUNK = 2**17
 """Rows per chunk of the ``buffers`` group; of each column one chunk is in memory, 1 MiB."""
 
-TABLE_CHUNK = 2**17
-"""Frames per chunk of the tables along ``frame``."""
-
-MANY_CHUNKS = 1024
-"""Chunks of a few kilobytes that zarr packs in one go, in half of the time."""
-
+TABLE_CHUNK = 2**17  # Frames per chunk of the tables along ``frame``
+MANY_CHUNKS = 1024  # Chunks of a few kilobytes that zarr packs in one go, in half of the time
 ZSTD_LEVEL = 1
 
 VIDEO_CODECS = (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=1), Crc32cCodec())

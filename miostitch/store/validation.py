@@ -24,9 +24,7 @@ MAX_DIMENSIONS = 8
 MAX_CHUNK_BYTES = 2**31
 FREE_BYTES, FREE_CHUNKS = 2**26, 2**16
 """What an array may declare though nothing is stored: chunks of fill values may be left out."""
-RATIO = 2**17
-"""More than any codec here compresses."""
-
+RATIO = 2**17  # More than any codec here compresses
 INTEGERS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
 NUMBERS = ("bool", *INTEGERS, "float16", "float32", "float64")
 ITEM_BYTES = {"string": 8} | {name: np.dtype(name).itemsize for name in NUMBERS}
@@ -57,8 +55,7 @@ def reading(path: str, name: str = "") -> Iterator[None]:
         raise InputError(msg) from error
 
 
-Node = tuple[Path, dict[str, Any]]
-"""Folder and metadata of a group or an array."""
+Node = tuple[Path, dict[str, Any]]  # Folder and metadata of a group or an array
 
 
 def require_plain(path: str) -> dict[str, Node]:

@@ -34,8 +34,7 @@ COPIES = {"_patch.csv": ".csv", "_patch_timestamp.csv": "_timestamps.csv"}
 """Tables that denoising writes twice, by their second ending."""
 
 TABLES = (".csv", *LINE_TABLES)
-TABLE_FRAMES = 2**14
-"""Frames whose rows and lines are made again at a time."""
+TABLE_FRAMES = 2**14  # Frames whose rows and lines are made again at a time
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from miostitch.arrays import I64, U8
 from miostitch.kernels.scores import differing_pixels
 from miostitch.text import amount, printable
 
-LISTED = 20
-"""Findings of one kind that are listed; all are counted."""
+LISTED = 20  # Findings of one kind that are listed; all are counted
 
 
 class Kind(StrEnum):

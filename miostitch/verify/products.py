@@ -20,12 +20,8 @@ from miostitch.video.writer import frame_checksums
 ALWAYS = (STORE, ".csv", "_timestamps.csv", "_scores.csv", ".json")
 """Endings of what every stitch writes."""
 
-DENOISED = "_denoised"
-"""Ending of the stem of a denoised result."""
-
-LONG = 400
-"""Characters of a finding."""
-
+DENOISED = "_denoised"  # Ending of the stem of a denoised result
+LONG = 400  # Characters of a finding
 DROPPED_LIST = "_patch_dropped_frames.txt"
 """Ending of the list of dropped frames: the one product that is empty where there are none."""
 

@@ -38,9 +38,7 @@ from miostitch.verify.products import Result, Video, compare_summary
 from miostitch.verify.store import Store, compare_arrays, create_like
 from miostitch.verify.tables import compare_all_tables, write_stored_tables
 
-WORKERS = 8
-"""Most threads; each holds a block of the result and of every recording."""
-
+WORKERS = 8  # Most threads; each holds a block of the result and of every recording
 TABLES = (".csv", "_timestamps.csv", "_scores.csv", "_unrecoverable.csv")
 OF_THE_RUN = ("warnings", "resumed_blocks", "config", "versions", "digests", "outputs")
 """Keys of a summary that other checks compare, or that a run may have otherwise."""

@@ -62,9 +62,7 @@ GROUP_KINDS = {
     "buffers": Kind.ROWS,
 }
 ZSTD_MAGIC, ZSTD_CHECKSUM = b"\x28\xb5\x2f\xfd", 0x04
-ABSENT = 2**64 - 1
-"""Offset of a chunk that a shard does not hold."""
-
+ABSENT = 2**64 - 1  # Offset of a chunk that a shard does not hold
 Region = tuple[slice, ...]
 Nodes = dict[str, dict[str, Any]]
 """Metadata of groups and arrays by name, with their attributes; that of the root is ``.``."""

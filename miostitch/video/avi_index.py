@@ -26,8 +26,7 @@ CHUNK = np.dtype([("frame", "i8"), ("position", "i8"), ("size", "i8"), ("key", "
 CHUNK_HEADER = struct.Struct("<4sI")
 SCAN_BYTES = 2**22
 FIRST_SCAN_BYTES = 2**12
-SECTOR = 512
-"""Bytes of which the ends of a hole that a disk leaves are multiples."""
+SECTOR = 512  # Bytes of which the ends of a hole that a disk leaves are multiples
 MOVI = re.compile(rb"LIST....movi", re.DOTALL)
 SKIPPED = re.compile(rb"ix\d\d|idx1|indx|JUNK|LIST")
 CHUNK_TAG = re.compile(rb"\d\d[a-z]{2}|RIFF|$|" + SKIPPED.pattern)
