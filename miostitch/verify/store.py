@@ -247,13 +247,8 @@ def check_layout(store: Store, folder: Path) -> None:
 
 def create_like(store: Store, path: Path, attrs: dict[str, Any] | None = None) -> None:
     """Create an empty store of the form that a store has."""
-    create_store(
-        str(path),
-        shape=store.shape,
-        chunk_frames=store.block,
-        attrs=attrs or {},
-        zarr_format=store.zarr_format,
-    )
+    form: dict[str, Any] = {"shape": store.shape, "chunk_frames": store.block}
+    create_store(str(path), **form, attrs=attrs or {}, zarr_format=store.zarr_format)
 
 
 def _metadata(path: Path, zarr_format: int) -> Nodes:
@@ -313,25 +308,23 @@ def _check_consolidated(store: Store, ours: Nodes) -> None:
 
 def compare_arrays(store: Store, expected: Path, names: Iterable[str] | None = None) -> None:
     """Compare arrays with those of another store, one chunk at a time; by default all tables."""
-    root, missing = zarr.open_group(expected, mode="r", use_consolidated=False), set[str]()
+    members = zarr.open_group(expected, mode="r", use_consolidated=False).members(None)
+    made = {name: each for name, each in members if isinstance(each, zarr.Array)}
     if names is None:
-        names = [name for name, each in root.members(None) if isinstance(each, zarr.Array)]
-        names = [name for name in names if name not in (VIDEO.name, *COUNTING)]
-    for name in names:
-        group = name.rpartition("/")[0]
-        array, other = store.arrays.get(name), root[name]
+        names = made.keys() - {VIDEO.name, *COUNTING}
+    missing = set[str]()
+    for name in sorted(names):
+        group, array, other = name.rpartition("/")[0], store.arrays.get(name), made[name]
         if array is None:
             missing.add(group if group and group not in store.groups else name)
-            continue
-        if array.shape != other.shape:  # type: ignore[union-attr]
-            what = f"{name}: shape {array.shape}, not {other.shape}"  # type: ignore[union-attr]
+        elif array.shape != other.shape:
+            what = f"{name}: shape {array.shape}, not {other.shape}"
             store.findings.add(Kind.SCHEMA, store.name, what, column=name)
-            continue
-        for at, region in grid(array):
-            found = store.read(name, at, region)
-            if found is not None:
-                theirs = np.asarray(other[region])  # type: ignore[index]
-                _compare_values(store, name, found, theirs, region)
+        else:
+            for at, region in grid(array):
+                found = store.read(name, at, region)
+                if found is not None:
+                    _compare_values(store, name, found, np.asarray(other[region]), region)
     for name in sorted(missing):
         store.findings.add(Kind.SCHEMA, store.name, f"{name} is missing", column=name)
 
@@ -346,9 +339,8 @@ def _compare_values(
     if not wrong.any():
         return
     group, _, column = name.rpartition("/")
-    kind = KINDS.get(name, GROUP_KINDS[group])
-    file = f"{store.name}/buffers" if group == "buffers" else store.name
-    dims = _dimensions(store.arrays[name])
+    kind, dims = KINDS.get(name, GROUP_KINDS[group]), _dimensions(store.arrays[name])
+    file, column = (f"{store.name}/buffers", column) if group == "buffers" else (store.name, name)
     places = np.argwhere(wrong)
     for place in places[:LISTED]:
         values = found[tuple(place)], expected[tuple(place)]
@@ -358,14 +350,8 @@ def _compare_values(
         row = next((at[dim] for dim in (POSITION, BUFFER, REPAIR) if dim in at), None)
         if FRAME not in at and row is None:
             row = int(place[0]) + region[0].start
-        store.findings.add(
-            kind,
-            file,
-            f"{name}{of} is {shown[0]}, not {shown[1]}",
-            frame=at.get(FRAME),
-            row=row,
-            column=column if group == "buffers" else name,
-        )
+        what = f"{name}{of} is {shown[0]}, not {shown[1]}"
+        store.findings.add(kind, file, what, frame=at.get(FRAME), row=row, column=column)
     store.findings.more(kind, len(places) - LISTED)
 
 
