@@ -107,3 +107,12 @@ def join_ranges(starts: I64, counts: I64) -> I64:
     """
     before = np.cumsum(counts) - counts
     return np.repeat(starts - before, counts) + np.arange(counts.sum())
+
+
+def spans(count: int, step: int) -> list[slice]:
+    """Cut the numbers below `count` into spans of `step`; the last one may be shorter.
+
+    >>> spans(5, 3)
+    [slice(0, 3, None), slice(3, 5, None)]
+    """
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]

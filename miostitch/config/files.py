@@ -21,8 +21,7 @@ from miostitch.config.strict_yaml import MAX_BYTES, Document, read_yaml, scalar_
 from miostitch.errors import ConfigError
 
 COMMENT_WIDTH = 78
-MAX_PROBLEMS = 10
-"""Problems of one file that are reported at once."""
+MAX_PROBLEMS = 10  # Problems of one file that are reported at once
 
 
 def load_config(id_or_path: str | os.PathLike[str]) -> DenoiseConfig:

@@ -34,8 +34,7 @@ _SPELLINGS = {"output_min_proj": "output_min_projection"}
 """Keys that mio's files spell otherwise than its own model does."""
 
 NO_EFFECT = "Accepted for mio's files; has no effect here."
-MAX_SHOWN = 60
-"""Most characters of a wrong value or key in a message."""
+MAX_SHOWN = 60  # Most characters of a wrong value or key in a message
 
 
 class Block(BaseModel):

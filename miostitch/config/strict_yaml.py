@@ -12,9 +12,7 @@ import yaml
 
 from miostitch.errors import ConfigError
 
-MAX_BYTES = 64 * 1024
-"""A configuration has about one kilobyte; this much is parsed within a second."""
-
+MAX_BYTES = 64 * 1024  # A configuration has about one kilobyte; this much is parsed within a second
 MAX_DEPTH = 16
 
 Key = tuple[str | int, ...]
@@ -33,12 +31,9 @@ _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_./+-]*")
 class Document:
     """Content of a YAML file."""
 
-    name: str
-    """Name of the file, for messages."""
-    value: Any
-    """Dicts, lists, text, numbers, booleans and None."""
-    lines: dict[Key, int]
-    """Line, from 1, of every key and list item by its path from the top."""
+    name: str  # Name of the file, for messages
+    value: Any  # Dicts, lists, text, numbers, booleans and None
+    lines: dict[Key, int]  # Line, from 1, of every key and list item by its path from the top
 
     def line(self, key: Key) -> int:
         """Line of a key, or of the innermost block around it that the file names."""

@@ -79,10 +79,8 @@ class Segments:
     def pack(self, first: int, frames: NDArray[np.uint8]) -> list[bytes]:
         """Pack frames for the files that they belong to, uint8 (frame, height, width)."""
         packed: list[bytes] = []
-        for part in self._parts(first, len(frames)):
-            own = frames[part.start - first : part.stop - first]
-            number, place = divmod(part.start, self.frames)
-            packed += self.files[number].pack(place, own)
+        for number, place, part in self._parts(first, len(frames)):
+            packed += self.files[number].pack(place, frames[part])
         return packed
 
     @contextmanager
@@ -98,12 +96,11 @@ class Segments:
             def append(first: int, packed: Packed) -> None:
                 if self.by_position and first < count:
                     appends[first // self.frames](first % self.frames, packed)
-                for part in self._parts(first, len(packed)):
-                    number, place = divmod(part.start, self.frames)
+                for number, place, part in self._parts(first, len(packed)):
                     if number not in appends:
                         stack.close()  # one file is open at a time
                         begin(number)
-                    appends[number](place, packed[part.start - first : part.stop - first])
+                    appends[number](place, packed[part])
 
             for number in range(len(self.files)) if self.by_position else ():
                 begin(number)  # tasks write into any of them
@@ -114,13 +111,14 @@ class Segments:
         """Whether nothing is to be appended."""
         return all(file.by_position for file in self.files)
 
-    def _parts(self, first: int, count: int) -> Iterator[slice]:
-        """Frames of one file each."""
-        start, stop = first, first + count
-        while start < stop:
-            end = min(stop, (start // self.frames + 1) * self.frames)
-            yield slice(start, end)
-            start = end
+    def _parts(self, first: int, count: int) -> Iterator[tuple[int, int, slice]]:
+        """The file and the place in it of frames of one file each, and which these are."""
+        start = 0
+        while start < count:
+            number, place = divmod(first + start, self.frames)
+            stop = min(count, start + self.frames - place)
+            yield number, place, slice(start, stop)
+            start = stop
 
 
 def _write_videos(
@@ -147,13 +145,12 @@ def _write_facts(path: Path, facts: dict[str, Any]) -> None:
 def _facts(source: Source, start: datetime | None, options: ExportOptions) -> dict[str, Any]:
     """What the device's ``metaData.json`` says, and when the recording started."""
     _, height, width = source.kept.shape
-    compression = {"rawvideo": "None", "ffv1": "FFV1"}[options.codec]
     facts: dict[str, Any] = {
         "deviceName": "Miniscope",
         "deviceType": "Miniscope",
         "frameRate": f"{float(source.kept.fps):.6g}FPS",
         "framesPerFile": FRAMES_PER_FILE,
-        "compression": compression,
+        "compression": {"rawvideo": "None", "ffv1": "FFV1"}[options.codec],
         "ROI": {"height": height, "leftEdge": 0, "topEdge": 0, "width": width},
     }
     if start is not None:

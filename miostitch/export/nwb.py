@@ -21,6 +21,7 @@ from pynwb.ophys import ImagingPlane, OnePhotonSeries, OpticalChannel
 from miostitch.errors import MiostitchError, ResourceError, UsageError
 from miostitch.execution.engine import Output, Products
 from miostitch.export.plan import Advance, ExportOptions, PathOf, Plan, Source, named
+from miostitch.ranges import spans
 from miostitch.schema import VIDEO
 from miostitch.video.writer import Append, Packed
 
@@ -28,14 +29,9 @@ NWB = ".nwb"
 EXTERNAL = "_external.avi"
 SERIES = "OnePhotonSeries"
 
-CHUNK_BYTES = 2**20
-"""HDF5 keeps a chunk of this size in its cache."""
-
-LEVEL = 2
-"""Of ISA-L's deflate: four times as fast as zlib's level 1 or more, and some 5 % larger."""
-
-UNKNOWN_AGE = "P0D/"
-"""NWB has no word for an unknown age, but a range without an upper end."""
+CHUNK_BYTES = 2**20  # HDF5 keeps a chunk of this size in its cache
+LEVEL = 2  # Of ISA-L's deflate: four times as fast as zlib's level 1 or more, and some 5 % larger
+UNKNOWN_AGE = "P0D/"  # NWB has no word for an unknown age, but a range without an upper end
 
 
 def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
@@ -58,7 +54,9 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
                     pack = partial(compress_chunks, data.chunks)
                     output = Output(VIDEO.name, pack, partial(chunk_writer, data))
                     products = Products(path(NWB).parent, (output,))
-                    source.write_video(products, advance, _block(source))
+                    chunk = data.chunks[0]  # blocks of whole ones: they are compressed as they come
+                    block = chunk * max(1, source.kept.block // chunk)
+                    source.write_video(products, advance, block)
         except MiostitchError:  # some are an OSError, too
             raise
         except OSError as error:
@@ -76,12 +74,11 @@ def compress_chunks(
 ) -> list[bytes]:
     """Chunks (time, width, height) of frames, as HDF5's own filter would have made them.
 
-    HDF5 would compress by zlib, which takes longer than all the rest. ``frames``: whole chunks, but
-    at the end, uint8 (frame, height, width).
+    Its zlib takes longer than all the rest. ``frames``: whole chunks, but at the end.
     """
     packed = []
-    for start in range(0, len(frames), chunks[0]):
-        part = frames[start : start + chunks[0]]
+    for span in spans(len(frames), chunks[0]):
+        part = frames[span]
         chunk = np.zeros(chunks, np.uint8)  # the last one reaches beyond the end
         chunk[: len(part)] = part.transpose(0, 2, 1)
         packed.append(isal_zlib.compress(chunk, LEVEL))
@@ -159,11 +156,11 @@ def _series(
     if not source.timed:
         timing = {"starting_time": 0.0, "rate": float(source.kept.fps)}
     if video is None:
-        frames = _chunk(source)
+        chunk = min(count, max(1, CHUNK_BYTES // (height * width)))
         data = H5DataIO(
             shape=(count, width, height),
             dtype=np.dtype(np.uint8),
-            chunks=(frames, width, height),
+            chunks=(chunk, width, height),
             compression="gzip",
         )
         content: dict[str, Any] = {"data": data, "unit": "a.u."}
@@ -184,18 +181,6 @@ def _series(
         **content,
         **timing,
     )
-
-
-def _chunk(source: Source) -> int:
-    """Frames per chunk of the file."""
-    count, height, width = source.kept.shape
-    return min(count, max(1, CHUNK_BYTES // (height * width)))
-
-
-def _block(source: Source) -> int:
-    """Frames per block: whole chunks, for they are compressed as they come."""
-    chunk = _chunk(source)
-    return chunk * max(1, source.kept.block // chunk)
 
 
 def _frames(source: Source) -> DynamicTable:

@@ -27,11 +27,8 @@ from miostitch.video.writer import Codec, VideoFile
 
 TIMES = ("timestamp_first", "timestamp_last")
 
-Advance = Callable[[int], None] | None
-"""Called with the number of frames of every written block."""
-
-PathOf = Callable[[str], Path]
-"""Where the product of an ending is made."""
+Advance = Callable[[int], None] | None  # Called with the number of frames of every written block
+PathOf = Callable[[str], Path]  # Where the product of an ending is made
 
 
 @dataclass(frozen=True)
@@ -93,28 +90,23 @@ class Source:
 
     @classmethod
     def open(cls, recording: str | os.PathLike[str] | xr.Dataset, reading: ReadOptions) -> "Source":
-        """Open a recording, or take one that is open.
-
-        Of a video with a store beside it, what is known is in the store.
-        """
-        if isinstance(recording, xr.Dataset):
-            if reading.lag:
-                msg = f"lag {reading.lag}: a recording is opened with it"
-                raise UsageError(f"{msg}, open_recording(path, lag=...)")
-            dataset = without_lost(recording)
-            kept = KeptFrames.of(dataset, reading)
-        else:
-            opened = open_dataset(recording, reading)
-            dataset = without_lost(opened)
-            kept = KeptFrames.of(dataset, reading)
-            store = kept.origins[0].store
-            if store is not None and len(kept.origins) == 1:
-                stored = open_dataset(store.path, replace(reading, salvage=False))
-                stored = stored.isel({FRAME: opened.origin_frame.to_numpy()})
-                if LOST.name in opened.coords:
-                    lost = (FRAME, opened[LOST.name].to_numpy())
-                    stored = stored.assign_coords({LOST.name: lost})
-                dataset = without_lost(stored)
+        """Open a recording, or take one; of a video next to a store, the store knows more."""
+        opened = (
+            recording if isinstance(recording, xr.Dataset) else open_dataset(recording, reading)
+        )
+        if opened is recording and reading.lag:
+            msg = f"lag {reading.lag}: a recording is opened with it"
+            raise UsageError(f"{msg}, open_recording(path, lag=...)")
+        dataset = without_lost(opened)
+        kept = KeptFrames.of(dataset, reading)
+        store = kept.origins[0].store
+        if opened is not recording and store is not None and len(kept.origins) == 1:
+            stored = open_dataset(store.path, replace(reading, salvage=False))
+            stored = stored.isel({FRAME: opened.origin_frame.to_numpy()})
+            if LOST.name in opened.coords:
+                lost = (FRAME, opened[LOST.name].to_numpy())
+                stored = stored.assign_coords({LOST.name: lost})
+            dataset = without_lost(stored)
         return cls(dataset.drop_vars([*dataset.data_vars]).compute(), kept)
 
     @property
@@ -180,10 +172,7 @@ class Source:
         return float(known[-1] - known[0] if self.timed else (self.count - 1) / self.kept.fps)
 
     def seconds(self) -> NDArray[np.float64]:
-        """Time of each frame, in s after the first one, float64 (frame,).
-
-        Without a table they are counted by the frame rate.
-        """
+        """Time of each frame, in s after the first one, float64 (frame,), or by the frame rate."""
         if not self.timed:
             return np.asarray(np.arange(self.count) / float(self.kept.fps))
         unknown = np.flatnonzero(~np.isfinite(self.timestamps[0]))

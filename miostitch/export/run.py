@@ -92,8 +92,7 @@ def export_recording(
     source = Source.open(recording, reading)
     plan = _plan(source, Path(os.path.abspath(output)), kind, options)
     workspace = Workspace(plan.folder, plan.stem, plan.suffixes)
-    how = RunOptions(force=force, progress=progress)
-    with publish_run(workspace, source.kept.files, how) as run:
+    with publish_run(workspace, source.kept.files, RunOptions(force, progress=progress)) as run:
         run.require_space(plan.needed)
         plan.write(workspace.staged, run.counted(source.count))
         outputs = workspace.made
@@ -109,20 +108,15 @@ def export_recording(
 
 
 def _plan(source: Source, output: Path, kind: Kind, options: ExportOptions) -> Plan:
-    match kind:
-        case "ucla":
-            return ucla(source, output, options)
-        case "avi-segments":
-            return avi_segments(source, output, options)
-        case "zarr2":
-            return zarr2(source, output, options)
-        case "nwb":
-            try:
-                from miostitch.export.nwb import nwb
-            except ImportError as error:
-                msg = f"NWB needs another package ({error}); pip install 'miostitch[nwb]'"
-                raise UsageError(msg) from error
-            return nwb(source, output, options)
+    if kind != "nwb":
+        planned = {"ucla": ucla, "avi-segments": avi_segments, "zarr2": zarr2}
+        return planned[kind](source, output, options)
+    try:
+        from miostitch.export.nwb import nwb
+    except ImportError as error:
+        msg = f"NWB needs another package ({error}); pip install 'miostitch[nwb]'"
+        raise UsageError(msg) from error
+    return nwb(source, output, options)
 
 
 def _require_effect(kind: Kind, options: ExportOptions) -> None:

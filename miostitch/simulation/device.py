@@ -17,8 +17,6 @@ from miostitch.errors import UsageError
 from miostitch.schema import chunk_frames
 from miostitch.text import amount
 
-Pixels = U8
-
 RING = 32
 HEADER_PIXELS = 48
 EPOCH_US = 1_764_712_600_000_000
@@ -266,8 +264,7 @@ class Faults:
     corrupted: Bools
     short: Bools
     flipped: Bools
-    arrived: I64
-    """Pixels of the payload, those that ran over included."""
+    arrived: I64  # Pixels of the payload, those that ran over included
     detail: U64
 
 

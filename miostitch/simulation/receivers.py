@@ -9,16 +9,16 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from miostitch.arrays import I64, U8, Bools
+from miostitch.arrays import U8
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.errors import ResourceError, UsageError
 from miostitch.execution.publishing import RunOptions, publish_run
@@ -51,6 +51,9 @@ FLIPPABLE = (
     ("timestamp", 16),
     ("pixel_count", 13),
 )
+Rows: TypeAlias = NDArray[np.void]
+"""Buffers that arrive: frame and buffer as sent, header as read, fragment, and orphan or not."""
+
 FLIP_RECORD = np.dtype(
     [
         *((name, "<i8") for name in ("receiver", "row", "frame", "buffer", "sent", "received")),
@@ -100,23 +103,6 @@ class Simulation:
             return dict(arrays)
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """Buffers that arrive in one block: frame and buffer as sent, and the header as read."""
-
-    frame: I64
-    buffer: I64
-    header: dict[str, I64]
-    orphan: Bools
-    fragment: I64
-
-    def take(self, keep: Bools) -> "_Rows":
-        """Keep the rows of a mask."""
-        header = {name: values[keep] for name, values in self.header.items()}
-        columns = (self.frame[keep], self.buffer[keep])
-        return _Rows(*columns, header, self.orphan[keep], self.fragment[keep])
-
-
 class _Receiver:
     """Writes what arrives as mio does.
 
@@ -144,11 +130,12 @@ class _Receiver:
         """Receive one block, and write it to the files."""
         faults = self.air.send(sent)
         rows = self._read(sent, faults)
-        at = sent.first + rows.frame, rows.buffer
-        self.corrupted[at] = faults.corrupted[rows.frame, rows.buffer]
-        self.short[at] = faults.short[rows.frame, rows.buffer]
-        if not rows.orphan.all():
-            self._write_fragments(sent, faults, rows.take(~rows.orphan))
+        arrived = rows["frame"], rows["buffer"]
+        at = sent.first + rows["frame"], rows["buffer"]
+        self.corrupted[at] = faults.corrupted[arrived]
+        self.short[at] = faults.short[arrived]
+        if not rows["orphan"].all():
+            self._write_fragments(sent, faults, rows[~rows["orphan"]])
         self._write_table(sent, faults, rows)
 
     def finish(self) -> None:
@@ -171,34 +158,36 @@ class _Receiver:
             "header_flips": sum(map(len, self.flips)),
         }
 
-    def _read(self, sent: Sent, faults: Faults) -> _Rows:
-        frame, buffer = np.nonzero(~faults.lost)
-        header = {name: values[frame, buffer] for name, values in sent.header.items()}
-        hit = np.flatnonzero(faults.flipped[frame, buffer])
+    def _read(self, sent: Sent, faults: Faults) -> Rows:
+        at = np.nonzero(~faults.lost)
+        numbers = ("frame", "buffer", "fragment", *sent.header)
+        rows = np.zeros(len(at[0]), [*((name, "<i8") for name in numbers), ("orphan", "?")])
+        rows["frame"], rows["buffer"] = at
+        for name, values in sent.header.items():
+            rows[name] = values[at]
+        hit = np.flatnonzero(faults.flipped[at])
         for shift in (0, 32):  # one or two bits, of one field or two
-            bits = below(faults.detail[frame[hit], buffer[hit]] >> np.uint64(shift), 2**32)
+            bits = below(faults.detail[at][hit] >> np.uint64(shift), 2**32)
             for number, (name, width) in enumerate(FLIPPABLE):
                 own = bits % len(FLIPPABLE) == number
-                header[name][hit[own]] ^= 1 << bits[own] // len(FLIPPABLE) % width
-        orphan = header["frame_buffer_count"] >= len(self.air.sizes)
-        num = header["frame_num"][~orphan]
-        new = np.zeros(len(frame), np.int64)
-        new[~orphan] = num != np.append(self.last_num, num)[:-1]
-        rows = _Rows(frame, buffer, header, orphan, self.fragment + np.cumsum(new))
-        if self.fragment >= 0:
-            return rows
-        begun = np.logical_or.accumulate(header["frame_buffer_count"] == 0)
-        rows = rows.take(begun)  # mio waits for the start of a frame
-        return replace(rows, fragment=rows.fragment - rows.fragment[:1])
+                rows[name][hit[own]] ^= 1 << bits[own] // len(FLIPPABLE) % width
+        named = rows["frame_buffer_count"] < len(self.air.sizes)
+        num, new = rows["frame_num"][named], np.zeros(len(rows), np.int64)
+        new[named] = num != np.append(self.last_num, num)[:-1]
+        rows["orphan"], rows["fragment"] = ~named, self.fragment + np.cumsum(new)
+        if self.fragment < 0:  # mio waits for the start of a frame
+            rows = rows[np.logical_or.accumulate(rows["frame_buffer_count"] == 0)]
+            rows["fragment"] -= rows["fragment"][:1]
+        return rows
 
-    def _write_fragments(self, sent: Sent, faults: Faults, rows: _Rows) -> None:
+    def _write_fragments(self, sent: Sent, faults: Faults, rows: Rows) -> None:
         """Make the frames of the block's fragments, and write all but the last."""
         edges, base = self.device.edges, max(self.fragment, 0)
-        local, slot = rows.fragment - base, rows.header["frame_buffer_count"]
+        local, slot = rows["fragment"] - base, rows["frame_buffer_count"]
         count = int(local[-1]) + 1
         source = np.zeros(count, np.int64)
         # a fragment is first taken for the frame of its first row
-        source[local[::-1]] = rows.frame[::-1]
+        source[local[::-1]] = rows["frame"][::-1]
         if len(self.memory) < count:
             self.memory = np.empty((count + count // 4, sent.pixels.shape[1]), np.uint8)
         images = np.take(sent.pixels, source, axis=0, out=self.memory[:count], mode="clip")
@@ -215,19 +204,19 @@ class _Receiver:
         for k, empty in enumerate(missing.T):
             images[empty, edges[k] : edges[k + 1]] = 0
         shown = taken_by[taken_by >= 0]
-        frame, buffer = rows.frame[shown], rows.buffer[shown]
+        frame, buffer = rows["frame"][shown], rows["buffer"][shown]
         in_place = buffer == slot[shown]
         whole = ~(faults.corrupted | faults.short)[frame, buffer]
         for row in shown[~(whole & in_place & (frame == source[local[shown]]))].tolist():
             place = images[local[row], edges[slot[row]] : edges[slot[row] + 1]]
-            payload = self._payload(sent, faults, int(rows.frame[row]), int(rows.buffer[row]))
+            payload = self._payload(sent, faults, int(rows["frame"][row]), int(rows["buffer"][row]))
             size = min(len(place), len(payload))
             place[:size], place[size:] = payload[:size], 0
-        position = np.maximum(rows.fragment[shown] + self.video_shift, NO_FRAME)
+        position = np.maximum(rows["fragment"][shown] + self.video_shift, NO_FRAME)
         self.video_frame[sent.first + frame[in_place], buffer[in_place]] = position[in_place]
         self._write_video(images[max(-self.video_shift - base, 0) : -1])
         self.open_image = images[-1].copy()
-        self.fragment, self.last_num = base + count - 1, int(rows.header["frame_num"][-1])
+        self.fragment, self.last_num = base + count - 1, int(rows["frame_num"][-1])
 
     def _payload(self, sent: Sent, faults: Faults, frame: int, buffer: int) -> U8:
         """Pixels of one buffer as they arrive."""
@@ -247,42 +236,42 @@ class _Receiver:
             self.shown += len(images)
             self.video.write(images.reshape(-1, self.config.height, self.config.width))
 
-    def _write_table(self, sent: Sent, faults: Faults, rows: _Rows) -> None:
-        config, at = self.config, (rows.frame, rows.buffer)
+    def _write_table(self, sent: Sent, faults: Faults, rows: Rows) -> None:
+        config, at = self.config, (rows["frame"], rows["buffer"])
         session_us = sent.time_us[at] - EPOCH_US
         wait_us = 1 + min(400, int(500_000 / config.fps / len(self.air.sizes)))
         ahead_us = config.clock_offset_s * 1e6 + session_us * config.clock_drift_ppm / 1e6
         time_us = sent.time_us[at] + below(faults.detail[at] >> np.uint64(16), wait_us)
         time_us = time_us + np.rint(self.number * ahead_us).astype(np.int64)
-        place = self.air.sizes[np.where(rows.orphan, 0, rows.header["frame_buffer_count"])]
+        place = self.air.sizes[np.where(rows["orphan"], 0, rows["frame_buffer_count"])]
         columns = {
-            **rows.header,
-            "buffer_recv_index": self.received + np.arange(len(rows.frame)),
+            **{name: rows[name] for name in sent.header},
+            "buffer_recv_index": self.received + np.arange(len(rows["frame"])),
             "buffer_recv_unix_time": time_us / 1e6,
-            "black_padding_px": np.where(rows.orphan, -1, place - faults.arrived[at]),
+            "black_padding_px": np.where(rows["orphan"], -1, place - faults.arrived[at]),
             "reconstructed_frame_index": np.where(
-                rows.orphan, NO_FRAME, rows.fragment - self.table_shift
+                rows["orphan"], NO_FRAME, rows["fragment"] - self.table_shift
             ),
         }
-        keep = rows.fragment >= self.table_shift
-        self.received += len(rows.frame)
-        self._log_flips(sent, rows.take(keep))
+        keep = rows["fragment"] >= self.table_shift
+        self.received += len(rows["frame"])
+        self._log_flips(sent, rows[keep])
         self.table.append(pd.DataFrame(columns)[keep])
         self.counts["rows"] += int(keep.sum())
-        self.counts["orphans"] += int(rows.orphan[keep].sum())
-        whole = self.air.sizes[rows.buffer] + sent.overhang[at]
+        self.counts["orphans"] += int(rows["orphan"][keep].sum())
+        whole = self.air.sizes[rows["buffer"]] + sent.overhang[at]
         self.counts["overruns"] += int((faults.arrived[at] > whole)[keep].sum())
 
-    def _log_flips(self, sent: Sent, rows: _Rows) -> None:
+    def _log_flips(self, sent: Sent, rows: Rows) -> None:
         for name, _ in FLIPPABLE:
-            true = sent.header[name][rows.frame, rows.buffer]
-            changed = np.flatnonzero(rows.header[name] != true)
+            true = sent.header[name][rows["frame"], rows["buffer"]]
+            changed = np.flatnonzero(rows[name] != true)
             record = np.zeros(len(changed), FLIP_RECORD)
             record["receiver"], record["column"] = self.number, name
             record["row"] = self.counts["rows"] + changed
-            record["frame"] = sent.first + rows.frame[changed]
-            record["buffer"] = rows.buffer[changed]
-            record["sent"], record["received"] = true[changed], rows.header[name][changed]
+            record["frame"] = sent.first + rows["frame"][changed]
+            record["buffer"] = rows["buffer"][changed]
+            record["sent"], record["received"] = true[changed], rows[name][changed]
             self.flips.append(record)
 
 
@@ -384,20 +373,17 @@ def _transmit(
     device = Device(config)
     height, width, fps = config.height, config.width, Fraction(config.fps)
     with ExitStack() as stack:
-        writers = [
-            (
-                stack.enter_context(
-                    VideoWriter(f"{stem}.avi", width=width, height=height, fps=fps)
-                ),
-                stack.enter_context(TableWriter(f"{stem}.csv", TABLE_COLUMNS)),
-            )
+        videos = [
+            stack.enter_context(VideoWriter(f"{stem}.avi", width=width, height=height, fps=fps))
             for stem in stems
         ]
-        receivers = [_Receiver(device, number, *pair) for number, pair in enumerate(writers[:-1])]
+        tables = [stack.enter_context(TableWriter(f"{stem}.csv", TABLE_COLUMNS)) for stem in stems]
+        files = zip(range(config.receivers), videos, tables, strict=False)
+        receivers = [_Receiver(device, *own) for own in files]
         for block in range(-(-config.frames // device.block_frames)):
             sent = device.send(block)
-            writers[-1][0].write(sent.pixels.reshape(-1, height, width))
-            writers[-1][1].append(_truth_table(sent))
+            videos[-1].write(sent.pixels.reshape(-1, height, width))
+            tables[-1].append(_truth_table(sent))
             for receiver in receivers:
                 receiver.receive(sent)
             if progress is not None:

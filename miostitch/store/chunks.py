@@ -16,21 +16,13 @@ from miostitch.errors import InputError, ResourceError
 from miostitch.schema import VIDEO
 from miostitch.store.validation import CHUNK_NAME
 
-BEFORE = ".before"
-"""Ending of a store that is being begun anew."""
-
-CHECKERS = 4
-"""Threads that look for damage: enough for a disk, and few blocks in memory."""
-
-OPEN_VIDEOS = 8
-"""Arrays that are kept open: the stores of a run, to be read and to be written."""
+BEFORE = ".before"  # Ending of a store that is being begun anew
+CHECKERS = 4  # Threads that look for damage: enough for a disk, and few blocks in memory
+OPEN_VIDEOS = 8  # Arrays that are kept open: the stores of a run, to be read and to be written
 
 
 def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
-    """Write a run of frames that covers whole chunks of ``video``.
-
-    ``frames``: uint8 (frame, height, width).
-    """
+    """Write frames that cover whole chunks of ``video``, uint8 (frame, height, width)."""
     try:
         video = _open_video(path, "r+")
         video[start : start + len(frames)] = frames
@@ -86,10 +78,7 @@ class DamagedBlock(NamedTuple):
 
 
 def damaged_blocks(path: str) -> tuple[DamagedBlock, ...]:
-    """Read every chunk of ``video``, and tell which are damaged.
-
-    What was found of chunks that did not change since is told again.
-    """
+    """Find the damaged chunks of ``video``; those that did not change since are not read again."""
     video = _open_video(path, "r")
     files = [_chunk_file(path, video, n) for n in range(-(-video.shape[0] // video.chunks[0]))]
     return _damaged_blocks(path, tuple(zip(map(str, files), map(_state, files), strict=True)))

@@ -32,12 +32,8 @@ from miostitch.schema import (
 BUFFER_CHUNK = 2**17
 """Rows per chunk of the ``buffers`` group; of each column one chunk is in memory, 1 MiB."""
 
-TABLE_CHUNK = 2**17
-"""Frames per chunk of the tables along ``frame``."""
-
-MANY_CHUNKS = 1024
-"""Chunks of a few kilobytes that zarr packs in one go, in half of the time."""
-
+TABLE_CHUNK = 2**17  # Frames per chunk of the tables along ``frame``
+MANY_CHUNKS = 1024  # Chunks of a few kilobytes that zarr packs in one go, in half of the time
 ZSTD_LEVEL = 1
 
 VIDEO_CODECS = (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=1), Crc32cCodec())
@@ -93,10 +89,7 @@ def write_frame_tables(
     frames: Mapping[str, npt.NDArray[Any]],
     variables: Sequence[Variable] = FRAME_VARIABLES,
 ) -> None:
-    """Write what is known per frame, once it is known for all of them.
-
-    ``frames``: an array (frame,) for each of the variables.
-    """
+    """Write what is known per frame, an array (frame,) for each of the variables."""
     with _writing(path, "cannot write the tables"):
         root = zarr.open_group(Path(path), mode="r+")
         block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
@@ -184,11 +177,10 @@ class BufferColumns:
 
 def consolidate(path: str) -> None:
     """Gather the metadata of a finished store in one place, where ``xarray`` looks for it."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _writing(path, "cannot write the metadata"):
         # zarr warns that format 3 does not specify this yet; readers without it lose nothing
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
-        with _writing(path, "cannot write the metadata"):
-            zarr.consolidate_metadata(Path(path))
+        zarr.consolidate_metadata(Path(path))
 
 
 def _create(
@@ -201,6 +193,8 @@ def _create(
 ) -> zarr.Array[Any]:
     """Create one array with our codec."""
     version = group.metadata.zarr_format
+    zero = np.zeros((), variable.dtype).item()
+    fill = zero if variable.fill is None else variable.fill
     attributes = {**variable.attrs, **attrs}
     if version == 2:
         attributes["_ARRAY_DIMENSIONS"] = list(variable.dims)
@@ -213,7 +207,7 @@ def _create(
         compressors=_codecs(variable, version),
         dimension_names=variable.dims if version == 3 else None,
         # xarray would mask the fill value of format 2
-        fill_value=None if version == 2 else _fill(variable),
+        fill_value=None if version == 2 else fill,
         attributes=attributes,
         config={"write_empty_chunks": True},
     )
@@ -228,10 +222,6 @@ def _codecs(variable: Variable, zarr_format: int) -> list[Any]:
     return [ZstdCodec(level=ZSTD_LEVEL, checksum=True)]
 
 
-def _fill(variable: Variable) -> Any:
-    return np.zeros((), variable.dtype).item() if variable.fill is None else variable.fill
-
-
 def _write(
     group: zarr.Group,
     variable: Variable,
@@ -244,10 +234,8 @@ def _write(
         raise MiostitchError(msg)
 
     def along_frame(size: int) -> tuple[int, ...]:
-        return tuple(
-            size if dim == FRAME else length
-            for dim, length in zip(variable.dims, values.shape, strict=True)
-        )
+        sizes = zip(variable.dims, values.shape, strict=True)
+        return tuple(size if dim == FRAME else length for dim, length in sizes)
 
     shards = None
     if frames_per_chunk < TABLE_CHUNK and group.metadata.zarr_format == 3:

@@ -14,6 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from miostitch.errors import InputError, MiostitchError
 
 MAX_JSON_BYTES = 2**23
@@ -22,18 +24,10 @@ MAX_DIMENSIONS = 8
 MAX_CHUNK_BYTES = 2**31
 FREE_BYTES, FREE_CHUNKS = 2**26, 2**16
 """What an array may declare though nothing is stored: chunks of fill values may be left out."""
-RATIO = 2**17
-"""More than any codec here compresses."""
-
-ITEM_BYTES = {"bool": 1, "string": 8} | {
-    f"{kind}{bits}": bits // 8
-    for kind, sizes in (
-        ("int", (8, 16, 32, 64)),
-        ("uint", (8, 16, 32, 64)),
-        ("float", (16, 32, 64)),
-    )
-    for bits in sizes
-}
+RATIO = 2**17  # More than any codec here compresses
+INTEGERS = [f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)]
+NUMBERS = ("bool", *INTEGERS, "float16", "float32", "float64")
+ITEM_BYTES = {"string": 8} | {name: np.dtype(name).itemsize for name in NUMBERS}
 CODECS = {"bytes", "transpose", "vlen-utf8", "zstd", "gzip", "blosc", "crc32c", "sharding_indexed"}
 COMPRESSORS = {"zstd", "blosc", "zlib", "gzip", "lz4"}
 CHUNK_NAME = re.compile(r"\d+(\.\d+)*|c")
@@ -43,6 +37,10 @@ OLD_DTYPE = re.compile(r"[<>|][biuf]([1248])")
 TEXT = [{"id": "vlen-utf8"}]
 
 
+FAULTS = (OSError, RuntimeError, ValueError, KeyError, TypeError)
+"""What zarr and its codecs raise at files that are not what they should be."""
+
+
 @contextmanager
 def reading(path: str, name: str = "") -> Iterator[None]:
     """Read something of a store; what other libraries raise becomes an error that names it."""
@@ -50,22 +48,18 @@ def reading(path: str, name: str = "") -> Iterator[None]:
         yield
     except MiostitchError:
         raise
-    except (OSError, RuntimeError, ValueError, KeyError, TypeError) as error:
+    except FAULTS as error:
         what = ": ".join(filter(None, (path, name.strip("/"))))
         reason = str(error).rstrip(".")
         msg = f"{what}: cannot be read: {reason}; copy the store anew, or stitch again"
         raise InputError(msg) from error
 
 
-Node = tuple[Path, dict[str, Any]]
-"""Folder and metadata of a group or an array."""
+Node = tuple[Path, dict[str, Any]]  # Folder and metadata of a group or an array
 
 
 def require_plain(path: str) -> dict[str, Node]:
     """Refuse a store whose metadata names anything but plain arrays.
-
-    Reads the JSON files only. Of chunks it looks at the sizes, and only where an array declares
-    more than 64 MiB.
 
     Returns: Groups and arrays by their names, as readers will see them.
     """

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64, U8
 from miostitch.editing.operations import remove_frames, trim
 from miostitch.editing.stored_tables import StoredTables
 from miostitch.editing.tables import EditedTables
 from miostitch.errors import InputError, UsageError
 from miostitch.execution.products import LINE_TABLES, STORE
 from miostitch.execution.progress import Progress, counted
-from miostitch.ranges import runs
+from miostitch.ranges import join_ranges, runs, spans
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.provenance import listed_objects, recorded_place
 from miostitch.recording.sidecars import Origin, find_origin
@@ -24,18 +24,17 @@ from miostitch.schema import FRAME, chunk_frames
 from miostitch.store.chunks import read_frames
 from miostitch.text import amount
 from miostitch.verify.findings import Kind
-from miostitch.verify.products import DROPPED_LIST, Result, check_outputs, compare_summary
+from miostitch.verify.products import DROPPED_LIST, Result, Video, check_outputs, compare_summary
 from miostitch.verify.store import compare_arrays, create_like
-from miostitch.verify.tables import compare_tables, write_stored_tables
+from miostitch.verify.tables import compare_all_tables, write_stored_tables
 
-U8 = NDArray[np.uint8]
-Ints = NDArray[np.int64]
 OF_KEPT = ("_patch.avi", "_freq_mask.avi", "_freq_mask_freq_domain.avi", "_min_proj.avi")
 OF_DROPPED = ("_patch_noisy_frames.avi", "_patch_patched_area.avi")
 COPIES = {"_patch.csv": ".csv", "_patch_timestamp.csv": "_timestamps.csv"}
 """Tables that denoising writes twice, by their second ending."""
 
 TABLES = (".csv", *LINE_TABLES)
+TABLE_FRAMES = 2**14  # Frames whose rows and lines are made again at a time
 
 
 @dataclass(frozen=True)
@@ -43,13 +42,19 @@ class Source:
     """Where the frames of a result are from."""
 
     origins: tuple[Origin, ...]
-    origin: Ints  # Which of them each frame is from, (frame,)
-    origin_frame: Ints  # Its position there, (frame,)
+    origin: I64  # Which of them each frame is from, (frame,)
+    origin_frame: I64  # Its position there, (frame,)
 
     @property
     def names(self) -> str:
         """The files, for messages."""
         return ", ".join(Path(each.path).name for each in self.origins)
+
+    @property
+    def sizes(self) -> set[tuple[int, int]]:
+        """Height and width of their frames."""
+        files = [each.store or each.video for each in self.origins]
+        return {(file.height, file.width) for file in files if file}
 
     def read(self, span: slice) -> U8:
         """Some frames as the files have them, uint8 (frame, height, width)."""
@@ -73,62 +78,59 @@ def check_edit(result: Result, folder: Path, progress: Progress | None) -> dict[
     if not isinstance(count, int):
         count = store.shape[0] if store else 0
     video = result.open_video(result.stem.removeprefix(result.base) + ".avi")
-    shapes = {each.name: each.shape for each in (store, video) if each}
-    for name, shape in shapes.items():
-        if shape[0] != count:
-            what = f"{amount(shape[0], 'frame')}, the summary says {count}"
-            result.findings.add(Kind.COUNT, name, what)
+    frames = [each for each in (store, video) if each]
+    for each in frames:
+        if each.shape[0] != count:
+            what = f"{amount(each.shape[0], 'frame')}, the summary says {count}"
+            result.findings.add(Kind.COUNT, each.name, what)
     source = _find_source(result)
     if denoised:
         _check_denoised(result)
-    if shapes:
-        _compare_frames(result, None if denoised else source, next(iter(shapes.values())), progress)
+    if frames:
+        _compare_frames(result, video, None if denoised else source, frames[0].shape, progress)
     if source is not None and len(source.origin) == count:
         _check_tables(result, source, folder)
     elif store is not None:
         write_stored_tables(store, result.path(".csv"), folder)
-    for suffix in TABLES:
-        if (folder / suffix).is_file() and result.path(suffix).is_file():
-            compare_tables(result.path(suffix), folder / suffix, result.findings)
+    compare_all_tables(result, folder, TABLES)
     return {"kind": "denoise" if denoised else "edit", "frames": count}
 
 
 def _find_source(result: Result) -> Source | None:
     """Open the files that frames are from; None, which is noted, if not all are there."""
-    summary, findings, name = result.summary, result.findings, f"{result.stem}.json"
-    listed, taken = listed_objects(summary, "origins"), summary.get("origin_frames")
+    summary, findings = result.summary, result.findings
     origins: list[Origin] = []
-    for each in listed:
+    for each in listed_objects(summary, "origins"):
         path, lag = recorded_place(each, result.folder), each.get("lag")
-        salvage = bool(summary.get("lost_frames"))
-        reading = ReadOptions(salvage, need_table=False, lag=lag if isinstance(lag, int) else 0)
+        file, lag = Path(path).name, lag if isinstance(lag, int) else 0
+        reading = ReadOptions(bool(summary.get("lost_frames")), need_table=False, lag=lag)
         try:
             origins.append(find_origin(path, reading))
         except (InputError, UsageError) as error:
-            file = Path(path).name
             if Path(path).exists():
                 findings.add(Kind.INPUT, file, f"cannot be read any more: {error}")
             findings.add(Kind.NOT_CHECKED, file, f"frames and tables of the result: {error}")
             return None
         if origins[-1].frames != each.get("frames"):
             what = f"has {amount(origins[-1].frames, 'frame')}, had {each.get('frames')}"
-            findings.add(Kind.INPUT, Path(path).name, what)
+            findings.add(Kind.INPUT, file, what)
             return None
     try:
-        number, first, last = np.array(taken, np.int64).T
+        number, first, last = np.array(summary.get("origin_frames"), np.int64).T
         origin = np.repeat(number, last + 1 - first)
-        frame = np.concatenate([np.arange(a, b + 1) for a, b in zip(first, last, strict=True)])
+        frame = join_ranges(first, last + 1 - first)
         inside = (frame >= 0) & (frame < np.array([each.frames for each in origins])[origin])
     except (TypeError, ValueError, IndexError):
         origin = frame = inside = np.zeros(0, np.int64)
     if not len(frame) or not inside.all():
-        findings.add(Kind.NOT_CHECKED, name, "the summary does not say which frames were taken")
+        what = "the summary does not say which frames were taken"
+        findings.add(Kind.NOT_CHECKED, f"{result.stem}.json", what)
         return None
     _check_history(result, [each.frames for each in origins], origin, frame)
     return Source(tuple(origins), origin, frame)
 
 
-def _check_history(result: Result, counts: Sequence[int], origin: Ints, frame: Ints) -> None:
+def _check_history(result: Result, counts: Sequence[int], origin: I64, frame: I64) -> None:
     """Do the last steps of the history again, and compare which frames they leave."""
     steps, total = listed_objects(result.summary, "history"), sum(counts)
     first = [n for n, step in enumerate(steps) if step.get("frames_before") == total]
@@ -157,35 +159,35 @@ def _check_history(result: Result, counts: Sequence[int], origin: Ints, frame: I
 
 
 def _compare_frames(
-    result: Result, source: Source | None, shape: tuple[int, int, int], progress: Progress | None
+    result: Result,
+    video: Video | None,
+    source: Source | None,
+    shape: tuple[int, int, int],
+    progress: Progress | None,
 ) -> None:
     """Compare store and video with each other, and with the files their frames are from."""
     store, findings = result.store, result.findings
-    video = result.open_video(result.stem.removeprefix(result.base) + ".avi")
-    step = store.block if store else chunk_frames(*shape[1:])
     if source is not None and len(source.origin) != shape[0]:
         source = None
-    advance = counted(progress, shape[0])
-    for start in range(0, shape[0], step):
-        span = slice(start, min(start + step, shape[0]))
-        at = np.arange(span.start, span.stop)
-        theirs = None
+    if source is not None and source.sizes != {shape[1:]}:
+        findings.add(Kind.INPUT, source.names, "frames have another size")
+        source = None
+    step, advance = store.block if store else chunk_frames(*shape[1:]), counted(progress, shape[0])
+    for span in spans(shape[0], step):
+        at, known, witness = np.arange(span.start, span.stop), None, ""
         if source is not None:
             try:
-                theirs = source.read(span)
+                known, witness = source.read(span), f"{source.names} has"
             except InputError as error:
-                findings.add(Kind.INPUT, source.names, str(error), frame=start)
-            if theirs is not None and theirs.shape[1:] != shape[1:]:
-                findings.add(Kind.INPUT, source.names, "frames have another size")
-                source = theirs = None
-        made = store.video_block(start // step) if store else None
-        if store and made is not None and theirs is not None and source is not None:
-            chunk, witness = store.chunk_key(start // step), f"{source.names} has"
-            findings.pixels(store.name, made, theirs, at, witness, chunk=chunk)
-        if video is not None and made is not None and store is not None:
-            video.compare(made, at, f"{store.name} has")
-        elif video is not None and theirs is not None and source is not None:
-            video.compare(theirs, at, f"{source.names} has")
+                findings.add(Kind.INPUT, source.names, str(error), frame=span.start)
+        made = store.video_block(span.start // step) if store else None
+        if store is not None and made is not None:
+            if known is not None:
+                chunk = store.chunk_key(span.start // step)
+                findings.pixels(store.name, made, known, at, witness, chunk=chunk)
+            known, witness = made, f"{store.name} has"
+        if video is not None and known is not None:
+            video.compare(known, at, witness)
         if advance is not None:
             advance(len(at))
 
@@ -199,9 +201,8 @@ def _check_tables(result: Result, source: Source, folder: Path) -> None:
     path = str(made) if store else None
     try:
         with EditedTables(source, kinds, folder.joinpath, path) as tables:
-            step = chunk_frames(1, 1000)
-            for start in range(0, len(source.origin), step):
-                tables.append(slice(start, min(start + step, len(source.origin))))
+            for span in spans(len(source.origin), TABLE_FRAMES):
+                tables.append(span)
         if store:
             found = [each.tables for each in source.origins]
             StoredTables(found, source.origin, source.origin_frame).write(str(made))

@@ -2,19 +2,18 @@
 
 from bisect import insort
 from collections import Counter
-from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from operator import itemgetter
 from threading import Lock
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64, U8
 from miostitch.kernels.scores import differing_pixels
 from miostitch.text import amount, printable
 
-LISTED = 20
-"""Findings of one kind that are listed; all are counted."""
+LISTED = 20  # Findings of one kind that are listed; all are counted
 
 
 class Kind(StrEnum):
@@ -44,38 +43,14 @@ class Kind(StrEnum):
     NOT_CHECKED = "not checked"
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One finding."""
-
-    kind: Kind
-    file: str  # The product or input
-    frame: int | None  # Frame of the result
-    chunk: str | None  # Key of the chunk in the store
-    row: int | None
-    column: int | str | None
-    message: str  # What is wrong
-
-    @property
-    def place(self) -> tuple[Any, ...]:
-        """Key by which findings of one kind are put in order."""
-        known = (-1 if each is None else each for each in (self.frame, self.row))
-        return (self.file, *known, self.chunk or "", str(self.column or ""), self.message)
-
-    @property
-    def facts(self) -> dict[str, Any]:
-        """JSON values; what does not apply is left out."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-@dataclass
 class Findings:
     """Collects findings from any thread; the same ones are listed in whatever order they come."""
 
-    counts: Counter[Kind] = field(default_factory=Counter)
-    files: set[str] = field(default_factory=set)  # Those that anything was found of
-    _listed: dict[Kind, list[Finding]] = field(default_factory=dict)
-    _lock: Lock = field(default_factory=Lock)
+    def __init__(self) -> None:
+        self.counts = Counter[Kind]()
+        self.files = set[str]()  # Those that anything was found of
+        self._listed: dict[Kind, list[tuple[Any, dict[str, Any]]]] = {kind: [] for kind in Kind}
+        self._lock = Lock()
 
     def add(
         self,
@@ -88,13 +63,17 @@ class Findings:
         row: int | None = None,
         column: int | str | None = None,
     ) -> None:
-        """Note a finding."""
-        found = Finding(kind, printable(file), frame, chunk, row, column, printable(message))
+        """Note a finding; ``frame``: of the result; ``chunk``: its key in the store."""
+        found = {"kind": kind, "file": printable(file), "frame": frame, "chunk": chunk}
+        found |= {"row": row, "column": column, "message": printable(message)}
+        numbers = (-1 if number is None else number for number in (frame, row))
+        order = (file, *numbers, chunk or "", str(column or ""), message)
         with self._lock:
             self.counts[kind] += 1
             self.files.add(file)
-            listed = self._listed.setdefault(kind, [])
-            insort(listed, found, key=lambda each: each.place)
+            listed = self._listed[kind]
+            facts = {name: value for name, value in found.items() if value is not None}
+            insort(listed, (order, facts), key=itemgetter(0))
             del listed[LISTED:]
 
     def more(self, kind: Kind, count: int) -> None:
@@ -105,17 +84,14 @@ class Findings:
     def pixels(
         self,
         file: str,
-        found: NDArray[np.uint8],
-        expected: NDArray[np.uint8],
-        frames: NDArray[np.int64],
+        found: U8,
+        expected: U8,
+        frames: I64,
         witness: str,
         *,
         chunk: str | None = None,
     ) -> None:
-        """Note frames of which a pixel is not as expected, with the first one.
-
-        ``found, expected``: uint8 (frame, height, width); ``frames``: their numbers, (frame,).
-        """
+        """Note the first wrong pixel of each of these ``frames``, uint8 (frame, height, width)."""
         counts = np.empty(len(found), np.int64)
         differing_pixels(found, expected, counts)
         for at in np.flatnonzero(counts).tolist():
@@ -137,6 +113,6 @@ class Findings:
         return sum(self.counts.values()) - self.counts[Kind.NOT_CHECKED]
 
     @property
-    def listed(self) -> list[Finding]:
-        """The first of every kind, by kind."""
-        return [each for kind in Kind for each in self._listed.get(kind, [])]
+    def listed(self) -> list[dict[str, Any]]:
+        """The first of every kind, by kind: JSON values, without what does not apply."""
+        return [facts for listed in self._listed.values() for _, facts in listed]

@@ -6,27 +6,55 @@ from typing import Any
 
 import numpy as np
 
+from miostitch.arrays import I64, U8
 from miostitch.errors import InputError
 from miostitch.execution.digests import file_digest, store_digest, video_digest
 from miostitch.execution.products import STITCHED, STORE
 from miostitch.recording.provenance import listed_objects
 from miostitch.schema import chunk_frames
 from miostitch.verify.findings import Findings, Kind
-from miostitch.verify.frames import Video
 from miostitch.verify.store import Store
-from miostitch.video.source import open_video
+from miostitch.video.source import VideoSource, open_video
+from miostitch.video.writer import frame_checksums
 
 ALWAYS = (STORE, ".csv", "_timestamps.csv", "_scores.csv", ".json")
 """Endings of what every stitch writes."""
 
-DENOISED = "_denoised"
-"""Ending of the stem of a denoised result."""
-
-LONG = 400
-"""Characters of a finding."""
-
+DENOISED = "_denoised"  # Ending of the stem of a denoised result
+LONG = 400  # Characters of a finding
 DROPPED_LIST = "_patch_dropped_frames.txt"
 """Ending of the list of dropped frames: the one product that is empty where there are none."""
+
+
+class Video:
+    """A video next to a store, and the checksums of those of its frames that were read."""
+
+    def __init__(self, source: VideoSource, name: str, findings: Findings) -> None:
+        self.source, self.name, self.findings = source, name, findings
+        self.shape = source.frame_count, source.height, source.width
+        self.checksums = np.zeros(source.frame_count, "<u4")
+        self.read = np.zeros(source.frame_count, np.bool_)  # Which frames were read, (frame,)
+
+    def frames(self, at: I64) -> U8 | None:
+        """Some frames; None if they cannot be read, which is noted."""
+        try:
+            found: U8 = self.source.read(at)
+        except InputError as error:
+            self.findings.add(Kind.UNREADABLE, self.name, str(error), frame=int(at[0]))
+            return None
+        self.checksums[at] = frame_checksums(found)
+        self.read[at] = True
+        return found
+
+    def compare(self, expected: U8, at: I64, witness: str) -> None:
+        """Compare frames at some positions of the video with what they should be."""
+        there = at < self.shape[0]
+        if self.shape[1:] != expected.shape[1:] or not there.any():
+            return  # which is noted already
+        found = self.frames(at[there])
+        if found is not None:
+            kept = expected if there.all() else expected[there]
+            self.findings.pixels(self.name, found, kept, at[there], witness)
 
 
 @dataclass

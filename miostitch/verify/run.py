@@ -12,7 +12,6 @@ from miostitch.execution.products import STORE
 from miostitch.execution.progress import Progress
 from miostitch.verify.edits import check_edit
 from miostitch.verify.findings import Findings, Kind
-from miostitch.verify.inputs import open_inputs
 from miostitch.verify.products import (
     Result,
     check_attrs,
@@ -69,20 +68,7 @@ def verify_files(
     >>> folder.cleanup()
     """
     folder, stems = _stems(Path(path))
-    results = []
-    for stem in stems:
-        findings = Findings()
-        facts = _verify(folder, stem, findings, recordings, progress)
-        results.append(
-            {
-                "stem": stem,
-                **facts,
-                "differences": findings.differences,
-                "not_checked": findings.counts[Kind.NOT_CHECKED],
-                "counts": {k.value: findings.counts[k] for k in Kind if findings.counts[k]},
-                "findings": [each.facts for each in findings.listed],
-            }
-        )
+    results = [_verify(folder, stem, recordings, progress) for stem in stems]
     totals = {n: sum(each[n] for each in results) for n in ("differences", "not_checked")}
     return {"path": os.fspath(path), "results": results, **totals}
 
@@ -109,14 +95,10 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def _verify(
-    folder: Path,
-    stem: str,
-    findings: Findings,
-    recordings: Sequence[str],
-    progress: Progress | None,
+    folder: Path, stem: str, recordings: Sequence[str], progress: Progress | None
 ) -> dict[str, Any]:
     """Verify one result."""
-    path = folder / f"{stem}{STORE}"
+    path, findings = folder / f"{stem}{STORE}", Findings()
     store = open_store(path, findings) if path.is_dir() else None
     result = Result(folder, stem, findings, _summary(folder / f"{stem}.json"), store)
     with TemporaryDirectory(prefix="miostitch-verify-") as made:
@@ -127,20 +109,14 @@ def _verify(
         if "origins" in result.summary or (store is not None and "history" in store.attrs):
             facts = check_edit(result, Path(made), progress)
         else:
-            facts = _check_stitch(result, recordings, Path(made), progress)
+            check_stitched_files(result)
+            facts = check_stitched(result, recordings, Path(made), progress)
         check_digests(result)
-    return facts
-
-
-def _check_stitch(
-    result: Result, recordings: Sequence[str], made: Path, progress: Progress | None
-) -> dict[str, Any]:
-    store = result.store
-    check_stitched_files(result)
-    if store is None:
-        what = "frames and tables, for the store is not readable"
-        result.findings.add(Kind.NOT_CHECKED, f"{result.stem}{STORE}", what)
-        return {"kind": "stitch", "frames": 0}
-    inputs = open_inputs(store, result.summary, recordings)
-    check_stitched(result, store, inputs, made, progress)
-    return {"kind": "stitch", "frames": store.shape[0]}
+    return {
+        "stem": stem,
+        **facts,
+        "differences": findings.differences,
+        "not_checked": findings.counts[Kind.NOT_CHECKED],
+        "counts": {k.value: findings.counts[k] for k in Kind if findings.counts[k]},
+        "findings": findings.listed,
+    }

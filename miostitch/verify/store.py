@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -28,12 +29,11 @@ from miostitch.schema import (
     Variable,
 )
 from miostitch.store.layout import create_store, write_frame_tables, write_group
+from miostitch.store.validation import FAULTS
 from miostitch.verify.findings import LISTED, Findings, Kind
 
-FAULTS = (OSError, ValueError, RuntimeError, KeyError, TypeError)
-"""What zarr and its codecs raise at files that are not what they should be."""
-
-METADATA = {3: ("zarr.json",), 2: (".zgroup", ".zarray", ".zattrs", ".zmetadata")}
+CONSOLIDATED = ".zmetadata"
+METADATA = {3: ("zarr.json",), 2: (".zgroup", ".zarray", ".zattrs", CONSOLIDATED)}
 GROUPS: Mapping[str, Sequence[Variable]] = {
     "scores": SCORE_VARIABLES,
     "composition": COMPOSITION_VARIABLES,
@@ -62,10 +62,10 @@ GROUP_KINDS = {
     "buffers": Kind.ROWS,
 }
 ZSTD_MAGIC, ZSTD_CHECKSUM = b"\x28\xb5\x2f\xfd", 0x04
-ABSENT = 2**64 - 1
-"""Offset of a chunk that a shard does not hold."""
-
+ABSENT = 2**64 - 1  # Offset of a chunk that a shard does not hold
 Region = tuple[slice, ...]
+Nodes = dict[str, dict[str, Any]]
+"""Metadata of groups and arrays by name, with their attributes; that of the root is ``.``."""
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Store:
     # Those that could be opened, by group and name, such as ``scores/source_frame``.
     arrays: dict[str, zarr.Array[Any]] = field(default_factory=dict)
     attrs: dict[str, Any] = field(default_factory=dict)  # Attributes of the root group
-    groups: dict[str, dict[str, Any]] = field(default_factory=dict)  # Attributes of the others
+    groups: set[str] = field(default_factory=set)  # Names of the others
     zarr_format: Literal[2, 3] = 3
     damaged: set[str] = field(default_factory=set)  # Keys of chunks that cannot be decoded
 
@@ -134,10 +134,16 @@ class Store:
 
     def values(self, name: str) -> NDArray[Any] | None:
         """All values of a table; None if there is no such array, or not all of it is readable."""
-        array = self.arrays.get(name)
-        if array is None or any(self.read(name, *part) is None for part in grid(array)):
+        if name not in self.arrays:
             return None
-        return np.asarray(array[...])
+        array = self.arrays[name]
+        values = np.empty(array.shape, array.dtype)
+        for at, region in grid(array):
+            part = self.read(name, at, region)
+            if part is None:
+                return None
+            values[region] = part
+        return values
 
 
 def open_store(path: Path, findings: Findings) -> Store | None:
@@ -175,7 +181,7 @@ def _open_members(store: Store) -> None:
             store.findings.add(Kind.SCHEMA, store.name, f"{name} cannot be opened: {error}")
             continue
         if isinstance(member, zarr.Group):
-            store.groups[name] = dict(member.attrs)
+            store.groups.add(name)
         else:
             store.arrays[name] = member
 
@@ -241,28 +247,28 @@ def check_layout(store: Store, folder: Path) -> None:
 
 def create_like(store: Store, path: Path, attrs: dict[str, Any] | None = None) -> None:
     """Create an empty store of the form that a store has."""
-    create_store(
-        str(path),
-        shape=store.shape,
-        chunk_frames=store.block,
-        attrs=attrs or {},
-        zarr_format=store.zarr_format,
-    )
+    form: dict[str, Any] = {"shape": store.shape, "chunk_frames": store.block}
+    create_store(str(path), **form, attrs=attrs or {}, zarr_format=store.zarr_format)
 
 
-def _metadata(path: Path, zarr_format: int) -> dict[str, dict[str, Any]]:
-    """Metadata of every group and array by name, its attributes in it; the root is ``.``."""
-    found: dict[str, dict[str, Any]] = {}
-    names = ("zarr.json",) if zarr_format == 3 else (".zgroup", ".zarray", ".zattrs")
-    for file in (file for name in names for file in path.rglob(name)):
-        node = found.setdefault(file.parent.relative_to(path).as_posix(), {})
-        try:
-            read = json.loads(file.read_bytes())
-        except (OSError, ValueError):
-            continue  # it could not be opened, which is noted
-        node |= {"attributes": read} if file.name == ".zattrs" else read
-        node.pop("consolidated_metadata", None)
-    return found
+def _metadata(path: Path, zarr_format: int) -> Nodes:
+    """Metadata of every group and array of a store."""
+    files = []
+    for file in (file for name in METADATA[zarr_format] for file in path.rglob(name)):
+        with suppress(OSError, ValueError):  # it could not be opened, which is noted
+            files.append((file.relative_to(path), json.loads(file.read_bytes())))
+    return _nodes(files)
+
+
+def _nodes(files: Iterable[tuple[Path, dict[str, Any]]]) -> Nodes:
+    """Group files of metadata, which stand at these places of a store, by what they describe."""
+    nodes: Nodes = {}
+    for place, content in files:
+        if place.name != CONSOLIDATED:
+            node = nodes.setdefault(place.parent.as_posix(), {})
+            node |= {"attributes": content} if place.name == ".zattrs" else content
+            node.pop("consolidated_metadata", None)
+    return nodes
 
 
 def _compare_metadata(
@@ -280,50 +286,45 @@ def _compare_metadata(
             store.findings.add(kind, store.name, what, column=column)
 
 
-def _check_consolidated(store: Store, ours: dict[str, dict[str, Any]]) -> None:
+def _check_consolidated(store: Store, ours: Nodes) -> None:
     """Compare what readers look at first with the metadata of every group and array."""
-    gathered: dict[str, dict[str, Any]] = {}
     try:
         if store.zarr_format == 3:
             root = json.loads((store.path / "zarr.json").read_bytes())
-            gathered = root["consolidated_metadata"]["metadata"]
-            ours = {name: node for name, node in ours.items() if name != "."}
+            found = root["consolidated_metadata"]["metadata"].items()
+            nodes = _nodes((Path(name, "zarr.json"), content) for name, content in found)
+            nodes["."] = ours["."]  # which is not gathered
         else:
-            files = json.loads((store.path / ".zmetadata").read_bytes())["metadata"]
-            for file, read in files.items():
-                node = gathered.setdefault(Path(file).parent.as_posix(), {})
-                node |= {"attributes": read} if file.endswith(".zattrs") else read
-    except (OSError, ValueError, KeyError, TypeError) as error:
+            found = json.loads((store.path / CONSOLIDATED).read_bytes())["metadata"].items()
+            nodes = _nodes((Path(key), content) for key, content in found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         store.findings.add(Kind.METADATA, store.name, f"cannot be read: {error!r}")
         return
-    for name in sorted(gathered.keys() | ours.keys()):
-        said = {k: v for k, v in gathered.get(name, {}).items() if k != "consolidated_metadata"}
-        if said != ours.get(name, {}):
+    for name in sorted(nodes.keys() | ours.keys()):
+        if nodes.get(name, {}) != ours.get(name, {}):
             what = f"{name} differs from its own metadata"
             store.findings.add(Kind.METADATA, store.name, what)
 
 
 def compare_arrays(store: Store, expected: Path, names: Iterable[str] | None = None) -> None:
     """Compare arrays with those of another store, one chunk at a time; by default all tables."""
-    root, missing = zarr.open_group(expected, mode="r", use_consolidated=False), set[str]()
+    members = zarr.open_group(expected, mode="r", use_consolidated=False).members(None)
+    made = {name: each for name, each in members if isinstance(each, zarr.Array)}
     if names is None:
-        names = [name for name, each in root.members(None) if isinstance(each, zarr.Array)]
-        names = [name for name in names if name not in (VIDEO.name, *COUNTING)]
-    for name in names:
-        group = name.rpartition("/")[0]
-        array, other = store.arrays.get(name), root[name]
+        names = made.keys() - {VIDEO.name, *COUNTING}
+    missing = set[str]()
+    for name in sorted(names):
+        group, array, other = name.rpartition("/")[0], store.arrays.get(name), made[name]
         if array is None:
             missing.add(group if group and group not in store.groups else name)
-            continue
-        if array.shape != other.shape:  # type: ignore[union-attr]
-            what = f"{name}: shape {array.shape}, not {other.shape}"  # type: ignore[union-attr]
+        elif array.shape != other.shape:
+            what = f"{name}: shape {array.shape}, not {other.shape}"
             store.findings.add(Kind.SCHEMA, store.name, what, column=name)
-            continue
-        for at, region in grid(array):
-            found = store.read(name, at, region)
-            if found is not None:
-                theirs = np.asarray(other[region])  # type: ignore[index]
-                _compare_values(store, name, found, theirs, region)
+        else:
+            for at, region in grid(array):
+                found = store.read(name, at, region)
+                if found is not None:
+                    _compare_values(store, name, found, np.asarray(other[region]), region)
     for name in sorted(missing):
         store.findings.add(Kind.SCHEMA, store.name, f"{name} is missing", column=name)
 
@@ -338,9 +339,8 @@ def _compare_values(
     if not wrong.any():
         return
     group, _, column = name.rpartition("/")
-    kind = KINDS.get(name, GROUP_KINDS[group])
-    file = f"{store.name}/buffers" if group == "buffers" else store.name
-    dims = _dimensions(store.arrays[name])
+    kind, dims = KINDS.get(name, GROUP_KINDS[group]), _dimensions(store.arrays[name])
+    file, column = (f"{store.name}/buffers", column) if group == "buffers" else (store.name, name)
     places = np.argwhere(wrong)
     for place in places[:LISTED]:
         values = found[tuple(place)], expected[tuple(place)]
@@ -350,14 +350,8 @@ def _compare_values(
         row = next((at[dim] for dim in (POSITION, BUFFER, REPAIR) if dim in at), None)
         if FRAME not in at and row is None:
             row = int(place[0]) + region[0].start
-        store.findings.add(
-            kind,
-            file,
-            f"{name}{of} is {shown[0]}, not {shown[1]}",
-            frame=at.get(FRAME),
-            row=row,
-            column=column if group == "buffers" else name,
-        )
+        what = f"{name}{of} is {shown[0]}, not {shown[1]}"
+        store.findings.add(kind, file, what, frame=at.get(FRAME), row=row, column=column)
     store.findings.more(kind, len(places) - LISTED)
 
 

@@ -1,7 +1,7 @@
 """Compares tables with what the ordinary code writes, row by row and cell by cell."""
 
 import filecmp
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 from itertools import zip_longest
 from pathlib import Path
@@ -14,11 +14,20 @@ from miostitch.buffers.csv_writer import TableWriter
 from miostitch.execution.products import LINE_TABLES, TIMESTAMPS
 from miostitch.text import amount
 from miostitch.verify.findings import LISTED, Findings, Kind
+from miostitch.verify.products import Result
 from miostitch.verify.store import ROWS, Store, grid
 
 FRAME_COLUMN = "reconstructed_frame_index"
 CHUNK_ROWS = 2**16
 TIMES = ("timestamp_first", "timestamp_last")
+
+
+def compare_all_tables(result: Result, folder: Path, suffixes: Iterable[str]) -> None:
+    """Compare tables with those in a folder, which has one for each ending that could be made."""
+    for suffix in suffixes:
+        found, expected = result.path(suffix), folder / suffix
+        if found.is_file() and expected.is_file():
+            compare_tables(found, expected, result.findings)
 
 
 def compare_tables(found: Path, expected: Path, findings: Findings) -> None:

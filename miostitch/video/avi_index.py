@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from miostitch.arrays import I32, I64, Bools
@@ -25,8 +26,7 @@ CHUNK = np.dtype([("frame", "i8"), ("position", "i8"), ("size", "i8"), ("key", "
 CHUNK_HEADER = struct.Struct("<4sI")
 SCAN_BYTES = 2**22
 FIRST_SCAN_BYTES = 2**12
-SECTOR = 512
-"""Bytes of which the ends of a hole that a disk leaves are multiples."""
+SECTOR = 512  # Bytes of which the ends of a hole that a disk leaves are multiples
 MOVI = re.compile(rb"LIST....movi", re.DOTALL)
 SKIPPED = re.compile(rb"ix\d\d|idx1|indx|JUNK|LIST")
 CHUNK_TAG = re.compile(rb"\d\d[a-z]{2}|RIFF|$|" + SKIPPED.pattern)
@@ -58,33 +58,25 @@ class OpenAvi:
 
     path: str
     file: BufferedReader
-    stream: int
-    """Number of the video stream, of ``stream_count``."""
+    stream: VideoStream
     stream_count: int
-    codec: str
-    pixels: str
-    """FFmpeg's name of the pixel format."""
-    height: int
-    width: int
-    extradata: bytes | None
-    """What the decoder needs before the first chunk."""
-    salvage: bool
-    """Check every chunk header; keep the frames before a truncation."""
-    notices: list[str]
-    """Messages for the user, appended by :meth:`note`."""
+    salvage: bool  # Check every chunk header; keep the frames before a truncation
+    notices: list[str]  # Takes messages for the user
 
-    def note(self, what: str) -> None:
-        """Add a message about the file."""
-        self.notices.append(what)
+    @property
+    def codec(self) -> str:
+        """FFmpeg's name of the codec."""
+        return self.stream.codec_context.name
 
     @property
     def raw_sizes(self) -> tuple[int, ...]:
         """Sizes in bytes that a raw chunk may have, the declared one first; none if coded."""
         if self.codec != "rawvideo":
             return ()
-        plane = self.width * self.height
-        i420 = plane + 2 * ((self.width + 1) // 2) * ((self.height + 1) // 2)
-        return (plane, i420) if self.pixels == "gray" else (i420,)
+        width, height = self.stream.width, self.stream.height
+        plane = width * height
+        i420 = plane + 2 * ((width + 1) // 2) * ((height + 1) // 2)
+        return (plane, i420) if self.stream.codec_context.pix_fmt == "gray" else (i420,)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +86,7 @@ class ChunkIndex:
     stream: int
     position: I64
     size: I32
-    is_key: Bools
-    """Whether decoding can start from a frame."""
+    is_key: Bools  # Whether decoding can start from a frame
     extradata: bytes | None
 
     @property
@@ -114,11 +105,6 @@ class ChunkIndex:
         position[frames] = -1
         position[spoiled(position < 0, self.keys)] = -1
         return replace(self, position=position)
-
-    @property
-    def intra_only(self) -> bool:
-        """Whether every frame that is there is a key."""
-        return bool((self.is_key | (self.position < 0)).all())
 
     def runs(self, frames: I64, whole_groups: bool) -> Iterator[tuple[int, I64, I32]]:
         """First frame, positions and sizes of the runs of chunks that decode to sorted frames."""
@@ -165,7 +151,13 @@ def index_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> ChunkIndex:
         key = key & _are_keys(avi, chunks)
     position, size, is_key = np.full(count, -1), np.zeros(count, np.int32), np.zeros(count, bool)
     position[frames], size[frames], is_key[frames] = chunks["position"], chunks["size"], key
-    index = ChunkIndex(avi.stream, position, _shrink(size), _shrink(is_key), avi.extradata)
+    index = ChunkIndex(
+        avi.stream.index,
+        position,
+        _shrink(size),
+        _shrink(is_key),
+        avi.stream.codec_context.extradata,
+    )
     return index.without(np.empty(0, np.int64))
 
 
@@ -190,13 +182,15 @@ def _find_chunks(avi: OpenAvi, entries: NDArray[np.void]) -> tuple[NDArray[np.vo
     if walked:
         chunks = np.fromiter(_walk(avi, start), CHUNK)
         if len(chunks):
-            avi.note("its index is missing or short; rebuilt from the chunks")
+            avi.notices.append("its index is missing or short; rebuilt from the chunks")
     cut = np.flatnonzero(chunks["position"] + CHUNK_HEADER.size + chunks["size"] > end)
     if cut.size:
         frame, position = int(chunks["frame"][cut[0]]), int(chunks["position"][cut[0]])
         if not avi.salvage:
             raise lost_frame(avi.path, frame, position, "the file ends or is damaged from here on")
-        avi.note(f"truncated at frame {frame} (byte {position}); the frames before it are used")
+        avi.notices.append(
+            f"truncated at frame {frame} (byte {position}); the frames before it are used"
+        )
         chunks = chunks[: cut[0]]
     return chunks, walked
 
@@ -215,7 +209,7 @@ def _walk(avi: OpenAvi, position: int) -> Iterator[tuple[int, int, int, bool]]:
     how many are lost. A hole that cannot be bridged is a last row, not a key, that ends beyond
     the file.
     """
-    file, stream, sizes = avi.file, avi.stream, avi.raw_sizes
+    file, stream, sizes = avi.file, avi.stream.index, avi.raw_sizes
     end, frame, stop = file.seek(0, os.SEEK_END), 0, -1
     tags = {header[:4] for header in chunk_headers(stream, 0)}
     others = {b"%02d" % other for other in range(avi.stream_count) if other != stream}
@@ -296,14 +290,16 @@ def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.void]:
     sizes = avi.raw_sizes
     found, counts = np.unique(chunks["size"], return_counts=True)
     size = int(found[np.argmax(counts)])
-    frame = f"{avi.width}x{avi.height} frame"
+    frame = f"{avi.stream.width}x{avi.stream.height} frame"
     if size not in sizes:
         msg = f"{avi.path}: a {frame} takes {sizes[0]} bytes, but its chunks hold {size}"
-        padded = size == (avi.width + 3) // 4 * 4 * avi.height
+        padded = size == (avi.stream.width + 3) // 4 * 4 * avi.stream.height
         remedy = "its rows are padded; write it anew without" if padded else "repair the header"
         raise VideoError(f"{msg}; {remedy}")
     if size != sizes[0]:
-        avi.note(f"tagged Y800 but holds I420: the first {sizes[0]} bytes of a chunk are the image")
+        avi.notices.append(
+            f"tagged Y800 but holds I420: the first {sizes[0]} bytes of a chunk are the image"
+        )
     return np.asarray(chunks[chunks["size"] == size])
 
 
@@ -311,7 +307,7 @@ def _headers_are_valid(avi: OpenAvi, chunks: NDArray[np.void]) -> list[bool]:
     valid = []
     for position, size in zip(chunks["position"].tolist(), chunks["size"].tolist(), strict=True):
         avi.file.seek(position)
-        valid.append(avi.file.read(CHUNK_HEADER.size) in chunk_headers(avi.stream, size))
+        valid.append(avi.file.read(CHUNK_HEADER.size) in chunk_headers(avi.stream.index, size))
     return valid
 
 

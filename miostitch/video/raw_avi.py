@@ -20,6 +20,7 @@ import av
 import numpy as np
 from av.codec.context import Flags
 from av.container import OutputContainer
+from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
@@ -49,12 +50,16 @@ def add_gray_stream(
 ) -> VideoStream:
     """Add a stream of 8-bit gray frames whose bytes depend on nothing else."""
     stream = cast("VideoStream", container.add_stream(codec, rate=fps))
-    stream.width, stream.height, stream.pix_fmt = width, height, "gray"
-    context = stream.codec_context
-    context.time_base = 1 / fps
+    configure_gray(stream.codec_context, width, height, fps)
+    return stream
+
+
+def configure_gray(context: VideoCodecContext, width: int, height: int, fps: Fraction) -> None:
+    """Have an encoder take 8-bit gray frames."""
+    context.width, context.height, context.pix_fmt = width, height, "gray"
+    context.time_base, context.framerate = 1 / fps, fps
     context.thread_count = 1
     context.flags |= Flags.bitexact
-    return stream
 
 
 def container_header(width: int, height: int, fps: Fraction) -> bytes:
@@ -104,7 +109,10 @@ class RawAvi:
                 movi = self._first_frame(number) - len(b"movi")
                 at = self._first_frame(number) + frames * self.stride
                 index = self._index(movi, frames) if len(lists) > 1 else b""
-                self._enter_index(header, number, (at, len(index), frames))
+                if index:  # the one at the start tells of it
+                    self._require_entry(number)
+                    entry = at, len(index), frames
+                    MASTER_ENTRY.pack_into(header, self._entry(number), *entry)
                 in_movi = at + len(index) - movi
                 index += b"" if number else self._old_index(frames)
                 in_riff = at + len(index) - self._riff(number) - CHUNK_HEADER.size
@@ -139,7 +147,22 @@ class RawAvi:
 
     @cached_property
     def _fields(self) -> dict[str, int]:
-        return _fields(self._header)
+        """Where in the header the counts are that are known at the end."""
+        found: dict[str, int] = {}
+        at = LIST_HEADER.size
+        while at < len(self._header) - LIST_HEADER.size:
+            tag, size = CHUNK_HEADER.unpack_from(self._header, at)
+            data = at + CHUNK_HEADER.size
+            if tag == b"avih":
+                found["frames"] = data + 16
+            elif tag == b"strh":
+                found |= {"stream frames": data + 32, "largest": data + 36}
+            elif tag == b"JUNK" and "indexes" not in found:
+                found |= {"indexes": at, "indexes end": data + size}
+            elif tag == b"JUNK" and "odml" not in found:
+                found |= {"odml": at, "all frames": data + 12}
+            at = data + (len(b"hdrl") if tag == b"LIST" else size + size % 2)
+        return found
 
     def _room(self, number: int) -> int:
         """Frames of a full list."""
@@ -202,12 +225,6 @@ class RawAvi:
         """Where the frames of a list begin, counted from its ``movi``."""
         return np.arange(frames, dtype=np.int64) * self.stride + len(b"movi")
 
-    def _enter_index(self, header: bytearray, number: int, index: tuple[int, int, int]) -> None:
-        """Enter an index into the one at the start; ``index``: position, bytes and frames."""
-        if index[1]:
-            self._require_entry(number)
-            MASTER_ENTRY.pack_into(header, self._entry(number), *index)
-
     def _enter_counts(self, header: bytearray, lists: Sequence[int]) -> None:
         count, fields = sum(lists), self._fields
         counts = {"stream frames": count, "largest": self._size if count else 0, "frames": count}
@@ -219,25 +236,6 @@ class RawAvi:
             header[fields["odml"] : fields["odml"] + 4] = b"LIST"
         for name, value in counts.items():
             struct.pack_into("<I", header, fields[name], value)
-
-
-def _fields(header: bytes) -> dict[str, int]:
-    """Where in a header the counts are that are known at the end."""
-    found: dict[str, int] = {}
-    at = LIST_HEADER.size
-    while at < len(header) - LIST_HEADER.size:
-        tag, size = CHUNK_HEADER.unpack_from(header, at)
-        data = at + CHUNK_HEADER.size
-        if tag == b"avih":
-            found["frames"] = data + 16
-        elif tag == b"strh":
-            found |= {"stream frames": data + 32, "largest": data + 36}
-        elif tag == b"JUNK" and "indexes" not in found:
-            found |= {"indexes": at, "indexes end": data + size}
-        elif tag == b"JUNK" and "odml" not in found:
-            found |= {"odml": at, "all frames": data + 12}
-        at = data + (len(b"hdrl") if tag == b"LIST" else size + size % 2)
-    return found
 
 
 @contextmanager

@@ -165,8 +165,8 @@ class ChunkReader(CodedReader):
     """
 
     extradata: bytes | None
+    # First frame, positions and sizes of the chunks of every run.
     runs: tuple[tuple[int, I64, I32], ...]
-    """First frame, positions and sizes of the chunks of every run."""
     stream: int
 
     def _decode_frames(self, file: BufferedReader) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -202,10 +202,8 @@ class ChunkReader(CodedReader):
 class StampReader(CodedReader):
     """Coded frames of a container with presentation times (Matroska, MP4)."""
 
-    stamps: I64
-    """Presentation time of each of ``frames``, in the stream's time base."""
-    seeks: I64
-    """Presentation time of the key frame at or before each of ``frames``."""
+    stamps: I64  # Presentation time of each of ``frames``, in the stream's time base
+    seeks: I64  # Presentation time of the key frame at or before each of ``frames``
     format: str
 
     def _decode_frames(self, file: BufferedReader) -> Iterator[tuple[int, av.VideoFrame]]:

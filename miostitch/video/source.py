@@ -8,6 +8,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from hashlib import blake2b
 from io import BufferedReader
 from operator import attrgetter
@@ -65,11 +66,6 @@ class StampIndex:
     stamps: I64
     keys: I64
 
-    @property
-    def intra_only(self) -> bool:
-        """Whether every frame is a key."""
-        return len(self.keys) == len(self.stamps)
-
 
 @dataclass(frozen=True, eq=False)
 class VideoSource:
@@ -80,27 +76,17 @@ class VideoSource:
     width: int
     fps: Fraction
     codec: Codec
-    frame_count: int
-    """Frames, lost ones included."""
-    checksummed: bool
-    """Whether coded frames carry checksums, which every read verifies."""
-    notices: tuple[str, ...]
-    """Messages for the user about the file."""
-    lost: I64
-    """Frames that are lost in holes of the file; to read one is an error."""
+    frame_count: int  # Frames, lost ones included
+    checksummed: bool  # Whether coded frames carry checksums, which every read verifies
+    notices: tuple[str, ...]  # Messages for the user about the file
+    lost: I64  # Frames that are lost in holes of the file; to read one is an error
     index: ChunkIndex | StampIndex
-    index_digest: str
-    """BLAKE2b of the index: changes when the position of a frame changes."""
+    index_digest: str  # BLAKE2b of the index: changes when the position of a frame changes
 
     @property
     def lossy(self) -> bool:
         """Whether the codec has changed pixels."""
         return self.codec in LOSSY
-
-    @property
-    def intra_only(self) -> bool:
-        """Whether every frame can be decoded by itself."""
-        return self.index.intra_only
 
     @property
     def holes(self) -> list[tuple[int, int, int | None]]:
@@ -173,9 +159,11 @@ def open_video(
             index = _chunk_index(name, file, container, salvage, notices)
             indexed = (index.position, index.size.astype(np.int64))
             fps = 1 / _fraction(name, stream.time_base)  # the average is rounded in some versions
-            checksummed = codec == "ffv1" and _are_checksummed(file, index)
+            there = np.flatnonzero(index.position >= 0)
+            intact = partial(_is_intact, file, index)
+            checksummed = codec == "ffv1" and any(map(intact, there[there < CHECKED]))
             if checksummed and salvage:
-                index = index.without(_damaged(file, index))
+                index = index.without(there[[not intact(frame) for frame in there]])
             lost = index.lost
         else:
             index, checksummed, lost = _stamp_index(name, container, salvage, notices)
@@ -252,37 +240,14 @@ def _chunk_index(
     path: str, file: BufferedReader, container: InputContainer, salvage: bool, notices: list[str]
 ) -> ChunkIndex:
     stream = container.streams.video[0]
-    context, entries = stream.codec_context, stream.index_entries
     fields = attrgetter("timestamp", "pos", "size", "is_keyframe")
-    avi = OpenAvi(
-        path=path,
-        file=file,
-        stream=stream.index,
-        stream_count=len(container.streams),
-        codec=context.name,
-        pixels=context.pix_fmt or "",
-        height=stream.height,
-        width=stream.width,
-        extradata=context.extradata,
-        salvage=salvage,
-        notices=notices,
-    )
-    return index_chunks(avi, np.fromiter(map(fields, entries), CHUNK, len(entries)))
+    entries = np.fromiter(map(fields, stream.index_entries), CHUNK, len(stream.index_entries))
+    avi = OpenAvi(path, file, stream, len(container.streams), salvage, notices)
+    return index_chunks(avi, entries)
 
 
-def _are_checksummed(file: BufferedReader, index: ChunkIndex) -> bool:
-    """Whether FFV1 slices carry checksums, which one valid frame of the first few shows."""
-    first = np.flatnonzero(index.position[:CHECKED] >= 0)
-    return any(_is_intact(file, index, frame) for frame in first.tolist())
-
-
-def _damaged(file: BufferedReader, index: ChunkIndex) -> I64:
-    """Frames of FFV1 whose checksums are wrong."""
-    there = np.flatnonzero(index.position >= 0).tolist()
-    return np.array([n for n in there if not _is_intact(file, index, n)], np.int64)
-
-
-def _is_intact(file: BufferedReader, index: ChunkIndex, frame: int) -> bool:
+def _is_intact(file: BufferedReader, index: ChunkIndex, frame: np.intp) -> bool:
+    """Whether the checksums of a frame of FFV1 are right."""
     file.seek(int(index.position[frame]) + CHUNK_HEADER.size)
     return ffv1_is_intact(file.read(int(index.size[frame])))
 

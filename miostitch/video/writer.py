@@ -12,18 +12,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 import av
 import numpy as np
-from av.codec.context import CodecContext, Flags
+from av.codec.context import CodecContext
 from isal import isal_zlib
 from numpy.typing import NDArray
 
 from miostitch.errors import ResourceError, UsageError, VideoError
-from miostitch.video.raw_avi import BITEXACT, RawAvi, add_gray_stream
+from miostitch.video.raw_avi import BITEXACT, RawAvi, add_gray_stream, configure_gray
 
+CLOSED = "is closed already"
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 
 FFV1_OPTIONS = {"g": "1", "level": "3", "slicecrc": "1"}
@@ -180,7 +180,7 @@ class VideoWriter:
         self.path = os.fspath(path)
         self.frame_count = 0
         self._file = VideoFile(self.path, width, height, fps, codec)
-        self._closed = self._failed = False
+        self._ended = ""  # Why nothing more can be written
         self._muxer: _Muxer | None = None
         with _failing(self.path):
             if self._file.by_position:
@@ -189,29 +189,25 @@ class VideoWriter:
                 self._muxer = _Muxer(self._file)
 
     def write(self, frames: Frames) -> None:
-        """Append frames.
-
-        ``frames``: (frame, height, width) images, uint8.
-        """
-        if self._closed or self._failed:  # FFmpeg would crash, or frames shift
-            what = "is closed already" if self._closed else "has failed"
-            raise UsageError(f"{self.path}: {what}; open another writer")
+        """Append frames, uint8 (frame, height, width)."""
+        if self._ended:  # FFmpeg would crash, or frames shift
+            raise UsageError(f"{self.path}: {self._ended}; open another writer")
         shape = self._file.height, self._file.width
         if frames.dtype != np.uint8 or frames.ndim != 3 or frames.shape[1:] != shape:
             msg = f"frames must be uint8 (frame, {shape[0]}, {shape[1]})"
             raise UsageError(f"{msg}, not {frames.dtype} {frames.shape}")
-        self._failed = True
+        self._ended = "has failed"
         packed = self._file.pack(self.frame_count, frames)
         if self._muxer:
             self._muxer.append(self.frame_count, packed)
-        self._failed = False
+        self._ended = ""
         self.frame_count += len(frames)
 
     def close(self) -> None:
         """Write what is left and close the file; a second call does nothing."""
-        if self._closed:
+        if self._ended == CLOSED:
             return
-        self._closed = True
+        self._ended = CLOSED
         if self._muxer:
             self._muxer.close()
             return
@@ -221,23 +217,15 @@ class VideoWriter:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        with suppress(*[ResourceError, VideoError] if error else []):  # the first error tells more
+    def __exit__(self, *failure: object) -> None:
+        with suppress(*[ResourceError, VideoError] if failure[0] else []):  # the first tells more
             self.close()
 
 
 def _encode(frames: Frames, fps: Fraction) -> list[bytes]:
     """FFV1 packets of frames, as one encoder would make them of the whole video."""
     encoder = CodecContext.create("ffv1", "w")
-    encoder.height, encoder.width = frames.shape[1:]
-    encoder.pix_fmt, encoder.time_base, encoder.framerate = "gray", 1 / fps, fps
-    encoder.thread_count = 1
-    encoder.flags |= Flags.bitexact
+    configure_gray(encoder, frames.shape[2], frames.shape[1], fps)
     encoder.options = FFV1_OPTIONS
     packets = []
     for number, frame in enumerate(frames):

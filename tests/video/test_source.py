@@ -28,7 +28,8 @@ from tests.video_files import (
 def test_what_a_source_says(avi: Path, frames: Frames) -> None:
     source = open_video(avi)
     assert (source.frame_count, source.height, source.width) == frames.shape
-    assert (source.fps, source.codec, source.lossy, source.intra_only) == (FPS, "rawvideo", 0, 1)
+    assert (source.fps, source.codec, source.lossy) == (FPS, "rawvideo", False)
+    assert len(source.index.keys) == source.frame_count
     assert type(source.fps) is Fraction
     assert (source.notices, source.lost.size) == ((), 0)
     assert source.index_digest == open_video(avi).index_digest
