@@ -16,8 +16,7 @@ from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS, FORMATS, open_video
 
-GENERATIONS = 8
-"""Edits of edits that are followed back to the recordings."""
+GENERATIONS = 8  # edits of edits that are followed back to the recordings
 
 Input = dict[str, Any]
 """An entry of the attribute ``inputs``: ``name``, ``size`` in bytes, ``digest``."""
@@ -72,8 +71,7 @@ def find_videos(
     """Find the videos of every recording that a result was made of.
 
     They are looked for in ``folders``, next to the result, and where its ``summary``, or that of
-    what it was edited from, says that they were: relative to where the result is now, and as they
-    were. A file of the recorded size and digest comes before any other one of that name.
+    what it was edited from, says that they were.
     """
     places = list(dict.fromkeys([*folders, *_folders(result, summary)]))
     return [
@@ -90,12 +88,9 @@ def find_originals(
     final: str | None = None,
     summary: Mapping[str, Any] | None = None,
 ) -> list[Recording | str]:
-    """Find the recordings that a store was made of.
+    """Find the recordings that a store was made of, without tables, or why one is not available.
 
     ``final, summary``: where the store will be, and its summary, while neither is there.
-
-    Returns: For each of the attribute ``recordings`` the frames, as a recording without tables,
-    or why they are not available.
     """
     attrs = Store.open(store).attrs
     names, pixels = attrs.get("recordings", []), max_frame_pixels
