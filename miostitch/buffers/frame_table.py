@@ -160,8 +160,8 @@ class FrameTally:
         self._short = Fold(("frame", "buffer"), pixels=np.maximum)
         self._strays = Fold(("frame", "position"))  # positions that the mask cannot show
 
-    def add(self, rows: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
-        """Count some rows; return the first and the last frame among them, (0, -1) without any."""
+    def add(self, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Count some rows."""
         framed = rows["reconstructed_frame_index"] != NO_FRAME
         rows = {name: values[framed] for name, values in rows.items()}
         frame, position = rows["reconstructed_frame_index"], rows["frame_buffer_count"]
@@ -190,7 +190,6 @@ class FrameTally:
         short = {"frame": frame, "buffer": position, "pixels": padding}
         padded = (buffers > 0) & (padding > 0)
         self._short.add({name: values[padded] for name, values in short.items()})
-        return (int(frame.min()), int(frame.max())) if len(frame) else (0, NO_FRAME)
 
     def result(self) -> tuple[FrameTable, I64]:
         """The table of all rows, of which one must have come, and frames with two `frame_num`.
