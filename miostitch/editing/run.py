@@ -28,7 +28,6 @@ from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, list_lag_notices, open_sources
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.provenance import input_place
-from miostitch.recording.recording import lost_frames
 from miostitch.schema import VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
@@ -203,7 +202,7 @@ class Edit(KeptFrames):
             ],
             origin_frames=self.origin_runs,
             inputs=self.inputs,
-            lost_frames=lost_frames(loss for o in self.origins for loss in o.losses),
+            lost_frames=[lost for origin in self.origins for lost in origin.losses],
             warnings=[printable(warning) for warning in warnings],
             resumed_blocks=journal.recalled,
             versions=used_versions(),

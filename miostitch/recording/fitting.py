@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 
@@ -10,23 +9,13 @@ from miostitch.arrays import I64
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.buffers.table import Metadata
 from miostitch.errors import InputError, MismatchError, Notice, TruncatedVideoError, UsageError
+from miostitch.execution.results import LostFrames
 from miostitch.ranges import runs
 from miostitch.schema import NO_FRAME
-from miostitch.text import amount
+from miostitch.text import amount, printable
 from miostitch.video.source import VideoSource
 
 WITHOUT, LEFT_OUT = "--salvage goes on without them", "they are left out"
-
-
-class Loss(NamedTuple):
-    """Frames without a picture, or pictures without a row, that follow each other."""
-
-    file: str  # Where they should be
-    first: int
-    last: int
-    frame_num: tuple[int, int]  # Of the first and of the last; -1 where it is not known
-    byte: int | None  # Where in the file the loss begins; None where that cannot be told
-    why: str  # What happened to them
 
 
 @dataclass(frozen=True)
@@ -35,7 +24,7 @@ class Fit:
 
     frames: FrameTable  # One row per picture
     notices: tuple[Notice, ...]  # What a user should be told
-    losses: tuple[Loss, ...]  # What is left out as damaged
+    losses: tuple[LostFrames, ...]  # What is left out as damaged
 
 
 def fit_table(video: VideoSource, table: Metadata, lag: int, *, salvage: bool) -> Fit:
@@ -70,6 +59,14 @@ def fit_bare(video: VideoSource, *, salvage: bool) -> Fit:
     holes = _find_holes(video, blank) if salvage else []
     notices = [Notice(video.path, _holes_text(video, holes), LEFT_OUT)] if holes else []
     return Fit(blank, tuple(notices), tuple(holes))
+
+
+def lost_frames(
+    file: str, first: int, last: int, numbers: I64, why: str, byte: int | None = None
+) -> LostFrames:
+    """Frames that follow each other and are lost; `numbers` (2,), -1 where one is not known."""
+    known = None if NO_FRAME in numbers else (int(numbers[0]), int(numbers[1]))
+    return LostFrames(printable(file), (first, last), known, byte, why)
 
 
 def salvaged(error: InputError, remedy: str, *, salvage: bool) -> Notice:
@@ -110,37 +107,34 @@ def _unpaired_end(video: VideoSource, table: Metadata, lag: int, salvage: bool) 
     return [salvaged(MismatchError(mismatch), f"salvaged the first {kept}", salvage=salvage)]
 
 
-def _find_holes(video: VideoSource, frames: FrameTable) -> list[Loss]:
+def _find_holes(video: VideoSource, frames: FrameTable) -> list[LostFrames]:
     """What is lost in holes of a video."""
     number, why = frames.frame_num, "hole in the video"
     return [
-        Loss(video.path, first, last, (int(number[first]), int(number[last])), byte, why)
+        lost_frames(video.path, first, last, number[[first, last]], why, byte)
         for first, last, byte in video.holes
     ]
 
 
-def _holes_text(video: VideoSource, holes: Sequence[Loss]) -> str:
+def _holes_text(video: VideoSource, holes: Sequence[LostFrames]) -> str:
     where = "" if holes[0].byte is None else f" (byte {holes[0].byte})"
     return (
         f"{amount(len(video.lost), 'frame')} lost in holes of the file, the first is frame "
-        f"{holes[0].first}{where}"
+        f"{holes[0].frames[0]}{where}"
     )
 
 
-def _beyond(video: VideoSource, table: Metadata, lag: int) -> list[Loss]:
+def _beyond(video: VideoSource, table: Metadata, lag: int) -> list[LostFrames]:
     """Frames that the table describes behind the end of the video, more than the usual one."""
     pictures, end = video.frame_count, len(table.frames) + lag
     if end <= pictures + 1:
         return []
-    frame_num = table.frames.frame_num[[pictures - lag, -1]]
-    numbers = int(frame_num[0]), int(frame_num[1])
-    return [Loss(video.path, pictures, end - 1, numbers, None, "the video ends before them")]
+    numbers = table.frames.frame_num[[pictures - lag, -1]]
+    return [lost_frames(video.path, pictures, end - 1, numbers, "the video ends before them")]
 
 
-def _bare(table: Metadata, bare: I64) -> list[Loss]:
+def _bare(table: Metadata, bare: I64) -> list[LostFrames]:
     """Pictures without a row."""
-    unknown = NO_FRAME, NO_FRAME
-    return [
-        Loss(table.path, first, last, unknown, None, "no row in the table")
-        for first, last in runs(bare).tolist()
-    ]
+    unknown, why = np.full(2, NO_FRAME), "no row in the table"
+    spans = runs(bare).tolist()
+    return [lost_frames(table.path, first, last, unknown, why) for first, last in spans]

@@ -4,11 +4,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from miostitch.buffers.frame_table import FrameTable
 from miostitch.errors import InputError
 from miostitch.execution.results import read_summary
 from miostitch.recording.recording import Recording, video_digest
@@ -102,13 +101,11 @@ def find_originals(
     found: list[Recording | str] = []
     for name, videos in zip(names, groups, strict=True):
         try:
-            parts = [_open_alone(each.require(), max_frame_pixels) for each in videos]
+            paths = [video.require() for video in videos]
+            opened = [open_video(path, max_frame_pixels=pixels, salvage=True) for path in paths]
+            found.append(Recording.from_videos(*opened, name=name))
         except InputError as error:
             found.append(str(error))
-            continue
-        frames = FrameTable.concat([part.frames for part in parts])
-        sources = tuple(part.videos[0] for part in parts)
-        found.append(replace(parts[0], name=name, videos=sources, frames=frames))
     return found
 
 
@@ -173,8 +170,3 @@ def _find(video: Input, folders: Sequence[str], max_frame_pixels: int) -> FoundV
                         return FoundVideo(name, path, same=True, looked=folders)
             other = other or path
     return FoundVideo(name, other, same=False, looked=folders)
-
-
-def _open_alone(path: str, max_frame_pixels: int) -> Recording:
-    source = open_video(path, max_frame_pixels=max_frame_pixels, salvage=True)
-    return Recording.from_video(source)

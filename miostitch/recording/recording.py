@@ -6,7 +6,7 @@ whoever needs that again, to write what was edited, finds it here, unless a file
 """
 
 import os
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -32,10 +32,9 @@ from miostitch.errors import (
 )
 from miostitch.execution.results import LostFrames
 from miostitch.recording.files import ReadOptions, StrPath, segment_paths, table_path
-from miostitch.recording.fitting import Loss, fit_bare, fit_table
+from miostitch.recording.fitting import fit_bare, fit_table
 from miostitch.recording.lag import Lag, Pictures, choose_lags, compare_lags, measure_lag
 from miostitch.schema import NO_FRAME
-from miostitch.text import printable
 from miostitch.video.readers import FrameReader
 from miostitch.video.source import VideoSource, open_video
 
@@ -63,7 +62,7 @@ class Recording:
     notices: tuple[Notice, ...] = ()  # What a user should be told about the files
     lag: int = 0  # Picture ``i + lag`` of a video has the row of frame ``i`` of its table
     measured_lag: Lag = field(default_factory=Lag)  # What the pictures say, if they were asked
-    losses: tuple[Loss, ...] = ()  # What was left out because the files are damaged
+    losses: tuple[LostFrames, ...] = ()  # What was left out because the files are damaged
     lag_notices: tuple[Notice, ...] = ()  # Those of the notices that a measured lag gives rise to
 
     @classmethod
@@ -75,9 +74,9 @@ class Recording:
         return recording
 
     @classmethod
-    def from_video(cls, video: VideoSource) -> Self:
-        """A recording that is nothing but a video."""
-        return cls("", (video,), (), ReadOptions(), FrameTable.blank(video.frame_count))
+    def from_videos(cls, *videos: VideoSource, name: str = "") -> Self:
+        """A recording that is nothing but videos."""
+        return cls.of_files(name, videos, (), ReadOptions())
 
     @classmethod
     def of_files(
@@ -363,20 +362,6 @@ def _state(path: str) -> tuple[int, ...]:
     except OSError:
         return ()
     return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def lost_frames(losses: Iterable[Loss]) -> list[LostFrames]:
-    """Losses as a summary has them."""
-    return [
-        LostFrames(
-            printable(loss.file),
-            (loss.first, loss.last),
-            None if NO_FRAME in loss.frame_num else loss.frame_num,
-            loss.byte,
-            loss.why,
-        )
-        for loss in losses
-    ]
 
 
 def video_digest(video: VideoSource) -> str:

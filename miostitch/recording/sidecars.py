@@ -22,10 +22,11 @@ from miostitch.arrays import I64
 from miostitch.buffers.table import Metadata, read_metadata
 from miostitch.errors import InputError, MismatchError, Notice, UsageError
 from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE
+from miostitch.execution.results import LostFrames
 from miostitch.ranges import join_ranges, runs
 from miostitch.recording.datasets import open_store_beside
 from miostitch.recording.files import ReadOptions, table_path
-from miostitch.recording.fitting import Loss, salvaged
+from miostitch.recording.fitting import lost_frames, salvaged
 from miostitch.recording.recording import Recording, reopen_video
 from miostitch.schema import FRAME, FRAME_VARIABLES, VIDEO
 from miostitch.store.chunks import damaged_blocks
@@ -176,7 +177,7 @@ class Origin:
     # Name, size and digest of every file that the frames were recorded in.
     inputs: tuple[Mapping[str, Any], ...]
     notices: tuple[Notice, ...] = ()  # What a user should be told
-    losses: tuple[Loss, ...] = ()  # What of it is left out because it is damaged
+    losses: tuple[LostFrames, ...] = ()  # What of it is left out because it is damaged
 
     @property
     def kinds(self) -> set[str]:
@@ -288,7 +289,7 @@ def _of_video(path: str, recording: Recording, options: ReadOptions) -> Origin:
         has_table = sidecars.rows_match(table, store)
         if not has_table:  # nor does what was said of it hold
             notices = tuple(notice for notice in notices if notice.path != table.path)
-            losses = tuple(loss for loss in losses if loss.file != table.path)
+            losses = tuple(loss for loss in losses if loss.file != printable(table.path))
     return Origin(
         path,
         frames,
@@ -318,9 +319,9 @@ def _of_store(store: Store, options: ReadOptions) -> Origin:
         )
     losses = _damaged(store) if options.salvage else ()
     if losses:
-        lost = sum(loss.last + 1 - loss.first for loss in losses)
+        lost = sum(last + 1 - first for first, last in (loss.frames for loss in losses))
         msg = f"{amount(lost, 'frame')} lost in damaged chunks, the first is frame"
-        sidecars.notices.append(Notice(path, f"{msg} {losses[0].first}", "they are left out"))
+        sidecars.notices.append(Notice(path, f"{msg} {losses[0].frames[0]}", "they are left out"))
     lines = sidecars.lines(path, store.frames)
     return Origin(
         path,
@@ -358,14 +359,13 @@ def _require_level(
         raise UsageError(f"{msg}; leave --lag out")
 
 
-def _damaged(store: Store) -> tuple[Loss, ...]:
+def _damaged(store: Store) -> tuple[LostFrames, ...]:
     """What is lost with damaged chunks of a store."""
     with reading(store.path, VIDEO.name):
         found = damaged_blocks(store.path)
     numbers = store.table()["frame_num"].to_numpy()
     return tuple(
-        Loss(d.file, d.first, d.last, (int(numbers[d.first]), int(numbers[d.last])), None, d.why)
-        for d in found
+        lost_frames(d.file, d.first, d.last, numbers[[d.first, d.last]], d.why) for d in found
     )
 
 
