@@ -55,11 +55,7 @@ class EditedTables:
     @classmethod
     @contextmanager
     def open(
-        cls,
-        sources: FrameOrigins,
-        kinds: set[str],
-        path: Callable[[str], Path],
-        store: str | None,
+        cls, sources: FrameOrigins, kinds: set[str], path: Callable[[str], Path], store: str | None
     ) -> Iterator[Self]:
         """Begin the tables of these endings, and the rows of a store."""
         rows = [origin.buffers for origin in sources.origins if origin.buffers]

@@ -42,13 +42,8 @@ class FrameIdentity:
     frame_num: I64  # Device counter of each frame of the video, (frame,); negative: unknown
     num_buffers: I16  # Distinct buffers received of each frame, (frame,)
     # Time of each frame on the receiver's clock in s, (frame,), as `FrameTable.start_times` gives
-    # it; NaN, or None for all: unknown.
-    time: F64 | None = None
-
-    @property
-    def times(self) -> F64:
-        """Time of each frame, NaN where unknown."""
-        return np.full(len(self.frame_num), np.nan) if self.time is None else self.time
+    # it; NaN where it is unknown.
+    time: F64
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,7 @@ def _segments(
     """Cut every recording at its resets."""
     segments, duplicates, notices = [], [], []
     for number, recording in enumerate(recordings):
-        time = recording.times
+        time = recording.time
         known = np.flatnonzero((recording.frame_num >= 0) & (np.isfinite(time) | (not timed)))
         if not len(known):
             missing = "a frame_num and a time" if timed else "a frame_num"
@@ -267,7 +262,7 @@ def _clocks(recordings: Sequence[FrameIdentity], source_frame: I32) -> tuple[Clo
         common = [(np.isfinite(reference) & (source_frame[n] != NO_FRAME)).sum() for n in waiting]
         number = waiting.pop(int(np.argmax(common)))  # the first one to begin with
         present = np.flatnonzero(source_frame[number] != NO_FRAME)
-        time = recordings[number].times[source_frame[number, present]]
+        time = recordings[number].time[source_frame[number, present]]
         if number:
             clocks[number] = estimate_clock(time, reference[present])
             time = to_first_clock(time, clocks[number])
@@ -315,5 +310,5 @@ def _no_overlap(
 def _range(recording: FrameIdentity) -> str:
     known = recording.frame_num[recording.frame_num >= 0]
     text = f"{recording.name} has frame_num {known.min()} to {known.max()}"
-    time = recording.times[np.isfinite(recording.times)]
+    time = recording.time[np.isfinite(recording.time)]
     return f"{text} at {time.min():.3f} to {time.max():.3f} s" if time.size else text
