@@ -4,12 +4,9 @@ Validation, Zarr encoding and attributes, and the reference pages of the documen
 from this module; nothing else spells out a dtype, a fill value or a unit.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
-
-from miostitch.errors import MetadataError
 
 FORMAT_VERSION = "1"
 
@@ -225,19 +222,3 @@ def chunk_frames(height: int, width: int) -> int:
     machine that wrote it.
     """
     return max(1, CHUNK_BYTES // (height * width))
-
-
-def check_columns(names: Iterable[str], where: str) -> None:
-    """Check the header of a metadata table."""
-    found = list(names)
-    missing = [name for name in REQUIRED_COLUMNS if name not in found]
-    if missing:
-        msg = (
-            f"{where}: missing columns {', '.join(missing)}; found {', '.join(found)}; "
-            f"one row per received buffer with at least {', '.join(REQUIRED_COLUMNS)} is needed"
-        )
-        raise MetadataError(msg)
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
-        msg = f"{where}: the header names {', '.join(twice)} twice; keep one column of each name"
-        raise MetadataError(msg)

@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 
 from miostitch.arrays import I64
 from miostitch.errors import MetadataError
-from miostitch.schema import COLUMN_BY_NAME, NO_FRAME, check_columns
+from miostitch.schema import COLUMN_BY_NAME, NO_FRAME, REQUIRED_COLUMNS
 from miostitch.text import amount
 
 BLOCK_BYTES = 2**20  # parsed at once: about 14,000 rows
@@ -218,7 +218,7 @@ def _real(cell: str) -> str:
 
 
 def header_columns(path: str, header: bytes) -> tuple[str, ...]:
-    """Read the column names in the first line of a file."""
+    """Read and check the column names in the first line of a file."""
     if not header.endswith(b"\n"):
         what = "the file holds no line" if header else "the file is empty"
         raise MetadataError(f"{path}: {what}; a header and one row per received buffer are needed")
@@ -230,7 +230,16 @@ def header_columns(path: str, header: bytes) -> tuple[str, ...]:
     if len(columns) == 1 and re.search("[;\t]", columns[0]):
         msg = f"{path}: line 1: the columns are not separated by commas; save the table with commas"
         raise MetadataError(msg)
-    check_columns(columns, path)
+    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
+    if missing:
+        msg = (
+            f"{path}: missing columns {', '.join(missing)}; found {', '.join(columns)}; "
+            f"one row per received buffer with at least {', '.join(REQUIRED_COLUMNS)} is needed"
+        )
+        raise MetadataError(msg)
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        msg = f"{path}: the header names {', '.join(twice)} twice; keep one column of each name"
+        raise MetadataError(msg)
     return tuple(columns)
 
 

@@ -109,7 +109,8 @@ class Metadata:
         parts, ranks = [], []
         # without any block the first one gives the empty answer its columns
         for block in touched if len(touched) else self._blocks[:1]:
-            table = self._block(block)
+            at = block.item()[:5]
+            table = _cached_block(self.digest, self._parser, self._repaired, *at)
             index = table["reconstructed_frame_index"].to_numpy()
             place = np.searchsorted(wanted, index, "left")
             hit = place < np.searchsorted(wanted, index, "right")
@@ -125,9 +126,6 @@ class Metadata:
         """Stream the whole table in the order of the file, about 14,000 rows at a time."""
         for block in self._blocks:
             yield _parse_block(self._parser, self._repaired, *block.item()[:5])
-
-    def _block(self, block: np.void) -> pd.DataFrame:
-        return _cached_block(self.digest, self._parser, self._repaired, *block.item()[:5])
 
     @cached_property
     def _repaired(self) -> Cells:

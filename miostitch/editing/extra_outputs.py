@@ -17,8 +17,7 @@ from miostitch.schema import FRAME, HEIGHT, WIDTH
 from miostitch.video.png import png_bytes
 from miostitch.video.writer import VideoFile
 
-PathOf = Callable[[str], Path]
-"""Where the file of an ending goes."""
+PathOf = Callable[[str], Path]  # where the file of an ending goes
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from miostitch.recording.datasets import done_step, in_chunks, lost_coordinate, 
 from miostitch.schema import COMPOSITE, FRAME, HEIGHT, LOST, VIDEO, WIDTH
 from miostitch.text import amount
 
+# How far counter and clock may disagree across a boundary: frames, and share of the frames.
 TOLERANCE_FRAMES, TOLERANCE_SHARE = 3.0, 0.02
-"""How far counter and clock may disagree across a boundary: frames, and share of the frames."""
 
 
 def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
@@ -269,11 +269,8 @@ def _collect_lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:
 
 
 def _join_frames(parts: Sequence[xr.Dataset], places: Sequence[I64]) -> xr.Dataset:
-    """Concatenate all frames, with the coordinates that all parts have.
-
-    ``places``: of the recordings of each part among those of all.
-    """
-    shared = set.intersection(*({*part.coords} for part in parts))
+    """Concatenate all frames; `places`: of the recordings of each part among those of all."""
+    shared = set.intersection(*({*part.coords} for part in parts))  # others are left out
     alike = []
     for part, code in zip(parts, places, strict=True):
         part = part[[VIDEO.name]].drop_indexes("frame_num", errors="ignore")

@@ -17,8 +17,8 @@ from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS, FORMATS, open_video
 
 GENERATIONS = 8  # edits of edits that are followed back to the recordings
 
+# An entry of the attribute ``inputs``: ``name``, ``size`` in bytes, ``digest``.
 Input = dict[str, Any]
-"""An entry of the attribute ``inputs``: ``name``, ``size`` in bytes, ``digest``."""
 
 
 @dataclass(frozen=True)

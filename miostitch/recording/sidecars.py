@@ -21,7 +21,8 @@ import xarray as xr
 from miostitch.arrays import I64
 from miostitch.buffers.table import Metadata, read_metadata
 from miostitch.errors import InputError, MismatchError, Notice, UsageError
-from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE
+from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE, TABLE
+from miostitch.execution.products import VIDEO as AVI
 from miostitch.execution.results import LostFrames
 from miostitch.ranges import join_ranges, runs
 from miostitch.recording.datasets import open_store_beside
@@ -35,13 +36,10 @@ from miostitch.store.validation import reading
 from miostitch.text import amount, printable
 from miostitch.video.source import VideoSource, open_video
 
+# How much of a table is in memory while its lines are counted, and while they are checked.
 SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
-"""How much of a table is in memory while its lines are counted, and while they are checked."""
-
 REMEDY, LEFT_OUT = "make it anew, or --salvage leaves it out", "it is left out"
-
-BufferRows = Recording | Store
-"""What has rows of buffers that are looked up by frame."""
+BufferRows = Recording | Store  # what has rows of buffers that are looked up by frame
 
 
 @dataclass(frozen=True)
@@ -79,10 +77,6 @@ class RecordedFrames:
         }
         columns = {v.name: known[v.name][:count].astype(v.dtype) for v in FRAME_VARIABLES}
         return xr.Dataset({name: (FRAME, values) for name, values in columns.items()})
-
-
-FrameTables = RecordedFrames | Store
-"""What has tables of frames as a store holds them."""
 
 
 class FrameLines:
@@ -172,7 +166,7 @@ class Origin:
     store: Store | None  # The store; None for a video alone
     buffers: BufferRows | None  # Its buffers; None without a table
     has_table: bool  # Whether they stand in a ``.csv``
-    tables: FrameTables  # What a store says of its frames
+    tables: RecordedFrames | Store  # What a store says of its frames
     lines: Mapping[str, FrameLines]  # Tables with one line per frame, by their ending
     # Name, size and digest of every file that the frames were recorded in.
     inputs: tuple[Mapping[str, Any], ...]
@@ -182,10 +176,8 @@ class Origin:
     @property
     def kinds(self) -> set[str]:
         """Endings of the products that can be made of this file."""
-        found = {*self.lines}
-        found |= {".avi"} if self.video is not None else set()
-        found |= {STORE} if self.store is not None else set()
-        return found | ({".csv"} if self.has_table else set())
+        files = {AVI: self.video, STORE: self.store, TABLE: self.has_table or None}
+        return {*self.lines, *(kind for kind, file in files.items() if file is not None)}
 
     @cached_property
     def times(self) -> pd.DataFrame:
@@ -198,8 +190,7 @@ class Origin:
         """Everything that is read."""
         stem = Path(self.path).with_suffix("")
         found = [self.path, table_path(self.path)] if self.has_table else [self.path]
-        found += [] if self.video is None else [self.video.path]
-        found += [] if self.store is None else [self.store.path]
+        found += [opened.path for opened in (self.video, self.store) if opened is not None]
         return found + [f"{stem}{suffix}" for suffix in self.lines]
 
 
@@ -307,7 +298,7 @@ def _of_video(path: str, recording: Recording, options: ReadOptions) -> Origin:
 
 def _of_store(store: Store, options: ReadOptions) -> Origin:
     path, sidecars = store.path, _Sidecars(options)
-    beside, video = str(Path(path).with_suffix(".avi")), None
+    beside, video = str(Path(path).with_suffix(AVI)), None
     if os.path.isfile(beside):
         video = open_video(beside, max_frame_pixels=options.max_frame_pixels)
         same = sidecars.matches(beside, video.frame_count, store.frames, "frame")
