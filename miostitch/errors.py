@@ -26,6 +26,8 @@ class MiostitchError(Exception):
     """Base of every error that miostitch raises on purpose."""
 
     exit_code = 6
+    # OSError, a parent of some, would print errno-style tuples; the message alone is wanted.
+    __str__ = Exception.__str__
 
     @property
     def notice(self) -> Notice:
@@ -57,9 +59,6 @@ class MissingInputError(InputError, FileNotFoundError):
         """Make one: ValueError is the first builtin parent, and cannot make what is an OSError."""
         return FileNotFoundError.__new__(cls, *args)
 
-    # FileNotFoundError would print errno-style tuples; the message alone is wanted.
-    __str__ = Exception.__str__
-
 
 class VideoError(InputError):
     """A video that cannot be read exactly."""
@@ -85,21 +84,18 @@ class OutputExistsError(MiostitchError, FileExistsError):
     """A product exists and may not be replaced."""
 
     exit_code = 4
-    __str__ = Exception.__str__
 
 
 class OutputLockedError(MiostitchError, BlockingIOError):
     """Another run is writing the same products."""
 
     exit_code = 4
-    __str__ = Exception.__str__
 
 
 class ResourceError(MiostitchError, OSError):
     """Not enough disk space, memory or permissions."""
 
     exit_code = 5
-    __str__ = Exception.__str__
 
 
 class PlanError(ResourceError, MemoryError):

@@ -67,6 +67,10 @@ def inspect_recordings(
 def _describe(recording: Recording) -> InspectedRecording:
     frames, height, width = recording.shape
     video, lag = recording.videos[0], recording.measured_lag
+    notices = [*map(str, recording.notices)]
+    if not recording.tables:
+        missing = table_path(recording.path)
+        notices.append(f"no table {missing}; stitching needs one beside the video")
     return InspectedRecording(
         path=recording.path,
         segments=len(recording.videos),
@@ -80,7 +84,7 @@ def _describe(recording: Recording) -> InspectedRecording:
         lag=lag.lag,
         lag_evidence=_describe_lag(lag),
         table=_describe_table(recording) if recording.tables else None,
-        notices=[*map(str, recording.notices), *_missing_table(recording)],
+        notices=notices,
     )
 
 
@@ -121,12 +125,6 @@ def _compare(recordings: list[Recording]) -> InspectedSession | FailedSession:
         ],
         notices=list(alignment.notices),
     )
-
-
-def _missing_table(recording: Recording) -> list[str]:
-    if recording.tables:
-        return []
-    return [f"no table {table_path(recording.path)}; stitching needs one beside the video"]
 
 
 def _describe_table(recording: Recording) -> InspectedTable:

@@ -9,8 +9,7 @@ from numpy.typing import NDArray
 from miostitch.arrays import I64
 from miostitch.errors import UsageError
 
-MAX_FRAMES = 2**24
-"""Most frames of one text: a longer range is taken for a typo."""
+MAX_FRAMES = 2**24  # most frames of one text: a longer range is taken for a typo
 
 
 def parse_frames(text: str) -> I64:

@@ -4,12 +4,9 @@ Validation, Zarr encoding and attributes, and the reference pages of the documen
 from this module; nothing else spells out a dtype, a fill value or a unit.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
-
-from miostitch.errors import MetadataError
 
 FORMAT_VERSION = "1"
 
@@ -112,90 +109,57 @@ INDEX_VARIABLES: tuple[Variable, ...] = (
     Variable(WIDTH, (WIDTH,), "int64", "column of the image", unit="pixel"),
 )
 
+
+def _frame(name: str, dtype: str, doc: str, unit: str | None = None, **more: Any) -> Variable:
+    """What is known of each frame."""
+    return Variable(name, (FRAME,), dtype, doc, unit, **more)
+
+
+def _score(name: str, dtype: str, doc: str, unit: str | None = None, **more: Any) -> Variable:
+    """What is known of each candidate for a frame."""
+    return Variable(name, (RECORDING, FRAME), dtype, doc, unit, group="/scores", **more)
+
+
+def _repair(name: str, dtype: str, doc: str, **more: Any) -> Variable:
+    """What is known of each repaired cell."""
+    return Variable(name, (REPAIR,), dtype, doc, group="/repairs", **more)
+
+
+_COUNTER = "the device's frame counter, -1 for a picture without a row in the table"
+_GIVER = "position in the attribute `recordings` of the one that gave"
+
 FRAME_VARIABLES: tuple[Variable, ...] = (
-    Variable(
-        "frame_num",
-        (FRAME,),
-        "int64",
-        "the device's frame counter, -1 for a picture without a row in the table",
-        fill=NO_FRAME,
-    ),
-    Variable(
-        "timestamp_first", (FRAME,), "float64", "reception of the frame's first buffer", unit="s"
-    ),
-    Variable(
-        "timestamp_last", (FRAME,), "float64", "reception of the frame's last buffer", unit="s"
-    ),
-    Variable(
-        "source",
-        (FRAME,),
-        "int8",
-        "position in the attribute `recordings` of the one that gave the frame, -1 for a composite",
-        fill=COMPOSITE,
-    ),
-    Variable("num_buffers", (FRAME,), "int16", "distinct buffers received"),
-    Variable("missing_pixels", (FRAME,), "int32", "pixels not delivered", unit="pixel"),
-    Variable("damaged", (FRAME,), "bool", "pixels are missing or the frame is flagged noisy"),
-    Variable("unrecoverable", (FRAME,), "bool", "pixels are missing that no recording delivered"),
+    _frame("frame_num", "int64", _COUNTER, fill=NO_FRAME),
+    _frame("timestamp_first", "float64", "reception of the frame's first buffer", "s"),
+    _frame("timestamp_last", "float64", "reception of the frame's last buffer", "s"),
+    _frame("source", "int8", f"{_GIVER} the frame, -1 for a composite", fill=COMPOSITE),
+    _frame("num_buffers", "int16", "distinct buffers received"),
+    _frame("missing_pixels", "int32", "pixels not delivered", "pixel"),
+    _frame("damaged", "bool", "pixels are missing or the frame is flagged noisy"),
+    _frame("unrecoverable", "bool", "pixels are missing that no recording delivered"),
 )
 
 ORIGIN_VARIABLES: tuple[Variable, ...] = (
-    Variable(
-        "origin", (FRAME,), "int16", "position in the attribute `origins` of the frame's file"
-    ),
-    Variable("origin_frame", (FRAME,), "int64", "position of the frame in that file"),
+    _frame("origin", "int16", "position in the attribute `origins` of the frame's file"),
+    _frame("origin_frame", "int64", "position of the frame in that file"),
 )
 """Coordinates of an open recording that no store has; see :mod:`miostitch.recording.datasets`."""
 
-LOST = Variable("lost", (FRAME,), "bool", "the picture cannot be read, or no row tells of it")
+LOST = _frame("lost", "bool", "the picture cannot be read, or no row tells of it")
 """Coordinate of a recording that was opened with salvage or with a lag."""
 
 PIXEL_SCORES: tuple[Variable, ...] = (
-    Variable(
-        "black_pixels",
-        (RECORDING, FRAME),
-        "int64",
-        "pixels of rows with a run of black pixels",
-        unit="pixel",
-        group="/scores",
-    ),
-    Variable(
-        "noisy_pixels",
-        (RECORDING, FRAME),
-        "int64",
-        "pixels of rows with a large mean second difference",
-        unit="pixel",
-        group="/scores",
-    ),
-    Variable(
-        "edge_energy",
-        (RECORDING, FRAME),
-        "int64",
-        "sum of |gx| + |gy| of the 3x3 Sobel operator",
-        group="/scores",
-    ),
+    _score("black_pixels", "int64", "pixels of rows with a run of black pixels", "pixel"),
+    _score("noisy_pixels", "int64", "pixels of rows with a large mean second difference", "pixel"),
+    _score("edge_energy", "int64", "sum of |gx| + |gy| of the 3x3 Sobel operator"),
 )
 
+_CANDIDATE = "frame of the recording's video, -1 where the recording lacks the frame"
+
 SCORE_VARIABLES: tuple[Variable, ...] = (
-    Variable(
-        "source_frame",
-        (RECORDING, FRAME),
-        "int64",
-        "frame of the recording's video, -1 where the recording lacks the frame",
-        fill=NO_FRAME,
-        group="/scores",
-    ),
-    Variable(
-        "num_buffers", (RECORDING, FRAME), "int16", "distinct buffers received", group="/scores"
-    ),
-    Variable(
-        "black_padding",
-        (RECORDING, FRAME),
-        "int64",
-        "zeros appended to short buffers",
-        unit="pixel",
-        group="/scores",
-    ),
+    _score("source_frame", "int64", _CANDIDATE, fill=NO_FRAME),
+    _score("num_buffers", "int16", "distinct buffers received"),
+    _score("black_padding", "int64", "zeros appended to short buffers", "pixel"),
     *PIXEL_SCORES,
 )
 
@@ -217,8 +181,7 @@ COMPOSITION_VARIABLES: tuple[Variable, ...] = (
         "buffer_source",
         (FRAME, POSITION),
         "int8",
-        "position in the attribute `recordings` of the one that gave the buffer, or most of what "
-        "its copies differ in; -1 nobody",
+        f"{_GIVER} the buffer, or most of what its copies differ in; -1 nobody",
         fill=NO_FRAME,
         group="/composition",
     ),
@@ -242,34 +205,13 @@ WITNESSES = (
 """Evidence for a repair; see :mod:`miostitch.buffers.repair`."""
 
 REPAIR_VARIABLES: tuple[Variable, ...] = (
-    Variable(
-        "recording",
-        (REPAIR,),
-        "int64",
-        "position in the attribute `recordings` of the one repaired",
-        group="/repairs",
-    ),
-    Variable("segment", (REPAIR,), "int64", "which of its tables, from 0", group="/repairs"),
-    Variable("row", (REPAIR,), "int64", "data row of the table, from 0", group="/repairs"),
-    Variable(
-        "column",
-        (REPAIR,),
-        "uint8",
-        "column of the cell",
-        group="/repairs",
-        flags=REPAIRED_COLUMNS,
-    ),
-    Variable("old", (REPAIR,), "int64", "value as recorded", group="/repairs"),
-    Variable("new", (REPAIR,), "int64", "value after repair", group="/repairs"),
-    Variable(
-        "evidence",
-        (REPAIR,),
-        "uint8",
-        "who voted for the new value",
-        group="/repairs",
-        flags=WITNESSES,
-        bits=True,
-    ),
+    _repair("recording", "int64", "position in the attribute `recordings` of the one repaired"),
+    _repair("segment", "int64", "which of its tables, from 0"),
+    _repair("row", "int64", "data row of the table, from 0"),
+    _repair("column", "uint8", "column of the cell", flags=REPAIRED_COLUMNS),
+    _repair("old", "int64", "value as recorded"),
+    _repair("new", "int64", "value after repair"),
+    _repair("evidence", "uint8", "who voted for the new value", flags=WITNESSES, bits=True),
 )
 
 
@@ -280,19 +222,3 @@ def chunk_frames(height: int, width: int) -> int:
     machine that wrote it.
     """
     return max(1, CHUNK_BYTES // (height * width))
-
-
-def check_columns(names: Iterable[str], where: str) -> None:
-    """Check the header of a metadata table."""
-    found = list(names)
-    missing = [name for name in REQUIRED_COLUMNS if name not in found]
-    if missing:
-        msg = (
-            f"{where}: missing columns {', '.join(missing)}; found {', '.join(found)}; "
-            f"one row per received buffer with at least {', '.join(REQUIRED_COLUMNS)} is needed"
-        )
-        raise MetadataError(msg)
-    twice = sorted({name for name in found if found.count(name) > 1})
-    if twice:
-        msg = f"{where}: the header names {', '.join(twice)} twice; keep one column of each name"
-        raise MetadataError(msg)

@@ -3,8 +3,8 @@
 import os
 import re
 
+# All but tabs and line ends: they steer a terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""All but tabs and line ends: they steer a terminal."""
 
 
 def printable(text: str) -> str:

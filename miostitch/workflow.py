@@ -28,12 +28,7 @@ from miostitch.recording.datasets import open_dataset, with_pictures_of
 from miostitch.recording.files import recording_names, segment_paths
 from miostitch.recording.recording import open_recordings
 from miostitch.schema import FRAME
-from miostitch.stitching.run import (
-    StitchOptions,
-    input_facts,
-    run_stitch,
-    stitched_stem,
-)
+from miostitch.stitching.run import StitchOptions, input_facts, run_stitch, stitched_stem
 from miostitch.store.reader import Store
 
 

@@ -62,10 +62,8 @@ class TableWriter:
             raise self._failed(error) from error
 
     def _failed(self, error: OSError) -> ResourceError:
-        return ResourceError(
-            f"{self.path}: cannot be written: {error.strerror}; free some space or name another "
-            f"folder, and run again"
-        )
+        remedy = "free some space or name another folder, and run again"
+        return ResourceError(f"{self.path}: cannot be written: {error.strerror}; {remedy}")
 
 
 def _csv_text(table: pa.Table) -> bytes | memoryview:

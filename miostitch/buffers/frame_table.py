@@ -7,17 +7,15 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.arrays import F64, I16, I32, I64, U8, U64, Bools
 from miostitch.buffers.device_counter import counter_resets
 from miostitch.kernels.composition import EXCLUDED
 from miostitch.ranges import run_starts
 from miostitch.schema import NO_FRAME
 
-MASK_BITS = 64
-"""Buffer positions that :attr:`FrameTable.buffers` can show."""
-
+MASK_BITS = 64  # buffer positions that `FrameTable.buffers` can show
+# Padding of one buffer of a frame.
 SHORT = np.dtype([("frame", "i8"), ("buffer", "i2"), ("pixels", "i4")])
-"""Padding of one buffer of a frame."""
-
 _UNFOLDED_KEYS = 2**16
 
 
@@ -28,19 +26,19 @@ class FrameTable:
     A frame without rows has ``num_rows`` 0, ``frame_num`` -1 and NaN times.
     """
 
-    # int64, the most frequent value of the frame's rows; in a tie that of the earliest buffer.
-    frame_num: NDArray[np.int64]
-    num_rows: NDArray[np.int32]  # int32, rows of the frame
-    num_buffers: NDArray[np.int16]  # int16, distinct values of ``frame_buffer_count``
-    black_padding: NDArray[np.int64]  # int64, zeros appended to the frame's buffers, in pixels
-    # uint64, bit k set: a row with ``frame_buffer_count`` k is there (k < 64).
-    buffers: NDArray[np.uint64]
-    whole_buffers: NDArray[np.uint64]  # uint64, bit k set: such a row is there without padding
-    # uint64, bit k set: what stands at the place of buffer k belongs elsewhere, by a row whose
+    # The most frequent value of the frame's rows; in a tie that of the earliest buffer.
+    frame_num: I64
+    num_rows: I32  # Rows of the frame
+    num_buffers: I16  # Distinct values of ``frame_buffer_count``
+    black_padding: I64  # Zeros appended to the frame's buffers, in pixels
+    # Bit k set: a row with ``frame_buffer_count`` k is there (k < 64).
+    buffers: U64
+    whole_buffers: U64  # Bit k set: such a row is there without padding
+    # Bit k set: what stands at the place of buffer k belongs elsewhere, by a row whose
     # position or ``frame_num`` was repaired.
-    excluded: NDArray[np.uint64]
-    timestamp_first: NDArray[np.float64]
-    timestamp_last: NDArray[np.float64]
+    excluded: U64
+    timestamp_first: F64
+    timestamp_last: F64
     # Which buffers were padded, by how many pixels, :data:`SHORT` (short buffer,), by frame.
     short: NDArray[np.void]
 
@@ -75,10 +73,7 @@ class FrameTable:
         return len(self.frame_num)
 
     def placed(self, lag: int, pictures: int) -> "FrameTable":
-        """Return the table of a video's pictures: picture p gets the row of frame p - `lag`.
-
-        Pictures without a row are as frames without rows are.
-        """
+        """The table of a video's pictures: picture p gets the row of frame p - `lag`, if any."""
         if lag == 0 and pictures <= len(self):  # no copy: the rows of nine hours are held once
             own = {name: array[:pictures] for name, array in vars(self).items() if name != "short"}
             return FrameTable(**own, short=self.short[self.short["frame"] < pictures])
@@ -94,11 +89,11 @@ class FrameTable:
         return replace(table, short=short)
 
     @property
-    def delivered(self) -> NDArray[np.uint64]:
+    def delivered(self) -> U64:
         """Bit k set: buffer k was received whole, and belongs where it stands, (frame,)."""
         return np.asarray(self.whole_buffers & ~self.excluded)
 
-    def received(self, buffers: int) -> NDArray[np.uint8]:
+    def received(self, buffers: int) -> U8:
         """Count the buffers of each known frame of each boot, fragments of a frame together."""
         known = self.frame_num >= 0
         number = self.frame_num[known]
@@ -106,7 +101,7 @@ class FrameTable:
         boot[counter_resets(number)] = 1
         fragments = {"boot": boot.cumsum(), "number": number, "have": self.buffers[known]}
         frames = folded(fragments, ("boot", "number"), {"have": np.bitwise_or})
-        received: NDArray[np.uint8] = np.bitwise_count(frames["have"] & _low_bits(buffers))
+        received: U8 = np.bitwise_count(frames["have"] & _low_bits(buffers))
         return received
 
     def count_lost(self, buffers: int) -> int:
@@ -114,13 +109,10 @@ class FrameTable:
         received = self.received(buffers)
         return int(len(received) * buffers - received.sum(dtype=np.int64))
 
-    def given_pixels(
-        self, frames: NDArray[np.int64], bounds: NDArray[np.int64]
-    ) -> NDArray[np.int32]:
-        """Pixels that the rows of frames, -1 for none, say were delivered where they stand.
+    def given_pixels(self, frames: I64, bounds: I64) -> I32:
+        """Pixels that rows of frames, -1 for none, say were delivered, (frame, buffer).
 
-        Returns: int32 (frame, buffer): 0 without a row, :data:`EXCLUDED` where the pixels that
-        stand there belong elsewhere.
+        0 without a row, :data:`EXCLUDED` where the pixels that stand there belong elsewhere.
         """
         sizes = np.diff(bounds)
         present = (frames >= 0)[:, None]
@@ -134,11 +126,10 @@ class FrameTable:
         given[mask_bits(self.excluded[frames], len(sizes)) & present] = EXCLUDED
         return given.astype(np.int32)
 
-    def start_times(self, buffers: int) -> NDArray[np.float64]:
+    def start_times(self, buffers: int) -> F64:
         """Time at which the first buffer of each frame came, or would have come, in s; NaN: none.
 
-        A frame that lacks its first buffers would seem late by some 5 ms for each; the time that
-        one buffer takes is measured from the recording.
+        The time that a missing first buffer would have taken is measured from the recording.
         """
         mask = self.buffers & _low_bits(buffers)
         first = np.bitwise_count((mask & (~mask + np.uint64(1))) - np.uint64(1)).astype(np.int64)
@@ -169,11 +160,8 @@ class FrameTally:
         self._short = Fold(("frame", "buffer"), pixels=np.maximum)
         self._strays = Fold(("frame", "position"))  # positions that the mask cannot show
 
-    def add(self, rows: Mapping[str, NDArray[Any]]) -> tuple[int, int]:
-        """Count some rows.
-
-        Returns: First and last frame among the rows, (0, -1) where none belongs to a frame.
-        """
+    def add(self, rows: Mapping[str, NDArray[Any]]) -> None:
+        """Count some rows."""
         framed = rows["reconstructed_frame_index"] != NO_FRAME
         rows = {name: values[framed] for name, values in rows.items()}
         frame, position = rows["reconstructed_frame_index"], rows["frame_buffer_count"]
@@ -202,13 +190,11 @@ class FrameTally:
         short = {"frame": frame, "buffer": position, "pixels": padding}
         padded = (buffers > 0) & (padding > 0)
         self._short.add({name: values[padded] for name, values in short.items()})
-        return (int(frame.min()), int(frame.max())) if len(frame) else (0, NO_FRAME)
 
-    def result(self) -> tuple[FrameTable, NDArray[np.int64]]:
-        """Elect each frame's ``frame_num``; at least one batch must have come.
+    def result(self) -> tuple[FrameTable, I64]:
+        """The table of all rows, of which one must have come, and frames with two `frame_num`.
 
-        Returns: The table of all rows, up to the last frame that one belongs to, and the frames
-        whose ``frame_num`` was a tie, int64 (tie,).
+        A frame has the number of most of its rows; a tie, which is returned, goes to the earliest.
         """
         votes = self._votes.result()
         frame, rows = votes["frame"], votes["rows"]
@@ -284,10 +270,7 @@ class Fold:
 def folded(
     columns: Mapping[str, NDArray[Any]], keys: Sequence[str], folds: Mapping[str, np.ufunc]
 ) -> dict[str, NDArray[Any]]:
-    """Bring the rows of each distinct key together, in the order of the keys.
-
-    ``columns``: arrays of shape (row,) by name; those that are neither key nor folded are left out.
-    """
+    """Bring the rows of each distinct key together, in the order of the keys."""
     chosen = {name: columns[name] for name in (*keys, *folds)}
     _fold(chosen, keys, folds)
     return chosen
@@ -305,12 +288,8 @@ def _fold(
         columns[name] = fold.reduceat(columns[name][order], starts)
 
 
-def mask_bits(masks: NDArray[np.uint64], count: int) -> NDArray[np.bool_]:
-    """Take masks such as :attr:`FrameTable.buffers` apart.
-
-    ``masks``: one per frame, (frame,).
-
-    Returns: bool (frame, buffer): whether bit k is set in column k.
+def mask_bits(masks: U64, count: int) -> Bools:
+    """Whether bit k of each mask (frame,) is set, in column k of (frame, buffer).
 
     >>> mask_bits(np.array([0b001, 0b110], np.uint64), 3).astype(int).tolist()
     [[1, 0, 0], [0, 1, 1]]
@@ -318,7 +297,7 @@ def mask_bits(masks: NDArray[np.uint64], count: int) -> NDArray[np.bool_]:
     return (masks[:, None] >> np.arange(count, dtype=np.uint64) & np.uint64(1)).astype(bool)
 
 
-def complete(masks: NDArray[np.uint64], buffers: int) -> NDArray[np.bool_]:
+def complete(masks: U64, buffers: int) -> Bools:
     """Whether the first `buffers` bits of each mask are all set, in the shape of ``masks``."""
     return np.asarray((masks & _low_bits(buffers)) == _low_bits(buffers))
 
@@ -327,7 +306,7 @@ def _low_bits(count: int) -> np.uint64:
     return np.uint64((1 << count) - 1)
 
 
-def _bit(position: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _bit(position: I64) -> U64:
     """Bit of a position, 0 where the mask cannot show it."""
     bit = np.uint64(1) << position.clip(0, MASK_BITS - 1).astype(np.uint64)
     return np.where((position >= 0) & (position < MASK_BITS), bit, np.uint64(0))

@@ -20,15 +20,11 @@ import pyarrow.csv as pa_csv
 
 from miostitch.arrays import I64
 from miostitch.errors import MetadataError
-from miostitch.schema import COLUMN_BY_NAME, NO_FRAME, check_columns
+from miostitch.schema import COLUMN_BY_NAME, NO_FRAME, REQUIRED_COLUMNS
 from miostitch.text import amount
 
-BLOCK_BYTES = 2**20
-"""Bytes parsed at once: about 14,000 rows."""
-
-MAX_LINE_BYTES = 64 * BLOCK_BYTES
-"""A file with a longer line is no table."""
-
+BLOCK_BYTES = 2**20  # parsed at once: about 14,000 rows
+MAX_LINE_BYTES = 64 * BLOCK_BYTES  # a file with a longer line is no table
 _EXACT_FLOAT = 2**53
 _DTYPES = {"int64": pa.int64(), "float64": pa.float64()}
 _NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?[ \t]*")
@@ -39,24 +35,19 @@ _PLAIN_INTEGER = re.compile(r"-?[0-9]{1,18}")
 class ParsedBlock:
     """Rows of one block of text."""
 
-    table: pa.Table
-    """int64, float64 and string columns in the order of the file."""
-    lines: I64
-    """Line of each row in the file, (row,)."""
-    faults: tuple[tuple[int, str], ...] = ()
-    """Line and fault of each row that was dropped."""
-    headers: tuple[int, ...] = ()
-    """Lines that repeat the header."""
-    floats: frozenset[str] = frozenset()
-    """Integer columns with cells such as 16.0."""
+    table: pa.Table  # int64, float64 and string columns in the order of the file
+    lines: I64  # Line of each row in the file, (row,)
+    faults: tuple[tuple[int, str], ...] = ()  # Line and fault of each row that was dropped
+    headers: tuple[int, ...] = ()  # Lines that repeat the header
+    floats: frozenset[str] = frozenset()  # Integer columns with cells such as 16.0
 
 
 @dataclass(frozen=True, eq=False)
 class Cells:
     """Repaired cells of a table; those of no two tables are equal."""
 
+    # Ascending rows, from 0, and their new values, (cell,) each, by column.
     columns: Mapping[str, tuple[I64, I64]]
-    """Ascending rows, from 0, and their new values, (cell,) each, by column."""
 
     def put_into(self, block: pa.Table, row: int) -> pa.Table:
         """Replace the repaired cells of a block that begins at row `row` of the table."""
@@ -75,12 +66,10 @@ class TableParser:
 
     path: str
     columns: tuple[str, ...]
+    # Largest frame of a row: a corrupt index must not allocate a table of 2^31 frames.
     max_frame: int
-    """Largest frame of a row: a corrupt index must not allocate a table of 2^31 frames."""
-    salvage: bool
-    """Whether faulty rows are dropped instead of refusing the file."""
-    floats: frozenset[str] = frozenset()
-    """Integer columns to read as floats."""
+    salvage: bool  # Whether faulty rows are dropped instead of refusing the file
+    floats: frozenset[str] = frozenset()  # Integer columns to read as floats
 
     def parse(self, text: bytes, first_line: int) -> ParsedBlock:
         """Parse a block of complete lines; `first_line` is the number of the first in the file."""
@@ -229,7 +218,7 @@ def _real(cell: str) -> str:
 
 
 def header_columns(path: str, header: bytes) -> tuple[str, ...]:
-    """Read the column names in the first line of a file."""
+    """Read and check the column names in the first line of a file."""
     if not header.endswith(b"\n"):
         what = "the file holds no line" if header else "the file is empty"
         raise MetadataError(f"{path}: {what}; a header and one row per received buffer are needed")
@@ -241,7 +230,16 @@ def header_columns(path: str, header: bytes) -> tuple[str, ...]:
     if len(columns) == 1 and re.search("[;\t]", columns[0]):
         msg = f"{path}: line 1: the columns are not separated by commas; save the table with commas"
         raise MetadataError(msg)
-    check_columns(columns, path)
+    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
+    if missing:
+        msg = (
+            f"{path}: missing columns {', '.join(missing)}; found {', '.join(columns)}; "
+            f"one row per received buffer with at least {', '.join(REQUIRED_COLUMNS)} is needed"
+        )
+        raise MetadataError(msg)
+    if twice := sorted({name for name in columns if columns.count(name) > 1}):
+        msg = f"{path}: the header names {', '.join(twice)} twice; keep one column of each name"
+        raise MetadataError(msg)
     return tuple(columns)
 
 

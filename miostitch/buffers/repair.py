@@ -2,50 +2,29 @@
 
 A header says its position in the stream four times over: ``buffer_count`` N is that position,
 ``frame_num = N // factor``, ``frame_buffer_count = N % factor``, ``linked_list = N % ring``. Rows
-in which all four agree are sound. For the others every position that some fields or the nearest
-sound rows suggest is a candidate, and gets a vote from each field and each neighbour that agrees
-with it. A repair is made only where one candidate
-
-* lies between the sound rows around it (the counters never decrease, except at a reboot),
-* has the votes of two fields at least, and of three fields and neighbours in all, and
-* has more votes than any other candidate, where a field counts twice as much as a neighbour (from
-  which buffers may have been lost).
-
-``linked_list`` votes but never suggests a position, for it repeats. ``pixel_count`` follows from
-the position. A row whose fields all agree is not sound if the sound rows next to it agree with each
-other and leave no place for it: the same bit of several counters was flipped. A ``frame_num`` that
-cannot be repaired and for which there is no place either becomes -1, unknown, so that it invents no
-frame. Every changed cell is logged. Repairs depend on :data:`MARGIN` rows to either side and on the
-rows as recorded, never on earlier repairs: any batches give the same result.
+in which all four agree are sound; for the others every position that fields or the nearest sound
+rows suggest is a candidate, on which these vote. ``docs/explanation/repair.md`` says which one is
+believed. Repairs depend on :data:`MARGIN` rows to either side and on the rows as recorded, never
+on earlier repairs: any batches give the same result.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
+from miostitch.arrays import I64, Bools
 from miostitch.schema import NO_FRAME, WITNESSES
 
-Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
-
-REACH = 16
-"""Rows to either side in which a sound neighbour is looked for."""
-
-MARGIN = 2 * REACH
-"""Rows to either side that a repair depends on: the neighbours, and those that prove them sound."""
-
-POSITION_FIELDS = WITNESSES[:4]
-"""Columns that each tell the position in the stream."""
-
+REACH = 16  # rows to either side in which a sound neighbour is looked for
+MARGIN = 2 * REACH  # rows that a repair depends on: neighbours, and those that prove them sound
+POSITION_FIELDS = WITNESSES[:4]  # columns that each tell the position in the stream
 PIXEL_COUNT_EVIDENCE = 1 << WITNESSES.index("size of the position")
 NO_PLACE_EVIDENCE = 1 << WITNESSES.index("no place between its neighbours")
 LOG_COLUMNS = ("row", "column", "old", "new", "evidence")
 _LOG_DTYPES = dict.fromkeys(("row", "old", "new", "evidence"), "int64")
 NO_REPAIRS = pd.DataFrame(columns=list(LOG_COLUMNS)).astype(_LOG_DTYPES)
-"""The log of rows of which none is changed."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +39,7 @@ class HeaderLayout:
 
 
 def derive_layout(table: pd.DataFrame) -> HeaderLayout | None:
-    """Derive the redundancy from rows, of which a part may be corrupted.
-
-    Returns: None if the headers hold no such redundancy: nothing can be repaired then.
-    """
+    """Derive the redundancy from rows, of which a part may be corrupted; None without any."""
     frame, count, position = (
         _ints(table, name) for name in ("frame_num", "buffer_count", "frame_buffer_count")
     )
@@ -85,9 +61,7 @@ def derive_layout(table: pd.DataFrame) -> HeaderLayout | None:
 def repair_table(table: pd.DataFrame, layout: HeaderLayout) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Repair the headers of consecutive rows.
 
-    Returns: The repaired rows (the given ones, where none is changed), and the log: ``row`` (label
-    in the table's index), ``column``, ``old``, ``new``, ``evidence`` (see
-    :func:`describe_evidence`), ordered by row.
+    Returns: The rows, and a log of what was changed; its ``row`` is a label of the table's index.
     """
     names = [n for n in POSITION_FIELDS if n in table and (n != "linked_list" or layout.ring)]
     fields = {name: _ints(table, name) for name in names}
@@ -113,10 +87,7 @@ def repair_table(table: pd.DataFrame, layout: HeaderLayout) -> tuple[pd.DataFram
 def repair_batches(
     batches: Iterable[pd.DataFrame], layout: HeaderLayout
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame]]:
-    """Repair a table that is larger than memory.
-
-    Yields: Repaired rows and their log, together what :func:`repair_table` gives for the whole
-    table.
+    """Repair a table batch by batch, as :func:`repair_table` does the whole one.
 
     Holds one batch and ``2 * MARGIN`` rows: the last rows wait until those after them are known.
     """
@@ -155,8 +126,8 @@ def _cut(
 
 
 def _decide(
-    doubtful: Ints, sound: Bools, fields: dict[str, Ints], layout: HeaderLayout
-) -> tuple[Ints, Ints]:
+    doubtful: I64, sound: Bools, fields: dict[str, I64], layout: HeaderLayout
+) -> tuple[I64, I64]:
     """Position and evidence of the doubtful rows; evidence 0 leaves a row as it is."""
     here = {name: values[doubtful] for name, values in fields.items()}
     before, next_up, has_before = _neighbour(doubtful, sound, fields["buffer_count"], -1)
@@ -195,7 +166,7 @@ def _decide(
     return np.where(sure, chosen, own), np.where(sure, evidence, 0)
 
 
-def _contradicted(sound: Bools, count: Ints) -> Bools:
+def _contradicted(sound: Bools, count: I64) -> Bools:
     """Rows that agree with themselves, but lie outside two sound neighbours that are in order."""
     where = np.flatnonzero(sound)
     before, own, after = count[where[:-2]], count[where[1:-1]], count[where[2:]]
@@ -205,7 +176,7 @@ def _contradicted(sound: Bools, count: Ints) -> Bools:
     return wrong
 
 
-def _without_place(sound: Bools, fields: dict[str, Ints], layout: HeaderLayout) -> Bools:
+def _without_place(sound: Bools, fields: dict[str, I64], layout: HeaderLayout) -> Bools:
     """Rows whose ``frame_num`` does not lie between the sound rows around them."""
     rows = np.flatnonzero(~sound)
     before, _, has_before = _neighbour(rows, sound, fields["buffer_count"], -1)
@@ -217,11 +188,10 @@ def _without_place(sound: Bools, fields: dict[str, Ints], layout: HeaderLayout) 
     return nowhere
 
 
-def _neighbour(rows: Ints, sound: Bools, count: Ints, side: int) -> tuple[Ints, Ints, Bools]:
-    """Look for the nearest sound row, ``side`` -1 before or 1 after each row.
+def _neighbour(rows: I64, sound: Bools, count: I64, side: int) -> tuple[I64, I64, Bools]:
+    """Position of the nearest sound row, ``side`` -1 before or 1 after each row, if there is one.
 
-    Return its position in the stream, the position that each row has if nothing was lost in
-    between, and whether there is such a row.
+    In between, the position that each row has if nothing was lost on the way.
     """
     where = np.flatnonzero(sound)
     found = np.searchsorted(where, rows) - (side < 0)
@@ -231,7 +201,7 @@ def _neighbour(rows: Ints, sound: Bools, count: Ints, side: int) -> tuple[Ints, 
     return count[nearest], count[nearest] - (nearest - rows), near
 
 
-def _field(name: str, position: Ints, layout: HeaderLayout) -> Ints:
+def _field(name: str, position: I64, layout: HeaderLayout) -> I64:
     """Value of a field at a position in the stream."""
     match name:
         case "frame_num":
@@ -243,13 +213,13 @@ def _field(name: str, position: Ints, layout: HeaderLayout) -> Ints:
     return position
 
 
-def _agreeing(positions: Ints, fields: dict[str, Ints], layout: HeaderLayout) -> Bools:
+def _agreeing(positions: I64, fields: dict[str, I64], layout: HeaderLayout) -> Bools:
     """Which field (first axis) agrees with which position."""
     return np.stack([_field(name, positions, layout) == value for name, value in fields.items()])
 
 
 def _apply(
-    table: pd.DataFrame, old: dict[str, Ints], new: dict[str, Ints], evidence: Ints
+    table: pd.DataFrame, old: dict[str, I64], new: dict[str, I64], evidence: I64
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Put the new values in and log every changed cell."""
     parts = []
@@ -267,11 +237,11 @@ def _apply(
     return table.assign(**changes), log.sort_values("row", kind="stable", ignore_index=True)
 
 
-def _ints(table: pd.DataFrame, name: str) -> Ints:
+def _ints(table: pd.DataFrame, name: str) -> I64:
     return table[name].to_numpy(np.int64)
 
 
-def _mode(values: Ints, share: float = 0.0) -> int:
+def _mode(values: I64, share: float = 0.0) -> int:
     """Most frequent value, 0 if it holds no more than a share of the values."""
     if not values.size:
         return 0
@@ -280,7 +250,7 @@ def _mode(values: Ints, share: float = 0.0) -> int:
     return int(unique[best]) if counts[best] > share * values.size else 0
 
 
-def _ring(linked_list: Ints, count: Ints) -> int:
+def _ring(linked_list: I64, count: I64) -> int:
     """Modulus by which ``linked_list`` follows from ``buffer_count``, 0 without one."""
     unique, counts = np.unique(linked_list, return_counts=True)
     best, fits = 0, linked_list.size // 2

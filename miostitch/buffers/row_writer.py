@@ -29,8 +29,7 @@ class BufferTable:
         rows = rows.reindex(columns=list(self._defaults))
         if rows.isna().any(axis=None):
             rows = rows.fillna(self._defaults)
-        types = {n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self._defaults}
-        rows = rows.astype(types)
+        rows = rows.astype({n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self._defaults})
         if self._table:
             self._table.append(rows)
         if self._arrays:

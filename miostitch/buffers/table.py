@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from miostitch.arrays import I64
 from miostitch.buffers.frame_table import Fold, FrameTable, FrameTally, folded
 from miostitch.buffers.parser import Cells, ParsedBlock, TableParser, header_columns, text_blocks
 from miostitch.buffers.repair import NO_REPAIRS, derive_layout, repair_batches
@@ -55,7 +56,7 @@ class Metadata:
     frames: FrameTable  # What the rows say per frame
     orphan_rows: int  # Rows that belong to no frame
     # int64 (n, 3): ``frame_buffer_count``, ``pixel_count``, rows that have this pair.
-    buffer_sizes: NDArray[np.int64]
+    buffer_sizes: I64
     # Repaired cells: ``row`` (from 0), ``column``, ``old``, ``new``, ``evidence``, by row.
     repairs: pd.DataFrame
     oddities: tuple[str, ...]  # What the user should know, one sentence each
@@ -88,14 +89,11 @@ class Metadata:
         """The same file, called by another path."""
         return replace(self, path=path, _parser=replace(self._parser, path=path))
 
-    def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
-        """Return the rows of some frames.
+    def rows(self, frames: I64) -> pd.DataFrame:
+        """Rows in the order of `frames`, within a frame by ``frame_buffer_count``, then as read.
 
-        Returns: int64, float64 and str columns, in the order of `frames`, within a frame by
-        ``frame_buffer_count`` and then as in the file.
-
-        Parses the blocks (about 1 MiB of text each) whose range of frames meets `frames`, and
-        keeps the last few of this process. A file in disorder costs time, not memory.
+        Parses the blocks of text whose range of frames meets `frames`, and keeps the last few of
+        this process. A file in disorder costs time, not memory.
         """
         order = np.argsort(frames)
         wanted = np.asarray(frames, "int64")[order]
@@ -111,7 +109,8 @@ class Metadata:
         parts, ranks = [], []
         # without any block the first one gives the empty answer its columns
         for block in touched if len(touched) else self._blocks[:1]:
-            table = self._block(block)
+            at = block.item()[:5]
+            table = _cached_block(self.digest, self._parser, self._repaired, *at)
             index = table["reconstructed_frame_index"].to_numpy()
             place = np.searchsorted(wanted, index, "left")
             hit = place < np.searchsorted(wanted, index, "right")
@@ -128,9 +127,6 @@ class Metadata:
         for block in self._blocks:
             yield _parse_block(self._parser, self._repaired, *block.item()[:5])
 
-    def _block(self, block: np.void) -> pd.DataFrame:
-        return _cached_block(self.digest, self._parser, self._repaired, *block.item()[:5])
-
     @cached_property
     def _repaired(self) -> Cells:
         cells = self.repairs.groupby("column")
@@ -140,10 +136,8 @@ class Metadata:
 def read_metadata(
     path: str | os.PathLike[str], *, salvage: bool = False, repair: bool = False
 ) -> Metadata:
-    """Read a metadata table in one pass over its text.
+    """Read a metadata table in one pass over its text, holding 200 bytes per frame.
 
-    Memory does not depend on the number of rows, except for about 200 bytes per frame
-    meanwhile, of which 54 stay.
     The last line is dropped, with a notice, where it lacks a line end: it may be cut in a cell.
     """
     name = os.fspath(path)
@@ -158,12 +152,8 @@ def read_metadata(
         raise MetadataError(msg) from error
 
 
-def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> NDArray[np.int64]:
-    """Find out which range of the flattened frame each buffer carries.
-
-    Returns: int64 bounds of shape (buffers + 1,): buffer k is
-    ``frame.ravel()[bounds[k]:bounds[k+1]]``.
-    """
+def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> I64:
+    """Find the bounds (buffer + 1,): buffer k is ``frame.ravel()[bounds[k]:bounds[k+1]]``."""
     tables = list(tables)
     sizes_seen = [np.empty((0, 3), "int64"), *(table.buffer_sizes for table in tables)]
     bounds = vote_layout(np.concatenate(sizes_seen), frame_pixels)
@@ -177,10 +167,10 @@ def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> NDArray[np.i
     return bounds
 
 
-def vote_layout(seen: NDArray[np.int64], frame_pixels: int) -> NDArray[np.int64]:
+def vote_layout(seen: I64, frame_pixels: int) -> I64:
     """Bounds of the buffers by the usual size of each; the last is the frame's end if they fit.
 
-    ``seen``: int64 (size, 3): position in the frame, pixels, and how many rows say so.
+    ``seen``: (size, 3): position in the frame, pixels, and how many rows say so.
     """
     seen = seen[(seen[:, 0] >= 0) & (seen[:, 1] > 0) & (seen[:, 1] <= frame_pixels)]
     columns = dict(zip(("position", "pixels", "votes"), seen.T, strict=True))
@@ -358,19 +348,13 @@ class _Oddities:
     def notices(self, floats: Sequence[str]) -> tuple[str, ...]:
         """Say what was odd, one sentence per kind."""
         faults, backwards = self.faults, self.backwards
+        times = amount(backwards.count, "row")
         sentences = (
             (len(floats), f"integral floats read as integers in columns {', '.join(floats)}"),
             (self.headers.count, f"2nd header at {self.headers} skipped"),
             (faults.count, f"{amount(faults.count, 'row')} dropped, first {faults.first}"),
             (self.cut.count, f"last line is cut, dropped: {self.cut}"),
-            (
-                backwards.count,
-                f"receive times go backwards at {amount(backwards.count, 'row')}, first at "
-                f"{backwards.first}",
-            ),
-            (
-                self.ties.count,
-                f"tie in {self.ties}: frame_num is taken from the earliest buffer",
-            ),
+            (backwards.count, f"receive times go backwards at {times}, first at {backwards.first}"),
+            (self.ties.count, f"tie in {self.ties}: frame_num is taken from the earliest buffer"),
         )
         return tuple(sentence for count, sentence in sentences if count)

@@ -17,12 +17,10 @@ from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.execution.products import LINE_TABLES, NOISE
 from miostitch.execution.progress import Progress, counted
 from miostitch.execution.publishing import RunOptions, publish_run
-from miostitch.execution.results import NoiseSummary, ScoreSummary
+from miostitch.execution.results import LostFrames, NoiseSummary, ScoreSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, open_sources, without_lost
 from miostitch.recording.files import ReadOptions, recording_names
-from miostitch.recording.fitting import Loss
-from miostitch.recording.recording import lost_frames
 from miostitch.recording.sidecars import find_origin
 from miostitch.schema import FRAME, HEIGHT, LOST, PIXEL_SCORES, SCORE, WIDTH, chunk_frames
 from miostitch.stitching.selection import score_pixels
@@ -67,7 +65,7 @@ def score_files(
                 frames=dataset.sizes[FRAME],
                 noisy_frames=flagged["gradient"],
                 black_frames=flagged["black_area"],
-                lost_frames=lost_frames(_losses(dataset, reading)),
+                lost_frames=_losses(dataset, reading),
                 output=str(workspace.final(NOISE)),
             )
         )
@@ -120,7 +118,7 @@ def _write(
     return flagged
 
 
-def _losses(dataset: xr.Dataset, reading: ReadOptions) -> list[Loss]:
+def _losses(dataset: xr.Dataset, reading: ReadOptions) -> list[LostFrames]:
     """What of the files of a recording is left out because they are damaged."""
     if not reading.salvage:
         return []

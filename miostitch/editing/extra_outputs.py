@@ -17,8 +17,7 @@ from miostitch.schema import FRAME, HEIGHT, WIDTH
 from miostitch.video.png import png_bytes
 from miostitch.video.writer import VideoFile
 
-PathOf = Callable[[str], Path]
-"""Where the file of an ending goes."""
+PathOf = Callable[[str], Path]  # where the file of an ending goes
 
 
 @dataclass(frozen=True)
@@ -53,10 +52,7 @@ class Extras:
 def video_outputs(
     videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction
 ) -> tuple[xr.Dataset, tuple[Output, ...]]:
-    """The different videos among some, and the files that take them.
-
-    ``videos``: lazy uint8 (frame, height, width) by the ending of their file.
-    """
+    """The different ones among lazy videos, by the ending of their file, and these files."""
     distinct: dict[str, str] = {}
     outputs = []
     for ending, video in videos.items():
@@ -71,11 +67,7 @@ def video_outputs(
 def write_videos(
     videos: Mapping[str, xr.DataArray], path: PathOf, fps: Fraction, folder: Path
 ) -> None:
-    """Write videos of the same frames as AVI files, in one pass.
-
-    ``videos``: lazy uint8 (frame, height, width) by the ending of their file, in equal blocks;
-    ``folder``: the work directory of the run.
-    """
+    """Write lazy videos of the same frames, in equal blocks, as AVI files in one pass."""
     if not videos:
         return
     lazy, outputs = video_outputs(videos, path, fps)
@@ -91,10 +83,7 @@ def write_videos(
 def write_notes(
     images: Mapping[str, NDArray[np.uint8]], texts: Mapping[str, str], path: PathOf
 ) -> None:
-    """Write images as PNG files, and lists as text.
-
-    ``images``: uint8 (height, width) by the ending of their file.
-    """
+    """Write images as PNG files, and lists as text."""
     files = {ending: png_bytes(image) for ending, image in images.items()}
     files |= {ending: text.encode() for ending, text in texts.items()}
     for ending, data in files.items():

@@ -8,10 +8,10 @@ from typing import Any, Self, TypeVar
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64
 from miostitch.errors import UsageError
-from miostitch.recording.datasets import in_chunks
+from miostitch.recording.datasets import in_chunks, without_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.sidecars import Origin, find_origin
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
@@ -20,18 +20,25 @@ Lazy = TypeVar("Lazy", xr.Dataset, xr.DataArray)
 
 
 @dataclass(frozen=True)
-class KeptFrames:
+class FrameOrigins:
+    """Where frames are from."""
+
+    origins: tuple[Origin, ...]
+    origin: I64  # Which of them each frame is from, (frame,)
+    origin_frame: I64  # Its position there, (frame,)
+
+
+@dataclass(frozen=True)
+class KeptFrames(FrameOrigins):
     """Frames to write: their pixels, and where the rest is."""
 
     video: xr.DataArray  # Lazy uint8 (frame, height, width)
     attrs: dict[str, Any]  # Attributes of the Dataset
-    origins: tuple[Origin, ...]  # Files that frames are from
-    origin: NDArray[np.int64]
-    origin_frame: NDArray[np.int64]
 
     @classmethod
     def of(cls, dataset: xr.Dataset, reading: ReadOptions, known: Sequence[Origin] = ()) -> Self:
-        """Find the files that the frames of a Dataset are from."""
+        """Find the files that the frames of a Dataset are from; lost frames are left out."""
+        dataset = without_lost(dataset)
         if not {"origin", "origin_frame"} <= {*dataset.coords} or "origins" not in dataset.attrs:
             msg = "this Dataset does not know where its frames are from; begin with open_recording"
             raise UsageError(f"{msg}, and select with isel, sel, trim, remove_frames or concat")
@@ -54,7 +61,7 @@ class KeptFrames:
                 msg = f"{each.path}: has fewer frames than when it was opened; open it again"
                 raise UsageError(msg)
         video = in_chunks(dataset).video.transpose(FRAME, HEIGHT, WIDTH)
-        return cls(video.reset_coords(drop=True), dict(dataset.attrs), origins, origin, frames)
+        return cls(origins, origin, frames, video.reset_coords(drop=True), dict(dataset.attrs))
 
     @property
     def files(self) -> list[str]:

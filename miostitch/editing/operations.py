@@ -20,8 +20,8 @@ from miostitch.recording.datasets import done_step, in_chunks, lost_coordinate, 
 from miostitch.schema import COMPOSITE, FRAME, HEIGHT, LOST, VIDEO, WIDTH
 from miostitch.text import amount
 
+# How far counter and clock may disagree across a boundary: frames, and share of the frames.
 TOLERANCE_FRAMES, TOLERANCE_SHARE = 3.0, 0.02
-"""How far counter and clock may disagree across a boundary: frames, and share of the frames."""
 
 
 def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
@@ -135,7 +135,9 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     The device's counters and the times stay as received. ``frame_num`` is what a frame is called
     by every receiver: where only the receiver was restarted it goes on by itself, and where the
     device was, it falls, by which :func:`miostitch.stitch` finds the new boot. Each ``seam`` in
-    the history says what counter and clock make of it, see :func:`describe_seam`.
+    the history says what counter and clock make of it: ``continues`` where they agree on the time
+    between, ``reboot`` where the counter falls, ``unclear`` where it does not and yet disagrees,
+    ``backwards`` where the later recording comes first, ``unknown`` without a table.
     """
     given = [*datasets] if isinstance(datasets, Iterable) else [datasets]
     if not all(isinstance(each, xr.Dataset) for each in given):
@@ -145,7 +147,8 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         raise UsageError("nothing to join; name at least one recording")
     parts = [_with_lost(in_chunks(dataset), given) for dataset in given]
     _require_alike(parts)
-    joined = _join_frames(parts)
+    names, places = union([part.attrs.get("recordings", []) for part in parts])
+    joined = _join_frames(parts, places)
     origins, codes = union([part.attrs.get("origins", []) for part in parts])
     if "origin" in joined.coords:
         moved = [code[part.origin.to_numpy()] for code, part in zip(codes, parts, strict=True)]
@@ -153,7 +156,7 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     first, *others = (part.attrs for part in parts)
     attrs = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
     attrs |= {"origins": origins, "history": []}
-    if names := union([part.attrs.get("recordings", []) for part in parts])[0]:
+    if names:
         attrs["recordings"] = names
     if lags := _collect_lags(parts):
         attrs["lags"] = lags
@@ -169,12 +172,9 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
 
 
 def describe_seam(before: xr.Dataset, after: xr.Dataset) -> dict[str, Any]:
-    """Find out whether a recording continues another one.
+    """Find out by counter and clock whether a recording continues another one.
 
-    ``kind`` is ``continues`` where counter and clock agree on the time between; ``reboot`` where
-    the counter falls; ``unclear`` where it does not and yet disagrees with the clock; ``backwards``
-    where the later recording is the earlier one; ``unknown`` without a table. ``frame_num`` are the
-    last one before and the first one after, ``gap_s`` is the time between them.
+    ``frame_num``: the last one before and the first one after; ``gap_s``: the time between them.
     """
     first, second = _ends(before), _ends(after)
     if first is None or second is None:
@@ -196,9 +196,8 @@ def describe_seam(before: xr.Dataset, after: xr.Dataset) -> dict[str, Any]:
 
 
 def _describe_segment(part: xr.Dataset) -> dict[str, Any]:
-    several = ", ".join(part.attrs.get("recordings", []))
     return {
-        "recording": part.attrs.get("recording", several),
+        "recording": part.attrs.get("recording", ", ".join(part.attrs.get("recordings", []))),
         "frames": part.sizes[FRAME],
         "history": part.attrs.get("history", []),
     }
@@ -269,12 +268,11 @@ def _collect_lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:
     return {path: lag for path, lag in lags.items() if lag}
 
 
-def _join_frames(parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Concatenate all frames, with the coordinates that all parts have."""
-    shared = set.intersection(*({*part.coords} for part in parts))
-    _, codes = union([part.attrs.get("recordings", []) for part in parts])
+def _join_frames(parts: Sequence[xr.Dataset], places: Sequence[I64]) -> xr.Dataset:
+    """Concatenate all frames; `places`: of the recordings of each part among those of all."""
+    shared = set.intersection(*({*part.coords} for part in parts))  # others are left out
     alike = []
-    for part, code in zip(parts, codes, strict=True):
+    for part, code in zip(parts, places, strict=True):
         part = part[[VIDEO.name]].drop_indexes("frame_num", errors="ignore")
         part = part.drop_vars({*part.coords} - shared)
         if "source" in shared:

@@ -17,8 +17,9 @@ from miostitch.arrays import I64, U8
 from miostitch.errors import UsageError
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
 
+# Source blocks that one task may hold, from which a block usually takes. Of more, each gets a task
+# of its own that takes what is wanted, so that none is held however far apart the frames are.
 MOST_HELD = 2
-"""Source blocks that one task may hold."""
 
 
 def in_blocks(ds: xr.Dataset) -> xr.Dataset:
@@ -35,12 +36,7 @@ def in_blocks(ds: xr.Dataset) -> xr.Dataset:
 
 
 def pick(ds: xr.Dataset, frames: I64) -> xr.Dataset:
-    """Pick ascending frames, with their coordinates, into blocks of the size of the largest.
-
-    One task per block, which holds the two blocks that it usually takes from. What is from more
-    blocks is taken from each by a task of its own, so that none of them has to be held, however far
-    apart the frames are.
-    """
+    """Pick ascending frames, with their coordinates, into blocks of the size of the largest."""
     video = ds[VIDEO.name].variable  # which has one chunking, whatever its coordinates have
     block = max(video.chunksizes[FRAME])
     others = ds.drop_vars(VIDEO.name).isel({FRAME: frames})
@@ -53,8 +49,7 @@ def pick(ds: xr.Dataset, frames: I64) -> xr.Dataset:
 
 def _pick(video: da.Array, frames: I64, block: int) -> da.Array:
     if not len(frames):
-        nothing: da.Array = video[:0]
-        return nothing
+        return video[:0]  # type: ignore[no-any-return]
     sizes = tuple(min(block, len(frames) - start) for start in range(0, len(frames), block))
     if len(frames) == len(video) and sizes == video.chunks[0]:
         return video

@@ -4,37 +4,30 @@ import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
-from functools import cached_property, partial
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import xarray as xr
 from dask.base import tokenize
 
 from miostitch.editing.extra_outputs import Extras, video_outputs, write_notes, write_videos
 from miostitch.editing.kept_frames import KeptFrames
-from miostitch.editing.stored_tables import StoredTables
-from miostitch.editing.tables import EditedTables, check_counts
+from miostitch.editing.tables import EditedTables, StoredTables, check_counts
 from miostitch.errors import UsageError
 from miostitch.execution.checkpoint import Journal
 from miostitch.execution.engine import Output, Products, Tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
-from miostitch.execution.products import EDITED, NAMED, STORE, TIMESTAMPS
+from miostitch.execution.products import EDITED, NAMED, STORE, TABLE, TIMESTAMPS
+from miostitch.execution.products import VIDEO as AVI
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import Run, RunOptions, file_states, publish_run, used_versions
 from miostitch.execution.results import EditSummary, OriginSummary
 from miostitch.execution.workspace import Workspace
-from miostitch.recording.datasets import (
-    label_frames,
-    list_lag_notices,
-    open_sources,
-    without_lost,
-)
+from miostitch.recording.datasets import label_frames, list_lag_notices, open_sources
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.provenance import input_place
-from miostitch.recording.recording import lost_frames
-from miostitch.recording.sidecars import Origin
 from miostitch.schema import VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
@@ -145,18 +138,13 @@ def edit_files(
 class Edit(KeptFrames):
     """Kept frames, to be written with everything that their origins have."""
 
-    @classmethod
-    def of(cls, dataset: xr.Dataset, reading: ReadOptions, known: Sequence[Origin] = ()) -> Self:
-        """Find the files that the frames of a Dataset are from; lost frames are left out."""
-        return super().of(without_lost(dataset), reading, known)
-
     def kinds(self, named: str) -> set[str]:
         """Endings of what is written: what all origins have, and the file that was named."""
         kinds = set.intersection(*(origin.kinds for origin in self.origins))
-        videos = {named} if named else set() if kinds & {*NAMED} else {".avi"}
+        videos = {named} if named else set() if kinds & {*NAMED} else {AVI}
         # a video that no origin has gets the table that a recording needs
-        new = ".avi" in videos - kinds and self._has_rows
-        return kinds | videos | ({".csv"} if new else set())
+        new = AVI in videos - kinds and self._has_rows
+        return kinds | videos | ({TABLE} if new else set())
 
     def resume(self, run: Run, reading: ReadOptions, **options: Any) -> None:
         """Begin to write, or resume an interrupted run of which all that decides is the same."""
@@ -169,7 +157,7 @@ class Edit(KeptFrames):
     @property
     def all_kinds(self) -> set[str]:
         """Endings of a complete result: video, store, tables, and what all origins have besides."""
-        return self.kinds("") | {*NAMED} | ({".csv", TIMESTAMPS} if self._has_rows else set())
+        return self.kinds("") | {*NAMED} | ({TABLE, TIMESTAMPS} if self._has_rows else set())
 
     @property
     def _has_rows(self) -> bool:
@@ -183,11 +171,8 @@ class Edit(KeptFrames):
             for origin in self.origins
             if (left := origin.kinds - kinds)
         ]
-        seams = [
-            s
-            for step in self.attrs.get("history", [])
-            for s in step.get("parameters", {}).get("seams", [])
-        ]
+        steps = [step.get("parameters", {}) for step in self.attrs.get("history", [])]
+        seams = [seam for step in steps for seam in step.get("seams", [])]
         return found + [_seam_text(s) for s in seams if s["kind"] in ("unclear", "backwards")]
 
     def write(self, kinds: set[str], run: Run, extras: Extras) -> EditSummary:
@@ -195,7 +180,7 @@ class Edit(KeptFrames):
         warnings = [*extras.warnings, *self.warnings(kinds)]
         if extras.alone:
             kinds = kinds & {*extras.tables.values()}
-        videos = len(extras.videos) + (".avi" in kinds)
+        videos = len(extras.videos) + (AVI in kinds)
         dropped = sum(video.size for video in extras.other_videos.values())
         run.require_space(videos * self.video.size + dropped)
         journal, staged = run.journal("video"), run.workspace.staged
@@ -217,7 +202,7 @@ class Edit(KeptFrames):
             ],
             origin_frames=self.origin_runs,
             inputs=self.inputs,
-            lost_frames=lost_frames(loss for o in self.origins for loss in o.losses),
+            lost_frames=[lost for origin in self.origins for lost in origin.losses],
             warnings=[printable(warning) for warning in warnings],
             resumed_blocks=journal.recalled,
             versions=used_versions(),
@@ -226,17 +211,16 @@ class Edit(KeptFrames):
         )
 
     def _write_frames(
-        self,
-        kinds: set[str],
-        run: Run,
-        extras: Extras,
-        journal: Journal,
+        self, kinds: set[str], run: Run, extras: Extras, journal: Journal
     ) -> list[str]:
         """Write everything that has these frames, and say what a user should be told."""
         if not kinds and not extras.videos:
             return []
         space, count = run.workspace, len(self.origin)
-        staged = partial(_named, space, extras.ending)
+
+        def staged(suffix: str) -> Path:
+            return space.staged(extras.ending + suffix)
+
         lazy, outputs = self._outputs(kinds, space, extras)
         store = str(staged(STORE)) if STORE in kinds else None
         if store:
@@ -245,7 +229,7 @@ class Edit(KeptFrames):
             take_over(store)
         with (
             ThreadPoolExecutor(1, "miostitch-stored-tables") as beside,
-            EditedTables(self, kinds, staged, store) as tables,
+            EditedTables.open(self, kinds, staged, store) as tables,
         ):
             for origin in self.origins if store else ():
                 origin.tables.table()  # else two threads would
@@ -278,19 +262,18 @@ class Edit(KeptFrames):
         videos = {VIDEO.name: self.video} if kinds & {*NAMED} else {}
         lazy, outputs = video_outputs({**videos, **extras.videos}, workspace.staged, self.fps)
         outputs = outputs[len(videos) :]
-        if ".avi" not in kinds:
+        if AVI not in kinds:
             return lazy, outputs
         _, height, width = self.shape
         codecs = {origin.video.codec for origin in self.origins if origin.video}
         codec: Codec = "ffv1" if codecs == {"ffv1"} else "rawvideo"
-        path = str(workspace.staged(f"{extras.ending}.avi"))
+        path = str(workspace.staged(extras.ending + AVI))
         file = VideoFile(path, width, height, self.fps, codec, checksums=True)
         return lazy, (*outputs, Output.of(VIDEO.name, file))
 
     @cached_property
     def _tables(self) -> StoredTables:
-        tables = [origin.tables for origin in self.origins]
-        return StoredTables(tables, self.origin, self.origin_frame)
+        return StoredTables(self)
 
     def _create(self, store: str) -> None:
         facts = [origin.store for origin in self.origins if origin.store]
@@ -314,10 +297,6 @@ class Edit(KeptFrames):
             },
             zarr_format=facts[0].zarr_format if facts else 3,
         )
-
-
-def _named(workspace: Workspace, ending: str, suffix: str) -> Path:
-    return workspace.staged(ending + suffix)
 
 
 def _seam_text(seam: dict[str, Any]) -> str:

@@ -1,125 +1,113 @@
-"""Writes the tables of an edited result: the rows and lines of its origins, span by span."""
+"""The tables of an edited result: the rows, lines and groups of its origins."""
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from functools import partial
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
 
 from miostitch.arrays import I64
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.editing.kept_frames import FrameOrigins
 from miostitch.errors import MiostitchError
-from miostitch.execution.products import LINE_TABLES, STORE, TIMESTAMPS
-from miostitch.recording.sidecars import (
-    FrameLines,
-    Origin,
-    lines_at,
-    rows_at,
+from miostitch.execution.products import LINE_TABLES, STORE, TABLE, TIMESTAMPS, VIDEO
+from miostitch.recording.datasets import union
+from miostitch.recording.sidecars import FrameLines, Origin, lines_at, rows_at
+from miostitch.schema import (
+    COMPOSITION_VARIABLES,
+    FRAME,
+    FRAME_VARIABLES,
+    NO_FRAME,
+    RECORDING,
+    REPAIR_VARIABLES,
+    SCORE_VARIABLES,
+    Variable,
 )
-from miostitch.store.reader import Store
+from miostitch.store.layout import write_frame_tables, write_group
+from miostitch.store.reader import BUFFERS, Store
 from miostitch.video.source import open_video
 
-
-class FrameOrigins(Protocol):
-    """Where every frame is from."""
-
-    @property
-    def origins(self) -> tuple[Origin, ...]:
-        """Files that frames are from."""
-
-    @property
-    def origin(self) -> I64:
-        """Which of the files each frame is from, (frame,)."""
-
-    @property
-    def origin_frame(self) -> I64:
-        """Position of each frame in its file, (frame,)."""
+FRAME_OF_ROW = "reconstructed_frame_index"
+KNOWN = {
+    (variable.group.strip("/"), variable.name): variable
+    for variable in (*SCORE_VARIABLES, *COMPOSITION_VARIABLES, *REPAIR_VARIABLES)
+}
+OF_RECORDINGS = {("", "source"), ("composition", "buffer_source"), ("repairs", "recording")}
+"""Variables whose values are positions in the attribute `recordings`."""
 
 
+@dataclass
 class EditedTables:
-    """Writes the tables span by span; `rows` counts the buffers written."""
+    """Writes tables of rows and lines span by span."""
 
-    def __init__(
-        self, sources: FrameOrigins, kinds: set[str], path: Callable[[str], Path], store: str | None
-    ) -> None:
-        self._sources, self.rows = sources, 0
-        self._lines = [suffix for suffix in LINE_TABLES if suffix in kinds]
-        self._buffers: BufferTable | None = None
-        self._writers: dict[str, TableWriter] = {}
+    sources: FrameOrigins
+    buffers: BufferTable | None  # None where an origin has no rows, or none are wanted
+    writers: dict[str, TableWriter]  # Of the tables with one line per frame, by ending
+    rows: int = 0  # Buffers written so far
+
+    @classmethod
+    @contextmanager
+    def open(
+        cls, sources: FrameOrigins, kinds: set[str], path: Callable[[str], Path], store: str | None
+    ) -> Iterator[Self]:
+        """Begin the tables of these endings, and the rows of a store."""
+        rows = [origin.buffers for origin in sources.origins if origin.buffers]
+        wanted = (TABLE in kinds or store is not None) and len(rows) == len(sources.origins)
         with ExitStack() as files:
-            rows = [origin.buffers for origin in sources.origins if origin.buffers]
-            wanted = ".csv" in kinds or store is not None
-            if wanted and len(rows) == len(sources.origins):
+            buffers = None
+            if wanted:
                 columns = dict.fromkeys(name for each in rows for name in each.buffer_columns)
-                table = path(".csv") if ".csv" in kinds else None
-                self._buffers = files.enter_context(BufferTable(columns, table, store))
-            for suffix in self._lines:
-                writer = TableWriter(path(suffix), self._columns(suffix))
-                self._writers[suffix] = files.enter_context(writer)
-            self._files = files.pop_all()
+                table = path(TABLE) if TABLE in kinds else None
+                buffers = files.enter_context(BufferTable(columns, table, store))
+            writers = {
+                suffix: files.enter_context(TableWriter(path(suffix), _columns(sources, suffix)))
+                for suffix in LINE_TABLES
+                if suffix in kinds
+            }
+            yield cls(sources, buffers, writers)
 
     def append(self, span: slice) -> None:
         """Write what belongs to a span of output frames."""
-        if self._buffers:
+        if self.buffers:
             rows = self._look_up(span, lambda o, *at: rows_at(o.buffers, *at))
             self.rows += len(rows)
-            self._buffers.append(rows.sort_values("reconstructed_frame_index", kind="stable"))
-        for suffix, writer in self._writers.items():
-            key = LINE_TABLES[suffix]
-            if self._have_lines(suffix):
+            self.buffers.append(rows.sort_values(FRAME_OF_ROW, kind="stable"))
+        for suffix, writer in self.writers.items():
+            if _have_lines(self.sources, suffix):
                 lines = self._look_up(span, partial(_find_lines, suffix=suffix))
                 lines = lines.reindex(columns=writer.columns).fillna("")
             else:
                 lines = self._look_up(span, _find_times)
-            writer.append(lines.sort_values(key, kind="stable"))
-
-    def _have_lines(self, suffix: str) -> bool:
-        """Whether all origins have a table, so that its lines are copied as they are."""
-        return all(suffix in origin.lines for origin in self._sources.origins)
-
-    def _columns(self, suffix: str) -> list[str]:
-        if not self._have_lines(suffix):
-            return [LINE_TABLES[suffix], *self._sources.origins[0].times]
-        names = [n for origin in self._sources.origins for n in origin.lines[suffix].columns]
-        return list(dict.fromkeys(names))
+            writer.append(lines.sort_values(LINE_TABLES[suffix], kind="stable"))
 
     def _look_up(self, span: slice, find: Callable[..., pd.DataFrame]) -> pd.DataFrame:
         """Collect what `find` gives of the frames of each origin and their positions here."""
-        origin, frames = self._sources.origin[span], self._sources.origin_frame[span]
+        origin, frames = self.sources.origin[span], self.sources.origin_frame[span]
         positions = np.arange(span.start, span.stop)
         parts = []
         for number in np.unique(origin).tolist():
             of_it = origin == number
-            parts.append(find(self._sources.origins[number], frames[of_it], positions[of_it]))
+            parts.append(find(self.sources.origins[number], frames[of_it], positions[of_it]))
         return pd.concat(parts, ignore_index=True)
 
-    def __enter__(self) -> "EditedTables":
-        return self
 
-    def __exit__(self, *failure: object) -> None:
-        self._files.__exit__(*failure)  # type: ignore[arg-type]
+def _have_lines(sources: FrameOrigins, suffix: str) -> bool:
+    """Whether all origins have a table, so that its lines are copied as they are."""
+    return all(suffix in origin.lines for origin in sources.origins)
 
 
-def check_counts(kinds: set[str], staged: Callable[[str], Path], count: int, rows: int) -> None:
-    """Check how many frames and rows the written files have."""
-    found = {}
-    if ".avi" in kinds:
-        found[".avi"] = open_video(staged(".avi")).frame_count, count
-    if STORE in kinds:
-        found[STORE] = Store.open(str(staged(STORE))).frames, count
-    for suffix, key in LINE_TABLES.items():
-        if suffix in kinds:
-            found[suffix] = FrameLines(str(staged(suffix)), key).count, count
-    if ".csv" in kinds:
-        lines = FrameLines(str(staged(".csv")), "reconstructed_frame_index")
-        found[".csv"] = lines.count, rows
-    for suffix, (has, should) in found.items():
-        if has != should:
-            raise MiostitchError(f"{staged(suffix)}: {has} were written, not {should}; report this")
+def _columns(sources: FrameOrigins, suffix: str) -> list[str]:
+    if not _have_lines(sources, suffix):
+        return [LINE_TABLES[suffix], *sources.origins[0].times]
+    names = [name for origin in sources.origins for name in origin.lines[suffix].columns]
+    return list(dict.fromkeys(names))
 
 
 def _find_lines(origin: Origin, frames: I64, positions: I64, suffix: str) -> pd.DataFrame:
@@ -128,3 +116,121 @@ def _find_lines(origin: Origin, frames: I64, positions: I64, suffix: str) -> pd.
 
 def _find_times(origin: Origin, frames: I64, positions: I64) -> pd.DataFrame:
     return origin.times.iloc[frames].assign(**{LINE_TABLES[TIMESTAMPS]: positions})
+
+
+def check_counts(kinds: set[str], staged: Callable[[str], Path], count: int, rows: int) -> None:
+    """Check how many frames and rows the written files have."""
+    found = {}
+    if VIDEO in kinds:
+        found[VIDEO] = open_video(staged(VIDEO)).frame_count, count
+    if STORE in kinds:
+        found[STORE] = Store.open(str(staged(STORE))).frames, count
+    for suffix, key in LINE_TABLES.items():
+        if suffix in kinds:
+            found[suffix] = FrameLines(str(staged(suffix)), key).count, count
+    if TABLE in kinds:
+        found[TABLE] = FrameLines(str(staged(TABLE)), FRAME_OF_ROW).count, rows
+    for suffix, (has, should) in found.items():
+        if has != should:
+            raise MiostitchError(f"{staged(suffix)}: {has} were written, not {should}; report this")
+
+
+@dataclass(frozen=True)
+class StoredTables:
+    """Tables of a new store, for the frames that are kept of others."""
+
+    sources: FrameOrigins
+
+    @cached_property
+    def recordings(self) -> tuple[list[str], list[I64]]:
+        """Names of the recordings of all files, and the places of each file's among them."""
+        return union([origin.tables.recordings for origin in self.sources.origins])
+
+    def write(self, path: str) -> list[str]:
+        """Write them to a new store, while its video may still be written."""
+        tables = [origin.tables for origin in self.sources.origins]
+        roots = [each.table() for each in tables]
+        frames = {
+            v.name: self._taken("", v.name, [root[v.name] for root in roots])
+            for v in FRAME_VARIABLES
+        }
+        write_frame_tables(path, frames)
+        groups = dict.fromkeys(name for each in tables for name in each.groups if name != BUFFERS)
+        return [note for name in groups for note in self._group(path, name)]
+
+    def _group(self, path: str, name: str) -> list[str]:
+        """Write one group of those that have it."""
+        tables = [origin.tables for origin in self.sources.origins]
+        found = [each.table(name) if name in each.groups else None for each in tables]
+        kept = [each for each in found if each is not None]
+        first = kept[0]
+        per_frame = FRAME in first.sizes
+        if per_frame and (len(kept) < len(found) or not _alike(kept)):
+            return [f"{name} is left out: not all of the files have the same"]
+        variables: list[Variable] = []
+        values: dict[str, NDArray[Any]] = {}
+        for key in map(str, first.data_vars):
+            arrays = [None if each is None else each[key] for each in found]
+            values[key] = (self._taken if per_frame else self._joined)(name, key, arrays)
+            variables.append(KNOWN.get((name, key)) or _variable(name, first[key]))
+        attrs = dict(first.attrs)
+        if "recordings" in attrs:
+            attrs["recordings"] = self.recordings[0]
+        write_group(path, name, variables, values.__getitem__, attrs)
+        return []
+
+    def _taken(self, group: str, name: str, arrays: Sequence[xr.DataArray | None]) -> NDArray[Any]:
+        """The kept frames of a table of each file."""
+        first = next(each for each in arrays if each is not None)
+        frame, (recordings, codes) = self.sources.origin_frame, self.recordings
+        sizes = {**first.sizes, FRAME: len(frame), RECORDING: len(recordings)}
+        absent = NO_FRAME if first.dtype.kind in "if" else 0
+        out = np.full([sizes[dim] for dim in first.dims], absent, first.dtype)
+        for number, array in enumerate(arrays):
+            places = np.flatnonzero(self.sources.origin == number)
+            if array is None or not len(places):
+                continue
+            values = self._recoded(group, name, array.to_numpy(), number)
+            there, here = [], []
+            for dim, size in zip(array.dims, values.shape, strict=True):
+                same = np.arange(size)
+                here.append(frame[places] if dim == FRAME else same)
+                to = {FRAME: places, RECORDING: codes[number]}
+                there.append(to.get(str(dim), same))
+            out[np.ix_(*there)] = values[np.ix_(*here)]
+        return out
+
+    def _joined(self, group: str, name: str, arrays: Sequence[xr.DataArray | None]) -> NDArray[Any]:
+        """Tables that do not follow the frames, one behind the other."""
+        parts = [
+            self._recoded(group, name, array.to_numpy(), number)
+            for number, array in enumerate(arrays)
+            if array is not None
+        ]
+        return np.concatenate(parts)
+
+    def _recoded(self, group: str, name: str, values: NDArray[Any], number: int) -> NDArray[Any]:
+        """Positions in the recordings of one file as positions in those of all."""
+        if (group, name) not in OF_RECORDINGS:
+            return values
+        table = np.append(self.recordings[1][number], NO_FRAME).astype(values.dtype)
+        return np.asarray(table[values])
+
+
+def _alike(groups: Sequence[xr.Dataset]) -> bool:
+    """Whether groups differ in nothing but frames and recordings."""
+    shapes = [
+        (
+            sorted(map(str, group.data_vars)),
+            {d: n for d, n in group.sizes.items() if d not in (FRAME, RECORDING)},
+        )
+        for group in groups
+    ]
+    return all(shape == shapes[0] for shape in shapes)
+
+
+def _variable(group: str, array: xr.DataArray) -> Variable:
+    """An array that the schema does not know."""
+    doc, unit = str(array.attrs.get("long_name", "")), array.attrs.get("units")
+    dims = tuple(map(str, array.dims))
+    return Variable(str(array.name), dims, str(array.dtype), doc, unit, group=f"/{group}")

@@ -16,7 +16,6 @@ from miostitch.export.avi import avi_segments, ucla
 from miostitch.export.plan import ExportOptions, Plan, Source
 from miostitch.export.zarr import zarr2
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.recording import lost_frames
 
 Kind = Literal["ucla", "avi-segments", "nwb", "zarr2"]
 
@@ -100,7 +99,7 @@ def export_recording(
         kind=kind,
         frames=source.count,
         duration_s=round(source.duration, 6),
-        lost_frames=lost_frames(loss for o in source.kept.origins for loss in o.losses),
+        lost_frames=[lost for origin in source.kept.origins for lost in origin.losses],
         warnings=source.warnings,
         outputs=outputs,
     )

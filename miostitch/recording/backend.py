@@ -19,11 +19,6 @@ class MiostitchBackendEntrypoint(BackendEntrypoint):
 
     description: ClassVar[str] = "Open miniscope recordings (video and buffer table)"
     url: ClassVar[str] = "https://miostitch.readthedocs.io"
-    open_dataset_parameters: ClassVar[tuple[str, ...]] = (
-        "filename_or_obj",
-        "drop_variables",
-        "salvage",
-    )
 
     def open_dataset(  # type: ignore[override]
         self,

@@ -13,18 +13,17 @@ from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from miostitch.arrays import I64, U8, Bools
 from miostitch.errors import InputError, Notice, UsageError
 from miostitch.execution.products import STORE
 from miostitch.execution.results import JSON, HistoryStep, read_summary
 from miostitch.ranges import format_frames
 from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.recording.files import ReadOptions, StrPath
-from miostitch.recording.opened import remember_recording
-from miostitch.recording.recording import Recording, open_recordings
+from miostitch.recording.recording import Recording, open_recordings, remember_recording
 from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
@@ -42,9 +41,6 @@ from miostitch.text import printable
 from miostitch.video.source import open_video
 
 logger = logging.getLogger(__name__)
-
-Step = dict[str, Any]
-"""One step of a history as JSON values, see :class:`miostitch.execution.results.HistoryStep`."""
 
 
 def open_recording(
@@ -137,8 +133,7 @@ def open_sources(
 
 def list_lag_notices(sources: Iterable[Recording | Store]) -> list[Notice]:
     """What a user should be told of the lags that were measured."""
-    recordings = [source for source in sources if isinstance(source, Recording)]
-    return [notice for recording in recordings for notice in recording.lag_notices]
+    return [n for source in sources if isinstance(source, Recording) for n in source.lag_notices]
 
 
 def label_frames(
@@ -170,11 +165,7 @@ def _of_store(store: Store, options: ReadOptions) -> xr.Dataset:
 
 
 def without_lost(dataset: xr.Dataset) -> xr.Dataset:
-    """Leave out the frames that are lost, see :data:`miostitch.schema.LOST`, and note which.
-
-    Returns: The others, without the coordinate ``lost``. The history tells their positions as of a
-    step ``remove_frames``, for that is what it is.
-    """
+    """Leave out the frames that are ``lost``, as a step ``remove_frames`` of the history."""
     if LOST.name not in dataset.coords:
         return dataset
     gone, dataset = dataset[LOST.name].to_numpy(), dataset.drop_vars(LOST.name)
@@ -183,11 +174,9 @@ def without_lost(dataset: xr.Dataset) -> xr.Dataset:
     if gone.all():
         raise InputError(f"{', '.join(dataset.attrs['origins'])}: every frame asked for is lost")
     frames = {"frames": format_frames(np.flatnonzero(gone))}
-    history = [
-        *dataset.attrs.get("history", []),
-        done_step("remove_frames", frames, len(gone), int((~gone).sum())),
-    ]
     kept: Any = np.flatnonzero(~gone)
+    done = done_step("remove_frames", frames, len(gone), len(kept))
+    history = [*dataset.attrs.get("history", []), done]
     if len(kept) == kept[-1] + 1 - kept[0]:  # which leaves the blocks as they are
         kept = slice(kept[0], kept[-1] + 1)
     return dataset.isel({FRAME: kept}).assign_attrs(history=history)
@@ -222,11 +211,10 @@ def _rows_are_stored(recording: Recording) -> bool:
     return store is not None and store.frames == recording.shape[0] and bool(store.buffer_columns)
 
 
-def in_chunks(dataset: xr.Dataset, unreadable: NDArray[np.bool_] | None = None) -> xr.Dataset:
+def in_chunks(dataset: xr.Dataset, unreadable: Bools | None = None) -> xr.Dataset:
     """The same with ``video`` in dask chunks of the usual size, if it is in none yet.
 
-    ``unreadable``: frames that get chunks of their own, (frame,): to read one is an error, also of
-    its chunk.
+    ``unreadable``: frames that get chunks of their own, since to read one is an error.
     """
     if dataset.video.chunks is not None:
         return dataset
@@ -245,42 +233,33 @@ def to_dataset(recording: Recording) -> xr.Dataset:
     count, height, width = recording.shape
     chunks = {FRAME: chunk_frames(height, width), HEIGHT: height, WIDTH: width}
     video = _lazy_video(recording, {"preferred_chunks": chunks})
-    attrs = {variable.name: variable.attrs for variable in FRAME_VARIABLES}
+    described = {variable.name: variable.attrs for variable in FRAME_VARIABLES}
     rows = {"preferred_chunks": {FRAME: chunks[FRAME]}}  # xarray wants one chunking
     table = {
-        name: xr.Variable(FRAME, getattr(recording.frames, name)[:count], attrs[name], rows)
+        name: xr.Variable(FRAME, getattr(recording.frames, name)[:count], described[name], rows)
         for name in ("frame_num", "timestamp_first", "timestamp_last", "num_buffers")
     }
-    coords = {name: np.arange(n) for name, n in zip(VIDEO.dims, recording.shape, strict=True)}
-    origins = [os.path.abspath(source.path) for source in recording.videos]
+    coords: dict[str, Any] = {
+        name: np.arange(n) for name, n in zip(VIDEO.dims, recording.shape, strict=True)
+    }
+    origins: list[str] = [os.path.abspath(source.path) for source in recording.videos]
+    coords |= table | _origins([source.frame_count for source in recording.videos], rows)
+    attrs: dict[str, Any] = {
+        "recording": recording.name,
+        "fps": str(recording.videos[0].fps),
+        "origins": origins,
+    }
     history = _history(read_summary(origins[0])) if len(origins) == 1 else {}
-    if recording.lag:
-        history = {
-            "history": [
-                *history.get("history", []),
-                done_step("lag", {"lag": recording.lag}, count, count),
-            ]
-        }
-    dataset = xr.Dataset(
-        {VIDEO.name: video},
-        {**coords, **table, **_origins([source.frame_count for source in recording.videos], rows)},
-        {
-            "recording": recording.name,
-            "fps": str(recording.videos[0].fps),
-            "origins": origins,
-            **({"lags": dict.fromkeys(origins, recording.lag)} if recording.lag else {}),
-            **history,
-        },
-    )
-    return dataset.set_xindex("frame_num")
+    if lag := recording.lag:
+        done = done_step("lag", {"lag": lag}, count, count)
+        history = {"history": [*history.get("history", []), done]}
+        attrs["lags"] = dict.fromkeys(origins, lag)
+    return xr.Dataset({VIDEO.name: video}, coords, attrs | history).set_xindex("frame_num")
 
 
 def with_pictures_of(dataset: xr.Dataset, path: StrPath) -> xr.Dataset:
-    """The same recording, its pictures read from a video of the same frames.
-
-    Raw frames are read several times as fast as the chunks of a store are decoded.
-    """
-    video = _lazy_video(Recording.from_video(open_video(path)))
+    """The same recording, its pictures read from a raw video: several times as fast as a store."""
+    video = _lazy_video(Recording.from_videos(open_video(path)))
     return in_chunks(dataset.assign({VIDEO.name: video}))
 
 
@@ -290,11 +269,8 @@ def _lazy_video(recording: Recording, encoding: Mapping[str, Any] | None = None)
     return xr.Variable(VIDEO.dims, data, VIDEO.attrs, encoding)
 
 
-def union(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[NDArray[np.int64]]]:
-    """Bring lists of names together, each name once.
-
-    Returns: All names, and for each list the place of its names among them, int64 (name,).
-    """
+def union(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[I64]]:
+    """Names of all lists, each once, and for each list the places of its names among them."""
     lists = [*lists]
     names = [*dict.fromkeys(name for each in lists for name in each)]
     return names, [np.array([names.index(name) for name in each], np.int64) for each in lists]
@@ -312,18 +288,18 @@ def _origins(counts: list[int], encoding: dict[str, Any] | None = None) -> dict[
     }
 
 
-def done_step(step: str, parameters: dict[str, Any], before: int, after: int) -> Step:
+def done_step(step: str, parameters: JSON, before: int, after: int) -> dict[str, Any]:
     """An entry of a history: what was done to so many frames, and how many were left."""
     done = HistoryStep(step, parameters, frames_before=before, frames_after=after)
     return done.to_json()
 
 
-def lost_coordinate(lost: NDArray[np.bool_]) -> dict[str, xr.Variable]:
+def lost_coordinate(lost: Bools) -> dict[str, xr.Variable]:
     """The coordinate that tells which frames are lost, (frame,)."""
     return {LOST.name: xr.Variable(FRAME, lost, LOST.attrs)}
 
 
-def _history(facts: JSON) -> dict[str, list[Step]]:
+def _history(facts: JSON) -> dict[str, list[JSON]]:
     """What was done to a recording, by the attributes of its store or by its summary."""
     if "history" in facts:
         return {"history": list(facts["history"])}
@@ -336,11 +312,7 @@ def _history(facts: JSON) -> dict[str, list[Step]]:
 class VideoArray(BackendArray):
     """Pictures as the array that xarray indexes lazily."""
 
-    def __init__(
-        self,
-        shape: tuple[int, ...],
-        read: Callable[[NDArray[np.int64]], NDArray[np.uint8]],
-    ) -> None:
+    def __init__(self, shape: tuple[int, ...], read: Callable[[I64], U8]) -> None:
         self.shape, self.read = shape, read
         self.dtype = np.dtype(VIDEO.dtype)
 
@@ -349,7 +321,7 @@ class VideoArray(BackendArray):
             key, self.shape, indexing.IndexingSupport.OUTER, self._read
         )
 
-    def _read(self, key: tuple[Any, ...]) -> NDArray[np.uint8]:
+    def _read(self, key: tuple[Any, ...]) -> U8:
         block = self.read(np.atleast_1d(np.arange(self.shape[0])[key[0]]))
         if isinstance(key[0], int | np.integer):
             return np.asarray(block[0][key[1]][..., key[2]])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from miostitch.errors import InputError, MissingInputError, UsageError
+from miostitch.errors import UsageError
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 
 StrPath = str | os.PathLike[str]
@@ -74,15 +74,3 @@ def recording_names(inputs: Sequence[StrPath]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     raise UsageError(f"{inputs[0]}: given twice, or in two formats; name each recording once")
-
-
-def require_files(path: str, *, need_table: bool) -> None:
-    """Check that a video, and its table if need be, are there."""
-    if not os.path.isfile(path):
-        what = "is a folder; name the video in it" if os.path.isdir(path) else "no such video"
-        raise MissingInputError(f"{path}: {what}; check the path")
-    if path.lower().endswith(".csv"):
-        raise InputError(f"{path}: is a table; name the video, its table is found beside it")
-    if need_table and not os.path.isfile(table_path(path)):
-        msg = f"{path}: its table {table_path(path)} is missing; put it beside the video"
-        raise MissingInputError(msg)

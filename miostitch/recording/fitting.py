@@ -2,29 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.buffers.table import Metadata
-from miostitch.errors import MismatchError, Notice, TruncatedVideoError, UsageError
+from miostitch.errors import InputError, MismatchError, Notice, TruncatedVideoError, UsageError
+from miostitch.execution.results import LostFrames
 from miostitch.ranges import runs
 from miostitch.schema import NO_FRAME
-from miostitch.text import amount
+from miostitch.text import amount, printable
 from miostitch.video.source import VideoSource
 
-
-class Loss(NamedTuple):
-    """Frames without a picture, or pictures without a row, that follow each other."""
-
-    file: str  # Where they should be
-    first: int
-    last: int
-    frame_num: tuple[int, int]  # Of the first and of the last; -1 where it is not known
-    byte: int | None  # Where in the file the loss begins; None where that cannot be told
-    why: str  # What happened to them
+WITHOUT, LEFT_OUT = "--salvage goes on without them", "they are left out"
 
 
 @dataclass(frozen=True)
@@ -33,7 +24,7 @@ class Fit:
 
     frames: FrameTable  # One row per picture
     notices: tuple[Notice, ...]  # What a user should be told
-    losses: tuple[Loss, ...]  # What is left out as damaged
+    losses: tuple[LostFrames, ...]  # What is left out as damaged
 
 
 def fit_table(video: VideoSource, table: Metadata, lag: int, *, salvage: bool) -> Fit:
@@ -44,21 +35,20 @@ def fit_table(video: VideoSource, table: Metadata, lag: int, *, salvage: bool) -
         none = f"none of its {amount(pictures, 'picture')} has a row"
         raise UsageError(f"{video.path}: at lag {lag} {none}; set --lag")
     notices = [*_unpaired_start(video, table, lag), *_unpaired_end(video, table, lag, salvage)]
-    placed = table.frames.placed(lag, pictures)
-    holes = _find_holes(video, placed)
-    kept = _without_holes(video, placed, holes, salvage=salvage)
-    notices += _hole_notices(video, holes)
+    kept = table.frames.placed(lag, pictures)
+    holes = _find_holes(video, kept)
+    if holes:
+        error = TruncatedVideoError(Notice(video.path, _holes_text(video, holes), WITHOUT))
+        notices.append(salvaged(error, LEFT_OUT, salvage=salvage))
+        # a picture that is not there cannot be a candidate, whatever its rows say
+        known = kept.frame_num.copy()
+        known[video.lost] = NO_FRAME
+        kept = replace(kept, frame_num=known)
     bare = first + np.flatnonzero(kept.num_rows[first:] == 0)
     if len(bare):
-        missing = Notice(
-            table.path,
-            f"no row for {len(bare)} of {amount(pictures, 'frame')} of {video.path}, the first is "
-            f"frame {bare[0]}",
-            "--salvage goes on without them",
-        )
-        if not salvage:
-            raise MismatchError(missing)
-        notices.append(replace(missing, remedy="they are left out"))
+        text = f"no row for {len(bare)} of {amount(pictures, 'frame')} of {video.path}"
+        missing = Notice(table.path, f"{text}, the first is frame {bare[0]}", WITHOUT)
+        notices.append(salvaged(MismatchError(missing), LEFT_OUT, salvage=salvage))
     losses = (*holes, *_beyond(video, table, lag), *_bare(table, bare))
     return Fit(kept, tuple(notices), losses)
 
@@ -67,7 +57,23 @@ def fit_bare(video: VideoSource, *, salvage: bool) -> Fit:
     """What is known of a video without a table: salvaged, where pictures are lost."""
     blank = FrameTable.blank(video.frame_count)
     holes = _find_holes(video, blank) if salvage else []
-    return Fit(blank, tuple(_hole_notices(video, holes)), tuple(holes))
+    notices = [Notice(video.path, _holes_text(video, holes), LEFT_OUT)] if holes else []
+    return Fit(blank, tuple(notices), tuple(holes))
+
+
+def lost_frames(
+    file: str, first: int, last: int, numbers: I64, why: str, byte: int | None = None
+) -> LostFrames:
+    """Frames that follow each other and are lost; `numbers` (2,), -1 where one is not known."""
+    known = None if NO_FRAME in numbers else (int(numbers[0]), int(numbers[1]))
+    return LostFrames(printable(file), (first, last), known, byte, why)
+
+
+def salvaged(error: InputError, remedy: str, *, salvage: bool) -> Notice:
+    """Raise the error that something does not match, or with salvage say what was done instead."""
+    if not salvage:
+        raise error
+    return replace(error.notice, remedy=remedy)
 
 
 def _unpaired_start(video: VideoSource, table: Metadata, lag: int) -> list[Notice]:
@@ -98,62 +104,37 @@ def _unpaired_end(video: VideoSource, table: Metadata, lag: int, salvage: bool) 
         f"{pictures - 1}{at}",
         f"--salvage goes on with the first {kept}",
     )
-    if not salvage:
-        raise MismatchError(mismatch)
-    return [replace(mismatch, remedy=f"salvaged the first {kept}")]
+    return [salvaged(MismatchError(mismatch), f"salvaged the first {kept}", salvage=salvage)]
 
 
-def _without_holes(
-    video: VideoSource, frames: FrameTable, holes: Sequence[Loss], *, salvage: bool
-) -> FrameTable:
-    """Forget the numbers of pictures that are lost in holes of the file, or refuse them."""
-    if not holes:
-        return frames
-    if not salvage:
-        notice = Notice(video.path, _holes_text(video, holes), "--salvage goes on without them")
-        raise TruncatedVideoError(notice)
-    # a picture that is not there cannot be a candidate, whatever its rows say
-    known = frames.frame_num.copy()
-    known[video.lost] = NO_FRAME
-    return replace(frames, frame_num=known)
-
-
-def _find_holes(video: VideoSource, frames: FrameTable) -> list[Loss]:
+def _find_holes(video: VideoSource, frames: FrameTable) -> list[LostFrames]:
     """What is lost in holes of a video."""
     number, why = frames.frame_num, "hole in the video"
     return [
-        Loss(video.path, first, last, (int(number[first]), int(number[last])), byte, why)
+        lost_frames(video.path, first, last, number[[first, last]], why, byte)
         for first, last, byte in video.holes
     ]
 
 
-def _hole_notices(video: VideoSource, holes: Sequence[Loss]) -> list[Notice]:
-    text = [_holes_text(video, holes)] if holes else []
-    return [Notice(video.path, each, "they are left out") for each in text]
-
-
-def _holes_text(video: VideoSource, holes: Sequence[Loss]) -> str:
+def _holes_text(video: VideoSource, holes: Sequence[LostFrames]) -> str:
     where = "" if holes[0].byte is None else f" (byte {holes[0].byte})"
     return (
         f"{amount(len(video.lost), 'frame')} lost in holes of the file, the first is frame "
-        f"{holes[0].first}{where}"
+        f"{holes[0].frames[0]}{where}"
     )
 
 
-def _beyond(video: VideoSource, table: Metadata, lag: int) -> list[Loss]:
+def _beyond(video: VideoSource, table: Metadata, lag: int) -> list[LostFrames]:
     """Frames that the table describes behind the end of the video, more than the usual one."""
     pictures, end = video.frame_count, len(table.frames) + lag
     if end <= pictures + 1:
         return []
-    frame_num = table.frames.frame_num[[pictures - lag, -1]]
-    numbers = int(frame_num[0]), int(frame_num[1])
-    return [Loss(video.path, pictures, end - 1, numbers, None, "the video ends before them")]
+    numbers = table.frames.frame_num[[pictures - lag, -1]]
+    return [lost_frames(video.path, pictures, end - 1, numbers, "the video ends before them")]
 
 
-def _bare(table: Metadata, bare: NDArray[np.int64]) -> list[Loss]:
+def _bare(table: Metadata, bare: I64) -> list[LostFrames]:
     """Pictures without a row."""
-    unknown = NO_FRAME, NO_FRAME
-    return [
-        Loss(table.path, first, last, unknown, None, "no row in the table")
-        for first, last in runs(bare).tolist()
-    ]
+    unknown, why = np.full(2, NO_FRAME), "no row in the table"
+    spans = runs(bare).tolist()
+    return [lost_frames(table.path, first, last, unknown, why) for first, last in spans]

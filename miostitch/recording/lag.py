@@ -1,37 +1,39 @@
 """How far a video's pictures lag behind its table, told by one of two witnesses.
 
 Lost buffers left zeros in its pictures, and buffers that it shares with another recording are the
-same in both.
+same in both. ``docs/explanation/alignment.md`` says when either is believed.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.arrays import I64, U8, U64, Bools
 from miostitch.buffers.frame_table import MASK_BITS, FrameTable, mask_bits
+from miostitch.buffers.table import buffer_layout
+from miostitch.errors import MetadataError, Notice, VideoError
 from miostitch.schema import NO_FRAME
 from miostitch.text import amount
 
-LAGS = np.arange(-3, 4)
-"""The lags that are tried."""
+if TYPE_CHECKING:  # opening recordings compares them
+    from miostitch.recording.recording import Recording
 
+LAGS = np.arange(-3, 4)  # those that are tried
+# Pictures read of a recording at most; half of them for each witness if it has more.
 MOST_PICTURES = 256
-"""Pictures read of a recording at most; half of them for each witness if it has more."""
-
 _FEWEST = 3  # frames that must speak for a lag: two may agree by accident
 _ODDS = 4  # frames for a lag to each one against it
 _MOST_SITES = MOST_PICTURES // 2 // len(LAGS)  # frames of the table looked at by one witness
 _BLOCK_BYTES = 2**24  # pictures held at a time
 _ONE_VALUE = np.uint64(0)  # instead of a digest, where all pixels of a buffer are equal
 
-Read = Callable[[NDArray[np.int64]], NDArray[np.uint8]]
-Bools = NDArray[np.bool_]
-Look = Callable[[NDArray[np.uint8], NDArray[np.int64]], NDArray[Any]]
+Read = Callable[[I64], U8]
+Look = Callable[[U8, I64], NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class Pictures:
     first_frames: Sequence[int]  # Position of each segment's first picture, and of the end
     # Gives pictures, uint8 (frame, height, width), by their ascending positions, int64 (frame,).
     read: Read
-    lost: NDArray[np.int64]  # Positions of pictures that cannot be read, int64 (picture,)
+    lost: I64  # Positions of pictures that cannot be read, int64 (picture,)
 
     def reach(self, first: int, last: int) -> Bools:
         """Which frames have a picture at each lag from `first` <= 0 to `last` >= 0, (frame,)."""
@@ -90,29 +92,11 @@ class Pictures:
         return there
 
 
-def measure_lag(pictures: Pictures, bounds: NDArray[np.int64]) -> Lag:
+def measure_lag(pictures: Pictures, bounds: I64) -> Lag:
     """Find the lag at which missing buffers are black.
 
-    Looked at are frames of the table whose pictures at all lags from -3 to 3 are there and that
-    lack a buffer which a frame around them has: only such a buffer tells one lag from another. A
-    recording of at most 256 pictures is read whole, of a longer one 18 frames all over it.
-
-    Frames are counted, not buffers, for one event can take several buffers of a frame. At each lag
-    a frame scores its missing buffers that are black, less its delivered buffers that are black.
-    The lag of most black missing buffers is claimed if, against every other lag, at least 3
-    frames score higher there, and 4 times as many as have a missing buffer that is not black
-    there.
-
-    - Where a scene is dark, all lags score alike, and no frame speaks for any. A single dark
-      picture near a lost buffer scores low, since its other buffers were delivered.
-    - A burst that takes the same buffer from frame after frame speaks only where it begins and
-      ends. If the lag is beyond those tried, the nearest one has most matches, but at the end of
-      each burst also as many frames against it as for it.
-    - Buffers whose pixels are there without a row (swallowed ones, misread headers) count against
-      every lag. A few are outvoted; if there are many, nothing is claimed. The same holds for
-      lossy video, where zeros do not stay zeros.
-    - Padded buffers are not all black and not missing; pieces of a split frame have rows and
-      pictures of their own, and tell the lag like any other frame.
+    Looked at are frames that lack a buffer which a frame around them has: only such a buffer tells
+    one lag from another. Buffers that are there without a row speak against every lag.
     """
     buffers = len(bounds) - 1
     if buffers > MASK_BITS:
@@ -135,31 +119,17 @@ def measure_lag(pictures: Pictures, bounds: NDArray[np.int64]) -> Lag:
 
 
 def measure_shared_lag(
-    mine: Pictures,
-    other: Pictures,
-    other_lag: int,
-    bounds: NDArray[np.int64],
-    *,
-    name: str,
-    partners: int = 1,
+    mine: Pictures, other: Pictures, other_lag: int, bounds: I64, *, name: str, partners: int = 1
 ) -> Lag:
     """Find the lag at which buffers shared with another recording are identical.
 
-    Looked at are frames whose ``frame_num`` both recordings have just once, and of them the
-    buffers that both received whole. If both recordings have at most 256 pictures, all such frames
-    are compared, else 18 spread over them.
-
-    A buffer counts if it differs from picture to picture, from 3 before to 3 behind, and is not of
-    one single value: so neither a scene that stands still, nor one that is dark or overexposed,
-    nor what both receivers lost takes part. The lag with most identical buffers is claimed if,
-    against every other lag, at least 3 frames have more of them there, 4 times as many as have
-    fewer, and as many as have none there. Bit errors, which differ from receiver to receiver,
-    speak neither for nor against a lag.
+    Only those count that differ from picture to picture and are not of one single value: neither a
+    scene that stands still, nor a dark one, nor what both receivers lost takes part.
     """
     if len(bounds) - 1 > MASK_BITS:
         return Lag()
     sites, places = shared_frames(mine, other)
-    shared = _received(mine.frames, sites) & _received(other.frames, places)
+    shared = mine.frames.delivered[sites] & other.frames.delivered[places]
     reached = other.reach(min(other_lag, 0), max(other_lag, 0))[places]
     usable = np.flatnonzero((shared > 0) & mine.reach(LAGS[0], LAGS[-1])[sites] & reached)
     if max(len(mine.frames), len(other.frames)) > MOST_PICTURES:
@@ -173,35 +143,27 @@ def measure_shared_lag(
     return _judged_shared(telling, telling[:, None] & (here == there), name)
 
 
-def shared_frames(mine: Pictures, other: Pictures) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def shared_frames(mine: Pictures, other: Pictures) -> tuple[I64, I64]:
     """Frames whose number both recordings have just once, in each of them, (frame,)."""
     (numbers, at), (others, there) = _single(mine.frames), _single(other.frames)
     _, first, second = np.intersect1d(numbers, others, assume_unique=True, return_indices=True)
     return at[first], there[second]
 
 
-def _single(frames: FrameTable) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _single(frames: FrameTable) -> tuple[I64, I64]:
     """Numbers that one frame has, and that frame."""
     known = np.flatnonzero(frames.frame_num != NO_FRAME)
-    numbers, first, count = np.unique(
-        frames.frame_num[known], return_index=True, return_counts=True
-    )
+    number = frames.frame_num[known]
+    numbers, first, count = np.unique(number, return_index=True, return_counts=True)
     return numbers[count == 1], known[first[count == 1]]
 
 
-def _received(frames: FrameTable, sites: NDArray[np.int64]) -> NDArray[np.uint64]:
-    """Buffers of these frames that were received whole, a bit each."""
-    return frames.delivered[sites]
-
-
-def _spread(count: int, most: int) -> NDArray[np.int64]:
+def _spread(count: int, most: int) -> I64:
     """Positions all over `count` things, at most `most` of them."""
     return np.linspace(0, count - 1, min(count, most)).astype(np.int64)
 
 
-def _seen(
-    read: Read, wanted: NDArray[np.int64], bounds: NDArray[np.int64], look: Look
-) -> NDArray[Any]:
+def _seen(read: Read, wanted: I64, bounds: I64, look: Look) -> NDArray[Any]:
     """What `look` says of each buffer of the wanted pictures, (*wanted, buffer)."""
     pictures = np.unique(wanted)
     step = max(1, _BLOCK_BYTES // int(bounds[-1]))
@@ -210,13 +172,13 @@ def _seen(
     return np.concatenate(seen)[np.searchsorted(pictures, wanted)]
 
 
-def _black(pixels: NDArray[np.uint8], bounds: NDArray[np.int64]) -> Bools:
+def _black(pixels: U8, bounds: I64) -> Bools:
     """Which buffers are all zero, (picture, buffer)."""
     black: Bools = np.maximum.reduceat(pixels, bounds[:-1], axis=1) == 0
     return black
 
 
-def _digests(pixels: NDArray[np.uint8], bounds: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _digests(pixels: U8, bounds: I64) -> U64:
     """A digest of each buffer, of one value for all whose pixels are equal, (picture, buffer)."""
     ranges = [*pairwise(bounds.tolist())]
     rows = np.ascontiguousarray(pixels)
@@ -250,11 +212,95 @@ def _judged_shared(telling: Bools, hits: Bools, name: str) -> Lag:
     return _claimed(best if clear else None, telling, matches, name)
 
 
-def _claimed(
-    best: int | None, looked_at: Bools, matches: NDArray[np.int64], name: str | None = None
-) -> Lag:
+def _claimed(best: int | None, looked_at: Bools, matches: I64, name: str | None = None) -> Lag:
     """Claim the lag at this place of `LAGS`, or none; matches (lag,)."""
     lag = None if best is None else int(LAGS[best])
     unshifted = int(matches[LAGS == 0][0])
     found = unshifted if best is None else int(matches[best])
     return Lag(lag, int(looked_at.sum()), found, unshifted, name)
+
+
+def compare_lags(recordings: Sequence["Recording"]) -> list["Recording"]:
+    """Measure the lags of recordings against each other, unless all have told a lag of 0.
+
+    Each is compared with one other: that of those told by themselves with which it shares most
+    frames.
+    """
+    exact = [number for number, each in enumerate(recordings) if each.exact]
+    told = [number for number in exact if recordings[number].measured_lag.lag is not None]
+    compared = list(recordings)
+    if all(recordings[number].measured_lag.lag == 0 for number in exact):
+        return compared
+    anchors = told or exact
+    for number in exact:
+        mine = recordings[number]
+        others = [recordings[a] for a in anchors if a < number or number not in anchors]
+        others = [other for other in others if other.shape[1:] == mine.shape[1:]]
+        if not others:
+            continue
+        shared = [len(shared_frames(mine.pictures, other.pictures)[0]) for other in others]
+        partner = others[shared.index(max(shared))]
+        try:
+            found = _compare(mine, partner, len(exact) - 1)
+        except MetadataError:  # aligning reports it
+            continue
+        except VideoError as error:
+            said = Notice(mine.path, f"its lag was not compared: {error}")
+            compared[number] = mine.with_lag_notices(said)
+            continue
+        compared[number] = _conclude(mine, partner, found)
+    return compared
+
+
+def choose_lags(
+    recordings: Sequence["Recording"], lag: int | Literal["auto"]
+) -> list[tuple[int, list[Notice]]]:
+    """The lag to apply to each recording of a session, and what a user should be told of it."""
+    if lag != "auto":
+        return [(lag, []) for _ in recordings]
+    known = {each.measured_lag.lag for each in recordings} - {None}
+    usual = (known.pop() if len(known) == 1 else None) or 0
+    chosen: list[tuple[int, list[Notice]]] = []
+    for each in recordings:
+        if each.measured_lag.lag is not None or not each.tables:
+            chosen.append((each.measured_lag.lag or 0, []))
+            continue
+        taken = f"{usual}, as the other recordings have," if usual else "0"
+        msg = f"the lag cannot be told ({each.measured_lag}); {taken} is taken; --lag N sets it"
+        chosen.append((usual, [Notice(each.path, msg)]))
+    return chosen
+
+
+def _compare(mine: "Recording", other: "Recording", partners: int) -> Lag:
+    """Measure against another recording, as if its lag were 0 where that is not told."""
+    _, height, width = mine.shape
+    bounds = buffer_layout([*mine.tables, *other.tables], height * width)
+    lag = other.measured_lag.lag or 0
+    return measure_shared_lag(
+        mine.pictures, other.pictures, lag, bounds, name=other.name, partners=partners
+    )
+
+
+def _conclude(mine: "Recording", other: "Recording", found: Lag) -> "Recording":
+    """Take what was found for the lag of a recording, or for a notice."""
+    own = mine.measured_lag
+    if other.measured_lag.lag is None:
+        if not found.lag:
+            return mine
+        apart = (
+            f"{mine.path} and {other.path} are {amount(abs(found.lag), 'frame')} apart ({found}), "
+            "and neither tells by missing buffers which of them lags; stitched as they are, "
+            "neighbours are taken for one frame"
+        )
+        return mine.with_lag_notices(Notice("", apart))
+    if own.lag is None:
+        # with nothing of its own to tell, what the other could not tell either is said
+        better = found.lag is not None or not own.looked_at
+        return replace(mine, measured_lag=found) if better and found.looked_at else mine
+    if found.lag in (None, own.lag):
+        return mine
+    doubt = (
+        f"its lag is in doubt: {own}, but {found}, {other.path} being at "
+        f"{other.measured_lag.lag}; check that the files belong together, or set --lag N"
+    )
+    return mine.with_lag_notices(Notice(mine.path, doubt))

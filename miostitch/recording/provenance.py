@@ -4,11 +4,10 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from miostitch.buffers.frame_table import FrameTable
 from miostitch.errors import InputError
 from miostitch.execution.results import read_summary
 from miostitch.recording.recording import Recording, video_digest
@@ -16,11 +15,10 @@ from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS, FORMATS, open_video
 
-GENERATIONS = 8
-"""Edits of edits that are followed back to the recordings."""
+GENERATIONS = 8  # edits of edits that are followed back to the recordings
 
+# An entry of the attribute ``inputs``: ``name``, ``size`` in bytes, ``digest``.
 Input = dict[str, Any]
-"""An entry of the attribute ``inputs``: ``name``, ``size`` in bytes, ``digest``."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,7 @@ def find_videos(
     """Find the videos of every recording that a result was made of.
 
     They are looked for in ``folders``, next to the result, and where its ``summary``, or that of
-    what it was edited from, says that they were: relative to where the result is now, and as they
-    were. A file of the recorded size and digest comes before any other one of that name.
+    what it was edited from, says that they were.
     """
     places = list(dict.fromkeys([*folders, *_folders(result, summary)]))
     return [
@@ -90,12 +87,9 @@ def find_originals(
     final: str | None = None,
     summary: Mapping[str, Any] | None = None,
 ) -> list[Recording | str]:
-    """Find the recordings that a store was made of.
+    """Find the recordings that a store was made of, without tables, or why one is not available.
 
     ``final, summary``: where the store will be, and its summary, while neither is there.
-
-    Returns: For each of the attribute ``recordings`` the frames, as a recording without tables,
-    or why they are not available.
     """
     attrs = Store.open(store).attrs
     names, pixels = attrs.get("recordings", []), max_frame_pixels
@@ -107,13 +101,11 @@ def find_originals(
     found: list[Recording | str] = []
     for name, videos in zip(names, groups, strict=True):
         try:
-            parts = [_open_alone(each.require(), max_frame_pixels) for each in videos]
+            paths = [video.require() for video in videos]
+            opened = [open_video(path, max_frame_pixels=pixels, salvage=True) for path in paths]
+            found.append(Recording.from_videos(*opened, name=name))
         except InputError as error:
             found.append(str(error))
-            continue
-        frames = FrameTable.concat([part.frames for part in parts])
-        sources = tuple(part.videos[0] for part in parts)
-        found.append(replace(parts[0], name=name, videos=sources, frames=frames))
     return found
 
 
@@ -178,8 +170,3 @@ def _find(video: Input, folders: Sequence[str], max_frame_pixels: int) -> FoundV
                         return FoundVideo(name, path, same=True, looked=folders)
             other = other or path
     return FoundVideo(name, other, same=False, looked=folders)
-
-
-def _open_alone(path: str, max_frame_pixels: int) -> Recording:
-    source = open_video(path, max_frame_pixels=max_frame_pixels, salvage=True)
-    return Recording.from_video(source)

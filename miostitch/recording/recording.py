@@ -1,18 +1,25 @@
-"""One receiver's recording: its videos and tables, opened once, and what they say together."""
+"""One receiver's recording: its videos and tables, opened once, and what they say together.
+
+A Dataset names its files by their paths alone, so that it can be selected, joined, compared,
+pickled and stored like any other. Its lazy video keeps the Recording alive that it was made of;
+whoever needs that again, to write what was edited, finds it here, unless a file has changed.
+"""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from hashlib import blake2b
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, Self
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from miostitch.arrays import I64, U8
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.buffers.table import Metadata, buffer_layout, read_metadata
 from miostitch.errors import (
@@ -24,20 +31,14 @@ from miostitch.errors import (
     VideoError,
 )
 from miostitch.execution.results import LostFrames
-from miostitch.recording.files import (
-    ReadOptions,
-    StrPath,
-    require_files,
-    segment_paths,
-    table_path,
-)
-from miostitch.recording.fitting import Loss, fit_bare, fit_table
-from miostitch.recording.lag import Lag, Pictures, measure_lag
-from miostitch.recording.shared_lag import choose_lags, compare_lags
+from miostitch.recording.files import ReadOptions, StrPath, segment_paths, table_path
+from miostitch.recording.fitting import fit_bare, fit_table
+from miostitch.recording.lag import Lag, Pictures, choose_lags, compare_lags, measure_lag
 from miostitch.schema import NO_FRAME
-from miostitch.text import printable
 from miostitch.video.readers import FrameReader
 from miostitch.video.source import VideoSource, open_video
+
+_opened: WeakValueDictionary[Hashable, "Recording"] = WeakValueDictionary()
 
 
 class InputFile(NamedTuple):
@@ -60,10 +61,8 @@ class Recording:
     frames: FrameTable
     notices: tuple[Notice, ...] = ()  # What a user should be told about the files
     lag: int = 0  # Picture ``i + lag`` of a video has the row of frame ``i`` of its table
-    measured_lag: Lag = field(
-        default_factory=Lag
-    )  # What the pictures say about that, if they were asked
-    losses: tuple[Loss, ...] = ()  # What was left out because the files are damaged
+    measured_lag: Lag = field(default_factory=Lag)  # What the pictures say, if they were asked
+    losses: tuple[LostFrames, ...] = ()  # What was left out because the files are damaged
     lag_notices: tuple[Notice, ...] = ()  # Those of the notices that a measured lag gives rise to
 
     @classmethod
@@ -75,9 +74,9 @@ class Recording:
         return recording
 
     @classmethod
-    def from_video(cls, video: VideoSource) -> Self:
-        """A recording that is nothing but a video."""
-        return cls("", (video,), (), ReadOptions(), FrameTable.blank(video.frame_count))
+    def from_videos(cls, *videos: VideoSource, name: str = "") -> Self:
+        """A recording that is nothing but videos."""
+        return cls.of_files(name, videos, (), ReadOptions())
 
     @classmethod
     def of_files(
@@ -87,10 +86,15 @@ class Recording:
         tables: Sequence[Metadata],
         options: ReadOptions,
     ) -> Self:
-        """A recording whose tables are not fitted yet, see :meth:`with_lag`."""
+        """A recording whose tables are not fitted yet, as if the lag were 0; see `with_lag`."""
         notices = [Notice(video.path, text) for video in videos for text in video.notices]
         notices += [Notice(table.path, text) for table in tables for text in table.notices]
-        frames = _unfitted(videos, tables)
+        counts = [video.frame_count for video in videos]
+        if tables:
+            pairs = zip(tables, counts, strict=True)
+            frames = FrameTable.concat([table.frames.placed(0, count) for table, count in pairs])
+        else:
+            frames = FrameTable.blank(sum(counts))
         return cls(name, tuple(videos), tuple(tables), options, frames, tuple(notices))
 
     @property
@@ -105,7 +109,7 @@ class Recording:
 
     @property
     def exact(self) -> bool:
-        """Whether pixels and rows can be told apart: a lossy codec leaves no exact values."""
+        """Whether pixels can be compared with rows: a lossy codec leaves no exact values."""
         return bool(self.tables) and not self.lossy
 
     @property
@@ -119,18 +123,18 @@ class Recording:
         return [0, *np.cumsum([video.frame_count for video in self.videos]).tolist()]
 
     @cached_property
-    def lost(self) -> NDArray[np.int64]:
+    def lost(self) -> I64:
         """Frames that are known to be lost in holes of the videos, int64 (lost frame,)."""
         pairs = zip(self.videos, self.first_frames, strict=False)
         return np.concatenate([video.lost + first for video, first in pairs])
 
     @cached_property
-    def bounds(self) -> NDArray[np.int64]:
+    def bounds(self) -> I64:
         """Limits of the buffers in a flattened frame, int64 (buffer + 1,), if the tables tell."""
         return buffer_layout(self.tables, self.shape[1] * self.shape[2])
 
     @cached_property
-    def known_bounds(self) -> NDArray[np.int64] | None:
+    def known_bounds(self) -> I64 | None:
         """The same, or None where the tables make no frame."""
         try:
             return self.bounds
@@ -144,11 +148,10 @@ class Recording:
         tables = [InputFile(t.path, os.path.getsize(t.path), t.digest) for t in self.tables]
         return (*videos, *tables)
 
-    @cached_property
+    @property
     def pictures(self) -> Pictures:
-        """The pictures of all videos, and what the tables say of them as if the lag were 0."""
-        frames = _unfitted(self.videos, self.tables)
-        return Pictures(frames, self.first_frames, self.read, self.lost)
+        """The pictures of all videos, and what tables that are not fitted yet say of them."""
+        return Pictures(self.frames, self.first_frames, self.read, self.lost)
 
     def with_lag(self, lag: int) -> "Recording":
         """Fit the tables to the videos, once; a measured lag that contradicts is worth a notice."""
@@ -207,7 +210,7 @@ class Recording:
         tables = tuple(table.as_received() for table in self.tables)
         return replace(self, tables=tables, notices=notices)
 
-    def reader(self, frames: NDArray[np.int64]) -> "BlockReader":
+    def reader(self, frames: I64) -> "BlockReader":
         """What a task needs to read these frames, -1 for none, and no more."""
         shape, count = (len(frames), *self.shape[1:]), self.shape[0]
         if len(self.videos) == 1:
@@ -216,15 +219,13 @@ class Recording:
         if len(beyond):
             raise VideoError(f"{self.path}: frame {beyond[0]} does not exist; there are {count}")
         parts = []
-        for video, start, stop in zip(
-            self.videos, self.first_frames[:-1], self.first_frames[1:], strict=True
-        ):
+        for video, (start, stop) in zip(self.videos, pairwise(self.first_frames), strict=True):
             inside = np.flatnonzero((frames >= start) & (frames < stop))
             if len(inside):
                 parts.append((inside, video.subset(frames[inside] - start)))
         return BlockReader(shape, tuple(parts))
 
-    def read(self, frames: NDArray[np.int64]) -> NDArray[np.uint8]:
+    def read(self, frames: I64) -> U8:
         """Frames in any order, uint8 (frame, height, width)."""
         return self.reader(frames).read()
 
@@ -234,11 +235,11 @@ class Recording:
         return self.tables[0].columns
 
     @property
-    def row_counts(self) -> NDArray[np.int64]:
+    def row_counts(self) -> I64:
         """Rows of each frame, (frame,)."""
         return self.frames.num_rows.astype(np.int64)
 
-    def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
+    def rows(self, frames: I64) -> pd.DataFrame:
         """Buffers of these frames, in the order of ``frames``, within a frame in buffer order.
 
         The column ``reconstructed_frame_index`` counts within the file the row came from.
@@ -264,9 +265,9 @@ class BlockReader:
 
     shape: tuple[int, int, int]  # Frames, height and width of the block
     # Places in the block and the reader of the frames that go there.
-    parts: tuple[tuple[NDArray[np.int64], FrameReader], ...]
+    parts: tuple[tuple[I64, FrameReader], ...]
 
-    def read(self) -> NDArray[np.uint8]:
+    def read(self) -> U8:
         """The block, uint8 (frame, height, width); zero where no part has a frame."""
         if len(self.parts) == 1 and len(self.parts[0][0]) == self.shape[0]:
             return self.parts[0][1].read()
@@ -306,7 +307,7 @@ def _open_files(spec: StrPath, options: ReadOptions) -> Recording:
     """Open the videos and tables of a recording, which are not fitted yet."""
     paths = segment_paths(spec)
     for path in paths:
-        require_files(path, need_table=options.need_table)
+        _require_files(path, need_table=options.need_table)
     videos = [
         open_video(path, max_frame_pixels=options.max_frame_pixels, salvage=options.salvage)
         for path in paths
@@ -324,27 +325,43 @@ def _open_files(spec: StrPath, options: ReadOptions) -> Recording:
     return Recording.of_files(Path(videos[0].path).stem, videos, tables, options)
 
 
-def _unfitted(videos: Sequence[VideoSource], tables: Sequence[Metadata]) -> FrameTable:
-    """One row per picture, as if every table described its video from the first picture on."""
-    counts = [video.frame_count for video in videos]
-    if not tables:
-        return FrameTable.concat([FrameTable.blank(count) for count in counts])
-    pairs = zip(tables, counts, strict=True)
-    return FrameTable.concat([table.frames.placed(0, count) for table, count in pairs])
+def _require_files(path: str, *, need_table: bool) -> None:
+    """Check that a video, and its table if need be, are there."""
+    if not os.path.isfile(path):
+        what = "is a folder; name the video in it" if os.path.isdir(path) else "no such video"
+        raise MissingInputError(f"{path}: {what}; check the path")
+    if path.lower().endswith(".csv"):
+        raise InputError(f"{path}: is a table; name the video, its table is found beside it")
+    if need_table and not os.path.isfile(table_path(path)):
+        msg = f"{path}: its table {table_path(path)} is missing; put it beside the video"
+        raise MissingInputError(msg)
 
 
-def lost_frames(losses: Iterable[Loss]) -> list[LostFrames]:
-    """Losses as a summary has them."""
-    return [
-        LostFrames(
-            printable(loss.file),
-            (loss.first, loss.last),
-            None if NO_FRAME in loss.frame_num else loss.frame_num,
-            loss.byte,
-            loss.why,
-        )
-        for loss in losses
-    ]
+def remember_recording(recording: Recording) -> None:
+    """Let a recording be found as long as anything holds it."""
+    options = replace(recording.options, lag=recording.lag)
+    for video in recording.videos:
+        _opened[_key(os.path.abspath(video.path), options)] = recording
+
+
+def reopen_video(path: str, options: ReadOptions) -> Recording:
+    """The recording of one video: part of one that is open and was read so, or opened again."""
+    known = _opened.get(_key(path, options))
+    return Recording.open(path, options) if known is None else known.segment(path)
+
+
+def _key(path: str, options: ReadOptions) -> Hashable:
+    states = tuple(_state(file) for file in (path, table_path(path)))
+    return path, states, replace(options, need_table=False)
+
+
+def _state(path: str) -> tuple[int, ...]:
+    """What changes when a file is written again; nothing where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def video_digest(video: VideoSource) -> str:

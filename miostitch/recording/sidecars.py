@@ -8,7 +8,7 @@ must describe the same number of frames, or they are no sidecars.
 import csv
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
@@ -17,17 +17,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
-from miostitch.buffers.table import read_metadata
+from miostitch.arrays import I64
+from miostitch.buffers.table import Metadata, read_metadata
 from miostitch.errors import InputError, MismatchError, Notice, UsageError
-from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE
+from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE, TABLE
+from miostitch.execution.products import VIDEO as AVI
+from miostitch.execution.results import LostFrames
 from miostitch.ranges import join_ranges, runs
 from miostitch.recording.datasets import open_store_beside
 from miostitch.recording.files import ReadOptions, table_path
-from miostitch.recording.fitting import Loss
-from miostitch.recording.opened import reopen_video
-from miostitch.recording.recording import Recording
+from miostitch.recording.fitting import lost_frames, salvaged
+from miostitch.recording.recording import Recording, reopen_video
 from miostitch.schema import FRAME, FRAME_VARIABLES, VIDEO
 from miostitch.store.chunks import damaged_blocks
 from miostitch.store.reader import Store
@@ -35,24 +36,15 @@ from miostitch.store.validation import reading
 from miostitch.text import amount, printable
 from miostitch.video.source import VideoSource, open_video
 
+# How much of a table is in memory while its lines are counted, and while they are checked.
 SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
-"""How much of a table is in memory while its lines are counted, and while they are checked."""
-
-REMEDY = "make it anew, or --salvage leaves it out"
-LEFT_OUT = "it is left out"
-
-
-BufferRows = Recording | Store
-"""What has rows of buffers that are looked up by frame."""
+REMEDY, LEFT_OUT = "make it anew, or --salvage leaves it out", "it is left out"
+BufferRows = Recording | Store  # what has rows of buffers that are looked up by frame
 
 
 @dataclass(frozen=True)
 class RecordedFrames:
-    """What a store would say of a recording that was not stitched: the root, by its table alone.
-
-    A frame is damaged where pixels are missing; nobody has scored it. Of a video without a table
-    nothing is known to be missing.
-    """
+    """What a store would say of a recording that was not stitched: the root, by its table alone."""
 
     recording: Recording
     groups = ()
@@ -71,7 +63,7 @@ class RecordedFrames:
     @cached_property
     def _root(self) -> xr.Dataset:
         table, count = self.recording.frames, self.recording.shape[0]
-        missing = np.zeros(count, np.int64)
+        missing = np.zeros(count, np.int64)  # of a video without a table nothing is known to be
         if self.recording.tables:
             bounds = self.recording.bounds
             given = table.given_pixels(np.arange(count), bounds)
@@ -85,10 +77,6 @@ class RecordedFrames:
         }
         columns = {v.name: known[v.name][:count].astype(v.dtype) for v in FRAME_VARIABLES}
         return xr.Dataset({name: (FRAME, values) for name, values in columns.items()})
-
-
-FrameTables = RecordedFrames | Store
-"""What has tables of frames as a store holds them."""
 
 
 class FrameLines:
@@ -122,7 +110,7 @@ class FrameLines:
             what = f"line 1: {what if header else 'the file is empty'}"
             raise InputError(Notice(path, what, REMEDY))
 
-    def of(self, frames: NDArray[np.int64]) -> pd.DataFrame:
+    def of(self, frames: I64) -> pd.DataFrame:
         """Lines of distinct frames, ascending, in their order; every cell as it stands there."""
         rows = self._cells(frames)
         for frame, row in zip(frames.tolist(), rows, strict=False):
@@ -143,7 +131,7 @@ class FrameLines:
         for start in range(0, count, CHECKED_LINES):
             self.of(np.arange(start, min(start + CHECKED_LINES, count)))
 
-    def _cells(self, frames: NDArray[np.int64]) -> list[list[str]]:
+    def _cells(self, frames: I64) -> list[list[str]]:
         """Cells of lines as they stand in the text."""
         text = bytearray()
         try:
@@ -178,20 +166,18 @@ class Origin:
     store: Store | None  # The store; None for a video alone
     buffers: BufferRows | None  # Its buffers; None without a table
     has_table: bool  # Whether they stand in a ``.csv``
-    tables: FrameTables  # What a store says of its frames
+    tables: RecordedFrames | Store  # What a store says of its frames
     lines: Mapping[str, FrameLines]  # Tables with one line per frame, by their ending
     # Name, size and digest of every file that the frames were recorded in.
     inputs: tuple[Mapping[str, Any], ...]
     notices: tuple[Notice, ...] = ()  # What a user should be told
-    losses: tuple[Loss, ...] = ()  # What of it is left out because it is damaged
+    losses: tuple[LostFrames, ...] = ()  # What of it is left out because it is damaged
 
     @property
     def kinds(self) -> set[str]:
         """Endings of the products that can be made of this file."""
-        found = {*self.lines}
-        found |= {".avi"} if self.video is not None else set()
-        found |= {STORE} if self.store is not None else set()
-        return found | ({".csv"} if self.has_table else set())
+        files = {AVI: self.video, STORE: self.store, TABLE: self.has_table or None}
+        return {*self.lines, *(kind for kind, file in files.items() if file is not None)}
 
     @cached_property
     def times(self) -> pd.DataFrame:
@@ -204,8 +190,7 @@ class Origin:
         """Everything that is read."""
         stem = Path(self.path).with_suffix("")
         found = [self.path, table_path(self.path)] if self.has_table else [self.path]
-        found += [] if self.video is None else [self.video.path]
-        found += [] if self.store is None else [self.store.path]
+        found += [opened.path for opened in (self.video, self.store) if opened is not None]
         return found + [f"{stem}{suffix}" for suffix in self.lines]
 
 
@@ -217,14 +202,8 @@ def find_origin(path: str, options: ReadOptions) -> Origin:
     return _of_video(path, recording, options)
 
 
-def rows_at(
-    buffers: BufferRows, frames: NDArray[np.int64], positions: NDArray[np.int64]
-) -> pd.DataFrame:
-    """Rows of some frames, in any order and maybe repeatedly, and where they go.
-
-    ``frames``: frames, (frame,); ``positions``: their positions in the output, which
-    ``reconstructed_frame_index`` becomes, (frame,).
-    """
+def rows_at(buffers: BufferRows, frames: I64, positions: I64) -> pd.DataFrame:
+    """Rows of some frames, in any order and maybe repeatedly, counted by `positions`."""
     distinct, place = np.unique(frames, return_inverse=True)
     counts = buffers.row_counts[distinct]
     taken = join_ranges((np.cumsum(counts) - counts)[place], counts[place])
@@ -232,19 +211,61 @@ def rows_at(
     return chosen.assign(reconstructed_frame_index=np.repeat(positions, counts[place]))
 
 
-def lines_at(
-    lines: FrameLines, key: str, frames: NDArray[np.int64], positions: NDArray[np.int64]
-) -> pd.DataFrame:
+def lines_at(lines: FrameLines, key: str, frames: I64, positions: I64) -> pd.DataFrame:
     """Lines of some frames, in any order and maybe repeatedly, counted by `positions`."""
     distinct, place = np.unique(frames, return_inverse=True)
     return lines.of(distinct).iloc[place].assign(**{key: positions})
 
 
+@dataclass(frozen=True)
+class _Sidecars:
+    """Looks for sidecars; those that describe something else are refused, or left out."""
+
+    options: ReadOptions
+    notices: list[Notice] = field(default_factory=list)  # Of what is left out
+
+    def leave_out(self, error: InputError) -> None:
+        self.notices.append(salvaged(error, LEFT_OUT, salvage=self.options.salvage))
+
+    def matches(self, path: str, found: int, expected: int, what: str) -> bool:
+        """Whether a file describes as many things as it should."""
+        if found != expected:
+            self.leave_out(_miscounted(path, found, expected, what))
+        return found == expected
+
+    def rows_match(self, table: Metadata, store: Store) -> bool:
+        """Whether a table has the rows of the store next to it, if that has any."""
+        expected = store.buffer_rows if store.buffer_columns else table.row_count
+        return self.matches(table.path, table.row_count, expected, "row")
+
+    def store(self, path: str, frames: int) -> Store | None:
+        """The store next to a video, if it has the same frames."""
+        try:
+            store = open_store_beside(path)
+        except InputError as error:
+            self.notices.append(Notice("", str(error), LEFT_OUT))
+            return None
+        same = store is not None and self.matches(store.path, store.frames, frames, "frame")
+        return store if same else None
+
+    def lines(self, path: str, frames: int) -> dict[str, FrameLines]:
+        """Tables next to a file with one line per frame."""
+        found = {}
+        for suffix, key in LINE_TABLES.items():
+            beside = f"{Path(path).with_suffix('')}{suffix}"
+            if os.path.isfile(beside):  # also where that is too long for a name
+                try:
+                    found[suffix] = _open_lines(beside, key, frames, check=self.options.salvage)
+                except InputError as error:
+                    self.leave_out(error)
+        return found
+
+
 def _of_video(path: str, recording: Recording, options: ReadOptions) -> Origin:
     # rows are passed on as received: who reads the result repairs them where need be
     received, frames = recording.as_received(), recording.shape[0]
-    store, store_notices = _store_beside(path, frames, options)
-    lines, line_notices = _find_lines(path, frames, options)
+    sidecars = _Sidecars(options)
+    store, lines = sidecars.store(path, frames), sidecars.lines(path, frames)
     _require_level(path, options, store, lines)
     inputs: Sequence[Mapping[str, Any]] = [
         {"name": Path(file.path).name, "size": file.size, "digest": file.digest}
@@ -254,14 +275,12 @@ def _of_video(path: str, recording: Recording, options: ReadOptions) -> Origin:
         inputs = store.attrs.get("inputs", inputs)
     notices, losses = received.notices, recording.losses
     has_table = bool(recording.tables)
-    row_notices: list[Notice] = []
-    if store is not None and recording.tables:
+    if store is not None and has_table:
         table = recording.tables[0]
-        row_notices = _compare_rows(table.path, table.row_count, store, options)
-        has_table = not row_notices
-        if row_notices:  # nor does what was said of it hold
+        has_table = sidecars.rows_match(table, store)
+        if not has_table:  # nor does what was said of it hold
             notices = tuple(notice for notice in notices if notice.path != table.path)
-            losses = tuple(loss for loss in losses if loss.file != table.path)
+            losses = tuple(loss for loss in losses if loss.file != printable(table.path))
     return Origin(
         path,
         frames,
@@ -272,30 +291,29 @@ def _of_video(path: str, recording: Recording, options: ReadOptions) -> Origin:
         store or RecordedFrames(recording),
         lines,
         tuple(inputs),
-        (*notices, *store_notices, *line_notices, *row_notices),
+        (*notices, *sidecars.notices),
         losses,
     )
 
 
 def _of_store(store: Store, options: ReadOptions) -> Origin:
-    path, beside = store.path, str(Path(store.path).with_suffix(".avi"))
-    video, has_table, notices = None, False, []
+    path, sidecars = store.path, _Sidecars(options)
+    beside, video = str(Path(path).with_suffix(AVI)), None
     if os.path.isfile(beside):
         video = open_video(beside, max_frame_pixels=options.max_frame_pixels)
-        notices += _compare_counts(beside, video.frame_count, store.frames, "frame", options)
-        video = None if notices else video
-    rows = _stored_rows(store)
+        same = sidecars.matches(beside, video.frame_count, store.frames, "frame")
+        video = video if same else None
+    rows, has_table = _stored_rows(store), False
     if rows and os.path.isfile(table_path(path)):
-        table = read_metadata(table_path(path), salvage=options.salvage)
-        different = _compare_rows(table.path, table.row_count, store, options)
-        has_table = not different
-        notices += different
+        has_table = sidecars.rows_match(
+            read_metadata(table_path(path), salvage=options.salvage), store
+        )
     losses = _damaged(store) if options.salvage else ()
     if losses:
-        lost = sum(loss.last + 1 - loss.first for loss in losses)
+        lost = sum(last + 1 - first for first, last in (loss.frames for loss in losses))
         msg = f"{amount(lost, 'frame')} lost in damaged chunks, the first is frame"
-        notices.append(Notice(path, f"{msg} {losses[0].first}", "they are left out"))
-    lines, line_notices = _find_lines(path, store.frames, options)
+        sidecars.notices.append(Notice(path, f"{msg} {losses[0].frames[0]}", "they are left out"))
+    lines = sidecars.lines(path, store.frames)
     return Origin(
         path,
         store.frames,
@@ -306,38 +324,9 @@ def _of_store(store: Store, options: ReadOptions) -> Origin:
         store,
         lines,
         tuple(store.attrs.get("inputs", [])),
-        (*notices, *line_notices),
+        tuple(sidecars.notices),
         losses,
     )
-
-
-def _store_beside(
-    path: str, frames: int, options: ReadOptions
-) -> tuple[Store | None, list[Notice]]:
-    """The store next to a video, if it has the same frames, and why it is left out."""
-    try:
-        store = open_store_beside(path)
-    except InputError as error:
-        return None, [Notice("", str(error), LEFT_OUT)]
-    if store is None:
-        return None, []
-    different = _compare_counts(store.path, store.frames, frames, "frame", options)
-    return (None if different else store), different
-
-
-def _find_lines(
-    path: str, frames: int, options: ReadOptions
-) -> tuple[dict[str, FrameLines], list[Notice]]:
-    """Tables next to a file with one line per frame, and why others are left out."""
-    found, notices = {}, []
-    for suffix, key in LINE_TABLES.items():
-        beside = f"{Path(path).with_suffix('')}{suffix}"
-        if os.path.isfile(beside):  # also where that is too long for a name
-            try:
-                found[suffix] = _open_lines(beside, key, frames, check=options.salvage)
-            except InputError as error:
-                notices.append(_left_out(error, options))
-    return found, notices
 
 
 def _open_lines(path: str, key: str, frames: int, *, check: bool) -> FrameLines:
@@ -361,14 +350,13 @@ def _require_level(
         raise UsageError(f"{msg}; leave --lag out")
 
 
-def _damaged(store: Store) -> tuple[Loss, ...]:
+def _damaged(store: Store) -> tuple[LostFrames, ...]:
     """What is lost with damaged chunks of a store."""
     with reading(store.path, VIDEO.name):
         found = damaged_blocks(store.path)
     numbers = store.table()["frame_num"].to_numpy()
     return tuple(
-        Loss(d.file, d.first, d.last, (int(numbers[d.first]), int(numbers[d.last])), None, d.why)
-        for d in found
+        lost_frames(d.file, d.first, d.last, numbers[[d.first, d.last]], d.why) for d in found
     )
 
 
@@ -378,29 +366,6 @@ def _stored_rows(store: Store | None) -> Store | None:
         return None
     store.require_rows_in_order()
     return store
-
-
-def _compare_rows(path: str, rows: int, store: Store, options: ReadOptions) -> list[Notice]:
-    """Why a table is left out that has not the rows of the store next to it, if that has any."""
-    if not store.buffer_columns:
-        return []
-    return _compare_counts(path, rows, store.buffer_rows, "row", options)
-
-
-def _compare_counts(
-    path: str, found: int, expected: int, what: str, options: ReadOptions
-) -> list[Notice]:
-    """Why a file is left out that describes another number of things."""
-    if found == expected:
-        return []
-    return [_left_out(_miscounted(path, found, expected, what), options)]
-
-
-def _left_out(error: InputError, options: ReadOptions) -> Notice:
-    """Raise an error of a sidecar, or say that the sidecar is left out for it."""
-    if not options.salvage:
-        raise error
-    return replace(error.notice, remedy=LEFT_OUT)
 
 
 def _miscounted(path: str, found: int, expected: int, what: str, why: str = "") -> MismatchError:

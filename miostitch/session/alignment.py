@@ -12,18 +12,13 @@ from itertools import pairwise
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miostitch.arrays import F64, I16, I32, I64
 from miostitch.buffers.device_counter import counter_resets
 from miostitch.errors import AlignmentError, UsageError
 from miostitch.ranges import distinct, run_starts
 from miostitch.schema import NO_FRAME
-from miostitch.session.clocks import (
-    Clock,
-    estimate_clock,
-    frame_interval,
-    to_first_clock,
-)
+from miostitch.session.clocks import Clock, estimate_clock, frame_interval, to_first_clock
 from miostitch.session.reboots import (
     USUAL_OFFSET_S,
     Segment,
@@ -33,9 +28,6 @@ from miostitch.session.reboots import (
     link,
 )
 from miostitch.text import amount
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 _SAME_INTERVAL = 0.01
 _NO_BOOT_S = 0.5
@@ -47,17 +39,11 @@ class FrameIdentity:
     """What alignment needs to know of one recording."""
 
     name: str  # The recording, for messages
-    # Device counter of each frame of the video, int64 (source frame,); negative: unknown.
-    frame_num: Ints
-    num_buffers: NDArray[np.int16]  # Distinct buffers received of each frame, (source frame,)
-    # Time of each frame on the receiver's clock in s, (source frame,), as
-    # :meth:`FrameTable.start_times` gives it; NaN, or None for all: unknown.
-    time: Floats | None = None
-
-    @property
-    def times(self) -> Floats:
-        """Time of each frame, NaN where unknown."""
-        return np.full(len(self.frame_num), np.nan) if self.time is None else self.time
+    frame_num: I64  # Device counter of each frame of the video, (frame,); negative: unknown
+    num_buffers: I16  # Distinct buffers received of each frame, (frame,)
+    # Time of each frame on the receiver's clock in s, (frame,), as `FrameTable.start_times` gives
+    # it; NaN where it is unknown.
+    time: F64
 
 
 @dataclass(frozen=True)
@@ -74,9 +60,9 @@ class Duplicate:
 class Alignment:
     """Output frames and the frame of each recording that could fill them."""
 
-    frame_num: Ints  # Device counter of each output frame, int64 (frame,), ascending within a boot
-    # Frame of each recording's video, int32 (recording, frame); -1 where it has none.
-    source_frame: NDArray[np.int32]
+    frame_num: I64  # Device counter of each output frame, (frame,), ascending within a boot
+    # Frame of each recording's video, (recording, frame); -1 where it has none.
+    source_frame: I32
     # Frames of the recordings that gave way to a better piece of the same frame.
     duplicates: tuple[Duplicate, ...] = ()
     boot_starts: tuple[int, ...] = (0,)  # First output frame of each boot of the device
@@ -87,8 +73,8 @@ class Alignment:
         return len(self.frame_num)
 
     @property
-    def segment(self) -> Ints:
-        """Boot of the device that each output frame belongs to, from 0, int64 (frame,)."""
+    def segment(self) -> I64:
+        """Boot of the device that each output frame belongs to, from 0, (frame,)."""
         return np.searchsorted(self.boot_starts, np.arange(len(self)), side="right") - 1
 
     @property
@@ -117,13 +103,8 @@ def align(
 ) -> Alignment:
     """Join recordings frame by frame, keeping every frame that any of them saw.
 
-    A jump of ``frame_num`` is radio loss: the frames nobody saw are no frames of the result.
     Of several frames with one ``frame_num`` in a boot of a recording, the one with most distinct
     buffers is the candidate; among equals, the first.
-
-    Returns: Frames in the order of boots, then of ``frame_num`` (by ``time``: of their moments).
-
-    By ``time``, frames without a time are not used.
     """
     if method not in ("auto", "frame-num", "time"):
         msg = f"method={method!r}: give auto, frame-num or time"
@@ -155,7 +136,7 @@ def _segments(
     """Cut every recording at its resets."""
     segments, duplicates, notices = [], [], []
     for number, recording in enumerate(recordings):
-        time = recording.times
+        time = recording.time
         known = np.flatnonzero((recording.frame_num >= 0) & (np.isfinite(time) | (not timed)))
         if not len(known):
             missing = "a frame_num and a time" if timed else "a frame_num"
@@ -164,11 +145,10 @@ def _segments(
         frame_num = recording.frame_num[known]
         resets = counter_resets(frame_num)
         for at in resets:
-            notices.append(
-                f"{recording.name}: the device's counter was reset at frame {known[at]} of the "
-                f"video (frame_num {frame_num[at - 1]}, then {frame_num[at]})"
-                + ("" if cut else "; joined by frame_num all the same")
-            )
+            where = f"at frame {known[at]} of the video"
+            numbers = f"(frame_num {frame_num[at - 1]}, then {frame_num[at]})"
+            text = f"{recording.name}: the device's counter was reset {where} {numbers}"
+            notices.append(text if cut else f"{text}; joined by frame_num all the same")
         seen = time[known][np.isfinite(time[known])]
         back = np.flatnonzero(np.diff(seen) < -_STEP_S)
         if back.size:
@@ -186,8 +166,8 @@ def _segments(
 
 
 def _best_pieces(
-    number: int, recording: FrameIdentity, frames: NDArray[np.intp]
-) -> tuple[Ints, Ints, list[Duplicate]]:
+    number: int, recording: FrameIdentity, frames: I64
+) -> tuple[I64, I64, list[Duplicate]]:
     """Distinct ``frame_num`` of some frames, the frame that stands for each, and the others."""
     frame_num = recording.frame_num[frames]
     # lexsort is stable: equal frame_num and num_buffers stay in the order of the video
@@ -195,15 +175,10 @@ def _best_pieces(
     frame_num, position = frame_num[order], frames[order]
     starts = run_starts(frame_num)
     sizes = np.diff(starts, append=len(order))
-    duplicates = [
-        Duplicate(
-            number,
-            int(frame_num[start]),
-            int(position[start]),
-            tuple(int(p) for p in position[start + 1 : start + size]),
-        )
-        for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True)
-    ]
+    duplicates = []
+    for start, size in zip(starts[sizes > 1], sizes[sizes > 1], strict=True):
+        kept, *dropped = position[start : start + size].tolist()
+        duplicates.append(Duplicate(number, int(frame_num[start]), kept, tuple(dropped)))
     return frame_num[starts], position[starts], duplicates
 
 
@@ -243,9 +218,7 @@ def _gather(
         agreement, parts = links[number]
         if not agreement.certain:
             linked = [n for n in range(len(segments)) if n not in waiting]
-            raise AlignmentError(
-                _no_overlap(recordings, linked, waiting, doubtful=bool(agreement.pairs))
-            )
+            raise _no_overlap(recordings, linked, waiting, doubtful=bool(agreement.pairs))
         for at, part in parts:
             if at is None:
                 boots.append(part)
@@ -280,9 +253,7 @@ def _result(
     )
 
 
-def _clocks(
-    recordings: Sequence[FrameIdentity], source_frame: NDArray[np.int32]
-) -> tuple[Clock, ...]:
+def _clocks(recordings: Sequence[FrameIdentity], source_frame: I32) -> tuple[Clock, ...]:
     """Every recording's clock against the first, directly or through others."""
     clocks = [Clock() for _ in recordings]
     reference = np.full(source_frame.shape[1], np.nan)
@@ -291,7 +262,7 @@ def _clocks(
         common = [(np.isfinite(reference) & (source_frame[n] != NO_FRAME)).sum() for n in waiting]
         number = waiting.pop(int(np.argmax(common)))  # the first one to begin with
         present = np.flatnonzero(source_frame[number] != NO_FRAME)
-        time = recordings[number].times[source_frame[number, present]]
+        time = recordings[number].time[source_frame[number, present]]
         if number:
             clocks[number] = estimate_clock(time, reference[present])
             time = to_first_clock(time, clocks[number])
@@ -302,13 +273,13 @@ def _clocks(
     return tuple(clocks)
 
 
-def _require_overlap(recordings: Sequence[FrameIdentity], keys: list[Ints]) -> None:
+def _require_overlap(recordings: Sequence[FrameIdentity], keys: list[I64]) -> None:
     """Check that a chain of shared frames links all recordings."""
     seen, linked, waiting = keys[0], [0], list(range(1, len(keys)))
     while waiting:
         found = [i for i in waiting if np.isin(keys[i], seen, assume_unique=True).any()]
         if not found:
-            raise AlignmentError(_no_overlap(recordings, linked, waiting))
+            raise _no_overlap(recordings, linked, waiting)
         seen = distinct(np.concatenate([seen, *(keys[i] for i in found)]))
         linked += found
         waiting = [i for i in waiting if i not in found]
@@ -320,17 +291,17 @@ def _no_overlap(
     waiting: list[int],
     *,
     doubtful: bool = False,
-) -> str:
+) -> AlignmentError:
     """Say which recordings cannot be linked, with the ranges of all."""
     ours, others = (", ".join(recordings[i].name for i in group) for group in (waiting, linked))
     ranges = "; ".join(_range(recordings[i]) for i in (*linked, *waiting))
     if doubtful:
-        return (
+        return AlignmentError(
             f"the device's counter was reset, and the clocks do not tell which boot of {ours} is "
             f"which of {others} ({ranges}); are these recordings of one session, and the segments "
             "of each in their order?"
         )
-    return (
+    return AlignmentError(
         f"no overlap: {ours} shares no frame_num with {others} ({ranges}); "
         "are these recordings of the same session?"
     )
@@ -339,5 +310,5 @@ def _no_overlap(
 def _range(recording: FrameIdentity) -> str:
     known = recording.frame_num[recording.frame_num >= 0]
     text = f"{recording.name} has frame_num {known.min()} to {known.max()}"
-    time = recording.times[np.isfinite(recording.times)]
+    time = recording.time[np.isfinite(recording.time)]
     return f"{text} at {time.min():.3f} to {time.max():.3f} s" if time.size else text

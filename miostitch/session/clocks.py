@@ -3,12 +3,9 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miostitch.arrays import F64, I64
 from miostitch.buffers.device_counter import LEAST_FRAMES
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
 
 _SIGMA = 1.4826  # standard deviation of a normal distribution in median absolute deviations
 _CERTAIN = 8.0  # standard deviations by which a correlation stands out from all chance
@@ -30,13 +27,10 @@ class Clock:
     middle_s: float = 0.0  # Median time of the shared frames on this clock, in s
 
 
-def frame_interval(frame_num: Ints, time: Floats) -> float:
-    """Time from frame to frame on the receiver's clock.
+def frame_interval(frame_num: I64, time: F64) -> float:
+    """Time in s from frame to frame of one boot; NaN where numbers and times rise apart.
 
-    ``frame_num, time``: number and time in s of the frames of one boot in the order of the video,
-    (frame,).
-
-    Returns: In s; NaN where numbers and times do not rise together.
+    ``frame_num, time``: in the order of the video, (frame,).
     """
     # a long lever, so that the scatter of single times does not matter
     lever = min(64, len(time) // 2)
@@ -50,16 +44,11 @@ def frame_interval(frame_num: Ints, time: Floats) -> float:
     return interval if interval > 0 else np.nan
 
 
-def device_time(frame_num: Ints, time: Floats, interval: float) -> Floats:
-    """Tell the time of reception in frames of the device's counter.
+def device_time(frame_num: I64, time: F64, interval: float) -> F64:
+    """The number, with fractions, that a frame of one boot received at each time has, (frame,).
 
-    Each frame's time is set by the numbers of the 25 frames around it and not by its own, so that
-    a wrong number does not matter, nor do offset, drift and steps of the receiver's clock.
-
-    ``frame_num, time``: number and time in s of the frames of one boot in the order of the video,
-    (frame,).
-
-    Returns: float64 (frame,): the number that a frame received at this time has, with fractions.
+    The numbers of the 25 frames around set it and not its own, so that a wrong number does not
+    matter, nor do offset, drift and steps of the receiver's clock.
     """
     elapsed = (time - time[:1]) / interval
     lead = frame_num - elapsed
@@ -70,21 +59,11 @@ def device_time(frame_num: Ints, time: Floats, interval: float) -> Floats:
     return lead + elapsed
 
 
-def counter_shift(
-    first: tuple[Ints, Floats], second: tuple[Ints, Floats], interval: float
-) -> int | None:
-    """Find which numbers of two counters mean the same frame, from the times alone.
+def counter_shift(first: tuple[I64, F64], second: tuple[I64, F64], interval: float) -> int | None:
+    """What to add to the numbers of a second counter so that they mean the same frame as the first.
 
     The device's frames come a little early or late; both receivers see that, and the correlation
-    of these irregularities shows how far the counters are apart.
-
-    ``first, second``: number and time in s of the frames of one boot in the order of the video,
-    (frame,).
-
-    Returns: What to add to a number of the second; None unless one shift stands out by eight
-    standard deviations and is twice as good as any other.
-
-    Takes some 100 bytes per frame while it runs.
+    of these irregularities tells it. None unless one shift is twice as good as any other.
     """
     patterns = [_irregularities(frame_num, time, interval) for frame_num, time in (first, second)]
     if any(len(pattern) < LEAST_FRAMES for _, pattern in patterns):
@@ -104,11 +83,8 @@ def counter_shift(
     return start - other_start + lag
 
 
-def estimate_clock(time: Floats, reference: Floats) -> Clock:
-    """Compare a receiver's clock with the first recording's.
-
-    ``time, reference``: times of shared frames on both clocks in s, (frame,); NaN is left out.
-    """
+def estimate_clock(time: F64, reference: F64) -> Clock:
+    """Compare a receiver's clock with the first recording's, by the times of shared frames."""
     ahead = time - reference
     known = np.isfinite(ahead)
     time, ahead = time[known], ahead[known]
@@ -132,7 +108,7 @@ def estimate_clock(time: Floats, reference: Floats) -> Clock:
     return Clock(float(np.median(level)), drift * 1e6, time.size, middle)
 
 
-def to_first_clock(times: Floats, clock: Clock) -> Floats:
+def to_first_clock(times: F64, clock: Clock) -> F64:
     """Take a receiver's offset and, where it was measured, drift out of its times.
 
     >>> to_first_clock(np.array([100.0, 200.0]), Clock(3.0, 100.0, 50, 100.0)).round(6).tolist()
@@ -143,11 +119,11 @@ def to_first_clock(times: Floats, clock: Clock) -> Floats:
     return times - clock.offset_s - (clock.drift_ppm or 0.0) * 1e-6 * (times - clock.middle_s)
 
 
-def _scatter(values: Floats) -> float:
+def _scatter(values: F64) -> float:
     return max(_SIGMA * float(np.median(np.abs(values - np.median(values)))), _MAD_FLOOR_S)
 
 
-def _irregularities(frame_num: Ints, time: Floats, interval: float) -> tuple[int, Floats]:
+def _irregularities(frame_num: I64, time: F64, interval: float) -> tuple[int, F64]:
     """First number, and how late each next frame came, in standard deviations; 0: unknown."""
     follows = np.flatnonzero(np.diff(frame_num) == 1)
     late = time[follows + 1] - time[follows] - interval
@@ -165,7 +141,7 @@ def _irregularities(frame_num: Ints, time: Floats, interval: float) -> tuple[int
     return start, pattern
 
 
-def _correlation(one: Floats, other: Floats, size: int) -> Floats:
+def _correlation(one: F64, other: F64, size: int) -> F64:
     """Sum of ``one[i + lag] * other[i]`` for each lag, negative ones counted from the end."""
     spectrum = np.fft.rfft(one, size)
     spectrum *= np.fft.rfft(other, size).conj()

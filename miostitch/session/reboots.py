@@ -1,11 +1,8 @@
 """The frames of one boot of the device, brought together over the recordings.
 
 From boot to boot the device counts anew, so frames of equal number are the same frame within a
-boot only. Which segments of two recordings show the same boot follows from the receivers' clocks:
-frames of equal number in two segments suggest how far one clock is ahead. Such an offset is
-possible if no two segments that overlap under it suggest another. Its evidence is the number of
-frames that agree on it / (1 + abs(offset) / s), for receivers know the time of day; a pairing of
-segments is certain if no other has half of its evidence.
+boot only. Which segments of two recordings show the same boot follows from the receivers' clocks,
+see :func:`agree_on_offset`.
 """
 
 from collections.abc import Sequence
@@ -14,25 +11,17 @@ from functools import cached_property
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miostitch.arrays import F64, I64
 from miostitch.buffers.device_counter import DISORDER, LEAST_FRAMES
 from miostitch.ranges import distinct
 from miostitch.schema import NO_FRAME
 from miostitch.session.clocks import counter_shift, device_time
 
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
-
-CERTAIN = 2.0
-"""How many times the evidence of any other pairing makes one certain."""
-
+CERTAIN = 2.0  # how many times the evidence of any other pairing makes one certain
+# Pairs of segments agree on offsets that differ by this or a quarter of the shorter segment.
 TOLERANCE_S = 0.5
-"""Pairs of segments agree on offsets that differ by this or a quarter of the shorter segment."""
-
-USUAL_OFFSET_S = 60.0
-"""Receivers' clocks are seldom farther apart."""
-
+USUAL_OFFSET_S = 60.0  # receivers' clocks are seldom farther apart
 _SAMPLE = 4096
 
 
@@ -41,15 +30,14 @@ class Segment:
     """Frames of one recording in one boot, or what several recordings saw of a boot."""
 
     rows: tuple[int, ...]  # Recordings that the rows of `source` belong to
-    # int64 (frame,), ascending, or in the order of `moment` where frames are joined by time.
-    frame_num: Ints
-    source: Ints  # Frames of the videos, int64 (row, frame); -1 where a recording has none
-    time: Floats  # Time of reception in s, float64 (frame,); NaN where unknown
-    # The time in frames of the device's counter, float64 (frame,); ascending where frames are
-    # joined by time, of no meaning elsewhere.
-    moment: Floats
+    frame_num: I64  # (frame,), ascending, or as `moment` where frames are joined by time
+    source: I64  # Frames of the videos, (row, frame); -1 where a recording has none
+    time: F64  # Time of reception in s, (frame,); NaN where unknown
+    # The time in frames of the device's counter, (frame,); ascending where frames are joined by
+    # time, of no meaning elsewhere.
+    moment: F64
 
-    def take(self, order: NDArray[np.intp]) -> "Segment":
+    def take(self, order: I64) -> "Segment":
         """Frames in another order, or some of them."""
         numbers, source = self.frame_num[order], self.source[:, order]
         return Segment(self.rows, numbers, source, self.time[order], self.moment[order])
@@ -76,17 +64,14 @@ class Agreement:
     pairs: tuple[tuple[int, int], ...] = ()
 
 
-def agree_on_offset(
-    offsets: Floats, shared: Ints, first_spans: Floats, second_spans: Floats
-) -> Agreement:
+def agree_on_offset(offsets: F64, shared: I64, first_spans: F64, second_spans: F64) -> Agreement:
     """Find the clock offset that explains the shared frame numbers of two recordings' segments.
 
     Boots count alike, so segments of different boots share numbers too. The offset of any pair may
     be the right one, unless two segments that overlap under it suggest another. The more shared
     frames agree on it, the better; and the smaller it is, for receivers know the time of day.
 
-    ``first_spans, second_spans``: first and last time of each segment on its own clock in s,
-    (segment, 2).
+    ``first_spans, second_spans``: first and last time of each segment in s, (segment, 2).
     """
     enough = shared >= LEAST_FRAMES
     shorter = np.minimum.outer(np.ptp(first_spans, axis=1), np.ptp(second_spans, axis=1))
@@ -118,11 +103,7 @@ def agree_on_offset(
 def link(
     boots: Sequence[Segment], parts: Sequence[Segment], interval: float | None = None
 ) -> tuple[Agreement, list[tuple[int | None, Segment]]]:
-    """Find the boot of each segment of a recording.
-
-    Returns: What was found, and for each segment its boot, None without one, and the segment with
-    its times and counter set by the boots'.
-    """
+    """Find the boot, or None, of each segment of a recording, and set its times and counter."""
     shape = len(boots), len(parts)
     offsets = np.full(shape, np.nan)
     shared, shifts = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -202,7 +183,7 @@ def join_by_time(boot: Segment, part: Segment, gap: float) -> Segment:
     return joined.take(np.argsort(joined.moment, kind="stable"))
 
 
-def _ahead(boot: Segment, part: Segment, shift: int) -> Floats:
+def _ahead(boot: Segment, part: Segment, shift: int) -> F64:
     """How far the times of frames of equal number lie apart; a sample of long segments."""
     some = slice(None, None, 1 + len(part.frame_num) // _SAMPLE)
     number = part.frame_num[some] + shift
@@ -212,7 +193,7 @@ def _ahead(boot: Segment, part: Segment, shift: int) -> Floats:
     return ahead[np.isfinite(ahead)]
 
 
-def _nearest(of: Floats, among: Floats) -> NDArray[np.intp]:
+def _nearest(of: F64, among: F64) -> I64:
     """Position of the nearest of ascending values."""
     after = np.searchsorted(among, of).clip(0, len(among) - 1)
     before = (after - 1).clip(0)

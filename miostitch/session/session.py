@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.arrays import I32, I64, U64, Bools
 from miostitch.buffers.frame_table import MASK_BITS
 from miostitch.buffers.table import buffer_layout
 from miostitch.errors import InputError, MetadataError
@@ -44,9 +45,9 @@ class Session:
 
     recordings: tuple[Recording, ...]  # In the order given; ``source`` counts in it
     alignment: Alignment  # Every frame that any of them saw, and the candidates for it
-    bounds: NDArray[np.int64]  # Ranges of the buffers in a flattened frame, int64 (buffer + 1,)
-    # Positions in the alignment of the frames that go into the result, ascending, int32 (frame,).
-    kept: NDArray[np.int32]
+    bounds: I64  # Ranges of the buffers in a flattened frame, (buffer + 1,)
+    # Positions in the alignment of the frames that go into the result, ascending, (frame,).
+    kept: I32
     one_clock: bool = True  # Whether all times of the result are on the first recording's clock
 
     @property
@@ -64,16 +65,16 @@ class Session:
         """Buffers that the device sends of a frame."""
         return len(self.bounds) - 1
 
-    def only(self, frames: NDArray[np.bool_]) -> "Session":
-        """The same session, of whose output frames, bool (frame,), some are kept."""
+    def only(self, frames: Bools) -> "Session":
+        """The same session, of whose output frames some are kept."""
         return replace(self, kept=self.kept[frames])
 
-    def frame_num(self, span: slice) -> NDArray[np.int64]:
-        """Device counter of some output frames, int64 (frame,)."""
+    def frame_num(self, span: slice) -> I64:
+        """Device counter of some output frames, (frame,)."""
         return self.alignment.frame_num[self.kept[span]]
 
-    def source_frame(self, span: slice) -> NDArray[np.int64]:
-        """Candidates for some output frames, int64 (recording, frame); -1 where absent."""
+    def source_frame(self, span: slice) -> I64:
+        """Candidates for some output frames, (recording, frame); -1 where absent."""
         return self.alignment.source_frame[:, self.kept[span]].astype(np.int64)
 
     def table(self, name: str, span: slice) -> NDArray[Any]:
@@ -84,13 +85,11 @@ class Session:
         ]
         return np.stack(rows)
 
-    def given(self, number: int, source_frame: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Pixels that a recording's rows say were delivered.
+    def given(self, number: int, source_frame: I64) -> I32:
+        """Pixels that a recording's rows say were delivered, see :meth:`FrameTable.given_pixels`.
 
-        ``source_frame``: frames of its video, (frame,); -1 for none.
-
-        Returns: int32 (frame, buffer), see :meth:`FrameTable.given_pixels`. A lossy video's pixels
-        are no witness, for what was lost does not stay black there: what has no row is excluded.
+        A lossy video's are no witness, for what was lost does not stay black: without a row they
+        are excluded.
         """
         recording = self.recordings[number]
         given = recording.frames.given_pixels(source_frame, self.bounds)
@@ -98,35 +97,30 @@ class Session:
             given[given == 0] = EXCLUDED
         return given
 
-    def delivered(self, span: slice) -> NDArray[np.uint64]:
-        """Buffers that each recording delivered whole, uint64 (recording, frame), a bit each."""
+    def delivered(self, span: slice) -> U64:
+        """Buffers that each recording delivered whole, (recording, frame), a bit each."""
         return self.table("delivered", span)
 
-    def delivered_anywhere(self, span: slice) -> NDArray[np.uint64]:
+    def delivered_anywhere(self, span: slice) -> U64:
         """Buffers that any candidate, or a piece split off from it, holds whole, (frame,)."""
-        anywhere: NDArray[np.uint64] = np.bitwise_or.reduce(self.delivered(span), axis=0)
+        anywhere: U64 = np.bitwise_or.reduce(self.delivered(span), axis=0)
         for number, recording in enumerate(self.recordings):
             places, pieces = self.pieces(number, self.source_frame(span)[number])
             np.bitwise_or.at(anywhere, places, recording.frames.delivered[pieces])
         return anywhere
 
-    def missing_pixels(self, span: slice) -> NDArray[np.int32]:
-        """Pixels that the rows do not say were delivered, int32 (recording, frame)."""
+    def missing_pixels(self, span: slice) -> I32:
+        """Pixels that the rows do not say were delivered, (recording, frame)."""
         given = [
             self.given(number, frames).clip(0).sum(axis=1)
             for number, frames in enumerate(self.source_frame(span))
         ]
         return np.asarray(self.bounds[-1] - np.stack(given), np.int32)
 
-    def pieces(
-        self, number: int, source_frame: NDArray[np.int64]
-    ) -> tuple[NDArray[np.intp], NDArray[np.int64]]:
-        """Find the pieces that were split off from some frames of a recording.
+    def pieces(self, number: int, source_frame: I64) -> tuple[I64, I64]:
+        """Find the pieces that were split off from some frames of a recording, or -1.
 
-        ``source_frame``: frames of its video, (frame,); -1 for none.
-
-        Returns: Places in `source_frame`, and the frames of the video that hold another piece of
-        the frame there.
+        Returns: Places in `source_frame`, and frames with another piece of the frame there.
         """
         whole, piece = self._pieces[number]
         first, stop = (np.searchsorted(whole, source_frame, side) for side in ("left", "right"))
@@ -135,7 +129,7 @@ class Session:
         return places, np.concatenate([*ranges, np.zeros(0, np.int64)])
 
     @cached_property
-    def _pieces(self) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    def _pieces(self) -> list[tuple[I64, I64]]:
         """Per recording, the frames that lost a piece, ascending, and that piece."""
         pairs: list[list[tuple[int, int]]] = [[] for _ in self.recordings]
         for duplicate in self.alignment.duplicates:

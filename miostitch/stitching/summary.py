@@ -16,7 +16,7 @@ from miostitch.execution.results import (
     StitchSummary,
 )
 from miostitch.recording.provenance import input_place
-from miostitch.recording.recording import Recording, lost_frames
+from miostitch.recording.recording import Recording
 from miostitch.schema import COMPOSITE, NO_FRAME, Evidence
 from miostitch.session.clocks import Clock, frame_interval
 from miostitch.session.session import Session
@@ -112,7 +112,7 @@ def _describe_files(recording: Recording, folder: Path) -> dict[str, Any]:
         "lag_evidence": str(recording.measured_lag),
         "repairs": sum(len(table.repairs) for table in recording.tables),
         "repaired_cells": cells[:REPORTED_REPAIRS],
-        "lost_frames": lost_frames(recording.losses),
+        "lost_frames": [*recording.losses],
         "dropped_rows": sum(table.dropped_rows for table in recording.tables),
         "dropped_lines": [
             DroppedLine(printable(table.path), line, printable(fault))

@@ -2,7 +2,6 @@
 
 import filecmp
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from miostitch.arrays import I64, U8
+from miostitch.editing.kept_frames import FrameOrigins
 from miostitch.editing.operations import remove_frames, trim
-from miostitch.editing.stored_tables import StoredTables
-from miostitch.editing.tables import EditedTables
+from miostitch.editing.tables import EditedTables, StoredTables
 from miostitch.errors import InputError, UsageError
 from miostitch.execution.products import LINE_TABLES, STORE
 from miostitch.execution.progress import Progress, counted
@@ -37,13 +36,8 @@ TABLES = (".csv", *LINE_TABLES)
 TABLE_FRAMES = 2**14  # Frames whose rows and lines are made again at a time
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(FrameOrigins):
     """Where the frames of a result are from."""
-
-    origins: tuple[Origin, ...]
-    origin: I64  # Which of them each frame is from, (frame,)
-    origin_frame: I64  # Its position there, (frame,)
 
     @property
     def names(self) -> str:
@@ -200,12 +194,11 @@ def _check_tables(result: Result, source: Source, folder: Path) -> None:
     kinds = {suffix for suffix in TABLES if result.path(suffix).is_file()}
     path = str(made) if store else None
     try:
-        with EditedTables(source, kinds, folder.joinpath, path) as tables:
+        with EditedTables.open(source, kinds, folder.joinpath, path) as tables:
             for span in spans(len(source.origin), TABLE_FRAMES):
                 tables.append(span)
         if store:
-            found = [each.tables for each in source.origins]
-            StoredTables(found, source.origin, source.origin_frame).write(str(made))
+            StoredTables(source).write(str(made))
             compare_arrays(store, made)
     except InputError as error:
         result.findings.add(Kind.INPUT, source.names, str(error))

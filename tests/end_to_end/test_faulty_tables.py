@@ -275,7 +275,7 @@ def test_table_and_video_disagree(
     recording = Recording.open(video, ReadOptions(salvage=True))
     (loss,) = recording.losses
     base = pictures if why.startswith("the video") or lost[0] < 0 else 0
-    assert (loss.first, loss.last) == (base + lost[0], base + lost[1])
+    assert loss.frames == (base + lost[0], base + lost[1])
     assert loss.why == why
 
 
@@ -295,7 +295,7 @@ def test_an_index_beyond_the_video(session: Path, video: Path) -> None:
     assert "describes frames 0 to 500, but" in answer["error"]
     read = Recording.open(video, ReadOptions(salvage=True))
     assert read.shape[0] == Recording.open(session / "receiver1.avi").shape[0]
-    assert read.losses[0].last == 500
+    assert read.losses[0].frames[1] == 500
 
 
 @pytest.mark.parametrize(

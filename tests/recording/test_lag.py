@@ -397,6 +397,6 @@ def test_lag_of_real_recordings(recordings: Path) -> None:
         return Recording.open(recordings / f"{name}.avi", measure=True).measured_lag
 
     assert lag_of("stitch/video1") == Lag(1, 18, 18, 0)
-    assert lag_of("stitch/video2") == Lag()  # all its buffers were received; see shared_lag
+    assert lag_of("stitch/video2") == Lag()  # all its buffers were received; see test_shared_lag
     for name, missing in {"receiver1": 43, "receiver2": 43, "receiver3": 42, "truth": 23}.items():
         assert lag_of(f"capture3/{name}") == Lag(0, missing, missing, missing)

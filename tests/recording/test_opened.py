@@ -16,7 +16,7 @@ from miostitch.buffers import table
 from miostitch.editing.run import edit_files
 from miostitch.recording import recording
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.opened import reopen_video
+from miostitch.recording.recording import reopen_video
 from miostitch.video import source
 
 Count = Counter[str]

@@ -11,7 +11,7 @@ import pytest
 
 import miostitch
 from miostitch.errors import VideoError
-from miostitch.recording import shared_lag
+from miostitch.recording import lag as lag_module
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.lag import Lag
 from miostitch.recording.recording import Recording, open_recordings
@@ -107,7 +107,7 @@ def test_witnesses_that_contradict_each_other(tmp_path: Path) -> None:
 
 def test_sound_recordings_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     videos = made(tmp_path, (0, 0), (True, True))
-    monkeypatch.setattr(shared_lag, "measure_shared_lag", lambda *_, **__: pytest.fail("read"))
+    monkeypatch.setattr(lag_module, "measure_shared_lag", lambda *_, **__: pytest.fail("read"))
     assert lags_of(open_recordings(videos, measure=True)) == [0, 0]
 
 
@@ -131,7 +131,7 @@ def test_what_cannot_be_compared_stays_untold(
     def fail(*_: object, **__: object) -> None:
         raise VideoError("x.avi: frame 3 cannot be read")
 
-    monkeypatch.setattr(shared_lag, "measure_shared_lag", fail)
+    monkeypatch.setattr(lag_module, "measure_shared_lag", fail)
     loaded = open_recordings([first, second], measure=True)
     assert lags_of(loaded) == [1, None]
     assert any("its lag was not compared: x.avi: frame 3" in str(n) for n in loaded[1].notices)
