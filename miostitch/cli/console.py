@@ -22,9 +22,7 @@ from miostitch.execution.progress import Progress
 from miostitch.execution.results import Result
 from miostitch.text import from_here, printable
 
-LOG_SECONDS = 10.0
-"""Time between progress lines where there is no terminal."""
-
+LOG_SECONDS = 10.0  # between progress lines where there is no terminal
 MESSAGE = re.compile(r"( *)((warning|note|miostitch[.\w]*):|-) ")
 """How lines begin that may be broken; tables, paths and commands may not."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import option
@@ -16,12 +16,31 @@ from miostitch.errors import UsageError
 
 if TYPE_CHECKING:
     from miostitch.config.thresholds import ScoreConfig
+    from miostitch.recording.files import ReadOptions
 
 
 class WholeNumber(click.IntRange):
     """An integer that errors call by its name."""
 
     name = "whole number"
+
+
+def _read(parse: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
+    """Make the type of an option whose values ``parse`` reads."""
+
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except (ValueError, ZeroDivisionError):
+            raise click.BadParameter(f"{text!r}: {wanted}") from None
+
+    return read
+
+
+def _read_size(text: str) -> int:
+    from miostitch.execution.memory import parse_bytes
+
+    return parse_bytes(text)
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -36,8 +55,9 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 
 codecs = click.Choice(["rawvideo", "ffv1"])
-ways = click.Choice(["frame", "buffer"])
-alignments = click.Choice(["auto", "frame-num", "time"])
+lags = _read(lambda text: text if text == "auto" else int(text), "give auto or a number of frames")
+rates = _read(Fraction, "give a number or a ratio, 30000/1001")
+times = _read(datetime.fromisoformat, "give a time like 2026-01-31T09:30:00+01:00")
 positive: dict[str, Any] = {"type": WholeNumber(min=1), "metavar": "N"}
 whole: dict[str, Any] = {"type": WholeNumber(min=0), "metavar": "N"}
 share: dict[str, Any] = {"type": click.FloatRange(0, 1), "metavar": "P"}
@@ -73,62 +93,95 @@ def takes_recordings(command: Command) -> Command:
 output_in = functools.partial(
     option, "-o", "--output", type=click.Path(), show_default=True, help="Folder to write to."
 )
-force = option("-f", "--force", is_flag=True, help="Replace products once the new ones are whole.")
-restart = option(
-    "--restart", is_flag=True, help="Begin anew, even where a run that was cut off could go on."
+denoises_to = output_in(
+    show_default=False,
+    help="Folder to write to  [default: the config's output_dir, or stitched]",
 )
+named_config = functools.partial(
+    option, "-c", "--config", metavar="ID|PATH", shell_complete=config_ids
+)
+denoises_by = named_config(required=True, help="Configuration; see config list.")
+scores_by = named_config(help="Configuration with the thresholds.")
+replaces: dict[str, Any] = {
+    "is_flag": True,
+    "help": "Replace products once the new ones are whole.",
+}
+force = option("-f", "--force", **replaces)
+force_only = option("--force", **replaces)
 no_products = option(
     "-f", "--force", is_flag=True, expose_value=False, help="Nothing is ever replaced here."
 )
 salvage = option("--salvage", is_flag=True, help="Go on with what matches of table and video.")
-max_frame_pixels = option("--max-frame-pixels", help="Refuse videos of larger frames.", **positive)
-writes_to: dict[str, Any] = {
-    "default": "stitched",
-    "help": "Folder, or file ending in .avi or .zarr.",
-}
-denoises_to = option(
-    "-o",
-    "--output",
-    type=click.Path(),
-    help="Folder to write to  [default: the config's output_dir, or stitched]",
+lagging = option("--lag", type=lags, metavar="auto|N", help="Video frame i + N is table index i.")
+reads = together(
+    option("--max-frame-pixels", help="Refuse videos of larger frames.", **positive), salvage
 )
-config_option = functools.partial(
-    option, "-c", "--config", metavar="ID|PATH", shell_complete=config_ids
+restart = option(
+    "--restart", is_flag=True, help="Begin anew, even where a run that was cut off could go on."
 )
-denoises_by = config_option(required=True, help="Configuration; see config list.")
-scores_by = config_option(help="Configuration with the thresholds.")
-force_only = option("--force", is_flag=True, help="Replace products once the new ones are whole.")
-
-
+edits = together(lagging, reads, restart)
+stitches = together(
+    reads,
+    restart,
+    option("--memory-limit", type=_read_size, metavar="SIZE", help="As 2GB: bounds threads."),
+    force,
+)
 trims = together(
     option(
         "-s", "--trim-start", "start", default=0, help="Frames to leave out at the start.", **whole
     ),
     option("-e", "--trim-end", "end", default=0, help="Frames to leave out at the end.", **whole),
 )
-
-
-def lag(text: str) -> int | Literal["auto"]:
-    """Read a lag."""
-    if text == "auto":
-        return "auto"
-    try:
-        return int(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r}: give auto or a number of frames") from None
-
-
-lagging = option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i.")
-
-
 aligns = together(
-    option("--by", type=ways, help="Choose frames (default) or compose them."),
-    option("--align", type=alignments, help="Which frames are one (default auto)."),
+    option(
+        "--by",
+        type=click.Choice(["frame", "buffer"]),
+        help="Choose frames (default) or compose them.",
+    ),
+    option(
+        "--align",
+        type=click.Choice(["auto", "frame-num", "time"]),
+        help="Which frames are one (default auto).",
+    ),
     option("--max-gap", type=float, metavar="S", help="By time: most between times of one frame."),
     lagging,
     option("--report/--no-report", default=True, help="The quality report, a page of HTML."),
 )
-"""How frames of several recordings become one."""
+simulated = together(
+    option("--frames", help="Frames the device makes.", **positive),
+    option("--receivers", help="Receivers that listen.", **positive),
+    option("--seed", help="Start of all randomness.", **whole),
+    option("--width", help="Pixels.", **positive),
+    option("--height", help="Pixels.", **positive),
+    option("--fps", type=rates, metavar="RATE", help="Frames per second: 20, 30000/1001."),
+    option("--buffer-loss", help="Share of buffers lost.", **share),
+    option("--frame-loss", help="Share of frames lost whole.", **share),
+    option("--corruption", help="Share of buffers with bit errors.", **share),
+    option("--truncation", help="Share of buffers that break off.", **share),
+    option("--overrun", help="Share that run into the one before.", **share),
+    option("--header-flips", help="Share of headers with flipped bits.", **share),
+    option("--bursts", help="Share of faults that start a burst.", **share),
+    option("--late-start", "late_start_frames", help="Frames, per receiver.", **whole),
+    option("--early-end", "early_end_frames", help="Frames, per receiver.", **whole),
+    option("--reset", "--resets", "resets", help="Reboots of the device.", **whole),
+    option("--lag", type=int, metavar="N", help="Video frame i + N is table index i."),
+    option("--extra-frame/--no-extra-frame", default=True, help="Table has one frame more."),
+    option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
+    option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
+)
+"""A simulated session."""
+describes_session = together(
+    option("--codec", type=codecs, help="Of video files (default rawvideo)."),
+    option("--session-start", type=times, metavar="TIME", help="2026-01-31T09:30:00+01:00."),
+    option("--external", is_flag=True, help="nwb: pictures in an .avi beside the file."),
+    option("--session-description", metavar="TEXT", help="nwb: what was done."),
+    option("--subject-id", metavar="ID", help="nwb: the animal."),
+    option("--species", metavar="NAME", help="nwb: its Latin name."),
+    option("--sex", type=click.Choice(["M", "F", "U", "O"]), help="nwb: U is unknown."),
+    option("--age", metavar="DURATION", help="nwb: as P90D."),
+    option("--indicator", metavar="NAME", help="nwb: as GCaMP6f."),
+    option("--location", metavar="NAME", help="nwb: the brain area, as CA1."),
+)
 
 
 def computes(command: Command) -> Command:
@@ -147,72 +200,16 @@ def computes(command: Command) -> Command:
     return wrapped
 
 
-def _size(text: str) -> int:
-    from miostitch.execution.memory import parse_bytes
-
-    return parse_bytes(text)
-
-
-memory_limit = option("--memory-limit", type=_size, metavar="SIZE", help="As 2GB: bounds threads.")
-
-
-def _rate(text: str) -> Fraction:
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise click.BadParameter(f"{text!r}: give a number or a ratio, 30000/1001") from None
-
-
-simulated = together(
-    option("--frames", help="Frames the device makes.", **positive),
-    option("--receivers", help="Receivers that listen.", **positive),
-    option("--seed", help="Start of all randomness.", **whole),
-    option("--width", help="Pixels.", **positive),
-    option("--height", help="Pixels.", **positive),
-    option("--fps", type=_rate, metavar="RATE", help="Frames per second: 20, 30000/1001."),
-    option("--buffer-loss", help="Share of buffers lost.", **share),
-    option("--frame-loss", help="Share of frames lost whole.", **share),
-    option("--corruption", help="Share of buffers with bit errors.", **share),
-    option("--truncation", help="Share of buffers that break off.", **share),
-    option("--overrun", help="Share that run into the one before.", **share),
-    option("--header-flips", help="Share of headers with flipped bits.", **share),
-    option("--bursts", help="Share of faults that start a burst.", **share),
-    option("--late-start", "late_start_frames", help="Frames, per receiver.", **whole),
-    option("--early-end", "early_end_frames", help="Frames, per receiver.", **whole),
-    option("--reset", "--resets", "resets", help="Reboots of the device.", **whole),
-    option("--lag", type=int, metavar="N", help="Video frame i + N is table index i."),
-    option("--extra-frame/--no-extra-frame", default=True, help="Table has one frame more."),
-    option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
-    option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
-)
-"""A simulated session."""
-
-
-def _time(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r}: give a time like 2026-01-31T09:30:00+01:00") from None
-
-
-describes_session = together(
-    option("--codec", type=codecs, help="Of video files (default rawvideo)."),
-    option("--session-start", type=_time, metavar="TIME", help="2026-01-31T09:30:00+01:00."),
-    option("--external", is_flag=True, help="nwb: pictures in an .avi beside the file."),
-    option("--session-description", metavar="TEXT", help="nwb: what was done."),
-    option("--subject-id", metavar="ID", help="nwb: the animal."),
-    option("--species", metavar="NAME", help="nwb: its Latin name."),
-    option("--sex", type=click.Choice(["M", "F", "U", "O"]), help="nwb: U is unknown."),
-    option("--age", metavar="DURATION", help="nwb: as P90D."),
-    option("--indicator", metavar="NAME", help="nwb: as GCaMP6f."),
-    option("--location", metavar="NAME", help="nwb: the brain area, as CA1."),
-)
-"""What other tools want to know of a session."""
-
-
 def given(choices: dict[str, Any]) -> dict[str, Any]:
     """The options that were given; the others keep the library's defaults."""
     return {name: value for name, value in choices.items() if value is not None}
+
+
+def reading(choices: dict[str, Any]) -> "ReadOptions":
+    """How to read recordings whose tables are not needed."""
+    from miostitch.recording.files import ReadOptions
+
+    return ReadOptions(need_table=False, **given(choices))
 
 
 def thresholds(config: str | None) -> "ScoreConfig | None":

@@ -25,11 +25,8 @@ from miostitch.text import amount, from_here
 WIDTH = 80
 """Columns that tables and sentences fit in."""
 
-SHORTEST_NAME = 12
-"""Columns that the names of a table have at least."""
-
-LISTED_OUTPUTS = 6
-"""Paths that an export lists."""
+SHORTEST_NAME = 12  # columns that the names of a table have at least
+LISTED_OUTPUTS = 6  # paths that an export lists
 
 RECORDING_COLUMNS = {
     "recording": "name",
@@ -71,9 +68,7 @@ def stitch_text(made: StitchSummary) -> str:
             "BEWARE: pictures and tables are shifted against each other, see the warnings:\n"
             "frames may stand under wrong numbers; --lag auto puts that right"
         )
-    shown = {**RECORDING_COLUMNS}
-    if made.recordings[0].sole_buffers is None:  # frames were chosen, not composed
-        del shown["sole buffers"]
+    shown = {head: f for head, f in RECORDING_COLUMNS.items() if by_buffer or f != "sole_buffers"}
     rows = [
         tuple(_cell(getattr(each, field), field) for field in shown.values())
         for each in made.recordings
@@ -298,6 +293,41 @@ def demo_text(made: StitchSummary) -> str:
 def view_text(found: dict[str, Any]) -> str:
     """Where to look."""
     return f"{found['url']}\nOpen it in a browser of this machine; Ctrl-C here ends the viewer."
+
+
+def verify_text(found: dict[str, Any]) -> str:
+    """What was found, result by result."""
+    results = found["results"]
+    gap = "\n\n" if any(each["findings"] for each in results) else "\n"
+    return gap.join(map(_verified, results))
+
+
+def _verified(result: dict[str, Any]) -> str:
+    lines = []
+    counted: dict[str, int] = {}
+    for finding in result["findings"]:
+        kind = finding["kind"]
+        if kind not in counted:
+            lines.append(f"{kind}: {result['counts'][kind]}")
+        counted[kind] = counted.get(kind, 0) + 1
+        lines.append(f"  - {_finding_text(finding)}")
+    for kind, count in counted.items():
+        if result["counts"][kind] > count:
+            lines.append(f"{kind}: {result['counts'][kind] - count} more not listed")
+    frames = f"{result['stem']}: {amount(result['frames'], 'frame')}"
+    count = result["differences"]
+    verdict = amount(count, "difference") if count else "no difference"
+    if result["not_checked"]:
+        verdict += f", {amount(result['not_checked'], 'part')} not checked"
+    return "\n".join([*lines, f"{frames}, {verdict}"])
+
+
+def _finding_text(finding: dict[str, Any]) -> str:
+    names = ("chunk", "frame", "row", "column")
+    places = [f"{name} {finding[name]}" for name in names if name in finding]
+    return ": ".join(
+        [finding["file"], *([", ".join(places)] if places else []), finding["message"]]
+    )
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
