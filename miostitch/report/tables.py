@@ -1,7 +1,7 @@
 """What a report says in words and tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.buffers.repair import describe_evidence
+from miostitch.execution.results import JSON
 from miostitch.ranges import format_frames, runs
 from miostitch.report.data import ReportData
 from miostitch.report.statistics import (
@@ -22,19 +23,12 @@ from miostitch.report.statistics import (
 )
 from miostitch.schema import REPAIRED_COLUMNS, Evidence
 
-LISTED = 100
-"""Most rows of a table in a report."""
-
-LIST_CHARACTERS = 100_000
-"""Longest list of frames that a shell takes as one argument, with room to spare."""
-
-PARTS = 20
-"""Rows of the table below the timeline."""
+LISTED = 100  # most rows of a table in a report
+LIST_CHARACTERS = 100_000  # that a shell takes as one argument, with room to spare
+PARTS = 20  # rows of the table below the timeline
 
 Cell = str | int | float | tuple[float, str] | None
 """A number is sorted as it is, of a pair the first is sorted by and the second shown."""
-
-Summary = Mapping[str, Any]
 
 CONTRIBUTIONS = {
     "frames": "frames seen",
@@ -123,7 +117,7 @@ def moment(frame: float, fps: Fraction) -> str:
     return f"{tenths // 36000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
-def verdict(data: ReportData, summary: Summary, recordings: Sequence[Contribution]) -> Verdict:
+def verdict(data: ReportData, summary: JSON, recordings: Sequence[Contribution]) -> Verdict:
     """Say in one sentence what became of the recording."""
     total = data.count
     damaged, unrecoverable = int(data.frames.damaged.sum()), int(data.frames.unrecoverable.sum())
@@ -137,7 +131,8 @@ def verdict(data: ReportData, summary: Summary, recordings: Sequence[Contributio
     sound = percent(total - damaged, total)
     sentence = f"Of {_many(total, 'frame', 'frames')} {sound} are sound: {', '.join(said)}."
     mood = "damaged" if damaged or unseen else "sound"
-    if shifted(summary):
+    lags = ((r.get("measured_lag"), r.get("lag")) for r in summary.get("recordings", []))
+    if any(measured not in (None, applied) for measured, applied in lags):
         mood = "shifted"
         sentence = (
             "Do not use this result: pictures and tables are shifted against each other, frames "
@@ -158,20 +153,6 @@ def verdict(data: ReportData, summary: Summary, recordings: Sequence[Contributio
     if "lost_frame_num" in summary:
         figures.append(("seen by nobody", count(unseen), "frames that are not in the result"))
     return Verdict(mood, sentence, figures)
-
-
-def shifted(summary: Summary) -> bool:
-    """Whether a lag was measured and not applied."""
-    return any(
-        each.get("measured_lag") not in (None, each.get("lag"))
-        for each in summary.get("recordings", [])
-    )
-
-
-def with_summary(known: Contribution, summary: Mapping[str, Any]) -> Contribution:
-    """Add what only the summary knows of a recording: it saw the pieces, too."""
-    names = ("buffers_lost", "only_complete")
-    return replace(known, **{name: summary[name] for name in names if name in summary})
 
 
 def recordings_table(recordings: Sequence[Contribution]) -> Table:
@@ -242,7 +223,7 @@ def evidence_table(data: ReportData) -> Table | None:
     return Table("Evidence of each buffer", ["evidence", "buffers", "share", "meaning"], rows)
 
 
-def unrecoverable_tables(data: ReportData, summary: Summary) -> list[Table]:
+def unrecoverable_tables(data: ReportData, summary: JSON) -> list[Table]:
     """What no receiver has: frames, and parts of frames."""
     found = []
     lost = sorted(summary.get("lost_frame_num", []), key=lambda span: span[0] - span[1])
@@ -276,14 +257,13 @@ def removal_lists(data: ReportData) -> list[RemovalList]:
     ):
         frames = np.flatnonzero(flags)
         text = format_frames(frames) if len(runs(frames)) * 2 < LIST_CHARACTERS else ""
-        if len(text) > LIST_CHARACTERS:
-            text = ""
         if len(frames):
-            found.append(RemovalList(name, title, len(frames), text))
+            shown = text if len(text) <= LIST_CHARACTERS else ""
+            found.append(RemovalList(name, title, len(frames), shown))
     return found
 
 
-def lag_table(summary: Summary) -> Table:
+def lag_table(summary: JSON) -> Table:
     """Lag and clock of each receiver."""
     known = ("lag", "measured_lag", "lag_evidence", "offset_s", "drift_ppm")
     rows: list[list[Cell]] = [
@@ -365,7 +345,7 @@ def named_values(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str,
 
 def inputs_table(inputs: Iterable[Mapping[str, Any]]) -> Table:
     """The files that were read."""
-    rows: list[list[Cell]] = [[i["name"], i["size"], i["digest"]] for i in inputs]
+    rows = [(i["name"], i["size"], i["digest"]) for i in inputs]
     return Table("Files that were read", ["name", "bytes", "digest"], rows)
 
 
