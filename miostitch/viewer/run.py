@@ -10,7 +10,6 @@ from typing import Any
 
 from miostitch.recording.files import ReadOptions
 from miostitch.viewer.cache import BlockCache
-from miostitch.viewer.model import CACHE_BYTES
 from miostitch.viewer.server import Marks, Viewer
 from miostitch.viewer.sources import open_scene
 
@@ -25,7 +24,7 @@ class ViewOptions:
     # Folders where the recordings that a store was made of are looked for first.
     inputs: Sequence[str] = ()
     browser: bool = True  # Whether to open the page in the browser
-    cache_bytes: int = CACHE_BYTES  # Bound of the frames that are kept in memory
+    cache_bytes: int = 128 * 2**20  # Bound of the frames that are kept in memory
 
 
 def view(
