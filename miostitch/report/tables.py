@@ -160,7 +160,7 @@ def recordings_table(recordings: Sequence[Contribution]) -> Table:
     shown = {
         name: title
         for name, title in CONTRIBUTIONS.items()
-        if recordings and all(getattr(each, name) is not None for each in recordings)
+        if all(getattr(each, name) is not None for each in recordings)
     }
     rows: list[list[Cell]] = [
         [f"R{number}", each.name, *(_figure(name, getattr(each, name)) for name in shown)]
@@ -225,27 +225,23 @@ def evidence_table(data: ReportData) -> Table | None:
 
 def unrecoverable_tables(data: ReportData, summary: JSON) -> list[Table]:
     """What no receiver has: frames, and parts of frames."""
-    found = []
     lost = sorted(summary.get("lost_frame_num", []), key=lambda span: span[0] - span[1])
     rows: list[list[Cell]] = []
     for first, last in lost[:LISTED]:
         frames = last - first + 1
         rows.append([plain(first), plain(last), frames, round(float(frames / data.fps), 3)])
-    if rows:
-        heads = ["first frame_num", "last frame_num", "frames", "seconds"]
-        found.append(Table("Frames that nobody saw", heads, rows, _rest(len(lost))))
+    heads = ["first frame_num", "last frame_num", "frames", "seconds"]
+    unseen = Table("Frames that nobody saw", heads, rows, _rest(len(lost)))
     stretches, rows = unrecoverable_stretches(data), []
     for first, last in stretches[:LISTED].tolist():
         where = [plain(first), plain(last), last - first + 1, moment(first, data.fps)]
         numbers = map(plain, data.frames.frame_num[[first, last]].tolist())
         missing = data.frames.missing_pixels[first : last + 1].sum(dtype=np.int64)
         rows.append([*where, *numbers, int(missing)])
-    if rows:
-        heads = ["first frame", "last frame", "frames", "at"]
-        heads += ["first frame_num", "last frame_num", "missing pixels"]
-        rest = _rest(len(stretches))
-        found.append(Table("Frames that no receiver has whole", heads, rows, rest))
-    return found
+    heads = ["first frame", "last frame", "frames", "at"]
+    heads += ["first frame_num", "last frame_num", "missing pixels"]
+    broken = Table("Frames that no receiver has whole", heads, rows, _rest(len(stretches)))
+    return [table for table in (unseen, broken) if table.rows]
 
 
 def removal_lists(data: ReportData) -> list[RemovalList]:
