@@ -220,12 +220,8 @@ def remove_frames(names: list[str], frames: tuple[str, ...], **choices: Any) -> 
     """
     from miostitch.editing import operations as editing
 
-    _edit(
-        _only_one(names),
-        lambda parts: editing.remove_frames(parts[0], ",".join(frames)),
-        "_removed",
-        **choices,
-    )
+    listed = ",".join(frames)
+    _edit(_only_one(names), lambda p: editing.remove_frames(p[0], listed), "_removed", **choices)
 
 
 @main.command()

@@ -55,6 +55,8 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 
 
 codecs = click.Choice(["rawvideo", "ffv1"])
+ways = click.Choice(["frame", "buffer"])
+alignments = click.Choice(["auto", "frame-num", "time"])
 lags = _read(lambda text: text if text == "auto" else int(text), "give auto or a number of frames")
 rates = _read(Fraction, "give a number or a ratio, 30000/1001")
 times = _read(datetime.fromisoformat, "give a time like 2026-01-31T09:30:00+01:00")
@@ -94,20 +96,18 @@ output_in = functools.partial(
     option, "-o", "--output", type=click.Path(), show_default=True, help="Folder to write to."
 )
 denoises_to = output_in(
-    show_default=False,
-    help="Folder to write to  [default: the config's output_dir, or stitched]",
+    show_default=False, help="Folder to write to  [default: the config's output_dir, or stitched]"
 )
 named_config = functools.partial(
     option, "-c", "--config", metavar="ID|PATH", shell_complete=config_ids
 )
 denoises_by = named_config(required=True, help="Configuration; see config list.")
 scores_by = named_config(help="Configuration with the thresholds.")
-replaces: dict[str, Any] = {
-    "is_flag": True,
-    "help": "Replace products once the new ones are whole.",
-}
-force = option("-f", "--force", **replaces)
-force_only = option("--force", **replaces)
+replacing = functools.partial(
+    option, is_flag=True, help="Replace products once the new ones are whole."
+)
+force = replacing("-f", "--force")
+force_only = replacing("--force")
 no_products = option(
     "-f", "--force", is_flag=True, expose_value=False, help="Nothing is ever replaced here."
 )
@@ -133,16 +133,8 @@ trims = together(
     option("-e", "--trim-end", "end", default=0, help="Frames to leave out at the end.", **whole),
 )
 aligns = together(
-    option(
-        "--by",
-        type=click.Choice(["frame", "buffer"]),
-        help="Choose frames (default) or compose them.",
-    ),
-    option(
-        "--align",
-        type=click.Choice(["auto", "frame-num", "time"]),
-        help="Which frames are one (default auto).",
-    ),
+    option("--by", type=ways, help="Choose frames (default) or compose them."),
+    option("--align", type=alignments, help="Which frames are one (default auto)."),
     option("--max-gap", type=float, metavar="S", help="By time: most between times of one frame."),
     lagging,
     option("--report/--no-report", default=True, help="The quality report, a page of HTML."),
@@ -169,7 +161,6 @@ simulated = together(
     option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
     option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
 )
-"""A simulated session."""
 describes_session = together(
     option("--codec", type=codecs, help="Of video files (default rawvideo)."),
     option("--session-start", type=times, metavar="TIME", help="2026-01-31T09:30:00+01:00."),

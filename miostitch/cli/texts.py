@@ -73,8 +73,8 @@ def stitch_text(made: StitchSummary) -> str:
         tuple(_cell(getattr(each, field), field) for field in shown.values())
         for each in made.recordings
     ]
-    lines += ["", *_table([tuple(shown), *rows]), ""]
-    return "\n".join([*lines, *_paths(made.outputs)])
+    lines += ["", *_table([tuple(shown), *rows])]
+    return _with_outputs(lines, made.outputs)
 
 
 def _counted(count: int, what: str) -> str:
@@ -181,14 +181,14 @@ def configs_text(found: dict[str, Any]) -> str:
 def edit_text(made: EditSummary) -> str:
     """What an edit made of how many frames."""
     before = sum(origin.frames for origin in made.origins)
-    lines = [*_warnings(made.warnings), f"{amount(made.frames, 'frame')}, of {before}", ""]
-    return "\n".join([*lines, *_paths(made.outputs)])
+    lines = [*_warnings(made.warnings), f"{amount(made.frames, 'frame')}, of {before}"]
+    return _with_outputs(lines, made.outputs)
 
 
 def denoise_text(made: DenoiseSummary) -> str:
     """What denoising left of how many frames."""
-    lines = [*_warnings(made.warnings), *_notes(made.notices), _denoised(made), ""]
-    return "\n".join([*lines, *_paths(made.outputs)])
+    lines = [*_warnings(made.warnings), *_notes(made.notices), _denoised(made)]
+    return _with_outputs(lines, made.outputs)
 
 
 def _denoised(made: DenoiseSummary) -> str:
@@ -216,7 +216,7 @@ def workflow_text(made: WorkflowSummary) -> str:
                 lines += _notes(denoised.notices)
                 told = _denoised(denoised)
         lines.append(f"{step['step']}: {told}")
-    return "\n".join([*lines, "", *_paths(made.outputs)])
+    return _with_outputs(lines, made.outputs)
 
 
 def score_text(found: ScoreSummary) -> str:
@@ -227,18 +227,22 @@ def score_text(found: ScoreSummary) -> str:
         for name, each in zip(_short([r.path for r in recordings]), recordings, strict=True)
     ]
     lines = _table([("recording", "frames", "noisy frames", "black frames"), *rows])
-    return "\n".join([*lines, "", *_paths([each.output for each in recordings])])
+    return _with_outputs(lines, [each.output for each in recordings])
 
 
 def export_text(made: ExportSummary) -> str:
     """What was exported, and where it is."""
     lines = _warnings(made.warnings)
-    lines += [f"{amount(made.frames, 'frame')}, {made.duration_s:.1f} s, as {made.kind}", ""]
-    outputs = _paths(made.outputs)
+    lines += [f"{amount(made.frames, 'frame')}, {made.duration_s:.1f} s, as {made.kind}"]
+    outputs = made.outputs
     if len(outputs) > LISTED_OUTPUTS:
         left = len(outputs) - LISTED_OUTPUTS
         outputs = [*outputs[: LISTED_OUTPUTS - 2], f"... {left} more ...", *outputs[-2:]]
-    return "\n".join([*lines, *outputs])
+    return _with_outputs(lines, outputs)
+
+
+def _with_outputs(lines: list[str], outputs: list[str]) -> str:
+    return "\n".join([*lines, "", *map(from_here, outputs)])
 
 
 def _facts(facts: dict[str, str]) -> list[str]:
@@ -260,14 +264,10 @@ def _short(paths: list[str]) -> list[str]:
     return [path.removeprefix(shared).lstrip(os.sep) if shared else path for path in paths]
 
 
-def _paths(paths: list[str]) -> list[str]:
-    return [from_here(path) for path in paths]
-
-
 def report_text(found: dict[str, Any]) -> str:
     """The verdict of every report and where it is."""
     return "\n\n".join(
-        "\n".join([break_line(each["verdict"], WIDTH, ""), *_paths([each["output"]])])
+        "\n".join([break_line(each["verdict"], WIDTH, ""), from_here(each["output"])])
         for each in found["reports"]
     )
 
