@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
@@ -11,7 +12,7 @@ import click
 from click import option
 from click.shell_completion import CompletionItem
 
-from miostitch.cli.console import Command, Console
+from miostitch.cli.console import Command
 from miostitch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -181,14 +182,28 @@ def computes(command: Command) -> Command:
     @option("--workers", help="Processes of this machine, not threads.", **positive)
     @option("--scheduler", metavar="ADDRESS", help="A running dask cluster.")
     @functools.wraps(command)
-    def wrapped(*, workers: int | None, scheduler: str | None, console: Console, **kw: Any) -> Any:
+    def wrapped(*, workers: int | None, scheduler: str | None, **kw: Any) -> Any:
         if (workers or scheduler) and kw.get("memory_limit"):
             msg = "--memory-limit bounds threads; leave it out with --workers or --scheduler"
             raise UsageError(msg)
-        with console.computing(workers, scheduler):
-            return command(console=console, **kw)
+        with _cluster(workers, scheduler):
+            return command(**kw)
 
     return wrapped
+
+
+def _cluster(workers: int | None, scheduler: str | None) -> AbstractContextManager[object]:
+    """Compute by threads, by processes, or on a cluster."""
+    if workers and scheduler:
+        raise UsageError("--workers and --scheduler exclude each other; give one of them")
+    if not (workers or scheduler):
+        return nullcontext()
+    try:
+        from miostitch.execution.cluster import local_cluster, remote_cluster
+    except ImportError as error:
+        msg = f"a cluster needs distributed ({error}); pip install miostitch[distributed]"
+        raise UsageError(msg) from error
+    return remote_cluster(scheduler) if scheduler else local_cluster(workers or 1)
 
 
 def given(choices: dict[str, Any]) -> dict[str, Any]:

@@ -101,17 +101,15 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
 
     ``known``: the variables of the root group, (frame,), where they are still in memory.
     """
-    names = [each.name for each in fields(Frames)]
-    known = known or store.arrays("", names)
+    columns = known or store.arrays("", _names(Frames))
     scores = composition = None
     if "scores" in store.groups:
-        scores = Scores(**store.arrays("scores", [each.name for each in fields(Scores)]))
+        scores = Scores(**store.arrays("scores", _names(Scores)))
     bounds = _read_bounds(store)
     most = 0 if scores is None else int(scores.num_buffers.max(initial=0))
     buffers = max(len(bounds) - 1, most)
     if "composition" in store.groups:
-        wanted = [each.name for each in fields(Composition)]
-        composition = Composition(**store.arrays("composition", wanted))
+        composition = Composition(**store.arrays("composition", _names(Composition)))
         lost = composition.buffer_evidence == Evidence.NOBODY
         buffers = lost.shape[1]
     else:
@@ -123,11 +121,15 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
         width=store.width,
         bounds=bounds,
         buffers=buffers,
-        frames=Frames(**{name: known[name] for name in names}),
+        frames=Frames(**{name: columns[name] for name in _names(Frames)}),
         scores=scores,
         composition=composition,
         lost=lost,
     )
+
+
+def _names(table: type[Any]) -> list[str]:
+    return [each.name for each in fields(table)]
 
 
 def read_repairs(store: Store) -> dict[str, NDArray[Any]]:
