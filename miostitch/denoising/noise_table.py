@@ -21,7 +21,6 @@ from miostitch.execution.results import NoiseSummary, ScoreSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, open_sources, without_lost
 from miostitch.recording.files import ReadOptions, recording_names
-from miostitch.recording.fitting import Loss
 from miostitch.recording.recording import lost_frames
 from miostitch.recording.sidecars import find_origin
 from miostitch.schema import FRAME, LOST, VIDEO, chunk_frames
@@ -56,13 +55,15 @@ def score_files(
         workspace = Workspace(Path(output), name, [NOISE])
         with publish_run(workspace, dataset.attrs["origins"], RunOptions(force=force)):
             flagged = _write(workspace.staged(NOISE), dataset, config, done)
+        origins = dataset.attrs["origins"] if reading.salvage else []
+        losses = [loss for path in origins for loss in find_origin(path, reading).losses]
         found.append(
             NoiseSummary(
                 path=printable(spec),
                 frames=dataset.sizes[FRAME],
                 noisy_frames=flagged["gradient"],
                 black_frames=flagged["black_area"],
-                lost_frames=lost_frames(_losses(dataset, reading)),
+                lost_frames=lost_frames(losses),
                 output=str(workspace.final(NOISE)),
             )
         )
@@ -102,11 +103,3 @@ def _write(
     with TableWriter(path, COLUMNS) as table:
         run_blocks(plan, len(sound), chunk_frames(height, width), append, progress=done)
     return flagged
-
-
-def _losses(dataset: xr.Dataset, reading: ReadOptions) -> list[Loss]:
-    """What of the files of a recording is left out because they are damaged."""
-    if not reading.salvage:
-        return []
-    origins = [find_origin(path, reading) for path in dataset.attrs["origins"]]
-    return [loss for origin in origins for loss in origin.losses]

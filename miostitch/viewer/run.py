@@ -41,16 +41,14 @@ def view(
     """
     options = options or ViewOptions()
     marks = Marks(options.marks) if options.marks is not None else None
+
+    async def show(viewer: Viewer) -> None:
+        async with viewer.running(options.port) as url:
+            ready({"url": url})
+            if options.browser:
+                await asyncio.to_thread(webbrowser.open, url)
+            await asyncio.Event().wait()
+
     with BlockCache(options.cache_bytes) as cache, suppress(KeyboardInterrupt):
         scene = open_scene(names, cache, reading, folders=options.inputs)
-        asyncio.run(_until_interrupted(Viewer(scene, cache, marks), options, ready))
-
-
-async def _until_interrupted(
-    viewer: "Viewer", options: ViewOptions, ready: Callable[[dict[str, Any]], None]
-) -> None:
-    async with viewer.running(options.port) as url:
-        ready({"url": url})
-        if options.browser:
-            await asyncio.to_thread(webbrowser.open, url)
-        await asyncio.Event().wait()
+        asyncio.run(show(Viewer(scene, cache, marks)))
