@@ -17,14 +17,11 @@ from typing import Any, TextIO
 
 import click
 
-from miostitch.errors import UsageError
 from miostitch.execution.progress import Progress
 from miostitch.execution.results import Result
 from miostitch.text import from_here, printable
 
-LOG_SECONDS = 10.0
-"""Time between progress lines where there is no terminal."""
-
+LOG_SECONDS = 10.0  # between progress lines where there is no terminal
 MESSAGE = re.compile(r"( *)((warning|note|miostitch[.\w]*):|-) ")
 """How lines begin that may be broken; tables, paths and commands may not."""
 
@@ -59,22 +56,6 @@ class Console:
     def may_ask(self) -> bool:
         """Whether somebody is there to answer."""
         return not (self.as_json or self.quiet) and sys.stdin.isatty() and sys.stderr.isatty()
-
-    @contextmanager
-    def computing(self, workers: int | None, scheduler: str | None) -> Iterator[None]:
-        """Compute by threads, by processes, or on a cluster."""
-        if workers and scheduler:
-            raise UsageError("--workers and --scheduler exclude each other; give one of them")
-        if not (workers or scheduler):
-            yield
-            return
-        try:
-            from miostitch.execution.cluster import local_cluster, remote_cluster
-        except ImportError as error:
-            msg = f"a cluster needs distributed ({error}); pip install miostitch[distributed]"
-            raise UsageError(msg) from error
-        with remote_cluster(scheduler) if scheduler else local_cluster(workers or 1):
-            yield
 
     @contextmanager
     def progress(self, what: str) -> Iterator[Progress | None]:

@@ -20,15 +20,10 @@ from miostitch.cli.console import Console, load_without_collecting
 from miostitch.errors import MiostitchError
 from miostitch.text import printable
 
-DIFFERENT = 1
-"""``verify`` found differences."""
-
-NOT_CHECKED = 7
-"""``verify`` found none, but could not check everything."""
-
+DIFFERENT = 1  # ``verify`` found differences
+NOT_CHECKED = 7  # ``verify`` found none, but could not check everything
 RESOURCES, INTERNAL, INTERRUPTED = 5, 6, 130
-UNREAD = 141
-"""What a shell reports of a program whose reader went away."""
+UNREAD = 141  # what a shell reports of a program whose reader went away
 
 Result = TypeVar("Result")
 

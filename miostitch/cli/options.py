@@ -2,26 +2,46 @@
 
 import functools
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import option
 from click.shell_completion import CompletionItem
 
-from miostitch.cli.console import Command, Console
+from miostitch.cli.console import Command
 from miostitch.errors import UsageError
 
 if TYPE_CHECKING:
     from miostitch.config.thresholds import ScoreConfig
+    from miostitch.recording.files import ReadOptions
 
 
 class WholeNumber(click.IntRange):
     """An integer that errors call by its name."""
 
     name = "whole number"
+
+
+def _read(parse: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
+    """Make the type of an option whose values ``parse`` reads."""
+
+    def read(text: str) -> Any:
+        try:
+            return parse(text)
+        except (ValueError, ZeroDivisionError):
+            raise click.BadParameter(f"{text!r}: {wanted}") from None
+
+    return read
+
+
+def _read_size(text: str) -> int:
+    from miostitch.execution.memory import parse_bytes
+
+    return parse_bytes(text)
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -38,6 +58,9 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 codecs = click.Choice(["rawvideo", "ffv1"])
 ways = click.Choice(["frame", "buffer"])
 alignments = click.Choice(["auto", "frame-num", "time"])
+lags = _read(lambda text: text if text == "auto" else int(text), "give auto or a number of frames")
+rates = _read(Fraction, "give a number or a ratio, 30000/1001")
+times = _read(datetime.fromisoformat, "give a time like 2026-01-31T09:30:00+01:00")
 positive: dict[str, Any] = {"type": WholeNumber(min=1), "metavar": "N"}
 whole: dict[str, Any] = {"type": WholeNumber(min=0), "metavar": "N"}
 share: dict[str, Any] = {"type": click.FloatRange(0, 1), "metavar": "P"}
@@ -73,54 +96,43 @@ def takes_recordings(command: Command) -> Command:
 output_in = functools.partial(
     option, "-o", "--output", type=click.Path(), show_default=True, help="Folder to write to."
 )
-force = option("-f", "--force", is_flag=True, help="Replace products once the new ones are whole.")
-restart = option(
-    "--restart", is_flag=True, help="Begin anew, even where a run that was cut off could go on."
+denoises_to = output_in(
+    show_default=False, help="Folder to write to  [default: the config's output_dir, or stitched]"
 )
+named_config = functools.partial(
+    option, "-c", "--config", metavar="ID|PATH", shell_complete=config_ids
+)
+denoises_by = named_config(required=True, help="Configuration; see config list.")
+scores_by = named_config(help="Configuration with the thresholds.")
+replacing = functools.partial(
+    option, is_flag=True, help="Replace products once the new ones are whole."
+)
+force = replacing("-f", "--force")
+force_only = replacing("--force")
 no_products = option(
     "-f", "--force", is_flag=True, expose_value=False, help="Nothing is ever replaced here."
 )
 salvage = option("--salvage", is_flag=True, help="Go on with what matches of table and video.")
-max_frame_pixels = option("--max-frame-pixels", help="Refuse videos of larger frames.", **positive)
-writes_to: dict[str, Any] = {
-    "default": "stitched",
-    "help": "Folder, or file ending in .avi or .zarr.",
-}
-denoises_to = option(
-    "-o",
-    "--output",
-    type=click.Path(),
-    help="Folder to write to  [default: the config's output_dir, or stitched]",
+lagging = option("--lag", type=lags, metavar="auto|N", help="Video frame i + N is table index i.")
+reads = together(
+    option("--max-frame-pixels", help="Refuse videos of larger frames.", **positive), salvage
 )
-config_option = functools.partial(
-    option, "-c", "--config", metavar="ID|PATH", shell_complete=config_ids
+restart = option(
+    "--restart", is_flag=True, help="Begin anew, even where a run that was cut off could go on."
 )
-denoises_by = config_option(required=True, help="Configuration; see config list.")
-scores_by = config_option(help="Configuration with the thresholds.")
-force_only = option("--force", is_flag=True, help="Replace products once the new ones are whole.")
-
-
+edits = together(lagging, reads, restart)
+stitches = together(
+    reads,
+    restart,
+    option("--memory-limit", type=_read_size, metavar="SIZE", help="As 2GB: bounds threads."),
+    force,
+)
 trims = together(
     option(
         "-s", "--trim-start", "start", default=0, help="Frames to leave out at the start.", **whole
     ),
     option("-e", "--trim-end", "end", default=0, help="Frames to leave out at the end.", **whole),
 )
-
-
-def lag(text: str) -> int | Literal["auto"]:
-    """Read a lag."""
-    if text == "auto":
-        return "auto"
-    try:
-        return int(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r}: give auto or a number of frames") from None
-
-
-lagging = option("--lag", type=lag, metavar="auto|N", help="Video frame i + N is table index i.")
-
-
 aligns = together(
     option("--by", type=ways, help="Choose frames (default) or compose them."),
     option("--align", type=alignments, help="Which frames are one (default auto)."),
@@ -128,48 +140,13 @@ aligns = together(
     lagging,
     option("--report/--no-report", default=True, help="The quality report, a page of HTML."),
 )
-"""How frames of several recordings become one."""
-
-
-def computes(command: Command) -> Command:
-    """Add where blocks are computed; the command runs there and does not see it."""
-
-    @option("--workers", help="Processes of this machine, not threads.", **positive)
-    @option("--scheduler", metavar="ADDRESS", help="A running dask cluster.")
-    @functools.wraps(command)
-    def wrapped(*, workers: int | None, scheduler: str | None, console: Console, **kw: Any) -> Any:
-        if (workers or scheduler) and kw.get("memory_limit"):
-            msg = "--memory-limit bounds threads; leave it out with --workers or --scheduler"
-            raise UsageError(msg)
-        with console.computing(workers, scheduler):
-            return command(console=console, **kw)
-
-    return wrapped
-
-
-def _size(text: str) -> int:
-    from miostitch.execution.memory import parse_bytes
-
-    return parse_bytes(text)
-
-
-memory_limit = option("--memory-limit", type=_size, metavar="SIZE", help="As 2GB: bounds threads.")
-
-
-def _rate(text: str) -> Fraction:
-    try:
-        return Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise click.BadParameter(f"{text!r}: give a number or a ratio, 30000/1001") from None
-
-
 simulated = together(
     option("--frames", help="Frames the device makes.", **positive),
     option("--receivers", help="Receivers that listen.", **positive),
     option("--seed", help="Start of all randomness.", **whole),
     option("--width", help="Pixels.", **positive),
     option("--height", help="Pixels.", **positive),
-    option("--fps", type=_rate, metavar="RATE", help="Frames per second: 20, 30000/1001."),
+    option("--fps", type=rates, metavar="RATE", help="Frames per second: 20, 30000/1001."),
     option("--buffer-loss", help="Share of buffers lost.", **share),
     option("--frame-loss", help="Share of frames lost whole.", **share),
     option("--corruption", help="Share of buffers with bit errors.", **share),
@@ -185,19 +162,9 @@ simulated = together(
     option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
     option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
 )
-"""A simulated session."""
-
-
-def _time(text: str) -> datetime:
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        raise click.BadParameter(f"{text!r}: give a time like 2026-01-31T09:30:00+01:00") from None
-
-
 describes_session = together(
     option("--codec", type=codecs, help="Of video files (default rawvideo)."),
-    option("--session-start", type=_time, metavar="TIME", help="2026-01-31T09:30:00+01:00."),
+    option("--session-start", type=times, metavar="TIME", help="2026-01-31T09:30:00+01:00."),
     option("--external", is_flag=True, help="nwb: pictures in an .avi beside the file."),
     option("--session-description", metavar="TEXT", help="nwb: what was done."),
     option("--subject-id", metavar="ID", help="nwb: the animal."),
@@ -207,12 +174,48 @@ describes_session = together(
     option("--indicator", metavar="NAME", help="nwb: as GCaMP6f."),
     option("--location", metavar="NAME", help="nwb: the brain area, as CA1."),
 )
-"""What other tools want to know of a session."""
+
+
+def computes(command: Command) -> Command:
+    """Add where blocks are computed; the command runs there and does not see it."""
+
+    @option("--workers", help="Processes of this machine, not threads.", **positive)
+    @option("--scheduler", metavar="ADDRESS", help="A running dask cluster.")
+    @functools.wraps(command)
+    def wrapped(*, workers: int | None, scheduler: str | None, **kw: Any) -> Any:
+        if (workers or scheduler) and kw.get("memory_limit"):
+            msg = "--memory-limit bounds threads; leave it out with --workers or --scheduler"
+            raise UsageError(msg)
+        with _cluster(workers, scheduler):
+            return command(**kw)
+
+    return wrapped
+
+
+def _cluster(workers: int | None, scheduler: str | None) -> AbstractContextManager[object]:
+    """Compute by threads, by processes, or on a cluster."""
+    if workers and scheduler:
+        raise UsageError("--workers and --scheduler exclude each other; give one of them")
+    if not (workers or scheduler):
+        return nullcontext()
+    try:
+        from miostitch.execution.cluster import local_cluster, remote_cluster
+    except ImportError as error:
+        msg = f"a cluster needs distributed ({error}); pip install miostitch[distributed]"
+        raise UsageError(msg) from error
+    return remote_cluster(scheduler) if scheduler else local_cluster(workers or 1)
 
 
 def given(choices: dict[str, Any]) -> dict[str, Any]:
     """The options that were given; the others keep the library's defaults."""
     return {name: value for name, value in choices.items() if value is not None}
+
+
+def reading(choices: dict[str, Any]) -> "ReadOptions":
+    """How to read recordings whose tables are not needed."""
+    from miostitch.recording.files import ReadOptions
+
+    return ReadOptions(need_table=False, **given(choices))
 
 
 def thresholds(config: str | None) -> "ScoreConfig | None":

@@ -25,11 +25,8 @@ from miostitch.text import amount, from_here
 WIDTH = 80
 """Columns that tables and sentences fit in."""
 
-SHORTEST_NAME = 12
-"""Columns that the names of a table have at least."""
-
-LISTED_OUTPUTS = 6
-"""Paths that an export lists."""
+SHORTEST_NAME = 12  # columns that the names of a table have at least
+LISTED_OUTPUTS = 6  # paths that an export lists
 
 RECORDING_COLUMNS = {
     "recording": "name",
@@ -71,15 +68,13 @@ def stitch_text(made: StitchSummary) -> str:
             "BEWARE: pictures and tables are shifted against each other, see the warnings:\n"
             "frames may stand under wrong numbers; --lag auto puts that right"
         )
-    shown = {**RECORDING_COLUMNS}
-    if made.recordings[0].sole_buffers is None:  # frames were chosen, not composed
-        del shown["sole buffers"]
+    shown = {head: f for head, f in RECORDING_COLUMNS.items() if by_buffer or f != "sole_buffers"}
     rows = [
         tuple(_cell(getattr(each, field), field) for field in shown.values())
         for each in made.recordings
     ]
-    lines += ["", *_table([tuple(shown), *rows]), ""]
-    return "\n".join([*lines, *_paths(made.outputs)])
+    lines += ["", *_table([tuple(shown), *rows])]
+    return _with_outputs(lines, made.outputs)
 
 
 def _counted(count: int, what: str) -> str:
@@ -186,14 +181,14 @@ def configs_text(found: dict[str, Any]) -> str:
 def edit_text(made: EditSummary) -> str:
     """What an edit made of how many frames."""
     before = sum(origin.frames for origin in made.origins)
-    lines = [*_warnings(made.warnings), f"{amount(made.frames, 'frame')}, of {before}", ""]
-    return "\n".join([*lines, *_paths(made.outputs)])
+    lines = [*_warnings(made.warnings), f"{amount(made.frames, 'frame')}, of {before}"]
+    return _with_outputs(lines, made.outputs)
 
 
 def denoise_text(made: DenoiseSummary) -> str:
     """What denoising left of how many frames."""
-    lines = [*_warnings(made.warnings), *_notes(made.notices), _denoised(made), ""]
-    return "\n".join([*lines, *_paths(made.outputs)])
+    lines = [*_warnings(made.warnings), *_notes(made.notices), _denoised(made)]
+    return _with_outputs(lines, made.outputs)
 
 
 def _denoised(made: DenoiseSummary) -> str:
@@ -221,7 +216,7 @@ def workflow_text(made: WorkflowSummary) -> str:
                 lines += _notes(denoised.notices)
                 told = _denoised(denoised)
         lines.append(f"{step['step']}: {told}")
-    return "\n".join([*lines, "", *_paths(made.outputs)])
+    return _with_outputs(lines, made.outputs)
 
 
 def score_text(found: ScoreSummary) -> str:
@@ -232,18 +227,22 @@ def score_text(found: ScoreSummary) -> str:
         for name, each in zip(_short([r.path for r in recordings]), recordings, strict=True)
     ]
     lines = _table([("recording", "frames", "noisy frames", "black frames"), *rows])
-    return "\n".join([*lines, "", *_paths([each.output for each in recordings])])
+    return _with_outputs(lines, [each.output for each in recordings])
 
 
 def export_text(made: ExportSummary) -> str:
     """What was exported, and where it is."""
     lines = _warnings(made.warnings)
-    lines += [f"{amount(made.frames, 'frame')}, {made.duration_s:.1f} s, as {made.kind}", ""]
-    outputs = _paths(made.outputs)
+    lines += [f"{amount(made.frames, 'frame')}, {made.duration_s:.1f} s, as {made.kind}"]
+    outputs = made.outputs
     if len(outputs) > LISTED_OUTPUTS:
         left = len(outputs) - LISTED_OUTPUTS
         outputs = [*outputs[: LISTED_OUTPUTS - 2], f"... {left} more ...", *outputs[-2:]]
-    return "\n".join([*lines, *outputs])
+    return _with_outputs(lines, outputs)
+
+
+def _with_outputs(lines: list[str], outputs: list[str]) -> str:
+    return "\n".join([*lines, "", *map(from_here, outputs)])
 
 
 def _facts(facts: dict[str, str]) -> list[str]:
@@ -265,14 +264,10 @@ def _short(paths: list[str]) -> list[str]:
     return [path.removeprefix(shared).lstrip(os.sep) if shared else path for path in paths]
 
 
-def _paths(paths: list[str]) -> list[str]:
-    return [from_here(path) for path in paths]
-
-
 def report_text(found: dict[str, Any]) -> str:
     """The verdict of every report and where it is."""
     return "\n\n".join(
-        "\n".join([break_line(each["verdict"], WIDTH, ""), *_paths([each["output"]])])
+        "\n".join([break_line(each["verdict"], WIDTH, ""), from_here(each["output"])])
         for each in found["reports"]
     )
 
@@ -298,6 +293,41 @@ def demo_text(made: StitchSummary) -> str:
 def view_text(found: dict[str, Any]) -> str:
     """Where to look."""
     return f"{found['url']}\nOpen it in a browser of this machine; Ctrl-C here ends the viewer."
+
+
+def verify_text(found: dict[str, Any]) -> str:
+    """What was found, result by result."""
+    results = found["results"]
+    gap = "\n\n" if any(each["findings"] for each in results) else "\n"
+    return gap.join(map(_verified, results))
+
+
+def _verified(result: dict[str, Any]) -> str:
+    lines = []
+    counted: dict[str, int] = {}
+    for finding in result["findings"]:
+        kind = finding["kind"]
+        if kind not in counted:
+            lines.append(f"{kind}: {result['counts'][kind]}")
+        counted[kind] = counted.get(kind, 0) + 1
+        lines.append(f"  - {_finding_text(finding)}")
+    for kind, count in counted.items():
+        if result["counts"][kind] > count:
+            lines.append(f"{kind}: {result['counts'][kind] - count} more not listed")
+    frames = f"{result['stem']}: {amount(result['frames'], 'frame')}"
+    count = result["differences"]
+    verdict = amount(count, "difference") if count else "no difference"
+    if result["not_checked"]:
+        verdict += f", {amount(result['not_checked'], 'part')} not checked"
+    return "\n".join([*lines, f"{frames}, {verdict}"])
+
+
+def _finding_text(finding: dict[str, Any]) -> str:
+    names = ("chunk", "frame", "row", "column")
+    places = [f"{name} {finding[name]}" for name in names if name in finding]
+    return ": ".join(
+        [finding["file"], *([", ".join(places)] if places else []), finding["message"]]
+    )
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

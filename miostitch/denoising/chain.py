@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
+from miostitch.arrays import U8
 from miostitch.config.models import DenoiseConfig, NoisePatchConfig
 from miostitch.denoising import filters as filtering
 from miostitch.denoising.stages import (
@@ -30,10 +30,7 @@ from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.recording.datasets import without_lost
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
 
-PER_FRAME = ("rows", "noisy")
-"""What the first pass learns of each frame."""
-
-Frames = NDArray[np.uint8]
+PER_FRAME = ("rows", "noisy")  # what the first pass learns of each frame
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class Denoised:
     rows: xr.DataArray
     videos: Mapping[str, xr.DataArray]
     dropped_videos: Mapping[str, xr.DataArray]
-    images: Mapping[str, Frames]
+    images: Mapping[str, U8]
     texts: Mapping[str, str]
 
 
@@ -245,7 +242,7 @@ def _dropped_videos(dropped: xr.Dataset, config: NoisePatchConfig) -> dict[str, 
     return made
 
 
-def _images(ds: xr.Dataset, projections: xr.DataArray, config: DenoiseConfig) -> dict[str, Frames]:
+def _images(ds: xr.Dataset, projections: xr.DataArray, config: DenoiseConfig) -> dict[str, U8]:
     masking = config.frequency_masking
     made = {}
     if masking.enable and masking.output_mask:

@@ -94,20 +94,10 @@ class StripeFilter:
     The band from -c to below c is not symmetric, so the filtered frame is complex. Its modulus,
     rounded down, is the result, as in mio 0.12.1.
 
-    Parameters
-    ----------
-    height, width
-        Shape of the frames.
-    low_pass_radius
-        Frequencies up to this distance from zero stay; mio's ``spatial_LPF_cutoff_radius``.
-    vertical_cutoff
-        Columns of the spectrum from minus this to below this are removed; mio's
-        ``vertical_BEF_cutoff``.
-    horizontal_cutoff
-        The same for its rows; mio's ``horizontal_BEF_cutoff``.
+    Frequencies up to ``low_pass_radius`` from zero stay (mio's ``spatial_LPF_cutoff_radius``).
+    Columns of the spectrum from minus to below ``vertical_cutoff`` are removed, and likewise its
+    rows (``vertical_BEF_cutoff``, ``horizontal_BEF_cutoff``).
 
-    Examples
-    --------
     >>> stripes = np.full((1, 40, 40), 100, np.uint8)
     >>> stripes[:, ::2] += 20
     >>> np.unique(StripeFilter(40, 40, low_pass_radius=5, vertical_cutoff=2).apply(stripes))

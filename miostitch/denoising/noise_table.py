@@ -2,36 +2,31 @@
 
 import os
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 
-import dask.array as da
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.config.models import NoisePatchConfig
+from miostitch.denoising.filters import METHODS
+from miostitch.denoising.stages import noise
 from miostitch.execution.engine import Tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.execution.products import LINE_TABLES, NOISE
 from miostitch.execution.progress import Progress, counted
 from miostitch.execution.publishing import RunOptions, publish_run
-from miostitch.execution.results import LostFrames, NoiseSummary, ScoreSummary
+from miostitch.execution.results import NoiseSummary, ScoreSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, open_sources, without_lost
 from miostitch.recording.files import ReadOptions, recording_names
 from miostitch.recording.sidecars import find_origin
-from miostitch.schema import FRAME, HEIGHT, LOST, PIXEL_SCORES, SCORE, WIDTH, chunk_frames
-from miostitch.stitching.selection import score_pixels
+from miostitch.schema import FRAME, LOST, VIDEO, chunk_frames
 from miostitch.text import printable
 
-SCORES = {"gradient": "noisy_pixels", "black_area": "black_pixels"}
-"""Columns of a noise table, mio's names, and the scores that stand in them."""
-
-SCORE_NAMES = tuple(variable.name for variable in PIXEL_SCORES)
-
-COLUMNS = (LINE_TABLES[NOISE], *SCORES)
+COLUMNS = (LINE_TABLES[NOISE], *METHODS)
+"""Of a noise table: pixels of the rows that each detector flags, under mio's names."""
 
 
 def score_files(
@@ -59,13 +54,15 @@ def score_files(
         workspace = Workspace(Path(output), name, [NOISE])
         with publish_run(workspace, dataset.attrs["origins"], RunOptions(force=force)):
             flagged = _write(workspace.staged(NOISE), dataset, config, done)
+        origins = dataset.attrs["origins"] if reading.salvage else []
+        losses = [loss for path in origins for loss in find_origin(path, reading).losses]
         found.append(
             NoiseSummary(
                 path=printable(spec),
                 frames=dataset.sizes[FRAME],
                 noisy_frames=flagged["gradient"],
                 black_frames=flagged["black_area"],
-                lost_frames=_losses(dataset, reading),
+                lost_frames=losses,
                 output=str(workspace.final(NOISE)),
             )
         )
@@ -81,46 +78,27 @@ def _write(
 ) -> dict[str, int]:
     """Write the table of a video, and count the frames that a detector flags."""
     count, height, width = dataset.video.shape
-    least = {"gradient": width, "black_area": config.black_area_config.min_rows * width}
-    block = chunk_frames(height, width)
-    flagged = dict.fromkeys(SCORES, 0)
+    least = {"gradient": 1, "black_area": config.black_area_config.min_rows}
+    flagged = dict.fromkeys(METHODS, 0)
     sound = np.arange(count)
     if LOST.name in dataset.coords:
         sound = np.flatnonzero(~dataset[LOST.name].to_numpy())
-    frames = without_lost(dataset).video.reset_coords(drop=True)
+    frames = xr.Dataset({VIDEO.name: without_lost(dataset).video.variable})
 
     def plan(span: slice) -> LazyBlock:
-        part = frames.isel({FRAME: span}).chunk({FRAME: -1, HEIGHT: -1, WIDTH: -1})
-        scores = da.map_blocks(
-            partial(score_pixels, config=config.score_config()),
-            part.data,
-            drop_axis=(1, 2),
-            new_axis=1,
-            chunks=(part.chunks[0], (len(PIXEL_SCORES),)),
-            dtype=np.int64,
-            meta=np.empty((0, 0), np.int64),
-        )
-        return LazyBlock.of(xr.Dataset(), xr.Dataset({"scores": ((FRAME, SCORE), scores)}))
+        rows = noise(frames.isel({FRAME: span}), config)
+        return LazyBlock.of(xr.Dataset(), xr.Dataset({"rows": rows}))
 
     def append(span: slice, tables: Tables) -> None:
-        known = dict(zip(SCORE_NAMES, tables["scores"].T, strict=True))
-        pixels = {column: known[name] for column, name in SCORES.items()}
-        for column, values in pixels.items():
-            flagged[column] += int((values >= least[column]).sum())
+        rows = pd.DataFrame(tables["rows"], sound[span], METHODS)
+        for method in METHODS:
+            flagged[method] += int((rows[method] >= least[method]).sum())
         # and of the lost frames that follow them, or come first of all
         begin, end = (int(ends[at]) for at in (span.start, span.stop))
-        lines = pd.DataFrame(pixels, sound[span]).astype("Int64").reindex(range(begin, end))
+        lines = (rows * width).astype("Int64").reindex(range(begin, end))
         table.append(lines.rename_axis(COLUMNS[0]).reset_index())
 
     ends = np.concatenate([[0], sound[1:], [count]])
     with TableWriter(path, COLUMNS) as table:
-        run_blocks(plan, len(sound), block, append, progress=done)
+        run_blocks(plan, len(sound), chunk_frames(height, width), append, progress=done)
     return flagged
-
-
-def _losses(dataset: xr.Dataset, reading: ReadOptions) -> list[LostFrames]:
-    """What of the files of a recording is left out because they are damaged."""
-    if not reading.salvage:
-        return []
-    origins = [find_origin(path, reading) for path in dataset.attrs["origins"]]
-    return [loss for origin in origins for loss in origin.losses]

@@ -8,13 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from miostitch.config.models import (
-    DenoiseConfig,
-    FrequencyMaskingConfig,
-    MinimumProjectionConfig,
-    NoisePatchConfig,
-)
-from miostitch.denoising.chain import Denoised, denoise_and_note, frames_before
+from miostitch.config.models import Block, DenoiseConfig
+from miostitch.denoising.chain import denoise_and_note, frames_before
 from miostitch.editing.extra_outputs import Extras
 from miostitch.editing.run import Edit
 from miostitch.errors import MiostitchError, UsageError
@@ -51,9 +46,6 @@ DENOISED = (
     *(ENDING + suffix for suffix in EDITED),
 )
 """Endings of everything that denoising can publish; the summary comes last."""
-
-FOLDER = "stitched"
-"""Where results go if neither the call nor the configuration says it."""
 
 
 def denoise_files(
@@ -107,7 +99,7 @@ def denoise_files(
 
 def output_folder(output: str | os.PathLike[str] | None, config: DenoiseConfig) -> Path:
     """Where results go."""
-    return Path(os.path.abspath(output or config.output_dir or FOLDER))
+    return Path(os.path.abspath(output or config.output_dir or "stitched"))
 
 
 def open_one(path: str | os.PathLike[str], reading: ReadOptions) -> tuple[xr.Dataset, list[str]]:
@@ -136,9 +128,19 @@ def denoise_opened(
         looked_at = dataset.isel({FRAME: slice(frames_before(dataset, config))})
         read = without_lost(looked_at).sizes[FRAME]
         made = denoise_and_note(dataset, config, journal, progress=run.counted(read))
-        require_count("kept and dropped", _sizes(made), read)
+        found = made.dataset.sizes[FRAME] + made.dropped.sizes[FRAME]
+        require_count("kept and dropped", found, read)
         edit = Edit.of(made.dataset, reading, edit.origins)
-        extras = _extras(made, config, [*told, *_warnings(config)])
+        extras = Extras(
+            ENDING,
+            made.videos,
+            made.dropped_videos,
+            made.images,
+            made.texts,
+            TABLES if "_patch.avi" in made.videos else {},
+            alone=not config.output_result,
+            warnings=[*told, *_warnings(config)],
+        )
         edited = edit.write(edit.all_kinds, run, extras)
         kept, dropped = (_numbers(part) for part in (made.dataset, made.dropped))
         resumed = edited.resumed_blocks + journal.recalled
@@ -154,27 +156,9 @@ def denoise_opened(
         return run.finish(summary)
 
 
-def _sizes(made: Denoised) -> int:
-    return made.dataset.sizes[FRAME] + made.dropped.sizes[FRAME]
-
-
-def _extras(made: Denoised, config: DenoiseConfig, warnings: Sequence[str]) -> Extras:
-    """What is written next to the result."""
-    return Extras(
-        ENDING,
-        made.videos,
-        made.dropped_videos,
-        made.images,
-        made.texts,
-        TABLES if "_patch.avi" in made.videos else {},
-        alone=not config.output_result,
-        warnings=warnings,
-    )
-
-
 def _warnings(config: DenoiseConfig) -> list[str]:
     """What a configuration leaves out that nobody would denoise without."""
-    if any(stage.enable for stage in _stages(config)):
+    if _enabled(config):
         return []
     where = config.id or "the configuration"
     return [f"{where}: no stage is on, so the frames are as they were; enable one of them"]
@@ -184,23 +168,21 @@ def _numbers(part: xr.Dataset) -> list[int]:
     """Counters of the device, of the frames that have one."""
     if "frame_num" not in part.coords:
         return []
-    numbers = part.frame_num.values
-    found: list[int] = numbers[numbers >= 0].tolist()
-    return found
+    numbers = part.frame_num.to_numpy()
+    return [*numbers[numbers >= 0].tolist()]
 
 
-def _stages(
-    config: DenoiseConfig,
-) -> tuple[NoisePatchConfig, FrequencyMaskingConfig, MinimumProjectionConfig]:
-    return config.noise_patch, config.frequency_masking, config.minimum_projection
+def _enabled(config: DenoiseConfig) -> list[Block]:
+    """The stages that are on."""
+    stages = (config.noise_patch, config.frequency_masking, config.minimum_projection)
+    return [stage for stage in stages if stage.enable]
 
 
 def require_products(config: DenoiseConfig) -> None:
     """Refuse a configuration by which nothing would be written."""
     asked = any(
         value is True and name.startswith("output_")
-        for stage in _stages(config)
-        if stage.enable
+        for stage in _enabled(config)
         for name, value in stage
     )
     if not config.output_result and not asked:

@@ -1,7 +1,8 @@
 """Stages of denoising, each a lazy function of labelled arrays: a recording in, a recording out.
 
 A recording is a Dataset as :func:`miostitch.open_recording` gives it; the coordinates of its frames
-go along. The numbers come from :mod:`miostitch.denoising.filters`.
+go along, and its video is lazy before and after. The numbers come from
+:mod:`miostitch.denoising.filters`.
 """
 
 from collections.abc import Callable
@@ -31,13 +32,6 @@ NOISE_SETTINGS = (*(each.name for each in fields(ScoreConfig)), "method", "min_r
 
 def noise(ds: xr.Dataset, config: NoisePatchConfig | None = None) -> xr.DataArray:
     """Count the rows of every frame that look broken.
-
-    Parameters
-    ----------
-    ds
-        ``video`` uint8 (frame, height, width).
-    config
-        Thresholds.
 
     Returns
     -------
@@ -88,20 +82,15 @@ def noisy(rows: xr.DataArray, config: NoisePatchConfig | None = None) -> xr.Data
 
 
 def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
-    """Leave frames out.
+    """Leave frames out; ``frame`` counts the others from 0 again, in blocks as large as before.
 
     Parameters
     ----------
     ds
-        ``video`` uint8 (frame, height, width).
+        A recording.
     noisy
         Which frames to leave out, bool (frame,). Its attributes go into the history, if they are
         settings of noise as :func:`noisy` gives them.
-
-    Returns
-    -------
-    xarray.Dataset
-        The others, lazy, in blocks of the size of the input's; ``frame`` counts from 0 again.
 
     Raises
     ------
@@ -121,10 +110,8 @@ def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
         raise UsageError(msg)
     if flags.all():
         where = ds.attrs.get("recording", "recording")
-        msg = (
-            f"{where}: no frame of {len(flags)} is free of noise; raise the thresholds or min_rows"
-        )
-        raise InputError(msg)
+        msg = f"{where}: no frame of {len(flags)} is free of noise"
+        raise InputError(f"{msg}; raise the thresholds or min_rows")
     kept = pick(in_blocks(ds), np.flatnonzero(~flags))
     kept = kept.assign_coords({FRAME: np.arange(kept.sizes[FRAME])})
     return noted(
@@ -138,24 +125,11 @@ def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
 
 
 def remove_stripes(ds: xr.Dataset, config: FrequencyMaskingConfig | None = None) -> xr.Dataset:
-    """Filter stripes out of every frame; see :class:`miostitch.denoising.filters.StripeFilter`.
-
-    Parameters
-    ----------
-    ds
-        ``video`` uint8 (frame, height, width).
-    config
-        Bands of the spectrum.
-
-    Returns
-    -------
-    xarray.Dataset
-        The same with another lazy ``video``.
-    """
+    """Filter stripes out of every frame; see :class:`miostitch.denoising.filters.StripeFilter`."""
     config = config or FrequencyMaskingConfig()
     ds = in_blocks(ds)
     stripes = stripe_filter(ds, config)
-    made = _mapped(ds[VIDEO.name], partial(_stripes_block, stripes=stripes))
+    made = _mapped(ds[VIDEO.name], stripes.apply)
     return noted(
         ds.assign({VIDEO.name: made}),
         step="remove_stripes",
@@ -168,20 +142,11 @@ def remove_stripes(ds: xr.Dataset, config: FrequencyMaskingConfig | None = None)
 def background(ds: xr.Dataset) -> xr.DataArray:
     """Find the darkest and the brightest value of every pixel.
 
-    Parameters
-    ----------
-    ds
-        ``video`` uint8 (frame, height, width).
-
     Returns
     -------
     xarray.DataArray
         Lazy uint8 (projection, height, width): ``minimum``, which is the background, and
-        ``maximum``.
-
-    Notes
-    -----
-    The blocks are reduced as they come, a few at a time: memory does not grow with the video.
+        ``maximum``. Memory does not grow with the video.
     """
     blocks = extremes(in_blocks(ds)[VIDEO.name])
     data = da.stack([blocks.data[:, 0].min(axis=0), blocks.data[:, 1].max(axis=0)])
@@ -191,21 +156,16 @@ def background(ds: xr.Dataset) -> xr.DataArray:
 def subtract_background(
     ds: xr.Dataset, projections: xr.DataArray | None = None, *, normalize: bool = True
 ) -> xr.Dataset:
-    """Subtract the background from every frame, and stretch what is left.
+    """Subtract the background from every frame, and stretch what is left; nothing wraps around.
 
     Parameters
     ----------
     ds
-        ``video`` uint8 (frame, height, width).
+        A recording.
     projections
         What :func:`background` gives of the same frames; by default just that.
     normalize
         Whether to stretch the differences, 0 to the largest of the recording, over 0 to 255.
-
-    Returns
-    -------
-    xarray.Dataset
-        The same with another lazy ``video``, in which nothing wraps around.
 
     Raises
     ------
@@ -220,15 +180,9 @@ def subtract_background(
     ds = in_blocks(ds)
     both = (background(ds) if projections is None else projections).to_numpy()
     largest = filtering.difference_range(both)
-    stretched = largest if normalize else None
-    work = partial(filtering.subtract, background=both[0], largest=stretched)
-    made = _mapped(ds[VIDEO.name], work)
-    return noted(
-        ds.assign({VIDEO.name: made}),
-        step="subtract_background",
-        largest=largest,
-        normalize=normalize,
-    )
+    work = partial(filtering.subtract, background=both[0], largest=largest if normalize else None)
+    made = ds.assign({VIDEO.name: _mapped(ds[VIDEO.name], work)})
+    return noted(made, step="subtract_background", largest=largest, normalize=normalize)
 
 
 def extremes(
@@ -318,15 +272,8 @@ def _marked_block(frames: U8, config: NoisePatchConfig) -> U8:
     return np.repeat(rows, width, axis=2)
 
 
-def _stripes_block(frames: U8, stripes: filtering.StripeFilter) -> U8:
-    return stripes.apply(frames)
-
-
 def _extremes_block(
-    frames: U8,
-    noisy: Bools | None = None,
-    *,
-    stripes: filtering.StripeFilter | None,
+    frames: U8, noisy: Bools | None = None, *, stripes: filtering.StripeFilter | None
 ) -> U8:
     if noisy is not None and noisy.any():
         frames = frames[~noisy]

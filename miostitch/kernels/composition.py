@@ -37,6 +37,7 @@ _COST = types.Array(types.int32, 2, "C", readonly=True)
 _COPIES = (_FRAMES, _HAVE, _BOUNDS)
 _COUNTS = types.int64[::1]
 _TABLE = types.int64[:, ::1]
+_COMPOSED = (types.uint8[:, ::1], types.int8[:, ::1], types.uint8[:, ::1], types.int32[::1])
 
 
 @part
@@ -377,19 +378,7 @@ def _resolve_buffer(
     return int(np.argmax(share))
 
 
-@kernel(
-    types.void(
-        *_COPIES,
-        types.int64,
-        _WEIGHTS,
-        _COST,
-        types.int64,
-        types.uint8[:, ::1],
-        types.int8[:, ::1],
-        types.uint8[:, ::1],
-        types.int32[::1],
-    )
-)
+@kernel(types.void(*_COPIES, types.int64, _WEIGHTS, _COST, types.int64, *_COMPOSED))
 def compose(
     frames: U8,
     have: I32,

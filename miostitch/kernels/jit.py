@@ -30,24 +30,21 @@ class Kernel:
     @property
     def compiled(self) -> Any:
         """What numba made of it."""
-        if self._compiled is None:
-            with _compiling:
-                if self._compiled is None:
-                    self._compiled = self._compile()
+        with _compiling:
+            if self._compiled is None:
+                try:
+                    made = njit(self._signature, nogil=True, cache=True)(self._function)
+                except (RuntimeError, OSError):  # no folder or space for it; all else comes again
+                    made = njit(self._signature, nogil=True)(self._function)
+                self._compiled = made
         return self._compiled
 
     def __call__(self, *arguments: object) -> object:
         """Run the compiled loop."""
-        return self.compiled(*arguments)
+        return (self._compiled or self.compiled)(*arguments)
 
     def __reduce__(self) -> str:
         return self._function.__qualname__  # pickled by its name, as functions are
-
-    def _compile(self) -> Any:
-        try:
-            return njit(self._signature, nogil=True, cache=True)(self._function)
-        except (RuntimeError, OSError):  # no folder or space to keep it; all else comes again
-            return njit(self._signature, nogil=True)(self._function)
 
 
 def kernel(signature: object) -> Callable[[_Function], _Function]:

@@ -13,11 +13,10 @@ from miostitch.arrays import F64, I32, I64, U8
 from miostitch.errors import UsageError
 from miostitch.kernels.jit import kernel, part
 
+# One, in the fixed point numbers of a wave: 255 times the sum over a row stays exact.
 WAVE_UNIT = 2**30
-"""One, in the fixed point numbers of a wave: 255 times the sum over a row stays exact."""
-
+# A value this little below a whole number counts as that number: above the error of the tables.
 SLACK = 2.0**-16
-"""A value this little below a whole number counts as that number: above the error of the tables."""
 
 _FRAME = types.Array(types.uint8, 2, "A", readonly=True)
 _VALUES = types.Array(types.uint8, 1, "C", readonly=True)
@@ -63,13 +62,7 @@ def _subtract_rows(line: F64, factors: F64, rows: F64) -> None:
 
 
 @kernel(types.void(_FRAMES, _WAVES, _SOURCE, _TABLE, types.float64[:, :, ::1]))
-def stripe_profiles(
-    frames: U8,
-    waves: I32,
-    source: I64,
-    responses: F64,
-    out: F64,
-) -> None:
+def stripe_profiles(frames: U8, waves: I32, source: I64, responses: F64, out: F64) -> None:
     """Measure the waves in every row of frames (n, h, w), and filter that down the rows, into out.
 
     waves (a, w) along a row, in 1 / WAVE_UNIT; source (r): the wave of each term; responses
@@ -130,12 +123,7 @@ def subtract_stripes(frames: U8, vertical: Band, horizontal: Band, out: U8) -> N
 
 
 @kernel(types.void(_FRAMES, _FRAME, _VALUES, types.uint8[:, :, ::1]))
-def subtract_frame(
-    frames: U8,
-    background: U8,
-    becomes: U8,
-    out: U8,
-) -> None:
+def subtract_frame(frames: U8, background: U8, becomes: U8, out: U8) -> None:
     """Subtract background (h, w) from frames (n, h, w); a difference d turns into becomes[d]."""
     n, h, w = frames.shape
     if background.shape != (h, w) or out.shape != frames.shape:

@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.arrays import I8, I16, I32, I64, U8, Bools
 from miostitch.buffers.table import vote_layout
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, Evidence
 from miostitch.store.layout import BUFFER_CHUNK
 from miostitch.store.reader import Store
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 ROW_COLUMNS = ("reconstructed_frame_index", "frame_buffer_count", "black_padding_px")
 
@@ -25,9 +23,9 @@ ROW_COLUMNS = ("reconstructed_frame_index", "frame_buffer_count", "black_padding
 class Frames:
     """Columns of the root group, (frame,), as :mod:`miostitch.schema` describes them."""
 
-    frame_num: Ints
-    source: NDArray[np.int8]
-    missing_pixels: NDArray[np.int32]
+    frame_num: I64
+    source: I8
+    missing_pixels: I32
     damaged: Bools
     unrecoverable: Bools
 
@@ -36,19 +34,19 @@ class Frames:
 class Scores:
     """Columns of the group ``scores``, (recording, frame)."""
 
-    source_frame: Ints
-    num_buffers: NDArray[np.int16]
-    black_padding: Ints
-    noisy_pixels: Ints
-    edge_energy: Ints
+    source_frame: I64
+    num_buffers: I16
+    black_padding: I64
+    noisy_pixels: I64
+    edge_energy: I64
 
 
 @dataclass(frozen=True, eq=False)
 class Composition:
     """Columns of the group ``composition``, (frame, position)."""
 
-    buffer_source: NDArray[np.int8]
-    buffer_evidence: NDArray[np.uint8]
+    buffer_source: I8
+    buffer_evidence: U8
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +59,7 @@ class ReportData:
     width: int
     # Limits of the buffers in the flattened frame, int64 (buffer + 1,); empty where the rows do not
     # tell them.
-    bounds: Ints
+    bounds: I64
     buffers: int  # Buffers that the device sends of a frame
     frames: Frames
     scores: Scores | None  # None where the store has none
@@ -83,7 +81,7 @@ class ReportData:
         return np.asarray(self.scores.source_frame != NO_FRAME)
 
     @cached_property
-    def lacking(self) -> NDArray[np.int16]:
+    def lacking(self) -> I16:
         """Buffers that a candidate lacks, (recording, frame); all where there is no candidate."""
         if self.scores is None:
             return np.zeros((len(self.names), self.count), np.int16)
@@ -103,17 +101,15 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
 
     ``known``: the variables of the root group, (frame,), where they are still in memory.
     """
-    names = [each.name for each in fields(Frames)]
-    known = known or store.arrays("", names)
+    columns = known or store.arrays("", _names(Frames))
     scores = composition = None
     if "scores" in store.groups:
-        scores = Scores(**store.arrays("scores", [each.name for each in fields(Scores)]))
+        scores = Scores(**store.arrays("scores", _names(Scores)))
     bounds = _read_bounds(store)
     most = 0 if scores is None else int(scores.num_buffers.max(initial=0))
     buffers = max(len(bounds) - 1, most)
     if "composition" in store.groups:
-        wanted = [each.name for each in fields(Composition)]
-        composition = Composition(**store.arrays("composition", wanted))
+        composition = Composition(**store.arrays("composition", _names(Composition)))
         lost = composition.buffer_evidence == Evidence.NOBODY
         buffers = lost.shape[1]
     else:
@@ -125,11 +121,15 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
         width=store.width,
         bounds=bounds,
         buffers=buffers,
-        frames=Frames(**{name: known[name] for name in names}),
+        frames=Frames(**{name: columns[name] for name in _names(Frames)}),
         scores=scores,
         composition=composition,
         lost=lost,
     )
+
+
+def _names(table: type[Any]) -> list[str]:
+    return [each.name for each in fields(table)]
 
 
 def read_repairs(store: Store) -> dict[str, NDArray[Any]]:
@@ -137,7 +137,7 @@ def read_repairs(store: Store) -> dict[str, NDArray[Any]]:
     return store.arrays("repairs", [variable.name for variable in REPAIR_VARIABLES])
 
 
-def _read_bounds(store: Store) -> Ints:
+def _read_bounds(store: Store) -> I64:
     """Limits of the buffers by the first rows; empty if they tell none."""
     pixels = store.height * store.width
     if "buffers" not in store.groups:

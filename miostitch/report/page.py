@@ -20,28 +20,24 @@ import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from numpy.typing import NDArray
 
+from miostitch.arrays import I64
 from miostitch.report.data import ReportData
 from miostitch.report.statistics import binned, tracks
 
 TEMPLATES = Path(__file__).with_name("templates")
 STYLES = ("palette.css", "report.css")
 BOKEH = ("bokeh.min.js", "bokeh-api.min.js")
-TIMELINE_BYTES = 900_000
-"""Most bytes of a compressed timeline; beyond, more frames share its finest bin."""
-
-TIMELINE_CELLS = 2**23
-"""Most counts of a timeline, which the browser holds; more frames share a bin then."""
-
-COMPRESSION = 3
-"""What more costs in time it does not give in size."""
+# Most bytes of a compressed timeline, and most counts of it, which the browser holds; beyond, more
+# frames share its finest bin.
+TIMELINE_BYTES, TIMELINE_CELLS = 900_000, 2**23
+COMPRESSION = 3  # what more costs in time it does not give in size
 
 
-def render(facts: Mapping[str, Any], figures: Mapping[str, Any]) -> str:
-    """Make the page."""
+def render(facts: Mapping[str, Any]) -> str:
+    """Make the page of the variables of its template."""
     bokeh, script = _bokeh(), (TEMPLATES / "report.js").read_text("utf-8")
     page: str = _template().render(
         **facts,
-        figures=figures,
         style="".join((TEMPLATES / name).read_text("utf-8") for name in STYLES),
         bokeh=bokeh,
         script=script,
@@ -83,14 +79,13 @@ def _pack(counts: NDArray[np.unsignedinteger[Any]], step: int) -> dict[str, str]
     return _packed(counts.dtype.name, counts)
 
 
-def _pack_numbers(numbers: NDArray[np.int64]) -> dict[str, str]:
-    steps = np.diff(numbers, prepend=0)
+def _pack_numbers(numbers: I64) -> dict[str, str]:
+    first, steps = int(numbers[0]), np.diff(numbers)
+    least, most = steps.min(initial=0), steps.max(initial=0)
     for dtype in (np.int8, np.int16, np.int32):
-        limits = np.iinfo(dtype)
-        if limits.min <= steps[1:].min(initial=0) and steps[1:].max(initial=0) <= limits.max:
-            narrow = steps[1:].astype(dtype)
-            return _packed(narrow.dtype.name, narrow) | {"first": str(int(steps[0]))}
-    return _packed("float64", steps[1:].astype(np.float64)) | {"first": str(int(steps[0]))}
+        if np.iinfo(dtype).min <= least and most <= np.iinfo(dtype).max:
+            return _packed(np.dtype(dtype).name, steps.astype(dtype)) | {"first": str(first)}
+    return _packed("float64", steps.astype(np.float64)) | {"first": str(first)}
 
 
 def _packed(dtype: str, values: NDArray[Any]) -> dict[str, str]:

@@ -4,14 +4,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from numpy.typing import NDArray
 
 from miostitch.errors import MissingInputError, ResourceError
 from miostitch.execution.products import REPORT, STORE
 from miostitch.execution.publishing import RunOptions, publish_run
-from miostitch.execution.results import load_summary
+from miostitch.execution.results import JSON, load_summary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording
@@ -19,8 +19,6 @@ from miostitch.report import tables
 from miostitch.report.data import ReportData, read_data, read_repairs
 from miostitch.report.page import render, timeline
 from miostitch.report.statistics import (
-    Distribution,
-    Losses,
     describe_recordings,
     distributions,
     heat_maps,
@@ -32,10 +30,7 @@ from miostitch.report.thumbnails import MARKS, FrameImages, show_frames
 from miostitch.store.reader import Store
 from miostitch.text import printable
 
-WORST, RESCUED = 3, 1
-"""Frames shown as images."""
-
-Summary = Mapping[str, Any]
+WORST, RESCUED = 3, 1  # frames shown as images
 
 
 def report_files(
@@ -86,7 +81,7 @@ def report_files(
 def write_report(
     store: Path,
     final: Path,
-    summary: Summary,
+    summary: JSON,
     path: Path,
     *,
     frames: Mapping[str, NDArray[Any]] | None = None,
@@ -96,55 +91,38 @@ def write_report(
     Of the video only the frames that are shown are read. Less than 200 bytes per frame are held
     for two recordings.
     """
-    facts = Store.open(str(store))
-    data = read_data(facts, frames)
-    found = Findings(losses(data), distributions(data))
-    page = _page(store, final, facts, data, summary, found)
+    opened = Store.open(str(store))
+    page = _page(opened, final, read_data(opened, frames), summary)
     try:
-        path.write_text(render(page, _figures(data, found)), "utf-8")
+        path.write_text(render(page), "utf-8")
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
     verdict: tables.Verdict = page["verdict"]
     return verdict.sentence
 
 
-class Findings(NamedTuple):
-    """What both tables and plots show."""
-
-    losses: Sequence[Losses]
-    scores: Mapping[str, Distribution]
-
-
-def _page(
-    store: Path,
-    final: Path,
-    facts: Store,
-    data: ReportData,
-    summary: Summary,
-    found: Findings,
-) -> dict[str, Any]:
+def _page(store: Store, final: Path, data: ReportData, summary: JSON) -> dict[str, Any]:
     """Everything that the page says: the variables of its template."""
     summaries = summary.get("recordings", [])
     if len(summaries) != len(data.names):  # that of an edit has none of receivers
         summaries = []
-    known = describe_recordings(data)
-    if summaries:
-        known = [tables.with_summary(*each) for each in zip(known, summaries, strict=True)]
-    inputs = find_originals(str(store), final=str(final), summary=summary) if summaries else []
+    known = describe_recordings(data, summaries)
+    inputs = find_originals(store.path, final=str(final), summary=summary) if summaries else []
+    lost, scores, config = losses(data), distributions(data), store.attrs.get("config", {})
     return {
         "stem": printable(final.stem),
         "stored": printable(final.name),
         "summary": summary,
-        "by": facts.attrs.get("config", {}).get("by", ""),
+        "by": config.get("by", ""),
         "verdict": tables.verdict(data, summary, known),
         "data": data,
         "recordings": tables.recordings_table(known),
         "parts": tables.parts_table(data),
-        "losses": tables.losses_table(found.losses),
+        "losses": tables.losses_table(lost),
         "shared": summary.get("shared_buffers", 0),
         "identical": summary.get("identical_shared_buffers", 0),
         "evidence": tables.evidence_table(data),
-        "shown": _shown(store, data, inputs),
+        "shown": _shown(store.path, data, inputs),
         "marks": MARKS,
         "inputs_missing": sorted({each for each in inputs if isinstance(each, str)}),
         "inputs_known": bool(inputs),
@@ -152,35 +130,31 @@ def _page(
         "removals": tables.removal_lists(data),
         "lags": tables.lag_table(summary) if summaries else None,
         "resets": tables.resets_table(data),
-        "repairs": tables.repairs_tables(read_repairs(facts), data.names),
-        "distribution": tables.distribution_table(**found.scores) if found.scores else None,
-        "config": tables.named_values(facts.attrs.get("config", {})),
-        "versions": tables.named_values(summary.get("versions", facts.attrs.get("versions", {}))),
-        "history": [tables.named_values(step) for step in facts.attrs.get("history", [])],
-        "files": tables.inputs_table(facts.attrs.get("inputs", [])),
+        "repairs": tables.repairs_tables(read_repairs(store), data.names),
+        "distribution": tables.distribution_table(**scores) if scores else None,
+        "config": tables.named_values(config),
+        "versions": tables.named_values(summary.get("versions", store.attrs.get("versions", {}))),
+        "history": [tables.named_values(step) for step in store.attrs.get("history", [])],
+        "files": tables.inputs_table(store.attrs.get("inputs", [])),
         "count": tables.count,
         "percent": tables.percent,
         "moment": tables.moment,
-    }
-
-
-def _figures(data: ReportData, found: Findings) -> dict[str, Any]:
-    """Everything that the plots show, as JSON values."""
-    return {
-        "timeline": timeline(data),
-        "lengths": tables.padded_lengths(found.losses),
-        "labels": [tables.length_label(n) for n in range(64)],
-        "heat": asdict(heat_maps(data)),
-        "distributions": {name: asdict(each) for name, each in found.scores.items()},
+        "figures": {  # what the plots show, as JSON values
+            "timeline": timeline(data),
+            "lengths": tables.padded_lengths(lost),
+            "labels": [tables.length_label(n) for n in range(64)],
+            "heat": heat_maps(data),
+            "distributions": {name: asdict(each) for name, each in scores.items()},
+        },
     }
 
 
 def _shown(
-    store: Path, data: ReportData, inputs: Sequence[Recording | str]
+    store: str, data: ReportData, inputs: Sequence[Recording | str]
 ) -> list[tuple[str, list[FrameImages]]]:
     """The frames that are shown as images, under their headings."""
     worst, rescued = worst_frames(data, WORST), rescued_frames(data, RESCUED)
-    made = [*show_frames(str(store), data, inputs, [*worst, *rescued])]
+    made = [*show_frames(store, data, inputs, [*worst, *rescued])]
     groups = (("The worst frames", worst), ("Rescued frames", rescued))
     found = [(title, [each for each in made if each.frame in group]) for title, group in groups]
     return [(title, each) for title, each in found if each]

@@ -1,18 +1,19 @@
 """What a report tells, computed from the tables of a store."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.arrays import F64, I64, Bools
+from miostitch.execution.results import JSON
 from miostitch.ranges import runs
-from miostitch.report.data import Bools, Ints, ReportData
+from miostitch.report.data import ReportData
 from miostitch.schema import COMPOSITE, Evidence
 
-HEAT_BINS = 160
-"""Most bins along the recording of the map of lost buffers."""
-
+HEAT_BINS = 160  # most of them along the recording, of the map of lost buffers
 HISTOGRAM_BINS = 50
 
 
@@ -34,41 +35,39 @@ class Contribution:
     sole_buffers: int | None = None  # Buffers that no other recording has
 
 
-def describe_recordings(data: ReportData) -> list[Contribution]:
-    """What each recording contributed, as far as the store knows by itself."""
-    chosen = [int((data.frames.source == number).sum()) for number in range(len(data.names))]
+def describe_recordings(data: ReportData, summaries: Sequence[JSON]) -> list[Contribution]:
+    """What each recording contributed; summaries know more, for they saw the pieces, too."""
+    known = [_describe(data, number) for number in range(len(data.names))]
+    for number, summary in enumerate(summaries):
+        better = {n: summary[n] for n in ("buffers_lost", "only_complete") if n in summary}
+        known[number] = replace(known[number], **better)
+    return known
+
+
+def _describe(data: ReportData, number: int) -> Contribution:
+    """What a recording contributed, as far as the store knows by itself."""
+    known = Contribution(data.names[number], int((data.frames.source == number).sum()))
     if data.scores is None:
-        return [Contribution(name, each) for name, each in zip(data.names, chosen, strict=True)]
-    sole = data.present & (data.present.sum(axis=0) == 1)
-    sent = data.count * data.buffers
-    described = []
-    for number, name in enumerate(data.names):
-        here = data.present[number]
-        frames = int(here.sum())
-        noisy = int(data.scores.noisy_pixels[number][here].clip(0).sum())
-        received = sent - int(data.lacking[number].sum(dtype=np.int64))
-        given = sole_buffers = None
-        if data.composition is not None:
-            gave = data.composition.buffer_source == number
-            given = int(gave.sum())
-            alone = data.composition.buffer_evidence == Evidence.SINGLE
-            sole_buffers = int((gave & alone).sum())
-        described.append(
-            Contribution(
-                name,
-                chosen[number],
-                frames=frames,
-                absent=data.count - frames,
-                whole=int(data.whole[number].sum()),
-                buffers_lost=frames * data.buffers - received,
-                received_share=received / max(sent, 1),
-                noise_share=noisy / max(frames * data.height * data.width, 1),
-                sole=int(sole[number].sum()),
-                buffers_given=given,
-                sole_buffers=sole_buffers,
-            )
-        )
-    return described
+        return known
+    here = data.present[number]
+    frames, sent = int(here.sum()), data.count * data.buffers
+    noisy = int(data.scores.noisy_pixels[number][here].clip(0).sum())
+    received = sent - int(data.lacking[number].sum(dtype=np.int64))
+    if data.composition is not None:
+        gave = data.composition.buffer_source == number
+        alone = data.composition.buffer_evidence == Evidence.SINGLE
+        given, sole = int(gave.sum()), int((gave & alone).sum())
+        known = replace(known, buffers_given=given, sole_buffers=sole)
+    return replace(
+        known,
+        frames=frames,
+        absent=data.count - frames,
+        whole=int(data.whole[number].sum()),
+        buffers_lost=frames * data.buffers - received,
+        received_share=received / max(sent, 1),
+        noise_share=noisy / max(frames * data.height * data.width, 1),
+        sole=int((here & (data.present.sum(axis=0) == 1)).sum()),
+    )
 
 
 def tracks(data: ReportData) -> Iterator[tuple[str, Bools]]:
@@ -125,17 +124,12 @@ def losses(data: ReportData) -> list[Losses]:
     return [*recordings, Losses.of(data.frames.missing_pixels > 0)]
 
 
-@dataclass(frozen=True)
-class HeatMaps:
-    """Where in the frame, and when, buffers are lost or doubtful."""
+def heat_maps(data: ReportData) -> dict[str, Any]:
+    """Count by position in the frame and time the buffers that are lost or doubtful.
 
-    edges: list[int]  # First frame of every bin, and the end
-    positions: int  # Buffers of a frame
-    maps: dict[str, list[list[int]]]  # By name the buffers of every bin, (position, bin)
-
-
-def heat_maps(data: ReportData) -> HeatMaps:
-    """Count buffers by position in the frame and time."""
+    Returns: JSON values: ``edges``, the first frame of every bin, and the end; ``positions``, the
+    buffers of a frame; ``maps``, by name the buffers of every bin, (position, bin).
+    """
     positions = data.lost.shape[1]
     bins = min(HEAT_BINS, data.count)
     edges = np.linspace(0, data.count, bins + 1).astype(np.int64)
@@ -149,7 +143,7 @@ def heat_maps(data: ReportData) -> HeatMaps:
         for name, flags in chosen.items()
         if positions and bins
     }
-    return HeatMaps(edges.tolist(), positions, maps)
+    return {"edges": edges.tolist(), "positions": positions, "maps": maps}
 
 
 @dataclass(frozen=True)
@@ -186,7 +180,7 @@ def distributions(data: ReportData) -> dict[str, Distribution]:
 
 
 def _distribution(
-    values: Sequence[NDArray[np.float64]], low: float, high: float, *, without_zeros: bool
+    values: Sequence[F64], low: float, high: float, *, without_zeros: bool
 ) -> Distribution:
     bounds = np.linspace(low, high, HISTOGRAM_BINS + 1)
     recordings = []
@@ -222,7 +216,7 @@ def rescued_frames(data: ReportData, count: int) -> list[int]:
     return _peaks(rescued, lost[rescued].astype(np.int64), count)
 
 
-def _peaks(frames: Ints, severity: Ints, count: int) -> list[int]:
+def _peaks(frames: I64, severity: I64, count: int) -> list[int]:
     """Of the runs of frames with the highest severity, the frame that has it."""
     spans = runs(frames)
     if not len(spans):
@@ -234,13 +228,13 @@ def _peaks(frames: Ints, severity: Ints, count: int) -> list[int]:
     return [int(frames[starts[c] + severity[starts[c] : ends[c]].argmax()]) for c in chosen]
 
 
-def unrecoverable_stretches(data: ReportData) -> Ints:
+def unrecoverable_stretches(data: ReportData) -> I64:
     """First and last frame of the unrecoverable stretches, (stretch, 2), the longest first."""
     spans = runs(np.flatnonzero(data.frames.unrecoverable))
     return spans[np.argsort(spans[:, 0] - spans[:, 1], kind="stable")]
 
 
-def resets(frame_num: Ints) -> Ints:
+def resets(frame_num: I64) -> I64:
     """Where the device's counter starts again in the result.
 
     Returns: (reset, 3): the frame, the counter before and the counter there.

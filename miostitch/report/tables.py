@@ -1,7 +1,7 @@
 """What a report says in words and tables."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.buffers.repair import describe_evidence
+from miostitch.execution.results import JSON
 from miostitch.ranges import format_frames, runs
 from miostitch.report.data import ReportData
 from miostitch.report.statistics import (
@@ -22,19 +23,12 @@ from miostitch.report.statistics import (
 )
 from miostitch.schema import REPAIRED_COLUMNS, Evidence
 
-LISTED = 100
-"""Most rows of a table in a report."""
-
-LIST_CHARACTERS = 100_000
-"""Longest list of frames that a shell takes as one argument, with room to spare."""
-
-PARTS = 20
-"""Rows of the table below the timeline."""
+LISTED = 100  # most rows of a table in a report
+LIST_CHARACTERS = 100_000  # that a shell takes as one argument, with room to spare
+PARTS = 20  # rows of the table below the timeline
 
 Cell = str | int | float | tuple[float, str] | None
 """A number is sorted as it is, of a pair the first is sorted by and the second shown."""
-
-Summary = Mapping[str, Any]
 
 CONTRIBUTIONS = {
     "frames": "frames seen",
@@ -123,7 +117,7 @@ def moment(frame: float, fps: Fraction) -> str:
     return f"{tenths // 36000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
-def verdict(data: ReportData, summary: Summary, recordings: Sequence[Contribution]) -> Verdict:
+def verdict(data: ReportData, summary: JSON, recordings: Sequence[Contribution]) -> Verdict:
     """Say in one sentence what became of the recording."""
     total = data.count
     damaged, unrecoverable = int(data.frames.damaged.sum()), int(data.frames.unrecoverable.sum())
@@ -137,7 +131,8 @@ def verdict(data: ReportData, summary: Summary, recordings: Sequence[Contributio
     sound = percent(total - damaged, total)
     sentence = f"Of {_many(total, 'frame', 'frames')} {sound} are sound: {', '.join(said)}."
     mood = "damaged" if damaged or unseen else "sound"
-    if shifted(summary):
+    lags = ((r.get("measured_lag"), r.get("lag")) for r in summary.get("recordings", []))
+    if any(measured not in (None, applied) for measured, applied in lags):
         mood = "shifted"
         sentence = (
             "Do not use this result: pictures and tables are shifted against each other, frames "
@@ -160,26 +155,12 @@ def verdict(data: ReportData, summary: Summary, recordings: Sequence[Contributio
     return Verdict(mood, sentence, figures)
 
 
-def shifted(summary: Summary) -> bool:
-    """Whether a lag was measured and not applied."""
-    return any(
-        each.get("measured_lag") not in (None, each.get("lag"))
-        for each in summary.get("recordings", [])
-    )
-
-
-def with_summary(known: Contribution, summary: Mapping[str, Any]) -> Contribution:
-    """Add what only the summary knows of a recording: it saw the pieces, too."""
-    names = ("buffers_lost", "only_complete")
-    return replace(known, **{name: summary[name] for name in names if name in summary})
-
-
 def recordings_table(recordings: Sequence[Contribution]) -> Table:
     """What each receiver saw, lost and gave."""
     shown = {
         name: title
         for name, title in CONTRIBUTIONS.items()
-        if recordings and all(getattr(each, name) is not None for each in recordings)
+        if all(getattr(each, name) is not None for each in recordings)
     }
     rows: list[list[Cell]] = [
         [f"R{number}", each.name, *(_figure(name, getattr(each, name)) for name in shown)]
@@ -242,29 +223,25 @@ def evidence_table(data: ReportData) -> Table | None:
     return Table("Evidence of each buffer", ["evidence", "buffers", "share", "meaning"], rows)
 
 
-def unrecoverable_tables(data: ReportData, summary: Summary) -> list[Table]:
+def unrecoverable_tables(data: ReportData, summary: JSON) -> list[Table]:
     """What no receiver has: frames, and parts of frames."""
-    found = []
     lost = sorted(summary.get("lost_frame_num", []), key=lambda span: span[0] - span[1])
     rows: list[list[Cell]] = []
     for first, last in lost[:LISTED]:
         frames = last - first + 1
         rows.append([plain(first), plain(last), frames, round(float(frames / data.fps), 3)])
-    if rows:
-        heads = ["first frame_num", "last frame_num", "frames", "seconds"]
-        found.append(Table("Frames that nobody saw", heads, rows, _rest(len(lost))))
+    heads = ["first frame_num", "last frame_num", "frames", "seconds"]
+    unseen = Table("Frames that nobody saw", heads, rows, _rest(len(lost)))
     stretches, rows = unrecoverable_stretches(data), []
     for first, last in stretches[:LISTED].tolist():
         where = [plain(first), plain(last), last - first + 1, moment(first, data.fps)]
         numbers = map(plain, data.frames.frame_num[[first, last]].tolist())
         missing = data.frames.missing_pixels[first : last + 1].sum(dtype=np.int64)
         rows.append([*where, *numbers, int(missing)])
-    if rows:
-        heads = ["first frame", "last frame", "frames", "at"]
-        heads += ["first frame_num", "last frame_num", "missing pixels"]
-        rest = _rest(len(stretches))
-        found.append(Table("Frames that no receiver has whole", heads, rows, rest))
-    return found
+    heads = ["first frame", "last frame", "frames", "at"]
+    heads += ["first frame_num", "last frame_num", "missing pixels"]
+    broken = Table("Frames that no receiver has whole", heads, rows, _rest(len(stretches)))
+    return [table for table in (unseen, broken) if table.rows]
 
 
 def removal_lists(data: ReportData) -> list[RemovalList]:
@@ -276,14 +253,13 @@ def removal_lists(data: ReportData) -> list[RemovalList]:
     ):
         frames = np.flatnonzero(flags)
         text = format_frames(frames) if len(runs(frames)) * 2 < LIST_CHARACTERS else ""
-        if len(text) > LIST_CHARACTERS:
-            text = ""
         if len(frames):
-            found.append(RemovalList(name, title, len(frames), text))
+            shown = text if len(text) <= LIST_CHARACTERS else ""
+            found.append(RemovalList(name, title, len(frames), shown))
     return found
 
 
-def lag_table(summary: Summary) -> Table:
+def lag_table(summary: JSON) -> Table:
     """Lag and clock of each receiver."""
     known = ("lag", "measured_lag", "lag_evidence", "offset_s", "drift_ppm")
     rows: list[list[Cell]] = [
@@ -365,7 +341,7 @@ def named_values(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str,
 
 def inputs_table(inputs: Iterable[Mapping[str, Any]]) -> Table:
     """The files that were read."""
-    rows: list[list[Cell]] = [[i["name"], i["size"], i["digest"]] for i in inputs]
+    rows = [(i["name"], i["size"], i["digest"]) for i in inputs]
     return Table("Files that were read", ["name", "bytes", "digest"], rows)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from numpy.typing import NDArray
 
+from miostitch.arrays import F64, U8
 from miostitch.errors import MiostitchError
 from miostitch.ranges import format_frames
 from miostitch.recording.recording import Recording
@@ -18,20 +18,11 @@ from miostitch.store.chunks import read_block
 from miostitch.text import printable
 from miostitch.video.png import png_bytes
 
-Frames = NDArray[np.uint8]
-
-SIDE = 240
-"""Most pixels of an image's side; larger frames are averaged down."""
-
+SIDE = 240  # most pixels of an image's side; larger frames are averaged down
 GRAYS = 32
-BUDGET_BYTES = 400_000
-"""Most bytes of all images of a report."""
-
-READERS = 2
-"""Chunks of the store that are decoded at a time."""
-
-PADDING = 8
-"""Fewer zeros than this at the end of a buffer may be dark pixels."""
+BUDGET_BYTES = 400_000  # most bytes of all images of a report
+READERS = 2  # chunks of the store that are decoded at a time
+PADDING = 8  # fewer zeros than this at the end of a buffer may be dark pixels
 
 MARKS = {
     "lost": "not received",
@@ -40,12 +31,8 @@ MARKS = {
 }
 """What can be marked in an image."""
 
-
-Mark = tuple[int, int, int]
-"""A buffer that is marked: its position, and start and stop in the flattened frame."""
-
-Marks = dict[str, list[Mark]]
-"""What is marked in a frame, by the names of :data:`MARKS`."""
+Marks = dict[str, list[tuple[int, int, int]]]
+"""Marked buffers by the names of :data:`MARKS`: position, start and stop in the flattened frame."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +97,7 @@ def outline(start: int, stop: int, width: int) -> str:
     return f"M{left} {top}H{width}V{bottom}H{right}V{bottom + 1}H0V{top + 1}H{left}Z"
 
 
-def _candidate(data: ReportData, number: int, frame: int, source: Recording | str) -> Frames | str:
+def _candidate(data: ReportData, number: int, frame: int, source: Recording | str) -> U8 | str:
     """What a recording has of a frame, or why there is nothing."""
     if data.scores is None or not data.present[number, frame]:
         return "did not receive this frame"
@@ -123,7 +110,7 @@ def _candidate(data: ReportData, number: int, frame: int, source: Recording | st
         return printable(str(error))
 
 
-def _shade(images: Sequence[Frames]) -> Callable[[Frames], Frames]:
+def _shade(images: Sequence[U8]) -> Callable[[U8], U8]:
     """Make small images of few grays, all of a frame with the same contrast.
 
     The grays of the first image that has any data decide: the result, if it is not lost.
@@ -134,25 +121,22 @@ def _shade(images: Sequence[Frames]) -> Callable[[Frames], Frames]:
         low, high = map(float, np.quantile(values, [0.001, 0.999]))
         high = max(high, low + 1)
 
-    def shade(image: Frames) -> Frames:
+    def shade(image: U8) -> U8:
         gray = np.floor((_small(image) - low) / (high - low) * (GRAYS - 1) + 0.5)
         return (gray.clip(0, GRAYS - 1) * (255 / (GRAYS - 1))).astype(np.uint8)
 
     return shade
 
 
-def _small(image: Frames) -> NDArray[np.float64]:
+def _small(image: U8) -> F64:
     """Average a large image down."""
     factor = -(-max(image.shape) // SIDE)
-    height, width = (-(-size // factor) for size in image.shape)
-    rest = [
-        (0, size * factor - had) for size, had in zip((height, width), image.shape, strict=True)
-    ]
-    padded = np.pad(image, rest, mode="edge")
+    padded = np.pad(image, [(0, -size % factor) for size in image.shape], mode="edge")
+    height, width = (size // factor for size in padded.shape)
     return np.asarray(padded.reshape(height, factor, width, factor).mean(axis=(1, 3)))
 
 
-def _thumbnail(title: str, image: Frames, marks: Marks, data: ReportData) -> Thumbnail:
+def _thumbnail(title: str, image: U8, marks: Marks, data: ReportData) -> Thumbnail:
     outlines, texts = {}, []
     for kind, ranges in marks.items():
         if ranges:
@@ -164,7 +148,7 @@ def _thumbnail(title: str, image: Frames, marks: Marks, data: ReportData) -> Thu
     return Thumbnail(title, uri, outlines, "; ".join(texts) or "nothing marked")
 
 
-def _result_marks(data: ReportData, frame: int, image: Frames) -> Marks:
+def _result_marks(data: ReportData, frame: int, image: U8) -> Marks:
     """Ranges of the result that are lost or were disputed."""
     marks: Marks = {"lost": [], "decided": []}
     if not data.lost.shape[1]:
@@ -181,9 +165,7 @@ def _result_marks(data: ReportData, frame: int, image: Frames) -> Marks:
     return marks
 
 
-def _candidate_marks(
-    data: ReportData, number: int, frame: int, image: Frames, result: Frames
-) -> Marks:
+def _candidate_marks(data: ReportData, number: int, frame: int, image: U8, result: U8) -> Marks:
     """Ranges of a candidate that are lost or differ from the result.
 
     The store says how many buffers a candidate lacks, its pixels which: those that are all zero.
@@ -202,7 +184,7 @@ def _candidate_marks(
     return marks
 
 
-def _end_of_data(part: Frames) -> int:
+def _end_of_data(part: U8) -> int:
     """Where the zeros at the end of a buffer begin, if there are more than a few."""
     filled = np.flatnonzero(part)
     end = int(filled[-1]) + 1 if len(filled) else 0

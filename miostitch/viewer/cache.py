@@ -4,25 +4,15 @@ from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
-from typing import Any, Protocol, Self, TypeVar
-
-
-class Block(Protocol):
-    """Anything that knows its size, such as an array or a Dataset."""
-
-    @property
-    def nbytes(self) -> int:
-        """Size in bytes."""
-
-
-AnyBlock = TypeVar("AnyBlock", bound=Block)
+from typing import Any, Self
 
 
 class BlockCache:
     """The blocks used last, bounded in bytes; each is read once however many ask for it.
 
-    All methods may be called from any thread. Beyond `max_bytes` there is only what is being read.
-    Leave the context to end the thread that reads ahead.
+    Blocks are arrays, or whatever else knows its ``nbytes``. All methods may be called from any
+    thread. Beyond `max_bytes` there is only what is being read. Leave the context to end the thread
+    that reads ahead.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -44,32 +34,34 @@ class BlockCache:
         with self._lock:
             return key in self._blocks
 
-    def get(self, key: Hashable, read: Callable[[], AnyBlock]) -> AnyBlock:
+    def get(self, key: Hashable, read: Callable[[], Any]) -> Any:
         """Give a block, read now if it is not there."""
-        block: AnyBlock
         with self._lock:
             if key in self._blocks:
                 self._blocks.move_to_end(key)
-                block = self._blocks[key]
-                return block
-            loading = self._loading.get(key)
-            if loading is None:
-                mine = self._loading[key] = Future()
-        if loading is not None:
-            block = loading.result()
-            return block
+                return self._blocks[key]
+            read_elsewhere = key in self._loading
+            loading = self._loading.setdefault(key, Future())
+        if read_elsewhere:
+            return loading.result()
         try:
             block = read()
         except BaseException as error:
-            mine.set_exception(error)
+            loading.set_exception(error)
             with self._lock:
                 del self._loading[key]
             raise
-        self._keep(key, block)
-        mine.set_result(block)
+        with self._lock:
+            del self._loading[key]
+            self._blocks[key] = block
+            self.nbytes += block.nbytes
+            while self.nbytes > self.max_bytes and len(self._blocks) > 1:
+                _, oldest = self._blocks.popitem(last=False)
+                self.nbytes -= oldest.nbytes
+        loading.set_result(block)
         return block
 
-    def prefetch(self, reads: Mapping[Hashable, Callable[[], Block]]) -> None:
+    def prefetch(self, reads: Mapping[Hashable, Callable[[], Any]]) -> None:
         """Read blocks that may be asked for next, one after the other, on a thread of its own.
 
         What earlier calls wanted and is not begun yet is forgotten. An error is not raised: whoever
@@ -80,12 +72,3 @@ class BlockCache:
                 earlier.cancel()
             wanted = [key for key in reads if key not in self._blocks and key not in self._loading]
             self._ahead = [self._pool.submit(self.get, key, reads[key]) for key in wanted]
-
-    def _keep(self, key: Hashable, block: Block) -> None:
-        with self._lock:
-            del self._loading[key]
-            self._blocks[key] = block
-            self.nbytes += block.nbytes
-            while self.nbytes > self.max_bytes and len(self._blocks) > 1:
-                _, oldest = self._blocks.popitem(last=False)
-                self.nbytes -= oldest.nbytes

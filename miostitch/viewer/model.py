@@ -14,6 +14,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.arrays import I64, U8
 from miostitch.errors import InputError, MiostitchError
 from miostitch.recording.recording import Recording
 from miostitch.schema import NO_FRAME
@@ -22,19 +23,14 @@ from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache
 
-CACHE_BYTES = 128 * 2**20
-"""Default bound of the blocks in memory."""
-
-RECORDING_BLOCK_BYTES = 2**21
-"""Size of the blocks in which videos are read; small, for some are slow to decode."""
+RECORDING_BLOCK_BYTES = 2**21  # in which videos are read; small, for some are slow to decode
 
 Facts = dict[str, int | float | bool | None]
 """What is known of a frame; None where a number is missing."""
 
 What = Literal["damaged", "source"]
 
-SEARCHED = "is being looked for"
-"""Why there is nothing to be seen of a recording yet."""
+SEARCHED = "is being looked for"  # why there is nothing to be seen of a recording yet
 
 
 @dataclass(frozen=True)
@@ -45,7 +41,7 @@ class FrameSource:
     shape: tuple[int, int, int]  # Frames, height and width
     block: int  # Frames that are read at a time
     # Gives the frames from one position to before another, uint8 (frame, height, width).
-    read: Callable[[int, int], NDArray[np.uint8]]
+    read: Callable[[int, int], U8]
 
     @classmethod
     def of_store(cls, store: Store) -> "FrameSource":
@@ -58,28 +54,26 @@ class FrameSource:
         """The frames of a recording."""
         _, height, width = recording.shape
 
-        def read(start: int, stop: int) -> NDArray[np.uint8]:
+        def read(start: int, stop: int) -> U8:
             return recording.reader(np.arange(start, stop)).read()
 
         block = max(1, RECORDING_BLOCK_BYTES // (height * width))
         return cls(recording.path, recording.shape, block, read)
 
-    def image(self, frame: int, cache: BlockCache) -> NDArray[np.uint8]:
+    def image(self, frame: int, cache: BlockCache) -> U8:
         """One frame, uint8 (height, width); the next block is read ahead."""
         number, place = divmod(frame, self.block)
         try:
             block = cache.get(*self._block(number))
         except InputError:  # a frame is intact even if one next to it is lost in a hole of the file
-            alone: NDArray[np.uint8] = self.read(frame, frame + 1)[0]
-            return alone
+            return np.asarray(self.read(frame, frame + 1)[0])
         if 3 * block.nbytes <= cache.max_bytes:
             neighbour = number + (1 if 2 * place >= self.block else -1)
             if 0 <= neighbour * self.block < self.shape[0]:
                 cache.prefetch(dict([self._block(neighbour)]))
-        image: NDArray[np.uint8] = block[place]
-        return image
+        return np.asarray(block[place])
 
-    def _block(self, number: int) -> tuple[Any, Callable[[], NDArray[np.uint8]]]:
+    def _block(self, number: int) -> tuple[Any, Callable[[], U8]]:
         start = number * self.block
         stop = min(start + self.block, self.shape[0])
         return (self.path, start), partial(self.read, start, stop)
@@ -101,7 +95,7 @@ class Panel:
     frames: FrameSource | None = None  # None if there are none, or not yet
     note: str = ""  # Why there are none
 
-    def image(self, frame: int, cache: BlockCache) -> NDArray[np.uint8] | str:
+    def image(self, frame: int, cache: BlockCache) -> U8 | str:
         """One frame, uint8 (height, width), or why there is none."""
         if frame == NO_FRAME:
             return "not received"
@@ -128,7 +122,7 @@ class Scene:
     notices: Sequence[str] = ()  # What a user should know
     # Frame of the first panel at each position, (frame,), -1 where it has none; None where that is
     # the position.
-    first_frames: NDArray[np.int64] | None = None
+    first_frames: I64 | None = None
     # Completes the panels and takes the tables into memory; takes time, until the event is set.
     complete: Callable[[Event], None] = lambda _: None
 
@@ -167,14 +161,14 @@ class Scene:
         found = np.flatnonzero(column == frame_num)
         return int(found[0]) if len(found) else None
 
-    def in_first(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
+    def in_first(self, positions: I64) -> I64:
         """Frames of the first panel at some positions, without those that it lacks."""
         if self.first_frames is None:
             return positions
-        frames: NDArray[np.int64] = self.first_frames[positions]
+        frames = self.first_frames[positions]
         return np.asarray(frames[frames != NO_FRAME])
 
-    def from_first(self, frames: NDArray[np.int64]) -> NDArray[np.int64]:
+    def from_first(self, frames: I64) -> I64:
         """Positions of some frames of the first panel, without those that are not there."""
         own = np.arange(self.count) if self.first_frames is None else self.first_frames
         return np.flatnonzero(np.isin(own, frames))

@@ -10,7 +10,6 @@ from typing import Any
 
 from miostitch.recording.files import ReadOptions
 from miostitch.viewer.cache import BlockCache
-from miostitch.viewer.model import CACHE_BYTES
 from miostitch.viewer.server import Marks, Viewer
 from miostitch.viewer.sources import open_scene
 
@@ -25,7 +24,7 @@ class ViewOptions:
     # Folders where the recordings that a store was made of are looked for first.
     inputs: Sequence[str] = ()
     browser: bool = True  # Whether to open the page in the browser
-    cache_bytes: int = CACHE_BYTES  # Bound of the frames that are kept in memory
+    cache_bytes: int = 128 * 2**20  # Bound of the frames that are kept in memory
 
 
 def view(
@@ -42,16 +41,14 @@ def view(
     """
     options = options or ViewOptions()
     marks = Marks(options.marks) if options.marks is not None else None
+
+    async def show(viewer: Viewer) -> None:
+        async with viewer.running(options.port) as url:
+            ready({"url": url})
+            if options.browser:
+                await asyncio.to_thread(webbrowser.open, url)
+            await asyncio.Event().wait()
+
     with BlockCache(options.cache_bytes) as cache, suppress(KeyboardInterrupt):
         scene = open_scene(names, cache, reading, folders=options.inputs)
-        asyncio.run(_until_interrupted(Viewer(scene, cache, marks), options, ready))
-
-
-async def _until_interrupted(
-    viewer: "Viewer", options: ViewOptions, ready: Callable[[dict[str, Any]], None]
-) -> None:
-    async with viewer.running(options.port) as url:
-        ready({"url": url})
-        if options.browser:
-            await asyncio.to_thread(webbrowser.open, url)
-        await asyncio.Event().wait()
+        asyncio.run(show(Viewer(scene, cache, marks)))

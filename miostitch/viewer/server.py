@@ -39,17 +39,11 @@ PALETTE = files("miostitch.report") / "templates" / "palette.css"
 ASSETS = {each.name: each for each in (*(files("miostitch.viewer") / "static").iterdir(), PALETTE)}
 """What the page is made of; the receivers have the colours of the report."""
 
+# not those of the system, which on some is wrong about scripts
 TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
-"""Not those of the system, which on some is wrong about scripts."""
-
-REQUEST_BYTES = 2**24
-"""A longer request is refused; a list of marked frames is the longest there is."""
-
-MARKS_BYTES = 2**23
-"""A longer file is no list of marks; a million frames take less."""
-
-READERS = 4
-"""Threads that read for the page; a browser asks for up to six things at a time."""
+REQUEST_BYTES = 2**24  # at most; a list of marked frames is the longest there is
+MARKS_BYTES = 2**23  # of a file of marks at most; a million frames take less
+READERS = 4  # threads that read for the page; a browser asks for up to six things at a time
 
 HEADERS = {
     "Cache-Control": "no-store",

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from miostitch.arrays import I64, Bools
 from miostitch.buffers.frame_table import complete
 from miostitch.errors import Notice
 from miostitch.execution.products import STORE
@@ -25,11 +26,7 @@ from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache
 from miostitch.viewer.model import SEARCHED, Facts, FrameInfo, FrameSource, Panel, Scene
 
-TABLE_BLOCK = 4096
-"""Frames of a store whose tables are read at a time."""
-
-Bools = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+TABLE_BLOCK = 4096  # frames of a store whose tables are read at a time
 
 
 def open_scene(
@@ -56,15 +53,12 @@ class _LoadedTables:
         self._lock = Lock()
         self.attrs = store.attrs
         root = store.table()
+        self.recordings: list[str] = []  # Names of those whose scores are known
         self._tables = {"": root.reset_coords()[[v.name for v in FRAME_VARIABLES]]}
         if "scores" in store.groups:
             scores = store.table("scores")
             self._tables["scores"] = scores[[v.name for v in SCORE_VARIABLES]]
-
-    @property
-    def recordings(self) -> list[str]:
-        """Names of the recordings that it was made of, as far as their scores are known."""
-        return list(self.attrs["recordings"]) if "scores" in self._tables else []
+            self.recordings = [*store.recordings]
 
     def column(self, name: str) -> NDArray[Any]:
         """A whole column of the frames, (frame,), read once."""
@@ -80,9 +74,8 @@ class _LoadedTables:
     def candidate(self, number: int, frame: int) -> FrameInfo:
         """What is known of a recording's candidate for a frame."""
         facts = _facts(self._at("scores", frame).isel({RECORDING: number}))
-        source = facts.pop("source_frame")
-        absent = source == NO_FRAME
-        return FrameInfo(int(source or 0), {} if absent else facts)
+        source = int(facts.pop("source_frame") or 0)
+        return FrameInfo(source, {} if source == NO_FRAME else facts)
 
     def load(self, closing: Event) -> None:
         """Take all tables into memory, so that no frame has to wait for them any more."""
@@ -99,13 +92,11 @@ class _LoadedTables:
 
     def _at(self, group: str, frame: int) -> xr.Dataset:
         if group in self._loaded:
-            loaded: xr.Dataset = self._tables[group].isel({FRAME: frame})
-            return loaded
+            return self._tables[group].isel({FRAME: frame})
         number, place = divmod(frame, TABLE_BLOCK)
         span = slice(number * TABLE_BLOCK, (number + 1) * TABLE_BLOCK)
-        block: xr.Dataset = self._cache.get(
-            (self._path, group, number), partial(self._read, group, span)
-        )
+        read = partial(self._read, group, span)
+        block: xr.Dataset = self._cache.get((self._path, group, number), read)
         return block.isel({FRAME: place})
 
     def _read(self, group: str, span: slice, names: Sequence[str] | None = None) -> xr.Dataset:
@@ -172,10 +163,10 @@ def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOpt
     columns: dict[str, Callable[[], NDArray[Any]]] = {}
     if frame_num is not None:
         columns["frame_num"] = lambda: frame_num
-    flags = [each.damaged for each in opened]
-    known = [flag for flag in flags if flag is not None]
-    if len(known) == len(flags):
-        damaged = _damaged_anywhere(known, places)
+    known = [each.damaged for each in opened if each.damaged is not None]
+    if len(known) == len(opened):  # damaged is what any video lacks or has damaged
+        pairs = zip(known, places, strict=True)
+        damaged = np.any([(place == NO_FRAME) | flag[place] for flag, place in pairs], axis=0)
         columns["damaged"] = lambda: damaged
     return Scene(
         ", ".join(titles),
@@ -226,7 +217,7 @@ def _open_store(path: str, cache: BlockCache) -> _Opened:
     return _Opened(frames, rate, tables.row, identity, tables.column("damaged"))
 
 
-def _align(identities: Sequence[FrameIdentity]) -> tuple[Ints, Ints | None, list[str]]:
+def _align(identities: Sequence[FrameIdentity]) -> tuple[I64, I64 | None, list[str]]:
     """Frame of each video per position, (video, frame); the device's counter; notices."""
     counts = [len(each.frame_num) for each in identities]
     if len(identities) == 1:
@@ -240,14 +231,6 @@ def _align(identities: Sequence[FrameIdentity]) -> tuple[Ints, Ints | None, list
     found = align(identities)
     places = found.source_frame.astype(np.int64)
     return places, found.frame_num, [printable(notice) for notice in found.notices]
-
-
-def _damaged_anywhere(flags: Sequence[Bools], places: Ints) -> Bools:
-    """Whether any video lacks a frame or has it damaged, (frame,)."""
-    damaged = np.zeros(places.shape[1], bool)
-    for flag, place in zip(flags, places, strict=True):
-        damaged |= (place == NO_FRAME) | flag[place]
-    return damaged
 
 
 def _facts(row: xr.Dataset) -> Facts:

@@ -29,7 +29,6 @@ from miostitch import inspect as inspecting
 from miostitch.cli import console
 from miostitch.cli import main as cli
 from miostitch.cli import texts as wording
-from miostitch.cli.verify_texts import verify_text
 from miostitch.execution.progress import counted
 from miostitch.execution.results import EditSummary, NoiseSummary, OriginSummary, ScoreSummary
 from miostitch.text import from_here
@@ -302,7 +301,7 @@ def test_findings_are_broken_between_words() -> None:
     message = "differs in 40 pixels, the first is 0; video1 has 92"
     finding = {"kind": "pixels", "file": "S.zarr", "chunk": "video/c/0/0/0", "message": message}
     result = {"stem": "S", "frames": 1, "findings": [finding], "counts": {"pixels": 2}}
-    text = verify_text({"results": [{**result, "differences": 2, "not_checked": 1}]})
+    text = wording.verify_text({"results": [{**result, "differences": 2, "not_checked": 1}]})
     mine, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (40, 40))
     with open(mine), open(theirs, "w") as terminal:

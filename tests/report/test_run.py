@@ -604,4 +604,4 @@ def test_nine_hours_fit_into_a_page_and_into_memory(tmp_path: Path) -> None:
 def test_maps_of_short_recordings() -> None:
     for count in (1, 3):
         heat = heat_maps(tables_of(count))
-        assert heat.edges == [*range(count + 1)]
+        assert heat["edges"] == [*range(count + 1)]
