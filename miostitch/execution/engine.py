@@ -12,8 +12,9 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import compress
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,11 @@ Tables = Mapping[str, NDArray[Any]]
 
 AppendTables = Callable[[slice, Tables], None]
 """Takes the tables of a span of frames, span after span, on a thread of its own."""
+
+
+def never(first: int, count: int) -> bool:
+    """Recall nothing, where nothing is kept."""
+    return False
 
 
 def no_tables(span: slice, tables: Tables) -> None:
@@ -76,11 +82,13 @@ class Output:
     # By the coordinator: begins and completes a file of so many frames.
     open: Callable[[int], AbstractContextManager[Append]]
     by_position: bool = False  # Whether nothing is to be appended
+    # In the task: whether an earlier run wrote so many frames from one on, and all are there.
+    recall: Callable[[int, int], bool] = never
 
     @classmethod
     def of(cls, video: str, file: VideoFile) -> Self:
         """Have a video written as an AVI."""
-        return cls(video, file.pack, file.open, file.by_position)
+        return cls(video, file.pack, file.open, file.by_position, file.recall)
 
 
 @dataclass(frozen=True)
@@ -92,18 +100,26 @@ class Products:
     store: str | None = None  # Store that takes ``video``
 
 
+class _OutputTask(NamedTuple):
+    """What a task needs of an output."""
+
+    video: str
+    pack: Callable[[int, Frames], Packed]
+    recall: Callable[[int, int], bool]
+
+
 @dataclass(frozen=True)
 class _Target:
     """What a task writes, and how it knows that this is still wanted."""
 
-    outputs: tuple[tuple[str, Callable[[int, Frames], Packed]], ...] = ()  # Video, and ``pack``
+    outputs: tuple[_OutputTask, ...] = ()
     store: str | None = None
     folder: str | None = None
     run: str = ""  # See ``require_run``
 
     @classmethod
     def of(cls, products: Products) -> Self:
-        outputs = tuple((output.video, output.pack) for output in products.outputs)
+        outputs = tuple(_OutputTask(o.video, o.pack, o.recall) for o in products.outputs)
         # a worker may have another working directory
         store = os.path.abspath(products.store) if products.store else None
         return cls(outputs, store, os.path.abspath(products.folder), run_of(products.folder))
@@ -111,7 +127,7 @@ class _Target:
     @property
     def videos(self) -> set[str]:
         """Videos that are wanted."""
-        return {video for video, _ in self.outputs} | ({VIDEO.name} if self.store else set())
+        return {output.video for output in self.outputs} | ({VIDEO.name} if self.store else set())
 
 
 @dataclass(frozen=True)
@@ -141,13 +157,21 @@ class _Task:
             known = recall_block(target.store, self.start, self.stop)
             recalled = known is not None
             videos = {} if known is None else {VIDEO.name: known}
-        made = self.plan.make(target.videos - videos.keys(), tables=not recalled)
+        count = self.stop - self.start
+        left = [not (recalled and each.recall(self.start, count)) for each in target.outputs]
+        wanted = {each.video for each in compress(target.outputs, left)}
+        if target.store and not recalled:
+            wanted.add(VIDEO.name)
+        made = self.plan.make(wanted - videos.keys(), tables=not recalled)
         videos |= made.videos
         if target.folder:
             require_run(target.folder, target.run)
         if target.store and not recalled:
             write_block(target.store, self.start, videos[VIDEO.name])
-        packed = tuple(pack(self.start, videos[video]) for video, pack in target.outputs)
+        packed = tuple(
+            each.pack(self.start, videos[each.video]) if needed else ()
+            for each, needed in zip(target.outputs, left, strict=True)
+        )
         return _Finished(made.tables, packed, recalled)
 
 

@@ -13,7 +13,7 @@ from miostitch.execution.results import read_summary
 from miostitch.recording.recording import Recording, video_digest
 from miostitch.store.reader import Store
 from miostitch.text import printable
-from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS, FORMATS, open_video
+from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS, FORMATS, VideoSource, open_video
 
 GENERATIONS = 8  # edits of edits that are followed back to the recordings
 
@@ -27,13 +27,13 @@ class FoundVideo:
 
     name: str
     path: str  # Where it is; empty if there is no file of its name
-    same: bool  # Whether it is what it was
     looked: Sequence[str]  # Folders in which it was looked for
+    source: VideoSource | None = None  # The video, if it is what it was
 
-    def require(self) -> str:
-        """Its path if the very file is there."""
-        if self.same:
-            return self.path
+    def require(self) -> VideoSource:
+        """The video, if the very file is there."""
+        if self.source is not None:
+            return self.source
         if self.path:
             raise InputError(f"{printable(self.path)}: is not the file that was stitched")
         looked = ", ".join(printable(folder) for folder in self.looked)
@@ -84,25 +84,19 @@ def find_originals(
     folders: Sequence[str] = (),
     *,
     max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS,
-    final: str | None = None,
-    summary: Mapping[str, Any] | None = None,
 ) -> list[Recording | str]:
-    """Find the recordings that a store was made of, without tables, or why one is not available.
-
-    ``final, summary``: where the store will be, and its summary, while neither is there.
-    """
+    """Find the recordings that a store was made of, without tables, or why one is not available."""
     attrs = Store.open(store).attrs
     names, pixels = attrs.get("recordings", []), max_frame_pixels
-    place, told = final or store, summary or read_summary(store)
-    groups = find_videos(place, told, attrs.get("inputs"), folders, max_frame_pixels=pixels)
+    places = store, read_summary(store), attrs.get("inputs"), folders
+    groups = find_videos(*places, max_frame_pixels=pixels)
     if len(groups) != len(names):
         why = f"{store}: does not say which of its {len(groups)} inputs are which recording"
         return [why] * len(names)
     found: list[Recording | str] = []
     for name, videos in zip(names, groups, strict=True):
         try:
-            paths = [video.require() for video in videos]
-            opened = [open_video(path, max_frame_pixels=pixels, salvage=True) for path in paths]
+            opened = [video.require() for video in videos]
             found.append(Recording.from_videos(*opened, name=name))
         except InputError as error:
             found.append(str(error))
@@ -167,6 +161,6 @@ def _find(video: Input, folders: Sequence[str], max_frame_pixels: int) -> FoundV
                 if os.path.getsize(path) == video.get("size"):
                     source = open_video(path, max_frame_pixels=max_frame_pixels, salvage=True)
                     if video_digest(source) == video.get("digest"):
-                        return FoundVideo(name, path, same=True, looked=folders)
+                        return FoundVideo(name, path, folders, source)
             other = other or path
-    return FoundVideo(name, other, same=False, looked=folders)
+    return FoundVideo(name, other, folders)

@@ -72,7 +72,8 @@ def report_files(
         folder = store.parent if output is None else Path(os.path.abspath(output))
         workspace = Workspace(folder, store.stem + REPORT.removesuffix(".html"), (".html",))
         with publish_run(workspace, [], RunOptions(force=force)):
-            verdict = write_report(store, store, summary, workspace.staged(".html"))
+            inputs = find_originals(str(store)) if _is_stitched(summary) else []
+            verdict = write_report(store, store.name, summary, workspace.staged(".html"), inputs)
         made = str(workspace.final(".html"))
         reports.append({"store": str(store), "output": made, "verdict": verdict})
     return {"reports": [{k: printable(v) for k, v in each.items()} for each in reports]}
@@ -80,19 +81,20 @@ def report_files(
 
 def write_report(
     store: Path,
-    final: Path,
+    name: str,
     summary: JSON,
     path: Path,
+    inputs: Sequence[Recording | str],
     *,
     frames: Mapping[str, NDArray[Any]] | None = None,
 ) -> str:
-    """Write the report of one store.
+    """Write the report of one store, which will be called ``name``.
 
-    Of the video only the frames that are shown are read. Less than 200 bytes per frame are held
-    for two recordings.
+    ``inputs``: the recordings of a stitch, or why one is not available; of their videos, too, only
+    the frames that are shown are read. Less than 200 bytes per frame are held for two recordings.
     """
     opened = Store.open(str(store))
-    page = _page(opened, final, read_data(opened, frames), summary)
+    page = _page(opened, name, read_data(opened, frames), summary, inputs)
     try:
         path.write_text(render(page), "utf-8")
     except OSError as error:
@@ -101,17 +103,23 @@ def write_report(
     return verdict.sentence
 
 
-def _page(store: Store, final: Path, data: ReportData, summary: JSON) -> dict[str, Any]:
+def _is_stitched(summary: JSON) -> bool:
+    """Whether a summary tells of receivers."""
+    return bool(summary.get("recordings"))
+
+
+def _page(
+    store: Store, name: str, data: ReportData, summary: JSON, inputs: Sequence[Recording | str]
+) -> dict[str, Any]:
     """Everything that the page says: the variables of its template."""
     summaries = summary.get("recordings", [])
     if len(summaries) != len(data.names):  # that of an edit has none of receivers
         summaries = []
     known = describe_recordings(data, summaries)
-    inputs = find_originals(store.path, final=str(final), summary=summary) if summaries else []
     lost, scores, config = losses(data), distributions(data), store.attrs.get("config", {})
     return {
-        "stem": printable(final.stem),
-        "stored": printable(final.name),
+        "stem": printable(name.removesuffix(STORE)),
+        "stored": printable(name),
         "summary": summary,
         "by": config.get("by", ""),
         "verdict": tables.verdict(data, summary, known),

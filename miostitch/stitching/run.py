@@ -211,12 +211,18 @@ def run_stitch(
         run.require_space(_uncompressed_bytes(session, options))
         with at_most(_plan(session, options).threads(thread_count(), options.memory_limit)):
             summary, frames = _make(session, options, run)
-        del session  # what the report tells of it stands in the store
+        videos = [(recording.name, recording.videos) for recording in session.recordings]
+        del session  # what else the report tells of it stands in the store
         give_back()
         if options.report:
-            stores = Path(workspace.staged(STORE)), workspace.final(STORE)
-            told = summary.to_json()
-            write_report(*stores, told, workspace.staged(REPORT), frames=frames)
+            write_report(
+                workspace.staged(STORE),
+                workspace.final(STORE).name,
+                summary.to_json(),
+                workspace.staged(REPORT),
+                [Recording.from_videos(*each, name=name) for name, each in videos],
+                frames=frames,
+            )
         return run.finish(summary)
 
 

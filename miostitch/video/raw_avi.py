@@ -81,10 +81,20 @@ class RawAvi:
     height: int
     fps: Fraction
 
-    def create(self) -> None:
-        """Make an empty file."""
-        with open(self.path, "wb"):
+    def begin(self, *, empty: bool = False) -> None:
+        """Make the file, or take one that is there as it is."""
+        with open(self.path, "wb" if empty else "ab"):
             pass
+
+    def read(self, first: int, count: int) -> NDArray[np.uint8]:
+        """Frames as they were written, zero beyond the end, uint8 (frame, height * width)."""
+        frames = np.zeros((count, self._size), np.uint8)
+        with open(self.path, "rb") as file:
+            for place, frame in enumerate(frames):
+                number, at = self._place(first + place)
+                file.seek(self._first_frame(number) + at * self.stride + CHUNK_HEADER.size)
+                file.readinto(frame.data)
+        return frames
 
     def write(self, first: int, frames: NDArray[np.uint8]) -> None:
         """Write frames at their place, C-contiguous uint8 (frame, height, width)."""
@@ -124,6 +134,7 @@ class RawAvi:
                     struct.pack_into("<I", header, 4, in_riff)
                     struct.pack_into("<I", header, movi - 4, in_movi)
                 _write_at(file, at, [index])
+            os.ftruncate(file, at + len(index))  # an earlier file may have been longer
             self._enter_counts(header, lists)
             _write_at(file, 0, [header])
 

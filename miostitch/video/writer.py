@@ -81,6 +81,16 @@ class VideoFile:
         """Where the checksums go; found by the coordinator, as ``raw`` is."""
         return checksum_path(os.path.abspath(self.path))
 
+    def recall(self, first: int, count: int) -> bool:
+        """Whether an earlier run wrote so many frames from the ``first`` on, and all are there."""
+        if not (self.by_position and self.checksums):
+            return False
+        with _failing(self.path):
+            with self.checksum_file.open("rb") as file:
+                file.seek(first * 4)
+                noted = file.read(count * 4)
+            return noted == frame_checksums(self.raw.read(first, count)).tobytes()
+
     def pack(self, first: int, frames: Frames) -> Packed:
         """Write raw frames at their place, or give the packets that are to be appended.
 
@@ -98,12 +108,12 @@ class VideoFile:
 
     @contextmanager
     def open(self, count: int) -> Iterator[Append]:
-        """Begin a file of so many frames, and complete it."""
+        """Begin a file of so many frames, or one that an earlier run began, and complete it."""
         with _failing(self.path):
             if self.checksums:
-                self.checksum_file.write_bytes(b"")
+                self.checksum_file.touch()
             if self.by_position:
-                self.raw.create()
+                self.raw.begin()
                 self.raw.lay_out(count)
             file = _Flusher(self) if self.by_position else _Muxer(self)
         with closing(file):
@@ -184,7 +194,7 @@ class VideoWriter:
         self._muxer: _Muxer | None = None
         with _failing(self.path):
             if self._file.by_position:
-                self._file.raw.create()
+                self._file.raw.begin(empty=True)
             else:
                 self._muxer = _Muxer(self._file)
 

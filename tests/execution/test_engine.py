@@ -33,7 +33,7 @@ from miostitch.execution.workspace import Workspace
 from miostitch.schema import VIDEO
 from miostitch.store.chunks import read_block
 from miostitch.store.layout import create_store
-from miostitch.video.writer import Append, Packed, VideoFile
+from miostitch.video.writer import Append, Packed, VideoFile, checksum_path
 from tests.video_files import decode, make_frames
 
 FRAMES = make_frames(50, 8, 12)
@@ -279,6 +279,45 @@ def test_noted_blocks_are_not_made_again(tmp_path: Path, lost: int | None) -> No
     np.testing.assert_array_equal(decode(tmp_path / "a.avi"), FRAMES)
     np.testing.assert_array_equal(decode(tmp_path / "b.avi"), 255 - FRAMES)
     np.testing.assert_array_equal(read_block(store, 0, 50), FRAMES)
+
+
+@pytest.mark.parametrize("damage", [None, "frame", "checksums"])
+def test_frames_of_noted_blocks_are_taken_from_the_video(
+    tmp_path: Path, damage: str | None
+) -> None:
+    """Where no store has them; unless they are not what was written."""
+    made: list[tuple[int, set[str]]] = []
+    path = tmp_path / "a.avi"
+    file = VideoFile(str(path), 12, 8, Fraction(20), checksums=True)
+    outputs = (Output.of(VIDEO.name, file),)
+
+    def run(before: Callable[[slice], None]) -> None:
+        @dataclass(frozen=True)
+        class Watched(Part):
+            def make(self, videos: Collection[str], *, tables: bool) -> Block:
+                made.append((self.span.start, {*videos}))
+                return super().make(videos, tables=tables)
+
+        products = Products(tmp_path, outputs)
+        journal = Journal(tmp_path / "notes")
+        run_blocks(lambda span: Watched(span, before), 50, 4, no_tables, products, journal=journal)
+
+    with pytest.raises(ResourceError, match="no space"):
+        run(fails_at_24)
+    noted = {int(note.stem) for note in (tmp_path / "notes").glob("*.note")}
+    assert 0 in noted
+    if damage == "frame":
+        with path.open("r+b") as video:
+            video.seek(path.read_bytes().index(FRAMES[1].tobytes()))
+            video.write(b"damaged")
+    elif damage == "checksums":
+        checksum_path(path).unlink()
+    made.clear()
+    run(lambda _: None)
+    again = {start for start, videos in made if videos}
+    lost = {None: set(), "frame": {0}, "checksums": noted}[damage]
+    assert again == {*range(0, 50, 4)} - (noted - lost)
+    np.testing.assert_array_equal(decode(path), FRAMES)
 
 
 def fails_at_24(span: slice) -> None:

@@ -370,7 +370,7 @@ def test_evil_names_stay_text(copy: Path, tmp_path: Path) -> None:
     summary["warnings"] = [EVIL]
     summary["versions"] = {EVIL: EVIL}
     path = tmp_path / "evil.html"
-    write_report(store, store.with_name(f"{EVIL.replace('/', '')}.zarr"), summary, path)
+    write_report(store, f"{EVIL.replace('/', '')}.zarr", summary, path, [EVIL, EVIL])
     page = page_of(path)
     assert len(page.scripts) == 3
     page.figures  # noqa: B018
@@ -590,7 +590,7 @@ def test_nine_hours_fit_into_a_page_and_into_memory(tmp_path: Path) -> None:
     path, frames = tmp_path / "s.html", vars(tables.frames)
     tracemalloc.start()
     held = tracemalloc.get_traced_memory()[0]
-    write_report(tmp_path / "s.zarr", tmp_path / "s.zarr", {}, path, frames=frames)
+    write_report(tmp_path / "s.zarr", "s.zarr", {}, path, [], frames=frames)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert (peak - held) / tables.count < 200

@@ -44,7 +44,7 @@ def mux(path: Path, frames: Frames, fps: Fraction, times: int = 1) -> Path:
 def write(path: Path, frames: Frames, fps: Fraction, cuts: list[int], times: int = 1) -> Path:
     height, width = frames.shape[1:]
     file = RawAvi(str(path), width=width, height=height, fps=fps)
-    file.create()
+    file.begin()
     count, first = times * len(frames), 0
     parts = []
     for part in (part for _ in range(times) for part in np.split(frames, sorted(cuts))):
@@ -108,7 +108,7 @@ def test_many_lists_are_one_video(
 def test_an_index_that_is_full_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(raw_avi, "RIFF_BYTES", 1)
     file = RawAvi(str(tmp_path / "a.avi"), width=4, height=4, fps=Fraction(20))
-    file.create()
+    file.begin()
     with pytest.raises(OSError, match="no AVI holds"):
         file.write(0, make_frames(300, 4, 4))
     with pytest.raises(OSError, match="no AVI holds"):
@@ -119,7 +119,7 @@ def test_threads_write_side_by_side(tmp_path: Path) -> None:
     frames, fps = make_frames(64, 50, 31), Fraction(25)
     expected = write(tmp_path / "a.avi", frames, fps, []).read_bytes()
     file = RawAvi(str(tmp_path / "b.avi"), width=31, height=50, fps=fps)
-    file.create()
+    file.begin()
     file.lay_out(len(frames))
     file = pickle.loads(pickle.dumps(file))
     with ThreadPoolExecutor(4) as pool:
