@@ -14,8 +14,8 @@ EVERY   = --with=slow --with=browser --with=peer
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
 
-demo: $(VENV)/package.stamp  ## simulate two receivers, stitch them, say where to look
-	$(BIN)/miostitch demo --force -o demo
+demo: $(VENV)/package.stamp  ## simulate two receivers, stitch them, list the results
+	@$(BIN)/miostitch demo --force -o demo
 
 test: $(VENV)/test.stamp  ## the fast suite
 	$(SUITE)

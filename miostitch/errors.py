@@ -5,21 +5,83 @@ exit code of the command line; the message names the file, the row or frame, wha
 to do about it.
 """
 
-from dataclasses import dataclass
+import logging
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Self
+
+from miostitch.text import printable
+
+logger = logging.getLogger(__name__)
+
+NUMBER = re.compile(r"-?\d[\d.]*")
+
+
+class Severity(IntEnum):
+    """How much a finding matters; the values are levels of :mod:`logging`."""
+
+    NOTE = logging.INFO  # Usual
+    WARNING = logging.WARNING
+    DOUBT = logging.ERROR  # A warning that puts the result in doubt
+    ERROR = logging.CRITICAL  # No result can be right
 
 
 @dataclass(frozen=True)
 class Notice:
-    """What a user should be told of a file: as a text, or raised as the reason of an error."""
+    """What a user should know of a file: as a text, or raised as the reason of an error."""
 
     path: str  # The file; nothing where the text names several
     text: str
     remedy: str = ""  # What to do about it, or what was done
+    severity: Severity = Severity.WARNING
 
     def __str__(self) -> str:
         where, remedy = self.path and f"{self.path}: ", self.remedy and f"; {self.remedy}"
         return f"{where}{self.text}{remedy}"
+
+
+def rank_notices(notices: Iterable[Notice]) -> list[Notice]:
+    r"""Bring the most severe notices first, each once; if they differ only in numbers, as one.
+
+    >>> seen = [Notice(f"seg{n}.avi", f"frame {n} has no image", "") for n in (7, 8, 9)]
+    >>> print(*rank_notices([*seen, Notice("", "lag 1?", severity=Severity.DOUBT)]), sep="\n")
+    lag 1?
+    seg7.avi (and 2 more like it): frame 7 has no image
+    """
+    alike: dict[object, list[Notice]] = {}
+    for notice in dict.fromkeys(notices):
+        said = notice.text + notice.remedy
+        kind = notice.severity, NUMBER.sub("", said) if notice.path else said
+        alike.setdefault(kind, []).append(notice)
+    ranked = [
+        replace(first, path=f"{first.path} (and {len(more)} more like it)") if more else first
+        for first, *more in alike.values()
+    ]
+    return sorted(ranked, key=lambda notice: -notice.severity)
+
+
+def list_warnings(notices: Iterable[Notice]) -> list[str]:
+    """The texts of all notices but the usual ones, the most severe first."""
+    return [str(notice) for notice in rank_notices(notices) if notice.severity > Severity.NOTE]
+
+
+def report_notices(notices: Iterable[Notice], *, strict: bool = False) -> None:
+    """Log notices, and refuse those that are errors; ``strict``: what puts a result in doubt too.
+
+    Raises
+    ------
+    InputError
+        There is one.
+    """
+    ranked = rank_notices(notices)
+    refused = [n for n in ranked if n.severity >= (Severity.DOUBT if strict else Severity.ERROR)]
+    for notice in ranked:
+        if notice not in refused:
+            logger.log(notice.severity, "%s", printable(str(notice)))
+    if refused:
+        raise InputError("; ".join(map(str, refused)))
 
 
 class MiostitchError(Exception):

@@ -123,7 +123,7 @@ def _compare(recordings: list[Recording]) -> InspectedSession | FailedSession:
                 recordings, present, alignment.unlinked, alignment.clocks, strict=True
             )
         ],
-        notices=list(alignment.notices),
+        notices=[*map(str, alignment.notices)],
     )
 
 

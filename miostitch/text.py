@@ -22,10 +22,10 @@ def printable(text: str) -> str:
 def amount(number: int, noun: str) -> str:
     """A number of things.
 
-    >>> amount(1, "frame"), amount(2, "frame")
-    ('1 frame', '2 frames')
+    >>> amount(1, "frame"), amount(2345, "frame")
+    ('1 frame', '2,345 frames')
     """
-    return f"{number} {noun}{'' if number == 1 else 's'}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def from_here(text: str) -> str:

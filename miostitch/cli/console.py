@@ -13,10 +13,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any, ClassVar, TextIO
 
 import click
 
+from miostitch.errors import Severity
 from miostitch.execution.progress import Progress
 from miostitch.execution.results import Result
 from miostitch.text import from_here, printable
@@ -46,7 +47,8 @@ class Console:
         if self.as_json:
             click.echo(json.dumps(value, indent=1, default=Result.to_json))
         elif not self.quiet:
-            _say(text(value), sys.stdout)
+            lines = text(value).split("\n")
+            _say("\n".join(line for line in lines if line not in _Handler.said), sys.stdout)
 
     def tell(self, message: str) -> None:
         """Print what went wrong."""
@@ -73,16 +75,28 @@ class Console:
 def talking(command: Command) -> Command:
     """Add the options every command has; the command gets a :class:`Console` instead."""
 
-    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object, nothing else.")
-    @click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
-    @click.option("-v", "--verbose", count=True, help="Say more; -vv: also where errors arose.")
-    @click.option("--no-progress", is_flag=True, help="Show no progress.")
+    @click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print the result as one JSON object (default: as text).",
+    )
+    @click.option(
+        "-q",
+        "--quiet",
+        is_flag=True,
+        help="Print only errors, and what puts the result in doubt (default: no).",
+    )
+    @click.option(
+        "-v", "--verbose", count=True, help="Print notes, too; -vv: also tracebacks (default: no)."
+    )
+    @click.option("--no-progress", is_flag=True, help="Show no progress (default: show it).")
     @functools.wraps(command)
     def wrapped(as_json: bool, quiet: bool, verbose: int, no_progress: bool, **kwargs: Any) -> Any:
         ctx = click.get_current_context()
         console = ctx.find_root().obj = Console(as_json, quiet, verbose, not no_progress)
-        _log(ctx, verbose)
-        logger.info("%s %s", ctx.command_path, kwargs)
+        _log(ctx, quiet=quiet, verbose=verbose)
+        logger.debug("%s %s", ctx.command_path, kwargs)
         return command(console=console, **kwargs)
 
     return wrapped
@@ -146,18 +160,25 @@ def _fitted(text: str, stream: TextIO) -> str:
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Logs as everything else is said."""
+    """Prints what is logged as everything else, each line once."""
 
-    def format(self, record: logging.LogRecord) -> str:
-        return _fitted(from_here(super().format(record)), self.stream)
+    labels: ClassVar = {logging.INFO: "note", logging.DEBUG: "debug"}
+    said: ClassVar[set[str]] = set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        line = f"{self.labels.get(record.levelno, 'warning')}: {from_here(record.getMessage())}"
+        if line not in self.said:
+            self.said.add(line)
+            click.echo(_fitted(line, self.stream), file=self.stream)
 
 
-def _log(ctx: click.Context, verbose: int) -> None:
-    """Send what the package logs, and nobody else, to stderr."""
+def _log(ctx: click.Context, *, quiet: bool, verbose: int) -> None:
+    """Send what the package logs, and nobody else, to stderr; of that, what is wanted."""
     handler, before = _Handler(), logger.level
-    handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+    handler.said.clear()
     logger.addHandler(handler)
-    logger.setLevel((logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)])
+    shown = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logger.setLevel(Severity.DOUBT if quiet else shown)
     ctx.call_on_close(lambda: logger.removeHandler(handler))
     ctx.call_on_close(lambda: logger.setLevel(before))
 
@@ -186,18 +207,18 @@ def _progress_bar(what: str) -> Iterator[ShowProgress]:
     from rich.console import Console as Terminal
 
     columns = (*bars.Progress.get_default_columns(), bars.TextColumn("{task.fields[speed]}"))
-    with bars.Progress(*columns, console=Terminal(stderr=True)) as bar:
-        task = bar.add_task(what, total=None, speed="")
+    bar = bars.Progress(*columns, console=Terminal(stderr=True))
+    task = bar.add_task(what, total=None, speed="")
 
-        def show(done: int, total: int, rate: float) -> None:
-            speed = f"{done} of {total}, {rate:,.0f} frames/s"
-            bar.update(task, completed=done, total=total, speed=speed)
+    def show(done: int, total: int, rate: float) -> None:
+        bar.start()  # now, and not before what is found of the recordings has been said
+        speed = f"{done:,} of {total:,}, {rate:,.0f} frames/s"
+        bar.update(task, completed=done, total=total, speed=speed)
 
-        try:
-            yield show
-        except BaseException:
-            bar.live.transient = not bar.tasks[task].completed  # nothing done: nothing to show
-            raise
+    try:
+        yield show
+    finally:
+        bar.stop()
 
 
 def _progress_lines(what: str) -> ShowProgress:

@@ -1,8 +1,10 @@
-"""The command ``miostitch``: every command parses, makes one call of the library and prints."""
+"""The command ``miostitch``, and the commands that write recordings.
+
+Every command parses, makes one call of the library and prints.
+"""
 
 import os
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,8 +13,9 @@ from click import option
 
 from miostitch.cli import options as opt
 from miostitch.cli import texts
-from miostitch.cli.console import Console, collect_garbage, talking
-from miostitch.cli.exit_codes import DIFFERENT, NOT_CHECKED, Group
+from miostitch.cli.console import Console, talking
+from miostitch.cli.exit_codes import Group
+from miostitch.cli.look_commands import config, inspect, report, verify, view
 from miostitch.errors import MismatchError, UsageError
 from miostitch.execution.progress import counted
 from miostitch.execution.results import (
@@ -40,7 +43,7 @@ def main() -> None:
     \b
     Start here:
       miostitch demo                            # make, stitch and show a session
-      miostitch inspect A.avi B.avi             # what a run would meet
+      miostitch inspect A.avi B.avi             # check the recordings first
       miostitch stitch A.avi B.avi -o stitched  # stitch two recordings
     """
 
@@ -50,15 +53,46 @@ def main() -> None:
 @opt.output_in(default="stitched")
 @opt.scores_by
 @opt.aligns
-@option("--drop-damaged", is_flag=True, help="Leave damaged frames out, and list them.")
-@option("--unrecoverable-video", is_flag=True, help="Also write what nobody received whole.")
-@option("--keep-clocks", is_flag=True, help="Leave times on each receiver's own clock.")
-@option("--debug-video", is_flag=True, help="Also write the candidates side by side.")
-@option("--codec", type=opt.codecs, help="Of the .avi (default rawvideo).")
-@option("--no-avi", is_flag=True, help="Write no .avi; the store holds the video.")
-@option("--zarr-format", type=click.Choice([2, 3]), default=3, help="3; 2 for older readers.")
-@option("--chunk-frames", help="Frames per chunk of the store.", **opt.positive)
-@option("--repair/--no-repair", default=True, help="Flipped headers, where there is no doubt.")
+@option(
+    "--drop-damaged",
+    is_flag=True,
+    help="Leave damaged frames out, and list them (default: keep them).",
+)
+@option(
+    "--unrecoverable-video",
+    is_flag=True,
+    help="Also write a video of the frames that no receiver got complete (default: no).",
+)
+@option(
+    "--keep-clocks",
+    is_flag=True,
+    help="Keep times on each receiver's own clock (default: on the first one's).",
+)
+@option(
+    "--debug-video",
+    is_flag=True,
+    help="Also write a video of the receivers side by side (default: no).",
+)
+@option("--codec", type=opt.codecs, help="Codec of the .avi (default: rawvideo).")
+@option(
+    "--no-avi", is_flag=True, help="Write no .avi; the store has the frames (default: write it)."
+)
+@option(
+    "--zarr-format",
+    type=click.Choice([2, 3]),
+    default=3,
+    help="Version of the store's format; 2 for minian or CaImAn (default: 3).",
+)
+@option(
+    "--chunk-frames",
+    help="Frames per chunk of the store (default: 16 MiB of frames).",
+    **opt.positive,
+)
+@option(
+    "--repair/--no-repair",
+    default=True,
+    help="Correct bit errors in buffer headers where that is certain (default: yes).",
+)
 @opt.stitches
 @talking
 @opt.computes
@@ -73,14 +107,14 @@ def stitch(
 ) -> None:
     """Stitch recordings of one session, one video per receiver.
 
-    The table of each video (x.csv beside x.avi) must be there. A receiver that recorded in several
-    files is one argument: A1.avi,A2.avi
+    Next to each video must be its table: x.csv for x.avi. A receiver that recorded in several
+    files is one argument, its files separated by commas: A1.avi,A2.avi
 
     \b
     Examples:
       miostitch stitch left/rec.avi right/rec.avi -o stitched
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
-      miostitch stitch A.avi B.avi --by buffer  # each frame from all receivers
+      miostitch stitch A.avi B.avi --by buffer  # combine the buffers of all receivers
     """
     from miostitch.stitching.run import StitchOptions
 
@@ -109,10 +143,10 @@ def workflow(
     console: Console,
     **choices: Any,
 ) -> None:
-    """Stitch, trim and denoise in one go.
+    """Stitch, trim and denoise in one step.
 
-    The stitched products are those of stitch, the others those of denoise. One recording alone is
-    not stitched. Everything is checked before the first frame is written.
+    Writes the results of stitch and of denoise. A single recording is not stitched. Everything is
+    checked before the first frame is written.
 
     \b
     Example:
@@ -135,10 +169,10 @@ def workflow(
 @opt.force
 @talking
 def simulate(directory: str, console: Console, force: bool, **choices: Any) -> None:
-    """Make a session whose truth is known.
+    """Simulate a session with known ground truth.
 
     Writes receiver1.avi, receiver2.avi, ... and truth.avi, each with its table. The same options
-    give the same bytes, every time and anywhere.
+    always give the same files.
 
     \b
     Example:
@@ -157,7 +191,7 @@ def simulate(directory: str, console: Console, force: bool, **choices: Any) -> N
 @opt.force
 @talking
 def demo(output: str, force: bool, console: Console) -> None:
-    """Simulate a session, stitch it, say where to look.
+    """Simulate a session, stitch it and list the results.
 
     \b
     Example:
@@ -169,21 +203,23 @@ def demo(output: str, force: bool, console: Console) -> None:
     made = _simulate(Path(output, "session"), SimulationConfig(frames=600), force, console)
     names = [os.fspath(path) for path in made.recordings]
     options = StitchOptions(debug_video=True, force=force)
-    stitched = _stitch(names, os.path.join(output, "stitched"), options, console)
-    console.result(stitched, texts.demo_text)
+    by_frame = _stitch(names, os.path.join(output, "stitched"), options, console)
+    options = StitchOptions(by="buffer", force=force)
+    by_buffer = _stitch(names, os.path.join(output, "by_buffer"), options, console)
+    console.result((by_frame, by_buffer), texts.demo_text)
 
 
 @main.command()
 @opt.takes_recordings
-@opt.output_in(default="stitched", help="Folder, or file ending in .avi or .zarr.")
+@opt.output_in(default="stitched", help="Folder to write to, or a file ending in .avi or .zarr.")
 @opt.trims
 @opt.edits
 @opt.force
 @talking
 def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
-    """Leave frames out at the start and the end.
+    """Remove frames from the start and the end.
 
-    Everything that stands beside the video goes along: table, time stamps, scores, store.
+    Files next to the video are trimmed with it: table, timestamps, scores, store.
 
     \b
     Example:
@@ -191,28 +227,30 @@ def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
     """
     from miostitch.editing import operations as editing
 
+    if not (start or end):
+        raise UsageError("no frames to remove; give their number with -s, -e or both")
     _edit(_only_one(names), lambda parts: editing.trim(parts[0], start, end), "_trimmed", **choices)
 
 
 @main.command("remove-frames")
 @opt.takes_recordings
-@opt.output_in(default="stitched", help="Folder, or file ending in .avi or .zarr.")
+@opt.output_in(default="stitched", help="Folder to write to, or a file ending in .avi or .zarr.")
 @option(
     "-f",
     "--frames",
     multiple=True,
     required=True,
     metavar="LIST",
-    help="Positions from 0: 0,5,10-20; repeatable.",
+    help="Positions of the frames, from 0, as 0,5,10-20; may be repeated.",
 )
 @opt.edits
 @opt.force_only
 @talking
 def remove_frames(names: list[str], frames: tuple[str, ...], **choices: Any) -> None:
-    """Leave single frames out.
+    """Remove individual frames.
 
-    Everything that stands beside the video goes along: table, time stamps, scores, store. As in
-    mio, -f names the frames here; only --force replaces products.
+    Files next to the video are edited with it: table, timestamps, scores, store. As with mio, -f
+    names the frames here; only --force overwrites.
 
     \b
     Example:
@@ -226,15 +264,16 @@ def remove_frames(names: list[str], frames: tuple[str, ...], **choices: Any) -> 
 
 @main.command()
 @opt.takes_recordings
-@opt.output_in(required=True, show_default=False, help="File ending in .avi or .zarr, or folder.")
+@opt.output_in(
+    required=True, show_default=False, help="Folder to write to, or a file ending in .avi or .zarr."
+)
 @opt.edits
 @opt.force
 @talking
 def concat(names: list[str], **choices: Any) -> None:
-    """Join recordings, one behind the other.
+    """Concatenate recordings in the given order.
 
-    The device's counters stay as received, so that the result can be stitched with what other
-    receivers recorded.
+    The device's counters are kept, so the result can be stitched with those of other receivers.
 
     \b
     Example:
@@ -249,6 +288,7 @@ def concat(names: list[str], **choices: Any) -> None:
 @opt.takes_recordings
 @opt.output_in(default="stitched")
 @opt.scores_by
+@opt.lagging
 @opt.reads
 @opt.force
 @talking
@@ -257,7 +297,7 @@ def score(
 ) -> None:
     """Count the noisy and black pixels of every frame.
 
-    Writes a table {stem}_noise.csv per recording. The videos need no table.
+    Writes a table NAME_noise.csv for each recording NAME.avi, which needs no table of its own.
 
     \b
     Example:
@@ -290,10 +330,10 @@ def denoise(
     console: Console,
     **choices: Any,
 ) -> None:
-    """Drop noisy frames, filter stripes, subtract the background.
+    """Remove noisy frames, filter stripes and subtract the background.
 
-    What is done and written says the configuration; see config show. Everything that stands beside
-    the video goes along: table, time stamps, scores, store.
+    The configuration defines what is done and written; see config show. Files next to the video
+    are carried along: table, timestamps, scores, store.
 
     \b
     Example:
@@ -312,152 +352,41 @@ def denoise(
 
 
 @main.command()
-@opt.takes_recordings
-@opt.reads
-@opt.no_products
-@talking
-def inspect(names: list[str], console: Console, **choices: Any) -> None:
-    """Say what a run would meet, without running it.
-
-    \b
-    Example:
-      miostitch inspect A.avi B.avi
-    """
-    from miostitch.inspect import inspect_recordings
-
-    collect_garbage()
-    console.result(inspect_recordings(names, opt.reading(choices)), texts.inspect_text)
-
-
-@main.command()
-@click.argument("directory", type=click.Path())
-@opt.output_in(default=None, show_default=False, help="Folder of the reports  [default: DIRECTORY]")
-@opt.force
-@talking
-def report(directory: str, output: str | None, force: bool, console: Console) -> None:
-    """Write the quality reports of a folder of results.
-
-    DIRECTORY is a folder of products, or one store. The report is the file S_report.html that a
-    stitch writes; make it anew after a stitch without one, or for an edited recording. The
-    receivers' videos may be gone; then the page shows the result alone.
-
-    \b
-    Example:
-      miostitch report stitched
-    """
-    from miostitch.report.run import report_files
-
-    collect_garbage()
-    console.result(report_files(directory, output, force=force), texts.report_text)
-
-
-@main.command()
-@opt.takes_recordings
-@option("--port", type=click.IntRange(1024, 65535), metavar="N", help="Default: any free one.")
-@option("--browser/--no-browser", default=True, help="Open the page, or only say where it is.")
-@option("--marks", type=click.Path(), help="File to save marked frames to, for remove-frames.")
-@option(
-    "--inputs",
-    "folders",
-    multiple=True,
-    type=click.Path(),
-    metavar="FOLDER",
-    help="Where a result's recordings are, if they were moved; repeatable.",
-)
-@opt.lagging
-@opt.reads
-@opt.no_products
-@talking
-def view(
-    names: list[str],
-    port: int | None,
-    browser: bool,
-    marks: str | None,
-    folders: tuple[str, ...],
-    console: Console,
-    **choices: Any,
-) -> None:
-    """Look at recordings and results in the browser.
-
-    Shows a store beside the recordings it was made of, or any videos and stores side by side.
-    Only browsers of this machine that know the printed address get an answer.
-
-    \b
-    Examples:
-      miostitch view stitched/S.zarr --marks marks.txt
-      miostitch view A.avi B.avi
-    """
-    from miostitch.viewer.run import ViewOptions, view
-
-    collect_garbage()
-    options = ViewOptions(port or 0, marks, folders, browser)
-    ready = partial(console.result, text=texts.view_text)
-    view(names, options, reading=opt.reading(choices), ready=ready)
-
-
-@main.command()
-@click.argument("path", metavar="DIR", type=click.Path())
-@opt.recordings_too(
-    "recordings", help="Where a recording is now; in the order of the run, one for each."
-)
-@click.option("--allow-missing", is_flag=True, help="Exit with 0 although an input is not there.")
-@opt.no_products
-@talking
-def verify(path: str, recordings: tuple[str, ...], allow_missing: bool, console: Console) -> None:
-    """Check results against what they were made of.
-
-    Re-reads every output: checksums, counts, every frame, row and score, against the recordings, or
-    the files that were edited. DIR is a folder of results, or the .zarr or .json of one. Exit code
-    1: there are differences; 7: there are none, but an input is not there or not readable.
-
-    \b
-    Examples:
-      miostitch verify stitched
-      miostitch verify stitched/S.zarr -i moved/A.avi -i moved/B.avi
-    """
-    from miostitch.verify.run import verify_files
-
-    with console.progress("verifying") as progress:
-        found: dict[str, Any] = verify_files(path, recordings, progress=progress)
-    console.result(found, texts.verify_text)
-    if found["differences"]:
-        click.get_current_context().exit(DIFFERENT)
-    if found["not_checked"] and not allow_missing:
-        click.get_current_context().exit(NOT_CHECKED)
-
-
-@main.command()
 @click.argument("recording", type=click.Path(), metavar="ZARR|VIDEO")
 @option(
     "--to",
     "kind",
     type=click.Choice(["ucla", "avi-segments", "nwb", "zarr2"]),
     required=True,
-    help="What the other tool reads.",
+    help="Format to write.",
 )
 @opt.output_in(
-    required=True, show_default=False, help="Folder, or for nwb and zarr2 also the file."
+    required=True, show_default=False, help="Folder to write to, or for nwb and zarr2 a file."
 )
 @opt.describes_session
+@opt.lagging
 @opt.salvage
+@opt.strict
 @opt.force
 @talking
 def export(
     recording: str,
     kind: "Kind",
     output: str,
+    lag: int | Literal["auto"] | None,
     salvage: bool,
+    strict: bool,
     force: bool,
     console: Console,
     **choices: Any,
 ) -> None:
-    """Carry a recording into other tools.
+    """Export a recording to the format of another tool.
 
     \b
     ucla: 0.avi, 1.avi, ..., timeStamps.csv, metaData.json, for roiextractors
     avi-segments: msCam1.avi, msCam2.avi, ..., timestamps.csv, for minian
     zarr2: a Zarr store of format 2, for minian and CaImAn
-    nwb: a OnePhotonSeries; needs miostitch[nwb]
+    nwb: an NWB file with a OnePhotonSeries; needs the extra nwb
 
     \b
     Examples:
@@ -468,7 +397,7 @@ def export(
     from miostitch.export.run import export_recording
 
     options = ExportOptions(**opt.given(choices))
-    reading = opt.reading({"salvage": salvage})
+    reading = opt.reading({"lag": lag, "salvage": salvage, "strict": strict})
     with console.progress("exporting") as progress:
         made = export_recording(
             recording, output, kind, options, reading=reading, force=force, progress=progress
@@ -476,51 +405,8 @@ def export(
     console.result(ExportSummary.from_json(made), texts.export_text)
 
 
-@main.group()
-def config() -> None:
-    """The configurations of denoise and workflow.
-
-    \b
-    Example:
-      miostitch config show denoise_example
-    """
-
-
-@config.command("list")
-@opt.no_products
-@talking
-def list_configs(console: Console) -> None:
-    """List the shipped configurations.
-
-    \b
-    Example:
-      miostitch config list
-    """
-    from miostitch.config.files import shipped_configs
-
-    found = [{"id": i, "description": c.description} for i, c in shipped_configs().items()]
-    console.result({"configs": found}, texts.configs_text)
-
-
-@config.command("show")
-@click.argument("name", metavar="ID|PATH", shell_complete=opt.config_ids)
-@opt.no_products
-@talking
-def show_config(name: str, console: Console) -> None:
-    """Show a configuration, what every setting means and may be.
-
-    What it prints is a configuration again, to be kept and changed.
-
-    \b
-    Examples:
-      miostitch config show denoise_example
-      miostitch config show mine.yml --json
-    """
-    from miostitch.config.files import config_text, load_config
-    from miostitch.config.models import described
-
-    chosen = load_config(name)
-    console.result(described(chosen), lambda _: config_text(chosen))
+for each in (inspect, report, view, verify, config):
+    main.add_command(each)
 
 
 def _stitch(
@@ -536,7 +422,7 @@ def _stitch(
         if options.salvage or not console.may_ask:
             raise
         console.tell(str(error))
-        if not click.confirm("Go on with what matches?", err=True):
+        if not click.confirm("Continue with the part where they agree?", err=True):
             raise
     return _stitch(names, output, replace(options, salvage=True), console)
 
@@ -574,5 +460,5 @@ def _edit(
 
 def _only_one(names: list[str]) -> list[str]:
     if len(names) > 1:
-        raise UsageError(f"{names[1]}: one recording at a time; concat joins several")
+        raise UsageError(f"{names[1]}: only one recording at a time; concat joins several")
     return names

@@ -83,7 +83,7 @@ def takes_recordings(command: Command) -> Command:
     """Add the ways to name recordings; the command gets their names."""
 
     @click.argument("inputs", nargs=-1, type=click.Path(), metavar="VIDEO...")
-    @recordings_too("more", help="As in mio; repeatable.")
+    @recordings_too("more", help="A recording, as with mio; may be repeated (default: none).")
     @functools.wraps(command)
     def wrapped(*, inputs: tuple[str, ...], more: tuple[str, ...], **kwargs: Any) -> Any:
         if not inputs + more:
@@ -102,85 +102,209 @@ denoises_to = output_in(
 named_config = functools.partial(
     option, "-c", "--config", metavar="ID|PATH", shell_complete=config_ids
 )
-denoises_by = named_config(required=True, help="Configuration; see config list.")
-scores_by = named_config(help="Configuration with the thresholds.")
+denoises_by = named_config(required=True, help="Configuration: an id of config list, or a file.")
+scores_by = named_config(help="Configuration with the noise thresholds (default: those of mio).")
 replacing = functools.partial(
-    option, is_flag=True, help="Replace products once the new ones are whole."
+    option,
+    is_flag=True,
+    help="Overwrite existing results, once the new ones are complete (default: no).",
 )
 force = replacing("-f", "--force")
 force_only = replacing("--force")
-no_products = option(
-    "-f", "--force", is_flag=True, expose_value=False, help="Nothing is ever replaced here."
+salvage = option(
+    "--salvage",
+    is_flag=True,
+    help="Use the part where video and table agree, if they do not everywhere (default: no).",
 )
-salvage = option("--salvage", is_flag=True, help="Go on with what matches of table and video.")
-lagging = option("--lag", type=lags, metavar="auto|N", help="Video frame i + N is table index i.")
+strict = option(
+    "--strict", is_flag=True, help="Stop with exit code 3 if the result is in doubt (default: no)."
+)
+lagging = option(
+    "--lag",
+    type=lags,
+    metavar="auto|N",
+    help="Frames by which each video is behind its table; auto measures it (default: auto).",
+)
 reads = together(
-    option("--max-frame-pixels", help="Refuse videos of larger frames.", **positive), salvage
+    option(
+        "--max-frame-pixels",
+        help="Refuse videos with larger frames (default: 268435456).",
+        **positive,
+    ),
+    salvage,
+    strict,
 )
 restart = option(
-    "--restart", is_flag=True, help="Begin anew, even where a run that was cut off could go on."
+    "--restart",
+    is_flag=True,
+    help="Start from scratch instead of resuming an interrupted run (default: no).",
 )
 edits = together(lagging, reads, restart)
 stitches = together(
     reads,
     restart,
-    option("--memory-limit", type=_read_size, metavar="SIZE", help="As 2GB: bounds threads."),
+    option(
+        "--memory-limit",
+        type=_read_size,
+        metavar="SIZE",
+        help="Memory to use at most, as 2GB; fewer threads then run (default: no limit).",
+    ),
     force,
 )
 trims = together(
     option(
-        "-s", "--trim-start", "start", default=0, help="Frames to leave out at the start.", **whole
+        "-s",
+        "--trim-start",
+        "start",
+        default=0,
+        help="Frames to remove from the start (default: 0).",
+        **whole,
     ),
-    option("-e", "--trim-end", "end", default=0, help="Frames to leave out at the end.", **whole),
+    option(
+        "-e",
+        "--trim-end",
+        "end",
+        default=0,
+        help="Frames to remove from the end (default: 0).",
+        **whole,
+    ),
 )
 aligns = together(
-    option("--by", type=ways, help="Choose frames (default) or compose them."),
-    option("--align", type=alignments, help="Which frames are one (default auto)."),
-    option("--max-gap", type=float, metavar="S", help="By time: most between times of one frame."),
+    option(
+        "--by",
+        type=ways,
+        help="frame: the best receiver's frame (default); buffer: combined from all receivers.",
+    ),
+    option(
+        "--align", type=alignments, help="How frames of the receivers are matched (default: auto)."
+    ),
+    option(
+        "--max-gap",
+        type=float,
+        metavar="S",
+        help="With --align time: largest time difference of a match (default: half a frame).",
+    ),
     lagging,
-    option("--report/--no-report", default=True, help="The quality report, a page of HTML."),
+    option(
+        "--report/--no-report",
+        default=True,
+        help="Write the quality report, an HTML page (default: yes).",
+    ),
 )
 simulated = together(
-    option("--frames", help="Frames the device makes.", **positive),
-    option("--receivers", help="Receivers that listen.", **positive),
-    option("--seed", help="Start of all randomness.", **whole),
-    option("--width", help="Pixels.", **positive),
-    option("--height", help="Pixels.", **positive),
-    option("--fps", type=rates, metavar="RATE", help="Frames per second: 20, 30000/1001."),
-    option("--buffer-loss", help="Share of buffers lost.", **share),
-    option("--frame-loss", help="Share of frames lost whole.", **share),
-    option("--corruption", help="Share of buffers with bit errors.", **share),
-    option("--truncation", help="Share of buffers that break off.", **share),
-    option("--overrun", help="Share that run into the one before.", **share),
-    option("--header-flips", help="Share of headers with flipped bits.", **share),
-    option("--bursts", help="Share of faults that start a burst.", **share),
-    option("--late-start", "late_start_frames", help="Frames, per receiver.", **whole),
-    option("--early-end", "early_end_frames", help="Frames, per receiver.", **whole),
-    option("--reset", "--resets", "resets", help="Reboots of the device.", **whole),
-    option("--lag", type=int, metavar="N", help="Video frame i + N is table index i."),
-    option("--extra-frame/--no-extra-frame", default=True, help="Table has one frame more."),
-    option("--clock-offset", "clock_offset_s", type=float, help="Seconds per receiver."),
-    option("--clock-drift", "clock_drift_ppm", type=float, help="Millionths per receiver."),
+    option("--frames", help="Frames that the device records (default: 200).", **positive),
+    option("--receivers", help="Receivers (default: 2).", **positive),
+    option("--seed", help="Seed of the random numbers (default: 0).", **whole),
+    option("--width", help="Width of a frame in pixels (default: 200).", **positive),
+    option("--height", help="Height of a frame in pixels (default: 200).", **positive),
+    option(
+        "--fps",
+        type=rates,
+        metavar="RATE",
+        help="Frames per second, as 20 or 30000/1001 (default: 20).",
+    ),
+    option(
+        "--buffer-loss",
+        help="Share of buffers that are lost, per receiver (default: 0.03).",
+        **share,
+    ),
+    option(
+        "--frame-loss", help="Share of frames that are lost completely (default: 0.01).", **share
+    ),
+    option("--corruption", help="Share of buffers with bit errors (default: 0.01).", **share),
+    option("--truncation", help="Share of buffers that are cut short (default: 0.002).", **share),
+    option(
+        "--overrun",
+        help="Share of buffers that run into the previous one (default: 0.002).",
+        **share,
+    ),
+    option("--header-flips", help="Share of headers with flipped bits (default: 0.002).", **share),
+    option(
+        "--bursts", help="Share of faults that start a burst of faults (default: 0.1).", **share
+    ),
+    option(
+        "--late-start",
+        "late_start_frames",
+        help="Frames by which each receiver starts late (default: 3).",
+        **whole,
+    ),
+    option(
+        "--early-end",
+        "early_end_frames",
+        help="Frames by which each receiver ends early (default: 5).",
+        **whole,
+    ),
+    option("--reset", "--resets", "resets", help="Restarts of the device (default: 0).", **whole),
+    option(
+        "--lag",
+        type=int,
+        metavar="N",
+        help="Frames by which each video is behind its table (default: 0).",
+    ),
+    option(
+        "--extra-frame/--no-extra-frame",
+        default=True,
+        help="Whether the table has one frame more than the video (default: yes).",
+    ),
+    option(
+        "--clock-offset",
+        "clock_offset_s",
+        type=float,
+        help="Seconds by which each next receiver's clock is ahead (default: 0.35).",
+    ),
+    option(
+        "--clock-drift",
+        "clock_drift_ppm",
+        type=float,
+        help="Drift of each next receiver's clock, in ppm (default: 5).",
+    ),
 )
 describes_session = together(
-    option("--codec", type=codecs, help="Of video files (default rawvideo)."),
-    option("--session-start", type=times, metavar="TIME", help="2026-01-31T09:30:00+01:00."),
-    option("--external", is_flag=True, help="nwb: pictures in an .avi beside the file."),
-    option("--session-description", metavar="TEXT", help="nwb: what was done."),
-    option("--subject-id", metavar="ID", help="nwb: the animal."),
-    option("--species", metavar="NAME", help="nwb: its Latin name."),
-    option("--sex", type=click.Choice(["M", "F", "U", "O"]), help="nwb: U is unknown."),
-    option("--age", metavar="DURATION", help="nwb: as P90D."),
-    option("--indicator", metavar="NAME", help="nwb: as GCaMP6f."),
-    option("--location", metavar="NAME", help="nwb: the brain area, as CA1."),
+    option("--codec", type=codecs, help="Codec of video files (default: rawvideo)."),
+    option(
+        "--session-start",
+        type=times,
+        metavar="TIME",
+        help="Start, as 2026-01-31T09:30:00+01:00 (default: the first frame's time).",
+    ),
+    option(
+        "--external",
+        is_flag=True,
+        help="nwb: keep the frames in an .avi next to the file (default: inside).",
+    ),
+    option(
+        "--session-description",
+        metavar="TEXT",
+        help="nwb: what was done (default: a general sentence).",
+    ),
+    option("--subject-id", metavar="ID", help="nwb: id of the animal (default: unknown)."),
+    option("--species", metavar="NAME", help="nwb: its species in Latin (default: Mus musculus)."),
+    option(
+        "--sex",
+        type=click.Choice(["M", "F", "U", "O"]),
+        help="nwb: its sex, U if unknown (default: U).",
+    ),
+    option("--age", metavar="DURATION", help="nwb: its age, as P90D (default: unknown)."),
+    option(
+        "--indicator", metavar="NAME", help="nwb: the indicator, as GCaMP6f (default: unknown)."
+    ),
+    option("--location", metavar="NAME", help="nwb: the brain area, as CA1 (default: unknown)."),
 )
 
 
 def computes(command: Command) -> Command:
     """Add where blocks are computed; the command runs there and does not see it."""
 
-    @option("--workers", help="Processes of this machine, not threads.", **positive)
-    @option("--scheduler", metavar="ADDRESS", help="A running dask cluster.")
+    @option(
+        "--workers",
+        help="Processes of this machine to use instead of threads (default: threads).",
+        **positive,
+    )
+    @option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Address of a running dask cluster to use (default: none).",
+    )
     @functools.wraps(command)
     def wrapped(*, workers: int | None, scheduler: str | None, **kw: Any) -> Any:
         if (workers or scheduler) and kw.get("memory_limit"):

@@ -1,10 +1,11 @@
 """What commands found and made, as text for people."""
 
 import os
+import sys
 from typing import Any
 
 from miostitch.cli.console import break_line
-from miostitch.execution.products import DEBUG
+from miostitch.execution.products import REPORT
 from miostitch.execution.results import (
     DenoiseSummary,
     EditSummary,
@@ -33,42 +34,33 @@ RECORDING_COLUMNS = {
     "frames": "frames",
     "buffers lost": "buffers_lost",
     "noise %": "noise_share",
-    "chosen": "chosen",
-    "sole": "sole",
-    "sole buffers": "sole_buffers",
-    "clock s": "offset_s",
+    "frames used": "chosen",
+    "only here": "sole",
+    "buffers only here": "sole_buffers",
+    "clock offset": "offset_s",
 }
 """Heads of the table of recordings, and the fields of their summaries."""
 
 
 def stitch_text(made: StitchSummary) -> str:
     """What a stitch made of which recording."""
-    lines = _warnings(made.warnings)
-    first, last = made.frame_num
-    by_buffer = made.config["by"] == "buffer"
-    hopeless = "pixels that nobody received" if by_buffer else "buffers that nobody received whole"
-    lines.append(
-        f"{amount(made.frames, 'frame')} (frame_num {first} to {last}), {made.damaged} damaged"
-    )
-    lost = sum(stop - start + 1 for start, stop in made.lost_frame_num)
-    counts = (
-        (made.unrecoverable, f"frames have {hopeless}"),
-        (made.composed, "frames were composed of several recordings"),
-        (len(made.dropped_frame_num), "damaged frames were left out"),
-        (lost, "frames were seen by nobody"),
-    )
-    lines += [_counted(count, what) for count, what in counts if count]
+    lines = [*_warnings(made.warnings), _quality(made)]
+    if made.unrecoverable:
+        lines.append(f"{amount(made.unrecoverable, 'frame')} incomplete in every receiver")
+    if made.by_frame and made.unrecoverable < made.incomplete:
+        text = f"{made.unrecoverable:,} instead of {amount(made.incomplete, 'incomplete frame')}"
+        lines.append(f"Combining buffers (--by buffer) would leave {text}.")
+    if made.composed:
+        lines.append(f"{amount(made.composed, 'frame')} combined from several receivers")
+    if made.dropped_frame_num:
+        lines.append(f"{amount(len(made.dropped_frame_num), 'damaged frame')} left out")
+    if made.not_received:
+        lines.append(f"{amount(made.not_received, 'frame')} not received by any receiver")
     if shared := made.shared_buffers:
         same = made.identical_shared_buffers
-        lines.append(
-            f"{same} of {shared} shared buffers are bit-identical ({100 * same / shared:.2f} %)"
-        )
-    if any(each.measured_lag not in (None, each.lag) for each in made.recordings):
-        lines.append(
-            "BEWARE: pictures and tables are shifted against each other, see the warnings:\n"
-            "frames may stand under wrong numbers; --lag auto puts that right"
-        )
-    shown = {head: f for head, f in RECORDING_COLUMNS.items() if by_buffer or f != "sole_buffers"}
+        share = f"{100 * same / shared:.2f} %"
+        lines.append(f"{same:,} of {shared:,} buffers that receivers share are identical ({share})")
+    shown = {h: f for h, f in RECORDING_COLUMNS.items() if f != "sole_buffers" or not made.by_frame}
     rows = [
         tuple(_cell(getattr(each, field), field) for field in shown.values())
         for each in made.recordings
@@ -77,10 +69,18 @@ def stitch_text(made: StitchSummary) -> str:
     return _with_outputs(lines, made.outputs)
 
 
-def _counted(count: int, what: str) -> str:
-    if count == 1:
-        what = what.replace("frames have", "frame has").replace("frames were", "frame was")
-    return f"{count} {what}"
+def _quality(made: StitchSummary) -> str:
+    """How many frames are as they should be, and how many are not."""
+    share = f"{100 * made.intact / max(made.frames, 1):.1f} %"
+    faults = [
+        f"{count:,} {what}"
+        for count, what in (
+            (made.incomplete, "incomplete"),
+            (made.noisy, "noisy"),
+        )
+        if count
+    ]
+    return ", ".join([f"{amount(made.frames, 'frame')}: {made.intact:,} intact ({share})", *faults])
 
 
 def _cell(value: Any, key: str) -> str:
@@ -89,7 +89,7 @@ def _cell(value: Any, key: str) -> str:
             return f"{100 * value:.2f}"
         case "offset_s":
             return "?" if value is None else f"{value:+.3f}"
-    return str(value)
+    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def inspect_text(found: InspectSummary) -> str:
@@ -170,7 +170,7 @@ def _session_table(recordings: list[SessionMember]) -> list[str]:
         )
         for name, each in zip(_short([r.path for r in recordings]), recordings, strict=True)
     ]
-    return _table([("recording", "frames", "only here", "clock s", "drift ppm"), *rows])
+    return _table([("recording", "frames", "only here", "clock offset", "drift ppm"), *rows])
 
 
 def configs_text(found: dict[str, Any]) -> str:
@@ -181,7 +181,7 @@ def configs_text(found: dict[str, Any]) -> str:
 def edit_text(made: EditSummary) -> str:
     """What an edit made of how many frames."""
     before = sum(origin.frames for origin in made.origins)
-    lines = [*_warnings(made.warnings), f"{amount(made.frames, 'frame')}, of {before}"]
+    lines = [*_warnings(made.warnings), f"{amount(made.frames, 'frame')} of {before:,}"]
     return _with_outputs(lines, made.outputs)
 
 
@@ -195,7 +195,8 @@ def _denoised(made: DenoiseSummary) -> str:
     frames = amount(made.frames, "frame")
     if not made.config["noise_patch"]["enable"]:
         return frames  # nobody looked for noise
-    return f"{frames} kept, of {made.frames_before}: {len(made.dropped_frames)} noisy"
+    removed = amount(len(made.dropped_frames), "noisy frame")
+    return f"{frames} of {made.frames_before:,} kept, {removed} removed"
 
 
 def workflow_text(made: WorkflowSummary) -> str:
@@ -205,12 +206,9 @@ def workflow_text(made: WorkflowSummary) -> str:
         match step["step"]:
             case "stitch":
                 stitched = StitchSummary.from_json(step)
-                told = f"{amount(stitched.frames, 'frame')} of "
-                told += f"{amount(len(stitched.recordings), 'recording')}"
-                told += f", {stitched.damaged} damaged"
-                told += " (by an earlier run)" if stitched.reused else ""
+                told = _quality(stitched) + (" (by an earlier run)" if stitched.reused else "")
             case "trim":
-                told = f"{amount(step['frames'], 'frame')}, of {step['frames_before']}"
+                told = f"{amount(step['frames'], 'frame')} of {step['frames_before']:,}"
             case _:
                 denoised = DenoiseSummary.from_json(step)
                 lines += _notes(denoised.notices)
@@ -277,16 +275,21 @@ def simulate_text(made: dict[str, Any]) -> str:
     return "\n".join([*made["videos"], f"{made['truth']} (what the device sent)"])
 
 
-def demo_text(made: StitchSummary) -> str:
-    """What a demo made, and how to look at it."""
-    store = made.outputs[0]
-    debug = next(path for path in made.outputs if path.endswith(DEBUG))
+def demo_text(made: tuple[StitchSummary, StitchSummary]) -> str:
+    """What a demo made, by frame and by buffer, and how to look at it."""
+    frame, buffer = made
+    [report] = [path for path in frame.outputs if path.endswith(REPORT)]
+    program, python = (from_here(os.path.abspath(p)) for p in (sys.argv[0], sys.executable))
+    store = from_here(frame.outputs[0])
     return (
-        f"{stitch_text(made)}\n\nLook at it:\n"
-        f"  miostitch view {store}\n"
-        f"  play {debug}\n"
-        "    (receiver 1, receiver 2, where they differ)\n"
-        f"  python -c \"import xarray; print(xarray.open_zarr('{store}'))\""
+        f"by frame:  {_quality(frame)}\n"
+        f"by buffer: {_quality(buffer)}\n\n"
+        "Open the quality report in a browser:\n"
+        f"  {from_here(report)}\n\n"
+        "Look at the frames next to those of both receivers:\n"
+        f"  {program} view {store}\n\n"
+        "Read the result in Python:\n"
+        f"  {python} -c \"import xarray; print(xarray.open_zarr('{store}'))\""
     )
 
 

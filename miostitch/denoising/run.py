@@ -12,7 +12,7 @@ from miostitch.config.models import Block, DenoiseConfig
 from miostitch.denoising.chain import denoise_and_note, frames_before
 from miostitch.editing.extra_outputs import Extras
 from miostitch.editing.run import Edit
-from miostitch.errors import MiostitchError, UsageError
+from miostitch.errors import MiostitchError, UsageError, list_warnings
 from miostitch.execution.products import EDITED, TABLE, TIMESTAMPS
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, publish_run
@@ -105,7 +105,7 @@ def output_folder(output: str | os.PathLike[str] | None, config: DenoiseConfig) 
 def open_one(path: str | os.PathLike[str], reading: ReadOptions) -> tuple[xr.Dataset, list[str]]:
     """Open a recording, and say what is assumed of its lag."""
     sources = open_sources([path], reading)
-    return label_frames(sources[0], reading), [str(each) for each in list_lag_notices(sources)]
+    return label_frames(sources[0], reading), list_warnings(list_lag_notices(sources))
 
 
 def denoise_opened(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ from dask.base import tokenize
 from miostitch.editing.extra_outputs import Extras, video_outputs, write_notes, write_videos
 from miostitch.editing.kept_frames import KeptFrames
 from miostitch.editing.tables import EditedTables, StoredTables, check_counts
-from miostitch.errors import UsageError
+from miostitch.errors import UsageError, list_warnings
 from miostitch.execution.checkpoint import Journal
 from miostitch.execution.engine import Output, Products, Tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
@@ -89,7 +89,7 @@ def write_recording(
     anew.
     """
     reading = reading or ReadOptions()
-    if reading.lag:
+    if reading.lag not in (0, "auto"):
         msg = f"lag {reading.lag}: a recording is opened with it, open_recording(path, lag=...)"
         raise UsageError(msg)
     options = RunOptions(force, restart, progress)
@@ -129,7 +129,7 @@ def edit_files(
     reading = reading or ReadOptions(need_table=False)
     sources = open_sources(inputs, reading)
     dataset = edit([label_frames(source, reading) for source in sources])
-    notices = [str(notice) for notice in list_lag_notices(sources)]
+    notices = list_warnings(list_lag_notices(sources))
     del sources  # the frames that are left hold what they need
     stem = Path(dataset.attrs["origins"][0]).stem + ending
     return _publish(dataset, output, stem, reading, options or RunOptions(), notices)
@@ -151,7 +151,7 @@ class Edit(KeptFrames):
         # dask names a lazy array by all that it is made of
         frames = tokenize(self.video.data.name, self.origin, self.origin_frame)
         known = {name: self.attrs.get(name) for name in ("history", "lags")}
-        decisive = {**options, **asdict(reading), **known, "frames": frames}
+        decisive = {**options, **asdict(replace(reading, strict=False)), **known, "frames": frames}
         run.resume(file_states(self.files), decisive)
 
     @property
@@ -165,7 +165,7 @@ class Edit(KeptFrames):
 
     def warnings(self, kinds: set[str]) -> list[str]:
         """What a user should know of the origins and how they were joined."""
-        found = [str(notice) for origin in self.origins for notice in origin.notices]
+        found = list_warnings(notice for origin in self.origins for notice in origin.notices)
         found += [
             f"{', '.join(sorted(left))} of {origin.path} is left out: not all files have that"
             for origin in self.origins

@@ -71,7 +71,7 @@ class LostFrames(Result):
     why: Annotated[str, "what happened to them"]
 
 
-Notices = Annotated[list[str], "what a person should know"]
+Notices = Annotated[list[str], "what a person should know, most severe first"]
 Lost = Annotated[list[LostFrames], "with `--salvage`: what is left out as damaged"]
 Resumed = Annotated[int, "blocks that an interrupted run had finished, not computed again"]
 Versions = Annotated[JSON, "versions of miostitch and of the libraries that write files"]
@@ -135,22 +135,32 @@ class StitchSummary(Result):
 
     frames: Annotated[int, "frames of the result"]
     frame_num: Annotated[Span, "`frame_num` of the first and of the last frame"]
-    damaged: Annotated[int, "frames marked `damaged`"]
-    unrecoverable: Annotated[int, "frames marked `unrecoverable`"]
+    intact: Annotated[int, "frames that are complete and not noisy"]
+    incomplete: Annotated[int, "frames with missing pixels"]
+    noisy: Annotated[int, "complete frames with noisy rows"]
+    damaged: Annotated[int, "frames that are incomplete or noisy"]
+    unrecoverable: Annotated[int, "frames with buffers that no receiver got complete"]
+    not_received: Annotated[int, "frames of which no receiver got anything"]
     missing_pixels: Annotated[int, "missing pixels of all frames"]
-    lost_frame_num: Annotated[list[Span], "runs of `frame_num` that no recording saw: first, last"]
+    lost_frame_num: Annotated[list[Span], "runs of `frame_num` that were not received: first, last"]
     dropped_frame_num: Annotated[list[int], "frames left out by `--drop-damaged`"]
     composed: Annotated[int, "frames that equal no single recording's frame; 0 by frame"]
     shared_buffers: Annotated[int, "buffers that several recordings delivered whole"]
     identical_shared_buffers: Annotated[int, "of these, those that are the same bit for bit"]
     recordings: Annotated[list[RecordingSummary], "one for each recording, in the order given"]
     warnings: Notices
+    notes: Annotated[list[str], "what is usual, and was told with `-v`"]
     resumed_blocks: Resumed
     config: Annotated[JSON, "the options that decide the result, as `StitchOptions` names them"]
     versions: Versions
     digests: Digests
     outputs: Outputs
     reused: Annotated[bool, "of a workflow: true where it was an earlier run that stitched"] = False
+
+    @property
+    def by_frame(self) -> bool:
+        """Whether each frame is that of one receiver."""
+        return bool(self.config["by"] == "frame")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.editing.kept_frames import KeptFrames
-from miostitch.errors import InputError, UsageError
+from miostitch.errors import InputError, UsageError, list_warnings
 from miostitch.execution.engine import Products, no_tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.execution.products import STORE, TIMESTAMPS
@@ -94,7 +94,7 @@ class Source:
         opened = (
             recording if isinstance(recording, xr.Dataset) else open_dataset(recording, reading)
         )
-        if opened is recording and reading.lag:
+        if opened is recording and reading.lag not in (0, "auto"):
             msg = f"lag {reading.lag}: a recording is opened with it"
             raise UsageError(f"{msg}, open_recording(path, lag=...)")
         dataset = without_lost(opened)
@@ -186,7 +186,7 @@ class Source:
     @property
     def warnings(self) -> list[str]:
         """What a user should be told."""
-        told = [str(notice) for origin in self.kept.origins for notice in origin.notices]
+        told = list_warnings(notice for origin in self.kept.origins for notice in origin.notices)
         if not self.timed:
             told.append(
                 f"{self.path}: no times are known; where the format needs some they are counted "

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import xarray as xr
 from xarray.backends import BackendEntrypoint
 
+from miostitch.errors import report_notices
 from miostitch.recording.datasets import to_dataset
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import Recording
@@ -26,10 +27,13 @@ class MiostitchBackendEntrypoint(BackendEntrypoint):
         *,
         drop_variables: str | Iterable[str] | None = None,
         salvage: bool = False,
+        lag: int | Literal["auto"] = "auto",
     ) -> xr.Dataset:
         """Open a video and the table next to it, if any; see :func:`miostitch.open_recording`."""
-        options = ReadOptions(salvage=salvage, need_table=False)
-        dataset = to_dataset(Recording.open(filename_or_obj, options))
+        options = ReadOptions(salvage=salvage, need_table=False, lag=lag)
+        recording = Recording.open(filename_or_obj, options)
+        report_notices(recording.notices)
+        dataset = to_dataset(recording)
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or []
         return dataset.drop_vars(list(dropped), errors="ignore")
 

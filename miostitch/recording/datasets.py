@@ -4,7 +4,6 @@ Everything about a frame but its pixels can be looked up again: every frame carr
 from and its position there, and every selection of frames takes that along.
 """
 
-import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -17,7 +16,7 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 
 from miostitch.arrays import I64, U8, Bools
-from miostitch.errors import InputError, Notice, UsageError
+from miostitch.errors import InputError, Notice, UsageError, report_notices
 from miostitch.execution.products import STORE
 from miostitch.execution.results import JSON, HistoryStep, read_summary
 from miostitch.ranges import format_frames
@@ -37,14 +36,11 @@ from miostitch.schema import (
 from miostitch.store.chunks import damaged_blocks, read_frames
 from miostitch.store.reader import Store
 from miostitch.store.validation import reading
-from miostitch.text import printable
 from miostitch.video.source import open_video
-
-logger = logging.getLogger(__name__)
 
 
 def open_recording(
-    path: StrPath, *, salvage: bool = False, lag: int | Literal["auto"] = 0
+    path: StrPath, *, salvage: bool = False, lag: int | Literal["auto"] = "auto"
 ) -> xr.Dataset:
     """Open a recording as a lazy Dataset.
 
@@ -58,8 +54,9 @@ def open_recording(
         have no picture that can be read, or no row; writing and denoising leave them out. A store
         is read once as a whole for that.
     lag
-        Picture ``i + lag`` belongs to frame ``i`` of the table; ``"auto"``: as measured. The first
-        pictures then have no row, and are ``lost``. A store has its rows in their places.
+        Frames by which the video lags behind its table; ``"auto"``: as measured where that is
+        conclusive, else 0. At a lag of 1 the first frame has no row, and is ``lost``. A store has
+        its rows in their places.
 
     Returns
     -------
@@ -97,11 +94,7 @@ def open_recording(
     >>> folder.cleanup()
     """
     options = ReadOptions(salvage=salvage, lag=lag)
-    [source] = open_sources([path], options, measure=True)
-    if isinstance(source, Recording):
-        for notice in source.notices:
-            logger.warning("%s", printable(str(notice)))
-    return label_frames(source, options)
+    return open_dataset(path, options)
 
 
 def open_dataset(path: StrPath, options: ReadOptions) -> xr.Dataset:
@@ -110,16 +103,13 @@ def open_dataset(path: StrPath, options: ReadOptions) -> xr.Dataset:
     return label_frames(source, options)
 
 
-def open_sources(
-    paths: Sequence[StrPath], options: ReadOptions, *, measure: bool = False
-) -> list[Recording | Store]:
-    """Open recordings and stores that belong together.
-
-    A recording whose lag is asked for and cannot be told takes that of the others.
-    """
+def open_sources(paths: Sequence[StrPath], options: ReadOptions) -> list[Recording | Store]:
+    """Open recordings and stores that belong together, and report what is found of them."""
     names = [os.fspath(path) for path in paths]
     videos = [name for name in names if not name.endswith(STORE)]
-    recordings = iter(open_recordings(videos, options, measure=measure))
+    found = open_recordings(videos, options)
+    report_notices((n for each in found for n in each.notices), strict=options.strict)
+    recordings = iter(found)
     opened: list[Recording | Store] = []
     for name in names:
         if not name.endswith(STORE):

@@ -27,7 +27,10 @@ class ReadOptions:
     repair
         Repair flipped headers where the redundant fields leave no doubt.
     lag
-        Picture ``i + lag`` belongs to frame ``i`` of the table; ``"auto"``: as measured.
+        Frames by which the video lags behind its table; ``"auto"``: as measured where that is
+        conclusive, else 0.
+    strict
+        Refuse what puts the result in doubt.
 
     Raises
     ------
@@ -39,7 +42,8 @@ class ReadOptions:
     max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
     need_table: bool = True
     repair: bool = True
-    lag: int | Literal["auto"] = 0
+    lag: int | Literal["auto"] = "auto"
+    strict: bool = False
 
     def __post_init__(self) -> None:
         if self.lag != "auto" and not isinstance(self.lag, int):

@@ -8,7 +8,14 @@ import numpy as np
 from miostitch.arrays import I64
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.buffers.table import Metadata
-from miostitch.errors import InputError, MismatchError, Notice, TruncatedVideoError, UsageError
+from miostitch.errors import (
+    InputError,
+    MismatchError,
+    Notice,
+    Severity,
+    TruncatedVideoError,
+    UsageError,
+)
 from miostitch.execution.results import LostFrames
 from miostitch.ranges import runs
 from miostitch.schema import NO_FRAME
@@ -79,12 +86,13 @@ def salvaged(error: InputError, remedy: str, *, salvage: bool) -> Notice:
 def _unpaired_start(video: VideoSource, table: Metadata, lag: int) -> list[Notice]:
     """Say what a lag leaves over at the start: pictures without a row, or rows without one."""
     if lag > 0:
-        text = f"the first pictures ({lag}) have no row at lag {lag}; they are left out"
-        return [Notice(video.path, text)]
+        text = f"the first {amount(lag, 'frame')} of the video can have no row at lag {lag}"
+        return [Notice(video.path, text, LEFT_OUT, Severity.NOTE)]
     if lag < 0:
         rows = int(table.frames.num_rows[:-lag].sum())
-        what = f"the first frames ({-lag}) have no picture at lag {lag}"
-        return [Notice(table.path, f"{what}; their rows ({rows}) are left out")]
+        text = f"the first {amount(-lag, 'frame')} of the table, of {amount(rows, 'row')}, can "
+        text += f"have no image at lag {lag}"
+        return [Notice(table.path, text, LEFT_OUT, Severity.NOTE)]
     return []
 
 
@@ -95,8 +103,9 @@ def _unpaired_end(video: VideoSource, table: Metadata, lag: int, salvage: bool) 
     if end == pictures:
         return []
     if end == pictures + 1:
-        what = f"frame {described - 1} (frame_num {int(table.frames.frame_num[-1])}) has no picture"
-        return [Notice(table.path, f"{what}, as is usual for the last one; its rows are left out")]
+        frame = f"frame {described - 1} (frame_num {int(table.frames.frame_num[-1])})"
+        text = f"the last {frame} was not saved as an image, which is usual"
+        return [Notice(table.path, text, "its rows are left out", Severity.NOTE)]
     at, kept = f" at lag {lag}" if lag else "", min(end, pictures) - first
     mismatch = Notice(
         table.path,

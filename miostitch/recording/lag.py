@@ -4,8 +4,9 @@ Lost buffers left zeros in its pictures, and buffers that it shares with another
 same in both. ``docs/explanation/alignment.md`` says when either is believed.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from miostitch.arrays import I64, U8, U64, Bools
 from miostitch.buffers.frame_table import MASK_BITS, FrameTable, mask_bits
 from miostitch.buffers.table import buffer_layout
-from miostitch.errors import MetadataError, Notice, VideoError
+from miostitch.errors import MetadataError, Notice, Severity, VideoError
 from miostitch.schema import NO_FRAME
 from miostitch.text import amount
 
@@ -48,6 +49,8 @@ class Lag:
     matches_unshifted: int = 0  # Of those, black or identical at lag 0
     # The recording that it was compared with; None: told by missing buffers.
     shared_with: str | None = None
+    # Buffers that are black or identical at each of the lags that were tried.
+    by_lag: Mapping[int, int] = field(default_factory=dict, compare=False)
 
     def __str__(self) -> str:
         if not self.looked_at:
@@ -60,15 +63,35 @@ class Lag:
         found = f"{self.matches} of {self.looked_at} {what} are {state} at lag {self.lag}"
         return f"{found}, {self.matches_unshifted} at lag 0" if self.lag else found
 
-    def advise(self, applied: int) -> str:
-        """Say that the pictures are not where they are taken to be, and what to do."""
-        lag = self.lag or 0
-        count = amount(abs(lag), "frame")
-        where = "are level with"
-        if lag:
-            where = f"lag {count} behind" if lag > 0 else f"run {count} ahead of"
-        but = f", not at lag {applied}" if applied else ""
-        return f"pictures {where} the table{but} ({self}); --lag auto puts that right"
+    def describe(self) -> str:
+        """Say where the images are, and how that is known."""
+        if not self.lag:
+            return f"the video is level with its table ({self})"
+        where = "behind" if self.lag > 0 else "ahead of"
+        return f"the video is {amount(abs(self.lag), 'frame')} {where} its table ({self})"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What buffers that a recording shares with another one say of its lag."""
+
+    partner: int  # Number of the other recording
+    partner_lag: int  # That was assumed
+    found: Lag
+
+    def contradicts(self, lag: int, partner_lag: int) -> bool:
+        """Whether no shared buffer is identical at the lags of both, and some are at others."""
+        shift = lag - (partner_lag - self.partner_lag)
+        return self.found.lag is not None and self.found.by_lag.get(shift, 0) == 0
+
+
+@dataclass(frozen=True)
+class SettledLag:
+    """The lag of a recording, and what a user should know of it."""
+
+    measured: Lag
+    applied: int
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -217,90 +240,115 @@ def _claimed(best: int | None, looked_at: Bools, matches: I64, name: str | None 
     lag = None if best is None else int(LAGS[best])
     unshifted = int(matches[LAGS == 0][0])
     found = unshifted if best is None else int(matches[best])
-    return Lag(lag, int(looked_at.sum()), found, unshifted, name)
+    by_lag = dict(zip(LAGS.tolist(), matches.tolist(), strict=True))
+    return Lag(lag, int(looked_at.sum()), found, unshifted, name, by_lag)
 
 
-def compare_lags(recordings: Sequence["Recording"]) -> list["Recording"]:
-    """Measure the lags of recordings against each other, unless all have told a lag of 0.
+def settle_lags(recordings: Sequence["Recording"], lag: int | Literal["auto"]) -> list[SettledLag]:
+    """Tell the lag of each recording of a session, whose missing buffers have been looked at.
 
-    Each is compared with one other: that of those told by themselves with which it shares most
-    frames.
+    ``auto``: what was measured; 0 where it cannot be told, or where two witnesses contradict each
+    other. Recordings that agree in no shared buffer at their lags, while they do at others, have a
+    notice that is an error; if a lag was asked for, it is a doubt.
+    """
+    compared = _compare_lags(recordings)
+    measured = [_believed(recordings, compared, number) for number in range(len(recordings))]
+    doubts = [_contradiction(recordings, compared, number) for number in range(len(recordings))]
+    applied = [
+        lag if lag != "auto" else 0 if doubt else found.lag or 0
+        for found, doubt in zip(measured, doubts, strict=True)
+    ]
+    settled = []
+    for number, recording in enumerate(recordings):
+        notices = [*doubts[number]]
+        if recording.exact and not notices:
+            notices += _told(recording, measured[number], applied[number], asked=lag != "auto")
+        comparison = compared.get(number)
+        if comparison and comparison.contradicts(applied[number], applied[comparison.partner]):
+            severity = Severity.ERROR if lag == "auto" else Severity.DOUBT
+            other = recordings[comparison.partner]
+            notices.append(_disagreement(recording, other, comparison.found, severity))
+        settled.append(SettledLag(measured[number], applied[number], tuple(notices)))
+    return settled
+
+
+def _told(recording: "Recording", measured: Lag, applied: int, *, asked: bool) -> list[Notice]:
+    """What a user should know of the lag that is used, where nothing contradicts it."""
+    if measured.lag is None:
+        severity = Severity.WARNING if measured.looked_at else Severity.NOTE
+        text = f"whether the video is shifted against its table cannot be told ({measured})"
+        if asked:
+            return []
+        return [Notice(recording.path, text, "lag 0 is used; set --lag if you know it", severity)]
+    if measured.lag == applied:
+        return [Notice(recording.path, measured.describe(), "corrected")] if applied else []
+    remedy = f"lag {applied} is used as asked, and frame numbers are wrong; use --lag auto"
+    return [Notice(recording.path, measured.describe(), remedy, Severity.DOUBT)]
+
+
+def _compare_lags(recordings: Sequence["Recording"]) -> dict[int, Comparison]:
+    """Compare each recording with one other, unless all have told a lag of 0.
+
+    That is the one, of those told by themselves, with which it shares most frames.
     """
     exact = [number for number, each in enumerate(recordings) if each.exact]
     told = [number for number in exact if recordings[number].measured_lag.lag is not None]
-    compared = list(recordings)
     if all(recordings[number].measured_lag.lag == 0 for number in exact):
-        return compared
-    anchors = told or exact
+        return {}
+    anchors, compared = told or exact, {}
     for number in exact:
         mine = recordings[number]
-        others = [recordings[a] for a in anchors if a < number or number not in anchors]
-        others = [other for other in others if other.shape[1:] == mine.shape[1:]]
+        others = [a for a in anchors if a < number or number not in anchors]
+        others = [other for other in others if recordings[other].shape[1:] == mine.shape[1:]]
         if not others:
             continue
-        shared = [len(shared_frames(mine.pictures, other.pictures)[0]) for other in others]
+        shared = [len(shared_frames(mine.pictures, recordings[o].pictures)[0]) for o in others]
         partner = others[shared.index(max(shared))]
-        try:
-            found = _compare(mine, partner, len(exact) - 1)
-        except MetadataError:  # aligning reports it
-            continue
-        except VideoError as error:
-            said = Notice(mine.path, f"its lag was not compared: {error}")
-            compared[number] = mine.with_lag_notices(said)
-            continue
-        compared[number] = _conclude(mine, partner, found)
+        lag = recordings[partner].measured_lag.lag or 0
+        with suppress(MetadataError, VideoError):  # aligning and reading report that
+            found = _compare(mine, recordings[partner], lag, len(exact) - 1)
+            compared[number] = Comparison(partner, lag, found)
     return compared
 
 
-def choose_lags(
-    recordings: Sequence["Recording"], lag: int | Literal["auto"]
-) -> list[tuple[int, list[Notice]]]:
-    """The lag to apply to each recording of a session, and what a user should be told of it."""
-    if lag != "auto":
-        return [(lag, []) for _ in recordings]
-    known = {each.measured_lag.lag for each in recordings} - {None}
-    usual = (known.pop() if len(known) == 1 else None) or 0
-    chosen: list[tuple[int, list[Notice]]] = []
-    for each in recordings:
-        if each.measured_lag.lag is not None or not each.tables:
-            chosen.append((each.measured_lag.lag or 0, []))
-            continue
-        taken = f"{usual}, as the other recordings have," if usual else "0"
-        msg = f"the lag cannot be told ({each.measured_lag}); {taken} is taken; --lag N sets it"
-        chosen.append((usual, [Notice(each.path, msg)]))
-    return chosen
-
-
-def _compare(mine: "Recording", other: "Recording", partners: int) -> Lag:
-    """Measure against another recording, as if its lag were 0 where that is not told."""
+def _compare(mine: "Recording", other: "Recording", other_lag: int, partners: int) -> Lag:
+    """Measure against another recording."""
     _, height, width = mine.shape
     bounds = buffer_layout([*mine.tables, *other.tables], height * width)
-    lag = other.measured_lag.lag or 0
-    return measure_shared_lag(
-        mine.pictures, other.pictures, lag, bounds, name=other.name, partners=partners
-    )
+    pair = mine.pictures, other.pictures
+    return measure_shared_lag(*pair, other_lag, bounds, name=other.name, partners=partners)
 
 
-def _conclude(mine: "Recording", other: "Recording", found: Lag) -> "Recording":
-    """Take what was found for the lag of a recording, or for a notice."""
-    own = mine.measured_lag
-    if other.measured_lag.lag is None:
-        if not found.lag:
-            return mine
-        apart = (
-            f"{mine.path} and {other.path} are {amount(abs(found.lag), 'frame')} apart ({found}), "
-            "and neither tells by missing buffers which of them lags; stitched as they are, "
-            "neighbours are taken for one frame"
-        )
-        return mine.with_lag_notices(Notice("", apart))
-    if own.lag is None:
-        # with nothing of its own to tell, what the other could not tell either is said
-        better = found.lag is not None or not own.looked_at
-        return replace(mine, measured_lag=found) if better and found.looked_at else mine
-    if found.lag in (None, own.lag):
-        return mine
-    doubt = (
-        f"its lag is in doubt: {own}, but {found}, {other.path} being at "
-        f"{other.measured_lag.lag}; check that the files belong together, or set --lag N"
-    )
-    return mine.with_lag_notices(Notice(mine.path, doubt))
+def _believed(
+    recordings: Sequence["Recording"], compared: Mapping[int, Comparison], number: int
+) -> Lag:
+    """What its missing buffers tell, else what a recording tells whose own do."""
+    own, comparison = recordings[number].measured_lag, compared.get(number)
+    if own.lag is not None or comparison is None:
+        return own
+    if recordings[comparison.partner].measured_lag.lag is None:
+        return own
+    # with nothing of its own to tell, what the other could not tell either is said
+    better = comparison.found.lag is not None or not own.looked_at
+    return comparison.found if better and comparison.found.looked_at else own
+
+
+def _contradiction(
+    recordings: Sequence["Recording"], compared: Mapping[int, Comparison], number: int
+) -> tuple[Notice, ...]:
+    """Say where the two witnesses contradict each other."""
+    own, comparison = recordings[number].measured_lag, compared.get(number)
+    if own.lag is None or comparison is None:
+        return ()
+    found = comparison.found
+    if recordings[comparison.partner].measured_lag.lag is None or found.lag in (None, own.lag):
+        return ()
+    text = f"whether the video is shifted against its table is in doubt: {own}, but {found}"
+    remedy = "lag 0 is used; check that the files belong together, or set --lag"
+    return (Notice(recordings[number].path, text, remedy, Severity.DOUBT),)
+
+
+def _disagreement(mine: "Recording", other: "Recording", found: Lag, severity: Severity) -> Notice:
+    text = f"{mine.path} and {other.path} agree in no buffer that both received as they are, but "
+    text += f"{found}: which of the two videos is shifted against its table cannot be told"
+    return Notice("", text, "set --lag, and check that the files belong together", severity)

@@ -28,12 +28,13 @@ from miostitch.errors import (
     MismatchError,
     MissingInputError,
     Notice,
+    Severity,
     VideoError,
 )
 from miostitch.execution.results import LostFrames
 from miostitch.recording.files import ReadOptions, StrPath, segment_paths, table_path
 from miostitch.recording.fitting import fit_bare, fit_table
-from miostitch.recording.lag import Lag, Pictures, choose_lags, compare_lags, measure_lag
+from miostitch.recording.lag import Lag, Pictures, SettledLag, measure_lag, settle_lags
 from miostitch.schema import NO_FRAME
 from miostitch.video.readers import FrameReader
 from miostitch.video.source import VideoSource, open_video
@@ -88,7 +89,9 @@ class Recording:
     ) -> Self:
         """A recording whose tables are not fitted yet, as if the lag were 0; see `with_lag`."""
         notices = [Notice(video.path, text) for video in videos for text in video.notices]
-        notices += [Notice(table.path, text) for table in tables for text in table.notices]
+        for table in tables:
+            notices += [Notice(table.path, text) for text in table.oddities]
+            notices += _repair_notices(table)
         counts = [video.frame_count for video in videos]
         if tables:
             pairs = zip(tables, counts, strict=True)
@@ -154,7 +157,7 @@ class Recording:
         return Pictures(self.frames, self.first_frames, self.read, self.lost)
 
     def with_lag(self, lag: int) -> "Recording":
-        """Fit the tables to the videos, once; a measured lag that contradicts is worth a notice."""
+        """Fit the tables to the videos, once."""
         salvage = self.options.salvage
         try:
             if self.tables:
@@ -163,23 +166,17 @@ class Recording:
             else:
                 fits = [fit_bare(video, salvage=salvage) for video in self.videos]
         except MismatchError as error:
-            asked = self.measured() if self.measured_lag.lag is None else self
-            advice = asked.advise_lag(lag)  # which may be the reason
-            raise MismatchError("; ".join(map(str, [error, *advice]))) from error
-        fitted = replace(
+            found = (self.measured() if self.measured_lag.lag is None else self).measured_lag
+            if found.lag in (None, lag):
+                raise
+            raise MismatchError(f"{error}; {found.describe()}; use --lag auto") from error
+        return replace(
             self,
             frames=FrameTable.concat([fit.frames for fit in fits]),
             notices=(*self.notices, *(notice for fit in fits for notice in fit.notices)),
             lag=lag,
             losses=tuple(loss for fit in fits for loss in fit.losses),
         )
-        return fitted.with_lag_notices(*self.advise_lag(lag))
-
-    def advise_lag(self, applied: int) -> list[Notice]:
-        """Say so if the measured lag contradicts the one that is applied."""
-        if not self.tables or self.measured_lag.lag in (None, applied):
-            return []
-        return [Notice(self.path, self.measured_lag.advise(applied))]
 
     def with_lag_notices(self, *said: Notice) -> "Recording":
         """The same with notices that a measured lag gives rise to."""
@@ -193,7 +190,8 @@ class Recording:
         try:
             return replace(self, measured_lag=measure_lag(self.pictures, self.known_bounds))
         except VideoError as error:  # reading it for a result will be refused, looking at it is not
-            return self.with_lag_notices(Notice(self.path, f"its lag was not measured: {error}"))
+            text = f"whether the video is shifted against its table was not measured: {error}"
+            return self.with_lag_notices(Notice(self.path, text))
 
     def segment(self, path: str) -> "Recording":
         """The recording that one of the videos makes alone, called by this path."""
@@ -205,7 +203,7 @@ class Recording:
 
     def as_received(self) -> "Recording":
         """The same, its rows without repairs; what is known of the frames stays."""
-        repaired = [Notice(table.path, table.repair_notice) for table in self.tables]
+        repaired = [notice for table in self.tables for notice in _repair_notices(table)]
         notices = tuple(notice for notice in self.notices if notice not in repaired)
         tables = tuple(table.as_received() for table in self.tables)
         return replace(self, tables=tables, notices=notices)
@@ -277,6 +275,12 @@ class BlockReader:
         return block
 
 
+def _repair_notices(table: Metadata) -> list[Notice]:
+    """Say what was repaired in a table, if anything was."""
+    text = table.repair_notice
+    return [Notice(table.path, text, severity=Severity.NOTE)] if text else []
+
+
 def open_recordings(
     specs: Sequence[StrPath],
     options: ReadOptions | None = None,
@@ -296,10 +300,15 @@ def open_recordings(
         if names is not None:
             opened = [replace(each, name=name) for each, name in zip(opened, names, strict=True)]
         if measure or options.lag == "auto":
-            opened = compare_lags([*pool.map(Recording.measured, opened)])
+            opened = [*pool.map(Recording.measured, opened)]
+            settled = settle_lags(opened, options.lag)
+        else:
+            settled = [SettledLag(Lag(), options.lag) for _ in opened]
     return [
-        each.with_lag(lag).with_lag_notices(*said)
-        for each, (lag, said) in zip(opened, choose_lags(opened, options.lag), strict=True)
+        replace(each, measured_lag=its.measured)
+        .with_lag(its.applied)
+        .with_lag_notices(*its.notices)
+        for each, its in zip(opened, settled, strict=True)
     ]
 
 

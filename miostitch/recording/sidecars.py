@@ -346,8 +346,8 @@ def _require_level(
     placed = [store.path] if store else []
     placed += [f"{Path(path).with_suffix('')}{suffix}" for suffix in lines if suffix in OF_ROWS]
     if placed and options.lag:
-        msg = f"{path}: lag {options.lag}: {placed[0]} beside it has all rows in their places"
-        raise UsageError(f"{msg}; leave --lag out")
+        msg = f"{path}: the video is shifted against its table by {options.lag}, but {placed[0]}"
+        raise UsageError(f"{msg} was made without a lag; make it again, or use --lag 0")
 
 
 def _damaged(store: Store) -> tuple[LostFrames, ...]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from miostitch.arrays import F64, I16, I32, I64
 from miostitch.buffers.device_counter import counter_resets
-from miostitch.errors import AlignmentError, UsageError
+from miostitch.errors import AlignmentError, Notice, Severity, UsageError
 from miostitch.ranges import distinct, run_starts
 from miostitch.schema import NO_FRAME
 from miostitch.session.clocks import Clock, estimate_clock, frame_interval, to_first_clock
@@ -67,7 +67,7 @@ class Alignment:
     duplicates: tuple[Duplicate, ...] = ()
     boot_starts: tuple[int, ...] = (0,)  # First output frame of each boot of the device
     clocks: tuple[Clock, ...] = ()  # Each recording's clock against the first one's
-    notices: tuple[str, ...] = ()  # Resets, clocks that go backwards and the like
+    notices: tuple[Notice, ...] = ()  # Resets, clocks that go backwards and the like
 
     def __len__(self) -> int:
         return len(self.frame_num)
@@ -132,7 +132,7 @@ def align(
 
 def _segments(
     recordings: Sequence[FrameIdentity], *, cut: bool, timed: bool
-) -> tuple[list[list[Segment]], list[Duplicate], list[str]]:
+) -> tuple[list[list[Segment]], list[Duplicate], list[Notice]]:
     """Cut every recording at its resets."""
     segments, duplicates, notices = [], [], []
     for number, recording in enumerate(recordings):
@@ -147,15 +147,15 @@ def _segments(
         for at in resets:
             where = f"at frame {known[at]} of the video"
             numbers = f"(frame_num {frame_num[at - 1]}, then {frame_num[at]})"
-            text = f"{recording.name}: the device's counter was reset {where} {numbers}"
-            notices.append(text if cut else f"{text}; joined by frame_num all the same")
+            text = f"the device restarted {where} {numbers}"
+            remedy = "" if cut else "frames are matched by frame_num all the same"
+            notices.append(Notice(recording.name, text, remedy))
         seen = time[known][np.isfinite(time[known])]
         back = np.flatnonzero(np.diff(seen) < -_STEP_S)
         if back.size:
-            notices.append(
-                f"{recording.name}: times of reception go backwards {amount(back.size, 'time')}, "
-                f"by up to {-np.diff(seen).min():.3f} s; they are kept as they are"
-            )
+            text = f"times of reception go backwards {amount(back.size, 'time')}, by up to "
+            text += f"{-np.diff(seen).min():.3f} s"
+            notices.append(Notice(recording.name, text, "they are kept as they are"))
         own = []
         for frames in np.split(known, resets if cut else []):
             key, position, repeated = _best_pieces(number, recording, frames)
@@ -232,7 +232,7 @@ def _result(
     recordings: Sequence[FrameIdentity],
     boots: list[Segment],
     duplicates: tuple[Duplicate, ...],
-    notices: list[str],
+    notices: list[Notice],
 ) -> Alignment:
     """Put the boots one after the other, and compare the clocks."""
     sizes = [len(boot.frame_num) for boot in boots]
@@ -244,10 +244,9 @@ def _result(
     clocks = _clocks(recordings, source_frame)
     for recording, clock in zip(recordings, clocks, strict=True):
         if abs(clock.offset_s) > USUAL_OFFSET_S:
-            notices.append(
-                f"{recording.name}: its clock is {clock.offset_s:.0f} s ahead of "
-                f"{recordings[0].name}; are these recordings of the same session?"
-            )
+            text = f"its clock is {clock.offset_s:.0f} s ahead of that of {recordings[0].name}"
+            remedy = "check that these are recordings of the same session"
+            notices.append(Notice(recording.name, text, remedy, Severity.DOUBT))
     return Alignment(
         frame_num, source_frame, duplicates, tuple(starts[:-1]), clocks, tuple(notices)
     )

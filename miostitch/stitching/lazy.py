@@ -1,6 +1,5 @@
 """The result of a stitch as lazy arrays, of which each block is one task."""
 
-import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from dask.delayed import Delayed, delayed
 from numpy.typing import NDArray
 
 from miostitch.config.thresholds import ScoreConfig
-from miostitch.errors import UsageError
+from miostitch.errors import UsageError, report_notices
 from miostitch.execution.engine import Block, spans
 from miostitch.recording.files import ReadOptions, recording_names
 from miostitch.recording.recording import open_recordings
@@ -23,9 +22,7 @@ from miostitch.session.session import AlignOptions, Session, bring_together
 from miostitch.stitching.block import plan_block
 from miostitch.stitching.composition import AGREEMENT, PixelModel
 from miostitch.stitching.copies import learn
-from miostitch.text import printable
-
-logger = logging.getLogger(__name__)
+from miostitch.stitching.summary import find_notices
 
 Axes = tuple[tuple[str, int], ...]
 """Dimensions besides ``frame``, and their sizes."""
@@ -157,9 +154,8 @@ def stitch(
     >>> folder = tempfile.TemporaryDirectory()
     >>> lossy = miostitch.SimulationConfig(frames=60, buffer_loss=0.1, seed=1)
     >>> paths = miostitch.simulate(folder.name, lossy).recordings
-    >>> reading = miostitch.ReadOptions(lag="auto")
     >>> for by in ("frame", "buffer"):
-    ...     stitched = miostitch.stitch(paths, miostitch.StitchConfig(by=by), reading=reading)
+    ...     stitched = miostitch.stitch(paths, miostitch.StitchConfig(by=by))
     ...     print(by, int((stitched.missing_pixels == 0).sum()), "of", stitched.sizes["frame"])
     frame 33 of 59
     buffer 49 of 59
@@ -169,8 +165,7 @@ def stitch(
     paths = [os.fspath(path) for path in recordings]
     opened = open_recordings(paths, reading, names=names, measure=True)
     session = bring_together(opened, aligning)
-    for notice in [notice for recording in session.recordings for notice in recording.notices]:
-        logger.warning("%s", printable(str(notice)))
+    report_notices(find_notices(session), strict=bool(reading and reading.strict))
     count, height, width = session.shape
     everything = slice(0, count)
     block = chunk_frames(height, width)

@@ -12,7 +12,13 @@ import numpy as np
 
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.config.thresholds import ScoreConfig
-from miostitch.errors import InputError, MissingInputError, UsageError
+from miostitch.errors import (
+    InputError,
+    MissingInputError,
+    Notice,
+    UsageError,
+    report_notices,
+)
 from miostitch.execution.checkpoint import Journal
 from miostitch.execution.engine import Output, Products, Tables, run_blocks
 from miostitch.execution.executors import at_most, thread_count
@@ -31,7 +37,7 @@ from miostitch.stitching.block import PANELS, BlockPlan, plan_block
 from miostitch.stitching.copies import learn
 from miostitch.stitching.lazy import require_way
 from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
-from miostitch.stitching.summary import summarise
+from miostitch.stitching.summary import find_notices, summarise
 from miostitch.stitching.tables import (
     FrameColumns,
     StitchedTables,
@@ -44,7 +50,7 @@ from miostitch.text import printable
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.video.writer import Codec, VideoFile
 
-NO_RESULT = ("force", "restart", "memory_limit", "report")
+NO_RESULT = ("strict", "force", "restart", "memory_limit", "report")
 """Options that change nothing in the products."""
 
 PlanBlock = Callable[..., BlockPlan]
@@ -64,7 +70,8 @@ class StitchOptions:
     align, max_gap
         How to tell which frames belong together; see :class:`miostitch.AlignOptions`.
     lag
-        Video frame ``i + lag`` belongs to table index ``i``; ``auto``: as measured.
+        Frames by which every video lags behind its table; ``auto``: as measured for each, where
+        that is conclusive, else 0.
     keep_clocks
         Leave every time on the clock of its own receiver.
     drop_damaged
@@ -85,6 +92,8 @@ class StitchOptions:
         Go on with what matches where a table and its video disagree.
     repair
         Repair flipped headers where the redundant fields leave no doubt.
+    strict
+        Refuse what puts the result in doubt, such as receivers that may not belong together.
     report
         Write the quality report, ``S_report.html``.
     force
@@ -99,7 +108,7 @@ class StitchOptions:
     score: ScoreConfig = field(default_factory=ScoreConfig)
     align: Literal["auto", "frame-num", "time"] = "auto"
     max_gap: float | None = None
-    lag: int | Literal["auto"] = 0
+    lag: int | Literal["auto"] = "auto"
     keep_clocks: bool = False
     drop_damaged: bool = False
     unrecoverable_video: bool = False
@@ -110,6 +119,7 @@ class StitchOptions:
     max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
     salvage: bool = False
     repair: bool = True
+    strict: bool = False
     report: bool = True
     force: bool = False
     restart: bool = False
@@ -205,12 +215,14 @@ def run_stitch(
             recordings = open_recordings(inputs, options.reading, names=names, measure=True)
             session = bring_together(recordings, options.aligning)
         del recordings  # they are the session's, and go with it
+        notices = find_notices(session)
+        report_notices(notices, strict=options.strict)
         if accept is not None:
             accept(session.shape[0])
         run.resume(_file_states(session), options.provenance)
         run.require_space(_uncompressed_bytes(session, options))
         with at_most(_plan(session, options).threads(thread_count(), options.memory_limit)):
-            summary, frames = _make(session, options, run)
+            summary, frames = _make(session, notices, options, run)
         videos = [(recording.name, recording.videos) for recording in session.recordings]
         del session  # what else the report tells of it stands in the store
         give_back()
@@ -252,7 +264,9 @@ def _plan(session: Session, options: StitchOptions) -> MemoryPlan:
     )
 
 
-def _make(session: Session, options: StitchOptions, run: Run) -> tuple[StitchSummary, FrameColumns]:
+def _make(
+    session: Session, notices: Sequence[Notice], options: StitchOptions, run: Run
+) -> tuple[StitchSummary, FrameColumns]:
     """Write every product but report and summary; return that, and what it tells per frame."""
     everything = session
     plan = partial(
@@ -275,7 +289,8 @@ def _make(session: Session, options: StitchOptions, run: Run) -> tuple[StitchSum
         part = everything.only(flags["unrecoverable"])
         _write_unrecoverable(part, options, plan, run.workspace)
     folder = run.workspace.output
-    return summarise(session, tables, options.provenance, journal.recalled, folder), tables.frames
+    found = session, tables, notices, options.provenance, journal.recalled, folder
+    return summarise(*found), tables.frames
 
 
 def _check_inputs(inputs: Sequence[str]) -> list[str]:

@@ -1,5 +1,6 @@
 """What a run found and did, in numbers: the summary that people and programs read."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.repair import describe_evidence
+from miostitch.errors import Notice, Severity, list_warnings, rank_notices
 from miostitch.execution.publishing import used_versions
 from miostitch.execution.results import (
     JSON,
@@ -23,9 +25,6 @@ from miostitch.session.session import Session
 from miostitch.stitching.tables import FrameColumns, StitchedTables
 from miostitch.text import printable
 
-REPORTED_DUPLICATES = 5
-"""Repeated ``frame_num`` that warnings name one by one."""
-
 RATE_TOLERANCE = 0.1
 """How far the frame rate of video and table may be apart before it is worth a warning."""
 
@@ -34,25 +33,36 @@ REPORTED_REPAIRS = 1000
 
 
 def summarise(
-    session: Session, tables: StitchedTables, config: JSON, resumed_blocks: int, folder: Path
+    session: Session,
+    tables: StitchedTables,
+    notices: Sequence[Notice],
+    config: JSON,
+    resumed_blocks: int,
+    folder: Path,
 ) -> StitchSummary:
     """Summarise a finished stitch into a folder; its outputs are not known yet."""
     frames = tables.frames
     kept = np.zeros(len(session.alignment), bool)
     kept[session.kept] = True
+    incomplete = frames["missing_pixels"] > 0
     return StitchSummary(
         frames=session.shape[0],
         frame_num=(int(frames["frame_num"][0]), int(frames["frame_num"][-1])),
+        intact=int((~frames["damaged"]).sum()),
+        incomplete=int(incomplete.sum()),
+        noisy=int((frames["damaged"] & ~incomplete).sum()),
         damaged=int(frames["damaged"].sum()),
         unrecoverable=int(frames["unrecoverable"].sum()),
         missing_pixels=int(frames["missing_pixels"].sum()),
+        not_received=sum(last - first + 1 for first, last in session.alignment.lost_frame_num),
         lost_frame_num=list(session.alignment.lost_frame_num),
         dropped_frame_num=session.alignment.frame_num[~kept].tolist(),
         composed=int((frames["source"] == COMPOSITE).sum()),
         shared_buffers=int(tables.agreement[0]),
         identical_shared_buffers=int(tables.agreement[1]),
         recordings=_describe_recordings(session, tables, folder),
-        warnings=[printable(warning) for warning in _warnings(session)],
+        warnings=[printable(text) for text in list_warnings(notices)],
+        notes=[printable(str(n)) for n in notices if n.severity == Severity.NOTE],
         resumed_blocks=resumed_blocks,
         config=config,
         versions=used_versions(),
@@ -141,36 +151,31 @@ def _count_given(composition: FrameColumns, number: int) -> dict[str, Any]:
     return {"buffers_given": int(gave.sum()), "sole_buffers": int((gave & alone).sum())}
 
 
-def _warnings(session: Session) -> list[str]:
-    """What a user should know."""
-    warnings = [str(notice) for r in session.recordings for notice in r.notices]
-    warnings += session.alignment.notices
+def find_notices(session: Session) -> list[Notice]:
+    """What is known of the recordings before the first frame is written, most severe first."""
+    notices = [notice for r in session.recordings for notice in r.notices]
+    notices += session.alignment.notices
     rates = {str(video.fps): video.path for r in session.recordings for video in r.videos}
     if len(rates) > 1:
-        found = ", ".join(f"{path}: {rate} fps" for rate, path in rates.items())
-        warnings.append(f"frame rates differ ({found}); the first is used, frame_num aligns")
-    warnings += [text for r in session.recordings for text in _rate_contradicted(r, session)]
-    duplicates = session.alignment.duplicates
-    for duplicate in duplicates[:REPORTED_DUPLICATES]:
-        recording = session.recordings[duplicate.recording]
-        dropped = ", ".join(map(str, duplicate.dropped))
-        warnings.append(
-            f"{recording.path}: frame_num {duplicate.frame_num} stands in several frames; frame "
-            f"{duplicate.kept} has most buffers and is the candidate, not {dropped}"
-        )
-    if len(duplicates) > REPORTED_DUPLICATES:
-        warnings.append(f"{len(duplicates) - REPORTED_DUPLICATES} more frame_num in several frames")
-    return warnings
+        found = ", ".join(f"{path}: {rate} frames/s" for rate, path in rates.items())
+        notices.append(Notice("", f"frame rates differ ({found})", "the first is used"))
+    notices += [notice for r in session.recordings for notice in _rate_contradicted(r, session)]
+    for duplicate in session.alignment.duplicates:
+        path = session.recordings[duplicate.recording].path
+        frames = ", ".join(map(str, sorted([duplicate.kept, *duplicate.dropped])))
+        text = f"frame_num {duplicate.frame_num} occurs in frames {frames}"
+        remedy = f"frame {duplicate.kept} is used, it has most buffers"
+        notices.append(Notice(path, text, remedy, Severity.NOTE))
+    return rank_notices(notices)
 
 
-def _rate_contradicted(recording: Recording, session: Session) -> list[str]:
+def _rate_contradicted(recording: Recording, session: Session) -> list[Notice]:
     """Say that a video's frame rate is not that of its table."""
     frames, fps = recording.frames, recording.videos[0].fps
     known = frames.frame_num >= 0
     interval = frame_interval(frames.frame_num[known], frames.start_times(session.buffers)[known])
     if not abs(interval * fps - 1) > RATE_TOLERANCE:
         return []
-    return [
-        f"{recording.path}: plays {float(fps):.4g} frames per second, by its table the device made "
-        f"{1 / interval:.4g}; the video keeps its rate, the timestamps tell the time"
-    ]
+    text = f"the file says {float(fps):.4g} frames/s, the timestamps say {1 / interval:.4g}"
+    remedy = "use the timestamps; the rate of the video is not changed"
+    return [Notice(recording.path, text, remedy)]

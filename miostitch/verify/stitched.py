@@ -40,7 +40,7 @@ from miostitch.verify.tables import compare_all_tables, write_stored_tables
 
 WORKERS = 8  # Most threads; each holds a block of the result and of every recording
 TABLES = (".csv", "_timestamps.csv", "_scores.csv", "_unrecoverable.csv")
-OF_THE_RUN = ("warnings", "resumed_blocks", "config", "versions", "digests", "outputs")
+OF_THE_RUN = ("warnings", "notes", "resumed_blocks", "config", "versions", "digests", "outputs")
 """Keys of a summary that other checks compare, or that a run may have otherwise."""
 
 COPIED = (Evidence.SINGLE, Evidence.IDENTICAL, Evidence.MAJORITY)
@@ -185,7 +185,7 @@ class StitchCheck:
         compare_arrays(store, made)
         compare_all_tables(self.result, self.folder, TABLES)
         if self.result.summary:
-            again = summarise(session, tables, {}, 0, self.result.folder).to_json()
+            again = summarise(session, tables, [], {}, 0, self.result.folder).to_json()
             _compare_summary(self.result, {n: v for n, v in again.items() if n not in OF_THE_RUN})
 
     def _make(

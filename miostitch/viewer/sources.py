@@ -230,7 +230,7 @@ def _align(identities: Sequence[FrameIdentity]) -> tuple[I64, I64 | None, list[s
         return places, None, [notice]
     found = align(identities)
     places = found.source_frame.astype(np.int64)
-    return places, found.frame_num, [printable(notice) for notice in found.notices]
+    return places, found.frame_num, [printable(str(notice)) for notice in found.notices]
 
 
 def _facts(row: xr.Dataset) -> Facts:

@@ -1,0 +1,188 @@
+"""Commands that show what there is: recordings, results and configurations."""
+
+from functools import partial
+from typing import Any
+
+import click
+from click import option
+
+from miostitch.cli import options as opt
+from miostitch.cli import texts
+from miostitch.cli.console import Console, collect_garbage, talking
+from miostitch.cli.exit_codes import DIFFERENT, NOT_CHECKED
+
+
+@click.command()
+@opt.takes_recordings
+@opt.reads
+@talking
+def inspect(names: list[str], console: Console, **choices: Any) -> None:
+    """Check recordings before stitching, without writing anything.
+
+    \b
+    Example:
+      miostitch inspect A.avi B.avi
+    """
+    from miostitch.inspect import inspect_recordings
+
+    collect_garbage()
+    console.result(inspect_recordings(names, opt.reading(choices)), texts.inspect_text)
+
+
+@click.command()
+@click.argument("directory", type=click.Path())
+@opt.output_in(default=None, show_default=False, help="Folder to write to  [default: DIRECTORY]")
+@opt.force
+@talking
+def report(directory: str, output: str | None, force: bool, console: Console) -> None:
+    """Write the quality reports of a folder of results.
+
+    DIRECTORY is a folder of results, or one store. The report is the page NAME_report.html that
+    stitch writes, too; make it again after a stitch without one, or for an edited recording. If
+    the receivers' videos are gone, the page shows frames of the result only.
+
+    \b
+    Example:
+      miostitch report stitched
+    """
+    from miostitch.report.run import report_files
+
+    collect_garbage()
+    console.result(report_files(directory, output, force=force), texts.report_text)
+
+
+@click.command()
+@opt.takes_recordings
+@option(
+    "--port",
+    type=click.IntRange(1024, 65535),
+    metavar="N",
+    help="Port to serve the page on (default: any free one).",
+)
+@option(
+    "--browser/--no-browser",
+    default=True,
+    help="Open the page, or only print its address (default: open it).",
+)
+@option(
+    "--marks",
+    type=click.Path(),
+    help="File for the frames that you mark, for remove-frames (default: none).",
+)
+@option(
+    "--inputs",
+    "folders",
+    multiple=True,
+    type=click.Path(),
+    metavar="FOLDER",
+    help="Folder of a result's recordings, if they were moved; may be repeated (default: none).",
+)
+@opt.lagging
+@opt.reads
+@talking
+def view(
+    names: list[str],
+    port: int | None,
+    browser: bool,
+    marks: str | None,
+    folders: tuple[str, ...],
+    console: Console,
+    **choices: Any,
+) -> None:
+    """Look at recordings and results in the browser.
+
+    Shows a store next to the recordings it was made from, or any videos and stores side by side.
+    Only browsers of this machine that know the printed address are answered.
+
+    \b
+    Examples:
+      miostitch view stitched/S.zarr --marks marks.txt
+      miostitch view A.avi B.avi
+    """
+    from miostitch.viewer.run import ViewOptions, view
+
+    collect_garbage()
+    options = ViewOptions(port or 0, marks, folders, browser)
+    ready = partial(console.result, text=texts.view_text)
+    view(names, options, reading=opt.reading(choices), ready=ready)
+
+
+@click.command()
+@click.argument("path", metavar="DIR", type=click.Path())
+@opt.recordings_too(
+    "recordings",
+    help="Where a recording is now; one for each, in the order of the run (default: search).",
+)
+@click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Exit with code 0 even if an input is missing (default: no).",
+)
+@talking
+def verify(path: str, recordings: tuple[str, ...], allow_missing: bool, console: Console) -> None:
+    """Check results against the original recordings.
+
+    Reads every output again: checksums, counts, every frame, row and score are compared with the
+    recordings, or with the files that were edited. DIR is a folder of results, or the .zarr or
+    .json of one. Exit code 1: there are differences; 7: none, but an input is missing or cannot be
+    read.
+
+    \b
+    Examples:
+      miostitch verify stitched
+      miostitch verify stitched/S.zarr -i moved/A.avi -i moved/B.avi
+    """
+    from miostitch.verify.run import verify_files
+
+    with console.progress("verifying") as progress:
+        found: dict[str, Any] = verify_files(path, recordings, progress=progress)
+    console.result(found, texts.verify_text)
+    if found["differences"]:
+        click.get_current_context().exit(DIFFERENT)
+    if found["not_checked"] and not allow_missing:
+        click.get_current_context().exit(NOT_CHECKED)
+
+
+@click.group()
+def config() -> None:
+    """List and show the configurations of denoise and workflow.
+
+    \b
+    Example:
+      miostitch config show denoise_example
+    """
+
+
+@config.command("list")
+@talking
+def list_configs(console: Console) -> None:
+    """List the shipped configurations.
+
+    \b
+    Example:
+      miostitch config list
+    """
+    from miostitch.config.files import shipped_configs
+
+    found = [{"id": i, "description": c.description} for i, c in shipped_configs().items()]
+    console.result({"configs": found}, texts.configs_text)
+
+
+@config.command("show")
+@click.argument("name", metavar="ID|PATH", shell_complete=opt.config_ids)
+@talking
+def show_config(name: str, console: Console) -> None:
+    """Show a configuration with the meaning and range of every setting.
+
+    What it prints is a valid configuration, to be saved and changed.
+
+    \b
+    Examples:
+      miostitch config show denoise_example
+      miostitch config show mine.yml --json
+    """
+    from miostitch.config.files import config_text, load_config
+    from miostitch.config.models import described
+
+    chosen = load_config(name)
+    console.result(described(chosen), lambda _: config_text(chosen))
