@@ -70,7 +70,7 @@ def _describe(recording: Recording) -> InspectedRecording:
     notices = [*map(str, recording.notices)]
     if not recording.tables:
         missing = table_path(recording.path)
-        notices.append(f"no table {missing}; stitching needs one beside the video")
+        notices.append(f"no table {missing}; stitching needs one next to the video")
     return InspectedRecording(
         path=recording.path,
         segments=len(recording.videos),

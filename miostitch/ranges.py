@@ -40,7 +40,7 @@ def parse_frames(text: str) -> I64:
         match = re.fullmatch(r"\s*([0-9]{1,15})\s*(?:-\s*([0-9]{1,15})\s*)?", part)
         first, last = (int(end) for end in (match[1], match[2] or match[1])) if match else (1, 0)
         if first > last:
-            raise UsageError(f"frames {part!r}: positions and ranges are meant, as in 0,5,10-20")
+            raise UsageError(f"frames {part!r}: must be positions and ranges, as in 0,5,10-20")
         ranges.append((first, last))
     if sum(last + 1 - first for first, last in ranges) > MAX_FRAMES:
         raise UsageError(f"frames {text!r}: more than {MAX_FRAMES} frames; use trim")

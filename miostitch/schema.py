@@ -125,7 +125,7 @@ def _repair(name: str, dtype: str, doc: str, **more: Any) -> Variable:
     return Variable(name, (REPAIR,), dtype, doc, group="/repairs", **more)
 
 
-_COUNTER = "the device's frame counter, -1 for a picture without a row in the table"
+_COUNTER = "the device's frame counter, -1 for a frame without a row in the table"
 _GIVER = "position in the attribute `recordings` of the one that gave"
 
 FRAME_VARIABLES: tuple[Variable, ...] = (
@@ -145,7 +145,7 @@ ORIGIN_VARIABLES: tuple[Variable, ...] = (
 )
 """Coordinates of an open recording that no store has; see :mod:`miostitch.recording.datasets`."""
 
-LOST = _frame("lost", "bool", "the picture cannot be read, or no row tells of it")
+LOST = _frame("lost", "bool", "the frame cannot be read, or has no row")
 """Coordinate of a recording that was opened with salvage or with a lag."""
 
 PIXEL_SCORES: tuple[Variable, ...] = (
@@ -181,7 +181,7 @@ COMPOSITION_VARIABLES: tuple[Variable, ...] = (
         "buffer_source",
         (FRAME, POSITION),
         "int8",
-        f"{_GIVER} the buffer, or most of what its copies differ in; -1 nobody",
+        f"{_GIVER} the buffer, or most of what its copies differ in; -1: no receiver",
         fill=NO_FRAME,
         group="/composition",
     ),

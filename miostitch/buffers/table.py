@@ -145,7 +145,7 @@ def read_metadata(
         with open(name, "rb") as file:
             return _survey(name, file, salvage=salvage, repair=repair)
     except FileNotFoundError as error:
-        msg = f"{name}: there is no such file; the metadata stands beside the video"
+        msg = f"{name}: there is no such file; the table must be next to the video"
         raise MissingInputError(msg) from error
     except OSError as error:
         msg = f"{name}: cannot be read: {error.strerror}"

@@ -151,11 +151,11 @@ def _table_facts(table: InspectedTable | None) -> dict[str, str]:
 
 
 def _session_facts(session: InspectedSession) -> dict[str, str]:
-    frames = f"{session.frames}, {session.seen_by_all} of them seen by all"
+    frames = f"{session.frames}, {session.seen_by_all} in every receiver"
     return {
-        "frames": f"{frames}; {session.lost_frame_num} more seen by nobody",
+        "frames": f"{frames}; {session.lost_frame_num} more in no receiver",
         "repeated": f"{session.repeated_frame_num} frame_num in several frames",
-        "boots": f"{session.boots} of the device",
+        "restarts": f"{session.boots - 1} of the device",
     }
 
 

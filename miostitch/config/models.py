@@ -148,7 +148,7 @@ class FrequencyMaskingConfig(Header):
     )
     output_result: bool = Field(default=False, description="Write the filtered frames.")
     output_mask: bool = Field(
-        default=False, description="Write the mask of the spectrum as a picture."
+        default=False, description="Write the mask of the spectrum as an image."
     )
     output_freq_domain: bool = Field(default=False, description="Write the spectra as a video.")
 
@@ -162,7 +162,7 @@ class MinimumProjectionConfig(Block):
     output_min_projection: bool = Field(
         default=False,
         validation_alias=AliasChoices("output_min_projection", *_SPELLINGS),
-        description="Write the background as a picture; output_min_proj, as mio's files "
+        description="Write the background as an image; output_min_proj, as mio's files "
         "spell it, is the same.",
     )
 

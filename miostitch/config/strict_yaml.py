@@ -62,7 +62,7 @@ def read_yaml(data: bytes, name: str) -> Document:
     except _RefusedError as error:
         line, problem = error.line, str(error)
     except yaml.composer.ComposerError as error:  # without aliases there is no other
-        line, problem = _line(error.problem_mark), "a second document begins; one is meant"
+        line, problem = _line(error.problem_mark), "a second document begins; a configuration is one document"
     except yaml.MarkedYAMLError as error:
         line = _line(error.problem_mark or error.context_mark)
         problem = f"this is no YAML: {error.problem or error.context}"
@@ -124,7 +124,7 @@ class _Composer(yaml.SafeLoader):
         if event.tag is not None:
             raise _RefusedError(line, "tags (!) are not allowed; leave it out")
         if is_key and not (isinstance(event, yaml.ScalarEvent) and isinstance(_scalar(event), str)):
-            raise _RefusedError(line, "a key that is no text; put it in quotes if it is meant")
+            raise _RefusedError(line, "a key that is not text; put it in quotes")
         if self.depth > MAX_DEPTH and not is_key:
             msg = f"nested deeper than {MAX_DEPTH} levels; that is no configuration"
             raise _RefusedError(line, msg)

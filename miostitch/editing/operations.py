@@ -141,7 +141,7 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     """
     given = [*datasets] if isinstance(datasets, Iterable) else [datasets]
     if not all(isinstance(each, xr.Dataset) for each in given):
-        msg = "a list of recordings is meant, as in concat([a, b])"
+        msg = "must be a list of recordings, as in concat([a, b])"
         raise UsageError(f"concat of {reprlib.repr(datasets)}: {msg}")
     if not given:
         raise UsageError("nothing to join; name at least one recording")
@@ -219,8 +219,8 @@ def _to_positions(frames: Iterable[int]) -> I64:
     except (TypeError, ValueError):  # one number, or lists of different lengths
         found = np.array(None)
     if found.ndim != 1 or (found.size and found.dtype.kind not in "iu"):
-        msg = f"frames {reprlib.repr(frames)}: positions are meant, as in [0, 5, 7] or '0,5,10-20'"
-        raise UsageError(f"{msg}; of a mask they are numpy.flatnonzero(mask)")
+        msg = f"frames {reprlib.repr(frames)}: must be positions, as in [0, 5, 7] or '0,5,10-20'"
+        raise UsageError(f"{msg}; for a mask use numpy.flatnonzero(mask)")
     return found if found.size else np.empty(0, np.int64)
 
 

@@ -58,7 +58,7 @@ class Cluster:
             try:
                 threads: dict[str, int] = self._client.nthreads()
             except OSError as error:
-                msg = f"the scheduler does not answer any more ({error}); run again to go on"
+                msg = f"the scheduler does not answer any more ({error}); run the same command to resume"
                 raise ClusterError(msg) from error
             self._threads, self._counted = max(1, sum(threads.values())), time.monotonic()
         return self._threads
@@ -106,10 +106,10 @@ class Cluster:
             local.set_result(remote.result())
         except KilledWorker as error:
             msg = f"{name}: {error.allowed_failures + 1} workers died of it, the last at "
-            msg += f"{error.last_worker.address}; give them more memory, then run again to go on"
+            msg += f"{error.last_worker.address}; give them more memory, then run the same command to resume"
             local.set_exception(ClusterError(msg))
         except (CancelledError, distributed.client.FutureCancelledError) as error:
-            msg = f"{name}: the cluster gave it up ({error}); run again to go on"
+            msg = f"{name}: the cluster lost it ({error}); run the same command to resume"
             local.set_exception(ClusterError(msg))
         except BaseException as error:
             local.set_exception(error)

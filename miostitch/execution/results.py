@@ -67,11 +67,11 @@ class LostFrames(Result):
     file: Annotated[str, "the file that is damaged"]
     frames: Annotated[Span, "first and last position in the video"]
     frame_num: Annotated[Span | None, "of these two; null: not known"]
-    byte: Annotated[int | None, "where in the file the damage begins; null: cannot be told"]
+    byte: Annotated[int | None, "where in the file the damage begins; null: unknown"]
     why: Annotated[str, "what happened to them"]
 
 
-Notices = Annotated[list[str], "what a person should know, most severe first"]
+Notices = Annotated[list[str], "what a user should know, most severe first"]
 Lost = Annotated[list[LostFrames], "with `--salvage`: what is left out as damaged"]
 Resumed = Annotated[int, "blocks that an interrupted run had finished, not computed again"]
 Versions = Annotated[JSON, "versions of miostitch and of the libraries that write files"]
@@ -111,7 +111,7 @@ class RecordingSummary(Result):
     unidentified: Annotated[int, "frames of its video whose rows have no valid `frame_num`"]
     buffers_lost: Annotated[int, "buffers that it lacks of the frames it has"]
     lag: Annotated[int, "the lag that was applied"]
-    measured_lag: Annotated[int | None, "the lag that was measured; null: it cannot be told"]
+    measured_lag: Annotated[int | None, "the lag that was measured; null: inconclusive"]
     lag_evidence: Annotated[str, "what the measured lag rests on"]
     repairs: Annotated[int, "header cells repaired"]
     repaired_cells: Annotated[list[RepairedCell], "the first 1000 of them"]
@@ -145,11 +145,11 @@ class StitchSummary(Result):
     lost_frame_num: Annotated[list[Span], "runs of `frame_num` that were not received: first, last"]
     dropped_frame_num: Annotated[list[int], "frames left out by `--drop-damaged`"]
     composed: Annotated[int, "frames that equal no single recording's frame; 0 by frame"]
-    shared_buffers: Annotated[int, "buffers that several recordings delivered whole"]
+    shared_buffers: Annotated[int, "buffers that several receivers got complete"]
     identical_shared_buffers: Annotated[int, "of these, those that are the same bit for bit"]
     recordings: Annotated[list[RecordingSummary], "one for each recording, in the order given"]
     warnings: Notices
-    notes: Annotated[list[str], "what is usual, and was told with `-v`"]
+    notes: Annotated[list[str], "what is usual; printed with `-v`"]
     resumed_blocks: Resumed
     config: Annotated[JSON, "the options that decide the result, as `StitchOptions` names them"]
     versions: Versions
@@ -275,9 +275,9 @@ class InspectedRecording(Result):
     width: Annotated[int, "columns of a frame"]
     fps: Annotated[str, "frame rate, as `20` or `30000/1001`"]
     duration_s: Annotated[float, "of the video, in s"]
-    codec: Annotated[str, "how pictures are stored"]
+    codec: Annotated[str, "how frames are stored"]
     lossy: Annotated[bool, "whether pixels are not exactly those that were recorded"]
-    lag: Annotated[int | None, "frames that the pictures lag behind the table; null: unknown"]
+    lag: Annotated[int | None, "frames by which the video is behind its table; null: unknown"]
     lag_evidence: Annotated[LagEvidence, "what that rests on"]
     table: Annotated[InspectedTable | None, "what the table says; null: there is none"]
     notices: Notices
@@ -302,7 +302,7 @@ class InspectedSession(Result):
     seen_by_all: Annotated[int, "those that every recording has"]
     lost_frame_num: Annotated[int, "numbers that no recording has"]
     repeated_frame_num: Annotated[int, "numbers that stand in several frames of a recording"]
-    boots: Annotated[int, "boots of the device"]
+    boots: Annotated[int, "runs of the device, from one restart to the next"]
     recordings: Annotated[list[SessionMember], "one for each recording"]
     notices: Notices
 

@@ -96,12 +96,12 @@ class Workspace:
             left = None
         left = left if isinstance(left, dict) else None
         if left == wanted and not restart:
-            logger.warning("%s: going on where an earlier run was cut off", self.folder)
+            logger.warning("%s: resuming an interrupted run", self.folder)
             return True
         if left is not None:
             changed = [name for name in wanted if left.get(name) != wanted[name]]
             why = "as asked for" if restart else f"{', '.join(changed)} changed"
-            logger.warning("%s: an earlier run is not continued: %s", self.folder, why)
+            logger.warning("%s: an interrupted run is not resumed: %s", self.folder, why)
         self._clear(OWNER)
         path.parent.mkdir()
         path.write_text(json.dumps(wanted), "utf-8")
@@ -194,7 +194,7 @@ class Workspace:
                 self._make_folder()
                 self._acquire(lock)
             except Timeout:
-                msg = f"{self.output}: {self.stem} is being written by {self._owner()}; wait for it"
+                msg = f"{self.output}: {self.stem} is being written by {self._owner()}; wait until it has finished"
                 raise OutputLockedError(msg) from None
             except FileNotFoundError:  # another run has just ended, without products perhaps
                 _probe(self.output)

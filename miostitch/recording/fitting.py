@@ -22,7 +22,7 @@ from miostitch.schema import NO_FRAME
 from miostitch.text import amount, printable
 from miostitch.video.source import VideoSource
 
-WITHOUT, LEFT_OUT = "--salvage goes on without them", "they are left out"
+WITHOUT, LEFT_OUT = "--salvage leaves them out", "they are left out"
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def _unpaired_end(video: VideoSource, table: Metadata, lag: int, salvage: bool) 
         table.path,
         f"describes frames 0 to {described - 1}, but {video.path} has frames 0 to "
         f"{pictures - 1}{at}",
-        f"--salvage goes on with the first {kept}",
+        f"--salvage uses the first {kept}",
     )
     return [salvaged(MismatchError(mismatch), f"salvaged the first {kept}", salvage=salvage)]
 

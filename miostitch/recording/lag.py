@@ -276,7 +276,7 @@ def _told(recording: "Recording", measured: Lag, applied: int, *, asked: bool) -
     """What a user should know of the lag that is used, where nothing contradicts it."""
     if measured.lag is None:
         severity = Severity.WARNING if measured.looked_at else Severity.NOTE
-        text = f"whether the video is shifted against its table cannot be told ({measured})"
+        text = f"it is unknown whether the video is shifted against its table ({measured})"
         if asked:
             return []
         return [Notice(recording.path, text, "lag 0 is used; set --lag if you know it", severity)]
@@ -350,5 +350,5 @@ def _contradiction(
 
 def _disagreement(mine: "Recording", other: "Recording", found: Lag, severity: Severity) -> Notice:
     text = f"{mine.path} and {other.path} agree in no buffer that both received as they are, but "
-    text += f"{found}: which of the two videos is shifted against its table cannot be told"
+    text += f"{found}: which of the two videos is shifted against its table is unknown"
     return Notice("", text, "set --lag, and check that the files belong together", severity)

@@ -340,9 +340,9 @@ def _require_files(path: str, *, need_table: bool) -> None:
         what = "is a folder; name the video in it" if os.path.isdir(path) else "no such video"
         raise MissingInputError(f"{path}: {what}; check the path")
     if path.lower().endswith(".csv"):
-        raise InputError(f"{path}: is a table; name the video, its table is found beside it")
+        raise InputError(f"{path}: is a table; name the video, its table is found next to it")
     if need_table and not os.path.isfile(table_path(path)):
-        msg = f"{path}: its table {table_path(path)} is missing; put it beside the video"
+        msg = f"{path}: its table {table_path(path)} is missing; put it next to the video"
         raise MissingInputError(msg)
 
 

@@ -38,7 +38,7 @@ from miostitch.video.source import VideoSource, open_video
 
 # How much of a table is in memory while its lines are counted, and while they are checked.
 SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
-REMEDY, LEFT_OUT = "make it anew, or --salvage leaves it out", "it is left out"
+REMEDY, LEFT_OUT = "make it again, or --salvage leaves it out", "it is left out"
 BufferRows = Recording | Store  # what has rows of buffers that are looked up by frame
 
 
@@ -123,7 +123,7 @@ class FrameLines:
         wrong = frames[:both][told[:both] != frames[:both]]
         if len(told) != len(frames) or len(wrong):
             at = int(wrong[0] if len(wrong) else frames[-1])
-            raise self._wrong(at, f"does not tell of frame {at}")
+            raise self._wrong(at, f"does not list frame {at}")
         return lines
 
     def check(self, count: int) -> None:
@@ -369,5 +369,5 @@ def _stored_rows(store: Store | None) -> Store | None:
 
 
 def _miscounted(path: str, found: int, expected: int, what: str, why: str = "") -> MismatchError:
-    msg = f"tells of {amount(found, what)}, where there should be {expected}{why}"
+    msg = f"has {amount(found, what)}, but there should be {expected}{why}"
     return MismatchError(Notice(path, msg, REMEDY))

@@ -296,7 +296,7 @@ def _no_overlap(
     ranges = "; ".join(_range(recordings[i]) for i in (*linked, *waiting))
     if doubtful:
         return AlignmentError(
-            f"the device's counter was reset, and the clocks do not tell which boot of {ours} is "
+            f"the device restarted, and the clocks do not show which run of {ours} is "
             f"which of {others} ({ranges}); are these recordings of one session, and the segments "
             "of each in their order?"
         )

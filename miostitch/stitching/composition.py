@@ -129,7 +129,7 @@ def glue_piece(frame: U8, given: I32, piece: U8, piece_given: I32, bounds: I64) 
 def shared_buffers(
     frames: Sequence[U8] | U8, delivered: npt.NDArray[np.uint64], bounds: I64
 ) -> npt.NDArray[np.int16]:
-    """Count the buffers that several recordings delivered whole, and those that are all alike.
+    """Count the buffers that several receivers got complete, and those that are all alike.
 
     ``frames``: flattened images of each recording, uint8 (frame, pixel); ``delivered``: bit k set:
     the recording delivered the whole buffer k, uint64 (recording, frame); ``bounds``: limits of the
@@ -148,7 +148,7 @@ def shared_buffers(
 
 
 def shared_counts(delivered: npt.NDArray[np.uint64]) -> npt.NDArray[np.int16]:
-    """Count the buffers that several recordings delivered whole.
+    """Count the buffers that several receivers got complete.
 
     ``delivered``: bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
 

@@ -63,7 +63,7 @@ class StitchConfig:
 def require_way(by: str) -> None:
     """Refuse a way to stitch that there is not."""
     if by not in ("frame", "buffer"):
-        raise UsageError(f"by {by!r}: frame or buffer is meant")
+        raise UsageError(f"by {by!r}: must be frame or buffer")
 
 
 def stitch_frames(

@@ -127,11 +127,11 @@ class StitchOptions:
 
     def __post_init__(self) -> None:
         if self.codec not in {None, *get_args(Codec)}:
-            raise UsageError(f"codec {self.codec!r}: {', '.join(get_args(Codec))} or None is meant")
+            raise UsageError(f"codec {self.codec!r}: {', '.join(get_args(Codec))} or None must be given")
         if self.zarr_format not in (2, 3):
-            raise UsageError(f"zarr_format {self.zarr_format}: 2 or 3 is meant")
+            raise UsageError(f"zarr_format {self.zarr_format}: must be 2 or 3")
         if not (self.lag == "auto" or isinstance(self.lag, int)):
-            raise UsageError(f"lag {self.lag!r}: auto or a number of frames is meant")
+            raise UsageError(f"lag {self.lag!r}: must be auto or a number of frames")
         require_way(self.by)
         for name in ("chunk_frames", "max_frame_pixels"):
             value = getattr(self, name)
@@ -279,7 +279,7 @@ def _make(
         flags = _find_damage(session, options, plan, run.journal("damage"))
         session = session.only(~flags["damaged"])
         if not len(session.kept):
-            msg = f"no frame of {len(flags['damaged'])} is whole; stitch without --drop-damaged"
+            msg = f"no frame of {len(flags['damaged'])} is intact; stitch without --drop-damaged"
             raise InputError(msg)
     journal = run.journal("video")
     tables = _write(session, options, plan, run, journal)

@@ -39,7 +39,7 @@ def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
         return np.asarray(video[start:stop])
     except (OSError, RuntimeError, ValueError) as error:
         what = f"{path}: frames {start} to {stop - 1} cannot be read: {error}"
-        raise InputError(f"{what}; make the store anew") from error
+        raise InputError(f"{what}; make the store again") from error
 
 
 def read_frames(path: str, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
@@ -56,7 +56,7 @@ def read_frames(path: str, frames: npt.NDArray[np.int64]) -> npt.NDArray[np.uint
         try:
             out[here] = read_block(path, first, last + 1)[frames[here] - first]
         except InputError as error:
-            raise InputError(f"{error}, or --salvage goes on without them") from error
+            raise InputError(f"{error}, or --salvage leaves them out") from error
     return out
 
 

@@ -51,7 +51,7 @@ def reading(path: str, name: str = "") -> Iterator[None]:
     except FAULTS as error:
         what = ": ".join(filter(None, (path, name.strip("/"))))
         reason = str(error).rstrip(".")
-        msg = f"{what}: cannot be read: {reason}; copy the store anew, or stitch again"
+        msg = f"{what}: cannot be read: {reason}; copy the store again, or stitch again"
         raise InputError(msg) from error
 
 
@@ -95,7 +95,7 @@ def require_chunks(path: str, nodes: dict[str, Node], *, but: str) -> None:
         found = sum(CHUNK_NAME.fullmatch(each) is not None for each in names)
         if found < declared:
             msg = f"{path}: array {name!r} has {found} of {declared} chunks, and the others would"
-            raise InputError(f"{msg} read as zeros; copy the store anew, or make it anew")
+            raise InputError(f"{msg} read as zeros; copy the store again, or make it again")
 
 
 def _nodes(folder: Path, name: str, depth: int) -> Iterator[tuple[str, Path, dict[str, Any]]]:
@@ -149,9 +149,9 @@ def _json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(f"{path}: no JSON ({error}); copy the store anew") from error
+        raise InputError(f"{path}: no JSON ({error}); copy the store again") from error
     if not isinstance(found, dict):
-        raise InputError(f"{path}: no object of JSON; copy the store anew")
+        raise InputError(f"{path}: is no JSON object; copy the store again")
     return found
 
 
@@ -168,7 +168,7 @@ def _check_array(where: str, folder: Path, meta: dict[str, Any]) -> None:
     needed = max(count - FREE_CHUNKS, -(-(declared - FREE_BYTES) // RATIO))
     if needed > 0 and not _holds(folder, needed):
         msg = f"{where}: declares {shape}, but nothing that large is stored"
-        raise InputError(f"{msg}; copy the store anew")
+        raise InputError(f"{msg}; copy the store again")
 
 
 def _plain(meta: dict[str, Any]) -> tuple[list[int], list[int], int]:

@@ -48,7 +48,7 @@ def chunk_bytes(size: int) -> int:
 
 def lost_frame(path: str, frame: int, offset: int, what: str) -> TruncatedVideoError:
     """Error for a frame that is not complete."""
-    msg = f"{path}: frame {frame} (byte {offset}): {what}; --salvage would go on without it"
+    msg = f"{path}: frame {frame} (byte {offset}): {what}; --salvage leaves it out"
     return TruncatedVideoError(msg)
 
 
@@ -294,7 +294,7 @@ def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.void]:
     if size not in sizes:
         msg = f"{avi.path}: a {frame} takes {sizes[0]} bytes, but its chunks hold {size}"
         padded = size == (avi.stream.width + 3) // 4 * 4 * avi.stream.height
-        remedy = "its rows are padded; write it anew without" if padded else "repair the header"
+        remedy = "its rows are padded; write it again without padding" if padded else "repair the header"
         raise VideoError(f"{msg}; {remedy}")
     if size != sizes[0]:
         avi.notices.append(

@@ -231,7 +231,7 @@ class StampReader(CodedReader):
 
     def _stamp(self, image: av.VideoFrame) -> int:
         if image.pts is None:
-            raise VideoError(f"{self.path}: a picture has no time stamp; repair the file")
+            raise VideoError(f"{self.path}: a frame has no timestamp; repair the file")
         return image.pts
 
 

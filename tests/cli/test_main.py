@@ -560,7 +560,7 @@ def test_inspect(session: list[str]) -> None:
         r"  video +33 frames of 50 x 40 pixels, 1.65 s at 20 frames/s, rawvideo",
         r"  lag +0 frames; (\d+) of \1 missing buffers black",
         r"  frame_num +2500 to \d+, \d+ lost, \d+ repeated",
-        r"together\n  frames +\d+, \d+ of them seen by all; \d+ more seen by nobody",
+        r"together\n  frames +\d+, \d+ in every receiver; \d+ more seen by nobody",
         r"receiver2\.avi +\d+ +\d+ +\+0\.3",
     ):
         assert re.search(f"^{line}", text, re.MULTILINE), line

@@ -496,7 +496,7 @@ def rename_key(path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "fault"),
     [
-        (swap_lines, "line 6 does not tell of frame 4"),
+        (swap_lines, "line 6 does not list frame 4"),
         (cut_end, "tells of .*, for its last line is cut"),
         (rename_key, "line 1: no column"),
         (os.truncate, "line 1: the file is empty"),

@@ -88,15 +88,15 @@ def test_a_table_of_something_else(tmp_path: Path, text: str, fault: str) -> Non
 @pytest.mark.parametrize(
     ("second", "fault"),
     [
-        (b"0,5", "line 3 does not tell of frame 1"),
-        (b"x,5", "line 3 does not tell of frame 1"),
-        (b"1,5\n1,5", "line 4 does not tell of frame 2"),
+        (b"0,5", "line 3 does not list frame 1"),
+        (b"x,5", "line 3 does not list frame 1"),
+        (b"1,5\n1,5", "line 4 does not list frame 2"),
         (b"", "line 3 has 0 cells, where there should be 2"),
         (b"1", "line 3 has 1 cell, where"),
         (b"1,5,6", "line 3 has 3 cells, where"),
         (b"1,\xff", "line 3 is not UTF-8"),
         (b"1,5\r6", "line 3 is no line"),
-        (b'1,"5', "line 4 does not tell of frame 2"),
+        (b'1,"5', "line 4 does not list frame 2"),
     ],
 )
 def test_a_line_of_another_frame(tmp_path: Path, second: bytes, fault: str) -> None:

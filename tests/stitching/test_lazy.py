@@ -139,7 +139,7 @@ def test_nothing_is_read_before_it_is_asked_for(session: list[Path]) -> None:
 
 
 def test_there_are_two_ways_to_make_frames() -> None:
-    with pytest.raises(UsageError, match="by 'pixel': frame or buffer is meant"):
+    with pytest.raises(UsageError, match="by 'pixel': must be frame or buffer"):
         StitchConfig(by="pixel")  # type: ignore[arg-type]
 
 
