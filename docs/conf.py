@@ -26,7 +26,7 @@ exclude_patterns = ["_build", "_ext", "**/*.inc.md"]
 html_theme = "furo"
 html_title = "miostitch"
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3  # links to headings are checked like all others
 
 autodoc_typehints = "description"
