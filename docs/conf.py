@@ -11,6 +11,7 @@ author = copyright = "The miostitch developers"  # noqa: A001
 version = release = installed_version("miostitch").split("+")[0]
 
 extensions = [
+    "command_examples",
     "fault_table",
     "myst_parser",
     "room_picture",
