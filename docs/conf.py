@@ -26,6 +26,8 @@ exclude_patterns = ["_build", "_ext", "**/*.inc.md"]
 
 html_theme = "furo"
 html_title = "miostitch"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3  # links to headings are checked like all others
