@@ -11,6 +11,7 @@ author = copyright = "The miostitch developers"  # noqa: A001
 version = release = installed_version("miostitch").split("+")[0]
 
 extensions = [
+    "command_examples",
     "fault_table",
     "myst_parser",
     "room_picture",
@@ -25,8 +26,10 @@ exclude_patterns = ["_build", "_ext", "**/*.inc.md"]
 
 html_theme = "furo"
 html_title = "miostitch"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 
-myst_enable_extensions = ["colon_fence"]
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3  # links to headings are checked like all others
 
 autodoc_typehints = "description"
