@@ -40,9 +40,8 @@ def inspect_recording(
     Returns
     -------
     dict
-        JSON values: size, rate and codec of the video, how far its pictures lag behind the table
-        (None: cannot be told) and the evidence, what the table says was received and lost, and
-        everything worth a notice.
+        JSON values: size, rate and codec of the video, the frames by which it is behind its table
+        (None: unknown) and the evidence, what the table says was received and lost, and notices.
 
     Raises
     ------

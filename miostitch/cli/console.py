@@ -23,7 +23,7 @@ from miostitch.execution.results import Result
 from miostitch.text import from_here, printable
 
 LOG_SECONDS = 10.0  # between progress lines where there is no terminal
-MESSAGE = re.compile(r"( *)((warning|note|miostitch[.\w]*):|-) ")
+MESSAGE = re.compile(r"( *)((error|warning|note|debug):|-) ")
 """How lines begin that may be broken; tables, paths and commands may not."""
 
 Command = Callable[..., Any]
@@ -52,7 +52,7 @@ class Console:
 
     def tell(self, message: str) -> None:
         """Print what went wrong."""
-        _say(f"miostitch: {from_here(message)}", sys.stderr)
+        _say(f"error: {from_here(message)}", sys.stderr)
 
     @property
     def may_ask(self) -> bool:

@@ -54,15 +54,17 @@ def _answered(ctx: click.Context, call: Callable[[], Result]) -> Result:
     except MiostitchError as error:
         _fail(ctx, str(error), error.exit_code)
     except (KeyboardInterrupt, click.Abort):  # Abort: at a question
-        _fail(ctx, "interrupted", INTERRUPTED)
+        _fail(
+            ctx, "interrupted; no unfinished file was left; run the same command again", INTERRUPTED
+        )
     except BrokenPipeError:
         # so that Python can flush at its end what nobody will read
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         ctx.exit(UNREAD)
     except (OSError, MemoryError) as error:
-        _fail(ctx, f"disk, memory or permissions do not suffice: {_named(error)}", RESOURCES)
+        _fail(ctx, f"not enough disk space, memory or permissions: {_named(error)}", RESOURCES)
     except Exception as error:
-        _fail(ctx, f"internal error, please report it: {_named(error)} (-vv: where)", INTERNAL)
+        _fail(ctx, f"internal error, please report it: {_named(error)} (-vv shows where)", INTERNAL)
 
 
 def _fail(

@@ -114,7 +114,7 @@ def stitch(
     Examples:
       miostitch stitch left/rec.avi right/rec.avi -o stitched
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
-      miostitch stitch A.avi B.avi --by buffer  # combine the buffers of all receivers
+      miostitch stitch A.avi B.avi --by buffer  # combine all receivers
     """
     from miostitch.stitching.run import StitchOptions
 

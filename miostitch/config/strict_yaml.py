@@ -62,7 +62,10 @@ def read_yaml(data: bytes, name: str) -> Document:
     except _RefusedError as error:
         line, problem = error.line, str(error)
     except yaml.composer.ComposerError as error:  # without aliases there is no other
-        line, problem = _line(error.problem_mark), "a second document begins; a configuration is one document"
+        line, problem = (
+            _line(error.problem_mark),
+            "a second document begins; a configuration is one document",
+        )
     except yaml.MarkedYAMLError as error:
         line = _line(error.problem_mark or error.context_mark)
         problem = f"this is no YAML: {error.problem or error.context}"

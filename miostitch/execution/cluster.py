@@ -30,6 +30,7 @@ COUNT_SECONDS = 1.0
 """How long a number of workers is taken for the present one: the scheduler must be asked."""
 
 LOOPBACK = "127.0.0.1"
+AGAIN = "run the same command to resume"
 
 PRELOADED = ("miostitch.execution.engine", "numba", "pandas")
 """What the processes of a local cluster load before they are asked for anything."""
@@ -58,7 +59,7 @@ class Cluster:
             try:
                 threads: dict[str, int] = self._client.nthreads()
             except OSError as error:
-                msg = f"the scheduler does not answer any more ({error}); run the same command to resume"
+                msg = f"the scheduler does not answer any more ({error}); {AGAIN}"
                 raise ClusterError(msg) from error
             self._threads, self._counted = max(1, sum(threads.values())), time.monotonic()
         return self._threads
@@ -106,10 +107,10 @@ class Cluster:
             local.set_result(remote.result())
         except KilledWorker as error:
             msg = f"{name}: {error.allowed_failures + 1} workers died of it, the last at "
-            msg += f"{error.last_worker.address}; give them more memory, then run the same command to resume"
+            msg += f"{error.last_worker.address}; give them more memory, then {AGAIN}"
             local.set_exception(ClusterError(msg))
         except (CancelledError, distributed.client.FutureCancelledError) as error:
-            msg = f"{name}: the cluster lost it ({error}); run the same command to resume"
+            msg = f"{name}: the cluster lost it ({error}); {AGAIN}"
             local.set_exception(ClusterError(msg))
         except BaseException as error:
             local.set_exception(error)

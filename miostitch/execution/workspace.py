@@ -194,7 +194,7 @@ class Workspace:
                 self._make_folder()
                 self._acquire(lock)
             except Timeout:
-                msg = f"{self.output}: {self.stem} is being written by {self._owner()}; wait until it has finished"
+                msg = f"{self.output}: {self.stem} is being written by {self._owner()}; wait for it"
                 raise OutputLockedError(msg) from None
             except FileNotFoundError:  # another run has just ended, without products perhaps
                 _probe(self.output)

@@ -54,12 +54,12 @@ class Lag:
 
     def __str__(self) -> str:
         if not self.looked_at:
-            return "no missing buffer was there to tell it by"
+            return "no missing buffer shows it"
         what, state = "missing buffers", "black"
         if self.shared_with is not None:
             what, state = f"buffers shared with {self.shared_with}", "identical"
         if self.lag is None:
-            return f"{self.looked_at} {what} do not tell it, {self.matches} {state} at lag 0"
+            return f"{self.looked_at} {what} are inconclusive, {self.matches} {state} at lag 0"
         found = f"{self.matches} of {self.looked_at} {what} are {state} at lag {self.lag}"
         return f"{found}, {self.matches_unshifted} at lag 0" if self.lag else found
 

@@ -361,7 +361,7 @@ def reopen_video(path: str, options: ReadOptions) -> Recording:
 
 def _key(path: str, options: ReadOptions) -> Hashable:
     states = tuple(_state(file) for file in (path, table_path(path)))
-    return path, states, replace(options, need_table=False)
+    return path, states, replace(options, need_table=False, strict=False)
 
 
 def _state(path: str) -> tuple[int, ...]:

@@ -127,7 +127,9 @@ class StitchOptions:
 
     def __post_init__(self) -> None:
         if self.codec not in {None, *get_args(Codec)}:
-            raise UsageError(f"codec {self.codec!r}: {', '.join(get_args(Codec))} or None must be given")
+            raise UsageError(
+                f"codec {self.codec!r}: {', '.join(get_args(Codec))} or None must be given"
+            )
         if self.zarr_format not in (2, 3):
             raise UsageError(f"zarr_format {self.zarr_format}: must be 2 or 3")
         if not (self.lag == "auto" or isinstance(self.lag, int)):

@@ -294,7 +294,9 @@ def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.void]:
     if size not in sizes:
         msg = f"{avi.path}: a {frame} takes {sizes[0]} bytes, but its chunks hold {size}"
         padded = size == (avi.stream.width + 3) // 4 * 4 * avi.stream.height
-        remedy = "its rows are padded; write it again without padding" if padded else "repair the header"
+        remedy = (
+            "its rows are padded; write it again without padding" if padded else "repair the header"
+        )
         raise VideoError(f"{msg}; {remedy}")
     if size != sizes[0]:
         avi.notices.append(

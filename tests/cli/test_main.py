@@ -47,7 +47,7 @@ def test_stitch_says_what_it_made_of_inputs_as_mio_takes_them(
     session: list[str], tmp_path: Path
 ) -> None:
     done = run("stitch", "-i", session[0], "-i", session[1], "-o", str(tmp_path))
-    assert "frames (frame_num" in done.stdout
+    assert re.search(r"^\d+ frames: \d+ intact", done.stdout)
     for suffix in (".zarr", ".avi", ".csv", "_timestamps.csv", "_scores.csv", ".json"):
         path = tmp_path / f"receiver1__receiver2_stitched{suffix}"
         assert path.exists()
@@ -78,7 +78,8 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["stitch", "{0}", "--workers", "2", "--memory-limit", "1GB"], 2, "bounds threads"),
         (["stitch", "{0}", "--no-avi", "--codec", "ffv1"], 2, "exclude each other"),
         (["inspect"], 2, "no recording given"),
-        (["trim", "{0}", "{1}", "-o", "{out}"], 2, "one recording at a time"),
+        (["trim", "{0}", "{1}", "-s", "1", "-o", "{out}"], 2, "one recording at a time"),
+        (["trim", "{0}", "-o", "{out}"], 2, "no frames to remove"),
         (["trim", "{0}", "-s", "40", "-o", "{out}"], 2, "leave out fewer"),
         (["trim", "{0}", "-s", "5.5"], 2, "'5.5' is not a valid whole number"),
         (["remove-frames", "{0}", "-f", "0,x", "-o", "{out}"], 2, "0,5,10-20"),
@@ -140,7 +141,7 @@ def test_a_full_disk_leaves_nothing(session: list[str], tmp_path: Path, most: in
 
 def test_edit_and_go_on(session: list[str], tmp_path: Path) -> None:
     out = str(tmp_path)
-    assert "frames, of" in run("trim", "-i", session[0], "-s", "2", "-e", "3", "-o", out).stdout
+    assert "frames of" in run("trim", "-i", session[0], "-s", "2", "-e", "3", "-o", out).stdout
     trimmed = str(tmp_path / "receiver1_trimmed.avi")
     run("remove-frames", trimmed, "-f", "0,5", "-f", "10-12", "-o", out, "-q")
     removed = str(tmp_path / "receiver1_trimmed_removed.avi")
@@ -174,10 +175,10 @@ def test_paths_below_the_working_folder_are_relative(
     )
     for command, *args in calls:
         args = [command, "receiver1.avi", "-o", f"out/{command}", *args, "--no-progress"]
-        shown = run(*args).stdout
-        assert "warning: receiver1.csv: frame" in shown
+        shown = run(*args, "-v").output
+        assert "note: receiver1.csv: the last frame" in shown
         assert str(tmp_path) not in shown
-        assert run(*args, code=4).stderr.startswith("miostitch: out/")
+        assert run(*args, code=4).stderr.startswith("error: out/")
         assert json.loads(run(*args, "--json", code=4).stdout)["error"].startswith(str(tmp_path))
 
 
@@ -254,7 +255,7 @@ def test_on_a_terminal_a_mismatch_is_asked_about(
     video = mismatched(session, tmp_path)
     with on_a_terminal("stitch", video, "-o", str(tmp_path / "out")) as (process, terminal):
         shown = b""
-        while b"Go on with what matches?" not in shown:
+        while b"Continue with the part" not in shown:
             shown += os.read(terminal, 4096)
         shown += read_all(terminal, press=answer)
     assert process.returncode == code, shown
@@ -271,7 +272,7 @@ def test_a_mismatch_is_asked_about(
     args = ["stitch", video, "-o", str(tmp_path / "out"), "--no-report"]
     done = CliRunner().invoke(cli.main, args, input=answer)
     assert done.exit_code == code, done.stderr
-    assert "Go on with what matches?" in done.stderr
+    assert "Continue with the part where they agree?" in done.stderr
     assert (tmp_path / "out" / "short_stitched.avi").exists() == (code == 0)
 
 
@@ -293,7 +294,7 @@ def test_long_messages_are_broken_between_words(session: list[str], tmp_path: Pa
             shown = read_all(terminal).decode()
         plain = run(*args, code=code).output
         assert shown.split() == plain.split()
-        [message] = re.findall(r"^(?: *note|miostitch): .{50,}", plain, re.MULTILINE)[:1]
+        [message] = re.findall(r"^(?: *note|error): .{50,}", plain, re.MULTILINE)[:1]
         assert message not in shown
 
 
@@ -327,7 +328,7 @@ def test_a_failure_before_the_first_frame_leaves_no_bar(session: list[str], tmp_
     with on_a_terminal("trim", session[0], "-s", "99", "-o", str(tmp_path)) as (process, terminal):
         shown = read_all(terminal)
     assert process.returncode == 2
-    assert shown.rsplit(b"\x1b[2K", 1)[-1].strip().startswith(b"miostitch: ")
+    assert shown.rsplit(b"\x1b[2K", 1)[-1].strip().startswith(b"error: ")
 
 
 def test_tables_fit_80_columns() -> None:
@@ -447,9 +448,9 @@ def test_verbose_concerns_this_package_only(session: list[str]) -> None:
     ours, root = logging.getLogger("miostitch"), logging.getLogger()
     before = ours.level, ours.handlers[:], root.level, root.handlers[:]
     for _ in range(2):
-        done = CliRunner().invoke(cli.main, ["inspect", session[0], "-v"])
+        done = CliRunner().invoke(cli.main, ["inspect", session[0], "-vv"])
         assert done.exit_code == 0
-        assert done.stderr.count("miostitch: ") == 1
+        assert done.stderr.count("debug: ") == 1
     assert (ours.level, ours.handlers, root.level, root.handlers) == before
     quiet = CliRunner().invoke(cli.main, ["inspect", session[0]])
     assert quiet.stderr == ""
@@ -547,9 +548,7 @@ def test_help_has_an_example_and_fits_80_columns(command: str) -> None:
     assert re.search(rf"^    miostitch {command}", done.stdout, re.MULTILINE)
     assert max(map(len, done.stdout.splitlines())) <= 80
     if command and not isinstance(COMMANDS[command], click.Group):
-        # as in mio, -f names the frames to remove
-        forced = "--force" if command == "remove-frames" else "-f, --force"
-        for name in ("--json", "-q, --quiet", "-v, --verbose", "--no-progress", forced):
+        for name in ("--json", "-q, --quiet", "-v, --verbose", "--no-progress"):
             assert name in done.stdout
 
 
@@ -560,7 +559,7 @@ def test_inspect(session: list[str]) -> None:
         r"  video +33 frames of 50 x 40 pixels, 1.65 s at 20 frames/s, rawvideo",
         r"  lag +0 frames; (\d+) of \1 missing buffers black",
         r"  frame_num +2500 to \d+, \d+ lost, \d+ repeated",
-        r"together\n  frames +\d+, \d+ in every receiver; \d+ more seen by nobody",
+        r"together\n  frames +\d+, \d+ in every receiver; \d+ more in no receiver",
         r"receiver2\.avi +\d+ +\d+ +\+0\.3",
     ):
         assert re.search(f"^{line}", text, re.MULTILINE), line
@@ -605,7 +604,14 @@ def test_every_fault_can_be_simulated(tmp_path: Path) -> None:
 
 def test_demo(tmp_path: Path) -> None:
     done = run("demo", "-o", str(tmp_path / "demo"))
-    assert "Look at it:" in done.stdout
+    damaged = [int(n) for n in re.findall(r"^by \w+: .*?(\d+) incomplete", done.stdout, re.M)]
+    assert damaged[0] > damaged[1]
+    for command in re.findall(r"^  (\S*demo/\S+|\S+ -c .*)$", done.stdout, re.MULTILINE):
+        if " -c " in command:
+            shown = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
+            assert "frame_num" in shown.stdout
+        else:
+            assert Path(command).exists()
     assert (tmp_path / "demo" / "stitched" / "receiver1__receiver2_stitched_debug.avi").exists()
     assert run("demo", "-o", str(tmp_path / "demo"), code=4).stdout == ""
 
@@ -651,6 +657,6 @@ def test_headers_can_be_left_as_recorded(recordings: Path, tmp_path: Path) -> No
     for choice in ("--repair", "--no-repair"):
         done = run("stitch", *names, "-o", str(tmp_path / choice), choice, "--json")
         summary = json.loads(done.stdout)
-        assert summary["frames"] == 53
+        assert summary["frames"] == 52
         counts.append([recording["repairs"] for recording in summary["recordings"]])
     assert counts == [[4, 0], [0, 0]]

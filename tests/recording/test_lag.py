@@ -161,7 +161,7 @@ def test_a_buffer_that_never_comes_tells_nothing() -> None:
     lost = np.zeros((100, BUFFERS), bool)
     lost[:, 3] = True
     assert measured(lost, pictures_of(lost)) == Lag()
-    assert str(Lag()) == "no missing buffer was there to tell it by"
+    assert str(Lag()) == "no missing buffer shows it"
 
 
 @pytest.mark.parametrize("frames", [1, 6, 200, 256, 257, 20_000])

@@ -52,7 +52,7 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> Count:
 
 def test_trimming_into_a_store_opens_once(video: Path, tmp_path: Path, opened: Count) -> None:
     edit_files([video], tmp_path / "t.zarr", lambda p: miostitch.trim(p[0], 2, 1), "_t")
-    assert opened == {"videos": 1, "tables": 1}
+    assert opened == {"videos": 1, "tables": 1, "lags": 1}
     count = miostitch.open_recording(video).sizes["frame"]
     assert xr.open_zarr(tmp_path / "t.zarr").sizes["frame"] == count - 3
 
@@ -84,10 +84,11 @@ def test_segments_travel_together(video: Path, tmp_path: Path, opened: Count) ->
 @pytest.mark.parametrize(
     ("options", "again"),
     [
-        (ReadOptions(), 0),
-        (ReadOptions(need_table=False), 0),
-        (ReadOptions(salvage=True), 1),
-        (ReadOptions(repair=False), 1),
+        (ReadOptions(lag=0), 0),
+        (ReadOptions(need_table=False, lag=0), 0),
+        (ReadOptions(strict=True, lag=0), 0),
+        (ReadOptions(salvage=True, lag=0), 1),
+        (ReadOptions(repair=False, lag=0), 1),
         (ReadOptions(lag=-1), 1),
     ],
 )

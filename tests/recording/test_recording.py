@@ -18,6 +18,7 @@ from miostitch.errors import (
     InputError,
     MismatchError,
     MissingInputError,
+    Severity,
     UsageError,
     VideoError,
 )
@@ -133,7 +134,10 @@ def test_the_last_frame_of_the_table_has_no_picture(recordings: Path) -> None:
     loaded = Recording.open(recordings / "capture3" / "receiver1.avi", measure=True)
     assert loaded.shape == (116, 200, 200)
     assert len(loaded.frames) == 116
-    assert any("frame 116 (frame_num 12940) has no picture" in str(n) for n in loaded.notices)
+    assert any(
+        "the last frame 116 (frame_num 12940) was not saved as an image" in str(n)
+        for n in loaded.notices
+    )
 
 
 def test_two_frames_too_many_are_a_mismatch(recordings: Path, tmp_path: Path) -> None:
@@ -174,10 +178,10 @@ def test_an_applied_lag_gives_every_picture_its_rows(lag: int, extra: bool, tmp_
     expected = np.repeat(loaded.frames.frame_num[order], loaded.frames.num_rows[order])
     np.testing.assert_array_equal(rows.frame_num, expected)
     said = " ".join(map(str, loaded.notices))
-    assert ("has no picture, as is usual" in said) == extra
-    assert (f"the first pictures ({lag}) have no row" in said) == (lag > 0)
-    assert (f"the first frames ({-lag}) have no picture at lag {lag}; their" in said) == (lag < 0)
-    assert "--lag" not in said
+    assert ("was not saved as an image, which is usual" in said) == extra
+    assert (f"of the video can have no row at lag {lag}; " in said) == (lag > 0)
+    assert (f"can have no image at lag {lag}; " in said) == (lag < 0)
+    assert ("; corrected" in said) == (lag != 0)
     assert len(loaded.rows(np.arange(max(0, lag)))) == 0
 
 
@@ -198,35 +202,40 @@ def test_segments_share_one_lag(tmp_path: Path) -> None:
     np.testing.assert_array_equal(rows.frame_num, expected)
 
 
-def test_a_lag_is_never_applied_by_itself(tmp_path: Path) -> None:
+def test_a_lag_is_applied_unless_another_is_asked_for(tmp_path: Path) -> None:
     config = miostitch.SimulationConfig(frames=100, receivers=1, height=30, width=40, lag=1)
     video = miostitch.simulate(tmp_path, config).recordings[0]
-    plain = Recording.open(video, measure=True)
-    other = Recording.open(video, ReadOptions(lag=0), measure=True)
-    assert plain.lag == 0
-    assert plain.frames.frame_num[0] == plain.tables[0].frames.frame_num[0]
-    (notice,) = (text for text in map(str, plain.notices) if "--lag" in text)
-    assert plain.notices == other.notices
+    asked = Recording.open(video, ReadOptions(lag=0), measure=True)
+    assert asked.lag == 0
+    assert asked.frames.frame_num[0] == asked.tables[0].frames.frame_num[0]
+    [notice] = [each for each in asked.notices if "--lag" in str(each)]
+    assert notice.severity == Severity.DOUBT
     assert re.fullmatch(
-        rf"{video}: pictures lag 1 frame behind the table \((\d+) of \1 missing buffers are black "
-        r"at lag 1, \d+ at lag 0\); --lag auto puts that right",
-        notice,
+        rf"{video}: the video is 1 frame behind its table \((\d+) of \1 missing buffers are black "
+        r"at lag 1, \d+ at lag 0\); lag 0 is used as asked, and frame numbers are wrong; "
+        "use --lag auto",
+        str(notice),
     )
+    measured = Recording.open(video)
+    assert measured.lag == 1
+    [notice] = [
+        each for each in measured.notices if "lag" in str(each) and each.remedy == "corrected"
+    ]
+    assert notice.severity == Severity.WARNING
     wrong = Recording.open(video, ReadOptions(lag=2, salvage=True), measure=True)
-    said = "pictures lag 1 frame behind the table, not at lag 2"
-    assert any(said in str(notice) for notice in wrong.notices)
+    assert any("lag 2 is used as asked" in str(notice) for notice in wrong.notices)
 
 
 @pytest.mark.parametrize(
     ("true", "applied", "words"),
-    [(0, 1, "are level with the table, not at lag 1"), (-2, 0, "run 2 frames ahead of the table")],
+    [(0, 1, "is level with its table"), (-2, 0, "is 2 frames ahead of its table")],
 )
 def test_a_mismatch_by_lag_names_the_remedy(
     true: int, applied: int, words: str, tmp_path: Path
 ) -> None:
     config = miostitch.SimulationConfig(frames=100, receivers=1, height=30, width=40, lag=true)
     video = miostitch.simulate(tmp_path, config).recordings[0]
-    with pytest.raises(MismatchError, match=f"; --salvage .*{words}.*--lag auto puts that right"):
+    with pytest.raises(MismatchError, match=f"; --salvage .*{words}.*; use --lag auto"):
         Recording.open(video, ReadOptions(lag=applied))
     assert Recording.open(video, ReadOptions(lag="auto")).lag == true
 
@@ -279,7 +288,10 @@ def test_what_cannot_be_measured_does_not_keep_a_recording_closed(
     monkeypatch.setattr(VideoSource, "subset", fail)
     loaded = Recording.open(video, measure=True)
     assert loaded.measured_lag == Lag()
-    assert any("its lag was not measured: x.avi: frame 3" in str(n) for n in loaded.notices)
+    assert any(
+        "shifted against its table was not measured: x.avi: frame 3" in str(n)
+        for n in loaded.notices
+    )
 
 
 @pytest.mark.parametrize(("lag", "frames"), [(0, 53), (1, 52), ("auto", 52)])
@@ -303,4 +315,7 @@ def test_stitching_at_the_right_lag(
     delivered = [(a == b).all() for a, b in pairs if a.any() and b.any()]
     assert len(delivered) > 300
     assert all(delivered)
-    assert any("frame 49 (frame_num 2566) has no picture" in str(n) for n in both[1].notices)
+    assert any(
+        "the last frame 49 (frame_num 2566) was not saved as an image" in str(n)
+        for n in both[1].notices
+    )

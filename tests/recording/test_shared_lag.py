@@ -1,4 +1,4 @@
-"""The lags of one session's recordings: told by each other, never applied by themselves."""
+"""The lags of the recordings of one session: told by each other, applied where certain."""
 
 import re
 import shutil
@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 import miostitch
-from miostitch.errors import VideoError
+from miostitch.errors import InputError, Notice, Severity, VideoError, report_notices
 from miostitch.recording import lag as lag_module
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.lag import Lag
@@ -36,9 +36,8 @@ def lags_of(recordings: Sequence[Recording]) -> list[int | None]:
     return [recording.measured_lag.lag for recording in recordings]
 
 
-def said_of_lags(recordings: Sequence[Recording]) -> list[str]:
-    words = ("--lag", "apart")
-    return [str(n) for r in recordings for n in r.notices if any(w in str(n) for w in words)]
+def said_of_lags(recordings: Sequence[Recording]) -> list[Notice]:
+    return [notice for recording in recordings for notice in recording.lag_notices]
 
 
 @pytest.mark.parametrize(("known", "unknown"), [(0, 0), (0, 1), (1, 1), (1, 0), (-1, 2), (2, -1)])
@@ -53,11 +52,15 @@ def test_a_recording_that_lacks_nothing_is_told_by_another(
     assert first.measured_lag.shared_with is None
     assert second.measured_lag.shared_with == first.name
     assert second.measured_lag.matches > 300
-    assert said_of_lags(auto) == []
+    assert [notice.remedy for notice in said_of_lags(auto)] == ["corrected"] * (
+        (known != 0) + (unknown != 0)
+    )
     if known >= 0 <= unknown:
-        plain = said_of_lags(open_recordings(videos, measure=True))
-        assert len(plain) == (known != 0) + (unknown != 0)
-        assert all("--lag auto puts that right" in notice for notice in plain)
+        plain = said_of_lags(open_recordings(videos, ReadOptions(lag=0), measure=True))
+        assert sum("use --lag auto" in str(notice) for notice in plain) == (
+            (known != 0) + (unknown != 0)
+        )
+        assert all(notice.severity == Severity.DOUBT for notice in plain)
     alone = open_recordings(videos[::order][1:], replace(AUTO, salvage=True), measure=True)
     assert lags_of(alone) == [None]
 
@@ -73,36 +76,44 @@ def test_the_one_that_shares_most_is_asked(tmp_path: Path) -> None:
     assert loaded[1].measured_lag.shared_with == "c"
 
 
-@pytest.mark.parametrize(("lags", "apart"), [((1, 1), ""), ((2, 1), "1 frame "), ((0, 2), "2 fr")])
-def test_where_none_is_told_nothing_is_claimed(
-    lags: tuple[int, int], apart: str, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("lags", [(1, 1), (2, 1), (0, 2)])
+def test_where_none_is_told_nothing_is_claimed(lags: tuple[int, int], tmp_path: Path) -> None:
     options = replace(AUTO, salvage=True)
-    loaded = open_recordings(made(tmp_path, lags, (False, False)), options, measure=True)
+    videos = made(tmp_path, lags, (False, False))
+    loaded = open_recordings(videos, options, measure=True)
     assert lags_of(loaded) == [None, None]
     assert [recording.lag for recording in loaded] == [0, 0]
     notices = said_of_lags(loaded)
-    assert sum("the lag cannot be told (no missing buffer" in notice for notice in notices) == 2
-    found = [notice for notice in notices if " apart " in notice]
-    assert len(found) == bool(apart)
+    assert sum("unknown whether the video is shifted" in str(notice) for notice in notices) == 2
+    found = [notice for notice in notices if notice.severity == Severity.ERROR]
+    assert len(found) == (lags[0] != lags[1])
     for notice in found:
-        assert f"{loaded[1].path} and {loaded[0].path} are {apart}" in notice
-        assert "identical" in notice
+        assert f"{loaded[1].path} and {loaded[0].path} agree in no buffer" in str(notice)
+        assert "identical" in str(notice)
+    if found:
+        with pytest.raises(InputError, match="agree in no buffer"):
+            report_notices(notices)
+        asked = open_recordings(videos, replace(options, lag=0), measure=True)
+        [doubt] = said_of_lags(asked)
+        assert doubt.severity == Severity.DOUBT
 
 
 def test_witnesses_that_contradict_each_other(tmp_path: Path) -> None:
     videos = made(tmp_path, (1, 1), (True, True))
-    assert said_of_lags(open_recordings(videos, AUTO, measure=True)) == []
+    agreeing = said_of_lags(open_recordings(videos, AUTO, measure=True))
+    assert [notice.remedy for notice in agreeing] == ["corrected"] * 2
     table = videos[1].with_suffix(".csv")
     rows = pd.read_csv(table)
     rows["frame_num"] += 1
     rows.to_csv(table, index=False)
     loaded = open_recordings(videos, AUTO, measure=True)
     assert lags_of(loaded) == [1, 1]
-    (notice,) = said_of_lags(loaded)
+    assert [recording.lag for recording in loaded] == [1, 0]
+    doubt, error = loaded[1].lag_notices
     black = r"(\d+) of \1 missing buffers are black at lag 1, \d+ at lag 0"
     identical = r"\d+ of \d+ buffers shared with receiver1 are identical at lag 2, 0 at lag 0"
-    assert re.search(rf"receiver2.avi: its lag is in doubt: {black}, but {identical}, ", notice)
+    assert re.search(rf"receiver2.avi: .* is in doubt: {black}, but {identical}; lag 0", str(doubt))
+    assert (doubt.severity, error.severity) == (Severity.DOUBT, Severity.ERROR)
 
 
 def test_sound_recordings_are_not_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,8 +136,8 @@ def test_what_cannot_be_compared_stays_untold(
     (other, _) = miostitch.simulate(tmp_path / "s", stranger).recordings
     taken = open_recordings([first, other], AUTO, measure=True)
     assert lags_of(taken) == [1, None]
-    assert taken[1].lag == 1
-    assert "1, as the other recordings have, is taken; --lag N" in str(taken[1].notices[-1])
+    assert taken[1].lag == 0
+    assert "lag 0 is used; set --lag if you know it" in str(taken[1].notices[-1])
 
     def fail(*_: object, **__: object) -> None:
         raise VideoError("x.avi: frame 3 cannot be read")
@@ -134,24 +145,26 @@ def test_what_cannot_be_compared_stays_untold(
     monkeypatch.setattr(lag_module, "measure_shared_lag", fail)
     loaded = open_recordings([first, second], measure=True)
     assert lags_of(loaded) == [1, None]
-    assert any("its lag was not compared: x.avi: frame 3" in str(n) for n in loaded[1].notices)
 
 
 def test_real_recordings_lag_alike(recordings: Path) -> None:
     videos = [recordings / "stitch" / f"video{n}.avi" for n in (1, 2)]
-    plain, auto = open_recordings(videos, measure=True), open_recordings(videos, AUTO, measure=True)
+    auto = open_recordings(videos, AUTO, measure=True)
     assert [recording.lag for recording in auto] == [1, 1]
     assert auto[1].measured_lag == Lag(1, 310, 310, 0, "video1")
-    assert said_of_lags(auto) == []
     witnesses = (
         "18 of 18 missing buffers are black at lag 1, 0 at lag 0",
         "310 of 310 buffers shared with video1 are identical at lag 1, 0 at lag 0",
     )
-    assert said_of_lags(plain) == [
-        f"{video}: pictures lag 1 frame behind the table ({witness}); --lag auto puts that right"
+    assert [str(notice) for notice in said_of_lags(auto)] == [
+        f"{video}: the video is 1 frame behind its table ({witness}); corrected"
         for video, witness in zip(videos, witnesses, strict=True)
     ]
+    plain = open_recordings(videos, ReadOptions(lag=0), measure=True)
+    assert all("use --lag auto" in str(notice) for notice in said_of_lags(plain)[:2])
     (alone,) = open_recordings(videos[1:], AUTO, measure=True)
     assert alone.lag == 0
-    assert "the lag cannot be told (no missing buffer was there to" in str(alone.notices[-1])
-    assert "; 0 is taken" in str(alone.notices[-1])
+    assert "unknown whether the video is shifted against its table (no missing" in str(
+        alone.notices[-1]
+    )
+    assert "; lag 0 is used" in str(alone.notices[-1])

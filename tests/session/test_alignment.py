@@ -197,7 +197,9 @@ def test_resets_are_linked(
     assert found.segment.max() + 1 == len(found.boot_starts) == len(boots)
     for boot in range(len(boots)):
         assert (np.diff(found.frame_num[found.segment == boot]) > 0).all()
-    assert sum("reset" in str(notice) for notice in found.notices) == 3 * (len(boots) - 1)
+    assert sum("device restarted" in str(notice) for notice in found.notices) == 3 * (
+        len(boots) - 1
+    )
     if not step_s:
         assert found.clocks[1].offset_s == pytest.approx(offset_s, abs=0.02)
     rotated = align([session.identities[i] for i in (1, 2, 0)])
@@ -254,7 +256,7 @@ def test_boots_that_share_no_receiver(order: tuple[int, ...]) -> None:
 
 def test_boots_that_cannot_be_told_apart_are_refused() -> None:
     session = receive(1, boots=(100, 100), pause_s=1.0, offset_s=3.2)
-    with pytest.raises(AlignmentError, match="do not tell which boot"):
+    with pytest.raises(AlignmentError, match="do not show which run"):
         align(session.identities)
     found = align(session.identities, method="frame-num")
     assert found.boot_starts == (0,)
