@@ -43,23 +43,26 @@ class Notice:
 
 
 def rank_notices(notices: Iterable[Notice]) -> list[Notice]:
-    r"""Bring the most severe notices first, each once; if they differ only in numbers, as one.
+    """Bring the most severe notices first, each once."""
+    return sorted(dict.fromkeys(notices), key=lambda notice: -notice.severity)
+
+
+def merge_notices(notices: Iterable[Notice]) -> list[Notice]:
+    r"""Let the first of notices that differ in path and numbers alone stand for all, as of segments.
 
     >>> seen = [Notice(f"seg{n}.avi", f"frame {n} has no image", "") for n in (7, 8, 9)]
-    >>> print(*rank_notices([*seen, Notice("", "lag 1?", severity=Severity.DOUBT)]), sep="\n")
-    lag 1?
+    >>> print(*merge_notices(seen))
     seg7.avi (and 2 more like it): frame 7 has no image
     """
     alike: dict[object, list[Notice]] = {}
-    for notice in dict.fromkeys(notices):
+    for notice in notices:
         said = notice.text + notice.remedy
         kind = notice.severity, NUMBER.sub("", said) if notice.path else said
         alike.setdefault(kind, []).append(notice)
-    ranked = [
+    return [
         replace(first, path=f"{first.path} (and {len(more)} more like it)") if more else first
         for first, *more in alike.values()
     ]
-    return sorted(ranked, key=lambda notice: -notice.severity)
 
 
 def list_warnings(notices: Iterable[Notice]) -> list[str]:
@@ -75,7 +78,7 @@ def report_notices(notices: Iterable[Notice], *, strict: bool = False) -> None:
     InputError
         There is one.
     """
-    ranked = rank_notices(notices)
+    ranked = merge_notices(rank_notices(notices))
     refused = [n for n in ranked if n.severity >= (Severity.DOUBT if strict else Severity.ERROR)]
     for notice in ranked:
         if notice not in refused:

@@ -33,7 +33,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="also run the tests with this mark (repeatable)",
     )
     parser.addoption(
-        "--new-pictures", action="store_true", help="make the pictures of the documentation anew"
+        "--new-pictures", action="store_true", help="make the pictures of the documentation again"
     )
 
 

@@ -32,7 +32,7 @@ def test_recordings_are_compared(session: list[Path], tmp_path: Path) -> None:
     assert together["lost_frame_num"] == lost > 0
     assert together["boots"] == 2
     assert together["repeated_frame_num"] == sum(
-        "stands in several frames" in warning for warning in stitched["warnings"]
+        "occurs in frames" in note for note in stitched["notes"]
     )
     for mine, theirs in zip(together["recordings"], stitched["recordings"], strict=True):
         assert (mine["path"], mine["frames"], mine["only_here"]) == tuple(
@@ -40,7 +40,7 @@ def test_recordings_are_compared(session: list[Path], tmp_path: Path) -> None:
         )
     offsets = [recording["offset_s"] for recording in together["recordings"]]
     assert offsets == pytest.approx([0, 0.35, 0.7], abs=0.01)
-    assert any("was reset" in notice for notice in together["notices"])
+    assert any("device restarted" in notice for notice in together["notices"])
     assert 0 < together["seen_by_all"] < together["frames"]
     assert found["recordings"] == [inspect_recording(path) for path in session]
 

@@ -264,7 +264,7 @@ def test_one_recording_may_lag(tmp_path: Path) -> None:
         again = miostitch.open_recording(out / "receiver1_denoised.avi")
         np.testing.assert_array_equal(again.frame_num, made.frame_num)
         told = json.loads((out / "receiver1_denoised.json").read_text())["warnings"]
-        assert any("the first pictures (2) have no row" in each for each in told)
+        assert any("the video is 2 frames behind its table" in each for each in told)
         assert not any("puts that right" in each for each in told)
 
 

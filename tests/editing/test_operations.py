@@ -105,15 +105,15 @@ def test_what_cannot_be_meant_is_refused(edit: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("frames", "message"),
     [
-        ([1.7], r"frames \[1\.7\]: positions are meant"),
+        ([1.7], r"frames \[1\.7\]: must be positions"),
         ([True, False], r"of a mask they are numpy\.flatnonzero"),
         (np.arange(COUNT) > 3, r"of a mask they are numpy\.flatnonzero"),
-        (["a"], "positions are meant"),
-        ([2**70], "positions are meant"),
+        (["a"], "must be positions"),
+        ([2**70], "must be positions"),
         ([2**63], "frame 9223372036854775808 is not there"),
-        ([[1, 2], [3]], "positions are meant"),
-        ([[1], [3]], "positions are meant"),
-        (5, "frames 5: positions are meant"),
+        ([[1, 2], [3]], "must be positions"),
+        ([[1], [3]], "must be positions"),
+        (5, "frames 5: must be positions"),
     ],
 )
 def test_positions_that_are_none(frames: Any, message: str) -> None:
@@ -133,7 +133,7 @@ def test_numbers_that_are_none(number: Any) -> None:
 
 @pytest.mark.parametrize("given", [recording(), [recording(), "b.avi"], 5, "b.avi"])
 def test_what_is_no_list_of_recordings(given: Any) -> None:
-    with pytest.raises(UsageError, match=r"a list of recordings is meant, as in concat\(\[a, b"):
+    with pytest.raises(UsageError, match=r"must be a list of recordings, as in concat\(\[a, b"):
         concat(given)
 
 

@@ -390,10 +390,10 @@ def test_rows_are_those_of_the_store_beside(
     shutil.copytree(stitched["frame"].parent, tmp_path / "in")
     drop_line(tmp_path / "in" / f"{STEM}.csv")
     kept = trim(open_recording(tmp_path / "in" / f"{STEM}{suffix}", salvage=True), 1)
-    with pytest.raises(MismatchError, match=rf"{STEM}\.csv: tells of \d+ rows, where there should"):
+    with pytest.raises(MismatchError, match=rf"{STEM}\.csv: has \d+ rows, but there should"):
         write_recording(kept, tmp_path / "out")
     summary = write_recording(kept, tmp_path / "out", reading=ReadOptions(salvage=True))
-    assert any(f"{STEM}.csv: tells of" in told for told in summary["warnings"])
+    assert any(f"{STEM}.csv: has " in told for told in summary["warnings"])
     assert not (tmp_path / "out" / f"{STEM}.csv").exists()
     index = np.arange(1, kept.sizes["frame"] + 1)
     require_same_store(
@@ -440,7 +440,7 @@ def test_damaged_tables_of_a_store_are_refused(
     store = tmp_path / "in" / f"{STEM}.zarr"
     chunk = next(p for p in (store / array).rglob("[0-9]*") if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-9])
-    with pytest.raises(InputError, match=rf"{STEM}.zarr: {array}: .*copy the store anew"):
+    with pytest.raises(InputError, match=rf"{STEM}.zarr: {array}: .*copy the store again"):
         edit_files([beside(store.with_suffix(""), suffix)], tmp_path / "out", concat, "")
 
 
@@ -452,7 +452,7 @@ def test_damaged_times_are_named_where_recordings_are_joined(
     chunk = next(p for p in (store / "timestamp_first").rglob("[0-9]*") if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-9])
     recording = open_recording(store)
-    with pytest.raises(InputError, match=r"timestamp_first: .*copy the store anew"):
+    with pytest.raises(InputError, match=r"timestamp_first: .*copy the store again"):
         concat([recording, recording])
 
 
@@ -497,7 +497,7 @@ def rename_key(path: Path) -> None:
     ("spoil", "fault"),
     [
         (swap_lines, "line 6 does not list frame 4"),
-        (cut_end, "tells of .*, for its last line is cut"),
+        (cut_end, "has .*, for its last line is cut"),
         (rename_key, "line 1: no column"),
         (os.truncate, "line 1: the file is empty"),
     ],
@@ -509,7 +509,7 @@ def test_spoilt_lines_are_refused_or_left_out(
     table = tmp_path / "in" / f"{STEM}{side}"
     spoil(table, 0) if spoil is os.truncate else spoil(table)
     opened = open_recording(tmp_path / "in" / f"{STEM}{suffix}")
-    with pytest.raises(InputError, match=rf"{side}: {fault}.*; make it anew, or --salvage"):
+    with pytest.raises(InputError, match=rf"{side}: {fault}.*; make it again, or --salvage"):
         write_recording(opened, tmp_path / "out")
     assert not (tmp_path / "out").exists()
     summary = write_recording(opened, tmp_path / "out", reading=ReadOptions(salvage=True))

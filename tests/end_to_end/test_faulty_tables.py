@@ -242,7 +242,9 @@ def one_more(table: pd.DataFrame) -> pd.DataFrame:
 def test_one_extra_frame(session: Path, video: Path) -> None:
     change_table(video, one_more)
     recording = Recording.open(video)
-    assert any("has no picture, as is usual" in str(notice) for notice in recording.notices)
+    assert any(
+        "was not saved as an image, which is usual" in str(notice) for notice in recording.notices
+    )
     whole = Recording.open(session / "receiver1.avi")
     np.testing.assert_array_equal(recording.frames.frame_num, whole.frames.frame_num)
     assert recording.losses == ()
@@ -355,7 +357,7 @@ def test_a_frame_recorded_twice(video: Path, tmp_path: Path) -> None:
     )
     store = xr.open_zarr(tmp_path / "out" / "receiver1_stitched.zarr")
     assert len(np.unique(store.frame_num)) == store.sizes["frame"] == summary["frames"]
-    assert any("stands in several frames" in warning for warning in summary["warnings"])
+    assert any("occurs in frames" in note for note in summary["notes"])
 
 
 @pytest.mark.parametrize(

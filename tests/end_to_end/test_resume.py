@@ -156,7 +156,7 @@ def test_what_was_damaged_since_is_made_again(
     assert result(tmp_path / "out") == whole
 
 
-@pytest.mark.fault(47, "option, table, time or version changed", "begins anew and says why")
+@pytest.mark.fault(47, "option, table, time or version changed", "begins again and says why")
 def test_another_run_begins_anew_and_says_why(
     session: list[str],
     tmp_path: Path,
@@ -183,13 +183,13 @@ def test_another_run_begins_anew_and_says_why(
         change()
         caplog.clear()
         begin(names, tmp_path / "out", monkeypatch, options)
-        assert f"not continued: {why}" in caplog.text
-    anew = stitch_files(names, tmp_path / "out", replace(options, restart=True))
-    assert anew["resumed_blocks"] == 0
-    assert "not continued: as asked for" in caplog.text
+        assert f"not resumed: {why}" in caplog.text
+    again = stitch_files(names, tmp_path / "out", replace(options, restart=True))
+    assert again["resumed_blocks"] == 0
+    assert "not resumed: as asked for" in caplog.text
 
 
-@pytest.mark.fault(48, "work directory copied", "begins anew")
+@pytest.mark.fault(48, "work directory copied", "begins again")
 def test_a_copied_work_directory_is_not_believed(
     session: list[str], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -317,7 +317,7 @@ def test_an_edit_goes_on(
     assert miostitch.verify_files(out)["differences"] == 0
 
 
-@pytest.mark.fault(47, "edit, store or version changed", "begins anew and says why")
+@pytest.mark.fault(47, "edit, store or version changed", "begins again and says why")
 def test_another_edit_begins_anew_and_says_why(
     stitched: Path,
     tmp_path: Path,
@@ -347,10 +347,10 @@ def test_another_edit_begins_anew_and_says_why(
             cut_off(patch, 4)
             with pytest.raises(PowerCut):
                 miostitch.write_recording(dataset, out)
-        assert (f"not continued: {why} changed" in caplog.text) == bool(why)
-    anew = miostitch.write_recording(store, out, restart=True)
-    assert anew["resumed_blocks"] == 0
-    assert "not continued: as asked for" in caplog.text
+        assert (f"not resumed: {why} changed" in caplog.text) == bool(why)
+    again = miostitch.write_recording(store, out, restart=True)
+    assert again["resumed_blocks"] == 0
+    assert "not resumed: as asked for" in caplog.text
 
 
 def test_no_video_is_computed_that_is_in_the_store(

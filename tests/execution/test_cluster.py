@@ -219,7 +219,7 @@ def test_a_lost_scheduler_ends_the_run_and_another_goes_on(tmp_path: Path) -> No
         wait_for_a_block(tmp_path / "out")
     _, said = run.communicate(timeout=300)
     assert run.returncode == 6, said
-    assert "run again to go on" in said
+    assert "run the same command to resume" in said
     assert [name for name in os.listdir(tmp_path / "out") if not name.startswith(".")] == []
     subprocess.run([*program, *options, "-o", str(tmp_path / "out")], check=True)
     summary = json.loads(next((tmp_path / "out").glob("*.json")).read_text())

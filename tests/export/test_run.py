@@ -359,7 +359,7 @@ def test_a_stale_table_of_times_is_refused(session: Path, tmp_path: Path) -> Non
     (tmp_path / "receiver1_timestamps.csv").write_text(
         "frame,timestamp_first,timestamp_last\n0,1.0,2.0\n"
     )
-    with pytest.raises(MismatchError, match=r"receiver1_timestamps\.csv: tells of 1 frame, where"):
+    with pytest.raises(MismatchError, match=r"receiver1_timestamps\.csv: has 1 frame, but"):
         export_recording(tmp_path / "receiver1.avi", tmp_path / "x", "ucla")
 
 

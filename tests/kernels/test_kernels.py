@@ -320,7 +320,7 @@ def test_processes_may_compile_at_the_same_time(tmp_path: Path) -> None:
     require_shared_cache(tmp_path, SMALL_PROBE, "small", 2, "[42, -2]")
 
 
-@pytest.mark.fault(60, "package and home read-only: no cache for numba", "works, compiles anew")
+@pytest.mark.fault(60, "package and home read-only: no cache for numba", "works, compiles again")
 @pytest.mark.skipif(sys.platform == "win32", reason="other limits there")
 @pytest.mark.parametrize("cache", ["none", "full"])
 def test_without_a_cache_every_process_compiles(tmp_path: Path, cache: str) -> None:

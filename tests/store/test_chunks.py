@@ -1,4 +1,4 @@
-"""Chunks of a store: written, read, recalled if sound, taken over by a store begun anew."""
+"""Chunks of a store: written, read, recalled if sound, taken over by a store begun again."""
 
 import errno
 from pathlib import Path
