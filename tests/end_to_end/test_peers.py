@@ -73,7 +73,7 @@ def test_mio_opens_what_we_stitch(mio: Path, recordings: Path, tmp_path: Path) -
     found = opened_by(mio, tmp_path / f"{stem}.avi")
     table = pd.read_csv(tmp_path / f"{stem}.csv")
     assert found["kind"] == "StitchedRecording"
-    assert found["frames"] == 53
+    assert found["frames"] == 52
     assert found["frame_num"] == table.frame_num.tolist()
 
 
