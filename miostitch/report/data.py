@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import I8, I16, I32, I64, U8, Bools
 from miostitch.buffers.table import vote_layout
+from miostitch.report.clock import FrameClock
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, Evidence
 from miostitch.store.layout import BUFFER_CHUNK
 from miostitch.store.reader import Store
@@ -39,6 +40,8 @@ class Scores:
     black_padding: I64
     noisy_pixels: I64
     edge_energy: I64
+    # Whether all pixels of the candidate are those of the result; None in a store of old.
+    identical: Bools | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +57,8 @@ class ReportData:
     """The tables of a store."""
 
     names: Sequence[str]  # Names of the recordings; ``source`` counts in them
-    fps: Fraction  # Frames per second
+    fps: Fraction  # Frames per second, as the file says
+    clock: FrameClock
     height: int
     width: int
     # Limits of the buffers in the flattened frame, int64 (buffer + 1,); empty where the rows do not
@@ -90,7 +94,7 @@ class ReportData:
 
     @cached_property
     def whole(self) -> Bools:
-        """Whether a recording received a frame without a gap, (recording, frame)."""
+        """Whether a recording received every buffer of a frame, (recording, frame)."""
         if self.scores is None:
             return self.present
         return np.asarray((self.lacking == 0) & (self.scores.black_padding <= 0) & self.present)
@@ -117,6 +121,7 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
     return ReportData(
         names=list(store.recordings),
         fps=Fraction(store.attrs["fps"]),
+        clock=FrameClock.of(store, columns, columns["frame_num"]),
         height=store.height,
         width=store.width,
         bounds=bounds,
