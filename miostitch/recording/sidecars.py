@@ -9,6 +9,7 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
@@ -19,6 +20,7 @@ import pandas as pd
 import xarray as xr
 
 from miostitch.arrays import I64
+from miostitch.buffers.elapsed_time import ElapsedTime
 from miostitch.buffers.table import Metadata, read_metadata
 from miostitch.errors import InputError, MismatchError, Notice, UsageError
 from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE, TABLE
@@ -28,6 +30,7 @@ from miostitch.ranges import join_ranges, runs
 from miostitch.recording.datasets import open_store_beside
 from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.fitting import lost_frames, salvaged
+from miostitch.recording.frame_times import time_of_recording, time_of_store
 from miostitch.recording.recording import Recording, reopen_video
 from miostitch.schema import FRAME, FRAME_VARIABLES, VIDEO
 from miostitch.store.chunks import damaged_blocks
@@ -61,6 +64,11 @@ class RecordedFrames:
         return self._root
 
     @cached_property
+    def elapsed(self) -> ElapsedTime:
+        """When the frames were made."""
+        return time_of_recording(self.recording)
+
+    @cached_property
     def _root(self) -> xr.Dataset:
         table, count = self.recording.frames, self.recording.shape[0]
         missing = np.zeros(count, np.int64)  # of a video without a table nothing is known to be
@@ -74,6 +82,7 @@ class RecordedFrames:
             "missing_pixels": missing,
             "damaged": missing > 0,
             "unrecoverable": missing > 0,
+            **self.elapsed.columns,
         }
         columns = {v.name: known[v.name][:count].astype(v.dtype) for v in FRAME_VARIABLES}
         return xr.Dataset({name: (FRAME, values) for name, values in columns.items()})
@@ -184,6 +193,21 @@ class Origin:
         """Lines of its frames in a table of time stamps, without the frames' positions."""
         root = self.tables.table()
         return pd.DataFrame({n: root[n].to_numpy() for n in ("timestamp_first", "timestamp_last")})
+
+    @cached_property
+    def elapsed(self) -> ElapsedTime:
+        """When its frames were made."""
+        if isinstance(self.tables, RecordedFrames):
+            return self.tables.elapsed
+        return time_of_store(self.tables)
+
+    @property
+    def fps(self) -> Fraction:
+        """Frame rate, exact."""
+        if self.video is not None:
+            return self.video.fps
+        assert self.store is not None
+        return Fraction(self.store.attrs["fps"])
 
     @property
     def files(self) -> list[str]:

@@ -11,6 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.execution.engine import Tables
@@ -46,7 +47,10 @@ SCORE_COLUMNS = (
 )
 """Columns of ``S_scores.csv``: mio's, and the pixels in which the two candidates differ."""
 
-KNOWN_SCORES = tuple(v.name for v in SCORE_VARIABLES if v not in PIXEL_SCORES)
+IDENTICAL = "identical"
+KNOWN_SCORES = tuple(
+    v.name for v in SCORE_VARIABLES if v not in PIXEL_SCORES and v.name != IDENTICAL
+)
 
 MOST_EDGE_ENERGY = 8 * 255
 """Largest |gx| + |gy| of a pixel, and the largest of its scores."""
@@ -61,7 +65,8 @@ def frame_columns(
 ) -> FrameColumns:
     """The per-frame variables of the store for some output frames.
 
-    Returns: An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
+    Returns: An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES` but the times,
+    which are measured of all frames together.
     """
     source = block.source
     composed = block.buffer_evidence.shape[1] > 0
@@ -120,6 +125,7 @@ class StitchedTables:
         self.scores: FrameColumns = {
             v.name: np.empty((recordings, count), _score_dtype(session)) for v in PIXEL_SCORES
         }
+        self.scores[IDENTICAL] = np.empty((recordings, count), np.bool_)
         self.composition: FrameColumns = {
             v.name: np.empty((count, session.buffers), v.dtype)
             for v in (COMPOSITION_VARIABLES if composed else ())
@@ -160,7 +166,10 @@ class StitchedTables:
         self._files.close()
         names = [printable(recording.name) for recording in self._session.recordings]
         attrs = {"recordings": names}
-        write_frame_tables(self._store, self.frames)
+        counter, received = (self.frames[name] for name in ("frame_num", "timestamp_first"))
+        elapsed = measure_time(counter, received, self._session.fps)
+        self.frames |= elapsed.columns
+        write_frame_tables(self._store, self.frames, attrs=elapsed.attrs)
         write_group(self._store, "scores", SCORE_VARIABLES, self._all_scores, attrs)
         if self.composition:
             composition = self.composition.__getitem__
@@ -191,7 +200,7 @@ class StitchedTables:
             variable.name: np.where(absent, NO_FRAME, values)
             for variable, values in zip(PIXEL_SCORES, block.scores.T, strict=True)
         }
-        return known | pixels
+        return known | pixels | {IDENTICAL: block.identical.T}
 
     def _known_scores(self, name: str, span: slice) -> NDArray[np.integer]:
         """One of the scores that need no pixels, hence are not held for all frames."""
@@ -200,10 +209,12 @@ class StitchedTables:
             return source_frame
         return np.where(source_frame == NO_FRAME, NO_FRAME, self._session.table(name, span))
 
-    def _all_scores(self, name: str) -> NDArray[np.integer]:
+    def _all_scores(self, name: str) -> NDArray[Any]:
         """One score of all candidates of all frames."""
         held = self.scores.get(name)
-        return self._known_scores(name, slice(None)) if held is None else held.astype(np.int64)
+        if held is None:
+            return self._known_scores(name, slice(None))
+        return held if name == IDENTICAL else held.astype(np.int64)
 
     def _score_rows(
         self,
