@@ -1,19 +1,15 @@
 """When the frames of a result were received: elapsed time and the time of day."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from fractions import Fraction
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import NDArray
 
 from miostitch.arrays import F64, I64
+from miostitch.buffers.elapsed_time import read_start
+from miostitch.recording.frame_times import time_of_store
 from miostitch.store.reader import Store
-
-TIMES = ("time", "timestamp_first")
-"""Variables of a store that say when frames were received; stores of old have the second alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,27 +17,22 @@ class FrameClock:
     """The time of every frame."""
 
     time: F64  # Seconds from the first frame, ascending, (frame,)
-    start: float | None  # Unix time of the first frame; None: not known
-    measured: bool  # False: no frame has a timestamp, times are by the frame rate of the file
+    # Unix time of the first frame; None: none is known, times are by the rate of the file
+    start: float | None
     fps: float | None  # Frames per second by the timestamps; None: not known
 
     @classmethod
-    def of(cls, store: Store, columns: Mapping[str, NDArray[Any]], frame_num: I64) -> Self:
-        """The clock of a store, of which some variables (frame,) are in memory already."""
-        rate = Fraction(store.attrs["fps"])
-        found: Mapping[str, NDArray[Any]] = {n: columns[n] for n in TIMES if n in columns}
-        if "time" not in found:
-            found = store.arrays("", TIMES[:1]) or found or store.arrays("", TIMES[1:])
-        start = store.attrs.get("start_time")
-        if "time" in found:
-            times = found["time"].astype(np.float64, copy=False)
-            first = None if start is None else datetime.fromisoformat(start).timestamp()
+    def of(cls, store: Store, frame_num: I64, time: F64 | None = None) -> Self:
+        """The clock of a store, whose times may be in memory already."""
+        if time is None:
+            measured = time_of_store(store)
+            time, start = measured.seconds, measured.start
         else:
-            times, first = _from_timestamps(found.get("timestamp_first"), len(frame_num), rate)
-        if first is None:
-            return cls(times, None, False, None)
-        fps = store.attrs.get("measured_fps") or _measure_rate(times, frame_num)
-        return cls(times, first, True, None if fps is None else float(fps))
+            start = read_start(store.attrs)
+        if not np.isfinite(start):
+            return cls(time, None, None)
+        fps = store.attrs.get("measured_fps") or _measure_rate(time, frame_num)
+        return cls(time, start, None if fps is None else float(fps))
 
     @property
     def duration(self) -> float:
@@ -80,23 +71,6 @@ def clock_text(unix: float) -> str:
     except (OverflowError, ValueError, OSError):  # a clock that was never set
         return f"{unix:.1f} s"
     return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 100_000}"
-
-
-def _from_timestamps(
-    timestamps: F64 | None, frames: int, rate: Fraction
-) -> tuple[F64, float | None]:
-    """Times of all frames: those without a timestamp lie between or beyond their neighbours."""
-    places = np.arange(frames, dtype=np.float64)
-    known = np.flatnonzero(np.isfinite(timestamps)) if timestamps is not None else np.empty(0, int)
-    if timestamps is None or not len(known):
-        return places / float(rate), None
-    times = np.interp(places, known, timestamps[known])
-    first, last = known[0], known[-1]
-    times[:first] -= (first - places[:first]) / float(rate)
-    times[last + 1 :] += (places[last + 1 :] - last) / float(rate)
-    np.maximum.accumulate(times, out=times)
-    start = float(times[0])
-    return times - start, start
 
 
 def _measure_rate(times: F64, frame_num: I64) -> float | None:

@@ -17,6 +17,9 @@ from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, Evidence
 from miostitch.store.layout import BUFFER_CHUNK
 from miostitch.store.reader import Store
 
+FILTERS = ("remove_stripes", "subtract_background")
+"""Steps of a history that change pixels."""
+
 ROW_COLUMNS = ("reconstructed_frame_index", "frame_buffer_count", "black_padding_px")
 
 
@@ -108,7 +111,9 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
     columns = known or store.arrays("", _names(Frames))
     scores = composition = None
     if "scores" in store.groups:
-        scores = Scores(**store.arrays("scores", _names(Scores)))
+        # a filtered frame equals none that was received
+        names = [n for n in _names(Scores) if n != "identical" or not pixels_changed(store)]
+        scores = Scores(**store.arrays("scores", names))
     bounds = _read_bounds(store)
     most = 0 if scores is None else int(scores.num_buffers.max(initial=0))
     buffers = max(len(bounds) - 1, most)
@@ -121,7 +126,7 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
     return ReportData(
         names=list(store.recordings),
         fps=Fraction(store.attrs["fps"]),
-        clock=FrameClock.of(store, columns, columns["frame_num"]),
+        clock=FrameClock.of(store, columns["frame_num"], columns.get("time")),
         height=store.height,
         width=store.width,
         bounds=bounds,
@@ -131,6 +136,12 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
         composition=composition,
         lost=lost,
     )
+
+
+def pixels_changed(store: Store) -> bool:
+    """Whether the frames are no longer what was received, but filtered."""
+    steps = (each.get("step") for each in store.attrs.get("history", []))
+    return any(step in FILTERS for step in steps)
 
 
 def _names(table: type[Any]) -> list[str]:

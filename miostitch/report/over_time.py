@@ -13,7 +13,16 @@ from miostitch.report.data import ReportData
 from miostitch.store.layout import BUFFER_CHUNK
 from miostitch.store.reader import BUFFERS, Store
 
-WIDTHS_S = (1, 5, 10, 60, 600, 3600, 86_400)  # of a bin; a minute, but in short or very long times
+WIDTHS_S = (
+    0.1,
+    1,
+    5,
+    10,
+    60,
+    600,
+    3600,
+    86_400,
+)  # of a bin; a minute, but in short or very long times
 FEWEST, MOST = 12, 1500  # bins
 VOLTAGES = {"battery_voltage_raw": "battery", "input_voltage_raw": "input"}
 
@@ -22,7 +31,7 @@ VOLTAGES = {"battery_voltage_raw": "battery", "input_voltage_raw": "input"}
 class OverTime:
     """What changes along a recording, bin by bin; None in a bin without frames."""
 
-    width: int  # Seconds of a bin
+    width: float  # Seconds of a bin
     edges: list[float]  # Limits of the bins in seconds from the first frame
     # Share of the buffers of the result's frames that each receiver lacks, (recording, bin).
     lost: list[list[float | None]]
@@ -42,14 +51,14 @@ def describe_over_time(store: Store, data: ReportData) -> OverTime:
     lost = [np.bincount(at, each, bins) for each in data.lacking] if known else []
     return OverTime(
         width,
-        [float(width * n) for n in range(bins + 1)],
+        [round(width * n, 3) for n in range(bins + 1)],
         [_shares(each, buffers) for each in lost],
         _shares(np.bincount(at, data.frames.damaged, bins), frames),
         _voltages(store, at, bins),
     )
 
 
-def _width(duration: float) -> int:
+def _width(duration: float) -> float:
     """Seconds of a bin: a minute, less where those would be few, more where they would be many."""
     fine = [width for width in WIDTHS_S if duration / width >= FEWEST and width <= 60]
     coarse = [width for width in WIDTHS_S if width >= 60 and duration / width <= MOST]
@@ -72,7 +81,7 @@ def _voltages(store: Store, at: NDArray[Any], bins: int) -> dict[str, list[float
         medians: list[float | None] = [None] * bins
         for number, values in _by_bin(store, column, at):
             medians[number] = float(np.median(values))
-        if any(each is not None for each in medians):
+        if any(medians):  # a device that does not measure it sends zeros
             found[name] = medians
     return found
 

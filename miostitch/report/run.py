@@ -1,5 +1,6 @@
 """The quality report of a stitched recording, made from its store and its summary."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -17,7 +18,7 @@ from miostitch.execution.workspace import Workspace
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording
 from miostitch.report import tables
-from miostitch.report.data import ReportData, read_data, read_repairs
+from miostitch.report.data import ReportData, pixels_changed, read_data, read_repairs
 from miostitch.report.headline import Headline, describe_result
 from miostitch.report.over_time import describe_over_time
 from miostitch.report.page import render, timeline
@@ -148,7 +149,7 @@ def _page(
         "count": tables.count,
         "percent": tables.percent,
         **_agreement(data, summary),
-        **_images(store, data, inputs, config),
+        **_images(store, data, inputs, _noise_threshold(store, config)),
         **_plots(store, data),
     }
 
@@ -169,12 +170,19 @@ def _agreement(data: ReportData, summary: JSON) -> dict[str, Any]:
     }
 
 
+def _noise_threshold(store: Store, config: JSON) -> float:
+    """The mean second difference from which on a row is noisy; of filtered frames none is."""
+    if pixels_changed(store):
+        return math.inf
+    chosen = config.get("score")
+    known = chosen if isinstance(chosen, Mapping) else {}
+    return float(known.get("gradient_threshold", ScoreConfig().gradient_threshold))
+
+
 def _images(
-    store: Store, data: ReportData, inputs: Sequence[Recording | str], config: JSON
+    store: Store, data: ReportData, inputs: Sequence[Recording | str], noisy: float
 ) -> dict[str, Any]:
     """Frames as images, and the mean of the intact ones."""
-    threshold = config.get("score", {}) if isinstance(config.get("score"), Mapping) else {}
-    noisy = float(threshold.get("gradient_threshold", ScoreConfig().gradient_threshold))
     return {
         "shown": _shown(store.path, data, inputs, noisy),
         "mean": mean_image(store, data.frames.damaged),

@@ -114,17 +114,14 @@ def plain(number: int) -> Cell:
 
 
 def recordings_table(recordings: Sequence[Contribution]) -> Table:
-    """What each receiver saw, lost and gave."""
-    shown = {
-        name: title
+    """What each receiver received, lost and gave, a column for each."""
+    rows: list[list[Cell]] = [
+        [title, *(_figure(name, getattr(each, name)) for each in recordings)]
         for name, title in CONTRIBUTIONS.items()
         if all(getattr(each, name) is not None for each in recordings)
-    }
-    rows: list[list[Cell]] = [
-        [f"R{number}", each.name, *(_figure(name, getattr(each, name)) for name in shown)]
-        for number, each in enumerate(recordings, 1)
     ]
-    return Table("What each receiver received and gave", ["", "recording", *shown.values()], rows)
+    heads = [f"R{number}: {each.name}" for number, each in enumerate(recordings, 1)]
+    return Table("What each receiver received and gave", ["", *heads], rows)
 
 
 def times_of(data: ReportData) -> list[str]:
@@ -367,7 +364,7 @@ def inputs_tables(inputs: Sequence[Mapping[str, Any]], recordings: int) -> list[
 def _owners(inputs: Sequence[Mapping[str, Any]], recordings: int) -> list[str]:
     """Which receiver each file is of: the videos of each are followed by their tables."""
     videos = [Path(each["name"]).suffix.lower() in FORMATS for each in inputs]
-    first = [here and not before for before, here in pairwise([False, *videos])]
+    first = [int(here and not before) for before, here in pairwise([False, *videos])]
     numbers = [*itertools.accumulate(first)]
     known = numbers and numbers[-1] == recordings
     return [f"R{number}" if known else "" for number in numbers]

@@ -184,7 +184,7 @@ class Timeline {
       ...receivers.filter(() => heard).map((n) => ({label: label(n), height: 1, stacked: true, tracks: [
         [`absent${n}`, "absent", `lost by ${label(n)}`],
         [`partial${n}`, "partial", `partly lost by ${label(n)}`]]})),
-      {label: "all lost", height: 0.6, tracks: [["gap", "gap", "after frames that all receivers lost"]]},
+      {label: "gaps", height: 0.6, tracks: [["gap", "gap", "gaps before these"]]},
     ];
     let top = 0;
     for (const band of this.bands) {
