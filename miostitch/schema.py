@@ -148,6 +148,9 @@ FRAME_VARIABLES: tuple[Variable, ...] = (
 TIME_VARIABLES = tuple(v for v in FRAME_VARIABLES if v.name in ("time", "time_estimated"))
 """What is measured of all frames together; see :mod:`miostitch.buffers.elapsed_time`."""
 
+MEASURED_FPS = "measured_fps"
+"""Attribute: frames per s by the device's counter and the clock; absent if not measurable."""
+
 START_TIME = "start_time"
 """Attribute: when the first frame was made, in UTC (ISO 8601); absent if no time is known."""
 

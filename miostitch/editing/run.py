@@ -28,7 +28,7 @@ from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, list_lag_notices, open_sources
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.provenance import input_place
-from miostitch.schema import START_TIME, VIDEO
+from miostitch.schema import MEASURED_FPS, START_TIME, VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
 from miostitch.text import printable
@@ -280,7 +280,7 @@ class Edit(KeptFrames):
         kept = {
             name: value
             for name, value in (facts[0].attrs if facts else {}).items()
-            if name not in ("ome", "format_version", START_TIME)
+            if name not in ("ome", "format_version", START_TIME, MEASURED_FPS)
             and all(each.attrs.get(name) == value for each in facts)
         }
         create_store(

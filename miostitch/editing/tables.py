@@ -32,6 +32,7 @@ from miostitch.schema import (
     TIME_VARIABLES,
     Variable,
 )
+from miostitch.session.clocks import time_attrs
 from miostitch.store.layout import write_frame_tables, write_group
 from miostitch.store.reader import BUFFERS, Store
 from miostitch.video.source import open_video
@@ -160,7 +161,8 @@ class StoredTables:
         origins, place = self.sources.origins, (self.sources.origin, self.sources.origin_frame)
         files = [each.elapsed for each in origins]
         elapsed = join_times(files, *place, frames["frame_num"], origins[0].fps)
-        write_frame_tables(path, frames | elapsed.columns, attrs=elapsed.attrs)
+        attrs = time_attrs(elapsed, frames["frame_num"])
+        write_frame_tables(path, frames | elapsed.columns, attrs=attrs)
         groups = dict.fromkeys(name for each in tables for name in each.groups if name != BUFFERS)
         return [note for name in groups for note in self._group(path, name)]
 

@@ -72,6 +72,10 @@ class LostFrames(Result):
 
 
 Notices = Annotated[list[str], "what a person should know, most severe first"]
+Fps = Annotated[str | None, "frame rate of the video file, as `20` or `30000/1001`"]
+MeasuredFps = Annotated[
+    float | None, "frames per s by the device's counter and the clock; absent: cannot be told"
+]
 Lost = Annotated[list[LostFrames], "with `--salvage`: what is left out as damaged"]
 Resumed = Annotated[int, "blocks that an interrupted run had finished, not computed again"]
 Versions = Annotated[JSON, "versions of miostitch and of the libraries that write files"]
@@ -127,6 +131,8 @@ class RecordingSummary(Result):
     only_complete: Annotated[int, "frames of the result of which it alone received every buffer"]
     buffers_given: Annotated[int | None, "by buffer: those taken from it, all or most of it"] = None
     sole_buffers: Annotated[int | None, "by buffer: of these, those that it alone has"] = None
+    fps: Fps = None
+    measured_fps: MeasuredFps = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,8 @@ class StitchSummary(Result):
     digests: Digests
     outputs: Outputs
     reused: Annotated[bool, "of a workflow: true where it was an earlier run that stitched"] = False
+    fps: Fps = None
+    measured_fps: MeasuredFps = None
 
     @property
     def by_frame(self) -> bool:

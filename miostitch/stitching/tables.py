@@ -26,6 +26,7 @@ from miostitch.schema import (
     SCORE_VARIABLES,
     Evidence,
 )
+from miostitch.session.clocks import time_attrs
 from miostitch.session.session import Session
 from miostitch.stitching.block import StitchedBlock
 from miostitch.stitching.composition import AGREEMENT
@@ -131,6 +132,7 @@ class StitchedTables:
             for v in (COMPOSITION_VARIABLES if composed else ())
         }
         self.agreement = np.zeros(len(AGREEMENT), np.int64)
+        self.time_attrs: dict[str, str | float] = {}  # Attributes of the store, once it is closed
         with ExitStack() as files:
             rows = BufferTable(column_names(session), path(".csv"), store)
             self._buffers = files.enter_context(rows)
@@ -169,7 +171,8 @@ class StitchedTables:
         counter, received = (self.frames[name] for name in ("frame_num", "timestamp_first"))
         elapsed = measure_time(counter, received, self._session.fps)
         self.frames |= elapsed.columns
-        write_frame_tables(self._store, self.frames, attrs=elapsed.attrs)
+        self.time_attrs = time_attrs(elapsed, counter)
+        write_frame_tables(self._store, self.frames, attrs=self.time_attrs)
         write_group(self._store, "scores", SCORE_VARIABLES, self._all_scores, attrs)
         if self.composition:
             composition = self.composition.__getitem__

@@ -35,7 +35,7 @@ from miostitch.text import amount
 from miostitch.verify.findings import Kind
 from miostitch.verify.inputs import Inputs, open_inputs
 from miostitch.verify.products import Result, Video, compare_summary
-from miostitch.verify.store import Store, compare_arrays, create_like
+from miostitch.verify.store import Store, compare_arrays, compare_times, create_like
 from miostitch.verify.tables import compare_all_tables, write_stored_tables
 
 WORKERS = 8  # Most threads; each holds a block of the result and of every recording
@@ -183,6 +183,7 @@ class StitchCheck:
         chosen = chosen or {**tables.frames, **tables.composition}
         self._check_unrecoverable(make, everything, chosen)
         compare_arrays(store, made)
+        compare_times(store, made)
         compare_all_tables(self.result, self.folder, TABLES)
         if self.result.summary:
             again = summarise(session, tables, [], {}, 0, self.result.folder).to_json()

@@ -20,11 +20,13 @@ from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
     INDEX_VARIABLES,
+    MEASURED_FPS,
     POSITION,
     RECORDING,
     REPAIR,
     REPAIR_VARIABLES,
     SCORE_VARIABLES,
+    START_TIME,
     VIDEO,
     Variable,
 )
@@ -51,6 +53,8 @@ KINDS = {
     "scores/source_frame": Kind.ALIGNMENT,
     "timestamp_first": Kind.TIMES,
     "timestamp_last": Kind.TIMES,
+    "time": Kind.TIMES,
+    "time_estimated": Kind.TIMES,
 }
 """What a difference in some arrays is called; in others it goes by their group."""
 
@@ -327,6 +331,15 @@ def compare_arrays(store: Store, expected: Path, names: Iterable[str] | None = N
                     _compare_values(store, name, found, np.asarray(other[region]), region)
     for name in sorted(missing):
         store.findings.add(Kind.SCHEMA, store.name, f"{name} is missing", column=name)
+
+
+def compare_times(store: Store, expected: Path) -> None:
+    """Compare the attributes that follow from the times of the frames with another store's."""
+    made = zarr.open_group(expected, mode="r", use_consolidated=False).attrs
+    for name in (START_TIME, MEASURED_FPS):
+        if store.attrs.get(name) != made.get(name):
+            what = f"{name} is {store.attrs.get(name)!r}, not {made.get(name)!r}"
+            store.findings.add(Kind.ATTRIBUTES, store.name, what, column=name)
 
 
 def _compare_values(
