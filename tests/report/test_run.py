@@ -85,7 +85,8 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
         self.ids.add(dict(attrs).get("id") or "")
         self._in.append(tag)
-        self.text += " "
+        if tag != "wbr":  # a word goes on behind it
+            self.text += " "
         if tag == "script":
             self.scripts.append("")
 
