@@ -122,7 +122,8 @@ class Scene:
     elapsed: Callable[[int], float]
     start: float | None = None  # Unix time of the first frame; None: times are by the frame rate
     sources: Sequence[str] = ()  # Names that ``source`` counts
-    notices: Sequence[str] = ()  # What a user should know
+    note: str = ""  # How the frames of the panels belong together, if not as usual
+    notices: Sequence[str] = ()  # What a user should know of the files
     # Frame of the first panel at each position, (frame,), -1 where it has none; None where that is
     # the position.
     first_frames: I64 | None = None

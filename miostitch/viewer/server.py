@@ -163,6 +163,7 @@ class Viewer:
             ],
             "sources": [*scene.sources],
             "columns": [*scene.columns],
+            "note": scene.note,
             "notices": [*scene.notices],
             "completed": self.completed,
             "about": {v.name: v.doc for v in (*SCORE_VARIABLES, *FRAME_VARIABLES)},

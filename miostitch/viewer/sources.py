@@ -164,7 +164,7 @@ def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOpt
         _open_store(name, cache) if name.endswith(STORE) else _open_recording(next(recordings))
         for name in names
     ]
-    places, frame_num, notices = _align([each.identity for each in opened])
+    places, frame_num, notices, note = _align([each.identity for each in opened])
 
     def look(number: int, position: int) -> FrameInfo:
         frame = int(places[number, position])
@@ -176,8 +176,10 @@ def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOpt
         columns["frame_num"] = lambda: frame_num
     known = [each.damaged for each in opened if each.damaged is not None]
     if len(known) == len(opened):  # damaged is what any video lacks or has damaged
-        pairs = zip(known, places, strict=True)
-        damaged = np.any([(place == NO_FRAME) | flag[place] for flag, place in pairs], axis=0)
+        damaged = np.zeros(places.shape[1], np.bool_)
+        for flag, place in zip(known, places, strict=True):
+            lacking = place == NO_FRAME
+            damaged |= np.where(lacking, not note, flag[place])  # unrelated ones may be shorter
         columns["damaged"] = lambda: damaged
     return Scene(
         ", ".join(titles),
@@ -190,6 +192,7 @@ def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOpt
         columns,
         lambda position: float(times[position]),
         start,
+        note=note,
         notices=[printable(str(n)) for each in opened for n in each.notices] + notices,
         first_frames=places[0],
     )
@@ -250,27 +253,27 @@ def _known(start: float) -> float | None:
     return start if math.isfinite(start) else None
 
 
-def _align(identities: Sequence[FrameIdentity]) -> tuple[I64, I64 | None, list[str]]:
-    """Frame of each video per position, (video, frame); the device's counter; notices."""
+def _align(identities: Sequence[FrameIdentity]) -> tuple[I64, I64 | None, list[str], str]:
+    """Frame of each video per position, (video, frame); the device's counter; notices; a note."""
     counts = [len(each.frame_num) for each in identities]
     if len(identities) == 1:
-        return np.arange(counts[0])[np.newaxis], identities[0].frame_num, []
+        return np.arange(counts[0])[np.newaxis], identities[0].frame_num, [], ""
     bare = [each.name for each in identities if (each.frame_num == NO_FRAME).all()]
     if bare:
         return _by_position(counts, f"{printable(', '.join(bare))}: no table")
     try:
         found = align(identities)
     except AlignmentError as error:
-        return _by_position(counts, f"{printable(str(error.notice.text))}")
+        return _by_position(counts, printable(str(error)))
     places = found.source_frame.astype(np.int64)
-    return places, found.frame_num, [printable(str(notice)) for notice in found.notices]
+    return places, found.frame_num, [printable(str(notice)) for notice in found.notices], ""
 
 
-def _by_position(counts: Sequence[int], why: str) -> tuple[I64, None, list[str]]:
+def _by_position(counts: Sequence[int], why: str) -> tuple[I64, None, list[str], str]:
     """Frames that cannot be matched, side by side as they are counted."""
     position = np.arange(max(counts))
     places = np.stack([np.where(position < n, position, NO_FRAME) for n in counts])
-    return places, None, [f"{why}; frames are shown side by side by their position"]
+    return places, None, [], f"Frames are shown side by side by their position, unmatched: {why}"
 
 
 def _facts(row: xr.Dataset) -> Facts:

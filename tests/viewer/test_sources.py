@@ -137,14 +137,15 @@ def test_a_video_without_a_table(tmp_path: Path, cache: BlockCache) -> None:
     short = write(tmp_path / "short.avi", make_frames(4))
     both = open_scene([str(long), str(short)], cache)
     assert [p.look(5).frame for p in both.panels] == [5, -1]
-    assert "no table" in both.notices[-1]
+    assert "no table" in both.note
 
 
 def test_nothing_in_common(session: Made, tmp_path: Path, cache: BlockCache) -> None:
     other = Made(tmp_path, frames=20, receivers=1)
     renumber([session.videos[0], other.videos[0]], 100_000)
     scene = open_scene([session.names[1], other.names[0]], cache)
-    assert "shown side by side by their position" in scene.notices[-1]
+    assert "shown side by side by their position" in scene.note
+    assert "no overlap" in scene.note
     assert [panel.look(3).frame for panel in scene.panels] == [3, 3]
     assert scene.count == max(len(decode(path)) for path in (session.videos[1], other.videos[0]))
 

@@ -34,6 +34,8 @@ async function start() {
     speed: () => +by("speed").value, rate: scene.fps, count: scene.frames, at: () => wanted,
     idle: () => !busy, go, changed: showPlaying,
   });
+  by("note").hidden = !scene.note;
+  showBreakable(by("note"), scene.note);
   buildFigures();
   offerJumps();
   forgetFrames();
