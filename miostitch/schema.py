@@ -73,7 +73,14 @@ COLUMNS: tuple[Column, ...] = (
         True,
     ),
 )
-COLUMN_BY_NAME = {column.name: column for column in COLUMNS}
+"""What a receiver's table has: the columns of mio."""
+
+CORRECTED = Column(
+    "buffer_recv_unix_time_corrected", "float64", "s", "the same on the first receiver's clock"
+)
+"""The last column of every stitched table, which mio has not."""
+
+COLUMN_BY_NAME = {column.name: column for column in (*COLUMNS, CORRECTED)}
 REQUIRED_COLUMNS = tuple(column.name for column in COLUMNS if column.required)
 
 

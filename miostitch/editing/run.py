@@ -197,6 +197,7 @@ class Edit(KeptFrames):
                     *input_place(each.path, run.workspace.output),
                     each.frames,
                     lags.get(each.path, 0),
+                    each.repair,
                 )
                 for each in self.origins
             ],

@@ -179,6 +179,7 @@ class OriginSummary(Result):
     relative_path: Annotated[str, "the same from the folder of the result"]
     frames: Annotated[int, "how many it has"]
     lag: Annotated[int, "the lag that was applied"]
+    repair: Annotated[bool, "false: flipped headers of its table were left as received"] = True
 
 
 @dataclass(frozen=True)
@@ -359,6 +360,7 @@ class ExportSummary(Result):
     duration_s: Annotated[float, "between the first and the last of them"]
     lost_frames: Lost
     warnings: Notices
+    notes: Annotated[list[str], "what is exported otherwise than the files say"]
     outputs: Outputs
 
 

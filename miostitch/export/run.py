@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import xarray as xr
 
-from miostitch.errors import UsageError
+from miostitch.errors import Notice, Severity, UsageError, report_notices
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.results import ExportSummary
@@ -16,6 +16,7 @@ from miostitch.export.avi import avi_segments, ucla
 from miostitch.export.plan import ExportOptions, Plan, Source
 from miostitch.export.zarr import zarr2
 from miostitch.recording.files import ReadOptions
+from miostitch.text import printable
 
 Kind = Literal["ucla", "avi-segments", "nwb", "zarr2"]
 
@@ -57,8 +58,8 @@ def export_recording(
     -------
     dict
         JSON values: ``kind``, ``frames``, ``duration_s`` between the first and the last frame,
-        ``lost_frames`` as in the summary of an edit, ``warnings``, and ``outputs``, the paths of
-        what was written.
+        ``lost_frames`` as in the summary of an edit, ``warnings``, ``notes``, and ``outputs``, the
+        paths of what was written.
 
     Raises
     ------
@@ -89,6 +90,8 @@ def export_recording(
     options = options or ExportOptions()
     _require_effect(kind, options)
     source = Source.open(recording, reading)
+    notices = _list_notices(kind, source)
+    report_notices(notices)
     plan = _plan(source, Path(os.path.abspath(output)), kind, options)
     workspace = Workspace(plan.folder, plan.stem, plan.suffixes)
     with publish_run(workspace, source.kept.files, RunOptions(force, progress=progress)) as run:
@@ -101,9 +104,18 @@ def export_recording(
         duration_s=round(source.duration, 6),
         lost_frames=[lost for origin in source.kept.origins for lost in origin.losses],
         warnings=source.warnings,
+        notes=[printable(str(notice)) for notice in notices],
         outputs=outputs,
     )
     return made.to_json()
+
+
+def _list_notices(kind: Kind, source: Source) -> list[Notice]:
+    """Say what the recording was not known to be, in exports that state a frame rate."""
+    if kind not in ("ucla", "nwb") or not source.rate_text:
+        return []
+    remedy = "the measured rate is exported"
+    return [Notice(source.path, source.rate_text, remedy, Severity.NOTE)]
 
 
 def _plan(source: Source, output: Path, kind: Kind, options: ExportOptions) -> Plan:

@@ -16,13 +16,14 @@ from miostitch.buffers.frame_table import complete
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.execution.engine import Tables
 from miostitch.execution.products import SCORES, TIMESTAMPS
+from miostitch.recording.recording import list_repairs
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
+    CORRECTED,
     FRAME_VARIABLES,
     NO_FRAME,
     PIXEL_SCORES,
     REPAIR_VARIABLES,
-    REPAIRED_COLUMNS,
     SCORE_VARIABLES,
     Evidence,
 )
@@ -109,9 +110,10 @@ def damage_flags(
 
 
 def column_names(session: Session) -> list[str]:
-    """Columns of the rows of a session, each once."""
+    """Columns of the rows of a session, each once, and the corrected time last."""
     tables = [table for recording in session.recordings for table in recording.tables]
-    return list(dict.fromkeys(name for table in tables for name in table.columns))
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    return [*(name for name in names if name != CORRECTED.name), CORRECTED.name]
 
 
 class StitchedTables:
@@ -177,7 +179,7 @@ class StitchedTables:
         if self.composition:
             composition = self.composition.__getitem__
             write_group(self._store, "composition", COMPOSITION_VARIABLES, composition, attrs)
-        repairs = _repairs(self._session)
+        repairs = list_repairs(self._session.recordings)
         if len(repairs["row"]):
             write_group(self._store, "repairs", REPAIR_VARIABLES, repairs.__getitem__, attrs)
 
@@ -253,19 +255,6 @@ class StitchedTables:
 def _score_dtype(session: Session) -> np.dtype[np.integer]:
     """The narrowest type that holds the scores of a frame: hours of them are in memory."""
     return np.min_scalar_type(-MOST_EDGE_ENERGY * session.shape[1] * session.shape[2])
-
-
-def _repairs(session: Session) -> FrameColumns:
-    """Every repaired cell of all recordings."""
-    parts = [
-        table.repairs.assign(recording=number, segment=segment)
-        for number, recording in enumerate(session.recordings)
-        for segment, table in enumerate(recording.tables)
-    ]
-    cells = pd.concat(parts, ignore_index=True)
-    codes = {name: code for code, name in enumerate(REPAIRED_COLUMNS)}
-    cells["column"] = cells["column"].map(codes)
-    return {v.name: cells[v.name].to_numpy().astype(v.dtype) for v in REPAIR_VARIABLES}
 
 
 def _nullable(values: NDArray[np.integer], empty: NDArray[np.bool_]) -> pd.Series:

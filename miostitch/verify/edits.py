@@ -97,7 +97,8 @@ def _find_source(result: Result) -> Source | None:
     for each in listed_objects(summary, "origins"):
         path, lag = recorded_place(each, result.folder), each.get("lag")
         file, lag = Path(path).name, lag if isinstance(lag, int) else 0
-        reading = ReadOptions(bool(summary.get("lost_frames")), need_table=False, lag=lag)
+        salvage, repair = bool(summary.get("lost_frames")), bool(each.get("repair", True))
+        reading = ReadOptions(salvage, repair=repair, need_table=False, lag=lag)
         try:
             origins.append(find_origin(path, reading))
         except (InputError, UsageError) as error:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.schema import (
     BUFFER,
@@ -27,9 +29,11 @@ from miostitch.schema import (
     REPAIR_VARIABLES,
     SCORE_VARIABLES,
     START_TIME,
+    TIME_VARIABLES,
     VIDEO,
     Variable,
 )
+from miostitch.session.clocks import time_attrs
 from miostitch.store.layout import create_store, write_frame_tables, write_group
 from miostitch.store.validation import FAULTS
 from miostitch.verify.findings import LISTED, Findings, Kind
@@ -331,6 +335,23 @@ def compare_arrays(store: Store, expected: Path, names: Iterable[str] | None = N
                     _compare_values(store, name, found, np.asarray(other[region]), region)
     for name in sorted(missing):
         store.findings.add(Kind.SCHEMA, store.name, f"{name} is missing", column=name)
+
+
+def check_times(store: Store, folder: Path) -> None:
+    """Measure the times of a stitched store's frames again by what else it says of them."""
+    known = [store.values(name) for name in ("frame_num", "timestamp_first")]
+    try:
+        fps = Fraction(store.attrs["fps"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return  # which is noted
+    if known[0] is None or known[1] is None or fps <= 0:
+        return
+    elapsed, made = measure_time(known[0], known[1], fps), folder / "times.zarr"
+    create_like(store, made)
+    attrs = time_attrs(elapsed, known[0])
+    write_frame_tables(str(made), elapsed.columns, TIME_VARIABLES, attrs)
+    compare_arrays(store, made, elapsed.columns)
+    compare_times(store, made)
 
 
 def compare_times(store: Store, expected: Path) -> None:

@@ -15,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 
 import miostitch
 from miostitch import concat, open_recording, remove_frames, trim, write_recording
+from miostitch.buffers.table import read_metadata
 from miostitch.denoising.run import denoise_files
 from miostitch.editing.run import edit_files
 from miostitch.errors import (
@@ -30,12 +31,14 @@ from miostitch.schema import FRAME_VARIABLES
 from miostitch.stitching.run import StitchOptions, stitch_files
 from tests.editing.test_operations import chains, follow
 from tests.folders import content
+from tests.reference.composition import repaired_table
 from tests.video_files import blake2s_of, decode
 
 TRIMMED = "432642b1528fcd9ad553cfb3cc3862bef931301bd11d44dc3c2372fc379fa629"
 """``blake2s_of`` what mio makes of ``stitch/video1``, trimmed by 10 and 10."""
 
 STEM = "receiver1__receiver2_stitched"
+TIMES = ["time", "time_estimated"]
 SIDES = {"_timestamps.csv": "frame", "_scores.csv": "index"}
 
 
@@ -67,12 +70,11 @@ def beside(stem: Path, suffix: str) -> Path:
 
 def rows_of(table: Path, index: np.ndarray) -> pd.DataFrame:
     """Rows of chosen frames, one frame after the other, as a plain loop finds them."""
-    rows = pd.read_csv(table)
+    rows = repaired_table(table).drop(columns=["recorded", "padding"])
     parts = []
     for position, frame in enumerate(index):
         of_frame = rows[rows.reconstructed_frame_index == frame]
-        ordered = of_frame.sort_values("frame_buffer_count", kind="stable")
-        parts.append(ordered.assign(reconstructed_frame_index=position))
+        parts.append(of_frame.assign(reconstructed_frame_index=position))
     found: pd.DataFrame = pd.concat(parts, ignore_index=True)
     return found
 
@@ -97,10 +99,21 @@ def require_same(before: Path, after: Path, index: np.ndarray) -> None:
         require_same_store(str(beside(before, ".zarr")), str(beside(after, ".zarr")), index)
 
 
+def require_same_times(new: xr.Dataset, expected: xr.Dataset) -> None:
+    """Times are as before, from the first frame on, wherever they rose; else they rise now."""
+    time, before = new.time.to_numpy(), expected.time.to_numpy()
+    assert time[0] == 0
+    assert (np.diff(time) > 0).all()
+    if (np.diff(before) > 0).all():
+        np.testing.assert_allclose(time, before - before[0], atol=1e-9)
+        np.testing.assert_array_equal(new.time_estimated, expected.time_estimated)
+
+
 def require_same_store(before: str, after: str, index: np.ndarray) -> None:
     old, new = (xr.open_zarr(path).load() for path in (before, after))
     expected = old.isel(frame=index).assign_coords(frame=np.arange(len(index)))
-    xr.testing.assert_equal(new, expected)
+    xr.testing.assert_equal(new.drop_vars(TIMES), expected.drop_vars(TIMES))
+    require_same_times(new, expected)
     assert new.video.encoding["chunks"] == old.video.encoding["chunks"]
     groups = [p.name for p in Path(before).iterdir() if p.is_dir() and p.name not in old.variables]
     assert {"scores", "buffers"} <= {*groups}
@@ -332,8 +345,9 @@ def test_the_store_of_a_raw_recording(tmp_path: Path) -> None:
     assert ours.attrs["inputs"] == alone.attrs["inputs"]
     alone = alone.isel(frame=slice(2, -3))
     for name in FRAME_VARIABLES:
-        if name.name != "damaged":  # nobody has scored a raw recording
+        if name.name not in ("damaged", *TIMES):  # nobody has scored a raw recording
             np.testing.assert_array_equal(ours[name.name], alone[name.name], name.name)
+    require_same_times(ours, alone)
     np.testing.assert_array_equal(ours.damaged, alone.missing_pixels > 0)
     assert 0 < ours.damaged.sum() < ours.sizes["frame"]
     np.testing.assert_array_equal(ours.video, alone.video)
@@ -381,6 +395,33 @@ def test_stale_companions_are_refused_or_left_out(
     for suffix in suffixes:
         assert any(f"{STEM}{suffix}" in warning for warning in summary["warnings"])
         assert not (tmp_path / "out" / f"{STEM}{suffix}").exists()
+
+
+@pytest.mark.parametrize("ending", [".avi", ".zarr"])
+def test_rows_go_on_repaired_and_as_received(recordings: Path, tmp_path: Path, ending: str) -> None:
+    video = recordings / "stitch" / "video1.avi"
+    write_recording(trim(open_recording(video, lag=1), 2), tmp_path / f"x{ending}")
+    original, written = read_metadata(video.with_suffix(".csv"), repair=True), tmp_path / "x.csv"
+    assert len(original.repairs)
+    again = read_metadata(written, repair=True)
+    assert not len(again.repairs)
+    assert not [text for text in again.notices if "backwards" in text]
+    assert [*pd.read_csv(written).columns] == [*original.columns]
+    if ending == ".zarr":
+        kept = xr.open_zarr(tmp_path / "x.zarr", group="repairs").load()
+        np.testing.assert_array_equal(kept.row, original.repairs["row"])
+        np.testing.assert_array_equal(kept.old, original.repairs["old"])
+        assert kept.attrs["recordings"] == ["video1"]
+    assert miostitch.verify_files(tmp_path)["differences"] == 0
+
+
+def test_rows_can_go_on_as_they_are(recordings: Path, tmp_path: Path) -> None:
+    video, plain = recordings / "stitch" / "video1.avi", ReadOptions(repair=False)
+    write_recording(trim(open_recording(video, lag=1), 2), tmp_path / "x.avi", reading=plain)
+    assert len(read_metadata(tmp_path / "x.csv", repair=True).repairs)
+    [origin] = json.loads((tmp_path / "x.json").read_text())["origins"]
+    assert origin["repair"] is False
+    assert miostitch.verify_files(tmp_path)["differences"] == 0
 
 
 @pytest.mark.parametrize("suffix", [".avi", ".zarr"])
