@@ -9,6 +9,8 @@ import numpy as np
 from miostitch.arrays import F64, I64
 from miostitch.buffers.elapsed_time import read_start
 from miostitch.recording.frame_times import time_of_store
+from miostitch.schema import MEASURED_FPS
+from miostitch.session.clocks import measured_rate
 from miostitch.store.reader import Store
 
 
@@ -31,7 +33,7 @@ class FrameClock:
             start = read_start(store.attrs)
         if not np.isfinite(start):
             return cls(time, None, None)
-        fps = store.attrs.get("measured_fps") or _measure_rate(time, frame_num)
+        fps = store.attrs.get(MEASURED_FPS) or measured_rate(frame_num, time)
         return cls(time, start, None if fps is None else float(fps))
 
     @property
@@ -71,10 +73,3 @@ def clock_text(unix: float) -> str:
     except (OverflowError, ValueError, OSError):  # a clock that was never set
         return f"{unix:.1f} s"
     return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 100_000}"
-
-
-def _measure_rate(times: F64, frame_num: I64) -> float | None:
-    """Frames per second of the device, by frames that follow one another."""
-    follows = np.flatnonzero((np.diff(frame_num) == 1) & (frame_num[:-1] >= 0))
-    seconds = float((times[follows + 1] - times[follows]).sum())
-    return len(follows) / seconds if seconds > 0 else None

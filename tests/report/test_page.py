@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         frames=3000, seed=5, height=100, width=100, buffer_loss=0.06, frame_loss=0.01,
         corruption=0.02, bursts=0.2, header_flips=0.002, resets=1,
     )  # fmt: skip
-    names = [str(path) for path in miostitch.simulate(folder / "in", config).recordings]
-    stitch_files(names, folder / "out", StitchOptions(by="buffer", codec=None))
+    with chdir(folder):  # the page names the files as they are given
+        names = [str(path) for path in miostitch.simulate("in", config).recordings]
+        stitch_files(names, "out", StitchOptions(by="buffer", codec=None))
     [path] = (folder / "out").glob("*_report.html")
     return path
 
