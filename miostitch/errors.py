@@ -48,7 +48,7 @@ def rank_notices(notices: Iterable[Notice]) -> list[Notice]:
 
 
 def merge_notices(notices: Iterable[Notice]) -> list[Notice]:
-    r"""Let the first of notices that differ in path and numbers alone stand for all, as of segments.
+    r"""Let the first of notices that differ in path and numbers alone stand for all of them.
 
     >>> seen = [Notice(f"seg{n}.avi", f"frame {n} has no image", "") for n in (7, 8, 9)]
     >>> print(*merge_notices(seen))

@@ -43,9 +43,10 @@ def messages(path: Path) -> Iterator[tuple[int, str]]:
     tree = ast.parse(path.read_text("utf-8"))
     bare = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
-        text = node.value if isinstance(node, ast.Constant) and id(node) not in bare else None
-        if isinstance(text, str) and " " in text.strip():
-            yield node.lineno, text
+        if not isinstance(node, ast.Constant) or id(node) in bare:
+            continue
+        if isinstance(node.value, str) and " " in node.value.strip():
+            yield node.lineno, node.value
 
 
 class Shown(HTMLParser):

@@ -38,8 +38,9 @@ def report(directory: str, output: str | None, force: bool, console: Console) ->
     """Write the quality reports of a folder of results.
 
     DIRECTORY is a folder of results, or one store. The report is the page NAME_report.html that
-    stitch writes, too; make it again after a stitch without one, or for an edited recording. If
-    the receivers' videos are gone, the page shows frames of the result only.
+    stitch writes, too. Makes those that are missing, as after a stitch without one, or for an
+    edited recording; those that exist are named and skipped, with --force replaced. If the
+    receivers' videos are gone, the page shows frames of the result only.
 
     \b
     Example:

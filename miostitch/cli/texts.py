@@ -263,11 +263,15 @@ def _short(paths: list[str]) -> list[str]:
 
 
 def report_text(found: dict[str, Any]) -> str:
-    """The verdict of every report and where it is."""
-    return "\n\n".join(
+    """The first sentence of every report and where it is, and which were there already."""
+    made = [
         "\n".join([break_line(each["verdict"], WIDTH, ""), from_here(each["output"])])
         for each in found["reports"]
-    )
+    ]
+    there = [
+        f"{from_here(path)}: exists, skipped; --force replaces it" for path in found["skipped"]
+    ]
+    return "\n\n".join([*made, *(["\n".join(there)] if there else [])])
 
 
 def simulate_text(made: dict[str, Any]) -> str:

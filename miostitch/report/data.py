@@ -12,9 +12,13 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import I8, I16, I32, I64, U8, Bools
 from miostitch.buffers.table import vote_layout
+from miostitch.report.clock import FrameClock
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, Evidence
 from miostitch.store.layout import BUFFER_CHUNK
 from miostitch.store.reader import Store
+
+FILTERS = ("remove_stripes", "subtract_background")
+"""Steps of a history that change pixels."""
 
 ROW_COLUMNS = ("reconstructed_frame_index", "frame_buffer_count", "black_padding_px")
 
@@ -39,6 +43,8 @@ class Scores:
     black_padding: I64
     noisy_pixels: I64
     edge_energy: I64
+    # Whether all pixels of the candidate are those of the result; None in a store of old.
+    identical: Bools | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +60,8 @@ class ReportData:
     """The tables of a store."""
 
     names: Sequence[str]  # Names of the recordings; ``source`` counts in them
-    fps: Fraction  # Frames per second
+    fps: Fraction  # Frames per second, as the file says
+    clock: FrameClock
     height: int
     width: int
     # Limits of the buffers in the flattened frame, int64 (buffer + 1,); empty where the rows do not
@@ -90,7 +97,7 @@ class ReportData:
 
     @cached_property
     def whole(self) -> Bools:
-        """Whether a recording received a frame without a gap, (recording, frame)."""
+        """Whether a recording received every buffer of a frame, (recording, frame)."""
         if self.scores is None:
             return self.present
         return np.asarray((self.lacking == 0) & (self.scores.black_padding <= 0) & self.present)
@@ -104,7 +111,9 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
     columns = known or store.arrays("", _names(Frames))
     scores = composition = None
     if "scores" in store.groups:
-        scores = Scores(**store.arrays("scores", _names(Scores)))
+        # a filtered frame equals none that was received
+        names = [n for n in _names(Scores) if n != "identical" or not pixels_changed(store)]
+        scores = Scores(**store.arrays("scores", names))
     bounds = _read_bounds(store)
     most = 0 if scores is None else int(scores.num_buffers.max(initial=0))
     buffers = max(len(bounds) - 1, most)
@@ -117,6 +126,7 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
     return ReportData(
         names=list(store.recordings),
         fps=Fraction(store.attrs["fps"]),
+        clock=FrameClock.of(store, columns["frame_num"], columns.get("time")),
         height=store.height,
         width=store.width,
         bounds=bounds,
@@ -126,6 +136,12 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
         composition=composition,
         lost=lost,
     )
+
+
+def pixels_changed(store: Store) -> bool:
+    """Whether the frames are no longer what was received, but filtered."""
+    steps = (each.get("step") for each in store.attrs.get("history", []))
+    return any(step in FILTERS for step in steps)
 
 
 def _names(table: type[Any]) -> list[str]:

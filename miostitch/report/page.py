@@ -7,6 +7,7 @@ request.
 
 import base64
 import hashlib
+import re
 import shlex
 import zlib
 from collections.abc import Iterable, Mapping
@@ -18,9 +19,10 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
-from miostitch.arrays import I64
+from miostitch.arrays import F64, I64
 from miostitch.report.data import ReportData
 from miostitch.report.statistics import binned, tracks
 
@@ -52,24 +54,32 @@ def timeline(data: ReportData) -> dict[str, Any]:
     """Pack what is known of every frame for the browser, which bins it as the zoom asks.
 
     Returns: JSON values: ``frames``, ``step`` (frames per count: 1 unless the recording is so long
-    that the page would grow too large), ``fps``, ``tracks`` and ``frame_num`` (that of the first
-    frame of every step, as differences).
+    that the page would grow too large), ``start`` (Unix time of the first frame, or null),
+    ``duration`` in s, ``tracks``, ``frame_num`` and ``time`` (those of the first frame of every
+    step, as differences).
     """
     tracks_at_most = 3 * len(data.names) + 4
     step = max(1, -(-data.count * tracks_at_most // TIMELINE_CELLS))
     while True:
         packed = {name: _pack(binned(values, step), step) for name, values in tracks(data)}
         number = _pack_numbers(data.frames.frame_num[::step])
-        if sum(len(each["data"]) for each in (number, *packed.values())) <= TIMELINE_BYTES * 4 / 3:
+        time = _pack_times(data.clock.time[::step])
+        if (
+            sum(len(each["data"]) for each in (number, time, *packed.values()))
+            <= TIMELINE_BYTES * 4 / 3
+        ):
             break
         step *= 2
     return {
         "frames": data.count,
         "step": step,
-        "fps": float(data.fps),
+        "start": data.clock.start,
+        "duration": data.clock.duration,
+        "interval": 1 / float(data.clock.fps or data.fps),
         "recordings": len(data.names),
         "tracks": packed,
         "frame_num": number,
+        "time": time,
     }
 
 
@@ -77,6 +87,14 @@ def _pack(counts: NDArray[np.unsignedinteger[Any]], step: int) -> dict[str, str]
     if step == 1:
         return _packed("bits", np.packbits(counts, bitorder="little"))
     return _packed(counts.dtype.name, counts)
+
+
+def _pack_times(times: F64) -> dict[str, Any]:
+    """Times as how far they are from evenly spread ones, which are small numbers."""
+    interval = float(times[-1] - times[0]) / max(len(times) - 1, 1)
+    unit = min(0.01, interval / 4) or 0.01
+    off = np.rint((times - interval * np.arange(len(times))) / unit).astype(np.int64)
+    return _pack_numbers(off) | {"interval": interval, "unit": unit}
 
 
 def _pack_numbers(numbers: I64) -> dict[str, str]:
@@ -113,8 +131,13 @@ def _template() -> Any:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"quote": shlex.quote, "repr": repr}
+    environment.filters |= {"quote": shlex.quote, "repr": repr, "breakable": _breakable}
     return environment.get_template("report.html")
+
+
+def _breakable(text: str) -> Markup:
+    """A text whose long words may be broken behind underscores and slashes."""
+    return Markup(re.sub(r"[_/]+(?=[^_/])", r"\g<0><wbr>", str(escape(text))))
 
 
 def _bokeh() -> str:

@@ -1,5 +1,6 @@
 """The quality report of a stitched recording, made from its store and its summary."""
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -8,6 +9,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import MissingInputError, ResourceError
 from miostitch.execution.products import REPORT, STORE
 from miostitch.execution.publishing import RunOptions, publish_run
@@ -16,7 +18,9 @@ from miostitch.execution.workspace import Workspace
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording
 from miostitch.report import tables
-from miostitch.report.data import ReportData, read_data, read_repairs
+from miostitch.report.data import ReportData, pixels_changed, read_data, read_repairs
+from miostitch.report.headline import Headline, describe_result
+from miostitch.report.over_time import describe_over_time
 from miostitch.report.page import render, timeline
 from miostitch.report.statistics import (
     describe_recordings,
@@ -26,7 +30,7 @@ from miostitch.report.statistics import (
     rescued_frames,
     worst_frames,
 )
-from miostitch.report.thumbnails import MARKS, FrameImages, show_frames
+from miostitch.report.thumbnails import MARKS, FrameImages, mean_image, show_frames
 from miostitch.store.reader import Store
 from miostitch.text import printable
 
@@ -39,7 +43,7 @@ def report_files(
     *,
     force: bool = False,
 ) -> dict[str, Any]:
-    """Write the report of every stitched recording in a folder.
+    """Write the report of every result in a folder that has none.
 
     Parameters
     ----------
@@ -48,12 +52,13 @@ def report_files(
     output
         Folder of the reports; by default that of the products.
     force
-        Replace existing reports.
+        Write all reports, and replace existing ones.
 
     Returns
     -------
     dict
-        ``reports``: for each its ``store``, the ``output`` written and the ``verdict``.
+        ``reports``: for each that was written its ``store``, the ``output`` and the ``verdict``;
+        ``skipped``: reports that were there already.
 
     Raises
     ------
@@ -61,22 +66,24 @@ def report_files(
         There is no store.
     InputError
         A store or a summary cannot be read.
-    OutputExistsError
-        A report exists and ``force`` is not given.
     ResourceError
         A report cannot be written.
     """
-    reports = []
+    reports, skipped = [], []
     for store in _stores(Path(os.path.abspath(path))):
         summary = load_summary(store.with_suffix(".json"))
         folder = store.parent if output is None else Path(os.path.abspath(output))
         workspace = Workspace(folder, store.stem + REPORT.removesuffix(".html"), (".html",))
+        if workspace.final(".html").exists() and not force:
+            skipped.append(printable(str(workspace.final(".html"))))
+            continue
         with publish_run(workspace, [], RunOptions(force=force)):
             inputs = find_originals(str(store)) if _is_stitched(summary) else []
             verdict = write_report(store, store.name, summary, workspace.staged(".html"), inputs)
-        made = str(workspace.final(".html"))
-        reports.append({"store": str(store), "output": made, "verdict": verdict})
-    return {"reports": [{k: printable(v) for k, v in each.items()} for each in reports]}
+        output_path = str(workspace.final(".html"))
+        reports.append({"store": str(store), "output": output_path, "verdict": verdict})
+    made = [{name: printable(text) for name, text in each.items()} for each in reports]
+    return {"reports": made, "skipped": skipped}
 
 
 def write_report(
@@ -99,12 +106,12 @@ def write_report(
         path.write_text(render(page), "utf-8")
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
-    verdict: tables.Verdict = page["verdict"]
-    return verdict.sentence
+    headline: Headline = page["headline"]
+    return headline.sentence
 
 
 def _is_stitched(summary: JSON) -> bool:
-    """Whether a summary tells of receivers."""
+    """Whether a summary describes receivers."""
     return bool(summary.get("recordings"))
 
 
@@ -116,39 +123,84 @@ def _page(
     if len(summaries) != len(data.names):  # that of an edit has none of receivers
         summaries = []
     known = describe_recordings(data, summaries)
-    lost, scores, config = losses(data), distributions(data), store.attrs.get("config", {})
+    history = store.attrs.get("history", [])
+    config = _stitch_config(store.attrs, history)
+    headline = describe_result(data, summary, config, history)
     return {
         "stem": printable(name.removesuffix(STORE)),
         "stored": printable(name),
         "summary": summary,
         "by": config.get("by", ""),
-        "verdict": tables.verdict(data, summary, known),
         "data": data,
+        "headline": headline,
         "recordings": tables.recordings_table(known),
-        "parts": tables.parts_table(data),
-        "losses": tables.losses_table(lost),
-        "shared": summary.get("shared_buffers", 0),
-        "identical": summary.get("identical_shared_buffers", 0),
-        "evidence": tables.evidence_table(data),
-        "shown": _shown(store.path, data, inputs),
         "marks": MARKS,
         "inputs_missing": sorted({each for each in inputs if isinstance(each, str)}),
         "inputs_known": bool(inputs),
         "unrecoverable": tables.unrecoverable_tables(data, summary),
         "removals": tables.removal_lists(data),
         "lags": tables.lag_table(summary) if summaries else None,
-        "resets": tables.resets_table(data),
+        "device_runs": tables.device_runs_table(data),
         "repairs": tables.repairs_tables(read_repairs(store), data.names),
-        "distribution": tables.distribution_table(**scores) if scores else None,
         "config": tables.named_values(config),
         "versions": tables.named_values(summary.get("versions", store.attrs.get("versions", {}))),
-        "history": [tables.named_values(step) for step in store.attrs.get("history", [])],
-        "files": tables.inputs_table(store.attrs.get("inputs", [])),
+        "history": [tables.named_values(step) for step in history],
+        "files": tables.inputs_tables(store.attrs.get("inputs", []), len(data.names)),
         "count": tables.count,
         "percent": tables.percent,
-        "moment": tables.moment,
+        **_agreement(data, summary),
+        **_images(store, data, inputs, _noise_threshold(store, config)),
+        **_plots(store, data),
+    }
+
+
+def _stitch_config(attrs: JSON, history: Sequence[JSON]) -> JSON:
+    """The options of the stitch that a result is from."""
+    steps = (each.get("parameters", {}) for each in history if each.get("step") == "stitch")
+    found: JSON = attrs.get("config") or next(steps, {})
+    return found
+
+
+def _agreement(data: ReportData, summary: JSON) -> dict[str, Any]:
+    """How far the receivers agree."""
+    return {
+        "shared": summary.get("shared_buffers", 0),
+        "identical": summary.get("identical_shared_buffers", 0),
+        "evidence": tables.evidence_table(data),
+    }
+
+
+def _noise_threshold(store: Store, config: JSON) -> float:
+    """The mean second difference from which on a row is noisy; of filtered frames none is."""
+    if pixels_changed(store):
+        return math.inf
+    chosen = config.get("score")
+    known = chosen if isinstance(chosen, Mapping) else {}
+    return float(known.get("gradient_threshold", ScoreConfig().gradient_threshold))
+
+
+def _images(
+    store: Store, data: ReportData, inputs: Sequence[Recording | str], noisy: float
+) -> dict[str, Any]:
+    """Frames as images, and the mean of the intact ones."""
+    return {
+        "shown": _shown(store.path, data, inputs, noisy),
+        "mean": mean_image(store, data.frames.damaged),
+    }
+
+
+def _plots(store: Store, data: ReportData) -> dict[str, Any]:
+    """The figures of the plots, and the tables below them."""
+    lost, scores, over_time = losses(data), distributions(data), describe_over_time(store, data)
+    return {
+        "parts": tables.parts_table(data),
+        "losses": tables.losses_table(lost),
+        "over_time": over_time,
+        "over_time_table": tables.over_time_table(over_time, data),
+        "distribution": tables.distribution_table(**scores) if scores else None,
         "figures": {  # what the plots show, as JSON values
             "timeline": timeline(data),
+            "over_time": asdict(over_time),
             "lengths": tables.padded_lengths(lost),
             "labels": [tables.length_label(n) for n in range(64)],
             "heat": heat_maps(data),
@@ -158,12 +210,12 @@ def _page(
 
 
 def _shown(
-    store: str, data: ReportData, inputs: Sequence[Recording | str]
+    store: str, data: ReportData, inputs: Sequence[Recording | str], noisy: float
 ) -> list[tuple[str, list[FrameImages]]]:
     """The frames that are shown as images, under their headings."""
     worst, rescued = worst_frames(data, WORST), rescued_frames(data, RESCUED)
-    made = [*show_frames(store, data, inputs, [*worst, *rescued])]
-    groups = (("The worst frames", worst), ("Rescued frames", rescued))
+    made = [*show_frames(store, data, inputs, [*worst, *rescued], noisy)]
+    groups = (("Worst frames", worst), ("Recovered frames", rescued))
     found = [(title, [each for each in made if each.frame in group]) for title, group in groups]
     return [(title, each) for title, each in found if each]
 

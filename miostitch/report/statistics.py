@@ -1,4 +1,4 @@
-"""What a report tells, computed from the tables of a store."""
+"""What a report says, computed from the tables of a store."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -25,12 +25,13 @@ class Contribution:
     chosen: int  # Frames that are bit for bit those of the recording
     frames: int | None = None  # Frames of the result that it has, in part at least
     absent: int | None = None  # Frames of the result that it lacks
-    whole: int | None = None  # Frames that it received without a gap
+    whole: int | None = None  # Frames of which it received every buffer
+    intact_alone: int | None = None  # Intact frames of the result that it has pixel by pixel
     buffers_lost: int | None = None
     received_share: float | None = None  # Share of the buffers that the device sent
     noise_share: float | None = None  # Share of its frames' pixels
     sole: int | None = None  # Frames that no other recording has
-    only_complete: int | None = None  # Frames that no other recording has whole
+    only_complete: int | None = None  # Frames that no other recording has complete
     buffers_given: int | None = None
     sole_buffers: int | None = None  # Buffers that no other recording has
 
@@ -38,6 +39,9 @@ class Contribution:
 def describe_recordings(data: ReportData, summaries: Sequence[JSON]) -> list[Contribution]:
     """What each recording contributed; summaries know more, for they saw the pieces, too."""
     known = [_describe(data, number) for number in range(len(data.names))]
+    alone = intact_alone(data)
+    if alone is not None:
+        known = [replace(each, intact_alone=n) for each, n in zip(known, alone, strict=True)]
     for number, summary in enumerate(summaries):
         better = {n: summary[n] for n in ("buffers_lost", "only_complete") if n in summary}
         known[number] = replace(known[number], **better)
@@ -68,6 +72,63 @@ def _describe(data: ReportData, number: int) -> Contribution:
         noise_share=noisy / max(frames * data.height * data.width, 1),
         sole=int((here & (data.present.sum(axis=0) == 1)).sum()),
     )
+
+
+@dataclass(frozen=True)
+class FrameStates:
+    """How many frames of the result are in which state; each is in one."""
+
+    intact: int
+    noisy: int  # Complete, with noisy rows
+    incomplete: int  # Pixels are missing that other receivers have
+    unrecoverable: int  # Pixels are missing, and no receiver has the complete frame
+
+    @classmethod
+    def of(cls, data: ReportData) -> "FrameStates":
+        """Count the frames."""
+        frames = data.frames
+        missing = frames.missing_pixels > 0
+        damaged = int(frames.damaged.sum())
+        noisy = int((frames.damaged & ~missing).sum())
+        lost = int((frames.damaged & missing & frames.unrecoverable).sum())
+        return cls(data.count - damaged, noisy, damaged - noisy - lost, lost)
+
+
+def intact_alone(data: ReportData) -> list[int] | None:
+    """Intact frames of the result that each recording has pixel by pixel; None: not known."""
+    if data.scores is None or data.scores.identical is None:
+        return None
+    intact = ~data.frames.damaged
+    return [int((same & intact).sum()) for same in data.scores.identical]
+
+
+def device_runs(frame_num: I64) -> I64:
+    """The frames between restarts of the device.
+
+    Returns: (run, 5): first and last frame, their counter values, and how many numbers between
+    these two no frame has.
+    """
+    known = np.flatnonzero(frame_num >= 0)
+    if not len(known):
+        return np.zeros((0, 5), np.int64)
+    numbers = frame_num[known]
+    starts = np.concatenate([[0], np.flatnonzero(np.diff(numbers) < 0) + 1])
+    ends = np.append(starts[1:], len(known)) - 1
+    repeated = np.concatenate([[0], np.cumsum(np.diff(numbers) == 0)])
+    frames = ends - starts + 1 - (repeated[ends] - repeated[starts])
+    lacking = numbers[ends] - numbers[starts] + 1 - frames
+    return np.column_stack([known[starts], known[ends], numbers[starts], numbers[ends], lacking])
+
+
+def gap_around(frame_num: I64, spans: Sequence[tuple[int, int]]) -> list[tuple[int, int] | None]:
+    """The frames before and behind each run of lost ``frame_num``; None where none are."""
+    before = np.flatnonzero((np.diff(frame_num) > 1) & (frame_num[:-1] >= 0))
+    found: list[tuple[int, int] | None] = []
+    for first, last in spans:
+        around = (frame_num[before] < first) & (frame_num[before + 1] > last)
+        places = before[around].tolist()
+        found.append((places[0], places[0] + 1) if places else None)
+    return found
 
 
 def tracks(data: ReportData) -> Iterator[tuple[str, Bools]]:
@@ -102,7 +163,7 @@ def binned(values: Bools, step: int) -> NDArray[np.unsignedinteger]:
 
 @dataclass(frozen=True)
 class Losses:
-    """The runs of frames that a recording or the result has not whole."""
+    """The runs of incomplete frames of a recording or the result."""
 
     frames: int
     runs: int
@@ -127,8 +188,9 @@ def losses(data: ReportData) -> list[Losses]:
 def heat_maps(data: ReportData) -> dict[str, Any]:
     """Count by position in the frame and time the buffers that are lost or doubtful.
 
-    Returns: JSON values: ``edges``, the first frame of every bin, and the end; ``positions``, the
-    buffers of a frame; ``maps``, by name the buffers of every bin, (position, bin).
+    Returns: JSON values: ``edges``, the first frame of every bin, and the end; ``times``, theirs in
+    seconds; ``positions``, the buffers of a frame; ``maps``, by name the buffers of every bin,
+    (position, bin).
     """
     positions = data.lost.shape[1]
     bins = min(HEAT_BINS, data.count)
@@ -143,7 +205,10 @@ def heat_maps(data: ReportData) -> dict[str, Any]:
         for name, flags in chosen.items()
         if positions and bins
     }
-    return {"edges": edges.tolist(), "positions": positions, "maps": maps}
+    times = data.clock.time[edges.clip(max=data.count - 1)].tolist()
+    times[-1] += 1 / float(data.clock.fps or data.fps)  # the last frame has a width, too
+    times = [round(each, 4) for each in times]
+    return {"edges": edges.tolist(), "times": times, "positions": positions, "maps": maps}
 
 
 @dataclass(frozen=True)
@@ -204,7 +269,7 @@ def worst_frames(data: ReportData, count: int) -> list[int]:
 
 
 def rescued_frames(data: ReportData, count: int) -> list[int]:
-    """Sound frames of the result of which receivers lost most, worst first.
+    """Intact frames of the result of which receivers lost most, worst first.
 
     By frame the receiver counts that lost most, by buffer the one that lost least.
     """
@@ -232,14 +297,3 @@ def unrecoverable_stretches(data: ReportData) -> I64:
     """First and last frame of the unrecoverable stretches, (stretch, 2), the longest first."""
     spans = runs(np.flatnonzero(data.frames.unrecoverable))
     return spans[np.argsort(spans[:, 0] - spans[:, 1], kind="stable")]
-
-
-def resets(frame_num: I64) -> I64:
-    """Where the device's counter starts again in the result.
-
-    Returns: (reset, 3): the frame, the counter before and the counter there.
-    """
-    known = np.flatnonzero(frame_num >= 0)
-    falls = known[1:][np.diff(frame_num[known]) < 0]
-    before = known[np.searchsorted(known, falls) - 1]
-    return np.column_stack([falls, frame_num[before], frame_num[falls]])

@@ -1,8 +1,10 @@
-"""What a report says in words and tables."""
+"""The tables of a report."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,17 +13,21 @@ from numpy.typing import NDArray
 from miostitch.buffers.repair import describe_evidence
 from miostitch.execution.results import JSON
 from miostitch.ranges import format_frames, runs
+from miostitch.report.clock import clock_text, elapsed_text
 from miostitch.report.data import ReportData
+from miostitch.report.over_time import OverTime
 from miostitch.report.statistics import (
     Contribution,
     Distribution,
     Losses,
     binned,
-    resets,
+    device_runs,
+    gap_around,
     tracks,
     unrecoverable_stretches,
 )
 from miostitch.schema import REPAIRED_COLUMNS, Evidence
+from miostitch.video.source import FORMATS
 
 LISTED = 100  # most rows of a table in a report
 LIST_CHARACTERS = 100_000  # that a shell takes as one argument, with room to spare
@@ -31,26 +37,35 @@ Cell = str | int | float | tuple[float, str] | None
 """A number is sorted as it is, of a pair the first is sorted by and the second shown."""
 
 CONTRIBUTIONS = {
-    "frames": "frames seen",
+    "frames": "frames received",
     "absent": "frames lost",
-    "whole": "frames whole",
+    "whole": "frames complete",
+    "intact_alone": "intact frames of the result",
     "buffers_lost": "buffers lost",
     "received_share": "buffers received",
-    "noise_share": "noise",
-    "chosen": "chosen",
-    "buffers_given": "buffers given",
-    "sole": "sole frames",
-    "only_complete": "only whole",
-    "sole_buffers": "sole buffers",
+    "noise_share": "noisy pixels",
+    "chosen": "frames used",
+    "buffers_given": "buffers used",
+    "sole": "frames only it received",
+    "only_complete": "frames complete only here",
+    "sole_buffers": "buffers only it received",
 }
 """Columns of the table of receivers."""
 
 EVIDENCE_MEANS = {
-    Evidence.IDENTICAL: "several copies, all the same",
-    Evidence.MAJORITY: "copies differ, most are the same",
+    Evidence.IDENTICAL: "several receivers have it, all copies are identical",
+    Evidence.MAJORITY: "copies differ, most of them are identical",
     Evidence.STRETCHES: "copies differ, decided pixel by pixel",
-    Evidence.SINGLE: "one receiver alone has it",
+    Evidence.SINGLE: "only one receiver has it",
     Evidence.NOBODY: "missing in the result",
+}
+
+EVIDENCE_NAMES = {
+    Evidence.IDENTICAL: "identical",
+    Evidence.MAJORITY: "majority",
+    Evidence.STRETCHES: "pixel by pixel",
+    Evidence.SINGLE: "single",
+    Evidence.NOBODY: "missing",
 }
 
 
@@ -65,17 +80,8 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """The one sentence, whether it is good news, and its figures."""
-
-    mood: str
-    sentence: str
-    figures: Sequence[tuple[str, str, str]]
-
-
-@dataclass(frozen=True)
 class RemovalList:
-    """Frames to leave out."""
+    """Frames to exclude."""
 
     name: str
     title: str
@@ -107,66 +113,27 @@ def plain(number: int) -> Cell:
     return (float(number), str(number))
 
 
-def moment(frame: float, fps: Fraction) -> str:
-    """The time of a frame in the video, h:mm:ss.s.
-
-    >>> moment(73_001, Fraction(20))
-    '1:00:50.0'
-    """
-    tenths = int(Fraction(frame) / fps * 10)
-    return f"{tenths // 36000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
-
-
-def verdict(data: ReportData, summary: JSON, recordings: Sequence[Contribution]) -> Verdict:
-    """Say in one sentence what became of the recording."""
-    total = data.count
-    damaged, unrecoverable = int(data.frames.damaged.sum()), int(data.frames.unrecoverable.sum())
-    unseen = sum(last - first + 1 for first, last in summary.get("lost_frame_num", []))
-    said = [f"{_many(damaged, 'is', 'are')} damaged" if damaged else "none is damaged"]
-    if unrecoverable:
-        whom = count(unrecoverable) + " of them" if unrecoverable < damaged else "any of them"
-        said.append(f"no receiver has {'it' if damaged == 1 else whom} whole")
-    if unseen:
-        said.append(f"{_many(unseen, 'more was', 'more were')} seen by nobody")
-    sound = percent(total - damaged, total)
-    sentence = f"Of {_many(total, 'frame', 'frames')} {sound} are sound: {', '.join(said)}."
-    mood = "damaged" if damaged or unseen else "sound"
-    lags = ((r.get("measured_lag"), r.get("lag")) for r in summary.get("recordings", []))
-    if any(measured not in (None, applied) for measured, applied in lags):
-        mood = "shifted"
-        sentence = (
-            "Do not use this result: pictures and tables are shifted against each other, frames "
-            "may stand under wrong numbers; stitch again with --lag auto."
-        )
-    whole = int((data.frames.missing_pixels == 0).sum())
-    length = f"{moment(total, data.fps)} at {float(data.fps):.6g} frames per second"
-    figures = [
-        ("frames", count(total), length),
-        ("complete", percent(whole, total), f"{count(whole)} frames without a missing pixel"),
-    ]
-    best = max((each.whole for each in recordings if each.whole is not None), default=None)
-    if best is not None and len(recordings) > 1:
-        note = f"{count(best)} frames whole by its table"
-        figures.append(("best receiver alone", percent(best, total), note))
-    figures.append(("damaged", count(damaged), f"{percent(damaged, total)} of the frames"))
-    figures.append(("unrecoverable", count(unrecoverable), "incomplete in every receiver"))
-    if "lost_frame_num" in summary:
-        figures.append(("seen by nobody", count(unseen), "frames that are not in the result"))
-    return Verdict(mood, sentence, figures)
-
-
 def recordings_table(recordings: Sequence[Contribution]) -> Table:
-    """What each receiver saw, lost and gave."""
-    shown = {
-        name: title
+    """What each receiver received, lost and gave, a column for each."""
+    rows: list[list[Cell]] = [
+        [title, *(_figure(name, getattr(each, name)) for each in recordings)]
         for name, title in CONTRIBUTIONS.items()
         if all(getattr(each, name) is not None for each in recordings)
-    }
-    rows: list[list[Cell]] = [
-        [f"R{number}", each.name, *(_figure(name, getattr(each, name)) for name in shown)]
-        for number, each in enumerate(recordings, 1)
     ]
-    return Table("What each receiver heard and gave", ["", "recording", *shown.values()], rows)
+    heads = [f"R{number}: {each.name}" for number, each in enumerate(recordings, 1)]
+    return Table("What each receiver received and gave", ["", *heads], rows)
+
+
+def times_of(data: ReportData) -> list[str]:
+    """The heads of the columns of :func:`time_cells`."""
+    return ["elapsed", "clock (UTC)"] if data.clock.start is not None else ["elapsed"]
+
+
+def time_cells(data: ReportData, frame: int) -> list[Cell]:
+    """When a frame was received: elapsed time and, where it is known, clock time."""
+    seconds = float(data.clock.time[frame])
+    cells: list[Cell] = [(seconds, data.clock.elapsed(frame))]
+    return [*cells, (seconds, data.clock.of_day(frame))] if data.clock.start is not None else cells
 
 
 def parts_table(data: ReportData) -> Table:
@@ -175,18 +142,39 @@ def parts_table(data: ReportData) -> Table:
     counts = {name: binned(values, step).tolist() for name, values in tracks(data)}
     titles = {f"source{n}": f"from R{n + 1}" for n in range(len(data.names))}
     if any(counts["composed"]):
-        titles["composed"] = "composed"
+        titles["composed"] = "combined"
     titles |= {"damaged": "damaged", "unrecoverable": "unrecoverable"}
     rows: list[list[Cell]] = []
     for number, start in enumerate(range(0, data.count, step)):
         span = (float(start), f"{start}-{min(start + step, data.count) - 1}")
-        rows.append([span, moment(start, data.fps), *(counts[name][number] for name in titles)])
-    heads = ["frames", "from", *titles.values()]
-    return Table(f"The same in numbers, {count(step)} frames a row", heads, rows)
+        rows.append([span, *time_cells(data, start), *(counts[name][number] for name in titles)])
+    heads = ["frames", *times_of(data), *titles.values()]
+    return Table(f"The same in numbers, {count(step)} frames per row", heads, rows)
+
+
+def over_time_table(found: OverTime, data: ReportData) -> Table:
+    """Losses and voltages over time."""
+    columns: dict[str, Sequence[float | None]] = {"damaged in the result %": found.damaged}
+    columns = {f"R{n}: buffers lost %": each for n, each in enumerate(found.lost, 1)} | columns
+    shares = {
+        name: [None if v is None else round(100 * v, 2) for v in values]
+        for name, values in columns.items()
+    }
+    shares |= {f"{name} voltage (raw)": values for name, values in found.voltages.items()}
+    start = data.clock.start
+    rows: list[list[Cell]] = []
+    for number, edge in enumerate(found.edges[:-1]):
+        when: list[Cell] = [(edge, elapsed_text(edge))]
+        when += [] if start is None else [(edge, clock_text(start + edge))]
+        rows.append([*when, *(values[number] for values in shares.values())])
+    step = max(1, -(-len(rows) // LISTED))
+    note = f"every {step}th row of {count(len(rows))}" if step > 1 else ""
+    caption = f"The same in numbers, {found.width} s per row"
+    return Table(caption, [*times_of(data), *shares], rows[::step], note)
 
 
 def losses_table(found: Sequence[Losses]) -> Table:
-    """Runs of frames that are not whole: of every receiver, and last of the result."""
+    """Runs of incomplete frames: of every receiver, and last of the result."""
     lengths = padded_lengths(found)
     names = [*(f"R{n}" for n in range(1, len(found))), "result"]
     rows: list[list[Cell]] = [
@@ -194,7 +182,7 @@ def losses_table(found: Sequence[Losses]) -> Table:
         for name, each, counts in zip(names, found, lengths, strict=True)
     ]
     labels = map(length_label, range(len(lengths[0])))
-    heads = ["", "frames not whole", "runs", "longest run", *labels]
+    heads = ["", "incomplete frames", "runs", "longest run", *labels]
     return Table("How many runs of so many frames", heads, rows)
 
 
@@ -219,33 +207,50 @@ def evidence_table(data: ReportData) -> Table | None:
     for each, meaning in EVIDENCE_MEANS.items():
         found = int((evidence == each).sum())
         share = (found / max(evidence.size, 1), percent(found, evidence.size))
-        rows.append([each.name.lower(), found, share, meaning])
-    return Table("Evidence of each buffer", ["evidence", "buffers", "share", "meaning"], rows)
+        rows.append([EVIDENCE_NAMES[each], found, share, meaning])
+    return Table("Buffers of the result", ["", "buffers", "share", "meaning"], rows)
 
 
 def unrecoverable_tables(data: ReportData, summary: JSON) -> list[Table]:
-    """What no receiver has: frames, and parts of frames."""
-    lost = sorted(summary.get("lost_frame_num", []), key=lambda span: span[0] - span[1])
+    """What no receiver has: frames, and parts of frames; the longest stretches, by time."""
+    tables = (_not_received_table(data, summary), _unrecoverable_table(data))
+    return [table for table in tables if table.rows]
+
+
+def _not_received_table(data: ReportData, summary: JSON) -> Table:
+    lost = summary.get("lost_frame_num", [])
+    longest = sorted(range(len(lost)), key=lambda n: lost[n][0] - lost[n][1])[:LISTED]
+    spans = [(int(lost[n][0]), int(lost[n][1])) for n in sorted(longest)]
     rows: list[list[Cell]] = []
-    for first, last in lost[:LISTED]:
-        frames = last - first + 1
-        rows.append([plain(first), plain(last), frames, round(float(frames / data.fps), 3)])
-    heads = ["first frame_num", "last frame_num", "frames", "seconds"]
-    unseen = Table("Frames that nobody saw", heads, rows, _rest(len(lost)))
-    stretches, rows = unrecoverable_stretches(data), []
-    for first, last in stretches[:LISTED].tolist():
-        where = [plain(first), plain(last), last - first + 1, moment(first, data.fps)]
+    for (first, last), around in zip(spans, gap_around(data.frames.frame_num, spans), strict=True):
+        row: list[Cell] = [plain(first), plain(last), last - first + 1]
+        if around is None:
+            row += [None] * (1 + len(times_of(data)))
+        else:
+            before, after = around
+            seconds = float(data.clock.time[after] - data.clock.time[before])
+            row += [round(seconds, 3), *time_cells(data, before)]
+        rows.append(row)
+    heads = ["first frame_num", "last frame_num", "frames", "gap in s"]
+    heads += [f"last frame before: {name}" for name in times_of(data)]
+    return Table("Frames lost by all receivers", heads, rows, _longest(len(lost)))
+
+
+def _unrecoverable_table(data: ReportData) -> Table:
+    stretches = unrecoverable_stretches(data)
+    shown, rows = stretches[:LISTED], []
+    for first, last in shown[np.argsort(shown[:, 0])].tolist():
+        where: list[Cell] = [plain(first), plain(last), last - first + 1, *time_cells(data, first)]
         numbers = map(plain, data.frames.frame_num[[first, last]].tolist())
         missing = data.frames.missing_pixels[first : last + 1].sum(dtype=np.int64)
         rows.append([*where, *numbers, int(missing)])
-    heads = ["first frame", "last frame", "frames", "at"]
+    heads = ["first frame", "last frame", "frames", *times_of(data)]
     heads += ["first frame_num", "last frame_num", "missing pixels"]
-    broken = Table("Frames that no receiver has whole", heads, rows, _rest(len(stretches)))
-    return [table for table in (unseen, broken) if table.rows]
+    return Table("Frames incomplete in every receiver", heads, rows, _longest(len(stretches)))
 
 
 def removal_lists(data: ReportData) -> list[RemovalList]:
-    """Frames to leave out: all damaged ones, or the unrecoverable ones only."""
+    """Frames to exclude: all damaged ones, or the unrecoverable ones only."""
     found = []
     for name, title, flags in (
         ("damaged", "all damaged frames", data.frames.damaged),
@@ -266,19 +271,21 @@ def lag_table(summary: JSON) -> Table:
         [f"R{number}", *("unknown" if each.get(k) is None else each[k] for k in known)]
         for number, each in enumerate(summary.get("recordings", []), 1)
     ]
-    heads = ["", "lag applied", "lag measured", "evidence", "clock ahead s", "drift ppm"]
+    heads = ["", "lag used", "lag measured", "evidence", "clock ahead in s", "drift in ppm"]
     return Table("Lag and clocks", heads, rows)
 
 
-def resets_table(data: ReportData) -> Table:
-    """Where the device's counter starts again."""
-    found = resets(data.frames.frame_num)
-    rows: list[list[Cell]] = [
-        [plain(frame), moment(frame, data.fps), plain(before), plain(after)]
-        for frame, before, after in found[:LISTED].tolist()
-    ]
-    heads = ["frame", "at", "frame_num before", "frame_num after"]
-    return Table("Resets of the device", heads, rows, _rest(len(found)))
+def device_runs_table(data: ReportData) -> Table:
+    """The frames from restart to restart of the device."""
+    found = device_runs(data.frames.frame_num)
+    rows: list[list[Cell]] = []
+    for number, (first, last, lowest, highest, lacking) in enumerate(found[:LISTED].tolist(), 1):
+        frames = last - first + 1
+        counted: list[Cell] = [plain(lowest), plain(highest), frames, lacking]
+        rows.append([number, plain(first), *time_cells(data, first), *counted])
+    heads = ["run", "first frame", *times_of(data), "first frame_num", "last frame_num"]
+    heads += ["frames", "numbers not in the result"]
+    return Table("Runs of the device between restarts", heads, rows, _rest(len(found)))
 
 
 def repairs_tables(repairs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[Table]:
@@ -298,7 +305,7 @@ def repairs_tables(repairs: Mapping[str, NDArray[Any]], names: Sequence[str]) ->
     for recording, segment, row, column, old, new, evidence in first:
         what = [REPAIRED_COLUMNS[column], plain(old), plain(new), describe_evidence(evidence)]
         cells.append([f"R{recording + 1}", segment, plain(row), *what])
-    heads = ["", "segment", "row", "column", "as recorded", "repaired", "witnesses"]
+    heads = ["", "segment", "row", "column", "as recorded", "repaired", "evidence"]
     return [total, Table("The repaired cells", heads, cells, _rest(len(repairs["row"])))]
 
 
@@ -315,7 +322,7 @@ def distribution_table(noise: Distribution, edges: Distribution) -> Table:
         ]
         for number, (n, e) in enumerate(zip(noise.recordings, edges.recordings, strict=True), 1)
     ]
-    heads = ["", "frames seen", "without noise", "with noise"]
+    heads = ["", "frames received", "without noise", "with noise"]
     heads += ["median noise % of pixels", "median edges per pixel"]
     return Table("Noise and edges", heads, rows)
 
@@ -339,18 +346,36 @@ def named_values(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str,
     return found
 
 
-def inputs_table(inputs: Iterable[Mapping[str, Any]]) -> Table:
-    """The files that were read."""
-    rows = [(i["name"], i["size"], i["digest"]) for i in inputs]
-    return Table("Files that were read", ["name", "bytes", "digest"], rows)
+def inputs_tables(inputs: Sequence[Mapping[str, Any]], recordings: int) -> list[Table]:
+    """The files that were read, and apart from them their long digests."""
+    owners = _owners(inputs, recordings)
+    rows: list[list[Cell]] = [
+        [owner, each["name"], each["size"]] for owner, each in zip(owners, inputs, strict=True)
+    ]
+    digests: list[list[Cell]] = [
+        [owner, each["name"], each["digest"]] for owner, each in zip(owners, inputs, strict=True)
+    ]
+    return [
+        Table("Files that were read", ["", "name", "bytes"], rows),
+        Table("Their digests (BLAKE2b, hexadecimal)", ["", "name", "digest"], digests),
+    ]
+
+
+def _owners(inputs: Sequence[Mapping[str, Any]], recordings: int) -> list[str]:
+    """Which receiver each file is of: the videos of each are followed by their tables."""
+    videos = [Path(each["name"]).suffix.lower() in FORMATS for each in inputs]
+    first = [int(here and not before) for before, here in pairwise([False, *videos])]
+    numbers = [*itertools.accumulate(first)]
+    known = numbers and numbers[-1] == recordings
+    return [f"R{number}" if known else "" for number in numbers]
 
 
 def _figure(name: str, value: float) -> Cell:
     return (value, percent(value, 1)) if name.endswith("_share") else int(value)
 
 
-def _many(number: int, one: str, more: str) -> str:
-    return f"{count(number)} {one if number == 1 else more}"
+def _longest(total: int) -> str:
+    return f"the longest {LISTED} of {count(total)}, by time" if total > LISTED else "by time"
 
 
 def _rest(total: int) -> str:

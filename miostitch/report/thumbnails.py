@@ -8,13 +8,14 @@ from itertools import pairwise
 
 import numpy as np
 
-from miostitch.arrays import F64, U8
+from miostitch.arrays import F64, U8, Bools
 from miostitch.errors import MiostitchError
-from miostitch.ranges import format_frames
+from miostitch.ranges import format_frames, runs
 from miostitch.recording.recording import Recording
 from miostitch.report.data import ReportData
 from miostitch.schema import Evidence
 from miostitch.store.chunks import read_block
+from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.video.png import png_bytes
 
@@ -23,16 +24,21 @@ GRAYS = 32
 BUDGET_BYTES = 400_000  # most bytes of all images of a report
 READERS = 2  # chunks of the store that are decoded at a time
 PADDING = 8  # fewer zeros than this at the end of a buffer may be dark pixels
+MEAN_PARTS = 12  # chunks of the store whose intact frames make the mean image
+MEAN_FRAMES = 256  # most frames that are read of each
 
 MARKS = {
     "lost": "not received",
-    "differs": "other pixels than the result",
-    "decided": "copies disagree, decided pixel by pixel or by majority",
+    "noisy": "noisy rows",
+    "decided": "copies differ, decided by majority or pixel by pixel",
 }
-"""What can be marked in an image."""
+"""What can be marked in an image: what is wrong in it, not where another one differs."""
 
-Marks = dict[str, list[tuple[int, int, int]]]
-"""Marked buffers by the names of :data:`MARKS`: position, start and stop in the flattened frame."""
+Range = tuple[int, int]
+"""Start and stop in the flattened frame."""
+
+Marks = dict[str, tuple[list[Range], str]]
+"""By the names of :data:`MARKS` what is marked, and that in words."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +61,16 @@ class FrameImages:
 
 
 def show_frames(
-    path: str, data: ReportData, inputs: Sequence[Recording | str], frames: Sequence[int]
+    path: str,
+    data: ReportData,
+    inputs: Sequence[Recording | str],
+    frames: Sequence[int],
+    noisy: float,
 ) -> Iterator[FrameImages]:
     """Make images of some frames, as many as the budget allows.
 
-    Yields: The result first, then every recording.
+    ``noisy``: rows with a larger mean second difference are. Yields: The result first, then every
+    recording.
     """
     with ThreadPoolExecutor(READERS) as pool:  # a chunk is decoded for every frame
         results = [*pool.map(lambda frame: read_block(path, frame, frame + 1)[0], frames)]
@@ -67,7 +78,8 @@ def show_frames(
     for frame, result in zip(frames, results, strict=True):
         candidates = [_candidate(data, number, frame, each) for number, each in enumerate(inputs)]
         shade = _shade([result, *(each for each in candidates if not isinstance(each, str))])
-        images = [_thumbnail("result", shade(result), _result_marks(data, frame, result), data)]
+        marks = _result_marks(data, frame, result) | _noisy_rows(result, noisy)
+        images = [_thumbnail("result", shade(result), marks, data)]
         for number, each in enumerate(candidates):
             name = data.names[number]
             if isinstance(each, str):
@@ -75,12 +87,47 @@ def show_frames(
                 continue
             recording = inputs[number]
             lossy = isinstance(recording, Recording) and recording.lossy
-            marks = {} if lossy else _candidate_marks(data, number, frame, each, result)
+            missing = {} if lossy else _candidate_marks(data, number, frame, each)
+            marks = missing | _noisy_rows(each, noisy)
             images.append(_thumbnail(name, shade(each), marks, data))
         spent += sum(len(each.uri) for each in images)
         if spent > BUDGET_BYTES:
             return
         yield FrameImages(frame, images)
+
+
+@dataclass(frozen=True)
+class MeanImage:
+    """The mean of some intact frames, with the contrast stretched."""
+
+    uri: str
+    frames: int  # How many they are
+    grays: tuple[float, float]  # Which means are black and white
+
+
+def mean_image(store: Store, damaged: Bools) -> MeanImage | None:
+    """The mean of intact frames of parts of the recording; None if no frame is intact.
+
+    Of a long one a few parts are read, evenly spread; one of them is in memory at a time.
+    """
+    part = min(store.chunk_frames, MEAN_FRAMES)
+    parts = -(-store.frames // part)
+    chosen = np.unique(np.linspace(0, parts - 1, min(parts, MEAN_PARTS)).round().astype(int))
+    total = np.zeros((store.height, store.width), np.int64)
+    used = 0
+    for start in (chosen * part).tolist():
+        stop = min(start + part, store.frames)
+        intact = ~damaged[start:stop]
+        if intact.any():
+            block = read_block(store.path, start, stop)
+            total += block.sum(axis=0, dtype=np.int64, where=intact[:, None, None])
+            used += int(intact.sum())
+    if not used:
+        return None
+    small = _average(total / used)
+    low, high = map(float, np.quantile(small, [0.001, 0.999]))
+    shown = ((small - low) / max(high - low, 1e-9) * 255 + 0.5).clip(0, 255).astype(np.uint8)
+    return MeanImage(_data_uri(shown), used, (round(low, 1), round(high, 1)))
 
 
 def outline(start: int, stop: int, width: int) -> str:
@@ -122,13 +169,13 @@ def _shade(images: Sequence[U8]) -> Callable[[U8], U8]:
         high = max(high, low + 1)
 
     def shade(image: U8) -> U8:
-        gray = np.floor((_small(image) - low) / (high - low) * (GRAYS - 1) + 0.5)
+        gray = np.floor((_average(image) - low) / (high - low) * (GRAYS - 1) + 0.5)
         return (gray.clip(0, GRAYS - 1) * (255 / (GRAYS - 1))).astype(np.uint8)
 
     return shade
 
 
-def _small(image: U8) -> F64:
+def _average(image: U8 | F64) -> F64:
     """Average a large image down."""
     factor = -(-max(image.shape) // SIDE)
     padded = np.pad(image, [(0, -size % factor) for size in image.shape], mode="edge")
@@ -138,50 +185,76 @@ def _small(image: U8) -> F64:
 
 def _thumbnail(title: str, image: U8, marks: Marks, data: ReportData) -> Thumbnail:
     outlines, texts = {}, []
-    for kind, ranges in marks.items():
+    for kind, (ranges, text) in marks.items():
         if ranges:
-            outlines[kind] = "".join(outline(start, stop, data.width) for _, start, stop in ranges)
-            positions = format_frames(np.array([position for position, _, _ in ranges]))
-            buffers = "buffers" if len(ranges) > 1 else "buffer"
-            texts.append(f"{MARKS[kind]}: {buffers} {positions.replace(',', ', ')}")
-    uri = "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode()
+            outlines[kind] = "".join(outline(start, stop, data.width) for start, stop in ranges)
+            texts.append(text)
+    uri = _data_uri(image)
     return Thumbnail(title, uri, outlines, "; ".join(texts) or "nothing marked")
+
+
+def _data_uri(image: U8) -> str:
+    return "data:image/png;base64," + base64.b64encode(png_bytes(image)).decode()
+
+
+def _named(kind: str, what: str, numbers: Sequence[int]) -> str:
+    """What is marked, in words."""
+    listed = format_frames(np.array(numbers, np.int64)).replace(",", ", ")
+    return f"{MARKS[kind]}: {what}{listed}"
+
+
+def _buffers(kind: str, found: Sequence[tuple[int, Range]]) -> Marks:
+    """Marks of buffers: their positions and what of them is marked."""
+    what = "buffers " if len(found) > 1 else "buffer "
+    positions = [position for position, _ in found]
+    return {kind: ([part for _, part in found], _named(kind, what, positions))} if found else {}
+
+
+def _noisy_rows(image: U8, threshold: float) -> Marks:
+    """The rows that are noisy by their mean second difference."""
+    wide = image.astype(np.int16)
+    second = np.abs(np.diff(wide, n=2, axis=1))
+    rows = np.flatnonzero(second.mean(axis=1) > threshold) if second.size else np.empty(0, int)
+    if not len(rows):
+        return {}
+    width = image.shape[1]
+    spans = [(first * width, (last + 1) * width) for first, last in runs(rows).tolist()]
+    return {"noisy": (spans, _named("noisy", "", rows.tolist()))}
 
 
 def _result_marks(data: ReportData, frame: int, image: U8) -> Marks:
     """Ranges of the result that are lost or were disputed."""
-    marks: Marks = {"lost": [], "decided": []}
+    lost: list[tuple[int, Range]] = []
+    decided: list[tuple[int, Range]] = []
     if not data.lost.shape[1]:
-        return marks
+        return {}
     for position, (start, stop) in enumerate(pairwise(data.bounds.tolist())):
         if data.lost[frame, position]:
             begin = _end_of_data(image.ravel()[start:stop])
-            marks["lost"].append((position, start + begin, stop))
+            lost.append((position, (start + begin, stop)))
         elif (
             data.composition is not None
             and data.composition.buffer_evidence[frame, position] >= Evidence.MAJORITY
         ):
-            marks["decided"].append((position, start, stop))
-    return marks
+            decided.append((position, (start, stop)))
+    return _buffers("lost", lost) | _buffers("decided", decided)
 
 
-def _candidate_marks(data: ReportData, number: int, frame: int, image: U8, result: U8) -> Marks:
-    """Ranges of a candidate that are lost or differ from the result.
+def _candidate_marks(data: ReportData, number: int, frame: int, image: U8) -> Marks:
+    """Ranges of a candidate that are lost.
 
     The store says how many buffers a candidate lacks, its pixels which: those that are all zero.
     """
-    marks: Marks = {"lost": [], "differs": []}
+    lost: list[tuple[int, Range]] = []
     lacks = data.lacking[number, frame] > 0
     padded = data.scores is not None and data.scores.black_padding[number, frame] > 0
-    pixels, others = image.ravel(), result.ravel()
+    pixels = image.ravel()
     for position, (start, stop) in enumerate(pairwise(data.bounds.tolist())):
         part = pixels[start:stop]
         end = _end_of_data(part)
         if (end == 0 and lacks) or (padded and 0 < end < len(part)):
-            marks["lost"].append((position, start + end, stop))
-        if end and not np.array_equal(part[:end], others[start : start + end]):
-            marks["differs"].append((position, start, start + end))
-    return marks
+            lost.append((position, (start + end, stop)))
+    return _buffers("lost", lost)
 
 
 def _end_of_data(part: U8) -> int:

@@ -116,10 +116,14 @@ class Scene:
     fps: Fraction  # Frames per second
     panels: list[Panel]  # The videos; in the first one frames are marked
     # Give whole columns that moving about needs: ``frame_num`` int64, ``damaged`` bool, ``source``
-    # int8, (frame,).
+    # int8, ``time`` float64, (frame,).
     columns: Mapping[str, Callable[[], NDArray[Any]]]
+    # Seconds from the first frame to a position, without reading the whole column.
+    elapsed: Callable[[int], float]
+    start: float | None = None  # Unix time of the first frame; None: times are by the frame rate
     sources: Sequence[str] = ()  # Names that ``source`` counts
-    notices: Sequence[str] = ()  # What a user should know
+    note: str = ""  # How the frames of the panels belong together, if not as usual
+    notices: Sequence[str] = ()  # What a user should know of the files
     # Frame of the first panel at each position, (frame,), -1 where it has none; None where that is
     # the position.
     first_frames: I64 | None = None
@@ -160,6 +164,13 @@ class Scene:
             return None
         found = np.flatnonzero(column == frame_num)
         return int(found[0]) if len(found) else None
+
+    def at_time(self, seconds: float) -> int | None:
+        """Position of the last frame that is not after some seconds; None without times."""
+        column = self.column("time")
+        if column is None:
+            return None
+        return max(0, int(np.searchsorted(column, seconds, side="right")) - 1)
 
     def in_first(self, positions: I64) -> I64:
         """Frames of the first panel at some positions, without those that it lacks."""

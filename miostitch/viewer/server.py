@@ -1,4 +1,4 @@
-"""The server of the viewer: whom it answers, and what.
+"""The server of the viewer: which requests it answers, and how.
 
 The server listens on this machine alone. Every request must carry the random token of the run in
 its path and name this very server as its host: no other page in the browser can reach it, not even
@@ -156,12 +156,14 @@ class Viewer:
             "name": scene.name,
             "frames": scene.count,
             "fps": float(scene.fps),
+            "start": scene.start,
             "panels": [
                 {"name": p.name, "pictures": p.frames is not None, "note": p.note}
                 for p in scene.panels
             ],
             "sources": [*scene.sources],
             "columns": [*scene.columns],
+            "note": scene.note,
             "notices": [*scene.notices],
             "completed": self.completed,
             "about": {v.name: v.doc for v in (*SCORE_VARIABLES, *FRAME_VARIABLES)},
@@ -184,7 +186,8 @@ class Viewer:
                     about["height"], about["width"] = image.shape
                     pixels.append(image.tobytes())
             panels.append(about)
-        head = json.dumps({"frame": position, "panels": panels}, allow_nan=False).encode()
+        about_all = {"frame": position, "time": self.scene.elapsed(position), "panels": panels}
+        head = json.dumps(about_all, allow_nan=False).encode()
         return b"".join([len(head).to_bytes(4, "little"), head, *pixels])
 
 
@@ -207,7 +210,7 @@ class _Handler(RequestHandler):
         if not compare_digest(self.path_args[0].encode(), self.viewer.token.encode()):
             raise _RefusedError(403, "open the whole address that miostitch view printed")
         if self.request.method not in ("GET", "HEAD", "POST"):
-            raise _RefusedError(405, "GET or POST is meant")
+            raise _RefusedError(405, "must be GET or POST")
         if self.request.method == "POST" and self.request.headers.get("Origin") != f"http://{host}":
             raise _RefusedError(403, "only the page itself may save")
 
@@ -261,6 +264,12 @@ class _Find(_Handler):
         self.finish({"frame": await self.viewer.compute(self.scene.find, int(frame_num))})
 
 
+class _Time(_Handler):
+    async def get(self, _: str, milliseconds: str) -> None:
+        seconds = int(milliseconds) / 1000
+        self.finish({"frame": await self.viewer.compute(self.scene.at_time, seconds)})
+
+
 class _Timeline(_Handler):
     async def get(self, _: str, bins: str) -> None:
         self.finish(await self.viewer.compute(self.scene.timeline, int(bins)))
@@ -288,7 +297,7 @@ class _MarkedFrames(_Handler):
                 type(each) is int and 0 <= each < count for each in frames
             ):
                 return np.array(frames, np.int64)
-        raise _RefusedError(400, f"a JSON list of frames from 0 to {count - 1} is meant")
+        raise _RefusedError(400, f"must be a JSON list of frames from 0 to {count - 1}")
 
 
 class _Nothing(_Handler):
@@ -306,6 +315,7 @@ ROUTES = (
     (f"frame/{NUMBER}/([0-9,]*)", _Frame),
     (f"jump/{NUMBER}/(next|previous)/(damaged|source)", _Jump),
     (f"find/{NUMBER}", _Find),
+    (f"time/{NUMBER}", _Time),
     ("timeline/([1-9][0-9]{0,3})", _Timeline),
     ("(list|marks)", _MarkedFrames),
     (".*", _Nothing),
@@ -324,7 +334,7 @@ class _RefusedError(HTTPError):
 def _below(name: str, text: str, end: int) -> int:
     """A number of a path, from 0 to before `end`."""
     if int(text) >= end:
-        raise _RefusedError(400, f"{name}: a number from 0 to {end - 1} is meant")
+        raise _RefusedError(400, f"{name}: must be a number from 0 to {end - 1}")
     return int(text)
 
 

@@ -12,12 +12,13 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.arrays import I64, Bools
+from miostitch.arrays import F64, I64, Bools
+from miostitch.buffers.elapsed_time import ElapsedTime, read_start
 from miostitch.buffers.frame_table import complete
-from miostitch.errors import Notice
+from miostitch.errors import AlignmentError, Notice
 from miostitch.execution.products import STORE
 from miostitch.recording.files import ReadOptions, recording_names
-from miostitch.recording.frame_times import timed_root
+from miostitch.recording.frame_times import time_of_recording, time_of_store, timed_root
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import FRAME, FRAME_VARIABLES, NO_FRAME, RECORDING, SCORE_VARIABLES
@@ -52,8 +53,8 @@ class _LoadedTables:
         self._loaded: set[str] = set()
         self._columns: dict[str, NDArray[Any]] = {}
         self._lock = Lock()
-        self.attrs = store.attrs
         root = timed_root(store)
+        self.attrs = root.attrs
         self.recordings: list[str] = []  # Names of those whose scores are known
         self._tables = {"": root.reset_coords()[[v.name for v in FRAME_VARIABLES]]}
         if "scores" in store.groups:
@@ -78,6 +79,10 @@ class _LoadedTables:
         facts = _facts(self._at("scores", frame).isel({RECORDING: number}))
         source = int(facts.pop("source_frame") or 0)
         return FrameInfo(source, {} if source == NO_FRAME else facts)
+
+    def elapsed(self, frame: int) -> float:
+        """Seconds from the first frame to another one."""
+        return float(self._at("", frame)["time"])
 
     def load(self, closing: Event) -> None:
         """Take all tables into memory, so that no frame has to wait for them any more."""
@@ -131,7 +136,9 @@ def _open_result(
         frames.shape[0],
         Fraction(tables.attrs["fps"]),
         [Panel("result", tables.row, frames), *receivers],
-        {name: partial(tables.column, name) for name in ("frame_num", "damaged", "source")},
+        {name: partial(tables.column, name) for name in ("frame_num", "damaged", "source", "time")},
+        tables.elapsed,
+        _known(read_start(tables.attrs)),
         tables.attrs["recordings"],
         complete=complete,
     )
@@ -145,6 +152,7 @@ class _Opened(NamedTuple):
     row: Callable[[int], FrameInfo]
     identity: FrameIdentity
     damaged: Bools | None
+    elapsed: ElapsedTime
     notices: Sequence[Notice] = ()
 
 
@@ -156,19 +164,22 @@ def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOpt
         _open_store(name, cache) if name.endswith(STORE) else _open_recording(next(recordings))
         for name in names
     ]
-    places, frame_num, notices = _align([each.identity for each in opened])
+    places, frame_num, notices, note = _align([each.identity for each in opened])
 
     def look(number: int, position: int) -> FrameInfo:
         frame = int(places[number, position])
         return opened[number].row(frame) if frame != NO_FRAME else FrameInfo(NO_FRAME, {})
 
-    columns: dict[str, Callable[[], NDArray[Any]]] = {}
+    times, start = _times_by_first(places, opened)
+    columns: dict[str, Callable[[], NDArray[Any]]] = {"time": lambda: times}
     if frame_num is not None:
         columns["frame_num"] = lambda: frame_num
     known = [each.damaged for each in opened if each.damaged is not None]
     if len(known) == len(opened):  # damaged is what any video lacks or has damaged
-        pairs = zip(known, places, strict=True)
-        damaged = np.any([(place == NO_FRAME) | flag[place] for flag, place in pairs], axis=0)
+        damaged = np.zeros(places.shape[1], np.bool_)
+        for flag, place in zip(known, places, strict=True):
+            lacking = place == NO_FRAME
+            damaged |= np.where(lacking, not note, flag[place])  # unrelated ones may be shorter
         columns["damaged"] = lambda: damaged
     return Scene(
         ", ".join(titles),
@@ -179,6 +190,9 @@ def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOpt
             for number, (title, each) in enumerate(zip(titles, opened, strict=True))
         ],
         columns,
+        lambda position: float(times[position]),
+        start,
+        note=note,
         notices=[printable(str(n)) for each in opened for n in each.notices] + notices,
         first_frames=places[0],
     )
@@ -199,7 +213,8 @@ def _open_recording(recording: Recording) -> _Opened:
     )
     rate = recording.videos[0].fps
     frames = FrameSource.of_recording(recording)
-    return _Opened(frames, rate, row, identity, _incomplete(recording), recording.notices)
+    damaged, elapsed = _incomplete(recording), time_of_recording(recording)
+    return _Opened(frames, rate, row, identity, damaged, elapsed, recording.notices)
 
 
 def _incomplete(recording: Recording) -> Bools | None:
@@ -216,23 +231,49 @@ def _open_store(path: str, cache: BlockCache) -> _Opened:
     columns = (tables.column(n) for n in ("frame_num", "num_buffers", "timestamp_first"))
     identity = FrameIdentity(os.path.basename(path), *columns)
     frames, rate = FrameSource.of_store(store), Fraction(tables.attrs["fps"])
-    return _Opened(frames, rate, tables.row, identity, tables.column("damaged"))
+    elapsed = time_of_store(store)
+    return _Opened(frames, rate, tables.row, identity, tables.column("damaged"), elapsed)
 
 
-def _align(identities: Sequence[FrameIdentity]) -> tuple[I64, I64 | None, list[str]]:
-    """Frame of each video per position, (video, frame); the device's counter; notices."""
+def _times_by_first(places: I64, opened: Sequence[_Opened]) -> tuple[F64, float | None]:
+    """Seconds of every position, and when the first one was, by the clock of the first video.
+
+    Where it has no frame, the time lies between those of its neighbours, or beyond them.
+    """
+    first, rate = opened[0].elapsed, float(opened[0].fps)
+    there, positions = np.flatnonzero(places[0] != NO_FRAME), np.arange(places.shape[1])
+    times = np.interp(positions, there, first.seconds[places[0, there]])
+    times[: there[0]] -= (there[0] - positions[: there[0]]) / rate
+    times[there[-1] + 1 :] += (positions[there[-1] + 1 :] - there[-1]) / rate
+    return times - times[0], _known(first.start + times[0])
+
+
+def _known(start: float) -> float | None:
+    """A Unix time; None for NaN."""
+    return start if math.isfinite(start) else None
+
+
+def _align(identities: Sequence[FrameIdentity]) -> tuple[I64, I64 | None, list[str], str]:
+    """Frame of each video per position, (video, frame); the device's counter; notices; a note."""
     counts = [len(each.frame_num) for each in identities]
     if len(identities) == 1:
-        return np.arange(counts[0])[np.newaxis], identities[0].frame_num, []
+        return np.arange(counts[0])[np.newaxis], identities[0].frame_num, [], ""
     bare = [each.name for each in identities if (each.frame_num == NO_FRAME).all()]
     if bare:
-        position = np.arange(max(counts))
-        places = np.stack([np.where(position < n, position, NO_FRAME) for n in counts])
-        notice = f"{printable(', '.join(bare))}: no table; frames stand side by side by position"
-        return places, None, [notice]
-    found = align(identities)
+        return _by_position(counts, f"{printable(', '.join(bare))}: no table")
+    try:
+        found = align(identities)
+    except AlignmentError as error:
+        return _by_position(counts, printable(str(error)))
     places = found.source_frame.astype(np.int64)
-    return places, found.frame_num, [printable(str(notice)) for notice in found.notices]
+    return places, found.frame_num, [printable(str(notice)) for notice in found.notices], ""
+
+
+def _by_position(counts: Sequence[int], why: str) -> tuple[I64, None, list[str], str]:
+    """Frames that cannot be matched, side by side as they are counted."""
+    position = np.arange(max(counts))
+    places = np.stack([np.where(position < n, position, NO_FRAME) for n in counts])
+    return places, None, [], f"Frames are shown side by side by their position, unmatched: {why}"
 
 
 def _facts(row: xr.Dataset) -> Facts:

@@ -1,7 +1,8 @@
 """The report in Chromium: offline, zoomed, sorted, dark, on a phone."""
 
+import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +71,9 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         frames=3000, seed=5, height=100, width=100, buffer_loss=0.06, frame_loss=0.01,
         corruption=0.02, bursts=0.2, header_flips=0.002, resets=1,
     )  # fmt: skip
-    names = [str(path) for path in miostitch.simulate(folder / "in", config).recordings]
-    stitch_files(names, folder / "out", StitchOptions(by="buffer", codec=None))
+    with chdir(folder):  # the page names the files as they are given
+        names = [str(path) for path in miostitch.simulate("in", config).recordings]
+        stitch_files(names, "out", StitchOptions(by="buffer", codec=None))
     [path] = (folder / "out").glob("*_report.html")
     return path
 
@@ -114,7 +116,7 @@ def press(page: Any, what: str) -> str:
 
 def test_offline_everything_is_drawn(chromium: Any, report: Path) -> None:
     with opened(chromium, report, **DESKTOP) as page:
-        for name in ("timeline", "lengths", "heat", "noise", "edges"):
+        for name in ("timeline", "lost", "battery", "lengths", "heat", "noise", "edges"):
             canvas = page.locator(f"#plot-{name} canvas").first
             box = canvas.bounding_box()
             assert box["width"] > 300
@@ -127,13 +129,17 @@ def test_offline_everything_is_drawn(chromium: Any, report: Path) -> None:
 def test_the_timeline_zooms_down_to_single_frames(chromium: Any, report: Path) -> None:
     with opened(chromium, report, **DESKTOP) as page:
         whole = status(page)
-        assert "Frames 0 to 2,9" in whole
-        assert "one bin is 6 frames (0.3 s)" in whole
+        assert "frames 0 to 2,9" in whole
+        assert "0:00:00.0 to 0:02:" in whole
+        assert "a bar is 6 frames;" in whole
         near = press(page, "next")
-        assert "one bin is 1 frame " in near
+        assert "a bar is 1 frame;" in near
+        assert re.search(
+            r"begins at 0:0\d:\d\d\.\d \(20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d UTC\)", near
+        )
         assert " 0 damaged" not in near
         assert press(page, "next") != near
-        assert "one bin is 1 frame " in press(page, "in")
+        assert "a bar is 1 frame;" in press(page, "in")
         press(page, "out")
         press(page, "right")
         assert press(page, "whole").endswith(whole)
@@ -149,7 +155,7 @@ def test_the_timeline_zooms_down_to_single_frames(chromium: Any, report: Path) -
 
 def test_tables_are_sorted_by_their_heads(chromium: Any, report: Path) -> None:
     with opened(chromium, report, **DESKTOP) as page:
-        table = page.locator("#nobody table").last
+        table = page.locator("#unrecoverable table").last
         head = table.locator("th", has_text="missing pixels")
 
         def values() -> list[float]:
@@ -175,6 +181,8 @@ def test_lists_are_copied_and_marks_hidden(chromium: Any, report: Path) -> None:
     with opened(chromium, report, **DESKTOP) as page:
         page.click("[data-copy=list-damaged]")
         page.wait_for_selector("[data-copy=list-damaged]:text-is('copied')")
+        command = page.locator("#list-damaged").input_value()
+        assert command.startswith("miostitch remove-frames receiver1__receiver2_stitched.zarr -o")
         drawn = page.locator("article.frame svg").first
         assert drawn.is_visible()
         page.uncheck("#marks")
@@ -209,6 +217,26 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(chromium: Any, report: Path
             ".map((each) => parseFloat(getComputedStyle(each).fontSize)))"
         )
         assert smallest >= 11
+
+
+def test_one_set_of_zoom_buttons(chromium: Any, report: Path) -> None:
+    with opened(chromium, report, **DESKTOP) as page:
+        assert page.locator(".bk-Toolbar:visible").count() == 0
+        assert page.locator("[data-do]:visible").count() == 7
+
+
+def test_shares_add_up_to_the_whole_bar(chromium: Any, report: Path) -> None:
+    with opened(chromium, report, viewport={"width": 1280, "height": 900}) as page:
+        widths = page.eval_on_selector_all(
+            ".shares span", "(parts) => parts.map((each) => each.getBoundingClientRect().width)"
+        )
+        bar = page.locator(".shares").bounding_box()["width"]
+        assert abs(sum(widths) - bar) < 6
+        clipped = """() => [...document.querySelectorAll("body *")].filter((each) =>
+          each.offsetParent && each.clientWidth > 1 && each.scrollWidth > each.clientWidth + 1
+          && !each.matches(".scroll, .plot *, textarea, pre")
+          && getComputedStyle(each).display !== "inline").map((each) => each.outerHTML)"""
+        assert page.evaluate(clipped) == []
 
 
 def test_the_picture_in_the_documentation(

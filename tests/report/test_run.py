@@ -8,6 +8,7 @@ import re
 import shutil
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from html.parser import HTMLParser
@@ -26,17 +27,28 @@ from numpy.typing import NDArray
 
 import miostitch
 from miostitch.cli.main import main
-from miostitch.errors import InputError, MissingInputError, OutputExistsError
+from miostitch.errors import InputError, MissingInputError
 from miostitch.ranges import parse_frames
 from miostitch.report import page as report_page
 from miostitch.report import tables as report_text
+from miostitch.report.clock import FrameClock
 from miostitch.report.data import Frames, ReportData, Scores
+from miostitch.report.headline import describe_result, removed_frames
+from miostitch.report.over_time import describe_over_time
 from miostitch.report.page import timeline
 from miostitch.report.run import report_files, write_report
-from miostitch.report.statistics import Losses, binned, heat_maps, resets, worst_frames
-from miostitch.report.tables import length_label, percent, removal_lists, verdict
+from miostitch.report.statistics import (
+    FrameStates,
+    Losses,
+    binned,
+    device_runs,
+    gap_around,
+    heat_maps,
+    worst_frames,
+)
+from miostitch.report.tables import EVIDENCE_NAMES, length_label, percent, removal_lists
 from miostitch.report.thumbnails import outline
-from miostitch.schema import EVIDENCE, FRAME_VARIABLES, SCORE_VARIABLES
+from miostitch.schema import FRAME_VARIABLES, SCORE_VARIABLES
 from miostitch.stitching.run import StitchOptions, stitch_files
 from miostitch.store.chunks import write_block
 from miostitch.store.layout import (
@@ -47,6 +59,7 @@ from miostitch.store.layout import (
     write_frame_tables,
     write_group,
 )
+from miostitch.store.reader import Store
 from tests.folders import content
 from tests.sessions import Made
 
@@ -72,7 +85,8 @@ class Page(HTMLParser):
         self.elements.append((tag, dict(attrs)))
         self.ids.add(dict(attrs).get("id") or "")
         self._in.append(tag)
-        self.text += " "
+        if tag != "wbr":  # a word goes on behind it
+            self.text += " "
         if tag == "script":
             self.scripts.append("")
 
@@ -99,7 +113,7 @@ class Page(HTMLParser):
         return [attrs for tag, attrs in self.elements if tag == "img"]
 
     def list_of(self, name: str) -> str:
-        found = re.search(rf'id="list-{name}"[^>]*>([^<]*)<', self.rawdata_kept)
+        found = re.search(rf'id="list-{name}"[^>]*>[^<]* -f ([^<]*)<', self.rawdata_kept)
         assert found
         return found[1]
 
@@ -177,12 +191,21 @@ def test_what_the_page_says_is_what_the_products_say(products: Path) -> None:
     assert summary["damaged"]
     assert summary["unrecoverable"]
     assert lost
-    assert f"{summary['damaged']} are damaged" in page.words
-    assert f"no receiver has {summary['unrecoverable']} of them whole" in page.words
-    assert f"{lost} more" in page.words
+    assert f"{summary['intact']} of {summary['frames']} frames" in page.words
+    assert f"unrecoverable {summary['unrecoverable']} (" in page.words
+    assert f"noisy {summary['noisy']} (" in page.words
+    assert f"{lost} more frames were lost by all receivers" in page.words
+    for name, title in (("frames", "frames received"), ("chosen", "frames used")):
+        values = " ".join(str(recording[name]) for recording in summary["recordings"])
+        assert f"{title} {values}" in page.words
+    scores = xr.open_zarr(products / f"{STEM}.zarr", group="scores").load()
+    alone = (scores["identical"].values & ~store.damaged.values).sum(axis=1)
+    assert f"intact frames of the result {alone[0]} {alone[1]}" in page.words
+    assert f"R{alone.argmax() + 1} has {alone.max()} of these pixel by pixel" in page.words
+    if summary["config"]["by"] == "frame":
+        assert f"incomplete by buffer {summary['unrecoverable']} with" in page.words
     for number, recording in enumerate(summary["recordings"]):
-        row = f"R{number + 1} {recording['name']} {recording['frames']}"
-        assert row in page.words
+        assert f"R{number + 1}: {recording['name']}" in page.words
         for name in ("buffers_lost", "chosen", "sole", "only_complete"):
             assert f">{recording[name]}<" in page.rawdata_kept
         assert recording["lag_evidence"] in page.words
@@ -190,7 +213,8 @@ def test_what_the_page_says_is_what_the_products_say(products: Path) -> None:
         share = percent(recording["noise_share"], 1)
         assert share in page.words
     same, shared = summary["identical_shared_buffers"], summary["shared_buffers"]
-    assert f"{percent(same, shared)} of the buffers" in page.words
+    assert f"In {same} of them ({percent(same, shared)}) all copies are identical" in page.words
+    assert "not a share of errors in the result" in page.words
     for warning in summary["warnings"]:
         assert warning in page.words
     for each in store.attrs["inputs"]:
@@ -202,7 +226,7 @@ def test_what_the_page_says_is_what_the_products_say(products: Path) -> None:
     assert f"R1 {int((repairs.recording == 0).sum())}" in page.words
     if summary["config"]["by"] == "buffer":
         found = xr.open_zarr(products / f"{STEM}.zarr", group="composition").buffer_evidence.values
-        for code, name in enumerate(EVIDENCE):
+        for code, name in EVIDENCE_NAMES.items():
             assert f"{name} {(found == code).sum()} " in page.words
 
 
@@ -246,15 +270,20 @@ def test_the_map_of_buffers_counts_every_loss(products: Path) -> None:
     assert heat["edges"][-1] == store.sizes["frame"]
 
 
-def test_candidates_stand_beside_the_result(products: Path) -> None:
+def test_marks_are_on_what_is_wrong_in_an_image(products: Path) -> None:
     page = page_of(products / f"{STEM}_report.html")
     shown = [attrs["alt"] or "" for attrs in page.pictures]
     assert any(", result: not received: buffer" in alt for alt in shown)
     assert any(", receiver2: not received: buffer" in alt for alt in shown)
-    assert any("other pixels than the result: buffer" in alt for alt in shown)
-    marked = [attrs["class"] for tag, attrs in page.elements if tag == "path"]
-    assert {"lost", "differs"} <= {*marked}
-    assert "Rescued frames" in page.words
+    marked = {attrs["class"] for tag, attrs in page.elements if tag == "path"}
+    assert "lost" in marked
+    assert marked <= {"lost", "noisy", "decided"}
+    assert "Recovered frames" in page.words
+    recovered = page.rawdata_kept.split("Recovered frames")[1].split("</figure>")[0]
+    assert "noisy" not in recovered
+    store = xr.open_zarr(products / f"{STEM}.zarr").load()
+    intact = int((~store.damaged).sum())
+    assert f"Mean image of {intact} intact frames" in page.words
 
 
 def test_a_page_that_asks_for_nothing(products: Path) -> None:
@@ -304,7 +333,7 @@ def remade(folder: Path, stem: str = STEM) -> Page:
 def test_a_store_without_its_summary(copy: Path) -> None:
     (copy / f"{STEM}.json").unlink()
     page = remade(copy)
-    assert "is not there: what only it knows is left out" in page.words
+    assert "is missing: this page lacks what only it contains" in page.words
     assert page.pictures
     (copy / f"{STEM}.json").write_text("[1]")
     with pytest.raises(InputError, match="no summary of ours"):
@@ -323,9 +352,12 @@ def test_the_frames_left_out_by_the_code_of_the_page(
     page = remade(copy / "cleaned")
     kept = miostitch.open_recording(copy / "cleaned" / f"{STEM}.zarr")
     assert not kept.unrecoverable.values.any()
-    assert f"Of {kept.sizes['frame']} frames" in page.words
-    assert "every frame is whole in some receiver" in page.words
-    assert "Lag and clocks stand in the summary of the stitch" in page.words
+    before = xr.open_zarr(copy / f"{STEM}.zarr").sizes["frame"]
+    removed = before - kept.sizes["frame"]
+    assert f"{removed} of {before} frames were removed by remove-frames" in page.words
+    assert f" of {kept.sizes['frame']} frames" in page.words
+    assert "every frame is complete in some receiver" in page.words
+    assert "Lag and clocks are in the summary of the stitch" in page.words
 
 
 def test_a_video_stitched_alone_and_in_segments(session: Made, tmp_path: Path) -> None:
@@ -333,7 +365,8 @@ def test_a_video_stitched_alone_and_in_segments(session: Made, tmp_path: Path) -
     stitch_files(names, tmp_path, StitchOptions(codec=None, align="frame-num"))
     page = page_of(tmp_path / "receiver1_stitched_report.html")
     assert not any("not there" in each for each in page.words.split("."))
-    assert "best receiver alone" not in page.words
+    assert "best single receiver" not in page.words
+    assert "incomplete by buffer" not in page.words
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere names are Unicode")
@@ -377,10 +410,10 @@ def test_evil_names_stay_text(copy: Path, tmp_path: Path) -> None:
     assert not any("onerror" in attrs for _, attrs in page.elements)
     assert all((attrs["src"] or "").startswith("data:image/png") for attrs in page.pictures)
     assert page.text.count(EVIL) >= 5
-    assert "49" not in page.words.split("Options")[1].split("Versions")[0]
+    assert "49" not in page.words.split("Options of the stitch")[1].split("Versions")[0]
     assert "alert" not in page.scripts[0]
     # what is pasted into a shell is one word there
-    assert "-o cleaned -f LIST" in page.words
+    assert "-o cleaned -f " in page.words
     assert """'"'"'""" in page.text
 
 
@@ -398,8 +431,16 @@ def test_the_command(copy: Path) -> None:
     done = run(str(copy))
     assert done.exit_code == 0
     assert f"{STEM}_report.html" in done.output
-    assert "are sound" in done.output
-    assert run(str(copy)).exit_code == OutputExistsError.exit_code
+    assert "are intact" in done.output
+    made = (copy / f"{STEM}_report.html").stat().st_mtime_ns
+    again = run(str(copy))
+    assert (again.exit_code, again.output.count("exists, skipped")) == (0, 1)
+    assert (copy / f"{STEM}_report.html").stat().st_mtime_ns == made
+    other = shutil.copytree(copy / f"{STEM}.zarr", copy / "other.zarr")
+    [missing] = report_files(copy)["reports"]
+    assert missing["store"] == str(other)
+    assert (copy / "other_report.html").exists()
+    shutil.rmtree(other)
     assert run(str(copy), "--force").exit_code == 0
     assert run(str(copy / f"{STEM}.zarr"), "-o", str(copy / "other"), "--json").exit_code == 0
     assert (copy / "other" / f"{STEM}_report.html").exists()
@@ -410,12 +451,12 @@ def test_the_command(copy: Path) -> None:
 
 def test_a_shifted_result_is_not_to_be_used(recordings: Path, tmp_path: Path) -> None:
     names = [str(recordings / "stitch" / f"video{n}.avi") for n in (1, 2)]
-    stitch_files(names, tmp_path / "as-is", StitchOptions(codec=None))
+    stitch_files(names, tmp_path / "as-is", StitchOptions(codec=None, lag=0))
     page = page_of(tmp_path / "as-is" / "video1__video2_stitched_report.html")
     assert "Do not use this result" in page.words
     stitch_files(names, tmp_path / "auto", StitchOptions(codec=None, lag="auto"))
     page = page_of(tmp_path / "auto" / "video1__video2_stitched_report.html")
-    assert "Of 52 frames 100 % are sound: none is damaged." in page.words
+    assert "52 of 52 frames (100 %) are intact." in page.words
 
 
 # ---- the figures ----
@@ -446,7 +487,8 @@ def tables_of(count: int, *, seed: int = 0, recordings: int = 2) -> ReportData:
     lost = rng.random((count, 8)) < 0.05
     bounds = np.linspace(0, 40_000, 9).astype(np.int64)
     names = [f"r{n}" for n in range(recordings)]
-    return ReportData(names, Fraction(20), 200, 200, bounds, 8, frames, scores, None, lost)
+    clock = FrameClock(np.arange(count) / 20 + rng.random(count) / 500, 1.7e9, 20.0)
+    return ReportData(names, Fraction(20), clock, 200, 200, bounds, 8, frames, scores, None, lost)
 
 
 def test_a_long_timeline_hides_no_frame(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -530,9 +572,77 @@ def test_composed_frames_have_no_noise_of_a_recording() -> None:
     assert worst_frames(joined, 2) == [2, 0]
 
 
-def test_resets_of_the_counter() -> None:
-    frame_num = np.array([7, 8, -1, 9, 0, 1, -1, 0])
-    assert resets(frame_num).tolist() == [[4, 9, 0], [7, 1, 0]]
+def test_runs_of_the_device_between_restarts() -> None:
+    frame_num = np.array([7, 8, -1, 11, 0, 1, 1, -1, 0])
+    assert device_runs(frame_num).tolist() == [[0, 3, 7, 11, 2], [4, 6, 0, 1, 0], [8, 8, 0, 0, 0]]
+    assert device_runs(np.array([-1])).tolist() == []
+
+
+@given(st.lists(st.integers(-1, 6), min_size=1))
+def test_every_known_frame_is_in_one_run_of_the_device(numbers: list[int]) -> None:
+    frame_num = np.array(numbers)
+    found = device_runs(frame_num).tolist()
+    spans = [range(first, last + 1) for first, last, *_ in found]
+    inside = [frame for span in spans for frame in span]
+    assert inside == sorted({*inside})
+    assert {*np.flatnonzero(frame_num >= 0)} <= {*inside}
+    for span, (_, _, lowest, highest, lacking) in zip(spans, found, strict=True):
+        own = {number for number in frame_num[list(span)].tolist() if number >= 0}
+        assert (lowest, highest) == (min(own), max(own))
+        assert lacking == highest - lowest + 1 - len(own)
+
+
+def test_frames_around_a_gap() -> None:
+    frame_num = np.array([1, 2, 6, 7, 0, 1, 5])
+    assert gap_around(frame_num, [(3, 5), (2, 4), (9, 9)]) == [(1, 2), (5, 6), None]
+
+
+def test_states_add_up_to_all_frames() -> None:
+    tables = tables_of(500)
+    states = vars(FrameStates.of(tables))
+    assert sum(states.values()) == tables.count
+    assert states["intact"] == (~tables.frames.damaged).sum()
+    assert states["unrecoverable"] == tables.frames.unrecoverable.sum()
+
+
+def test_removed_frames_are_named_with_the_step() -> None:
+    history = [
+        {"step": "stitch", "parameters": {}},
+        {"step": "trim", "frames_before": 100, "frames_after": 90},
+        {"step": "end", "frames": 90, "end": 79},
+        {"step": "drop", "frames": 80, "dropped": 5},
+        {"step": "remove_stripes"},
+        {"step": "remove_frames", "frames_before": 75, "frames_after": 75},
+    ]
+    assert [number for _, number, _ in removed_frames({}, history)] == [10, 10, 5]
+    dropped = {"recordings": [], "dropped_frame_num": [4, 9], "frames": 8}
+    assert removed_frames(dropped, []) == [("stitch --drop-damaged", 2, 10)]
+
+
+@given(st.lists(st.floats(0.001, 5), min_size=1, max_size=200), st.integers(1, 4))
+def test_times_of_the_timeline_are_those_of_the_frames(steps: list[float], step: int) -> None:
+    times = np.cumsum([0, *steps])
+    packed = report_page._pack_times(times[::step])
+    count = len(times[::step])
+    off = np.cumsum([int(packed["first"]), *unpacked(packed, count)[: count - 1]])
+    found = np.arange(count) * packed["interval"] + off * packed["unit"]
+    assert np.abs(found - times[::step]).max() <= packed["unit"] / 2 + 1e-6
+
+
+def test_losses_and_voltages_per_minute(tmp_path: Path) -> None:
+    count = 20 * 60 * 20
+    tables = replace(tables_of(count), height=2, width=4, bounds=np.arange(9))
+    stored(tmp_path / "s.zarr", tables, battery=lambda frame: 200 - frame // 1200)
+    store = Store.open(str(tmp_path / "s.zarr"))
+    found = describe_over_time(store, tables)
+    assert (found.width, len(found.damaged)) == (60, 20)
+    minute = (tables.clock.time // 60).astype(int)
+    for number in range(20):
+        here = minute == number
+        assert found.damaged[number] == pytest.approx(tables.frames.damaged[here].mean(), abs=1e-5)
+        lost = tables.lacking[0][here].sum() / (here.sum() * 8)
+        assert found.lost[0][number] == pytest.approx(lost, abs=1e-5)
+    assert found.voltages == {"battery": [float(200 - minute) for minute in range(20)]}
 
 
 def test_a_list_that_no_shell_takes_is_not_shown() -> None:
@@ -545,24 +655,14 @@ def test_a_list_that_no_shell_takes_is_not_shown() -> None:
 def test_nothing_is_rounded_to_all_or_nothing() -> None:
     tables = tables_of(100_000)
     frames = replace(tables.frames, damaged=np.arange(100_000) == 7)
-    said = verdict(replace(tables, frames=frames), {}, [])
-    assert said.sentence.startswith("Of 100,000 frames > 99.99 % are sound: 1 is damaged")
+    said = describe_result(replace(tables, frames=frames), {}, {}, [])
+    assert said.sentence.startswith("99,999 of 100,000 frames (> 99.99 %) are intact; 1 ")
     assert said.mood == "damaged"
 
 
-@pytest.mark.parametrize(
-    ("damaged", "hopeless", "whom"), [(1, 1, "it"), (3, 3, "any of them"), (3, 2, "2 of them")]
-)
-def test_whom_nobody_has_is_said_in_words(damaged: int, hopeless: int, whom: str) -> None:
-    tables = tables_of(100)
-    frames = replace(
-        tables.frames, damaged=np.arange(100) < damaged, unrecoverable=np.arange(100) < hopeless
-    )
-    said = verdict(replace(tables, frames=frames), {}, [])
-    assert said.sentence.endswith(f" damaged, no receiver has {whom} whole.")
-
-
-def stored(path: Path, tables: ReportData) -> None:
+def stored(
+    path: Path, tables: ReportData, battery: Callable[[NDArray[Any]], NDArray[Any]] | None = None
+) -> None:
     """Write tables as a store of black frames."""
     frames = {variable.name: np.zeros(tables.count, variable.dtype) for variable in FRAME_VARIABLES}
     scores = {v.name: np.zeros(tables.present.shape, v.dtype) for v in SCORE_VARIABLES}
@@ -572,15 +672,20 @@ def stored(path: Path, tables: ReportData) -> None:
     for start in range(0, tables.count, TABLE_CHUNK):
         size = min(TABLE_CHUNK, tables.count - start)
         write_block(str(path), start, np.zeros((size, *shape[1:]), np.uint8))
-    write_frame_tables(str(path), frames | vars(tables.frames))
-    scores |= vars(tables.scores)
+    frames |= vars(tables.frames) | {"time": tables.clock.time}
+    write_frame_tables(str(path), frames, attrs={"start_time": "2023-11-14T22:13:20+00:00"})
+    scores |= {name: each for name, each in vars(tables.scores).items() if each is not None}
     write_group(str(path), "scores", SCORE_VARIABLES, scores.__getitem__, attrs)
     places = np.argwhere(~tables.lost)
     sizes = np.diff(tables.bounds)[places[:, 1]]
     names = ("reconstructed_frame_index", "frame_buffer_count", "pixel_count")
-    rows = BufferColumns(str(path), dict.fromkeys(names, "int64"), {})
-    rows.append(dict(zip(names, (places[:, 0], places[:, 1], sizes), strict=True)))
+    columns = dict(zip(names, (places[:, 0], places[:, 1], sizes), strict=True))
+    if battery is not None:
+        columns["battery_voltage_raw"] = battery(places[:, 0])
+    rows = BufferColumns(str(path), dict.fromkeys(columns, "int64"), {})
+    rows.append(columns)
     rows.close()
+    consolidate(str(path))
 
 
 @pytest.mark.slow
@@ -588,6 +693,7 @@ def test_nine_hours_fit_into_a_page_and_into_memory(tmp_path: Path) -> None:
     tables = replace(tables_of(648_000), height=2, width=4, bounds=np.arange(9))
     stored(tmp_path / "s.zarr", tables)
     path, frames = tmp_path / "s.html", vars(tables.frames)
+    frames = {**frames, "time": tables.clock.time}
     tracemalloc.start()
     held = tracemalloc.get_traced_memory()[0]
     write_report(tmp_path / "s.zarr", "s.zarr", {}, path, [], frames=frames)

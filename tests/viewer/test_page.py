@@ -116,6 +116,7 @@ def test_the_pictures_are_those_of_the_files(store: str) -> None:
     last = stitched.sizes["frame"] - 1
     with opened([store]) as page:
         page.locator("figcaption", has_text="receiver2").wait_for()
+        page.locator("#reset").click()  # gray values as they are
         for frame in (0, 8, last):
             page.locator("#frame").fill(str(frame))
             page.locator("#frame").press("Enter")
@@ -153,8 +154,12 @@ def test_keys_and_buttons_go_where_they_say(store: str) -> None:
         at(page, next(frame for frame in damaged if frame > changes[0]))
         page.keyboard.press("End")
         page.locator("#source-next").click()
-        page.locator("#told", has_text="no next change of the source").wait_for()
+        page.locator("#told", has_text="no next change of the receiver").wait_for()
         page.locator("#timeline").click(position={"x": 1, "y": 10})
+        at(page, 0)
+        page.locator("#last").click()
+        at(page, stored.sizes["frame"] - 1)
+        page.locator("#first").click()
         at(page, 0)
         page.locator("#slider").fill("33")
         at(page, 33)
@@ -228,13 +233,49 @@ def test_recordings_side_by_side_and_alone(session: Made, tmp_path: Path) -> Non
 
 def test_contrast_changes_what_is_seen_and_nothing_else(store: str) -> None:
     with opened([store]) as page:
-        _, _, before = page.evaluate(PIXELS, 0)
-        page.keyboard.press("a")
-        _, _, after = page.evaluate(PIXELS, 0)
-        assert len({*after}) > 10
-        assert before != after
+        _, _, automatic = page.evaluate(PIXELS, 0)
+        assert len({*automatic}) > 10
         page.keyboard.press("r")
-        assert page.evaluate(PIXELS, 0)[2] == before
+        _, _, recorded = page.evaluate(PIXELS, 0)
+        assert recorded == xr.open_zarr(store).video[0].values.ravel().tolist()
+        assert recorded != automatic
+        page.keyboard.press("ArrowRight")
+        at(page, 1)
+        page.keyboard.press("ArrowLeft")
+        at(page, 0)
+        assert page.evaluate(PIXELS, 0)[2] == recorded, "what the user chose stays"
+        page.keyboard.press("a")
+        assert page.evaluate(PIXELS, 0)[2] == automatic
+
+
+def test_elapsed_and_clock_time(store: str) -> None:
+    stored = xr.open_zarr(store).load()
+    times = stored.time.values
+    start = np.datetime64(stored.attrs["start_time"].removesuffix("+00:00"))
+    with opened([store]) as page:
+        clock = page.locator("#clock").inner_text()
+        assert clock == f"{str(start)[:21].replace('T', ' ')} UTC"
+        for text, seconds in (("0:00:01.5", 1.5), ("2", 2.0), ("9:00:00", 32400.0), ("0", 0.0)):
+            page.locator("#time").fill(text)
+            page.locator("#time").press("Enter")
+            at(page, int(np.searchsorted(times, seconds, side="right")) - 1)
+        page.locator("#time").fill("soon")
+        page.locator("#time").press("Enter")
+        page.locator("#told", has_text="write a time").wait_for()
+        assert page.locator("#time").input_value() == "0:00:00.000"
+        count = int(stored.damaged.sum())
+        page.locator("#damage", has_text=f"{count} of {len(times)} frames are damaged").wait_for()
+
+
+def test_nothing_is_clipped(session: Made, store: str) -> None:
+    clipped = """() => [...document.querySelectorAll("body *")].filter((each) =>
+      each.offsetParent && each.clientWidth > 1 && each.scrollWidth > each.clientWidth + 1
+      && getComputedStyle(each).display !== "inline").map((each) => each.outerHTML.slice(0, 80))"""
+    for names in ([store], session.names):
+        with opened(names) as page:
+            page.set_viewport_size({"width": 1280, "height": 900})
+            page.wait_for_timeout(500)
+            assert page.evaluate(clipped) == []
 
 
 def test_what_cannot_be_read_is_no_black_picture(tmp_path: Path) -> None:

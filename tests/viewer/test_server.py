@@ -155,7 +155,7 @@ def test_other_methods_are_refused(shown: Served, method: str) -> None:
 def test_bad_requests_say_what_is_meant(shown: Served, what: str) -> None:
     answer = ask(shown.url, what)
     assert answer.status == 400
-    assert "meant" in answer.json["error"]
+    assert "must be a number from 0 to" in answer.json["error"]
 
 
 def test_nothing_else_is_served(shown: Served) -> None:
@@ -200,6 +200,9 @@ def test_jumps_and_overview(shown: Served, store: str) -> None:
     assert ask(shown.url, "jump/0/previous/source").json == {"frame": None}
     number = int(xr.open_zarr(store).frame_num[4])
     assert ask(shown.url, f"find/{number}").json == {"frame": 4}
+    assert ask(shown.url, "time/0").json == {"frame": 0}
+    last = shown.viewer.scene.count - 1
+    assert ask(shown.url, "time/99999999").json == {"frame": last}
     assert sum(ask(shown.url, "timeline/7").json["damaged"]) == len(damaged)
 
 

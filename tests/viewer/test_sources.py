@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miostitch.buffers.frame_table import complete
-from miostitch.errors import AlignmentError, InputError
+from miostitch.errors import InputError
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import open_recordings
 from miostitch.schema import SCORE_VARIABLES
@@ -137,14 +137,63 @@ def test_a_video_without_a_table(tmp_path: Path, cache: BlockCache) -> None:
     short = write(tmp_path / "short.avi", make_frames(4))
     both = open_scene([str(long), str(short)], cache)
     assert [p.look(5).frame for p in both.panels] == [5, -1]
-    assert "no table" in both.notices[-1]
+    assert "no table" in both.note
 
 
 def test_nothing_in_common(session: Made, tmp_path: Path, cache: BlockCache) -> None:
     other = Made(tmp_path, frames=20, receivers=1)
     renumber([session.videos[0], other.videos[0]], 100_000)
-    with pytest.raises(AlignmentError):
-        open_scene([session.names[1], other.names[0]], cache)
+    scene = open_scene([session.names[1], other.names[0]], cache)
+    assert "shown side by side by their position" in scene.note
+    assert "no overlap" in scene.note
+    assert [panel.look(3).frame for panel in scene.panels] == [3, 3]
+    assert scene.count == max(len(decode(path)) for path in (session.videos[1], other.videos[0]))
+
+
+def test_times_are_those_of_the_store(store: str, cache: BlockCache) -> None:
+    scene = open_scene([store], cache)
+    times = xr.open_zarr(store).time.values
+    assert [scene.elapsed(n) for n in range(scene.count)] == times.tolist()
+    assert scene.start is not None
+    scene.complete(Event())
+    assert [scene.elapsed(n) for n in range(scene.count)] == times.tolist()
+    for seconds in (-1, 0, 0.03, times[7], times[-1] + 5):
+        assert scene.at_time(seconds) == max(0, (times <= seconds).sum() - 1)
+
+
+def test_times_side_by_side_rise_where_the_first_video_has_no_frame(
+    session: Made, cache: BlockCache
+) -> None:
+    scene = open_scene([session.names[1], session.names[0]], cache)
+    own = np.array([scene.panels[0].look(n).frame for n in range(scene.count)])
+    times = np.array([scene.elapsed(n) for n in range(scene.count)])
+    assert (own < 0).any()
+    assert (np.diff(times) > 0).all()
+    known = open_recordings(session.names[1:])[0].frames.timestamp_first[own[own >= 0]]
+    assert scene.start is not None
+    np.testing.assert_allclose(scene.start + times[own >= 0], known, atol=1e-3)
+
+
+def test_recordings_are_found_from_any_folder(
+    session: Made, tmp_path: Path, cache: BlockCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs, out = tmp_path / "in", tmp_path / "out"
+    shutil.copytree(session.videos[0].parent, inputs)
+    monkeypatch.chdir(tmp_path)
+    names = [f"in/{path.name}" for path in session.videos]
+    stitch_files(names, "out", StitchOptions(codec=None, report=False))
+    [result] = out.glob("*.zarr")
+    monkeypatch.chdir("/")
+    scene = open_scene([str(result)], cache)
+    scene.complete(Event())
+    assert all(panel.frames is not None for panel in scene.panels)
+    moved = tmp_path / "moved"
+    moved.mkdir()
+    inputs.rename(moved / "in")
+    out.rename(moved / "out")
+    scene = open_scene([str(moved / "out" / result.name)], cache)
+    scene.complete(Event())
+    assert all(panel.frames is not None for panel in scene.panels)
 
 
 def test_a_sound_frame_beside_a_lost_one(cache: BlockCache, tmp_path: Path) -> None:
@@ -169,7 +218,8 @@ def scene_of(source: list[int]) -> Scene:
     values = np.array(source, np.int8)
     known = {"source": lambda: values, "damaged": lambda: values > 0}
     panel = Panel("", lambda _: SimpleNamespace())  # type: ignore[arg-type,return-value]
-    return Scene("", len(source), Fraction(20), [panel], known, ["a", "b", "c"])
+    rate = Fraction(20)
+    return Scene("", len(source), rate, [panel], known, float, sources=["a", "b", "c"])
 
 
 @given(source=columns, at=st.integers(0, 59))

@@ -65,18 +65,60 @@ async function unpackAll(packed) {
   const count = Math.ceil(packed.frames / packed.step);
   const tracks = {};
   for (const [name, each] of Object.entries(packed.tracks)) tracks[name] = await unpack(each, count);
-  const steps = await unpack(packed.frame_num, count - 1);
-  const frameNum = new Float64Array(count);
-  frameNum[0] = Number(packed.frame_num.first);
-  for (let i = 1; i < count; i++) frameNum[i] = frameNum[i - 1] + steps[i - 1];
-  return {...packed, count, tracks, frameNum};
+  const frameNum = await sums(packed.frame_num, count);
+  const {interval, unit} = packed.time;
+  const times = (await sums(packed.time, count)).map((off, i) => i * interval + off * unit);
+  const least = times[0];
+  for (let i = 0; i < count; i++) times[i] = Math.max(times[i] - least, times[i - 1] ?? 0);
+  return {...packed, count, tracks, frameNum, times};
 }
 
-function time(frame, fps) {
-  const tenths = Math.floor(frame / fps * 10 + 1e-6);
-  const two = (n) => String(n).padStart(2, "0");
-  return `${Math.floor(tenths / 36000)}:${two(Math.floor(tenths / 600) % 60)}:` +
-    `${two(Math.floor(tenths / 10) % 60)}.${tenths % 10}`;
+/* numbers of which the differences are packed */
+async function sums(packed, count) {
+  const steps = await unpack(packed, count - 1);
+  const numbers = new Float64Array(count);
+  numbers[0] = Number(packed.first);
+  for (let i = 1; i < count; i++) numbers[i] = numbers[i - 1] + steps[i - 1];
+  return numbers;
+}
+
+/* the first place whose value is not below another */
+function lowerBound(values, value) {
+  let [low, high] = [0, values.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    if (values[middle] < value) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}
+
+const two = (n) => String(n).padStart(2, "0");
+
+/* seconds from the first frame as h:mm:ss, with tenths where they matter */
+function elapsed(seconds, tenths = true) {
+  const all = Math.round(Math.max(0, seconds) * 10 - (tenths ? 0.5 : 0) + 1e-6);
+  const text = `${Math.floor(all / 36000)}:${two(Math.floor(all / 600) % 60)}:${two(Math.floor(all / 10) % 60)}`;
+  return tenths || all % 10 ? `${text}.${all % 10}` : text;
+}
+
+/* the time of day, in UTC */
+function clock(seconds) {
+  const date = new Date((data.timeline.start + seconds) * 1000);
+  if (data.timeline.start === null || Number.isNaN(date.getTime())) return "not known";
+  return `${date.toISOString().slice(0, 21).replace("T", " ")} UTC`;
+}
+
+/* round times on an axis of seconds */
+function timeAxis(axis, start, end) {
+  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
+  const most = Math.max(2, Math.min(9, Math.floor(innerWidth / 110)));
+  const step = steps.find((each) => (end - start) / each <= most) ?? (end - start) / most;
+  const ticks = [];
+  for (let n = Math.ceil(start / step - 1e-9); n * step <= end; n++) ticks.push(n * step);
+  axis.ticker = new Bokeh.FixedTicker({ticks, minor_ticks: []});
+  axis.major_label_overrides = new Map(ticks.map((tick) => [tick, elapsed(tick, step < 1)]));
+  axis.axis_label = "elapsed time (h:mm:ss)";
 }
 
 /* ---- plots ---- */
@@ -86,15 +128,10 @@ const ofReceiver = (number) => colour(`receiver${number % 6}`);
 
 function figure(options) {
   const ink = colour("ink"), soft = colour("soft"), line = colour("line");
-  const touch = matchMedia("(pointer: coarse)").matches;
   const plot = Bokeh.Plotting.figure({
     sizing_mode: "stretch_width", background_fill_alpha: 0, border_fill_alpha: 0,
-    outline_line_color: line, min_border_right: 12, toolbar_location: "above",
-    tools: "xbox_zoom,xpan,xwheel_zoom,reset,save", ...options,
+    outline_line_color: line, min_border_right: 24, toolbar_location: null, tools: "", ...options,
   });
-  // on a phone a finger that drags scrolls the page, until a tool is chosen
-  const drag = plot.toolbar.tools.find((tool) => tool instanceof Bokeh.BoxZoomTool);
-  plot.toolbar.setv({logo: null, active_scroll: null, active_drag: touch ? null : drag});
   for (const axis of [...plot.below, ...plot.left]) {
     axis.major_label_text_color = ink;
     axis.axis_label_text_color = soft;
@@ -133,20 +170,21 @@ function logAxis(axis, most) {
 class Timeline {
   constructor(known) {
     Object.assign(this, known);
-    this.range = {start: 0, end: this.frames};
+    this.end = this.duration + this.interval;
+    this.range = {start: 0, end: this.end};
     const label = (number) => `R${number + 1}`;
     const receivers = [...Array(this.recordings).keys()];
     const heard = "absent0" in this.tracks;
     this.bands = [
       {label: "source", height: 2.4, stacked: true, tracks: [
         ...receivers.map((n) => [`source${n}`, `receiver${n % 6}`, `from ${label(n)}`]),
-        ["composed", "composed", "composed"]]},
+        ["composed", "composed", "combined"]]},
       {label: "result", height: 1.2, tracks: [
         ["damaged", "damaged", "damaged"], ["unrecoverable", "unrecoverable", "unrecoverable"]]},
       ...receivers.filter(() => heard).map((n) => ({label: label(n), height: 1, stacked: true, tracks: [
         [`absent${n}`, "absent", `lost by ${label(n)}`],
         [`partial${n}`, "partial", `partly lost by ${label(n)}`]]})),
-      {label: "nobody", height: 0.6, tracks: [["gap", "gap", "gaps that nobody fills"]]},
+      {label: "gaps", height: 0.6, tracks: [["gap", "gap", "gaps before these"]]},
     ];
     let top = 0;
     for (const band of this.bands) {
@@ -161,7 +199,7 @@ class Timeline {
   newRange() {
     const {start, end} = this.range;
     this.range = new Bokeh.Range1d({
-      start, end, bounds: [0, this.frames], min_interval: Math.min(this.frames, 10 * this.step),
+      start, end, bounds: [0, this.end], min_interval: Math.min(this.end, 10 * this.step * this.interval),
     });
     let waiting = false;
     const changed = () => {
@@ -176,8 +214,8 @@ class Timeline {
   /* counts of the visible bins: as many as have two pixels each */
   bins() {
     const width = Math.max(200, element("plot-timeline").clientWidth - 90);
-    const first = Math.max(0, Math.floor(this.range.start / this.step));
-    const last = Math.min(this.count, Math.ceil(this.range.end / this.step));
+    const first = Math.max(0, Math.min(this.count, lowerBound(this.times, this.range.start + 1e-9)) - 1);
+    const last = Math.max(first + 1, lowerBound(this.times, this.range.end - 1e-9));
     const each = Math.max(1, Math.ceil((last - first) / Math.floor(width / 2)));
     const begin = Math.floor(first / each) * each;
     const number = Math.ceil((last - begin) / each);
@@ -186,26 +224,31 @@ class Timeline {
       const sum = sums[name] = new Float64Array(number);
       for (let i = begin; i < last; i++) sum[Math.floor((i - begin) / each)] += values[i];
     }
-    const edges = Float64Array.from({length: number + 1}, (_, i) =>
-      Math.min((begin + i * each) * this.step, this.frames));
-    if (edges[number] > last * this.step) edges[number] = Math.min(last * this.step, this.frames);
-    return {each, begin, number, sums, edges};
+    const starts = Array.from({length: number}, (_, i) => begin + i * each);
+    const ends = starts.map((start) => Math.min(start + each, last));
+    const frames = starts.map((start, i) => Math.min(ends[i] * this.step, this.frames) - start * this.step);
+    // where frames are lost or the device paused, the plot is empty
+    const left = starts.map((start) => this.times[start]);
+    const right = ends.map((end) => {
+      const until = this.times[end - 1] + 1.5 * this.step * this.interval;
+      return end < this.count ? Math.min(this.times[end], until) : Math.min(this.end, until);
+    });
+    return {each, begin, number, sums, starts, frames, left, right};
   }
 
-  columns({each, begin, number, sums, edges}) {
+  columns({number, sums, starts, frames, left, right}) {
     const bars = {left: [], right: [], top: [], bottom: [], color: []};
     for (const band of this.bands) {
       const height = band.top - band.bottom;
       for (let i = 0; i < number; i++) {
         let base = band.bottom;
         for (const [name, shade] of band.tracks) {
-          const frames = sums[name][i];
-          if (!frames) continue;
-          const share = frames / (edges[i + 1] - edges[i]);
+          const found = sums[name][i];
+          if (!found) continue;
           const least = band.label === "source" ? 0 : LEAST;
-          const tall = name === "gap" ? height : height * Math.max(Math.min(share, 1), least);
-          bars.left.push(edges[i]);
-          bars.right.push(edges[i + 1]);
+          const tall = name === "gap" ? height : height * Math.max(Math.min(found / frames[i], 1), least);
+          bars.left.push(left[i]);
+          bars.right.push(right[i]);
           bars.bottom.push(base);
           bars.top.push(Math.min(base + tall, band.top));
           bars.color.push(colour(shade));
@@ -213,14 +256,15 @@ class Timeline {
         }
       }
     }
-    const hover = {left: edges.slice(0, -1), right: edges.slice(1), frames: [], time: [], num: []};
+    const hover = {left, right, frames: [], time: [], clock: [], num: []};
     const names = this.bands.flatMap((band) => band.tracks);
     for (const [name] of names) hover[name] = [...sums[name]];
     for (let i = 0; i < number; i++) {
-      hover.frames.push(edges[i + 1] - edges[i] > 1
-        ? `${whole(edges[i])}–${whole(edges[i + 1] - 1)}` : whole(edges[i]));
-      hover.time.push(time(edges[i], this.fps));
-      hover.num.push(String(this.frameNum[begin + i * each]));
+      const first = starts[i] * this.step;
+      hover.frames.push(frames[i] > 1 ? `${whole(first)}–${whole(first + frames[i] - 1)}` : whole(first));
+      hover.time.push(elapsed(left[i]));
+      hover.clock.push(clock(left[i]));
+      hover.num.push(String(this.frameNum[starts[i]]));
     }
     return {bars, hover, names};
   }
@@ -229,13 +273,13 @@ class Timeline {
     this.newRange();
     const {bars, hover, names} = this.columns(this.bins());
     const plot = figure({height: Math.round(110 + -this.depth * 42), x_range: this.range,
-      y_range: [this.depth, 0.1], x_axis_label: "frame of the result"});
+      y_range: [this.depth, 0.1]});
     plot.ygrid.visible = false;
-    plot.xaxis.formatter = new Bokeh.NumeralTickFormatter({format: "0,0"});
+    this.axis = plot.below[0];
     plainAxis(plot.yaxis, this.bands.map((band) => [(band.top + band.bottom) / 2, band.label]));
     plot.yaxis.major_tick_line_color = null;
     for (const band of this.bands) {
-      plot.quad({left: [0], right: [this.frames], top: [band.top], bottom: [band.bottom],
+      plot.quad({left: [0], right: [this.end], top: [band.top], bottom: [band.bottom],
         fill_color: colour("band"), line_color: null});
     }
     this.bars = new Bokeh.ColumnDataSource({data: bars});
@@ -245,8 +289,13 @@ class Timeline {
     const areas = plot.quad({field: "left"}, {field: "right"}, this.depth, 0, {
       source: this.hover, fill_alpha: 0, line_color: null, hover_fill_color: colour("ink"), hover_fill_alpha: 0.08});
     plot.add_tools(new Bokeh.HoverTool({renderers: [areas], mode: "vline", point_policy: "follow_mouse",
-      tooltips: [["frames", "@frames"], ["at", "@time"], ["frame_num from", "@num"],
+      tooltips: [["elapsed", "@time"], ["clock", "@clock"], ["frames", "@frames"], ["frame_num from", "@num"],
         ...names.map(([name, , title]) => [title, `@${name}`])]}));
+    if (!matchMedia("(pointer: coarse)").matches) {  // a finger that drags scrolls the page
+      const drag = new Bokeh.BoxZoomTool({dimensions: "width"});
+      plot.add_tools(drag);
+      plot.toolbar.active_drag = drag;
+    }
     this.mark = new Bokeh.Span({dimension: "height", location: 0, visible: false,
       line_color: colour("ink"), line_dash: [4, 3]});
     plot.add_layout(this.mark);
@@ -259,29 +308,31 @@ class Timeline {
     const {bars, hover} = this.columns(bins);
     this.bars.data = bars;
     this.hover.data = hover;
+    timeAxis(this.axis, this.range.start, this.range.end);
     const frames = bins.each * this.step;
-    const from = Math.max(0, Math.floor(this.range.start));
-    const to = Math.min(this.frames, Math.ceil(this.range.end)) - 1;
+    const {left, right, starts} = bins;
+    const [from, to] = [left[0], Math.min(right[bins.number - 1], this.end)];
     const sum = (name) => bins.sums[name].reduce((a, b) => a + b, 0);
-    const at = this.at === undefined ? -1 : this.at * this.step;
-    this.mark.setv({location: at + 0.5, visible: from <= at && at <= to});
+    const at = this.at === undefined ? -1 : this.times[this.at];
+    this.mark.setv({location: at, visible: from <= at && at <= to});
+    const last = starts[0] * this.step + bins.frames.reduce((a, b) => a + b, 0) - 1;
     element("timeline-status").textContent =
-      (this.mark.visible ? `Damage begins at frame ${at} (frame_num ${this.frameNum[this.at]}). ` : "") +
-      `Frames ${whole(from)} to ${whole(to)} (${time(from, this.fps)} to ${time(to, this.fps)}), ` +
-      `one bin is ${frames === 1 ? "1 frame" : `${whole(frames)} frames`} ` +
-      `(${Number((frames / this.fps).toPrecision(3))} s); in these bins ${whole(sum("damaged"))} damaged, ` +
-      `${whole(sum("unrecoverable"))} unrecoverable.`;
+      (this.mark.visible ? `Damage begins at ${elapsed(at)} (${clock(at)}), frame ${this.at * this.step}, ` +
+        `frame_num ${this.frameNum[this.at]}. ` : "") +
+      `${elapsed(from)} to ${elapsed(to)}: frames ${whole(starts[0] * this.step)} to ${whole(last)}, ` +
+      `a bar is ${frames === 1 ? "1 frame" : `${whole(frames)} frames`}; ` +
+      `${whole(sum("damaged"))} damaged, ${whole(sum("unrecoverable"))} unrecoverable.`;
   }
 
   go(what) {
     const {start, end} = this.range;
     const width = end - start, middle = (start + end) / 2;
     const to = (from, size) => {
-      const span = Math.min(this.frames, Math.max(size, Math.min(this.frames, 10 * this.step)));
-      const left = Math.min(Math.max(0, from), this.frames - span);
+      const span = Math.min(this.end, Math.max(size, Math.min(this.end, 10 * this.step * this.interval)));
+      const left = Math.min(Math.max(0, from), this.end - span);
       this.range.setv({start: left, end: left + span});
     };
-    if (what === "whole") to(0, this.frames);
+    if (what === "whole") to(0, this.end);
     if (what === "in") to(middle - width / 4, width / 2);
     if (what === "out") to(middle - width, width * 2);
     if (what === "left") to(start - width / 2, width);
@@ -293,11 +344,12 @@ class Timeline {
       let at = this.at === undefined ? (step > 0 ? -1 : this.count) : this.at;
       do at += step; while (at >= 0 && at < this.count && !begins(at));
       if (at < 0 || at >= this.count) {
-        element("timeline-status").textContent = `No more damage ${step > 0 ? "behind" : "before"} here.`;
+        element("timeline-status").textContent = `No ${step > 0 ? "later" : "earlier"} damaged frame.`;
         return;
       }
       this.at = at;
-      to(at * this.step - 100 * this.step, 200 * this.step);
+      const span = 200 * this.step * this.interval;
+      to(this.times[at] - span / 2, span);
       this.update();
     }
   }
@@ -307,13 +359,13 @@ async function drawLengths() {
   const lengths = data.lengths;
   const bins = lengths[0].length;
   if (!lengths.flat().some((n) => n)) {
-    element("plot-lengths").textContent = "Nothing is lost anywhere.";
+    element("plot-lengths").textContent = "Nothing was lost.";
     element("plot-lengths").style.minHeight = 0;
     return;
   }
   const most = Math.max(...lengths.flat());
   const plot = figure({height: 280, y_axis_type: "log", y_range: [0.5, most * 2], x_range: [-0.6, bins - 0.4],
-    x_axis_label: "length of the run in frames", title: "runs"});
+    x_axis_label: "length of the run in frames", title: "number of runs"});
   plot.xgrid.visible = false;
   plainAxis(plot.xaxis, data.labels.slice(0, bins).map((label, at) => [at, label]));
   logAxis(plot.yaxis, most);
@@ -326,28 +378,74 @@ async function drawLengths() {
       left, right: left.map((x) => x + width * 0.92), top: at.map((i) => counts[i]),
       who: at.map(() => result ? "result" : `R${n + 1}`), length: at.map((i) => data.labels[i])}});
     const bars = plot.quad({field: "left"}, {field: "right"}, {field: "top"}, 0.5, {
-      source, fill_color: result ? colour("damaged") : ofReceiver(n), line_color: null});
+      source, fill_color: result ? colour("result") : ofReceiver(n), line_color: null});
     plot.add_tools(new Bokeh.HoverTool({renderers: [bars],
       tooltips: [["", "@who"], ["length", "@length"], ["runs", "@top{0,0}"]]}));
   });
   await show("plot-lengths", plot);
 }
 
+/* a step line for each of some series over time; a bin without a value is a gap */
+async function drawOverTime(id, series, title, percent) {
+  const {edges} = data.over_time;
+  const scale = percent ? 100 : 1;
+  const values = series.flatMap(({values}) => values).filter((v) => v !== null).map((v) => v * scale);
+  const end = edges[edges.length - 1];
+  const [low, high] = [Math.min(...values), Math.max(...values)];
+  const y_range = percent ? [0, Math.max(high * 1.1, 0.1)] : [low - 0.1 * (high - low || 10), high + 0.1 * (high - low || 10)];
+  const plot = figure({height: percent ? 280 : 220, x_range: [0, end], y_range, title});
+  timeAxis(plot.below[0], 0, end);
+  series.forEach(({values, shade, who, wide}) => {
+    const columns = {x: [], y: []}, points = {x: [], y: [], who: [], time: [], clock: []};
+    values.forEach((value, bin) => {
+      const y = value === null ? NaN : value * scale;
+      columns.x.push(edges[bin], edges[bin + 1]);
+      columns.y.push(y, y);
+      points.x.push((edges[bin] + edges[bin + 1]) / 2);
+      points.y.push(y);
+      points.who.push(who);
+      points.time.push(elapsed(edges[bin], false));
+      points.clock.push(clock(edges[bin]));
+    });
+    plot.line({field: "x"}, {field: "y"}, {
+      source: new Bokeh.ColumnDataSource({data: columns}), line_color: shade, line_width: wide ? 3 : 1.6});
+    const marks = plot.scatter({field: "x"}, {field: "y"}, {
+      source: new Bokeh.ColumnDataSource({data: points}), size: 7, fill_color: shade,
+      fill_alpha: values.length > 60 ? 0 : 1, line_color: null});
+    plot.add_tools(new Bokeh.HoverTool({renderers: [marks], tooltips: [["", "@who"],
+      ["elapsed", "@time"], ["clock", "@clock"], [title, percent ? "@y{0.00} %" : "@y{0.0}"]]}));
+  });
+  await show(id, plot);
+}
+
+async function drawAllOverTime() {
+  const {lost, damaged, voltages} = data.over_time;
+  await drawOverTime("plot-lost", [
+    {values: damaged, shade: colour("result"), who: "result", wide: true},
+    ...lost.map((values, n) => ({values, shade: ofReceiver(n), who: `R${n + 1}`})),
+  ], "lost or damaged, %", true);
+  for (const [name, values] of Object.entries(voltages)) {
+    await drawOverTime(`plot-${name}`, [{values, shade: colour("result"), who: name}], "raw value", false);
+  }
+}
+
 async function drawHeat(name) {
-  const {edges, positions, maps} = data.heat;
+  const {edges, times, positions, maps} = data.heat;
   const counts = maps[name];
   const strongest = Math.max(1e-9, ...counts.flatMap((row) => row.map((n, bin) => n / (edges[bin + 1] - edges[bin]))));
-  const columns = {left: [], right: [], top: [], bottom: [], alpha: [], position: [], frames: [], count: []};
+  const columns = {left: [], right: [], top: [], bottom: [], alpha: [], position: [], frames: [], count: [], time: [], clock: []};
   counts.forEach((row, position) => row.forEach((number, bin) => {
     if (!number) return;
     const frames = edges[bin + 1] - edges[bin];
-    columns.left.push(edges[bin]);
-    columns.right.push(edges[bin + 1]);
+    columns.left.push(times[bin]);
+    columns.right.push(times[bin + 1]);
     columns.top.push(position - 0.47);
     columns.bottom.push(position + 0.47);
     columns.alpha.push(0.2 + 0.8 * number / frames / strongest);
     columns.position.push(position);
     columns.frames.push(`${whole(edges[bin])}–${whole(edges[bin + 1] - 1)}`);
+    columns.time.push(elapsed(times[bin]));
+    columns.clock.push(clock(times[bin]));
     columns.count.push(`${whole(number)} of ${whole(frames)}`);
   }));
   const total = counts.flat().reduce((a, b) => a + b, 0);
@@ -355,25 +453,25 @@ async function drawHeat(name) {
   element("heat-status").textContent = `${whole(total)} buffers; a column is ` +
     `${whole(span)} frame${span === 1 ? "" : "s"}` +
     (total ? `, the strongest colour ${Number((strongest * 100).toPrecision(3))} % of them.` : ".");
-  const plot = figure({height: Math.min(520, 110 + 22 * positions), x_range: [0, edges[edges.length - 1]],
-    y_range: [positions - 0.5, -0.5], x_axis_label: "frame of the result", title: "buffer of the frame"});
+  const plot = figure({height: Math.min(520, 110 + 22 * positions), x_range: [0, times[times.length - 1]],
+    y_range: [positions - 0.5, -0.5], title: "buffer of the frame"});
   plot.grid.visible = false;
   plot.background_fill_color = colour("band");
   plot.background_fill_alpha = 1;
-  plot.xaxis.formatter = new Bokeh.NumeralTickFormatter({format: "0,0"});
+  timeAxis(plot.below[0], 0, times[times.length - 1]);
   plot.yaxis.ticker = new Bokeh.BasicTicker({min_interval: 1, num_minor_ticks: 0});
   const cells = plot.quad({field: "left"}, {field: "right"}, {field: "top"}, {field: "bottom"}, {
     source: new Bokeh.ColumnDataSource({data: columns}), line_color: null,
     fill_color: colour(name === "lost" ? "unrecoverable" : name === "single" ? "receiver1" : "receiver0"), fill_alpha: {field: "alpha"}});
   plot.add_tools(new Bokeh.HoverTool({renderers: [cells],
-    tooltips: [["buffer", "@position"], ["frames", "@frames"], ["buffers", "@count"]]}));
+    tooltips: [["buffer", "@position"], ["elapsed", "@time"], ["clock", "@clock"], ["frames", "@frames"], ["buffers", "@count"]]}));
   await show("plot-heat", plot);
 }
 
 function heatTable() {
   const {positions, maps} = data.heat;
   const names = Object.keys(maps);
-  const titles = {lost: "missing", single: "only one receiver", differing: "copies disagree"};
+  const titles = {lost: "missing", single: "received by one only", differing: "copies differ"};
   const table = document.createElement("table");
   const head = table.createTHead().insertRow();
   for (const title of ["buffer", ...names.map((n) => titles[n])]) {
@@ -426,8 +524,9 @@ let timeline;
 
 async function draw() {
   await timeline.draw();
+  await drawAllOverTime();
   await drawLengths();
-  if (element("plot-heat")) await drawHeat(document.querySelector("input[name=heat]:checked").value);
+  if (element("plot-heat")) await drawHeat(document.querySelector("input[name=heat]:checked")?.value ?? "lost");
   const {noise, edges} = data.distributions;
   if (noise) {
     await drawDistribution("plot-noise", noise, "noise, % of the pixels, of frames that have any", 100);

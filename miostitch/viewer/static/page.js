@@ -1,6 +1,6 @@
 // The page: what is shown, where in the recording, what keys and buttons do.
 
-import { element, Facts } from "./facts.js";
+import { element, elapsed, Facts, parseElapsed, showBreakable } from "./facts.js";
 import { ask, Frames } from "./frames.js";
 import { Marks } from "./marks.js";
 import {
@@ -19,12 +19,13 @@ let direction = 1;
 let busy = false;
 let timeline = {};
 let pointed = null; // [x, y] under the pointer
+let automatic = true; // the contrast is set when there are images, until the user sets it
 const figures = []; // one per panel, and the difference last
 
 async function start() {
   scene = await ask("scene");
   document.title = `${scene.name} – miostitch view`;
-  by("name").textContent = scene.name;
+  showBreakable(by("name"), scene.name);
   by("slider").max = by("frame").max = scene.frames - 1;
   frames = new Frames(scene.frames);
   marks = new Marks(scene.marks, scene.marks_file, showMarkedFrames);
@@ -33,16 +34,16 @@ async function start() {
     speed: () => +by("speed").value, rate: scene.fps, count: scene.frames, at: () => wanted,
     idle: () => !busy, go, changed: showPlaying,
   });
+  by("note").hidden = !scene.note;
+  showBreakable(by("note"), scene.note);
   buildFigures();
   offerJumps();
   forgetFrames();
   await go(0);
-  facts.start = packet?.panels.find((p) => p.facts.timestamp_first)?.facts.timestamp_first ?? null;
-  tell();
   const size = packet?.panels.find((p) => p.height);
   by("summary").textContent = [
     `${scene.frames.toLocaleString("en")} frames`, size && `${size.width} × ${size.height} pixels`,
-    `${+scene.fps.toFixed(3)} frames per second`,
+    `${+scene.fps.toFixed(3)} frames per second by the file`,
   ].filter(Boolean).join(" · ");
   await Promise.all([marks.refresh(), showTimeline(), waitForPanels()]);
 }
@@ -146,6 +147,7 @@ async function go(at, again = false) {
 
 function redraw() {
   if (!packet) return;
+  if (automatic) fitContrast();
   const table = contrastTable(+by("black").value, +by("white").value);
   const source = packet.panels[0].facts.source;
   scene.panels.forEach((panel, number) => {
@@ -167,7 +169,7 @@ function show(figure, picture, table, caption) {
   figure.picture = picture.pixels ? picture : null;
   figure.figure.style.setProperty("--aspect", figure.canvas.width / figure.canvas.height);
   figure.canvas.setAttribute("aria-label", caption.map(([text]) => text).join(", "));
-  figure.caption.replaceChildren(...caption.map(([text, kind]) => element(kind, text)));
+  figure.caption.replaceChildren(...caption.map(([text, kind]) => showBreakable(element(kind), text)));
 }
 
 // Width by height of the pictures that there are.
@@ -179,7 +181,7 @@ function aspect() {
 function panelCaption(panel, told, chosen) {
   const caption = [[panel.name, "b"]];
   if (told.frame >= 0) caption.push([`frame ${told.frame}`, "span"]);
-  if (chosen) caption.push(["chosen", "span.badge.good"]);
+  if (chosen) caption.push(["used", "span.badge.good"]);
   if (told.facts.unrecoverable) caption.push(["unrecoverable", "span.badge"]);
   else if (told.facts.damaged) caption.push(["damaged", "span.badge"]);
   return caption;
@@ -192,7 +194,7 @@ function showDifference() {
   const [left, right] = [packet.panels[one], packet.panels[other]];
   const caption = [[`${figures[one].name} − ${figures[other].name}`, "b"]];
   if (!left.pixels || !right.pixels) {
-    show(figure, { problem: "needs two pictures" }, null, caption);
+    show(figure, { problem: "needs two images" }, null, caption);
   } else if (left.height !== right.height || left.width !== right.width) {
     show(figure, { problem: "the sizes differ" }, null, caption);
   } else {
@@ -207,9 +209,10 @@ function tell() {
   const { frame, panels } = packet;
   by("frame").value = frame;
   by("frame-num").value = panels.map((p) => p.facts.frame_num).find((n) => n >= 0) ?? "";
-  by("slider").setAttribute("aria-valuetext", `frame ${frame} of ${scene.frames}`);
-  const first = panels.map((p) => p.facts.timestamp_first).find((time) => time);
-  by("told").textContent = player.playing ? "" : facts.clock(first);
+  by("slider").setAttribute("aria-valuetext", `frame ${frame} of ${scene.frames}, ${elapsed(packet.time)}`);
+  by("time").value = elapsed(packet.time);
+  by("clock").textContent = facts.clock(packet.time);
+  by("told").textContent = "";
   facts.show(panels);
   by("pixel").textContent = readPixel();
   by("here").style.left = `${(100 * (frame + 0.5)) / scene.frames}%`;
@@ -226,10 +229,10 @@ function point(event, canvas) {
 
 function readPixel() {
   const shown = figures.slice(0, -1).filter((f) => f.picture && f.box.checked);
-  if (!pointed || !shown.length) return "Point at a picture to read its pixels.";
+  if (!pointed || !shown.length) return "Point at an image to read its pixels.";
   const { height, width } = shown[0].picture;
   const [x, y] = [Math.floor(pointed[0] * width), Math.floor(pointed[1] * height)];
-  if (x < 0 || y < 0 || x >= width || y >= height) return "Point at a picture to read its pixels.";
+  if (x < 0 || y < 0 || x >= width || y >= height) return "Point at an image to read its pixels.";
   const values = shown
     .filter((f) => f.picture.width === width && f.picture.height === height)
     .map((f) => `${f.name} ${f.picture.pixels[y * width + x]}`);
@@ -240,9 +243,12 @@ async function showTimeline() {
   const bins = Math.max(1, Math.min(2000, Math.floor(by("timeline").clientWidth)));
   timeline = await ask(`timeline/${bins}`);
   const damaged = timeline.damaged?.reduce((sum, n) => sum + n, 0);
-  const label = damaged === undefined ? "Overview; damage is not known" : `Overview: ${damaged} of ${scene.frames} frames are damaged`;
+  const known = damaged !== undefined;
+  const count = known && `${damaged.toLocaleString("en")} of ${scene.frames.toLocaleString("en")} frames are damaged`;
+  const label = known ? `Overview: ${count}` : "Overview; damage is not known";
+  by("damage").textContent = known ? count : "";
   by("timeline").setAttribute("aria-label", label);
-  by("timeline").title = `${label}. Above: marked; middle: damaged; below: source. Click to go there.`;
+  by("timeline").title = `${label}. Top: marked; middle: damaged; bottom: receiver. Click to go there.`;
   drawOverview();
   if (scene.columns.includes("source")) showLegend();
 }
@@ -270,12 +276,13 @@ function showMarkedFrames() {
 function showMarks() {
   if (!packet) return;
   const [at, first] = [packet.frame, packet.panels[0].frame];
-  by("marks-of").textContent = `Frames of ${scene.panels[0].name === "result" ? scene.name : scene.panels[0].name}, for miostitch remove-frames -f`;
+  const of = scene.panels[0].name === "result" ? scene.name : scene.panels[0].name;
+  showBreakable(by("marks-of"), `Frames of ${of}, for miostitch remove-frames -f`);
   by("mark").disabled = by("range").disabled = first < 0;
   by("mark").setAttribute("aria-pressed", marks.has(at));
   by("mark").textContent = marks.has(at) ? "Unmark" : "Mark";
   by("range").setAttribute("aria-pressed", marks.start !== null);
-  by("range").textContent = marks.start === null ? "Begin range" : `Mark from ${marks.start} to here`;
+  by("range").textContent = marks.start === null ? "Start range" : `Mark from ${marks.start} to here`;
   by("list").value = marks.text;
   for (const id of ["copy", "clear"]) by(id).disabled = !marks.marked.size;
   by("save").textContent = scene.marks_file ? "Save" : "Save as …";
@@ -286,8 +293,9 @@ function showNotices() {
   const list = by("notices").querySelector("ul");
   by("notices").hidden = !scene.notices.length;
   const count = scene.notices.length;
-  by("notices").querySelector("summary").textContent = `${count} notice${count > 1 ? "s" : ""} about the files`;
-  list.replaceChildren(...scene.notices.map((text) => element("li", text)));
+  by("notices").open = count > 0 && count <= 2;
+  by("notices").querySelector("summary").textContent = `${count} finding${count > 1 ? "s" : ""} about the files`;
+  list.replaceChildren(...scene.notices.map((text) => showBreakable(element("li"), text)));
 }
 
 function complain(error) {
@@ -307,7 +315,7 @@ async function jump(what, to) {
   player.stop();
   const { frame } = await ask(`jump/${wanted}/${to}/${what}`);
   if (frame !== null) return go(frame);
-  by("told").textContent = `no ${to} ${what === "damaged" ? "damaged frame" : "change of the source"}`;
+  by("told").textContent = `no ${to} ${what === "damaged" ? "damaged frame" : "change of the receiver"}`;
 }
 
 function jumpToMark(step) {
@@ -316,7 +324,7 @@ function jumpToMark(step) {
 }
 
 function showPlaying() {
-  by("play").textContent = player.playing ? "❚❚ Pause" : "▶ Play";
+  by("play").textContent = player.playing ? "Pause" : "Play";
   if (!player.playing) tell();
 }
 
@@ -326,12 +334,25 @@ async function move(to) {
 }
 
 function setContrast(black, white) {
-  by("black").value = black;
-  by("white").value = white;
+  showContrast(black, white);
   contrast();
 }
 
+function showContrast(black, white) {
+  by("black").value = by("black-value").textContent = black;
+  by("white").value = by("white-value").textContent = white;
+}
+
+// Frames that are next to each other should look alike: fitted once, not to every frame.
+function fitContrast() {
+  const shown = packet.panels.filter((p) => p.pixels?.some((gray) => gray));
+  if (!shown.length) return;
+  showContrast(...autoContrast(shown));
+  automatic = false;
+}
+
 function contrast(event) {
+  automatic = false;
   const [black, white] = [by("black"), by("white")];
   if (+black.value >= +white.value) {
     if (event?.target === black) white.value = +black.value + 1;
@@ -389,7 +410,7 @@ function press(event) {
   const { target, key, shiftKey } = event;
   const action = KEYS[key.length === 1 ? key.toLowerCase() : key];
   if (!action || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (target.matches("select, textarea, input[type=number]")) return;
+  if (target.matches("select, textarea, input[type=number], input[type=text]")) return;
   if (target.matches("input[type=range]:not(#slider)") && key.length > 1) return;
   if (target.matches("button, summary, input[type=checkbox]") && key === " ") return;
   event.preventDefault();
@@ -397,6 +418,7 @@ function press(event) {
 }
 
 const CLICKS = {
+  first: () => move(0), last: () => move(scene.frames - 1),
   previous: () => move(wanted - 1), next: () => move(wanted + 1),
   play: () => player.toggle(), auto: stretch, copy, save,
   "damaged-previous": () => jump("damaged", "previous"), "damaged-next": () => jump("damaged", "next"),
@@ -415,6 +437,7 @@ function listen() {
   by("slider").addEventListener("input", () => attempt(() => move(+by("slider").value)));
   by("frame").addEventListener("change", () => attempt(() => move(Math.floor(+by("frame").value || 0))));
   by("frame-num").addEventListener("change", () => attempt(findFrame));
+  by("time").addEventListener("change", () => attempt(findTime));
   by("timeline").addEventListener("click", (event) => {
     const share = event.offsetX / by("timeline").clientWidth;
     attempt(() => move(Math.floor(share * scene.frames)));
@@ -435,6 +458,13 @@ async function findFrame() {
   const { frame } = /^\d{1,18}$/.test(text) ? await ask(`find/${text}`) : { frame: null };
   if (frame !== null) return move(frame);
   by("told").textContent = `there is no frame_num ${text}`;
+}
+
+async function findTime() {
+  const seconds = parseElapsed(by("time").value);
+  if (!Number.isNaN(seconds)) return move((await ask(`time/${Math.round(seconds * 1000)}`)).frame);
+  tell();
+  by("told").textContent = "write a time as 1:02:03.5, or in seconds";
 }
 
 listen();

@@ -1,0 +1,75 @@
+"""When the frames of a result were received: elapsed time and the time of day."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Self
+
+import numpy as np
+
+from miostitch.arrays import F64, I64
+from miostitch.buffers.elapsed_time import read_start
+from miostitch.recording.frame_times import time_of_store
+from miostitch.schema import MEASURED_FPS
+from miostitch.session.clocks import measured_rate
+from miostitch.store.reader import Store
+
+
+@dataclass(frozen=True, eq=False)
+class FrameClock:
+    """The time of every frame."""
+
+    time: F64  # Seconds from the first frame, ascending, (frame,)
+    # Unix time of the first frame; None: none is known, times are by the rate of the file
+    start: float | None
+    fps: float | None  # Frames per second by the timestamps; None: not known
+
+    @classmethod
+    def of(cls, store: Store, frame_num: I64, time: F64 | None = None) -> Self:
+        """The clock of a store, whose times may be in memory already."""
+        if time is None:
+            measured = time_of_store(store)
+            time, start = measured.seconds, measured.start
+        else:
+            start = read_start(store.attrs)
+        if not np.isfinite(start):
+            return cls(time, None, None)
+        fps = store.attrs.get(MEASURED_FPS) or measured_rate(frame_num, time)
+        return cls(time, start, None if fps is None else float(fps))
+
+    @property
+    def duration(self) -> float:
+        """Seconds from the first frame to the last one."""
+        return float(self.time[-1] - self.time[0]) if len(self.time) else 0.0
+
+    def elapsed(self, frame: int) -> str:
+        """Time from the first frame, h:mm:ss.s."""
+        return elapsed_text(float(self.time[frame]))
+
+    def of_day(self, frame: int) -> str:
+        """Date and time of a frame in UTC; nothing where it is not known."""
+        if self.start is None:
+            return ""
+        return clock_text(self.start + float(self.time[frame]))
+
+
+def elapsed_text(seconds: float) -> str:
+    """Seconds as h:mm:ss.s.
+
+    >>> elapsed_text(3650.04), elapsed_text(59.99)
+    ('1:00:50.0', '0:00:59.9')
+    """
+    tenths = int(seconds * 10 + 1e-6)
+    return f"{tenths // 36000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
+
+
+def clock_text(unix: float) -> str:
+    """A Unix time in UTC.
+
+    >>> clock_text(1772361000.26)
+    '2026-03-01 10:30:00.2'
+    """
+    try:
+        moment = datetime.fromtimestamp(unix, UTC)
+    except (OverflowError, ValueError, OSError):  # a clock that was never set
+        return f"{unix:.1f} s"
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 100_000}"

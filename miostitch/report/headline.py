@@ -1,0 +1,173 @@
+"""The first section of a report: one sentence, the shares of one total, and a few figures."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from miostitch.execution.results import JSON
+from miostitch.report.clock import elapsed_text
+from miostitch.report.data import ReportData
+from miostitch.report.statistics import FrameStates, device_runs, intact_alone
+from miostitch.report.tables import count, percent
+from miostitch.text import amount
+
+STATES = {
+    "intact": "complete and without noise",
+    "noisy": "complete, with noisy rows",
+    "incomplete": "pixels are missing that another receiver has",
+    "unrecoverable": "incomplete in every receiver",
+}
+"""The states of frames, which add up to all frames of the result."""
+
+REMOVERS = {
+    "drop": "denoise (noisy or black frames)",
+    "end": "denoise (end_frame)",
+    "trim": "trim",
+    "remove_frames": "remove-frames",
+}
+"""Steps of a history that remove frames, as a person knows them."""
+
+RUNS_NAMED = 3  # runs of the device whose counter is in the headline
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The sentence, whether it is good news, and what stands below it."""
+
+    mood: str  # ``good``, ``damaged`` or ``shifted``
+    sentence: str
+    shares: Sequence[tuple[str, int, str, str]]  # State, frames, their share, meaning
+    removed: str  # Frames that are not in the result, and by what; empty: none
+    figures: Sequence[tuple[str, str, str]]  # Name, value, and what it means
+
+
+def describe_result(data: ReportData, summary: JSON, config: JSON, history: Any) -> Headline:
+    """Say what became of the recording."""
+    states = vars(FrameStates.of(data))
+    total = data.count
+    shares = [
+        (name, number, percent(number, total), STATES[name]) for name, number in states.items()
+    ]
+    unseen = _not_received(summary)
+    mood = "damaged" if states["intact"] < total or unseen else "good"
+    sentence = _sentence(states, total, unseen)
+    if _is_shifted(summary):
+        mood = "shifted"
+        sentence = (
+            "Do not use this result: video and table of a receiver are shifted against each "
+            "other, so frame numbers and times may be wrong. Stitch again with --lag auto."
+        )
+    removed = _removed_text(removed_frames(summary, history))
+    figures = [*_frame_figures(data, summary, config), *_time_figures(data)]
+    return Headline(mood, sentence, shares, removed, figures)
+
+
+def removed_frames(summary: JSON, history: Any) -> list[tuple[str, int, int]]:
+    """Which steps removed how many of how many frames, in their order."""
+    found = []
+    dropped = len(summary.get("dropped_frame_num", ()) if "recordings" in summary else ())
+    if dropped:
+        found.append(("stitch --drop-damaged", dropped, dropped + summary["frames"]))
+    steps: list[Mapping[str, Any]] = [each for each in history if isinstance(each, Mapping)]
+    for each in steps:
+        step = each.get("step")
+        before = each.get("frames_before", each.get("frames"))
+        left = each.get("frames_after")
+        if step == "drop":
+            left = each["frames"] - each["dropped"]
+        elif step == "end":
+            left = each["end"] + 1
+        if step in REMOVERS and before is not None and left is not None and left < before:
+            found.append((REMOVERS[str(step)], before - left, before))
+    return found
+
+
+def _removed_text(removed: Iterable[tuple[str, int, int]]) -> str:
+    said = [
+        f"{count(number)} of {count(before)} frames were removed by {step}"
+        for step, number, before in removed
+    ]
+    return "; then ".join(said) + "." if said else ""
+
+
+def _sentence(states: Mapping[str, int], total: int, unseen: int) -> str:
+    intact = states["intact"]
+    said = f"{count(intact)} of {amount(total, 'frame')} ({percent(intact, total)}) are intact"
+    phrases = {
+        "noisy": "noisy",
+        "incomplete": "incomplete although another receiver has the missing pixels",
+        "unrecoverable": "incomplete in every receiver",
+    }
+    others = [f"{count(states[n])} {text}" for n, text in phrases.items() if states[n]]
+    said += f"; {', '.join(others)}." if others else "."
+    if unseen:
+        was = "was" if unseen == 1 else "were"
+        said += f" {amount(unseen, 'more frame')} {was} lost by all receivers."
+    return said
+
+
+def _is_shifted(summary: JSON) -> bool:
+    """Whether another lag was measured than was applied."""
+    lags = ((r.get("measured_lag"), r.get("lag")) for r in summary.get("recordings", []))
+    return any(measured not in (None, applied) for measured, applied in lags)
+
+
+def _not_received(summary: JSON) -> int:
+    return sum(last - first + 1 for first, last in summary.get("lost_frame_num", []))
+
+
+def _frame_figures(data: ReportData, summary: JSON, config: JSON) -> list[tuple[str, str, str]]:
+    """Figures of frames: of the result, of the best receiver, and of what buffers would give."""
+    intact = int((~data.frames.damaged).sum())
+    figures = [
+        ("frames", count(data.count), _counter_text(data)),
+        ("intact", percent(intact, data.count), f"{amount(intact, 'frame')} of the result"),
+    ]
+    alone = intact_alone(data)
+    if alone and len(alone) > 1:
+        best = max(range(len(alone)), key=lambda number: alone[number])
+        note = f"R{best + 1} has {count(alone[best])} of these pixel by pixel"
+        figures.append(("best single receiver", percent(alone[best], data.count), note))
+    if config.get("by") == "frame" and len(data.names) > 1:
+        lacking = int((data.frames.missing_pixels > 0).sum())
+        left = int(data.frames.unrecoverable.sum())
+        note = f"with --by buffer; by frame it is {count(lacking)}"
+        figures.append(("incomplete by buffer", count(left), note))
+    if "lost_frame_num" in summary:
+        note = "frames lost by all receivers; not in the result"
+        figures.append(("not received", count(_not_received(summary)), note))
+    return figures
+
+
+def _counter_text(data: ReportData) -> str:
+    """The values of the device's counter, from restart to restart."""
+    found = device_runs(data.frames.frame_num)
+    if not len(found):
+        return "their frame_num is not known"
+    spans = [f"{first} to {last}" for _, _, first, last, _ in found[:RUNS_NAMED].tolist()]
+    more = f", and {len(found) - RUNS_NAMED} runs more" if len(found) > RUNS_NAMED else ""
+    restarts = f"; {amount(len(found) - 1, 'restart')}" if len(found) > 1 else ""
+    return f"frame_num {', then '.join(spans)}{more}{restarts}"
+
+
+def _time_figures(data: ReportData) -> list[tuple[str, str, str]]:
+    """How long, when, and how fast."""
+    clock, last = data.clock, data.count - 1
+    file = f"{float(data.fps):.6g}"
+    if clock.start is None:
+        note = f"by the {file} frames per second of the file; no timestamps"
+        return [("duration", elapsed_text(clock.duration), note)]
+    figures = [
+        ("duration", elapsed_text(clock.duration), "from the first to the last frame"),
+        ("start (UTC)", *_date_and_time(clock.of_day(0))),
+        ("end (UTC)", *_date_and_time(clock.of_day(last))),
+    ]
+    measured = f"{clock.fps:.4g}" if clock.fps else "unknown"
+    note = f"frames per second by the timestamps; the file says {file}"
+    return [*figures, ("frame rate", measured, note)]
+
+
+def _date_and_time(text: str) -> tuple[str, str]:
+    """The time of day, and the date below it."""
+    date, _, time = text.partition(" ")
+    return time.partition(".")[0], date
