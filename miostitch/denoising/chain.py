@@ -193,7 +193,8 @@ def _first_pass(
             progress=progress,
         )
     if patch.enable:
-        known = {**ds.drop_dims((HEIGHT, WIDTH)).compute().coords}
+        coords = {name: each for name, each in ds.coords.items() if {*each.dims} <= {FRAME}}
+        known = {**xr.Dataset(coords=coords).compute().coords}
         lazy = _looked_at(bare, config)
         rows, flags = (
             lazy[name]

@@ -160,6 +160,8 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         attrs["recordings"] = names
     if lags := _collect_lags(parts):
         attrs["lags"] = lags
+    if stitches := _collect_stitches(parts):
+        attrs["stitches"] = stitches
     counts = [part.sizes[FRAME] for part in parts]
     parameters = {
         "segments": [_describe_segment(part) for part in parts],
@@ -266,6 +268,17 @@ def _collect_lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:
             if lags.setdefault(path, known.get(path, 0)) != known.get(path, 0):
                 raise UsageError(f"{path}: was opened with two lags; open it with the same")
     return {path: lag for path, lag in lags.items() if lag}
+
+
+def _collect_stitches(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
+    """Collect how the frames of stitches that are not written are stitched."""
+    stitches: dict[str, Any] = {}
+    for part in parts:
+        for name, facts in part.attrs.get("stitches", {}).items():
+            if stitches.setdefault(name, facts) != facts:
+                msg = f"{name}: was stitched in two ways; write one of them with write_recording"
+                raise UsageError(msg)
+    return stitches
 
 
 def _join_frames(parts: Sequence[xr.Dataset], places: Sequence[I64]) -> xr.Dataset:

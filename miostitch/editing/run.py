@@ -276,12 +276,13 @@ class Edit(KeptFrames):
         return StoredTables(self)
 
     def _create(self, store: str) -> None:
-        facts = [origin.store for origin in self.origins if origin.store]
+        facts = [origin.attrs for origin in self.origins if origin.attrs]
+        formats = [origin.store.zarr_format for origin in self.origins if origin.store]
         kept = {
             name: value
-            for name, value in (facts[0].attrs if facts else {}).items()
+            for name, value in (facts[0] if facts else {}).items()
             if name not in ("ome", "format_version")
-            and all(each.attrs.get(name) == value for each in facts)
+            and all(each.get(name) == value for each in facts)
         }
         create_store(
             store,
@@ -295,7 +296,7 @@ class Edit(KeptFrames):
                 "history": self.attrs.get("history", []),
                 "versions": {"miostitch": version("miostitch")},
             },
-            zarr_format=facts[0].zarr_format if facts else 3,
+            zarr_format=formats[0] if formats else 3,
         )
 
 

@@ -150,7 +150,7 @@ def _of_store(store: Store, options: ReadOptions) -> xr.Dataset:
                 lost[damaged.first : damaged.last + 1] = True
             origin |= lost_coordinate(lost)
         stored = stored.assign({VIDEO.name: lazy.chunk(chunks)}).assign_coords(origin)
-        attrs = {"origins": [store.path]} | _history(stored.attrs)
+        attrs = {"origins": [store.path]} | stitch_history(stored.attrs)
         return stored.assign_attrs(attrs).set_xindex("frame_num")
 
 
@@ -239,7 +239,7 @@ def to_dataset(recording: Recording) -> xr.Dataset:
         "fps": str(recording.videos[0].fps),
         "origins": origins,
     }
-    history = _history(read_summary(origins[0])) if len(origins) == 1 else {}
+    history = stitch_history(read_summary(origins[0])) if len(origins) == 1 else {}
     if lag := recording.lag:
         done = done_step("lag", {"lag": lag}, count, count)
         history = {"history": [*history.get("history", []), done]}
@@ -289,7 +289,7 @@ def lost_coordinate(lost: Bools) -> dict[str, xr.Variable]:
     return {LOST.name: xr.Variable(FRAME, lost, LOST.attrs)}
 
 
-def _history(facts: JSON) -> dict[str, list[JSON]]:
+def stitch_history(facts: JSON) -> dict[str, list[JSON]]:
     """What was done to a recording, by the attributes of its store or by its summary."""
     if "history" in facts:
         return {"history": list(facts["history"])}

@@ -336,7 +336,7 @@ def _write(
         store,
         shape=session.shape,
         chunk_frames=block,
-        attrs=_attrs(session, options),
+        attrs=store_attrs(session, options),
         zarr_format=options.zarr_format,
     )
     take_over(store)
@@ -419,7 +419,7 @@ def _file_states(session: Session) -> list[list[object]]:
     return [[*file, os.stat(file.path).st_mtime_ns] for file in files]
 
 
-def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
+def store_attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
     """Attributes of the store: nothing in them depends on the machine or the day."""
     return {
         "recordings": [printable(recording.name) for recording in session.recordings],
