@@ -4,6 +4,7 @@ from .config.models import DenoiseConfig as DenoiseConfig
 from .config.thresholds import ScoreConfig as ScoreConfig
 from .denoising.chain import Denoised as Denoised
 from .denoising.chain import denoise as denoise
+from .denoising.noise_table import score_files as score_files
 from .denoising.run import denoise_files as denoise_files
 from .editing.operations import concat as concat
 from .editing.operations import remove_frames as remove_frames

@@ -1,5 +1,6 @@
 """Denoising as one chain of stages, and everything that a configuration asks it to show."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from miostitch.arrays import U8
+from miostitch.config.files import to_config
 from miostitch.config.models import DenoiseConfig, NoisePatchConfig
 from miostitch.denoising import filters as filtering
 from miostitch.denoising.stages import (
@@ -67,7 +69,10 @@ class Denoised:
 
 
 def denoise(
-    ds: xr.Dataset, config: DenoiseConfig, *, progress: Callable[[int], None] | None = None
+    ds: xr.Dataset,
+    config: DenoiseConfig | str | os.PathLike[str],
+    *,
+    progress: Callable[[int], None] | None = None,
 ) -> Denoised:
     """Denoise a recording: drop noisy frames, filter stripes, subtract the background.
 
@@ -76,7 +81,8 @@ def denoise(
     ds
         ``video`` uint8 (frame, height, width), as of :func:`miostitch.open_recording`.
     config
-        Stages and their settings, as of :func:`miostitch.load_config`.
+        Stages and their settings: the id or path of a configuration, or an object, as of
+        :func:`miostitch.load_config`.
     progress
         Called with the number of frames of every span that was read.
 
@@ -104,12 +110,12 @@ def denoise(
     >>> folder = tempfile.TemporaryDirectory()
     >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
     >>> recording = miostitch.open_recording(session.recordings[0])
-    >>> made = miostitch.denoise(recording, miostitch.load_config("denoise_example"))
+    >>> made = miostitch.denoise(recording, "denoise_example")
     >>> made.dataset.sizes["frame"] + made.dropped.sizes["frame"] == recording.sizes["frame"]
     True
     >>> folder.cleanup()
     """
-    return denoise_and_note(ds, config, None, progress=progress)
+    return denoise_and_note(ds, to_config(config), None, progress=progress)
 
 
 def denoise_and_note(

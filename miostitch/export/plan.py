@@ -21,6 +21,7 @@ from miostitch.execution.products import STORE, TIMESTAMPS
 from miostitch.ranges import format_frames
 from miostitch.recording.datasets import open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
+from miostitch.recording.inputs import require_opened_so
 from miostitch.schema import FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
 from miostitch.text import amount, printable
 from miostitch.video.writer import Codec, VideoFile
@@ -94,9 +95,8 @@ class Source:
         opened = (
             recording if isinstance(recording, xr.Dataset) else open_dataset(recording, reading)
         )
-        if opened is recording and reading.lag not in (0, "auto"):
-            msg = f"lag {reading.lag}: a recording is opened with it"
-            raise UsageError(f"{msg}, open_recording(path, lag=...)")
+        if isinstance(recording, xr.Dataset):
+            require_opened_so(recording, reading)
         dataset = without_lost(opened)
         kept = KeptFrames.of(dataset, reading)
         store = kept.origins[0].store

@@ -40,7 +40,11 @@ from miostitch.video.source import open_video
 
 
 def open_recording(
-    path: StrPath, *, salvage: bool = False, lag: int | Literal["auto"] = "auto"
+    path: StrPath,
+    *,
+    salvage: bool = False,
+    lag: int | Literal["auto"] = "auto",
+    strict: bool = False,
 ) -> xr.Dataset:
     """Open a recording as a lazy Dataset.
 
@@ -57,6 +61,8 @@ def open_recording(
         Frames by which the video lags behind its table; ``"auto"``: as measured where that is
         conclusive, else 0. At a lag of 1 the first frame has no row, and is ``lost``. A store has
         its rows in their places.
+    strict
+        Refuse a recording that is in doubt.
 
     Returns
     -------
@@ -93,7 +99,7 @@ def open_recording(
     (200, 200)
     >>> folder.cleanup()
     """
-    options = ReadOptions(salvage=salvage, lag=lag)
+    options = ReadOptions(salvage=salvage, lag=lag, strict=strict)
     return open_dataset(path, options)
 
 

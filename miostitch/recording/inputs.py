@@ -3,13 +3,15 @@
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from miostitch.errors import UsageError
+from miostitch.config.choices import given, require_one_way
+from miostitch.errors import UsageError, list_warnings
 from miostitch.execution.products import STORE
-from miostitch.recording.datasets import label_frames
+from miostitch.recording.datasets import label_frames, list_lag_notices, open_sources
 from miostitch.recording.files import ReadOptions, StrPath
 from miostitch.recording.recording import Recording, find_opened
 from miostitch.schema import LOST, ORIGIN_VARIABLES, VIDEO
@@ -32,11 +34,32 @@ class Inputs:
 
 def require_opened_so(dataset: xr.Dataset, options: ReadOptions) -> None:
     """Refuse options that decide how a recording is opened, for it is open already."""
+    if "origins" not in dataset.attrs:
+        msg = "this Dataset does not know its files; begin with open_recording"
+        raise UsageError(f"{msg}, and select with isel, sel, trim, remove_frames or concat")
+    if options.strict:
+        msg = "strict: decides how a recording is opened"
+        raise UsageError(f"{msg}; use open_recording(path, strict=True)")
     lags = dataset.attrs.get("lags", {})
     applied = {lags.get(origin, 0) for origin in dataset.attrs.get("origins", [])}
     if options.lag != "auto" and applied != {options.lag}:
         msg = f"lag {options.lag}: the recording was opened with another lag"
         raise UsageError(f"{msg}; use open_recording(path, lag={options.lag})")
+
+
+def settle_reading(reading: ReadOptions | None, **choices: Any) -> ReadOptions:
+    """How to read recordings that need no table: keywords, or the object that holds them."""
+    require_one_way(choices, reading=reading)
+    return ReadOptions(need_table=False, **given(choices)) if reading is None else reading
+
+
+def open_input(recording: RecordingInput, reading: ReadOptions) -> tuple[xr.Dataset, list[str]]:
+    """Open a recording, or take one, and list what a user should know of its lag."""
+    if isinstance(recording, xr.Dataset):
+        require_opened_so(recording, reading)
+        return recording, []
+    [source] = open_sources([recording], reading)
+    return label_frames(source, reading), list_warnings(list_lag_notices([source]))
 
 
 def settle_inputs(inputs: Sequence[RecordingInput], options: ReadOptions) -> Inputs:

@@ -366,7 +366,7 @@ def find_opened(path: str, options: ReadOptions) -> Recording | None:
 
 def _key(path: str, options: ReadOptions) -> Hashable:
     states = tuple(_state(file) for file in (path, table_path(path)))
-    return path, states, replace(options, need_table=False)
+    return path, states, replace(options, need_table=False, strict=False)
 
 
 def _state(path: str) -> tuple[int, ...]:
