@@ -5,7 +5,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from miostitch.config.choices import given, require_one_way
 from miostitch.config.files import to_config
@@ -29,6 +29,7 @@ from miostitch.recording.datasets import open_dataset, with_pictures_of
 from miostitch.recording.files import recording_names, segment_paths
 from miostitch.recording.inputs import RecordingInput, open_input
 from miostitch.recording.recording import open_recordings
+from miostitch.recording.run_result import RunResult
 from miostitch.schema import FRAME
 from miostitch.stitching.run import (
     StitchOptions,
@@ -61,7 +62,7 @@ def workflow_files(
     restart: bool | None = None,
     memory_limit: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Stitch recordings of one session, trim and denoise the result.
 
     Parameters
@@ -136,14 +137,15 @@ def workflow_files(
     require_one_way(choices, options=options)
     ends = {"trim_start": trim_start, "trim_end": trim_end}
     require_one_way(ends, trim=trim)
-    return _run(
+    made = _run(
         inputs,
         config,
         output,
         trim or (trim_start or 0, trim_end or 0),
         options or StitchOptions(score=config.score_config(), **given(choices)),
         progress,
-    ).to_json()
+    )
+    return RunResult(made.to_json())
 
 
 def _run(

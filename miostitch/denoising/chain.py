@@ -26,16 +26,20 @@ from miostitch.denoising.stages import (
     subtract_background,
 )
 from miostitch.editing.picking import in_blocks, pick
+from miostitch.errors import MiostitchError
 from miostitch.execution.checkpoint import Journal
 from miostitch.execution.engine import Tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
+from miostitch.recording.accessor import RecordingAccessor
 from miostitch.recording.datasets import without_lost
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
+from miostitch.text import show_facts, show_facts_html
+from miostitch.video.png import thumbnail_uri
 
 PER_FRAME = ("rows", "noisy")  # what the first pass learns of each frame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Denoised:
     """What denoising makes of a recording: all videos lazy, all else small and computed.
 
@@ -66,6 +70,37 @@ class Denoised:
     dropped_videos: Mapping[str, xr.DataArray]
     images: Mapping[str, U8]
     texts: Mapping[str, str]
+
+    def __repr__(self) -> str:
+        return show_facts(self._title, self._facts())
+
+    def _repr_html_(self) -> str:
+        facts, image = self._facts(), ""
+        try:
+            image = self._thumbnail()
+        except (MiostitchError, OSError) as error:
+            facts.append(("image", f"cannot be read: {error}"))
+        return show_facts_html(self._title, facts, image)
+
+    @property
+    def _title(self) -> str:
+        return f"denoised {RecordingAccessor(self.dataset).name}"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What is left and what was removed, and what else there is to be written."""
+        facts = dict(RecordingAccessor(self.dataset).facts)
+        kept, gone = self.dataset.sizes[FRAME], self.dropped.sizes[FRAME]
+        lines = [("frames", facts["frames"]), ("removed", f"{gone} of {kept + gone} as noisy")]
+        lines += [(name, facts[name]) for name in ("duration", "frame_num") if name in facts]
+        extras = [*self.videos, *self.dropped_videos, *self.images, *self.texts]
+        return [*lines, ("also made", ", ".join(extras))] if extras else lines
+
+    def _thumbnail(self) -> str:
+        """The middle frame; none where it would have to be stitched first."""
+        if not self.dataset.sizes[FRAME] or "stitches" in self.dataset.attrs:
+            return ""
+        video = self.dataset[VIDEO.name]
+        return thumbnail_uri(video[len(video) // 2].to_numpy())
 
 
 def denoise(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -26,6 +26,7 @@ from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, open_sources, without_lost
 from miostitch.recording.files import ReadOptions, recording_names
 from miostitch.recording.inputs import RecordingInput, open_input, settle_reading
+from miostitch.recording.run_result import RunResult
 from miostitch.recording.sidecars import find_origin
 from miostitch.schema import FRAME, LOST, VIDEO, chunk_frames
 from miostitch.text import printable
@@ -46,7 +47,7 @@ def score_files(
     reading: ReadOptions | None = None,
     force: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Count the noisy and black pixels of every frame: ``{stem}_noise.csv`` of each recording.
 
     Parameters
@@ -126,7 +127,8 @@ def score_files(
             )
         )
     thresholds = {"gradient_config", "black_area_config"}
-    return ScoreSummary(found, patch.model_dump(include=thresholds)).to_json()
+    made = ScoreSummary(found, patch.model_dump(include=thresholds))
+    return RunResult(made.to_json())
 
 
 def _thresholds(

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import xarray as xr
@@ -23,6 +23,7 @@ from miostitch.ranges import runs
 from miostitch.recording.datasets import without_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.inputs import RecordingInput, open_input, settle_reading
+from miostitch.recording.run_result import RunResult
 from miostitch.schema import FRAME
 
 ENDING = "_denoised"
@@ -58,7 +59,7 @@ def denoise_files(
     force: bool = False,
     restart: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Denoise a recording and publish the products, all or none.
 
     Parameters
@@ -115,7 +116,8 @@ def denoise_files(
     stem = Path(dataset.attrs["origins"][0]).stem
     workspace = Workspace(output_folder(output, config), stem, DENOISED)
     options = RunOptions(force, restart, progress)
-    return denoise_opened(dataset, told, config, workspace, reading, options).to_json()
+    made = denoise_opened(dataset, told, config, workspace, reading, options)
+    return RunResult(made.to_json())
 
 
 def output_folder(output: str | os.PathLike[str] | None, config: DenoiseConfig) -> Path:

@@ -29,6 +29,7 @@ from miostitch.recording.datasets import label_frames, list_lag_notices, open_so
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.inputs import require_opened_so, settle_reading
 from miostitch.recording.provenance import input_place
+from miostitch.recording.run_result import RunResult
 from miostitch.schema import VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
@@ -48,7 +49,7 @@ def write_recording(
     force: bool = False,
     restart: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Write an edited recording, with everything that its origins have.
 
     Parameters
@@ -108,7 +109,7 @@ def write_recording(
     reading = settle_reading(reading, salvage=salvage, max_frame_pixels=max_frame_pixels)
     require_opened_so(dataset, reading)
     options = RunOptions(force, restart, progress)
-    return _publish(dataset, output, stem, reading, options).to_json()
+    return RunResult(_publish(dataset, output, stem, reading, options).to_json())
 
 
 def _publish(

@@ -4,7 +4,7 @@ import os
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from miostitch.config.choices import choose
 from miostitch.errors import UsageError
@@ -17,6 +17,7 @@ from miostitch.export.plan import ExportOptions, Plan, Source
 from miostitch.export.zarr import zarr2
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.inputs import RecordingInput, settle_reading
+from miostitch.recording.run_result import RunResult
 from miostitch.video.writer import Codec
 
 Kind = Literal["ucla", "avi-segments", "nwb", "zarr2"]
@@ -45,7 +46,7 @@ def export_recording(
     reading: ReadOptions | None = None,
     force: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Write a recording as another tool reads it.
 
     Parameters
@@ -147,7 +148,7 @@ def _export(
     options: ExportOptions,
     reading: ReadOptions,
     how: RunOptions,
-) -> dict[str, Any]:
+) -> RunResult:
     """Write a recording; see :func:`export_recording`."""
     _require_effect(kind, options)
     source = Source.open(recording, reading)
@@ -165,7 +166,7 @@ def _export(
         warnings=source.warnings,
         outputs=outputs,
     )
-    return made.to_json()
+    return RunResult(made.to_json())
 
 
 def _read_time(time: datetime | str | None) -> datetime | None:

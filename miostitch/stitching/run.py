@@ -34,6 +34,7 @@ from miostitch.execution.workspace import Workspace
 from miostitch.recording.files import ReadOptions, recording_names, segment_paths, table_path
 from miostitch.recording.inputs import RecordingInput, settle_inputs
 from miostitch.recording.recording import Recording, open_recordings
+from miostitch.recording.run_result import RunResult
 from miostitch.report.run import write_report
 from miostitch.schema import VIDEO, chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
@@ -191,7 +192,7 @@ def stitch_files(
     memory_limit: int | None = None,
     accept: Callable[[int], None] | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Stitch recordings of one session and publish the products.
 
     Parameters
@@ -273,7 +274,8 @@ def stitch_files(
     if options is None:
         options = StitchOptions(**given(choices), **_written(config, codec, no_avi=no_avi))
     specs, options = settle_stitch(inputs, options)
-    return run_stitch(specs, output, options, accept=accept, progress=progress).to_json()
+    made = run_stitch(specs, output, options, accept=accept, progress=progress)
+    return RunResult(made.to_json())
 
 
 def settle_stitch(
