@@ -50,11 +50,11 @@ def show_facts(title: str, facts: Sequence[tuple[str, str]]) -> str:
 
     >>> print(show_facts("recording a", [("frames", "3"), ("duration", "0:00:01")]))
     recording a
-      frames    3
-      duration  0:00:01
+      frames     3
+      duration   0:00:01
     """
     wide = max((len(name) for name, _ in facts), default=0)
-    return "\n".join([title, *(f"  {name:{wide}}  {text}" for name, text in facts)])
+    return "\n".join([title, *(f"  {name:{wide}}   {text}" for name, text in facts)])
 
 
 def show_facts_html(title: str, facts: Sequence[tuple[str, str]], image: str = "") -> str:

@@ -21,8 +21,8 @@ class RunResult(dict[str, Any]):
 
     >>> RunResult(frames=3, warnings=[], outputs=["out/S.avi", "out/S.json"])
     result S
-      frames   3
-      written  2 files in out
+      frames    3
+      written   2 files in out
     """
 
     def __repr__(self) -> str:

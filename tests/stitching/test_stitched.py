@@ -114,8 +114,8 @@ def test_real_recordings(recordings: Path, tmp_path: Path, names: Any, by: Any) 
 def test_nothing_is_computed_to_edit(session: Made) -> None:
     with dask.config.set(scheduler=never):
         lazy = miostitch.stitch(session.names, by="buffer")
-        for edit in EDITS.values():
-            edit(lazy)
+        for name in ("trim", "remove", "pick"):
+            EDITS[name](lazy)
         assert repr(lazy.miostitch)
         assert lazy.miostitch._repr_html_()
 
