@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-FORMAT_VERSION = "1"
+FORMAT_VERSION = "2"
+"""Version of the stores that are written; it rises with every array that is added."""
+
+OLDER_VERSIONS = ("1",)
+"""Versions that are still read; version 1 has neither times nor ``scores/identical``."""
 
 FRAME = "frame"
 HEIGHT = "height"
@@ -69,7 +73,14 @@ COLUMNS: tuple[Column, ...] = (
         True,
     ),
 )
-COLUMN_BY_NAME = {column.name: column for column in COLUMNS}
+"""What a receiver's table has: the columns of mio."""
+
+CORRECTED = Column(
+    "buffer_recv_unix_time_corrected", "float64", "s", "the same on the first receiver's clock"
+)
+"""The last column of every stitched table, which mio has not."""
+
+COLUMN_BY_NAME = {column.name: column for column in (*COLUMNS, CORRECTED)}
 REQUIRED_COLUMNS = tuple(column.name for column in COLUMNS if column.required)
 
 
@@ -137,7 +148,18 @@ FRAME_VARIABLES: tuple[Variable, ...] = (
     _frame("missing_pixels", "int32", "pixels not delivered", "pixel"),
     _frame("damaged", "bool", "pixels are missing or the frame is flagged noisy"),
     _frame("unrecoverable", "bool", "pixels are missing that no recording delivered"),
+    _frame("time", "float64", "elapsed time since the first frame, strictly increasing", "s"),
+    _frame("time_estimated", "bool", "no time of reception of the frame tells its time"),
 )
+
+TIME_VARIABLES = tuple(v for v in FRAME_VARIABLES if v.name in ("time", "time_estimated"))
+"""What is measured of all frames together; see :mod:`miostitch.buffers.elapsed_time`."""
+
+MEASURED_FPS = "measured_fps"
+"""Attribute: frames per s by the device's counter and the clock; absent if not measurable."""
+
+START_TIME = "start_time"
+"""Attribute: when the first frame was made, in UTC (ISO 8601); absent if no time is known."""
 
 ORIGIN_VARIABLES: tuple[Variable, ...] = (
     _frame("origin", "int16", "position in the attribute `origins` of the frame's file"),
@@ -161,6 +183,7 @@ SCORE_VARIABLES: tuple[Variable, ...] = (
     _score("num_buffers", "int16", "distinct buffers received"),
     _score("black_padding", "int64", "zeros appended to short buffers", "pixel"),
     *PIXEL_SCORES,
+    _score("identical", "bool", "all pixels of the recording's frame are those of the result"),
 )
 
 

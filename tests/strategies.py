@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from hypothesis import strategies as st
 
-from miostitch.schema import COLUMN_BY_NAME, COLUMNS
+from miostitch.schema import COLUMNS
 from miostitch.simulation.receivers import SimulationConfig
 
 RATES = st.sampled_from([0.0, 0.02, 0.2])
@@ -62,7 +62,7 @@ def buffer_tables(
     if shuffles and draw(st.booleans()):
         rows = np.array(draw(st.permutations(rows.tolist())))
     frame, k = np.divmod(rows, buffers)
-    columns: dict[str, Any] = dict.fromkeys(COLUMN_BY_NAME, 0) | {
+    columns: dict[str, Any] = dict.fromkeys((column.name for column in COLUMNS), 0) | {
         "linked_list": (first * buffers + rows) % 32,
         "frame_num": first + frame,
         "buffer_count": first * buffers + rows,

@@ -1,13 +1,17 @@
 """Elapsed time of every frame: finite and strictly increasing, whatever was received when."""
 
 from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.schema import NO_FRAME
+from miostitch.errors import InputError
+from miostitch.schema import NO_FRAME, START_TIME, TIME_VARIABLES
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -26,6 +30,21 @@ class ElapsedTime:
     seconds: Floats  # From the first frame on; strictly increasing
     estimated: NDArray[np.bool_]  # Where no time of reception tells
     start: float  # Unix time of the first frame, in s; NaN if none has a time of reception
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """The variables of the schema that say this of every frame."""
+        values = self.seconds, self.estimated
+        return {v.name: each for v, each in zip(TIME_VARIABLES, values, strict=True)}
+
+    @property
+    def attrs(self) -> dict[str, str]:
+        """The attribute that says when the first frame was made; none if that is not known."""
+        try:
+            start = datetime.fromtimestamp(self.start, UTC)
+        except (ValueError, OverflowError, OSError):  # unknown, or a clock beyond all years
+            return {}
+        return {START_TIME: start.isoformat(timespec="microseconds")}
 
 
 def measure_time(frame_num: Ints, received: Floats, fps: Fraction) -> ElapsedTime:
@@ -56,6 +75,46 @@ def measure_time(frame_num: Ints, received: Floats, fps: Fraction) -> ElapsedTim
     estimated = np.ones(len(frame_num), np.bool_)
     estimated[known] = False
     return ElapsedTime(seconds - seconds[0], estimated, float(received[first] + seconds[0]))
+
+
+def join_times(
+    files: Sequence[ElapsedTime], origin: Ints, frame: Ints, frame_num: Ints, fps: Fraction
+) -> ElapsedTime:
+    """Measure the time of frames that are taken from files.
+
+    The times stay as they are, from the first of these frames on, where they rise from frame to
+    frame: gaps stay gaps. Otherwise, as of files that were joined in the wrong order or that
+    nobody knows the start of, they are measured again.
+
+    ``origin, frame, frame_num``: the file of each frame, its position there, and the device's
+    counter, (frame,).
+    """
+    starts = np.array([file.start for file in files])
+    used = np.unique(origin).tolist()
+    known = [number for number in used if np.isfinite(starts[number])]
+    first = known[0] if known else used[0]
+    seconds, estimated = np.empty(len(frame)), np.empty(len(frame), np.bool_)
+    for number in used:
+        mine = origin == number
+        ahead = 0.0 if number == first else starts[number] - starts[first]
+        seconds[mine] = files[number].seconds[frame[mine]] + ahead
+        estimated[mine] = files[number].estimated[frame[mine]]
+    if (np.diff(seconds) > 0).all():  # which NaN does not
+        start = float(starts[first] + seconds[0])
+        return ElapsedTime(seconds - seconds[0], estimated, start)
+    measured = measure_time(frame_num, np.where(estimated, np.nan, seconds), fps)
+    return ElapsedTime(measured.seconds, measured.estimated, float(starts[first] + measured.start))
+
+
+def read_start(attrs: Mapping[str, Any]) -> float:
+    """Unix time of the first frame in s, by a store's or a Dataset's attributes; NaN: unknown."""
+    told = attrs.get(START_TIME)
+    if told is None:
+        return np.nan
+    try:
+        return datetime.fromisoformat(told).timestamp()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{START_TIME} {told!r} is no time: {error}; make it again") from error
 
 
 def _count_frames(frame_num: Ints) -> Floats:

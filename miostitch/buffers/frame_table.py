@@ -11,7 +11,7 @@ from miostitch.arrays import F64, I16, I32, I64, U8, U64, Bools
 from miostitch.buffers.device_counter import counter_resets
 from miostitch.kernels.composition import EXCLUDED
 from miostitch.ranges import run_starts
-from miostitch.schema import NO_FRAME
+from miostitch.schema import CORRECTED, NO_FRAME
 
 MASK_BITS = 64  # buffer positions that `FrameTable.buffers` can show
 # Padding of one buffer of a frame.
@@ -171,7 +171,7 @@ class FrameTally:
         padding = rows.get("black_padding_px", nothing).clip(min=0)
         buffers = np.where(placed, _bit(position), np.uint64(0))
         # complex numbers order by real part, then imaginary part: by position, then time
-        moment = position + 1j * rows["buffer_recv_unix_time"]
+        moment = position + 1j * rows.get(CORRECTED.name, rows["buffer_recv_unix_time"])
         self._votes.add(
             {
                 "frame": frame,

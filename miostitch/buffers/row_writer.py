@@ -7,7 +7,7 @@ from typing import Self
 import pandas as pd
 
 from miostitch.buffers.csv_writer import TableWriter
-from miostitch.schema import COLUMN_BY_NAME, NO_FRAME
+from miostitch.schema import COLUMN_BY_NAME, CORRECTED, NO_FRAME
 from miostitch.store.layout import BufferColumns
 
 
@@ -15,7 +15,9 @@ class BufferTable:
     """Writes rows to a table, to the ``buffers`` group of a store, or to both."""
 
     def __init__(self, columns: Iterable[str], table: Path | None, store: str | None) -> None:
-        self._defaults = {name: _default(name) for name in columns}
+        # that one last, the others as they are
+        names = sorted(columns, key=lambda name: name == CORRECTED.name)
+        self._defaults = {name: _default(name) for name in names}
         self._table = TableWriter(table, list(self._defaults)) if table else None
         self._arrays = None
         if store:
@@ -27,6 +29,8 @@ class BufferTable:
     def append(self, rows: pd.DataFrame) -> None:
         """Write rows: missing columns are filled, unknown ones left out."""
         rows = rows.reindex(columns=list(self._defaults))
+        if CORRECTED.name in self._defaults:
+            rows[CORRECTED.name] = rows[CORRECTED.name].fillna(rows["buffer_recv_unix_time"])
         if rows.isna().any(axis=None):
             rows = rows.fillna(self._defaults)
         rows = rows.astype({n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self._defaults})

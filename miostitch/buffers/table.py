@@ -22,7 +22,7 @@ from miostitch.buffers.frame_table import Fold, FrameTable, FrameTally, folded
 from miostitch.buffers.parser import Cells, ParsedBlock, TableParser, header_columns, text_blocks
 from miostitch.buffers.repair import NO_REPAIRS, derive_layout, repair_batches
 from miostitch.errors import MetadataError, MissingInputError, UsageError
-from miostitch.schema import NO_FRAME
+from miostitch.schema import CORRECTED, NO_FRAME
 from miostitch.text import amount
 
 _CACHED_BLOCKS = 16
@@ -34,6 +34,7 @@ _TALLIED = (
     "frame_num",
     "frame_buffer_count",
     "buffer_recv_unix_time",
+    CORRECTED.name,
     "black_padding_px",
     "reconstructed_frame_index",
 )
@@ -81,16 +82,12 @@ class Metadata:
         cells = amount(len(self.repairs), "flipped header cell")
         return f"{cells} repaired: {where}" + (f" (and {more} more)" if more else "")
 
-    def as_received(self) -> "Metadata":
-        """The same, its rows without the repairs."""
-        return replace(self, repairs=NO_REPAIRS)
-
     def moved(self, path: str) -> "Metadata":
         """The same file, called by another path."""
         return replace(self, path=path, _parser=replace(self._parser, path=path))
 
     def rows(self, frames: I64) -> pd.DataFrame:
-        """Rows in the order of `frames`, within a frame by ``frame_buffer_count``, then as read.
+        """Rows in the order of `frames`, within a frame as they were received.
 
         Parses the blocks of text whose range of frames meets `frames`, and keeps the last few of
         this process. A file in disorder costs time, not memory.
@@ -117,7 +114,7 @@ class Metadata:
             parts.append(table[hit])
             ranks.append(order[place[hit]])
         found = pd.concat(parts)
-        by_rank = np.lexsort((found["frame_buffer_count"].to_numpy(), np.concatenate(ranks)))
+        by_rank = np.argsort(np.concatenate(ranks), kind="stable")
         if (np.diff(by_rank) < 0).any():  # else it is a copy of millions of rows for nothing
             found = found.iloc[by_rank]
         return found.reset_index(drop=True)
@@ -330,7 +327,10 @@ class _Oddities:
         self._list(line, "the line is cut")
 
     def look_at(self, parsed: ParsedBlock) -> None:
-        times = np.append(self._last_time, parsed.table["buffer_recv_unix_time"].to_numpy())
+        # of a stitched table the times of one clock, where those as received are of several
+        corrected = CORRECTED.name in parsed.table.column_names
+        clock = CORRECTED.name if corrected else "buffer_recv_unix_time"
+        times = np.append(self._last_time, parsed.table[clock].to_numpy())
         backwards = np.flatnonzero(times[1:] < times[:-1])
         if len(backwards):
             self.backwards.note(len(backwards), f"line {parsed.lines[backwards[0]]}")

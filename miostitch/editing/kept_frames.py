@@ -52,10 +52,7 @@ class KeptFrames(FrameOrigins):
         found = {each.path: each for each in known}
         paths = [dataset.attrs["origins"][number] for number in used]
         frames = dataset.origin_frame.to_numpy().astype(np.int64)
-        origins = tuple(
-            found.get(path) or _find(path, dataset.attrs, reading, frames[origin == number])
-            for number, path in enumerate(paths)
-        )
+        origins = tuple(found.get(path) or _find(path, dataset.attrs, reading) for path in paths)
         for number, each in enumerate(origins):
             if frames[origin == number].max() >= each.frames:
                 msg = f"{each.path}: has fewer frames than when it was opened; open it again"
@@ -105,9 +102,9 @@ class KeptFrames(FrameOrigins):
         return lazy.isel({FRAME: span}).chunk({FRAME: block or self.block, HEIGHT: -1, WIDTH: -1})
 
 
-def _find(path: str, attrs: dict[str, Any], reading: ReadOptions, frames: I64) -> Origin:
+def _find(path: str, attrs: dict[str, Any], reading: ReadOptions) -> Origin:
     """Find the file, or the stitch that is not written, of which some frames are kept."""
     stitches = attrs.get("stitches", {})
     if path in stitches:
-        return find_stitched(path, stitches[path], frames)
+        return find_stitched(path, stitches[path])
     return find_origin(path, replace(reading, lag=attrs.get("lags", {}).get(path, 0)))

@@ -17,7 +17,16 @@ from miostitch.arrays import F64, I64
 from miostitch.errors import InputError, UsageError
 from miostitch.ranges import format_frames, parse_frames
 from miostitch.recording.datasets import done_step, in_chunks, lost_coordinate, union
-from miostitch.schema import COMPOSITE, FRAME, HEIGHT, LOST, VIDEO, WIDTH
+from miostitch.recording.frame_times import from_first_frame, join_dataset_times, time_of_dataset
+from miostitch.schema import (
+    COMPOSITE,
+    FRAME,
+    HEIGHT,
+    LOST,
+    START_TIME,
+    VIDEO,
+    WIDTH,
+)
 from miostitch.text import amount
 
 # How far counter and clock may disagree across a boundary: frames, and share of the frames.
@@ -150,14 +159,16 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     parts = [_with_lost(in_chunks(dataset), given) for dataset in given]
     _require_alike(parts)
     names, places = union([part.attrs.get("recordings", []) for part in parts])
-    joined = _join_frames(parts, places)
+    joined = _join_times(_join_frames(parts, places), parts)
     origins, codes = union([part.attrs.get("origins", []) for part in parts])
     if "origin" in joined.coords:
         moved = [code[part.origin.to_numpy()] for code, part in zip(codes, parts, strict=True)]
         joined["origin"] = joined.origin.copy(data=np.concatenate(moved).astype(np.int16))
     first, *others = (part.attrs for part in parts)
     attrs = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
+    attrs.pop(START_TIME, None)
     attrs |= {"origins": origins, "history": []}
+    attrs |= {START_TIME: joined.attrs[START_TIME]} if START_TIME in joined.attrs else {}
     if names:
         attrs["recordings"] = names
     if lags := _collect_lags(parts):
@@ -235,8 +246,10 @@ def _renumber(
     count = dataset.sizes[FRAME]
     attrs = dataset[FRAME].attrs if FRAME in dataset.coords else {}
     done = done_step(step, parameters, before, count)
-    return dataset.assign_coords({FRAME: (FRAME, np.arange(count), attrs)}).assign_attrs(
-        history=[*dataset.attrs.get("history", []), done]
+    return (
+        from_first_frame(dataset)
+        .assign_coords({FRAME: (FRAME, np.arange(count), attrs)})
+        .assign_attrs(history=[*dataset.attrs.get("history", []), done])
     )
 
 
@@ -303,6 +316,14 @@ def _join_frames(parts: Sequence[xr.Dataset], places: Sequence[I64]) -> xr.Datas
         combine_attrs="override",
     )
     return joined.set_xindex("frame_num") if "frame_num" in joined.coords else joined
+
+
+def _join_times(joined: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Put the times of all parts on one clock, if all have some."""
+    times = [each for part in parts if (each := time_of_dataset(part)) is not None]
+    if len(times) < len(parts):
+        return joined
+    return join_dataset_times(joined, times)
 
 
 def _recode_sources(source: xr.DataArray, code: I64) -> xr.DataArray:

@@ -30,7 +30,7 @@ from miostitch.recording.files import ReadOptions
 from miostitch.recording.inputs import require_opened_so, settle_reading
 from miostitch.recording.provenance import input_place
 from miostitch.recording.run_result import RunResult
-from miostitch.schema import VIDEO
+from miostitch.schema import MEASURED_FPS, START_TIME, VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
 from miostitch.text import printable
@@ -213,6 +213,7 @@ class Edit(KeptFrames):
                     *input_place(each.path, run.workspace.output),
                     each.frames,
                     lags.get(each.path, 0),
+                    each.repair,
                 )
                 for each in self.origins
             ],
@@ -297,7 +298,7 @@ class Edit(KeptFrames):
         kept = {
             name: value
             for name, value in (facts[0] if facts else {}).items()
-            if name not in ("ome", "format_version")
+            if name not in ("ome", "format_version", START_TIME, MEASURED_FPS)
             and all(each.get(name) == value for each in facts)
         }
         create_store(

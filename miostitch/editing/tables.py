@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import I64
 from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.elapsed_time import join_times
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.editing.kept_frames import FrameOrigins
 from miostitch.errors import MiostitchError
@@ -28,8 +29,10 @@ from miostitch.schema import (
     RECORDING,
     REPAIR_VARIABLES,
     SCORE_VARIABLES,
+    TIME_VARIABLES,
     Variable,
 )
+from miostitch.session.clocks import time_attrs
 from miostitch.store.layout import write_frame_tables, write_group
 from miostitch.store.reader import BUFFERS, Store
 from miostitch.video.source import open_video
@@ -153,8 +156,13 @@ class StoredTables:
         frames = {
             v.name: self._taken("", v.name, [root[v.name] for root in roots])
             for v in FRAME_VARIABLES
+            if v not in TIME_VARIABLES
         }
-        write_frame_tables(path, frames)
+        origins, place = self.sources.origins, (self.sources.origin, self.sources.origin_frame)
+        files = [each.elapsed for each in origins]
+        elapsed = join_times(files, *place, frames["frame_num"], origins[0].fps)
+        attrs = time_attrs(elapsed, frames["frame_num"])
+        write_frame_tables(path, frames | elapsed.columns, attrs=attrs)
         groups = dict.fromkeys(name for each in tables for name in each.groups if name != BUFFERS)
         return [note for name in groups for note in self._group(path, name)]
 

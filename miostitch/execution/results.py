@@ -72,6 +72,10 @@ class LostFrames(Result):
 
 
 Notices = Annotated[list[str], "what a person should know, most severe first"]
+Fps = Annotated[str | None, "frame rate of the video file, as `20` or `30000/1001`"]
+MeasuredFps = Annotated[
+    float | None, "frames per s by the device's counter and the clock; absent: cannot be told"
+]
 Lost = Annotated[list[LostFrames], "with `--salvage`: what is left out as damaged"]
 Resumed = Annotated[int, "blocks that an interrupted run had finished, not computed again"]
 Versions = Annotated[JSON, "versions of miostitch and of the libraries that write files"]
@@ -127,6 +131,8 @@ class RecordingSummary(Result):
     only_complete: Annotated[int, "frames of the result of which it alone received every buffer"]
     buffers_given: Annotated[int | None, "by buffer: those taken from it, all or most of it"] = None
     sole_buffers: Annotated[int | None, "by buffer: of these, those that it alone has"] = None
+    fps: Fps = None
+    measured_fps: MeasuredFps = None
 
 
 @dataclass(frozen=True)
@@ -156,6 +162,8 @@ class StitchSummary(Result):
     digests: Digests
     outputs: Outputs
     reused: Annotated[bool, "of a workflow: true where it was an earlier run that stitched"] = False
+    fps: Fps = None
+    measured_fps: MeasuredFps = None
 
     @property
     def by_frame(self) -> bool:
@@ -171,6 +179,7 @@ class OriginSummary(Result):
     relative_path: Annotated[str, "the same from the folder of the result"]
     frames: Annotated[int, "how many it has"]
     lag: Annotated[int, "the lag that was applied"]
+    repair: Annotated[bool, "false: flipped headers of its table were left as received"] = True
 
 
 @dataclass(frozen=True)
@@ -351,6 +360,7 @@ class ExportSummary(Result):
     duration_s: Annotated[float, "between the first and the last of them"]
     lost_frames: Lost
     warnings: Notices
+    notes: Annotated[list[str], "what is exported otherwise than the files say"]
     outputs: Outputs
 
 

@@ -148,7 +148,7 @@ def _facts(source: Source, start: datetime | None, options: ExportOptions) -> di
     facts: dict[str, Any] = {
         "deviceName": "Miniscope",
         "deviceType": "Miniscope",
-        "frameRate": f"{float(source.kept.fps):.6g}FPS",
+        "frameRate": f"{source.rate:.6g}FPS",
         "framesPerFile": FRAMES_PER_FILE,
         "compression": {"rawvideo": "None", "ffv1": "FFV1"}[options.codec],
         "ROI": {"height": height, "leftEdge": 0, "topEdge": 0, "width": width},

@@ -139,7 +139,7 @@ def _described(source: Source, start: datetime, options: ExportOptions) -> NWBFi
             optical_channel=channel,
             device=device,
             excitation_lambda=np.nan,
-            imaging_rate=float(source.kept.fps),
+            imaging_rate=source.rate,
             indicator=options.indicator,
             location=options.location,
         )
@@ -176,7 +176,7 @@ def _series(
             content["num_samples"] = count
     return OnePhotonSeries(
         name=SERIES,
-        description="gray values from 0 to 255",
+        description="; ".join(filter(None, ("gray values from 0 to 255", source.rate_text))),
         imaging_plane=file.imaging_planes["ImagingPlane"],
         **content,
         **timing,

@@ -21,12 +21,15 @@ from miostitch.execution.products import STORE, TIMESTAMPS
 from miostitch.ranges import format_frames
 from miostitch.recording.datasets import open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
+from miostitch.recording.frame_times import join_dataset_times, time_of_dataset
 from miostitch.recording.inputs import require_opened_so
 from miostitch.schema import FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
+from miostitch.session.clocks import measured_rate
 from miostitch.text import amount, printable
 from miostitch.video.writer import Codec, VideoFile
 
 TIMES = ("timestamp_first", "timestamp_last")
+RATE_TOLERANCE = 0.01  # How far the rates of file and clock may be apart before it is said
 
 Advance = Callable[[int], None] | None  # Called with the number of frames of every written block
 PathOf = Callable[[str], Path]  # Where the product of an ending is made
@@ -107,7 +110,9 @@ class Source:
                 lost = (FRAME, opened[LOST.name].to_numpy())
                 stored = stored.assign_coords({LOST.name: lost})
             dataset = without_lost(stored)
-        return cls(dataset.drop_vars([*dataset.data_vars]).compute(), kept)
+        elapsed = time_of_dataset(dataset)
+        known = dataset.drop_vars([*dataset.data_vars]).compute()
+        return cls(known if elapsed is None else join_dataset_times(known, [elapsed]), kept)
 
     @property
     def path(self) -> str:
@@ -133,6 +138,31 @@ class Source:
         """Describe a video file of frames like these."""
         _, height, width = self.kept.shape
         return VideoFile(str(path), width, height, self.kept.fps, codec)
+
+    @cached_property
+    def measured_fps(self) -> float | None:
+        """Frames per s by counter and clock; None where they do not tell."""
+        elapsed = time_of_dataset(self.dataset)
+        if elapsed is None or "frame_num" not in self.dataset.coords:
+            return None
+        received = np.where(elapsed.estimated, np.nan, elapsed.seconds)
+        return measured_rate(self.dataset["frame_num"].to_numpy(), received)
+
+    @property
+    def rate(self) -> float:
+        """Frames per s to be stated: as measured where the file says another rate."""
+        said, measured = float(self.kept.fps), self.measured_fps
+        if measured is None or abs(said / measured - 1) <= RATE_TOLERANCE:
+            return said
+        return measured
+
+    @property
+    def rate_text(self) -> str:
+        """Say that the frame rate that is stated is not that of the file; nothing where it is."""
+        said = float(self.kept.fps)
+        if self.rate == said:
+            return ""
+        return f"measured rate {self.rate:.6g} frames/s, the video file says {said:.6g}"
 
     @cached_property
     def timestamps(self) -> NDArray[np.float64]:

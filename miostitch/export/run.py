@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from miostitch.config.choices import choose
-from miostitch.errors import UsageError
+from miostitch.errors import Notice, Severity, UsageError, report_notices
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.results import ExportSummary
@@ -18,6 +18,7 @@ from miostitch.export.zarr import zarr2
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.inputs import RecordingInput, settle_reading
 from miostitch.recording.run_result import RunResult
+from miostitch.text import printable
 from miostitch.video.writer import Codec
 
 Kind = Literal["ucla", "avi-segments", "nwb", "zarr2"]
@@ -85,8 +86,8 @@ def export_recording(
     -------
     dict
         JSON values: ``kind``, ``frames``, ``duration_s`` between the first and the last frame,
-        ``lost_frames`` as in the summary of an edit, ``warnings``, and ``outputs``, the paths of
-        what was written.
+        ``lost_frames`` as in the summary of an edit, ``warnings``, ``notes``, and ``outputs``, the
+        paths of what was written.
 
     Raises
     ------
@@ -152,6 +153,8 @@ def _export(
     """Write a recording; see :func:`export_recording`."""
     _require_effect(kind, options)
     source = Source.open(recording, reading)
+    notices = _list_notices(kind, source)
+    report_notices(notices)
     plan = _plan(source, output, kind, options)
     workspace = Workspace(plan.folder, plan.stem, plan.suffixes)
     with publish_run(workspace, source.kept.files, how) as run:
@@ -164,6 +167,7 @@ def _export(
         duration_s=round(source.duration, 6),
         lost_frames=[lost for origin in source.kept.origins for lost in origin.losses],
         warnings=source.warnings,
+        notes=[printable(str(notice)) for notice in notices],
         outputs=outputs,
     )
     return RunResult(made.to_json())
@@ -178,6 +182,14 @@ def _read_time(time: datetime | str | None) -> datetime | None:
     except ValueError as error:
         msg = f"session_start {time!r}: must be a time such as 2026-01-31T09:30:00+01:00"
         raise UsageError(msg) from error
+
+
+def _list_notices(kind: Kind, source: Source) -> list[Notice]:
+    """Say what the recording was not known to be, in exports that state a frame rate."""
+    if kind not in ("ucla", "nwb") or not source.rate_text:
+        return []
+    remedy = "the measured rate is exported"
+    return [Notice(source.path, source.rate_text, remedy, Severity.NOTE)]
 
 
 def _plan(source: Source, output: Path, kind: Kind, options: ExportOptions) -> Plan:

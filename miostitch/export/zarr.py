@@ -7,6 +7,7 @@ from pathlib import Path
 from miostitch.execution.engine import Products
 from miostitch.execution.products import STORE
 from miostitch.export.plan import TIMES, Advance, ExportOptions, PathOf, Plan, Source, named
+from miostitch.schema import MEASURED_FPS, START_TIME
 from miostitch.store.layout import consolidate, create_store, write_frame_tables
 
 
@@ -18,7 +19,7 @@ def zarr2(source: Source, output: Path, _: ExportOptions) -> Plan:
 
 def _write(source: Source, path: PathOf, advance: Advance) -> None:
     store, kept, attrs = str(path(STORE)), source.kept, source.dataset.attrs
-    known = ("recordings", "config")
+    known = ("recordings", "config", START_TIME)
     create_store(
         store,
         shape=kept.shape,
@@ -29,6 +30,7 @@ def _write(source: Source, path: PathOf, advance: Advance) -> None:
             "fps": str(kept.fps),
             "history": attrs.get("history", []),
             "versions": {"miostitch": version("miostitch")},
+            **({} if source.measured_fps is None else {MEASURED_FPS: source.measured_fps}),
         },
         zarr_format=2,
         variables=source.variables,

@@ -22,6 +22,12 @@ from miostitch.execution.results import JSON, HistoryStep, read_summary
 from miostitch.ranges import format_frames
 from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.recording.files import ReadOptions, StrPath
+from miostitch.recording.frame_times import (
+    from_first_frame,
+    time_coordinates,
+    time_of_recording,
+    timed_root,
+)
 from miostitch.recording.recording import Recording, open_recordings, remember_recording
 from miostitch.schema import (
     FRAME,
@@ -72,7 +78,10 @@ def open_recording(
         asked for, except at most 256 that tell whether the pictures lag behind the table.
         ``origin`` and ``origin_frame`` say of every frame which of the attribute ``origins`` it
         is from and which frame of that; they stay true whatever frames are selected, so that
-        :func:`miostitch.write_recording` finds what else is known of a frame. The attribute
+        :func:`miostitch.write_recording` finds what else is known of a frame. ``time`` is the
+        time of each frame in s after the first one, by the clock of its receiver, and
+        ``time_estimated`` says where nothing of the frame tells it; the attribute ``start_time``
+        is when the first one was made, in UTC, if that is known. The attribute
         ``history`` lists what was done to the recording so far, where anything was. What should be
         known of the files, such as a lag that was found and not asked for, is logged as a warning.
 
@@ -142,7 +151,7 @@ def label_frames(
 
 
 def _of_store(store: Store, options: ReadOptions) -> xr.Dataset:
-    root = store.table()
+    root = timed_root(store)
     with reading(store.path):
         chunks = {FRAME: root[VIDEO.name].encoding["preferred_chunks"][FRAME]}
         # Zarr itself would read a chunk that is missing as black
@@ -175,7 +184,7 @@ def without_lost(dataset: xr.Dataset) -> xr.Dataset:
     history = [*dataset.attrs.get("history", []), done]
     if len(kept) == kept[-1] + 1 - kept[0]:  # which leaves the blocks as they are
         kept = slice(kept[0], kept[-1] + 1)
-    return dataset.isel({FRAME: kept}).assign_attrs(history=history)
+    return from_first_frame(dataset.isel({FRAME: kept}).assign_attrs(history=history))
 
 
 def _of_recording(recording: Recording, options: ReadOptions, *, need_rows: bool) -> xr.Dataset:
@@ -239,11 +248,14 @@ def to_dataset(recording: Recording) -> xr.Dataset:
         name: np.arange(n) for name, n in zip(VIDEO.dims, recording.shape, strict=True)
     }
     origins: list[str] = [os.path.abspath(source.path) for source in recording.videos]
-    coords |= table | _origins([source.frame_count for source in recording.videos], rows)
+    elapsed = time_of_recording(recording)
+    coords |= table | time_coordinates(elapsed, rows)
+    coords |= _origins([source.frame_count for source in recording.videos], rows)
     attrs: dict[str, Any] = {
         "recording": recording.name,
         "fps": str(recording.videos[0].fps),
         "origins": origins,
+        **elapsed.attrs,
     }
     history = stitch_history(read_summary(origins[0])) if len(origins) == 1 else {}
     if lag := recording.lag:

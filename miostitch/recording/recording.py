@@ -13,11 +13,12 @@ from functools import cached_property, partial
 from hashlib import blake2b
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 from weakref import WeakValueDictionary
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from miostitch.arrays import I64, U8
 from miostitch.buffers.frame_table import FrameTable
@@ -35,7 +36,7 @@ from miostitch.execution.results import LostFrames
 from miostitch.recording.files import ReadOptions, StrPath, segment_paths, table_path
 from miostitch.recording.fitting import fit_bare, fit_table
 from miostitch.recording.lag import Lag, Pictures, SettledLag, measure_lag, settle_lags
-from miostitch.schema import NO_FRAME
+from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, REPAIRED_COLUMNS
 from miostitch.video.readers import FrameReader
 from miostitch.video.source import VideoSource, open_video
 
@@ -201,13 +202,6 @@ class Recording:
         alone = Recording.of_files(Path(path).stem, videos, tables, self.options)
         return alone.with_lag(self.lag)
 
-    def as_received(self) -> "Recording":
-        """The same, its rows without repairs; what is known of the frames stays."""
-        repaired = [notice for table in self.tables for notice in _repair_notices(table)]
-        notices = tuple(notice for notice in self.notices if notice not in repaired)
-        tables = tuple(table.as_received() for table in self.tables)
-        return replace(self, tables=tables, notices=notices)
-
     def reader(self, frames: I64) -> "BlockReader":
         """What a task needs to read these frames, -1 for none, and no more."""
         shape, count = (len(frames), *self.shape[1:]), self.shape[0]
@@ -238,7 +232,7 @@ class Recording:
         return self.frames.num_rows.astype(np.int64)
 
     def rows(self, frames: I64) -> pd.DataFrame:
-        """Buffers of these frames, in the order of ``frames``, within a frame in buffer order.
+        """Buffers of these frames, in the order of ``frames``, within a frame as received.
 
         The column ``reconstructed_frame_index`` counts within the file the row came from.
         """
@@ -344,6 +338,21 @@ def _require_files(path: str, *, need_table: bool) -> None:
     if need_table and not os.path.isfile(table_path(path)):
         msg = f"{path}: its table {table_path(path)} is missing; put it beside the video"
         raise MissingInputError(msg)
+
+
+def list_repairs(recordings: Sequence[Recording]) -> dict[str, NDArray[Any]]:
+    """Every repaired cell of some recordings: an array for each of the schema's variables."""
+    parts = [
+        table.repairs.assign(recording=number, segment=segment)
+        for number, recording in enumerate(recordings)
+        for segment, table in enumerate(recording.tables)
+    ]
+    if not parts:
+        return {v.name: np.empty(0, v.dtype) for v in REPAIR_VARIABLES}
+    cells = pd.concat(parts, ignore_index=True)
+    codes = {name: code for code, name in enumerate(REPAIRED_COLUMNS)}
+    cells["column"] = cells["column"].map(codes)
+    return {v.name: cells[v.name].to_numpy().astype(v.dtype) for v in REPAIR_VARIABLES}
 
 
 def remember_recording(recording: Recording) -> None:

@@ -9,6 +9,7 @@ import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
@@ -19,6 +20,7 @@ import pandas as pd
 import xarray as xr
 
 from miostitch.arrays import I64
+from miostitch.buffers.elapsed_time import ElapsedTime
 from miostitch.buffers.table import Metadata, read_metadata
 from miostitch.errors import InputError, MismatchError, Notice, UsageError
 from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE, TABLE
@@ -28,8 +30,9 @@ from miostitch.ranges import join_ranges, runs
 from miostitch.recording.datasets import open_store_beside
 from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.fitting import lost_frames, salvaged
-from miostitch.recording.recording import Recording, reopen_video
-from miostitch.schema import FRAME, FRAME_VARIABLES, VIDEO
+from miostitch.recording.frame_times import time_of_recording, time_of_store
+from miostitch.recording.recording import Recording, list_repairs, reopen_video
+from miostitch.schema import FRAME, FRAME_VARIABLES, REPAIR, VIDEO
 from miostitch.store.chunks import damaged_blocks
 from miostitch.store.reader import Store
 from miostitch.store.validation import reading
@@ -39,6 +42,7 @@ from miostitch.video.source import VideoSource, open_video
 # How much of a table is in memory while its lines are counted, and while they are checked.
 SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
 REMEDY, LEFT_OUT = "make it anew, or --salvage leaves it out", "it is left out"
+REPAIRS = "repairs"
 
 
 class BufferRows(Protocol):
@@ -86,7 +90,11 @@ class RecordedFrames:
     """What a store would say of a recording that was not stitched: the root, by its table alone."""
 
     recording: Recording
-    groups: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """The only group besides the root: what was repaired, if anything was."""
+        return (REPAIRS,) if any(len(t.repairs) for t in self.recording.tables) else ()
 
     @property
     def recordings(self) -> Sequence[str]:
@@ -94,10 +102,17 @@ class RecordedFrames:
         return [printable(Path(self.recording.path).stem)]
 
     def table(self, group: str = "") -> xr.Dataset:
-        """The root for no name."""
-        if group:
-            raise KeyError(group)
-        return self._root
+        """The root for no name, else what was repaired."""
+        if not group:
+            return self._root
+        cells = list_repairs([self.recording])
+        columns = {name: (REPAIR, values) for name, values in cells.items()}
+        return xr.Dataset(columns, attrs={"recordings": self.recordings})
+
+    @cached_property
+    def elapsed(self) -> ElapsedTime:
+        """When the frames were made."""
+        return time_of_recording(self.recording)
 
     @cached_property
     def _root(self) -> xr.Dataset:
@@ -113,6 +128,7 @@ class RecordedFrames:
             "missing_pixels": missing,
             "damaged": missing > 0,
             "unrecoverable": missing > 0,
+            **self.elapsed.columns,
         }
         columns = {v.name: known[v.name][:count].astype(v.dtype) for v in FRAME_VARIABLES}
         return xr.Dataset({name: (FRAME, values) for name, values in columns.items()})
@@ -211,6 +227,7 @@ class Origin:
     inputs: tuple[Mapping[str, Any], ...]
     notices: tuple[Notice, ...] = ()  # What a user should be told
     losses: tuple[LostFrames, ...] = ()  # What of it is left out because it is damaged
+    repair: bool = True  # Whether its rows were repaired where need be
 
     @property
     def kinds(self) -> set[str]:
@@ -228,6 +245,22 @@ class Origin:
         """Lines of its frames in a table of time stamps, without the frames' positions."""
         root = self.tables.table()
         return pd.DataFrame({n: root[n].to_numpy() for n in ("timestamp_first", "timestamp_last")})
+
+    @cached_property
+    def elapsed(self) -> ElapsedTime:
+        """When its frames were made."""
+        if isinstance(self.tables, RecordedFrames):
+            return self.tables.elapsed
+        assert isinstance(self.tables, Store)
+        return time_of_store(self.tables)
+
+    @property
+    def fps(self) -> Fraction:
+        """Frame rate, exact."""
+        if self.video is not None:
+            return self.video.fps
+        assert self.store is not None
+        return Fraction(self.store.attrs["fps"])
 
     @property
     def files(self) -> list[str]:
@@ -306,8 +339,7 @@ class _Sidecars:
 
 
 def _of_video(path: str, recording: Recording, options: ReadOptions) -> Origin:
-    # rows are passed on as received: who reads the result repairs them where need be
-    received, frames = recording.as_received(), recording.shape[0]
+    frames = recording.shape[0]
     sidecars = _Sidecars(options)
     store, lines = sidecars.store(path, frames), sidecars.lines(path, frames)
     _require_level(path, options, store, lines)
@@ -317,7 +349,7 @@ def _of_video(path: str, recording: Recording, options: ReadOptions) -> Origin:
     ]
     if store is not None:
         inputs = store.attrs.get("inputs", inputs)
-    notices, losses = received.notices, recording.losses
+    notices, losses = recording.notices, recording.losses
     has_table = bool(recording.tables)
     if store is not None and has_table:
         table = recording.tables[0]
@@ -330,13 +362,14 @@ def _of_video(path: str, recording: Recording, options: ReadOptions) -> Origin:
         frames,
         recording.videos[0],
         store,
-        received if has_table else _stored_rows(store),
+        recording if has_table else _stored_rows(store),
         has_table,
         store or RecordedFrames(recording),
         lines,
         tuple(inputs),
         (*notices, *sidecars.notices),
         losses,
+        options.repair,
     )
 
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from miostitch.arrays import F64, I64
 from miostitch.buffers.device_counter import LEAST_FRAMES
+from miostitch.buffers.elapsed_time import ElapsedTime
+from miostitch.schema import MEASURED_FPS
 
 _SIGMA = 1.4826  # standard deviation of a normal distribution in median absolute deviations
 _CERTAIN = 8.0  # standard deviations by which a correlation stands out from all chance
@@ -42,6 +44,22 @@ def frame_interval(frame_num: I64, time: F64) -> float:
     steps = steps[np.isfinite(steps)]
     interval = float(np.median(steps)) if steps.size else np.nan
     return interval if interval > 0 else np.nan
+
+
+def measured_rate(frame_num: I64, time: F64) -> float | None:
+    """Frames per s by counter and clock; None where they do not tell.
+
+    ``frame_num, time``: -1 and NaN where unknown, in the order of the video, (frame,).
+    """
+    known = (frame_num >= 0) & np.isfinite(time)
+    interval = frame_interval(frame_num[known], time[known])
+    return None if np.isnan(interval) else round(1 / interval, 6)
+
+
+def time_attrs(elapsed: ElapsedTime, frame_num: I64) -> dict[str, str | float]:
+    """The attributes of a store that its times give."""
+    rate = measured_rate(frame_num, np.where(elapsed.estimated, np.nan, elapsed.seconds))
+    return elapsed.attrs | ({} if rate is None else {MEASURED_FPS: rate})
 
 
 def device_time(frame_num: I64, time: F64, interval: float) -> F64:

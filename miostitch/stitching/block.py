@@ -16,7 +16,7 @@ from miostitch.schema import NO_FRAME, PIXEL_SCORES
 from miostitch.session.session import Session
 from miostitch.stitching.composition import PixelModel, shared_buffers, shared_counts
 from miostitch.stitching.copies import ComposedBlock, CopiesPlan, compose, plan_copies
-from miostitch.stitching.selection import Choice, find_alike, score_candidates, select
+from miostitch.stitching.selection import Choice, find_alike, find_equal, score_candidates, select
 
 PANELS = "debug"
 """The candidates side by side, as a video."""
@@ -46,6 +46,7 @@ class StitchedBlock:
     scores: NDArray[np.int64]  # Of all candidates, (frame, recording, score)
     diff_pixels: NDArray[np.int64]  # In which ``selected`` and ``other`` differ; -1 without other
     shared_buffers: NDArray[np.int16]  # Shared and identical buffers, (frame, agreement)
+    identical: NDArray[np.bool_]  # Candidates with the pixels of the result, (frame, recording)
     buffer_source: NDArray[np.int8]  # As of ``Composition``, (frame, position); empty by frame
     buffer_evidence: NDArray[np.uint8]
 
@@ -182,6 +183,11 @@ class _ChosenFrames(_Frames):
         return count_agreement(self.candidates, self.alike, self._plan.delivered, self._plan.bounds)
 
     @property
+    def identical(self) -> NDArray[np.bool_]:
+        chosen = self.alike[self.source, np.arange(len(self.source))]
+        return np.asarray(((self.alike == chosen) & self._plan.present).T)
+
+    @property
     def buffer_source(self) -> NDArray[np.int8]:
         return np.empty((len(self.source), 0), np.int8)
 
@@ -219,6 +225,16 @@ class _ComposedFrames(_Frames):
     @property
     def shared_buffers(self) -> NDArray[np.int16]:
         return self.composed.agreement
+
+    @property
+    def identical(self) -> NDArray[np.bool_]:
+        equal = np.zeros_like(self.alike, np.bool_)
+        for number, block in enumerate(self.candidates):
+            own = self.alike[number] == number  # all others were compared with an earlier one
+            if own.any():
+                equal[number] = find_equal(block, self.video)
+        places = np.arange(len(self.source))
+        return np.asarray((equal[self.alike, places] & self._plan.present).T)
 
     @property
     def buffer_source(self) -> NDArray[np.int8]:

@@ -24,6 +24,7 @@ from miostitch.schema import (
     POSITION,
     RECORDING,
     SCORE_VARIABLES,
+    TIME_VARIABLES,
     WIDTH,
     Variable,
 )
@@ -43,9 +44,6 @@ FIELDS: dict[str, tuple[str, Axes]] = {
     "shared_buffers": ("int16", (("agreement", len(AGREEMENT)),)),
 }
 """Type and further dimensions of what is known of the frames of a lazy result."""
-
-ELAPSED = {"time": "seconds", "time_estimated": "estimated"}
-"""Variables of a store that are fields of :class:`miostitch.buffers.elapsed_time.ElapsedTime`."""
 
 
 @dataclass(frozen=True)
@@ -237,22 +235,20 @@ def lazy_frame_table(blocks: LazyBlocks, tables: SessionTables) -> dict[str, xr.
     """What a store has of each frame, lazily."""
     session, made = tables.session, {}
     for variable in FRAME_VARIABLES:
-        if variable.name in ELAPSED:
+        if variable in TIME_VARIABLES:
             continue
         data = blocks.table(tables, variable)
         made[variable.name] = xr.Variable(variable.dims, data, variable.attrs)
     everything = slice(0, session.shape[0])
     made["frame_num"] = made["frame_num"].copy(data=session.frame_num(everything))
     received = made["timestamp_first"].data.rechunk(-1)
-    for variable in FRAME_VARIABLES:
-        if variable.name in ELAPSED:  # which a frame has by the times of all others
-            measure = partial(measure_column, variable.name, session.frame_num(everything))
-            data = received.map_blocks(
-                partial(measure, fps=session.fps), dtype=variable.dtype, meta=np.empty(0)
-            )
-            made[variable.name] = xr.Variable(
-                variable.dims, data.rechunk((blocks.sizes,)), variable.attrs
-            )
+    for variable in TIME_VARIABLES:  # which a frame has by the times of all others
+        measure = partial(_measure, variable.name, session.frame_num(everything), session.fps)
+        meta = np.empty(0, variable.dtype)
+        data = received.map_blocks(measure, dtype=variable.dtype, meta=meta)
+        made[variable.name] = xr.Variable(
+            variable.dims, data.rechunk((blocks.sizes,)), variable.attrs
+        )
     return made
 
 
@@ -264,12 +260,11 @@ def lazy_scores(blocks: LazyBlocks, tables: SessionTables) -> dict[str, xr.Varia
     }
 
 
-def measure_column(
-    name: str, frame_num: NDArray[np.int64], received: NDArray[np.float64], fps: Fraction
+def _measure(
+    name: str, frame_num: NDArray[np.int64], fps: Fraction, received: NDArray[np.float64]
 ) -> NDArray[Any]:
-    """One of the variables of :data:`ELAPSED`, (frame,)."""
-    found: NDArray[Any] = getattr(measure_time(frame_num, received, fps), ELAPSED[name])
-    return found
+    """One of the variables that say when frames were made, (frame,)."""
+    return measure_time(frame_num, received, fps).columns[name]
 
 
 def _make(plan: BlockPlan, model: LearnedModel | None, span: slice) -> NDArray[Any]:

@@ -4,13 +4,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from miostitch.recording.recording import Recording
-from miostitch.schema import NO_FRAME
+from miostitch.schema import CORRECTED, NO_FRAME
 from miostitch.session.clocks import to_first_clock
 from miostitch.session.session import Session
 
 RECEIVER = "receiver"
 """Column that says which recording a row is from; it is in no file."""
+
+RECEIVED = "buffer_recv_unix_time"
+PLACE = ("reconstructed_frame_index", "frame_buffer_count")
 
 
 def rows_of_frames(session: Session, span: slice, source: NDArray[np.int8]) -> pd.DataFrame:
@@ -19,14 +21,14 @@ def rows_of_frames(session: Session, span: slice, source: NDArray[np.int8]) -> p
     ``source``: recording that gave each of them, (frame,).
 
     Returns: The tables' columns, ``reconstructed_frame_index`` counting output frames, and
-    :data:`RECEIVER`; by frame, then by ``frame_buffer_count``.
+    :data:`RECEIVER`, and the corrected time; by frame, then as received.
     """
     positions = np.arange(span.start, span.stop)
     source_frame = session.source_frame(span)
     parts = []
-    for number, recording in enumerate(session.recordings):
+    for number in range(len(session.recordings)):
         mine = np.flatnonzero(source == number)
-        parts.append(_rows(recording, number, source_frame[number, mine], positions[mine]))
+        parts.append(_rows(session, number, source_frame[number, mine], positions[mine]))
     return _in_order(pd.concat(parts, ignore_index=True))
 
 
@@ -69,12 +71,9 @@ def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np
     clocks; NaN for a frame without rows. Of a frame with rows of several recordings the earliest
     and the latest.
     """
-    received = rows["buffer_recv_unix_time"].to_numpy()
-    receiver = rows[RECEIVER].to_numpy()
-    if session.one_clock:
-        for number, clock in enumerate(session.alignment.clocks):
-            mine = receiver == number
-            received = np.where(mine, to_first_clock(received, clock), received)
+    # within a frame rows stand as received, and its first buffer is not always the first
+    rows = rows.iloc[np.lexsort([rows[name].to_numpy() for name in reversed(PLACE)])]
+    received, receiver = rows[CORRECTED.name].to_numpy(), rows[RECEIVER].to_numpy()
     positions = np.arange(span.start, span.stop)
     index = rows["reconstructed_frame_index"].to_numpy()
     first, stop = (np.searchsorted(index, positions, side) for side in ("left", "right"))
@@ -92,10 +91,16 @@ def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np
 
 
 def _rows(
-    recording: Recording, number: int, frames: NDArray[np.int64], places: NDArray[np.int64]
+    session: Session, number: int, frames: NDArray[np.int64], places: NDArray[np.int64]
 ) -> pd.DataFrame:
     """Rows of frames of a recording's video, which are told where they go."""
+    recording = session.recordings[number]
     rows: pd.DataFrame = recording.rows(frames)
+    if not session.one_clock:
+        rows[CORRECTED.name] = rows[RECEIVED]
+    else:  # what was stitched before is on one clock already, which is this recording's
+        received = rows.get(CORRECTED.name, rows[RECEIVED]).to_numpy()
+        rows[CORRECTED.name] = to_first_clock(received, session.alignment.clocks[number])
     index = np.repeat(places, recording.frames.num_rows[frames])
     rows["reconstructed_frame_index"] = index
     rows[RECEIVER] = number
@@ -111,7 +116,7 @@ def _valid_rows(
     is one frame may have another number in each recording.
     """
     recording = session.recordings[number]
-    rows = _rows(recording, number, frames, places)
+    rows = _rows(session, number, frames, places)
     own = np.repeat(recording.frames.frame_num[frames], recording.frames.num_rows[frames])
     valid = rows["frame_num"].to_numpy() == own
     valid &= rows["frame_buffer_count"].between(0, session.buffers - 1).to_numpy()

@@ -45,14 +45,21 @@ def find_alike(candidates: Sequence[Frames]) -> NDArray[np.int8]:
     """
     count = len(candidates[0])
     first = np.repeat(np.arange(len(candidates), dtype=np.int8)[:, np.newaxis], count, axis=1)
-    flat = [block.reshape(count, -1) for block in candidates]
-    as_one_buffer = np.array([0, flat[0].shape[1]])
-    same, all_frames = np.empty(count, np.uint64), np.ones(count, np.uint64)
-    for number, block in enumerate(flat):
+    for number, block in enumerate(candidates):
         for earlier in reversed(range(number)):
-            identical_buffers(block, flat[earlier], all_frames, as_one_buffer, same)
-            first[number, same > 0] = first[earlier, same > 0]
+            same = find_equal(block, candidates[earlier])
+            first[number, same] = first[earlier, same]
     return first
+
+
+def find_equal(frames: Frames, others: Frames) -> NDArray[np.bool_]:
+    """Find the frames that equal the others' pixel by pixel, (frame,)."""
+    count = len(frames)
+    flat, other = (block.reshape(count, -1) for block in (frames, others))
+    as_one_buffer = np.array([0, flat.shape[1]])
+    same, all_frames = np.empty(count, np.uint64), np.ones(count, np.uint64)
+    identical_buffers(flat, other, all_frames, as_one_buffer, same)
+    return same > 0
 
 
 def score_candidates(

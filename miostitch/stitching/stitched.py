@@ -177,8 +177,9 @@ def stitch(
         Lazy ``video`` uint8 (frame, height, width), and all that the store of a stitch has of each
         frame, as lazy coordinates: ``timestamp_first``, ``timestamp_last``, ``source``,
         ``num_buffers``, ``missing_pixels``, ``damaged`` and ``unrecoverable``, besides
-        ``noisy_pixels``, the pixels of noisy rows. ``frame_num`` is known, and an index next to
-        ``frame``. The scores of every receiver's candidate are lazy variables
+        ``noisy_pixels``, the pixels of noisy rows; ``time`` and ``time_estimated`` of a frame
+        depend on all others, so they stitch all of them. ``frame_num`` is known, and an index
+        next to ``frame``. The scores of every receiver's candidate are lazy variables
         (recording, frame), such as ``score_edge_energy``.
 
     Raises

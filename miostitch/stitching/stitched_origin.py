@@ -1,7 +1,8 @@
 """A stitch that is not written, as the file that edited frames are from."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
@@ -10,7 +11,9 @@ import pandas as pd
 import xarray as xr
 
 from miostitch.arrays import I64
+from miostitch.buffers.elapsed_time import ElapsedTime, measure_time, read_start
 from miostitch.execution.products import SCORES, STORE, TABLE, TIMESTAMPS, VIDEO
+from miostitch.recording.recording import list_repairs
 from miostitch.recording.sidecars import Origin
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
@@ -18,12 +21,11 @@ from miostitch.schema import (
     REPAIR_VARIABLES,
     SCORE_VARIABLES,
 )
-from miostitch.stitching.lazy import ELAPSED, measure_column
 from miostitch.stitching.run import input_facts, store_attrs
 from miostitch.stitching.session_tables import SessionTables
 from miostitch.stitching.stitched import LazyStitch, find_stitch
 from miostitch.stitching.summary import find_notices
-from miostitch.stitching.tables import SCORE_COLUMNS, column_names, repaired_cells
+from miostitch.stitching.tables import SCORE_COLUMNS, column_names
 from miostitch.text import printable
 
 
@@ -49,14 +51,25 @@ class StitchedOrigin(Origin):
         """Everything that is read."""
         return [*self.read_files]
 
+    @cached_property
+    def elapsed(self) -> ElapsedTime:
+        """When its frames were made."""
+        assert isinstance(self.tables, StitchedFrames)
+        return self.tables.elapsed
 
-def find_stitched(name: str, facts: Mapping[str, Any], frames: I64) -> StitchedOrigin:
-    """The stitch by which a Dataset calls some of its frames.
+    @property
+    def fps(self) -> Fraction:
+        """Frame rate, exact."""
+        return Fraction(self.attrs["fps"])
 
-    ``facts``: what the attribute ``stitches`` says of it; ``frames``: those that will be asked for.
+
+def find_stitched(name: str, facts: Mapping[str, Any]) -> StitchedOrigin:
+    """The stitch that a Dataset calls by a name.
+
+    ``facts``: what the attribute ``stitches`` says of it.
     """
     stitch = find_stitch(name, facts)
-    session, made = stitch.session, StitchedFrames(stitch, frames)
+    session, made = stitch.session, StitchedFrames(stitch)
     losses = [loss for recording in session.recordings for loss in recording.losses]
     return StitchedOrigin(
         name,
@@ -76,13 +89,10 @@ def find_stitched(name: str, facts: Mapping[str, Any], frames: I64) -> StitchedO
 
 
 class StitchedFrames:
-    """Tables and rows of the frames that are needed, computed when the first of them is."""
+    """Tables and rows of all frames, computed when the first of them is needed."""
 
-    def __init__(self, stitch: LazyStitch, frames: I64) -> None:
+    def __init__(self, stitch: LazyStitch) -> None:
         self._stitch, self._session = stitch, stitch.session
-        # the elapsed time of a frame depends on all others
-        whole = ELAPSED.keys() & {variable.name for variable in FRAME_VARIABLES}
-        self._needed = np.arange(stitch.session.shape[0]) if whole else np.unique(frames)
 
     @property
     def frames(self) -> int:
@@ -96,11 +106,20 @@ class StitchedFrames:
 
     @cached_property
     def known(self) -> SessionTables:
-        """Tables of all frames that are needed."""
+        """Tables of all frames."""
         stitch = self._stitch
         model = None if stitch.model is None else stitch.model.model()
-        stitch.tables.compute(self._needed, stitch.options.score, model)
+        every = np.arange(self.frames)  # the time of one frame depends on all others
+        stitch.tables.compute(every, stitch.options.score, model)
         return stitch.tables
+
+    @cached_property
+    def elapsed(self) -> ElapsedTime:
+        """When the frames were made, as their store would say it."""
+        numbers = self._session.frame_num(slice(None))
+        received = self.known.column("frames", "timestamp_first", "float64")
+        measured = measure_time(numbers, received, self._session.fps)
+        return replace(measured, start=read_start(measured.attrs))
 
     @cached_property
     def groups(self) -> tuple[str, ...]:
@@ -110,7 +129,7 @@ class StitchedFrames:
 
     @cached_property
     def _repairs(self) -> dict[str, Any]:
-        return repaired_cells(self._session)
+        return list_repairs(self._session.recordings)
 
     def table(self, group: str = "") -> xr.Dataset:
         """The arrays of a group, or of the root."""
@@ -126,10 +145,8 @@ class StitchedFrames:
     def _column(self, group: str, name: str, dtype: str) -> Any:
         if group == "repairs":
             return self._repairs[name]
-        if name in ELAPSED:
-            numbers = self._session.frame_num(slice(None))
-            received = self.known.column("frames", "timestamp_first", "float64")
-            return measure_column(name, numbers, received, self._session.fps)
+        if name in self.elapsed.columns:
+            return self.elapsed.columns[name]
         place = {"": "frames", "composition": "block"}.get(group, group)
         return self.known.column(place, name, dtype)
 

@@ -19,8 +19,8 @@ from miostitch.execution.results import (
 )
 from miostitch.recording.provenance import input_place
 from miostitch.recording.recording import Recording
-from miostitch.schema import COMPOSITE, NO_FRAME, Evidence
-from miostitch.session.clocks import Clock, frame_interval
+from miostitch.schema import COMPOSITE, MEASURED_FPS, NO_FRAME, Evidence
+from miostitch.session.clocks import Clock, measured_rate
 from miostitch.session.session import Session
 from miostitch.stitching.tables import FrameColumns, StitchedTables
 from miostitch.text import printable
@@ -45,6 +45,7 @@ def summarise(
     kept = np.zeros(len(session.alignment), bool)
     kept[session.kept] = True
     incomplete = frames["missing_pixels"] > 0
+    rate = tables.time_attrs.get(MEASURED_FPS)
     return StitchSummary(
         frames=session.shape[0],
         frame_num=(int(frames["frame_num"][0]), int(frames["frame_num"][-1])),
@@ -68,6 +69,8 @@ def summarise(
         versions=used_versions(),
         digests={},
         outputs=[],
+        fps=str(session.fps),
+        measured_fps=None if rate is None else float(rate),
     )
 
 
@@ -91,6 +94,8 @@ def _describe_recordings(
             sole=int((present[number] & (present.sum(axis=0) == 1)).sum()),
             only_complete=int((whole[number] & (whole.sum(axis=0) == 1)).sum()),
             **_count_given(tables.composition, number),
+            fps=str(recording.videos[0].fps),
+            measured_fps=_measured_fps(recording, session),
         )
         for number, recording in enumerate(session.recordings)
     ]
@@ -169,13 +174,17 @@ def find_notices(session: Session) -> list[Notice]:
     return rank_notices(notices)
 
 
+def _measured_fps(recording: Recording, session: Session) -> float | None:
+    """Frame rate of a recording by its counter and its clock."""
+    frames = recording.frames
+    return measured_rate(frames.frame_num, frames.start_times(session.buffers))
+
+
 def _rate_contradicted(recording: Recording, session: Session) -> list[Notice]:
     """Say that a video's frame rate is not that of its table."""
-    frames, fps = recording.frames, recording.videos[0].fps
-    known = frames.frame_num >= 0
-    interval = frame_interval(frames.frame_num[known], frames.start_times(session.buffers)[known])
-    if not abs(interval * fps - 1) > RATE_TOLERANCE:
+    fps, measured = recording.videos[0].fps, _measured_fps(recording, session)
+    if measured is None or abs(float(fps) / measured - 1) <= RATE_TOLERANCE:
         return []
-    text = f"the file says {float(fps):.4g} frames/s, the timestamps say {1 / interval:.4g}"
+    text = f"the file says {float(fps):.4g} frames/s, the timestamps say {measured:.4g}"
     remedy = "use the timestamps; the rate of the video is not changed"
     return [Notice(recording.path, text, remedy)]

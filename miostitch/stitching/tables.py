@@ -11,20 +11,23 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.execution.engine import Tables
 from miostitch.execution.products import SCORES, TIMESTAMPS
+from miostitch.recording.recording import list_repairs
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
+    CORRECTED,
     FRAME_VARIABLES,
     NO_FRAME,
     PIXEL_SCORES,
     REPAIR_VARIABLES,
-    REPAIRED_COLUMNS,
     SCORE_VARIABLES,
     Evidence,
 )
+from miostitch.session.clocks import time_attrs
 from miostitch.session.session import Session
 from miostitch.stitching.block import StitchedBlock
 from miostitch.stitching.composition import AGREEMENT
@@ -46,7 +49,10 @@ SCORE_COLUMNS = (
 )
 """Columns of ``S_scores.csv``: mio's, and the pixels in which the two candidates differ."""
 
-KNOWN_SCORES = tuple(v.name for v in SCORE_VARIABLES if v not in PIXEL_SCORES)
+IDENTICAL = "identical"
+KNOWN_SCORES = tuple(
+    v.name for v in SCORE_VARIABLES if v not in PIXEL_SCORES and v.name != IDENTICAL
+)
 
 MOST_EDGE_ENERGY = 8 * 255
 """Largest |gx| + |gy| of a pixel, and the largest of its scores."""
@@ -61,7 +67,8 @@ def frame_columns(
 ) -> FrameColumns:
     """The per-frame variables of the store for some output frames.
 
-    Returns: An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES`.
+    Returns: An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES` but the times,
+    which are measured of all frames together.
     """
     source = block.source
     composed = block.buffer_evidence.shape[1] > 0
@@ -103,9 +110,10 @@ def damage_flags(
 
 
 def column_names(session: Session) -> list[str]:
-    """Columns of the rows of a session, each once."""
+    """Columns of the rows of a session, each once, and the corrected time last."""
     tables = [table for recording in session.recordings for table in recording.tables]
-    return list(dict.fromkeys(name for table in tables for name in table.columns))
+    names = dict.fromkeys(name for table in tables for name in table.columns)
+    return [*(name for name in names if name != CORRECTED.name), CORRECTED.name]
 
 
 class StitchedTables:
@@ -120,11 +128,13 @@ class StitchedTables:
         self.scores: FrameColumns = {
             v.name: np.empty((recordings, count), _score_dtype(session)) for v in PIXEL_SCORES
         }
+        self.scores[IDENTICAL] = np.empty((recordings, count), np.bool_)
         self.composition: FrameColumns = {
             v.name: np.empty((count, session.buffers), v.dtype)
             for v in (COMPOSITION_VARIABLES if composed else ())
         }
         self.agreement = np.zeros(len(AGREEMENT), np.int64)
+        self.time_attrs: dict[str, str | float] = {}  # Attributes of the store, once it is closed
         with ExitStack() as files:
             rows = BufferTable(column_names(session), path(".csv"), store)
             self._buffers = files.enter_context(rows)
@@ -160,12 +170,16 @@ class StitchedTables:
         self._files.close()
         names = [printable(recording.name) for recording in self._session.recordings]
         attrs = {"recordings": names}
-        write_frame_tables(self._store, self.frames)
+        counter, received = (self.frames[name] for name in ("frame_num", "timestamp_first"))
+        elapsed = measure_time(counter, received, self._session.fps)
+        self.frames |= elapsed.columns
+        self.time_attrs = time_attrs(elapsed, counter)
+        write_frame_tables(self._store, self.frames, attrs=self.time_attrs)
         write_group(self._store, "scores", SCORE_VARIABLES, self._all_scores, attrs)
         if self.composition:
             composition = self.composition.__getitem__
             write_group(self._store, "composition", COMPOSITION_VARIABLES, composition, attrs)
-        repairs = repaired_cells(self._session)
+        repairs = list_repairs(self._session.recordings)
         if len(repairs["row"]):
             write_group(self._store, "repairs", REPAIR_VARIABLES, repairs.__getitem__, attrs)
 
@@ -183,14 +197,12 @@ class StitchedTables:
         else:
             self._files.__exit__(kind, error, traceback)
 
-    def _all_scores(self, name: str) -> NDArray[np.integer]:
+    def _all_scores(self, name: str) -> NDArray[Any]:
         """One score of all candidates of all frames."""
         held = self.scores.get(name)
-        return (
-            known_scores(self._session, name, slice(None))
-            if held is None
-            else held.astype(np.int64)
-        )
+        if held is None:
+            return known_scores(self._session, name, slice(None))
+        return held if name == IDENTICAL else held.astype(np.int64)
 
 
 def candidate_scores(session: Session, span: slice, block: StitchedBlock) -> FrameColumns:
@@ -201,7 +213,7 @@ def candidate_scores(session: Session, span: slice, block: StitchedBlock) -> Fra
         variable.name: np.where(absent, NO_FRAME, values)
         for variable, values in zip(PIXEL_SCORES, block.scores.T, strict=True)
     }
-    return known | pixels
+    return known | pixels | {IDENTICAL: block.identical.T}
 
 
 def known_scores(session: Session, name: str, span: slice) -> NDArray[np.integer]:
@@ -245,19 +257,6 @@ def score_rows(
 def _score_dtype(session: Session) -> np.dtype[np.integer]:
     """The narrowest type that holds the scores of a frame: hours of them are in memory."""
     return np.min_scalar_type(-MOST_EDGE_ENERGY * session.shape[1] * session.shape[2])
-
-
-def repaired_cells(session: Session) -> FrameColumns:
-    """Every repaired cell of all recordings."""
-    parts = [
-        table.repairs.assign(recording=number, segment=segment)
-        for number, recording in enumerate(session.recordings)
-        for segment, table in enumerate(recording.tables)
-    ]
-    cells = pd.concat(parts, ignore_index=True)
-    codes = {name: code for code, name in enumerate(REPAIRED_COLUMNS)}
-    cells["column"] = cells["column"].map(codes)
-    return {v.name: cells[v.name].to_numpy().astype(v.dtype) for v in REPAIR_VARIABLES}
 
 
 def _nullable(values: NDArray[np.integer], empty: NDArray[np.bool_]) -> pd.Series:

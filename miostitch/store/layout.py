@@ -88,10 +88,15 @@ def write_frame_tables(
     path: str,
     frames: Mapping[str, npt.NDArray[Any]],
     variables: Sequence[Variable] = FRAME_VARIABLES,
+    attrs: Attrs | None = None,
 ) -> None:
-    """Write what is known per frame, an array (frame,) for each of the variables."""
+    """Write what is known per frame, an array (frame,) for each of the variables.
+
+    ``attrs``: what is known of all frames only now.
+    """
     with _writing(path, "cannot write the tables"):
         root = zarr.open_group(Path(path), mode="r+")
+        root.update_attributes(dict(attrs or {}))
         block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
         with zarr.config.set({"codec_pipeline.batch_size": MANY_CHUNKS}):
             for variable in variables:

@@ -16,7 +16,7 @@ from xarray.core import indexing
 
 from miostitch.errors import InputError, MismatchError
 from miostitch.ranges import join_ranges
-from miostitch.schema import BUFFER, COLUMN_BY_NAME, FORMAT_VERSION, VIDEO
+from miostitch.schema import BUFFER, COLUMN_BY_NAME, FORMAT_VERSION, OLDER_VERSIONS, VIDEO
 from miostitch.store.validation import reading, require_chunks, require_plain
 from miostitch.text import amount
 
@@ -155,7 +155,7 @@ def _require_store(path: str) -> zarr.Group:
         version = root.attrs.get("format_version")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a Zarr store: {error}") from error
-    if version != FORMAT_VERSION:
+    if version not in (FORMAT_VERSION, *OLDER_VERSIONS):
         msg = f"{path}: format version {version!r}, this miostitch reads {FORMAT_VERSION!r}"
         raise InputError(msg)
     require_chunks(path, nodes, but=VIDEO.name)

@@ -24,7 +24,7 @@ from miostitch.store.chunks import read_frames
 from miostitch.text import amount
 from miostitch.verify.findings import Kind
 from miostitch.verify.products import DROPPED_LIST, Result, Video, check_outputs, compare_summary
-from miostitch.verify.store import compare_arrays, create_like
+from miostitch.verify.store import compare_arrays, compare_times, create_like
 from miostitch.verify.tables import compare_all_tables, write_stored_tables
 
 OF_KEPT = ("_patch.avi", "_freq_mask.avi", "_freq_mask_freq_domain.avi", "_min_proj.avi")
@@ -97,7 +97,8 @@ def _find_source(result: Result) -> Source | None:
     for each in listed_objects(summary, "origins"):
         path, lag = recorded_place(each, result.folder), each.get("lag")
         file, lag = Path(path).name, lag if isinstance(lag, int) else 0
-        reading = ReadOptions(bool(summary.get("lost_frames")), need_table=False, lag=lag)
+        salvage, repair = bool(summary.get("lost_frames")), bool(each.get("repair", True))
+        reading = ReadOptions(salvage, repair=repair, need_table=False, lag=lag)
         try:
             origins.append(find_origin(path, reading))
         except (InputError, UsageError) as error:
@@ -200,6 +201,7 @@ def _check_tables(result: Result, source: Source, folder: Path) -> None:
         if store:
             StoredTables(source).write(str(made))
             compare_arrays(store, made)
+            compare_times(store, made)
     except InputError as error:
         result.findings.add(Kind.INPUT, source.names, str(error))
         result.findings.add(Kind.NOT_CHECKED, source.names, "tables, for they cannot be read")

@@ -35,7 +35,7 @@ from miostitch.text import amount
 from miostitch.verify.findings import Kind
 from miostitch.verify.inputs import Inputs, open_inputs
 from miostitch.verify.products import Result, Video, compare_summary
-from miostitch.verify.store import Store, compare_arrays, create_like
+from miostitch.verify.store import Store, check_times, compare_arrays, compare_times, create_like
 from miostitch.verify.tables import compare_all_tables, write_stored_tables
 
 WORKERS = 8  # Most threads; each holds a block of the result and of every recording
@@ -154,6 +154,7 @@ class StitchCheck:
         copies = Copies.of(store, there, composed=inputs.composed) if there else None
         for _ in self._compare_frames(None, copies):
             pass
+        check_times(store, self.folder)
         write_stored_tables(store, self.result.path(".csv"), self.folder)
         compare_all_tables(self.result, self.folder, TABLES)
 
@@ -183,6 +184,7 @@ class StitchCheck:
         chosen = chosen or {**tables.frames, **tables.composition}
         self._check_unrecoverable(make, everything, chosen)
         compare_arrays(store, made)
+        compare_times(store, made)
         compare_all_tables(self.result, self.folder, TABLES)
         if self.result.summary:
             again = summarise(session, tables, [], {}, 0, self.result.folder).to_json()

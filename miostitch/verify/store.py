@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 from itertools import product
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +13,7 @@ import numpy as np
 import zarr
 from numpy.typing import NDArray
 
+from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.schema import (
     BUFFER,
@@ -20,14 +22,18 @@ from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
     INDEX_VARIABLES,
+    MEASURED_FPS,
     POSITION,
     RECORDING,
     REPAIR,
     REPAIR_VARIABLES,
     SCORE_VARIABLES,
+    START_TIME,
+    TIME_VARIABLES,
     VIDEO,
     Variable,
 )
+from miostitch.session.clocks import time_attrs
 from miostitch.store.layout import create_store, write_frame_tables, write_group
 from miostitch.store.validation import FAULTS
 from miostitch.verify.findings import LISTED, Findings, Kind
@@ -51,6 +57,8 @@ KINDS = {
     "scores/source_frame": Kind.ALIGNMENT,
     "timestamp_first": Kind.TIMES,
     "timestamp_last": Kind.TIMES,
+    "time": Kind.TIMES,
+    "time_estimated": Kind.TIMES,
 }
 """What a difference in some arrays is called; in others it goes by their group."""
 
@@ -327,6 +335,32 @@ def compare_arrays(store: Store, expected: Path, names: Iterable[str] | None = N
                     _compare_values(store, name, found, np.asarray(other[region]), region)
     for name in sorted(missing):
         store.findings.add(Kind.SCHEMA, store.name, f"{name} is missing", column=name)
+
+
+def check_times(store: Store, folder: Path) -> None:
+    """Measure the times of a stitched store's frames again by what else it says of them."""
+    known = [store.values(name) for name in ("frame_num", "timestamp_first")]
+    try:
+        fps = Fraction(store.attrs["fps"])
+    except (KeyError, TypeError, ValueError, ZeroDivisionError):
+        return  # which is noted
+    if known[0] is None or known[1] is None or fps <= 0:
+        return
+    elapsed, made = measure_time(known[0], known[1], fps), folder / "times.zarr"
+    create_like(store, made)
+    attrs = time_attrs(elapsed, known[0])
+    write_frame_tables(str(made), elapsed.columns, TIME_VARIABLES, attrs)
+    compare_arrays(store, made, elapsed.columns)
+    compare_times(store, made)
+
+
+def compare_times(store: Store, expected: Path) -> None:
+    """Compare the attributes that follow from the times of the frames with another store's."""
+    made = zarr.open_group(expected, mode="r", use_consolidated=False).attrs
+    for name in (START_TIME, MEASURED_FPS):
+        if store.attrs.get(name) != made.get(name):
+            what = f"{name} is {store.attrs.get(name)!r}, not {made.get(name)!r}"
+            store.findings.add(Kind.ATTRIBUTES, store.name, what, column=name)
 
 
 def _compare_values(

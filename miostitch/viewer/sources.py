@@ -17,6 +17,7 @@ from miostitch.buffers.frame_table import complete
 from miostitch.errors import Notice
 from miostitch.execution.products import STORE
 from miostitch.recording.files import ReadOptions, recording_names
+from miostitch.recording.frame_times import timed_root
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import FRAME, FRAME_VARIABLES, NO_FRAME, RECORDING, SCORE_VARIABLES
@@ -52,7 +53,7 @@ class _LoadedTables:
         self._columns: dict[str, NDArray[Any]] = {}
         self._lock = Lock()
         self.attrs = store.attrs
-        root = store.table()
+        root = timed_root(store)
         self.recordings: list[str] = []  # Names of those whose scores are known
         self._tables = {"": root.reset_coords()[[v.name for v in FRAME_VARIABLES]]}
         if "scores" in store.groups:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from miostitch.buffers.elapsed_time import measure_time
+from miostitch.buffers.elapsed_time import ElapsedTime, join_times, measure_time, read_start
+from miostitch.errors import InputError
 
 FPS = Fraction(20)
 START = 1.7e9
@@ -80,3 +81,72 @@ def test_time_is_finite_and_rises(data: st.DataObject, count: int) -> None:
         assert len(kept)
         start = received[kept[0]] - found.seconds[kept[0]]
         np.testing.assert_allclose(found.start, start, atol=1e-6)
+
+
+def file_of(start: float, seconds: list[float], estimated: list[bool] | None = None) -> ElapsedTime:
+    told = np.array(estimated or [False] * len(seconds))
+    return ElapsedTime(np.array(seconds), told, start)
+
+
+def test_gaps_between_frames_that_are_kept_stay_gaps() -> None:
+    whole = file_of(START, [0, 0.05, 0.1, 0.2, 0.25], [False, False, True, False, False])
+    kept = np.array([1, 2, 4])
+    found = join_times([whole], np.zeros(3, int), kept, np.array([6, 7, 10]), FPS)
+    np.testing.assert_allclose(found.seconds, [0, 0.05, 0.2])
+    assert found.estimated.tolist() == [False, True, False]
+    assert found.start == pytest.approx(START + 0.05, abs=1e-6)
+
+
+def test_recordings_that_follow_each_other_go_on_by_the_clock() -> None:
+    files = [file_of(START, [0, 0.05]), file_of(START + 60, [0, 0.04])]
+    found = join_times(files, np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.arange(4), FPS)
+    np.testing.assert_allclose(found.seconds, [0, 0.05, 60, 60.04], atol=1e-6)
+    assert not found.estimated.any()
+    assert found.start == START
+
+
+@pytest.mark.parametrize("starts", [(START + 60, START), (START, np.nan), (np.nan, np.nan)])
+def test_where_the_clock_does_not_rise_times_are_estimated(starts: tuple[float, float]) -> None:
+    files = [file_of(start, [0, 0.05]) for start in starts]
+    if np.isnan(starts[1]):
+        files[1] = file_of(starts[1], [0, 0.05], [True, True])
+    found = join_times(files, np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.arange(4), FPS)
+    assert (np.diff(found.seconds) > 0).all()
+    assert found.estimated.any()
+
+
+def test_a_recording_without_any_time_keeps_its_gaps() -> None:
+    bare = file_of(np.nan, [0, 0.05, 0.1, 0.15], [True] * 4)
+    found = join_times([bare], np.zeros(2, int), np.array([1, 3]), np.full(2, -1), FPS)
+    np.testing.assert_allclose(found.seconds, [0, 0.1])
+    assert found.estimated.all()
+    assert found.attrs == {}
+
+
+@given(st.data())
+def test_times_of_any_choice_of_frames_rise_from_zero(data: st.DataObject) -> None:
+    steps = st.lists(st.floats(1e-3, 100), min_size=1, max_size=6)
+    starts = st.one_of(st.just(np.nan), st.floats(1e9, 2e9))
+    files = []
+    for start in data.draw(st.lists(starts, min_size=1, max_size=3)):
+        seconds = np.cumsum([0, *data.draw(steps)])
+        unknown = st.just(True) if np.isnan(start) else st.booleans()
+        told = [data.draw(unknown) for _ in seconds]
+        files.append(file_of(start, seconds.tolist(), told))
+    frames = [(n, f) for n, file in enumerate(files) for f in range(len(file.seconds))]
+    chosen = data.draw(st.lists(st.sampled_from(frames), min_size=1, max_size=12))
+    origin, frame = np.array(chosen).T
+    found = join_times(files, origin, frame, np.full(len(frame), -1), FPS)
+    assert found.seconds[0] == 0
+    assert np.isfinite(found.seconds).all()
+    assert (np.diff(found.seconds) > 0).all()
+
+
+def test_the_start_is_told_in_utc_and_read_back() -> None:
+    told = file_of(1764712600.000207, [0.0]).attrs
+    assert told == {"start_time": "2025-12-02T21:56:40.000207+00:00"}
+    assert read_start(told) == pytest.approx(1764712600.000207, abs=1e-6)
+    assert np.isnan(read_start({}))
+    assert [file_of(start, [0.0]).attrs for start in (np.nan, 1e300, -1e17)] == [{}] * 3
+    with pytest.raises(InputError, match="start_time 'noon' is no time"):
+        read_start({"start_time": "noon"})

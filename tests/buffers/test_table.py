@@ -448,17 +448,6 @@ def test_benchmarks_run_small(tmp_path: Path) -> None:
     assert bench.visit(read) == 40_000
 
 
-def test_repairs_can_be_left_out_afterwards(recordings: Path) -> None:
-    table = recordings / "stitch" / "video1.csv"
-    repaired, plain = (read_metadata(table, repair=repair) for repair in (True, False))
-    received, frames = repaired.as_received(), np.arange(len(plain.frames))
-    pd.testing.assert_frame_equal(received.rows(frames), plain.rows(frames))
-    assert not repaired.rows(frames).equals(received.rows(frames))
-    assert set(repaired.notices) - set(received.notices) == {repaired.repair_notice}
-    assert repaired.repair_notice.startswith(f"{len(repaired.repairs)} flipped header cell")
-    assert received.notices == plain.notices
-
-
 def test_a_table_can_be_called_by_another_path(path: Path, tmp_path: Path) -> None:
     read = read_metadata(write(path, session(3)))
     moved = read.moved(str(tmp_path / "moved.csv"))

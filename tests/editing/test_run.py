@@ -30,6 +30,7 @@ from miostitch.schema import FRAME_VARIABLES
 from miostitch.stitching.run import StitchOptions, stitch_files
 from tests.editing.test_operations import chains, follow
 from tests.folders import content
+from tests.reference.composition import repaired_table
 from tests.video_files import blake2s_of, decode
 
 TRIMMED = "432642b1528fcd9ad553cfb3cc3862bef931301bd11d44dc3c2372fc379fa629"
@@ -67,12 +68,11 @@ def beside(stem: Path, suffix: str) -> Path:
 
 def rows_of(table: Path, index: np.ndarray) -> pd.DataFrame:
     """Rows of chosen frames, one frame after the other, as a plain loop finds them."""
-    rows = pd.read_csv(table)
+    rows = repaired_table(table).drop(columns=["recorded", "padding"])
     parts = []
     for position, frame in enumerate(index):
         of_frame = rows[rows.reconstructed_frame_index == frame]
-        ordered = of_frame.sort_values("frame_buffer_count", kind="stable")
-        parts.append(ordered.assign(reconstructed_frame_index=position))
+        parts.append(of_frame.assign(reconstructed_frame_index=position))
     found: pd.DataFrame = pd.concat(parts, ignore_index=True)
     return found
 

@@ -1,6 +1,7 @@
 """Exports: the very pictures and times of the frames, in the layout that others read."""
 
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -480,3 +481,54 @@ def test_many_products_are_told_in_few_lines(
     done = run(store, "--to", "ucla", "-o", tmp_path / "u")
     assert len(done.stdout.splitlines()) < 10
     assert "more" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def slow(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A recording whose video file says another rate than the device had."""
+    folder = tmp_path_factory.mktemp("slow")
+    size: dict[str, Any] = {"frames": 30, "height": 30, "width": 20, "buffer_loss": 0.0}
+    miostitch.simulate(folder, miostitch.SimulationConfig(fps=Fraction(25), seed=8, **size))
+    video = folder / "receiver1.avi"
+    table = pd.read_csv(video.with_suffix(".csv"))
+    times = table.buffer_recv_unix_time
+    table["buffer_recv_unix_time"] = times[0] + (times - times[0]) * 1.25  # 20 frames per s
+    table.to_csv(video.with_suffix(".csv"), index=False)
+    return video
+
+
+def test_ucla_states_the_measured_rate(slow: Path, tmp_path: Path) -> None:
+    made = export_recording(slow, tmp_path, "ucla")
+    facts = json.loads((tmp_path / "metaData.json").read_text())
+    assert float(facts["frameRate"].removesuffix("FPS")) == pytest.approx(20, rel=0.01)
+    [note] = made["notes"]
+    assert re.search(r"measured rate (20|19\.9|20\.0)\d* frames/s, the video file says 25; ", note)
+
+
+def test_nwb_states_the_measured_rate(slow: Path, tmp_path: Path) -> None:
+    made = export_recording(slow, tmp_path / "x.nwb", "nwb")
+    with pynwb.NWBHDF5IO(tmp_path / "x.nwb", "r") as io:
+        file = io.read()
+        series = file.acquisition["OnePhotonSeries"]
+        assert series.imaging_plane.imaging_rate == pytest.approx(20, rel=0.01)
+        assert "the video file says 25" in series.description
+        steps = np.diff(series.timestamps[:])
+    assert np.median(steps) == pytest.approx(0.05, rel=0.02)
+    assert len(made["notes"]) == 1
+
+
+def test_a_rate_that_fits_is_that_of_the_file(store: Path, tmp_path: Path) -> None:
+    made = export_recording(store, tmp_path, "ucla")
+    assert json.loads((tmp_path / "metaData.json").read_text())["frameRate"] == "20FPS"
+    assert made["notes"] == []
+
+
+def test_zarr2_has_the_times(slow: Path, tmp_path: Path) -> None:
+    chosen = miostitch.trim(open_recording(slow), 4)
+    export_recording(chosen, tmp_path / "x.zarr", "zarr2")
+    made = xr.open_zarr(tmp_path / "x.zarr")
+    np.testing.assert_array_equal(made.time, chosen.time)
+    np.testing.assert_array_equal(made.time_estimated, chosen.time_estimated)
+    assert made.time[0] == 0
+    assert made.attrs["start_time"] == chosen.attrs["start_time"]
+    assert made.attrs["measured_fps"] == pytest.approx(20, rel=0.01)

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 from dataclasses import replace
+from datetime import datetime
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
@@ -27,7 +28,7 @@ from miostitch.errors import (
 )
 from miostitch.recording.files import recording_names
 from miostitch.recording.recording import open_recordings
-from miostitch.schema import COLUMNS, FRAME_VARIABLES
+from miostitch.schema import COLUMNS, CORRECTED, FRAME_VARIABLES
 from miostitch.session.clocks import to_first_clock
 from miostitch.session.session import bring_together
 from miostitch.stitching.run import StitchOptions, stitch_files
@@ -87,8 +88,10 @@ def test_store_video_and_tables_agree(products: Path, session: Path) -> None:
         np.testing.assert_array_equal(video[frame], pictures[source][position])
 
     table = pd.read_csv(products / f"{STEM}.csv")
-    assert list(table.columns) == [column.name for column in COLUMNS]
-    assert table.dtypes.astype(str).to_dict() == {c.name: c.dtype for c in COLUMNS}
+    assert list(table.columns) == [column.name for column in (*COLUMNS, CORRECTED)]
+    types = {column.name: column.dtype for column in (*COLUMNS, CORRECTED)}
+    assert table.dtypes.astype(str).to_dict() == types
+    assert table[CORRECTED.name].equals(table.buffer_recv_unix_time.rename(CORRECTED.name))
     assert sorted(table.reconstructed_frame_index.unique()) == list(range(len(video)))
     by_frame = table.groupby("reconstructed_frame_index")
     np.testing.assert_array_equal(by_frame.frame_buffer_count.nunique(), store.num_buffers)
@@ -99,10 +102,10 @@ def test_store_video_and_tables_agree(products: Path, session: Path) -> None:
         mine = original[
             original.reconstructed_frame_index == scores.source_frame[source, frame].item()
         ]
-        mine = mine.sort_values("frame_buffer_count", kind="stable")
         rows = by_frame.get_group(frame)
+        added = ["reconstructed_frame_index", CORRECTED.name]
         pd.testing.assert_frame_equal(
-            rows.drop(columns="reconstructed_frame_index").reset_index(drop=True),
+            rows.drop(columns=added).reset_index(drop=True),
             mine.drop(columns="reconstructed_frame_index").reset_index(drop=True),
         )
 
@@ -113,7 +116,9 @@ def test_store_video_and_tables_agree(products: Path, session: Path) -> None:
     times = pd.read_csv(products / f"{STEM}_timestamps.csv")
     assert list(times.columns) == ["frame", "timestamp_first", "timestamp_last"]
     np.testing.assert_array_equal(times.timestamp_first, store.timestamp_first)
-    np.testing.assert_array_equal(times.timestamp_last, by_frame.buffer_recv_unix_time.last())
+    ordered = table.sort_values("frame_buffer_count", kind="stable")
+    last = ordered.groupby("reconstructed_frame_index").buffer_recv_unix_time.last()
+    np.testing.assert_array_equal(times.timestamp_last, last)
 
 
 def test_scores_table_tells_the_choice(products: Path) -> None:
@@ -428,6 +433,35 @@ def opened(folder: Path, group: str | None = None, suffix: str = "") -> xr.Datas
 
 
 @pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_frames_that_a_receiver_has_as_in_the_result_are_known(
+    flawed: list[str], flawed_results: dict[str, Path], by: str
+) -> None:
+    store, scores = (opened(flawed_results[by], group) for group in (None, "scores"))
+    for number, name in enumerate(flawed):
+        video, frames = decode(Path(name)), scores.source_frame[number].to_numpy()
+        same = (video[frames] == store.video.to_numpy()).all(axis=(1, 2)) & (frames >= 0)
+        np.testing.assert_array_equal(scores["identical"][number], same)
+    assert 0 < scores["identical"].to_numpy().mean() < 1
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_times_and_rates_of_a_result_are_measured(flawed_results: dict[str, Path], by: str) -> None:
+    store, summary = opened(flawed_results[by]), summary_in(flawed_results[by])
+    time, estimated = store.time.to_numpy(), store.time_estimated.to_numpy()
+    assert time[0] == 0
+    assert (np.diff(time) > 0).all()
+    assert estimated.mean() < 0.2
+    start = datetime.fromisoformat(store.attrs["start_time"]).timestamp()
+    received = store.timestamp_first.to_numpy()
+    np.testing.assert_allclose((start + time)[~estimated], received[~estimated], atol=2e-6)
+    assert store.attrs["measured_fps"] == summary["measured_fps"] == pytest.approx(20, rel=0.02)
+    assert summary["fps"] == store.attrs["fps"]
+    for recording in summary["recordings"]:
+        assert recording["fps"] == "20"
+        assert recording["measured_fps"] == pytest.approx(20, rel=0.02)
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
 def test_without_damaged_frames_the_others_stay_as_they_are(
     flawed: list[str], flawed_results: dict[str, Path], tmp_path: Path, by: str
 ) -> None:
@@ -546,12 +580,11 @@ def test_tables_by_buffer_agree(
         stitch_files(flawed, folder, options)
     store, gave = opened(folder), opened(folder, "composition").buffer_source.to_numpy()
     table = pd.read_csv(next(folder.glob("*_stitched.csv")))
-    assert table.dtypes.astype(str).to_dict() == {c.name: c.dtype for c in COLUMNS}
     session = bring_together(open_recordings(flawed))
     copies = [copies_of(Path(name), session.bounds) for name in flawed]
     expected = composed_rows(copies, store.frame_num.to_numpy().tolist(), gave)
     receiver = expected.pop("receiver").to_numpy()
-    pd.testing.assert_frame_equal(table, expected)
+    pd.testing.assert_frame_equal(table.drop(columns=CORRECTED.name), expected)
     buffers = opened(folder, "buffers").to_dataframe()[list(table)]
     pd.testing.assert_frame_equal(buffers.reset_index(drop=True), table)
 
@@ -560,6 +593,8 @@ def test_tables_by_buffer_agree(
         for number, clock in enumerate(session.alignment.clocks):
             mine = receiver == number
             times[mine] = to_first_clock(times[mine], clock)
+    np.testing.assert_array_equal(table[CORRECTED.name], times)
+    assert table.columns[-1] == CORRECTED.name
     rows = table.assign(time=times, receiver=receiver).groupby("reconstructed_frame_index")
     written = pd.read_csv(next(folder.glob("*_timestamps.csv")))
     np.testing.assert_array_equal(written.frame, np.arange(len(store.frame)))

@@ -390,6 +390,15 @@ TOGETHER: dict[str, dict[str, Tampering]] = {
             put("timestamp_first", 6),
             {"kind": "time stamps", "frame": 6, "column": "timestamp_first"},
         ),
+        "time": (put("time", 15), {"kind": "time stamps", "frame": 15, "column": "time"}),
+        "estimated": (
+            put("time_estimated", 16),
+            {"kind": "time stamps", "frame": 16, "column": "time_estimated"},
+        ),
+        "identical": (
+            put("scores/identical", (0, 17)),
+            {"kind": "scores", "frame": 17, "column": "scores/identical"},
+        ),
         "counting": (put("height", 3), {"kind": "frame table", "row": 3, "column": "height"}),
         "buffers": (
             put("buffers/timestamp", 30),
@@ -410,6 +419,14 @@ TOGETHER: dict[str, dict[str, Tampering]] = {
         "attribute fps": (
             attribute("fps", "25"),
             {"kind": "attributes", "file": AVI, "column": "fps"},
+        ),
+        "attribute start_time": (
+            attribute("start_time", "2025-12-02T21:56:41.000000+00:00"),
+            {"kind": "attributes", "file": STORE, "column": "start_time"},
+        ),
+        "attribute measured_fps": (
+            attribute("measured_fps", 25.0),
+            {"kind": "attributes", "file": STORE, "column": "measured_fps"},
         ),
         "attribute ome": (attribute("ome", {}), {"kind": "attributes", "column": "ome"}),
         "format version": (attribute("format_version", "0"), {"kind": "format", "file": STORE}),
