@@ -4,6 +4,7 @@ from .config.models import DenoiseConfig as DenoiseConfig
 from .config.thresholds import ScoreConfig as ScoreConfig
 from .denoising.chain import Denoised as Denoised
 from .denoising.chain import denoise as denoise
+from .denoising.noise_table import score_files as score_files
 from .denoising.run import denoise_files as denoise_files
 from .editing.operations import concat as concat
 from .editing.operations import remove_frames as remove_frames
@@ -20,8 +21,8 @@ from .session.session import AlignOptions as AlignOptions
 from .simulation.receivers import SimulationConfig as SimulationConfig
 from .simulation.receivers import simulate as simulate
 from .stitching.lazy import StitchConfig as StitchConfig
-from .stitching.lazy import stitch as stitch
 from .stitching.run import StitchOptions as StitchOptions
 from .stitching.run import stitch_files as stitch_files
+from .stitching.stitched import stitch as stitch
 from .verify.run import verify_files as verify_files
 from .workflow import workflow_files as workflow_files

@@ -2,6 +2,9 @@
 
 import os
 import re
+from collections.abc import Sequence
+from datetime import timedelta
+from html import escape
 
 # All but tabs and line ends: they steer a terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -40,3 +43,42 @@ def from_here(text: str) -> str:
         return text
     # where a path begins, not inside of a longer one
     return re.sub(rf"(?<![^\s'\"(,=]){re.escape(here)}(?=[^\s/])", "", text)
+
+
+def show_facts(title: str, facts: Sequence[tuple[str, str]]) -> str:
+    """Write facts below a title, one a line.
+
+    >>> print(show_facts("recording a", [("frames", "3"), ("duration", "0:00:01")]))
+    recording a
+      frames     3
+      duration   0:00:01
+    """
+    wide = max((len(name) for name, _ in facts), default=0)
+    return "\n".join([title, *(f"  {name:{wide}}   {text}" for name, text in facts)])
+
+
+def show_facts_html(title: str, facts: Sequence[tuple[str, str]], image: str = "") -> str:
+    r"""Write the same as a table of HTML, next to an image that is a data URI.
+
+    >>> show_facts_html("<a>", [("frames", "3")])  # doctest: +ELLIPSIS
+    '<table><caption>&lt;a&gt;</caption><tr><th style="text-align:left">frames</th>...</table>'
+    """
+    rows = [
+        f'<tr><th style="text-align:left">{escape(name)}</th>'
+        f'<td style="text-align:left">{escape(text)}</td></tr>'
+        for name, text in facts
+    ]
+    table = f"<table><caption>{escape(title)}</caption>{''.join(rows)}</table>"
+    if not image:
+        return table
+    picture = f'<img src="{escape(image)}" alt="a frame" style="image-rendering:pixelated">'
+    return f'<div style="display:flex;gap:1em;align-items:center">{picture}{table}</div>'
+
+
+def clock(seconds: float) -> str:
+    """Hours, minutes, seconds and milliseconds.
+
+    >>> clock(14.65), clock(36000)
+    ('0:00:14.650', '10:00:00')
+    """
+    return str(timedelta(milliseconds=round(seconds * 1000))).removesuffix("000")

@@ -5,13 +5,14 @@ import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
+from miostitch.config.choices import given, require_one_way
+from miostitch.config.files import to_config
 from miostitch.config.models import DenoiseConfig
 from miostitch.denoising.run import (
     DENOISED,
     denoise_opened,
-    open_one,
     output_folder,
     require_count,
     require_products,
@@ -26,36 +27,64 @@ from miostitch.execution.results import JSON, StitchSummary, TrimStep, WorkflowS
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import open_dataset, with_pictures_of
 from miostitch.recording.files import recording_names, segment_paths
+from miostitch.recording.inputs import RecordingInput, open_input
 from miostitch.recording.recording import open_recordings
+from miostitch.recording.run_result import RunResult
 from miostitch.schema import FRAME
-from miostitch.stitching.run import StitchOptions, input_facts, run_stitch, stitched_stem
+from miostitch.stitching.run import (
+    StitchOptions,
+    input_facts,
+    run_stitch,
+    settle_stitch,
+    stitched_stem,
+)
 from miostitch.store.reader import Store
 
 
 def workflow_files(
-    inputs: Sequence[str],
-    config: DenoiseConfig,
+    inputs: Sequence[RecordingInput],
+    config: DenoiseConfig | str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
-    trim: tuple[int, int] = (0, 0),
+    trim: tuple[int, int] | None = None,
     options: StitchOptions | None = None,
     *,
+    trim_start: int | None = None,
+    trim_end: int | None = None,
+    by: Literal["frame", "buffer"] | None = None,
+    lag: int | Literal["auto"] | None = None,
+    align: Literal["auto", "frame-num", "time"] | None = None,
+    max_gap: float | None = None,
+    max_frame_pixels: int | None = None,
+    salvage: bool | None = None,
+    strict: bool | None = None,
+    report: bool | None = None,
+    force: bool | None = None,
+    restart: bool | None = None,
+    memory_limit: int | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Stitch recordings of one session, trim and denoise the result.
 
     Parameters
     ----------
     inputs
-        One path per recording, or its segments separated by commas; one alone is not stitched, and
-        of the choices of stitching only ``lag`` concerns it.
+        One path per recording, or its segments separated by commas; or open recordings. One alone
+        is not stitched, and of the choices of stitching only ``lag`` concerns it; if it is open,
+        it may have been edited.
     config
-        How to denoise; its thresholds also score the candidates.
+        How to denoise: an id, a path or an object; its thresholds also score the candidates.
     output
         Folder of all products; by default that of the configuration, else ``stitched``.
     trim
-        Frames to leave out at the start and the end.
+        Frames to leave out at the start and the end, instead of the next two.
     options
-        How to stitch.
+        How to stitch, instead of the keywords after the next two.
+    trim_start, trim_end
+        Frames to leave out at the start, and at the end.
+    by, lag, align, max_gap
+        How to stitch; see :func:`stitch_files`.
+    max_frame_pixels, salvage, strict, report, force, restart, memory_limit
+        How to read, and to run; see :class:`StitchOptions`.
     progress
         Called with frames done and frames in all of each step; what it raises ends the run.
 
@@ -78,9 +107,57 @@ def workflow_files(
     ``force``: a run that failed or was cut off later is continued by calling it again. The trimmed
     frames are not written on their own: they are denoised as they are read, and the products are
     called what trimming and then denoising would call them.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> made = miostitch.workflow_files(
+    ...     session.recordings, "denoise_example", folder.name, by="buffer", trim_start=5
+    ... )
+    >>> [step["step"] for step in made["steps"]]
+    ['stitch', 'trim', 'denoise']
+    >>> folder.cleanup()
     """
-    options = options or StitchOptions(score=config.score_config())
-    folder, names = output_folder(output, config), recording_names(inputs)
+    config = to_config(config)
+    choices = {
+        "by": by,
+        "lag": lag,
+        "align": align,
+        "max_gap": max_gap,
+        "max_frame_pixels": max_frame_pixels,
+        "salvage": salvage,
+        "strict": strict,
+        "report": report,
+        "force": force,
+        "restart": restart,
+        "memory_limit": memory_limit,
+    }
+    require_one_way(choices, options=options)
+    ends = {"trim_start": trim_start, "trim_end": trim_end}
+    require_one_way(ends, trim=trim)
+    made = _run(
+        inputs,
+        config,
+        output,
+        trim or (trim_start or 0, trim_end or 0),
+        options or StitchOptions(score=config.score_config(), **given(choices)),
+        progress,
+    )
+    return RunResult(made.to_json())
+
+
+def _run(
+    inputs: Sequence[RecordingInput],
+    config: DenoiseConfig,
+    output: str | os.PathLike[str] | None,
+    trim: tuple[int, int],
+    options: StitchOptions,
+    progress: Progress | None,
+) -> WorkflowSummary:
+    """Stitch if there are several recordings, trim and denoise."""
+    folder = output_folder(output, config)
     reading = options.reading_alone
     require_products(config)
     ending = "_trimmed" if any(trim) else ""
@@ -88,15 +165,17 @@ def workflow_files(
     told: list[str] = []
     if len(inputs) == 1:
         _require_no_choice(options)
-        reading = replace(reading, lag=options.lag)
-        dataset, told = open_one(inputs[0], reading)
+        reading = replace(reading, lag=options.lag, strict=options.strict)
+        dataset, told = open_input(inputs[0], reading)
+        reading = replace(reading, strict=False)
         stem = Path(dataset.attrs["origins"][0]).stem
         workspace = Workspace(folder, stem + ending, DENOISED)
     else:
-        stem = stitched_stem(names)
+        specs, options = settle_stitch(inputs, options)
+        stem = stitched_stem(recording_names(specs))
         workspace = Workspace(folder, stem + ending, DENOISED)
-        workspace.check([p for spec in inputs for p in segment_paths(spec)], force=options.force)
-        stitched = _stitch(inputs, folder / stem, options, trim, progress)
+        workspace.check([p for spec in specs for p in segment_paths(spec)], force=options.force)
+        stitched = _stitch(specs, folder / stem, options, trim, progress)
         steps.append({"step": "stitch", **stitched.to_json()})
         dataset = open_dataset(folder / f"{stem}{STORE}", reading)
         require_count("stitched", dataset.sizes[FRAME], stitched.frames)
@@ -110,13 +189,12 @@ def workflow_files(
     how = RunOptions(options.force, options.restart, progress)
     made = denoise_opened(dataset, told, config, workspace, reading, how)
     steps.append({"step": "denoise", **made.to_json()})
-    summary = WorkflowSummary(
+    return WorkflowSummary(
         frames=made.frames,
         steps=steps,
         warnings=[warning for step in steps for warning in step["warnings"]],
         outputs=[path for step in steps for path in step["outputs"]],
     )
-    return summary.to_json()
 
 
 def _stitch(

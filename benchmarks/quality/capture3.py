@@ -16,7 +16,8 @@ import xarray as xr
 
 from miostitch.recording.recording import Recording
 from miostitch.session.session import bring_together
-from miostitch.stitching.lazy import StitchConfig, stitch
+from miostitch.stitching.lazy import StitchConfig
+from miostitch.stitching.stitched import stitch
 
 
 class Truth(NamedTuple):

@@ -21,6 +21,7 @@ from miostitch.execution.progress import counted
 from miostitch.execution.results import (
     DenoiseSummary,
     ExportSummary,
+    ScoreSummary,
     StitchSummary,
     WorkflowSummary,
 )
@@ -310,7 +311,7 @@ def score(
     reading = opt.reading(choices)
     with console.progress("scoring") as progress:
         found = score_files(names, output, patch, reading=reading, force=force, progress=progress)
-    console.result(found, texts.score_text)
+    console.result(ScoreSummary.from_json(found), texts.score_text)
 
 
 @main.command()

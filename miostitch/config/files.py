@@ -18,7 +18,7 @@ from miostitch.config.models import (
     settings,
 )
 from miostitch.config.strict_yaml import MAX_BYTES, Document, read_yaml, scalar_text
-from miostitch.errors import ConfigError
+from miostitch.errors import ConfigError, UsageError
 
 COMMENT_WIDTH = 78
 MAX_PROBLEMS = 10  # Problems of one file that are reported at once
@@ -52,6 +52,17 @@ def load_config(id_or_path: str | os.PathLike[str]) -> DenoiseConfig:
         msg = f"{name or repr(name)}: no such file, and no configuration of this id{close}"
         raise ConfigError(msg)
     return shipped[name]
+
+
+def to_config(config: DenoiseConfig | str | os.PathLike[str]) -> DenoiseConfig:
+    """A configuration that is given as it is, by its id or by its path."""
+    if isinstance(config, DenoiseConfig):
+        return config
+    try:
+        return load_config(config)
+    except TypeError as error:  # which is no path
+        what = "must be the id or path of a configuration, or a DenoiseConfig"
+        raise UsageError(f"config {config!r}: {what}") from error
 
 
 def parse_config(data: bytes, name: str) -> DenoiseConfig:

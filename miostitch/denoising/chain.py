@@ -1,5 +1,6 @@
 """Denoising as one chain of stages, and everything that a configuration asks it to show."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from miostitch.arrays import U8
+from miostitch.config.files import to_config
 from miostitch.config.models import DenoiseConfig, NoisePatchConfig
 from miostitch.denoising import filters as filtering
 from miostitch.denoising.stages import (
@@ -24,16 +26,20 @@ from miostitch.denoising.stages import (
     subtract_background,
 )
 from miostitch.editing.picking import in_blocks, pick
+from miostitch.errors import MiostitchError
 from miostitch.execution.checkpoint import Journal
 from miostitch.execution.engine import Tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
+from miostitch.recording.accessor import RecordingAccessor
 from miostitch.recording.datasets import without_lost
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
+from miostitch.text import show_facts, show_facts_html
+from miostitch.video.png import thumbnail_uri
 
 PER_FRAME = ("rows", "noisy")  # what the first pass learns of each frame
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Denoised:
     """What denoising makes of a recording: all videos lazy, all else small and computed.
 
@@ -65,9 +71,43 @@ class Denoised:
     images: Mapping[str, U8]
     texts: Mapping[str, str]
 
+    def __repr__(self) -> str:
+        return show_facts(self._title, self._facts())
+
+    def _repr_html_(self) -> str:
+        facts, image = self._facts(), ""
+        try:
+            image = self._thumbnail()
+        except (MiostitchError, OSError) as error:
+            facts.append(("image", f"cannot be read: {error}"))
+        return show_facts_html(self._title, facts, image)
+
+    @property
+    def _title(self) -> str:
+        return f"denoised {RecordingAccessor(self.dataset).name}"
+
+    def _facts(self) -> list[tuple[str, str]]:
+        """What is left and what was removed, and what else there is to be written."""
+        facts = dict(RecordingAccessor(self.dataset).facts)
+        kept, gone = self.dataset.sizes[FRAME], self.dropped.sizes[FRAME]
+        lines = [("frames", facts["frames"]), ("removed", f"{gone} of {kept + gone} as noisy")]
+        lines += [(name, facts[name]) for name in ("duration", "frame_num") if name in facts]
+        extras = [*self.videos, *self.dropped_videos, *self.images, *self.texts]
+        return [*lines, ("also made", ", ".join(extras))] if extras else lines
+
+    def _thumbnail(self) -> str:
+        """The middle frame; none where it would have to be stitched first."""
+        if not self.dataset.sizes[FRAME] or "stitches" in self.dataset.attrs:
+            return ""
+        video = self.dataset[VIDEO.name]
+        return thumbnail_uri(video[len(video) // 2].to_numpy())
+
 
 def denoise(
-    ds: xr.Dataset, config: DenoiseConfig, *, progress: Callable[[int], None] | None = None
+    ds: xr.Dataset,
+    config: DenoiseConfig | str | os.PathLike[str],
+    *,
+    progress: Callable[[int], None] | None = None,
 ) -> Denoised:
     """Denoise a recording: drop noisy frames, filter stripes, subtract the background.
 
@@ -76,7 +116,8 @@ def denoise(
     ds
         ``video`` uint8 (frame, height, width), as of :func:`miostitch.open_recording`.
     config
-        Stages and their settings, as of :func:`miostitch.load_config`.
+        Stages and their settings: the id or path of a configuration, or an object, as of
+        :func:`miostitch.load_config`.
     progress
         Called with the number of frames of every span that was read.
 
@@ -104,12 +145,12 @@ def denoise(
     >>> folder = tempfile.TemporaryDirectory()
     >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
     >>> recording = miostitch.open_recording(session.recordings[0])
-    >>> made = miostitch.denoise(recording, miostitch.load_config("denoise_example"))
+    >>> made = miostitch.denoise(recording, "denoise_example")
     >>> made.dataset.sizes["frame"] + made.dropped.sizes["frame"] == recording.sizes["frame"]
     True
     >>> folder.cleanup()
     """
-    return denoise_and_note(ds, config, None, progress=progress)
+    return denoise_and_note(ds, to_config(config), None, progress=progress)
 
 
 def denoise_and_note(
@@ -193,7 +234,8 @@ def _first_pass(
             progress=progress,
         )
     if patch.enable:
-        known = {**ds.drop_dims((HEIGHT, WIDTH)).compute().coords}
+        coords = {name: each for name, each in ds.coords.items() if {*each.dims} <= {FRAME}}
+        known = {**xr.Dataset(coords=coords).compute().coords}
         lazy = _looked_at(bare, config)
         rows, flags = (
             lazy[name]

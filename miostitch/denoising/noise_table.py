@@ -3,15 +3,19 @@
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from miostitch.buffers.csv_writer import TableWriter
-from miostitch.config.models import NoisePatchConfig
+from miostitch.config.files import to_config
+from miostitch.config.models import DenoiseConfig, NoisePatchConfig
 from miostitch.denoising.filters import METHODS
 from miostitch.denoising.stages import noise
+from miostitch.editing.picking import in_blocks
+from miostitch.errors import UsageError
 from miostitch.execution.engine import Tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.execution.products import LINE_TABLES, NOISE
@@ -21,6 +25,8 @@ from miostitch.execution.results import NoiseSummary, ScoreSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, open_sources, without_lost
 from miostitch.recording.files import ReadOptions, recording_names
+from miostitch.recording.inputs import RecordingInput, open_input, settle_reading
+from miostitch.recording.run_result import RunResult
 from miostitch.recording.sidecars import find_origin
 from miostitch.schema import FRAME, LOST, VIDEO, chunk_frames
 from miostitch.text import printable
@@ -30,32 +36,86 @@ COLUMNS = (LINE_TABLES[NOISE], *METHODS)
 
 
 def score_files(
-    inputs: Sequence[str | os.PathLike[str]],
-    output: str | os.PathLike[str],
-    config: NoisePatchConfig | None = None,
+    inputs: Sequence[RecordingInput],
+    output: str | os.PathLike[str] = "stitched",
+    config: NoisePatchConfig | DenoiseConfig | str | os.PathLike[str] | None = None,
     *,
+    lag: int | Literal["auto"] | None = None,
+    salvage: bool | None = None,
+    strict: bool | None = None,
+    max_frame_pixels: int | None = None,
     reading: ReadOptions | None = None,
     force: bool = False,
     progress: Progress | None = None,
-) -> ScoreSummary:
-    """Write the noise table ``{stem}_noise.csv`` of each recording.
+) -> RunResult:
+    """Count the noisy and black pixels of every frame: ``{stem}_noise.csv`` of each recording.
 
+    Parameters
+    ----------
+    inputs
+        Videos, with or without a table, or stores; or recordings that are open, of which the
+        frames that are left are counted from 0. They need not be of one session.
+    output
+        Folder of the tables.
+    config
+        Configuration with the noise thresholds: an id, a path or an object; by default those of
+        mio.
+    lag, salvage, strict, max_frame_pixels
+        How to read a recording that is named by its path: frames by which the video is behind its
+        table, ``auto`` by default; whether the part is used where video and table agree; whether a
+        recording in doubt is refused; the largest frames that are read. An open recording was read
+        already; a lag other than its own is refused.
+    reading
+        How to read, instead of these.
+    force
+        Overwrite existing tables, once the new ones are complete.
+    progress
+        Called with frames done and frames in all; what it raises ends the run.
+
+    Returns
+    -------
+    dict
+        ``recordings``, for each its ``path``, ``frames``, ``noisy_frames``,
+        ``black_frames``, ``lost_frames`` and ``output``; and the ``config``.
+
+    Raises
+    ------
+    MiostitchError
+        The error's class says what is wrong.
+
+    Notes
+    -----
     A lost frame keeps its line, with empty cells.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> made = miostitch.score_files(session.recordings, folder.name)
+    >>> [Path(each["output"]).name for each in made["recordings"]]
+    ['receiver1_noise.csv', 'receiver2_noise.csv']
+    >>> folder.cleanup()
     """
-    config, reading = config or NoisePatchConfig(), reading or ReadOptions(need_table=False)
-    specs = [os.fspath(path) for path in inputs]
+    reading = settle_reading(
+        reading, lag=lag, salvage=salvage, strict=strict, max_frame_pixels=max_frame_pixels
+    )
+    patch = _thresholds(config)
+    one: object = inputs  # which a caller may give without a list
+    if isinstance(one, xr.Dataset):
+        raise UsageError("a Dataset: give a list of recordings, one at least")
+    specs = [_spec_of(each) for each in inputs] if not isinstance(one, str) else one
     names = recording_names(specs)
-    # one by one: they need not be of one session
-    sources = [source for spec in specs for source in open_sources([spec], reading)]
-    opened = [label_frames(source, reading, need_rows=False) for source in sources]
+    opened = [_open(each, reading) for each in inputs]
     done = counted(progress, sum(dataset.sizes[FRAME] for dataset in opened))
     found = []
     for spec, name, dataset in zip(specs, names, opened, strict=True):
         workspace = Workspace(Path(output), name, [NOISE])
         with publish_run(workspace, dataset.attrs["origins"], RunOptions(force=force)):
-            flagged = _write(workspace.staged(NOISE), dataset, config, done)
+            flagged = _write(workspace.staged(NOISE), dataset, patch, done)
         origins = dataset.attrs["origins"] if reading.salvage else []
-        losses = [loss for path in origins for loss in find_origin(path, reading).losses]
+        written = [path for path in origins if path not in dataset.attrs.get("stitches", {})]
+        losses = [loss for path in written for loss in find_origin(path, reading).losses]
         found.append(
             NoiseSummary(
                 path=printable(spec),
@@ -67,7 +127,31 @@ def score_files(
             )
         )
     thresholds = {"gradient_config", "black_area_config"}
-    return ScoreSummary(found, config.model_dump(include=thresholds))
+    made = ScoreSummary(found, patch.model_dump(include=thresholds))
+    return RunResult(made.to_json())
+
+
+def _thresholds(
+    config: NoisePatchConfig | DenoiseConfig | str | os.PathLike[str] | None,
+) -> NoisePatchConfig:
+    if config is None:
+        return NoisePatchConfig()
+    return config if isinstance(config, NoisePatchConfig) else to_config(config).noise_patch
+
+
+def _spec_of(recording: RecordingInput) -> str:
+    """By which path a recording is called."""
+    if not isinstance(recording, xr.Dataset):
+        return os.fspath(recording)
+    return ",".join(recording.attrs.get("origins", []))
+
+
+def _open(recording: RecordingInput, reading: ReadOptions) -> xr.Dataset:
+    """Open a recording, or take one."""
+    if isinstance(recording, xr.Dataset):
+        return in_blocks(open_input(recording, reading)[0])
+    [source] = open_sources([recording], reading)
+    return label_frames(source, reading, need_rows=False)
 
 
 def _write(

@@ -3,29 +3,27 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 
+from miostitch.config.files import to_config
 from miostitch.config.models import Block, DenoiseConfig
 from miostitch.denoising.chain import denoise_and_note, frames_before
 from miostitch.editing.extra_outputs import Extras
 from miostitch.editing.run import Edit
-from miostitch.errors import MiostitchError, UsageError, list_warnings
+from miostitch.errors import MiostitchError, UsageError
 from miostitch.execution.products import EDITED, TABLE, TIMESTAMPS
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.results import DenoiseSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.ranges import runs
-from miostitch.recording.datasets import (
-    label_frames,
-    list_lag_notices,
-    open_sources,
-    without_lost,
-)
+from miostitch.recording.datasets import without_lost
 from miostitch.recording.files import ReadOptions
+from miostitch.recording.inputs import RecordingInput, open_input, settle_reading
+from miostitch.recording.run_result import RunResult
 from miostitch.schema import FRAME
 
 ENDING = "_denoised"
@@ -49,31 +47,41 @@ DENOISED = (
 
 
 def denoise_files(
-    path: str | os.PathLike[str],
-    config: DenoiseConfig,
+    recording: RecordingInput,
+    config: DenoiseConfig | str | os.PathLike[str],
     output: str | os.PathLike[str] | None = None,
     *,
+    lag: int | Literal["auto"] | None = None,
+    salvage: bool | None = None,
+    strict: bool | None = None,
+    max_frame_pixels: int | None = None,
     reading: ReadOptions | None = None,
     force: bool = False,
     restart: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Denoise a recording and publish the products, all or none.
 
     Parameters
     ----------
-    path
-        A video, with or without a table, its segments separated by commas, or a store.
+    recording
+        A video, with or without a table, its segments separated by commas, or a store; or a
+        recording that is open, with all edits that were made to it.
     config
-        What to do, and which products to write.
+        What to do, and which products to write: an id, a path or an object.
     output
         Folder of the products; by default that of the configuration, else ``stitched``.
+    lag, salvage, strict, max_frame_pixels
+        How to read a recording that is named by its path: frames by which the video is behind its
+        table, ``auto`` by default; whether the part is used where video and table agree; whether a
+        recording in doubt is refused; the largest frames that are read. An open recording was read
+        already; a lag other than its own is refused.
     reading
-        How to read.
+        How to read, instead of these.
     force
-        Replace existing products once the new ones are whole.
+        Overwrite existing results, once the new ones are complete.
     restart
-        Begin anew even if an earlier run was cut off that could be continued.
+        Start from scratch instead of resuming an interrupted run.
     progress
         Called with frames done and frames in all of each pass over the video; what it
         raises ends the run.
@@ -87,25 +95,34 @@ def denoise_files(
     ------
     MiostitchError
         The error's class says what is wrong; nothing stands under a final name then.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> recording = miostitch.trim(miostitch.open_recording(session.recordings[0]), 5)
+    >>> made = miostitch.denoise_files(recording, "denoise_example", folder.name)
+    >>> made["frames"] + len(made["dropped_frames"]) == recording.sizes["frame"]
+    True
+    >>> folder.cleanup()
     """
-    reading = reading or ReadOptions(need_table=False)
+    reading = settle_reading(
+        reading, lag=lag, salvage=salvage, strict=strict, max_frame_pixels=max_frame_pixels
+    )
+    config = to_config(config)
     require_products(config)
-    dataset, told = open_one(path, reading)
+    dataset, told = open_input(recording, reading)
     stem = Path(dataset.attrs["origins"][0]).stem
     workspace = Workspace(output_folder(output, config), stem, DENOISED)
     options = RunOptions(force, restart, progress)
-    return denoise_opened(dataset, told, config, workspace, reading, options).to_json()
+    made = denoise_opened(dataset, told, config, workspace, reading, options)
+    return RunResult(made.to_json())
 
 
 def output_folder(output: str | os.PathLike[str] | None, config: DenoiseConfig) -> Path:
     """Where results go."""
     return Path(os.path.abspath(output or config.output_dir or "stitched"))
-
-
-def open_one(path: str | os.PathLike[str], reading: ReadOptions) -> tuple[xr.Dataset, list[str]]:
-    """Open a recording, and say what is assumed of its lag."""
-    sources = open_sources([path], reading)
-    return label_frames(sources[0], reading), list_warnings(list_lag_notices(sources))
 
 
 def denoise_opened(

@@ -15,6 +15,7 @@ from miostitch.recording.datasets import in_chunks, without_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.sidecars import Origin, find_origin
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
+from miostitch.stitching.stitched_origin import find_stitched
 
 Lazy = TypeVar("Lazy", xr.Dataset, xr.DataArray)
 
@@ -50,12 +51,8 @@ class KeptFrames(FrameOrigins):
             raise UsageError("no frame is left to be written; keep at least one")
         found = {each.path: each for each in known}
         paths = [dataset.attrs["origins"][number] for number in used]
-        lags = dataset.attrs.get("lags", {})
-        origins = tuple(
-            found.get(path) or find_origin(path, replace(reading, lag=lags.get(path, 0)))
-            for path in paths
-        )
         frames = dataset.origin_frame.to_numpy().astype(np.int64)
+        origins = tuple(found.get(path) or _find(path, dataset.attrs, reading) for path in paths)
         for number, each in enumerate(origins):
             if frames[origin == number].max() >= each.frames:
                 msg = f"{each.path}: has fewer frames than when it was opened; open it again"
@@ -103,3 +100,11 @@ class KeptFrames(FrameOrigins):
     def part(self, lazy: Lazy, span: slice, block: int | None = None) -> Lazy:
         """A span of lazy frames in blocks, by default of the usual size."""
         return lazy.isel({FRAME: span}).chunk({FRAME: block or self.block, HEIGHT: -1, WIDTH: -1})
+
+
+def _find(path: str, attrs: dict[str, Any], reading: ReadOptions) -> Origin:
+    """Find the file, or the stitch that is not written, of which some frames are kept."""
+    stitches = attrs.get("stitches", {})
+    if path in stitches:
+        return find_stitched(path, stitches[path])
+    return find_origin(path, replace(reading, lag=attrs.get("lags", {}).get(path, 0)))

@@ -32,6 +32,8 @@ from miostitch.text import amount
 # How far counter and clock may disagree across a boundary: frames, and share of the frames.
 TOLERANCE_FRAMES, TOLERANCE_SHARE = 3.0, 0.02
 
+LOOKED_AT = 64  # Frames of an end that are searched for a time together
+
 
 def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
     """Leave frames out at the start and the end.
@@ -171,6 +173,8 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         attrs["recordings"] = names
     if lags := _collect_lags(parts):
         attrs["lags"] = lags
+    if stitches := _collect_stitches(parts):
+        attrs["stitches"] = stitches
     counts = [part.sizes[FRAME] for part in parts]
     parameters = {
         "segments": [_describe_segment(part) for part in parts],
@@ -281,6 +285,17 @@ def _collect_lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:
     return {path: lag for path, lag in lags.items() if lag}
 
 
+def _collect_stitches(parts: Sequence[xr.Dataset]) -> dict[str, Any]:
+    """Collect how the frames of stitches that are not written are stitched."""
+    stitches: dict[str, Any] = {}
+    for part in parts:
+        for name, facts in part.attrs.get("stitches", {}).items():
+            if stitches.setdefault(name, facts) != facts:
+                msg = f"{name}: was stitched in two ways; write one of them with write_recording"
+                raise UsageError(msg)
+    return stitches
+
+
 def _join_frames(parts: Sequence[xr.Dataset], places: Sequence[I64]) -> xr.Dataset:
     """Concatenate all frames; `places`: of the recordings of each part among those of all."""
     shared = set.intersection(*({*part.coords} for part in parts))  # others are left out
@@ -324,6 +339,20 @@ def _ends(part: xr.Dataset) -> F64 | None:
     """Counter and time of the first and the last frame that have both, (end, fact)."""
     if not {"frame_num", "timestamp_first"} <= {*part.coords}:
         return None
-    facts = np.stack([part.frame_num, part.timestamp_first], axis=1)
-    known = np.flatnonzero((facts[:, 0] >= 0) & np.isfinite(facts[:, 1]))
-    return facts[known[[0, -1]]] if len(known) else None
+    counted = np.flatnonzero(part.frame_num.to_numpy() >= 0)
+    first, last = _first_timed(part, counted), _first_timed(part, counted[::-1])
+    return None if first is None or last is None else np.array([first, last])
+
+
+def _first_timed(part: xr.Dataset, frames: I64) -> tuple[float, float] | None:
+    """Counter and time of the first of some frames that has a time.
+
+    Of a stitch that is not written, times are computed block by block: few are asked for.
+    """
+    for start in range(0, len(frames), LOOKED_AT):
+        some = part.isel({FRAME: frames[start : start + LOOKED_AT]})
+        times = some.timestamp_first.to_numpy()
+        timed = np.flatnonzero(np.isfinite(times))
+        if len(timed):
+            return float(some.frame_num[timed[0]]), float(times[timed[0]])
+    return None

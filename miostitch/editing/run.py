@@ -27,7 +27,9 @@ from miostitch.execution.results import EditSummary, OriginSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, list_lag_notices, open_sources
 from miostitch.recording.files import ReadOptions
+from miostitch.recording.inputs import require_opened_so, settle_reading
 from miostitch.recording.provenance import input_place
+from miostitch.recording.run_result import RunResult
 from miostitch.schema import MEASURED_FPS, START_TIME, VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
@@ -41,28 +43,33 @@ def write_recording(
     output: str | os.PathLike[str],
     *,
     stem: str | None = None,
+    salvage: bool | None = None,
+    max_frame_pixels: int | None = None,
     reading: ReadOptions | None = None,
     force: bool = False,
     restart: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Write an edited recording, with everything that its origins have.
 
     Parameters
     ----------
     dataset
-        What :func:`open_recording`, :func:`trim`, :func:`remove_frames` and :func:`concat` give,
-        or any selection of its frames, in any order.
+        What :func:`open_recording`, :func:`stitch`, :func:`trim`, :func:`remove_frames` and
+        :func:`concat` give, or any selection of its frames, in any order.
     output
         A folder, or a file ending in ``.avi`` or ``.zarr`` whose stem all products get.
     stem
         Stem of the products in a folder; by default that of the first origin.
+    salvage, max_frame_pixels
+        How to read the files next to the origins: whether what does not match is left out, by
+        default False; the largest frames that are read.
     reading
-        How to read the origins; with ``salvage`` what does not match is left out.
+        How to read, instead of these.
     force
-        Replace existing products once the new ones are whole.
+        Overwrite existing results, once the new ones are complete.
     restart
-        Begin anew even if an earlier run was cut off that could be continued.
+        Start from scratch instead of resuming an interrupted run.
     progress
         Called with frames done and frames in all; what it raises ends the run.
 
@@ -84,16 +91,25 @@ def write_recording(
     Notes
     -----
     Pixels come from ``video``, block by block; everything else is looked up in the files of the
-    origins, batch by batch. Only a few numbers per frame are held. A call that was cut off is
-    continued by the same call, as far as its blocks are in a store; an ``.avi`` alone is copied
-    anew.
+    origins, batch by batch. Only a few numbers per frame are held. An interrupted call is
+    resumed by the same call, as far as its blocks are in a store; an ``.avi`` alone is copied
+    again, and a stitch that is not written is stitched again.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> late = miostitch.open_recording(session.recordings[0]).isel(frame=slice(10, None))
+    >>> made = miostitch.write_recording(late, f"{folder.name}/late")
+    >>> sorted(Path(path).name for path in made["outputs"])
+    ['receiver1.avi', 'receiver1.csv', 'receiver1.json']
+    >>> folder.cleanup()
     """
-    reading = reading or ReadOptions()
-    if reading.lag not in (0, "auto"):
-        msg = f"lag {reading.lag}: a recording is opened with it, open_recording(path, lag=...)"
-        raise UsageError(msg)
+    reading = settle_reading(reading, salvage=salvage, max_frame_pixels=max_frame_pixels)
+    require_opened_so(dataset, reading)
     options = RunOptions(force, restart, progress)
-    return _publish(dataset, output, stem, reading, options).to_json()
+    return RunResult(_publish(dataset, output, stem, reading, options).to_json())
 
 
 def _publish(
@@ -277,12 +293,13 @@ class Edit(KeptFrames):
         return StoredTables(self)
 
     def _create(self, store: str) -> None:
-        facts = [origin.store for origin in self.origins if origin.store]
+        facts = [origin.attrs for origin in self.origins if origin.attrs]
+        formats = [origin.store.zarr_format for origin in self.origins if origin.store]
         kept = {
             name: value
-            for name, value in (facts[0].attrs if facts else {}).items()
+            for name, value in (facts[0] if facts else {}).items()
             if name not in ("ome", "format_version", START_TIME, MEASURED_FPS)
-            and all(each.attrs.get(name) == value for each in facts)
+            and all(each.get(name) == value for each in facts)
         }
         create_store(
             store,
@@ -296,7 +313,7 @@ class Edit(KeptFrames):
                 "history": self.attrs.get("history", []),
                 "versions": {"miostitch": version("miostitch")},
             },
-            zarr_format=facts[0].zarr_format if facts else 3,
+            zarr_format=formats[0] if formats else 3,
         )
 
 

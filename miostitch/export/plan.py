@@ -21,7 +21,8 @@ from miostitch.execution.products import STORE, TIMESTAMPS
 from miostitch.ranges import format_frames
 from miostitch.recording.datasets import open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.frame_times import from_first_frame, time_of_dataset
+from miostitch.recording.frame_times import join_dataset_times, time_of_dataset
+from miostitch.recording.inputs import require_opened_so
 from miostitch.schema import FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
 from miostitch.session.clocks import measured_rate
 from miostitch.text import amount, printable
@@ -97,9 +98,8 @@ class Source:
         opened = (
             recording if isinstance(recording, xr.Dataset) else open_dataset(recording, reading)
         )
-        if opened is recording and reading.lag not in (0, "auto"):
-            msg = f"lag {reading.lag}: a recording is opened with it"
-            raise UsageError(f"{msg}, open_recording(path, lag=...)")
+        if isinstance(recording, xr.Dataset):
+            require_opened_so(recording, reading)
         dataset = without_lost(opened)
         kept = KeptFrames.of(dataset, reading)
         store = kept.origins[0].store
@@ -110,8 +110,9 @@ class Source:
                 lost = (FRAME, opened[LOST.name].to_numpy())
                 stored = stored.assign_coords({LOST.name: lost})
             dataset = without_lost(stored)
+        elapsed = time_of_dataset(dataset)
         known = dataset.drop_vars([*dataset.data_vars]).compute()
-        return cls(from_first_frame(known), kept)
+        return cls(known if elapsed is None else join_dataset_times(known, [elapsed]), kept)
 
     @property
     def path(self) -> str:

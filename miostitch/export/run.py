@@ -2,11 +2,11 @@
 
 import os
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import xarray as xr
-
+from miostitch.config.choices import choose
 from miostitch.errors import Notice, Severity, UsageError, report_notices
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, publish_run
@@ -16,41 +16,69 @@ from miostitch.export.avi import avi_segments, ucla
 from miostitch.export.plan import ExportOptions, Plan, Source
 from miostitch.export.zarr import zarr2
 from miostitch.recording.files import ReadOptions
+from miostitch.recording.inputs import RecordingInput, settle_reading
+from miostitch.recording.run_result import RunResult
 from miostitch.text import printable
+from miostitch.video.writer import Codec
 
 Kind = Literal["ucla", "avi-segments", "nwb", "zarr2"]
 
 
 def export_recording(
-    recording: str | os.PathLike[str] | xr.Dataset,
+    recording: RecordingInput,
     output: str | os.PathLike[str],
-    kind: Kind,
+    to: Kind,
     options: ExportOptions | None = None,
     *,
+    codec: Codec | None = None,
+    external: bool | None = None,
+    session_start: datetime | str | None = None,
+    session_description: str | None = None,
+    subject_id: str | None = None,
+    species: str | None = None,
+    sex: Literal["M", "F", "U", "O"] | None = None,
+    age: str | None = None,
+    indicator: str | None = None,
+    location: str | None = None,
+    lag: int | Literal["auto"] | None = None,
+    salvage: bool | None = None,
+    strict: bool | None = None,
+    max_frame_pixels: int | None = None,
     reading: ReadOptions | None = None,
     force: bool = False,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Write a recording as another tool reads it.
 
     Parameters
     ----------
     recording
-        A store, a video with or without a table, or what :func:`open_recording` gives and any
-        selection of its frames.
+        A store, a video with or without a table, or what :func:`open_recording` or
+        :func:`stitch` gives and any selection of its frames.
     output
         A folder; for ``nwb`` and ``zarr2`` also a file ending in ``.nwb`` or ``.zarr``.
-    kind
+    to
         ``ucla``: ``0.avi``, ``1.avi``, ... with ``timeStamps.csv`` and ``metaData.json``;
         ``avi-segments``: ``msCam1.avi``, ``msCam2.avi``, ... with ``timestamps.csv``;
         ``nwb``: a file with a OnePhotonSeries, which needs ``miostitch[nwb]``;
         ``zarr2``: a Zarr store of format 2.
     options
-        What the recording does not say.
+        What the recording does not say, instead of the keywords up to ``location``.
+    codec
+        Of video files: ``rawvideo`` (default) or ``ffv1``, both lossless.
+    external
+        For ``nwb``: keep the frames in an ``.avi`` next to the file; by default False.
+    session_start
+        When the session began, with its offset from UTC, such as ``2026-01-31T09:30:00+01:00``; by
+        default the time of the first frame.
+    session_description, subject_id, species, sex, age, indicator, location
+        For ``nwb``: what was done, and to which animal; see :class:`ExportOptions`.
+    lag, salvage, strict, max_frame_pixels
+        How to read a recording that is named by its path; see :func:`denoise_files`.
     reading
-        How to read; with ``salvage`` what does not match is left out.
+        How to read, instead of these.
     force
-        Replace existing products once the new ones are whole.
+        Overwrite existing results, once the new ones are complete.
     progress
         Called with frames done and frames in all; what it raises ends the run.
 
@@ -86,15 +114,50 @@ def export_recording(
     ['0.avi', 'metaData.json', 'timeStamps.csv']
     >>> folder.cleanup()
     """
-    reading = reading or ReadOptions(need_table=False)
-    options = options or ExportOptions()
+    options = choose(
+        ExportOptions,
+        "options",
+        options,
+        codec=codec,
+        external=external,
+        session_start=_read_time(session_start),
+        session_description=session_description,
+        subject_id=subject_id,
+        species=species,
+        sex=sex,
+        age=age,
+        indicator=indicator,
+        location=location,
+    )
+    reading = settle_reading(
+        reading, lag=lag, salvage=salvage, strict=strict, max_frame_pixels=max_frame_pixels
+    )
+    return _export(
+        recording,
+        Path(os.path.abspath(output)),
+        to,
+        options,
+        reading,
+        RunOptions(force, progress=progress),
+    )
+
+
+def _export(
+    recording: RecordingInput,
+    output: Path,
+    kind: Kind,
+    options: ExportOptions,
+    reading: ReadOptions,
+    how: RunOptions,
+) -> RunResult:
+    """Write a recording; see :func:`export_recording`."""
     _require_effect(kind, options)
     source = Source.open(recording, reading)
     notices = _list_notices(kind, source)
     report_notices(notices)
-    plan = _plan(source, Path(os.path.abspath(output)), kind, options)
+    plan = _plan(source, output, kind, options)
     workspace = Workspace(plan.folder, plan.stem, plan.suffixes)
-    with publish_run(workspace, source.kept.files, RunOptions(force, progress=progress)) as run:
+    with publish_run(workspace, source.kept.files, how) as run:
         run.require_space(plan.needed)
         plan.write(workspace.staged, run.counted(source.count))
         outputs = workspace.made
@@ -107,7 +170,18 @@ def export_recording(
         notes=[printable(str(notice)) for notice in notices],
         outputs=outputs,
     )
-    return made.to_json()
+    return RunResult(made.to_json())
+
+
+def _read_time(time: datetime | str | None) -> datetime | None:
+    """A time that may be written as a text."""
+    if not isinstance(time, str):
+        return time
+    try:
+        return datetime.fromisoformat(time)
+    except ValueError as error:
+        msg = f"session_start {time!r}: must be a time such as 2026-01-31T09:30:00+01:00"
+        raise UsageError(msg) from error
 
 
 def _list_notices(kind: Kind, source: Source) -> list[Notice]:

@@ -1,24 +1,29 @@
-"""``recording.miostitch``: what a recording is, in a few lines, and its projections."""
+"""``recording.miostitch``: what a recording is, in a few lines, and its images."""
 
-from datetime import timedelta
+import importlib
 from fractions import Fraction
-from html import escape
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from miostitch.errors import MiostitchError, UsageError
 from miostitch.schema import COMPOSITE, FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
-from miostitch.text import amount
+from miostitch.text import amount, clock, show_facts, show_facts_html
+from miostitch.video.png import thumbnail_uri
 
 Projection = Literal["mean", "max", "min"]
+
+NO_INTACT = "no frame is intact; damaged=True takes the damaged ones, too"
 
 
 @xr.register_dataset_accessor("miostitch")  # type: ignore[no-untyped-call]
 class RecordingAccessor:
-    """What a recording is, as text, as numbers and as one picture.
+    """What a recording is, as text, as numbers and as images.
 
     What :func:`miostitch.open_recording` gives has it, and so has every selection of its frames:
     it always speaks of the frames that are left. After ``import miostitch.recording.accessor`` a
@@ -67,17 +72,17 @@ class RecordingAccessor:
 
         Notes
         -----
-        No picture is read: what :func:`miostitch.stitch` would have to compute is left out.
+        No frame is read: what :func:`miostitch.stitch` would have to compute is left out.
         """
         dataset = self._dataset
-        found: dict[str, Any] = {"name": self._name}
+        found: dict[str, Any] = {"name": self.name}
         found["frames"], found["height"], found["width"] = (
             dataset.sizes[dim] for dim in (FRAME, HEIGHT, WIDTH)
         )
         found["fps"] = str(dataset.attrs["fps"]) if "fps" in dataset.attrs else None
         known = {name: self._known(name) for name in map(str, dataset.coords)}
         table = {name: values for name, values in known.items() if values is not None}
-        found["duration_s"] = self._duration(table.get("timestamp_first"))
+        found["duration_s"] = self._duration(table.get("time", table.get("timestamp_first")))
         found |= _losses(table)
         for name in ("damaged", "unrecoverable", "missing_pixels"):
             if name in table:
@@ -88,48 +93,155 @@ class RecordingAccessor:
             found["sources"] = counts | {"several": int((table["source"] == COMPOSITE).sum())}
         return found
 
-    def projection(self, how: Projection = "mean") -> xr.DataArray:
-        """One picture of all frames, lazily.
+    def projection(self, how: Projection = "mean", *, damaged: bool = False) -> xr.DataArray:
+        """One image of all frames, lazily.
 
         Parameters
         ----------
         how
             ``mean`` (float64), ``max`` or ``min`` (uint8).
+        damaged
+            Whether damaged and unrecoverable frames take part, too. Of a recording that was not
+            stitched, these are the frames without all of their buffers.
 
         Returns
         -------
         xarray.DataArray
             (height, width); ``.compute()`` reads the frames block by block.
+
+        Raises
+        ------
+        UsageError
+            No frame is left. Where damage is computed together with the frames, as
+            :func:`miostitch.stitch` does, that is found when the image is.
         """
+        if how not in get_args(Projection):
+            raise UsageError(f"how {how!r}: must be mean, max or min")
         video = self._dataset[VIDEO.name]
         if video.chunks is None:
             block = chunk_frames(video.sizes[HEIGHT], video.sizes[WIDTH])
             video = video.chunk({FRAME: block})
-        picture: xr.DataArray = getattr(video, how)(FRAME, keep_attrs=True)
-        return picture.rename(f"{how}_projection")
+        bad = None if damaged else self._damaged()
+        if bad is not None and bad.chunks is not None:
+            image = _project_some(video, how, ~bad)
+        else:
+            if bad is not None and bad.any():
+                video = video.isel({FRAME: np.flatnonzero(~bad.to_numpy())})
+            if not video.sizes[FRAME]:
+                raise UsageError(NO_INTACT)
+            image = getattr(video, how)(FRAME, keep_attrs=True)
+        return image.drop_vars(set(image.coords) - {HEIGHT, WIDTH}).rename(f"{how}_projection")
+
+    def plot(
+        self,
+        frame: int | Projection = 0,
+        *,
+        frame_num: int | None = None,
+        damaged: bool = False,
+        ax: Any = None,
+    ) -> Any:
+        """Show a frame, or a projection of all, as it was seen: gray, the first row on top.
+
+        Parameters
+        ----------
+        frame
+            Position of a frame; or ``mean``, ``max`` or ``min``, for a projection.
+        frame_num
+            The device's counter of a frame, instead of its position.
+        damaged
+            Whether damaged frames take part in a projection.
+        ax
+            Axes of matplotlib to draw in; by default the current ones.
+
+        Returns
+        -------
+        matplotlib.image.AxesImage
+            The image.
+
+        Raises
+        ------
+        UsageError
+            matplotlib is not installed, or there is no such frame.
+        """
+        if frame_num is not None:
+            frame = self._position(frame_num)
+        image, title = self._image(frame, damaged=damaged)
+        try:
+            pyplot = importlib.import_module("matplotlib.pyplot")
+        except ImportError as error:
+            msg = f"plot needs matplotlib ({error}); pip install matplotlib"
+            raise UsageError(msg) from error
+        axes = pyplot.gca() if ax is None else ax
+        shown = axes.imshow(image, cmap="gray", origin="upper", interpolation="nearest")
+        axes.set_title(f"{self.name}: {title}")
+        axes.set_xlabel("width in pixels")
+        axes.set_ylabel("height in pixels")
+        return shown
 
     def __repr__(self) -> str:
-        lines = self._lines()
-        wide = max(len(title) for title, _ in lines) + 2
-        shown = [f"  {title:{wide}} {text}" for title, text in lines]
-        return "\n".join([f"recording {self._name}", *shown])
+        return show_facts(f"recording {self.name}", self.facts)
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f'<tr><th style="text-align:left">{escape(title)}</th>'
-            f'<td style="text-align:left">{escape(text)}</td></tr>'
-            for title, text in self._lines()
-        )
-        return f"<table><caption>recording {escape(self._name)}</caption>{rows}</table>"
+        lines, image = self.facts, ""
+        try:
+            image = self._thumbnail()
+        except (MiostitchError, OSError) as error:
+            lines.append(("image", f"cannot be read: {error}"))
+        return show_facts_html(f"recording {self.name}", lines, image)
 
-    def _lines(self) -> list[tuple[str, str]]:
+    def _thumbnail(self) -> str:
+        """The middle one of the intact frames; none where it would have to be stitched first."""
+        dataset = self._dataset
+        count = dataset.sizes[FRAME]
+        if not count or VIDEO.name not in dataset or "stitches" in dataset.attrs:
+            return ""
+        bad = self._damaged()
+        intact = np.arange(count) if bad is None else np.flatnonzero(~bad.to_numpy())
+        frames = intact if len(intact) else np.arange(count)
+        return thumbnail_uri(dataset[VIDEO.name][int(frames[len(frames) // 2])].to_numpy())
+
+    def _position(self, frame_num: int) -> int:
+        """Where the frame of a counter is."""
+        dataset = self._dataset
+        found: Any = []
+        if "frame_num" in dataset.coords:
+            found = np.flatnonzero(dataset.frame_num.to_numpy() == frame_num)
+        if len(found) != 1:
+            what = "no frame has it" if not len(found) else f"{len(found)} frames have it"
+            raise UsageError(f"frame_num {frame_num}: {what}; give the position of a frame")
+        return int(found[0])
+
+    def _image(self, frame: int | Projection, *, damaged: bool) -> tuple[NDArray[Any], str]:
+        """A frame or a projection, (height, width), and what it is."""
+        count = self._dataset.sizes[FRAME]
+        if isinstance(frame, str):
+            left_out = "" if damaged else " of the intact frames"
+            image = self.projection(frame, damaged=damaged).to_numpy()
+            return image, f"{frame}{left_out or ' of all frames'}"
+        if not -count <= frame < count:
+            raise UsageError(f"frame {frame} is not there; frames are 0 to {count - 1}")
+        one = self._dataset.isel({FRAME: frame})
+        number = f", frame_num {int(one.frame_num)}" if "frame_num" in one.coords else ""
+        return one[VIDEO.name].to_numpy(), f"frame {frame % count}{number}"
+
+    def _damaged(self) -> xr.DataArray | None:
+        """Frames that no statistics should use, bool (frame,); None where nothing is known."""
+        coords = self._dataset.coords
+        bad = [coords[n].variable for n in ("damaged", "unrecoverable", "lost") if n in coords]
+        if "damaged" not in coords and "num_buffers" in coords and self._dataset.sizes[FRAME]:
+            have = coords["num_buffers"].variable
+            bad.append(have < have.max())
+        return xr.DataArray(reduce(or_, bad)) if bad else None
+
+    @property
+    def facts(self) -> list[tuple[str, str]]:
         """What the summary says, as titles and texts."""
         facts = self.summary()
         rate = "" if facts["fps"] is None else f" at {float(Fraction(facts['fps'])):.6g}"
         rate = f"{rate} frames per second" if rate else ""
         lines = [("frames", f"{facts['frames']} of {facts['width']} x {facts['height']} pixels")]
         if facts["duration_s"] is not None:
-            lines.append(("duration", f"{_clock(facts['duration_s'])}{rate}"))
+            lines.append(("duration", f"{clock(facts['duration_s'])}{rate}"))
         if "frame_num" in facts:
             first, last = facts["frame_num"]
             lines.append(("frame_num", f"{first} to {last}, {facts['lost_frames']} lost"))
@@ -141,11 +253,12 @@ class RecordingAccessor:
             lines.append(("damaged", text))
         if "sources" in facts:
             text = ", ".join(f"{name} {count}" for name, count in facts["sources"].items() if count)
-            lines.append(("pictures from", text))
+            lines.append(("frames from", text))
         return lines
 
     @property
-    def _name(self) -> str:
+    def name(self) -> str:
+        """Its name, or the names of those that it was made of."""
         attrs = self._dataset.attrs
         origins = [Path(path).stem for path in attrs.get("origins", [])]
         return str(attrs.get("recording") or ", ".join(origins or attrs.get("recordings", [])))
@@ -153,7 +266,8 @@ class RecordingAccessor:
     def _known(self, name: str) -> NDArray[Any] | None:
         """A coordinate along the frames, unless it must be computed from pictures."""
         values = self._dataset.coords[name]
-        stored = {"origins", "format_version"} & self._dataset.attrs.keys()
+        attrs = self._dataset.attrs
+        stored = {"origins", "format_version"} & attrs.keys() and "stitches" not in attrs
         if values.dims != (FRAME,) or (values.chunks is not None and not stored):
             return None
         return np.asarray(values)
@@ -186,6 +300,24 @@ def _losses(table: dict[str, NDArray[Any]]) -> dict[str, Any]:
     return found
 
 
-def _clock(seconds: float) -> str:
-    """Hours, minutes, seconds and milliseconds."""
-    return str(timedelta(milliseconds=round(seconds * 1000))).removesuffix("000")
+def _project_some(video: xr.DataArray, how: Projection, keep: xr.DataArray) -> xr.DataArray:
+    """Project frames of which it is computed with them whether they take part."""
+    weight = keep.variable.astype(np.uint8)
+    pixels = video.variable
+    count = weight.sum(dtype=np.int64)
+    if how == "mean":
+        made = (pixels * weight).sum(FRAME, dtype=np.int64) / np.maximum(count, 1)
+    elif how == "max":
+        made = (pixels * weight).max(FRAME)
+    else:
+        made = (pixels | (1 - weight) * np.uint8(255)).min(FRAME)
+    data = made.data.map_blocks(_require_frames, count.data, dtype=made.dtype)
+    image: xr.DataArray = video.isel({FRAME: 0}, drop=True).copy(data=data)
+    return image
+
+
+def _require_frames(image: NDArray[Any], count: NDArray[np.int64]) -> NDArray[Any]:
+    """Refuse an image of no frame."""
+    if not count:
+        raise UsageError(NO_INTACT)
+    return image

@@ -46,7 +46,11 @@ from miostitch.video.source import open_video
 
 
 def open_recording(
-    path: StrPath, *, salvage: bool = False, lag: int | Literal["auto"] = "auto"
+    path: StrPath,
+    *,
+    salvage: bool = False,
+    lag: int | Literal["auto"] = "auto",
+    strict: bool = False,
 ) -> xr.Dataset:
     """Open a recording as a lazy Dataset.
 
@@ -63,6 +67,8 @@ def open_recording(
         Frames by which the video lags behind its table; ``"auto"``: as measured where that is
         conclusive, else 0. At a lag of 1 the first frame has no row, and is ``lost``. A store has
         its rows in their places.
+    strict
+        Refuse a recording that is in doubt.
 
     Returns
     -------
@@ -102,7 +108,7 @@ def open_recording(
     (200, 200)
     >>> folder.cleanup()
     """
-    options = ReadOptions(salvage=salvage, lag=lag)
+    options = ReadOptions(salvage=salvage, lag=lag, strict=strict)
     return open_dataset(path, options)
 
 
@@ -159,7 +165,7 @@ def _of_store(store: Store, options: ReadOptions) -> xr.Dataset:
                 lost[damaged.first : damaged.last + 1] = True
             origin |= lost_coordinate(lost)
         stored = stored.assign({VIDEO.name: lazy.chunk(chunks)}).assign_coords(origin)
-        attrs = {"origins": [store.path]} | _history(stored.attrs)
+        attrs = {"origins": [store.path]} | stitch_history(stored.attrs)
         return stored.assign_attrs(attrs).set_xindex("frame_num")
 
 
@@ -251,7 +257,7 @@ def to_dataset(recording: Recording) -> xr.Dataset:
         "origins": origins,
         **elapsed.attrs,
     }
-    history = _history(read_summary(origins[0])) if len(origins) == 1 else {}
+    history = stitch_history(read_summary(origins[0])) if len(origins) == 1 else {}
     if lag := recording.lag:
         done = done_step("lag", {"lag": lag}, count, count)
         history = {"history": [*history.get("history", []), done]}
@@ -301,7 +307,7 @@ def lost_coordinate(lost: Bools) -> dict[str, xr.Variable]:
     return {LOST.name: xr.Variable(FRAME, lost, LOST.attrs)}
 
 
-def _history(facts: JSON) -> dict[str, list[JSON]]:
+def stitch_history(facts: JSON) -> dict[str, list[JSON]]:
     """What was done to a recording, by the attributes of its store or by its summary."""
     if "history" in facts:
         return {"history": list(facts["history"])}

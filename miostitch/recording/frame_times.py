@@ -2,11 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
+from miostitch.arrays import F64, I64, Bools
 from miostitch.buffers.elapsed_time import ElapsedTime, join_times, measure_time, read_start
 from miostitch.errors import UsageError
 from miostitch.recording.recording import Recording
@@ -54,15 +57,57 @@ def time_of_dataset(dataset: xr.Dataset) -> ElapsedTime | None:
     """The times that a Dataset has; None where it has none."""
     if not {*NAMES} <= {*dataset.coords}:
         return None
-    seconds, estimated = (dataset[name].to_numpy() for name in NAMES)
-    return ElapsedTime(seconds, estimated, read_start(dataset.attrs))
+    lazily = is_stitched_lazily(dataset)
+    names = (*NAMES, "timestamp_first") if lazily else NAMES
+    table = xr.Dataset({name: dataset[name].variable for name in names}).compute()
+    seconds, estimated = (table[name].to_numpy() for name in NAMES)
+    start = read_start(dataset.attrs)
+    if lazily and not estimated.all():  # its start is not known before
+        place = int(np.flatnonzero(~estimated)[0])
+        start = float(table["timestamp_first"][place]) - float(seconds[place])
+        start = read_start(ElapsedTime(seconds, estimated, start).attrs)
+    return ElapsedTime(seconds, estimated, start)
+
+
+def is_stitched_lazily(dataset: xr.Dataset) -> bool:
+    """Whether the times of a Dataset are known only after its frames are stitched."""
+    return "stitches" in dataset.attrs and dataset[TIME].chunks is not None
+
+
+def _from_first_frame_lazily(dataset: xr.Dataset) -> xr.Dataset:
+    """Times that begin with the first frame, as :func:`from_first_frame` makes them."""
+    numbers, fps = dataset["frame_num"].to_numpy(), Fraction(dataset.attrs["fps"])
+    sizes = dataset[TIME].chunks
+    seconds, estimated = (dataset[name].data.rechunk(-1) for name in NAMES)
+    made = {}
+    for variable in TIME_VARIABLES:
+        data = seconds.map_blocks(
+            partial(_begin_at_first, name=variable.name, frame_num=numbers, fps=fps),
+            estimated,
+            dtype=variable.dtype,
+            meta=np.empty(0, variable.dtype),
+        )
+        made[variable.name] = xr.Variable(FRAME, data.rechunk(sizes), variable.attrs)
+    return dataset.assign_coords(made)
+
+
+def _begin_at_first(
+    seconds: F64, estimated: Bools, *, name: str, frame_num: I64, fps: Fraction
+) -> NDArray[Any]:
+    frames = np.arange(len(seconds))
+    part = ElapsedTime(seconds, estimated, 0.0)
+    return join_times([part], np.zeros_like(frames), frames, frame_num, fps).columns[name]
 
 
 def from_first_frame(dataset: xr.Dataset) -> xr.Dataset:
     """The same frames, whose times begin with the first of them, and so does `start_time`."""
-    known, count = time_of_dataset(dataset), dataset.sizes[FRAME]
-    if known is None or not count:
+    count = dataset.sizes[FRAME]
+    if not {*NAMES} <= {*dataset.coords} or not count:
         return dataset
+    if is_stitched_lazily(dataset):
+        return _from_first_frame_lazily(dataset)
+    known = time_of_dataset(dataset)
+    assert known is not None
     return join_dataset_times(dataset, [known])
 
 

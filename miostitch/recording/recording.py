@@ -364,8 +364,13 @@ def remember_recording(recording: Recording) -> None:
 
 def reopen_video(path: str, options: ReadOptions) -> Recording:
     """The recording of one video: part of one that is open and was read so, or opened again."""
-    known = _opened.get(_key(path, options))
+    known = find_opened(path, options)
     return Recording.open(path, options) if known is None else known.segment(path)
+
+
+def find_opened(path: str, options: ReadOptions) -> Recording | None:
+    """The recording that is open and was read so, of which this is a video."""
+    return _opened.get(_key(path, options))
 
 
 def _key(path: str, options: ReadOptions) -> Hashable:

@@ -13,7 +13,7 @@ from fractions import Fraction
 from functools import cached_property
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,46 @@ from miostitch.video.source import VideoSource, open_video
 SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
 REMEDY, LEFT_OUT = "make it again, or --salvage leaves it out", "it is left out"
 REPAIRS = "repairs"
-BufferRows = Recording | Store  # what has rows of buffers that are looked up by frame
+
+
+class BufferRows(Protocol):
+    """What has rows of buffers that are looked up by frame."""
+
+    @property
+    def buffer_columns(self) -> tuple[str, ...]:
+        """Columns of the rows."""
+
+    @property
+    def row_counts(self) -> I64:
+        """Rows of each frame, (frame,)."""
+
+    def rows(self, frames: I64) -> pd.DataFrame:
+        """Rows of distinct frames, ascending, in their order."""
+
+
+class FrameTables(Protocol):
+    """What has the tables of a store."""
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups."""
+
+    @property
+    def recordings(self) -> Sequence[str]:
+        """Names of the recordings that the frames are from."""
+
+    def table(self, group: str = "") -> xr.Dataset:
+        """The arrays of a group, or of the root."""
+
+
+class Lines(Protocol):
+    """A table with one line per frame."""
+
+    columns: list[str]
+    count: int
+
+    def of(self, frames: I64) -> pd.DataFrame:
+        """Lines of distinct frames, ascending, in their order; every cell as text."""
 
 
 @dataclass(frozen=True)
@@ -176,14 +215,14 @@ class FrameLines:
 class Origin:
     """A file of frames and its sidecars."""
 
-    path: str  # The video or the store
+    path: str  # The video or the store, or the name of a stitch that is not written
     frames: int  # How many it has
     video: VideoSource | None  # The video; None for a store alone
     store: Store | None  # The store; None for a video alone
     buffers: BufferRows | None  # Its buffers; None without a table
     has_table: bool  # Whether they stand in a ``.csv``
-    tables: RecordedFrames | Store  # What a store says of its frames
-    lines: Mapping[str, FrameLines]  # Tables with one line per frame, by their ending
+    tables: FrameTables  # What a store says of its frames
+    lines: Mapping[str, Lines]  # Tables with one line per frame, by their ending
     # Name, size and digest of every file that the frames were recorded in.
     inputs: tuple[Mapping[str, Any], ...]
     notices: tuple[Notice, ...] = ()  # What a user should be told
@@ -196,6 +235,11 @@ class Origin:
         files = {AVI: self.video, STORE: self.store, TABLE: self.has_table or None}
         return {*self.lines, *(kind for kind, file in files.items() if file is not None)}
 
+    @property
+    def attrs(self) -> Mapping[str, Any]:
+        """Attributes of its store; nothing without one."""
+        return self.store.attrs if self.store else {}
+
     @cached_property
     def times(self) -> pd.DataFrame:
         """Lines of its frames in a table of time stamps, without the frames' positions."""
@@ -207,6 +251,7 @@ class Origin:
         """When its frames were made."""
         if isinstance(self.tables, RecordedFrames):
             return self.tables.elapsed
+        assert isinstance(self.tables, Store)
         return time_of_store(self.tables)
 
     @property
@@ -243,7 +288,7 @@ def rows_at(buffers: BufferRows, frames: I64, positions: I64) -> pd.DataFrame:
     return chosen.assign(reconstructed_frame_index=np.repeat(positions, counts[place]))
 
 
-def lines_at(lines: FrameLines, key: str, frames: I64, positions: I64) -> pd.DataFrame:
+def lines_at(lines: Lines, key: str, frames: I64, positions: I64) -> pd.DataFrame:
     """Lines of some frames, in any order and maybe repeatedly, counted by `positions`."""
     distinct, place = np.unique(frames, return_inverse=True)
     return lines.of(distinct).iloc[place].assign(**{key: positions})

@@ -72,9 +72,13 @@ class BlockPlan:
     model: PixelModel | None = None  # Of which composition needs one
     columns: tuple[str, ...] = ALL_COLUMNS  # Columns of :class:`StitchedBlock` that are wanted
 
+    def frames(self) -> "_Frames":
+        """The frames, of which nothing is made yet."""
+        return _ChosenFrames(self) if self.copies is None else _ComposedFrames(self)
+
     def make(self, videos: Collection[str], *, tables: bool) -> Block:
         """Make a block: ``video``, ``debug``, and the columns."""
-        made = _ChosenFrames(self) if self.copies is None else _ComposedFrames(self)
+        made = self.frames()
         columns = self.columns if tables else ()
         return Block(
             {name: getattr(made, name) for name in videos},

@@ -1,28 +1,38 @@
 """The result of a stitch as lazy arrays, of which each block is one task."""
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
+from fractions import Fraction
+from functools import cached_property, partial
+from threading import RLock
 from typing import Any, Literal
 
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.delayed import Delayed, delayed
+from dask.base import tokenize
+from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
+from miostitch.buffers.elapsed_time import measure_time
 from miostitch.config.thresholds import ScoreConfig
-from miostitch.errors import UsageError, report_notices
-from miostitch.execution.engine import Block, spans
-from miostitch.recording.files import ReadOptions, recording_names
-from miostitch.recording.recording import open_recordings
-from miostitch.schema import FRAME, HEIGHT, POSITION, WIDTH, chunk_frames
-from miostitch.session.session import AlignOptions, Session, bring_together
-from miostitch.stitching.block import plan_block
+from miostitch.errors import UsageError
+from miostitch.execution.engine import spans
+from miostitch.schema import (
+    FRAME,
+    FRAME_VARIABLES,
+    HEIGHT,
+    POSITION,
+    RECORDING,
+    SCORE_VARIABLES,
+    TIME_VARIABLES,
+    WIDTH,
+    Variable,
+)
+from miostitch.session.session import Session
+from miostitch.stitching.block import ALL_COLUMNS, BlockPlan, StitchedBlock, plan_block
 from miostitch.stitching.composition import AGREEMENT, PixelModel
 from miostitch.stitching.copies import learn
-from miostitch.stitching.summary import find_notices
+from miostitch.stitching.session_tables import SessionTables
 
 Axes = tuple[tuple[str, int], ...]
 """Dimensions besides ``frame``, and their sizes."""
@@ -66,13 +76,134 @@ def require_way(by: str) -> None:
         raise UsageError(f"by {by!r}: must be frame or buffer")
 
 
+class LearnedModel:
+    """What pixels look like, learned when it is first needed, and once.
+
+    Other processes are sent what was learned, not the session.
+    """
+
+    def __init__(self, session: Session | None, model: PixelModel | None = None) -> None:
+        self._session, self._model, self._lock = session, model, RLock()
+
+    def model(self) -> PixelModel:
+        """Learn it, unless that is done."""
+        with self._lock:
+            if self._model is None:
+                assert self._session is not None
+                self._model = learn(self._session)
+            return self._model
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return LearnedModel, (None, self.model())
+
+
+class MadeBlock:
+    """A block that is made as far as it is asked for, each part once."""
+
+    def __init__(self, plan: BlockPlan, model: LearnedModel | None, span: slice) -> None:
+        self.span, self._plan, self._model, self._lock = span, plan, model, RLock()
+
+    @cached_property
+    def _frames(self) -> object:
+        model = None if self._model is None else self._model.model()
+        return replace(self._plan, model=model).frames()
+
+    def part(self, name: str) -> NDArray[Any]:
+        """The video, or a column of :class:`StitchedBlock`."""
+        with self._lock:
+            found: NDArray[Any] = getattr(self._frames, name)
+            return found
+
+    def table(self, tables: SessionTables, group: str, name: str) -> NDArray[Any]:
+        """What is known of its frames, (frame,), or of their candidates, (recording, frame)."""
+        with self._lock:
+            known = tables.blocks.get(self.span.start)
+            if known is None:
+                columns = {column: self.part(column) for column in ALL_COLUMNS}
+                known = tables.note(self.span, StitchedBlock(**columns))
+        found: NDArray[Any] = getattr(known, group)[name]
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return MadeBlock, (self._plan, self._model, self.span)
+
+
+@dataclass(frozen=True)
+class LazyBlocks:
+    """Blocks of output frames as a lazy array of :class:`MadeBlock`, and the frames of each."""
+
+    blocks: da.Array
+    sizes: tuple[int, ...]
+
+    @classmethod
+    def plan(
+        cls,
+        session: Session,
+        span: slice,
+        block: int,
+        config: StitchConfig,
+        model: LearnedModel | None,
+    ) -> "LazyBlocks":
+        """Plan some output frames in blocks of a size."""
+        parts = [
+            slice(span.start + part.start, span.start + part.stop)
+            for part in spans(span.stop - span.start, block)
+        ]
+        composed = config.by == "buffer"
+        name = f"stitch-{tokenize(object())}"  # the plans decide nothing in the names of arrays
+        tasks: dict[Any, Any] = {
+            (name, number): (
+                partial(
+                    _make, plan_block(session, part, config.score, composed=composed), model, part
+                ),
+            )
+            for number, part in enumerate(parts)
+        }
+        graph = HighLevelGraph.from_collections(name, tasks, dependencies=[])
+        blocks = da.Array(graph, name, ((1,) * len(parts),), dtype=object, meta=np.empty(0, object))
+        return cls(blocks, tuple(part.stop - part.start for part in parts))
+
+    def field(
+        self, name: str, dtype: np.dtype[Any], axes: Axes = ()
+    ) -> tuple[tuple[str, ...], da.Array]:
+        """The video or a column of all blocks, as a variable."""
+        data = da.map_blocks(
+            partial(_take, name=name),
+            self.blocks,
+            new_axis=[*range(1, 1 + len(axes))],
+            chunks=(self.sizes, *((size,) for _, size in axes)),
+            dtype=dtype,
+            meta=np.empty((0,) * (1 + len(axes)), dtype),
+        )
+        return (FRAME, *(dim for dim, _ in axes)), data
+
+    def table(self, tables: SessionTables, variable: Variable) -> da.Array:
+        """What is known of each frame, or of each candidate, by all blocks."""
+        of_candidates = RECORDING in variable.dims
+        recordings = len(tables.session.recordings)
+        data: da.Array = da.map_blocks(
+            partial(
+                _take_table,
+                tables=tables,
+                group="scores" if of_candidates else "frames",
+                name=variable.name,
+            ),
+            self.blocks,
+            new_axis=[0] if of_candidates else None,
+            chunks=((recordings,), self.sizes) if of_candidates else (self.sizes,),
+            dtype=variable.dtype,
+            meta=np.empty((0,) * len(variable.dims), variable.dtype),
+        )
+        return data
+
+
 def stitch_frames(
     session: Session,
     span: slice,
     block: int,
     config: StitchConfig,
     *,
-    model: PixelModel | Delayed | None = None,
+    model: PixelModel | None = None,
 ) -> xr.Dataset:
     """Build the lazy result for some of the output frames: one task per block makes all of it.
 
@@ -80,136 +211,73 @@ def stitch_frames(
     :class:`miostitch.stitching.block.StitchedBlock` in :data:`FIELDS`, by buffer also
     ``buffer_source`` and ``buffer_evidence`` (frame, position).
     """
-    count, composed = span.stop - span.start, config.by == "buffer"
+    composed = config.by == "buffer"
     fields = dict(FIELDS)
     if composed:
         positions = ((POSITION, session.buffers),)
         fields |= {"buffer_source": ("int8", positions), "buffer_evidence": ("uint8", positions)}
-    parts = [slice(span.start + s.start, span.start + s.stop) for s in spans(count, block)]
-    plans = np.empty(len(parts), object)
-    for number, part in enumerate(parts):
-        plans[number] = plan_block(
-            session, part, config.score, composed=composed, columns=tuple(fields)
-        )
-    if composed and model is None:
-        model = _pixel_model(session)
-    # from_array would tokenize the plans by pickling them: their content decides nothing here
-    lazy = da.from_array(plans, chunks=1, name=False)
-    blocks = da.map_blocks(
-        _make, lazy, model=model, dtype=object, meta=np.empty(0, object), name="stitch-" + lazy.name
+    blocks = LazyBlocks.plan(
+        session, span, block, config, LearnedModel(session, model) if composed else None
     )
-    sizes = tuple(part.stop - part.start for part in parts)
-    shape = tuple(zip((HEIGHT, WIDTH), session.shape[1:], strict=True))
-    made = {"video": _field(blocks, sizes, "video", np.dtype(np.uint8), shape)}
+    made = {"video": lazy_video(blocks, session)}
     for name, (dtype, axes) in fields.items():
-        made[name] = _field(blocks, sizes, name, np.dtype(dtype), axes)
+        made[name] = blocks.field(name, np.dtype(dtype), axes)
     return xr.Dataset(made)
 
 
-def stitch(
-    recordings: Sequence[str | os.PathLike[str]],
-    config: StitchConfig | None = None,
-    *,
-    reading: ReadOptions | None = None,
-    aligning: AlignOptions | None = None,
-) -> xr.Dataset:
-    """Stitch recordings of one session, lazily.
-
-    Parameters
-    ----------
-    recordings
-        Paths, each as for :func:`miostitch.open_recording`.
-    config
-        How frames are made; by frame and with mio's thresholds by default.
-    reading
-        How to read: salvage, repair, lag.
-    aligning
-        How to align.
-
-    Returns
-    -------
-    xarray.Dataset
-        Lazy ``video`` uint8 (frame, height, width) with ``frame_num`` as an index beside
-        ``frame``; lazy ``source`` int8 (frame,), the recording that gave each frame, -1 where it
-        was composed of several, ``missing_pixels`` int32 and ``noisy_pixels`` int64 (frame,). The
-        attributes ``recordings`` and ``fps`` are names of the recordings and the frame rate.
-
-    Raises
-    ------
-    InputError
-        A recording cannot be read, or they do not belong together.
-    UsageError
-        A recording is named twice, or at the lag asked for no picture has a row.
-
-    Notes
-    -----
-    One dask task per block reads each candidate; memory is bounded by the blocks in flight. What
-    should be known of the recordings, such as a lag that was found, is logged as a warning.
-
-    Examples
-    --------
-    Frames without a missing pixel, by frame and by buffer:
-
-    >>> import tempfile, miostitch
-    >>> folder = tempfile.TemporaryDirectory()
-    >>> lossy = miostitch.SimulationConfig(frames=60, buffer_loss=0.1, seed=1)
-    >>> paths = miostitch.simulate(folder.name, lossy).recordings
-    >>> for by in ("frame", "buffer"):
-    ...     stitched = miostitch.stitch(paths, miostitch.StitchConfig(by=by))
-    ...     print(by, int((stitched.missing_pixels == 0).sum()), "of", stitched.sizes["frame"])
-    frame 33 of 59
-    buffer 49 of 59
-    >>> folder.cleanup()
-    """
-    names = recording_names(recordings)
-    paths = [os.fspath(path) for path in recordings]
-    opened = open_recordings(paths, reading, names=names, measure=True)
-    session = bring_together(opened, aligning)
-    report_notices(find_notices(session), strict=bool(reading and reading.strict))
-    count, height, width = session.shape
-    everything = slice(0, count)
-    block = chunk_frames(height, width)
-    frames = stitch_frames(session, everything, block, config or StitchConfig())
-    result = frames[["video"]].assign_coords(
-        frame=np.arange(count),
-        height=np.arange(height),
-        width=np.arange(width),
-        frame_num=(FRAME, session.frame_num(everything)),
-        source=frames.source,
-        missing_pixels=frames.missing_pixels,
-        noisy_pixels=frames.noisy_pixels,
-    )
-    return result.assign_attrs(recordings=names, fps=str(session.fps)).set_xindex("frame_num")
+def lazy_video(blocks: LazyBlocks, session: Session) -> tuple[tuple[str, ...], da.Array]:
+    """The frames, uint8 (frame, height, width)."""
+    shape = tuple(zip((HEIGHT, WIDTH), session.shape[1:], strict=True))
+    return blocks.field("video", np.dtype(np.uint8), shape)
 
 
-def _pixel_model(session: Session) -> Delayed:
-    """Learn what pixels look like once the result is asked for."""
-    # the call takes no argument: dask would look into a session for things to compute
-    model: Delayed = delayed(partial(learn, session), pure=False, traverse=False)()
-    return model
-
-
-def _make(plans: NDArray[Any], model: PixelModel | None) -> NDArray[Any]:
-    made = np.empty(1, object)
-    made[0] = replace(plans[0], model=model).make({"video"}, tables=True)
+def lazy_frame_table(blocks: LazyBlocks, tables: SessionTables) -> dict[str, xr.Variable]:
+    """What a store has of each frame, lazily."""
+    session, made = tables.session, {}
+    for variable in FRAME_VARIABLES:
+        if variable in TIME_VARIABLES:
+            continue
+        data = blocks.table(tables, variable)
+        made[variable.name] = xr.Variable(variable.dims, data, variable.attrs)
+    everything = slice(0, session.shape[0])
+    made["frame_num"] = made["frame_num"].copy(data=session.frame_num(everything))
+    received = made["timestamp_first"].data.rechunk(-1)
+    for variable in TIME_VARIABLES:  # which a frame has by the times of all others
+        measure = partial(_measure, variable.name, session.frame_num(everything), session.fps)
+        meta = np.empty(0, variable.dtype)
+        data = received.map_blocks(measure, dtype=variable.dtype, meta=meta)
+        made[variable.name] = xr.Variable(
+            variable.dims, data.rechunk((blocks.sizes,)), variable.attrs
+        )
     return made
 
 
-def _field(
-    blocks: da.Array, sizes: tuple[int, ...], name: str, dtype: np.dtype[Any], axes: Axes
-) -> tuple[tuple[str, ...], da.Array]:
-    """One of the arrays of which blocks consist, as a variable."""
-    data = da.map_blocks(
-        partial(_take, name=name),
-        blocks,
-        new_axis=[*range(1, 1 + len(axes))],
-        chunks=(sizes, *((size,) for _, size in axes)),
-        dtype=dtype,
-        meta=np.empty((0,) * (1 + len(axes)), dtype),
-    )
-    return (FRAME, *(dim for dim, _ in axes)), data
+def lazy_scores(blocks: LazyBlocks, tables: SessionTables) -> dict[str, xr.Variable]:
+    """What a store has of each candidate in its group ``scores``, lazily."""
+    return {
+        f"score_{v.name}": xr.Variable(v.dims, blocks.table(tables, v), v.attrs)
+        for v in SCORE_VARIABLES
+    }
+
+
+def _measure(
+    name: str, frame_num: NDArray[np.int64], fps: Fraction, received: NDArray[np.float64]
+) -> NDArray[Any]:
+    """One of the variables that say when frames were made, (frame,)."""
+    return measure_time(frame_num, received, fps).columns[name]
+
+
+def _make(plan: BlockPlan, model: LearnedModel | None, span: slice) -> NDArray[Any]:
+    made = np.empty(1, object)
+    made[0] = MadeBlock(plan, model, span)
+    return made
 
 
 def _take(blocks: NDArray[Any], name: str) -> NDArray[Any]:
-    block: Block = blocks[0]
-    return block.videos[name] if name in block.videos else block.tables[name]
+    block: MadeBlock = blocks[0]
+    return block.part(name)
+
+
+def _take_table(blocks: NDArray[Any], tables: SessionTables, group: str, name: str) -> NDArray[Any]:
+    block: MadeBlock = blocks[0]
+    return block.table(tables, group, name)

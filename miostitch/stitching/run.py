@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -11,6 +11,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.config.choices import given, require_one_way
+from miostitch.config.files import to_config
+from miostitch.config.models import DenoiseConfig
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import (
     InputError,
@@ -29,7 +32,9 @@ from miostitch.execution.publishing import Run, RunOptions, publish_run
 from miostitch.execution.results import StitchSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.files import ReadOptions, recording_names, segment_paths, table_path
+from miostitch.recording.inputs import RecordingInput, settle_inputs
 from miostitch.recording.recording import Recording, open_recordings
+from miostitch.recording.run_result import RunResult
 from miostitch.report.run import write_report
 from miostitch.schema import VIDEO, chunk_frames
 from miostitch.session.session import AlignOptions, Session, bring_together
@@ -162,23 +167,64 @@ class StitchOptions:
 
 
 def stitch_files(
-    inputs: Sequence[str],
-    output: str | os.PathLike[str],
+    inputs: Sequence[RecordingInput],
+    output: str | os.PathLike[str] = "stitched",
     options: StitchOptions | None = None,
     *,
+    by: Literal["frame", "buffer"] | None = None,
+    config: DenoiseConfig | str | os.PathLike[str] | None = None,
+    lag: int | Literal["auto"] | None = None,
+    align: Literal["auto", "frame-num", "time"] | None = None,
+    max_gap: float | None = None,
+    keep_clocks: bool | None = None,
+    drop_damaged: bool | None = None,
+    unrecoverable_video: bool | None = None,
+    codec: Codec | None = None,
+    no_avi: bool | None = None,
+    debug_video: bool | None = None,
+    zarr_format: Literal[2, 3] | None = None,
+    chunk_frames: int | None = None,
+    max_frame_pixels: int | None = None,
+    salvage: bool | None = None,
+    repair: bool | None = None,
+    strict: bool | None = None,
+    report: bool | None = None,
+    force: bool | None = None,
+    restart: bool | None = None,
+    memory_limit: int | None = None,
     accept: Callable[[int], None] | None = None,
     progress: Progress | None = None,
-) -> dict[str, Any]:
+) -> RunResult:
     """Stitch recordings of one session and publish the products.
 
     Parameters
     ----------
     inputs
-        One path per recording, or its segments separated by commas.
+        One path per recording, or its segments separated by commas; or open recordings. These are
+        stitched as they were opened; an edited one is refused.
     output
         Folder of the products.
     options
-        How to stitch.
+        How to stitch, instead of the keywords.
+    by
+        ``frame``: the best receiver's frame (default); ``buffer``: combined from all receivers.
+    config
+        Configuration with the noise thresholds: an id, a path or an object; by default those of
+        mio.
+    lag
+        Frames by which each video is behind its table; ``auto`` measures it (default).
+    align
+        How frames of the receivers are matched: ``auto`` (default), ``frame-num`` or ``time``.
+    max_gap
+        With ``align="time"``: largest time difference of a match, in s; half a frame by default.
+    no_avi
+        Write no ``S.avi``; the store has the frames. It excludes ``codec``.
+    keep_clocks, drop_damaged, unrecoverable_video, codec, debug_video, zarr_format, chunk_frames
+        What is written; see :class:`StitchOptions`, also for the defaults.
+    max_frame_pixels, salvage, repair, strict
+        How it is read; see there.
+    report, force, restart, memory_limit
+        How it is run; see there.
     accept
         Called with the number of frames before any is written, damaged ones included; what it
         raises ends the run.
@@ -194,9 +240,65 @@ def stitch_files(
     ------
     MiostitchError
         The error's class says what is wrong; nothing stands under a final name then.
+
+    Examples
+    --------
+    >>> import tempfile, miostitch
+    >>> folder = tempfile.TemporaryDirectory()
+    >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
+    >>> made = miostitch.stitch_files(session.recordings, folder.name, by="buffer", no_avi=True)
+    >>> sorted(Path(path).suffix for path in made["outputs"])
+    ['.csv', '.csv', '.csv', '.html', '.json', '.zarr']
+    >>> folder.cleanup()
     """
-    options = options or StitchOptions()
-    return run_stitch(inputs, output, options, accept=accept, progress=progress).to_json()
+    choices = {
+        "by": by,
+        "lag": lag,
+        "align": align,
+        "max_gap": max_gap,
+        "keep_clocks": keep_clocks,
+        "drop_damaged": drop_damaged,
+        "unrecoverable_video": unrecoverable_video,
+        "codec": codec,
+        "debug_video": debug_video,
+        "zarr_format": zarr_format,
+        "chunk_frames": chunk_frames,
+        "max_frame_pixels": max_frame_pixels,
+        "salvage": salvage,
+        "repair": repair,
+        "strict": strict,
+        "report": report,
+        "force": force,
+        "restart": restart,
+        "memory_limit": memory_limit,
+    }
+    require_one_way({**choices, "config": config, "no_avi": no_avi}, options=options)
+    if options is None:
+        options = StitchOptions(**given(choices), **_written(config, codec, no_avi=no_avi))
+    specs, options = settle_stitch(inputs, options)
+    made = run_stitch(specs, output, options, accept=accept, progress=progress)
+    return RunResult(made.to_json())
+
+
+def settle_stitch(
+    inputs: Sequence[RecordingInput], options: StitchOptions
+) -> tuple[list[str], StitchOptions]:
+    """Paths of recordings, some of which may be open, and how they are stitched."""
+    found = settle_inputs(inputs, options.reading)
+    return found.specs, replace(options, lag=found.options.lag, salvage=found.options.salvage)
+
+
+def _written(
+    config: DenoiseConfig | str | os.PathLike[str] | None,
+    codec: Codec | None,
+    *,
+    no_avi: bool | None,
+) -> dict[str, Any]:
+    """Options that are called otherwise than their keywords."""
+    if no_avi and codec:
+        raise UsageError("no_avi and codec exclude each other; give one of them")
+    score = {} if config is None else {"score": to_config(config).score_config()}
+    return score | ({"codec": None} if no_avi else {})
 
 
 def run_stitch(
@@ -338,7 +440,7 @@ def _write(
         store,
         shape=session.shape,
         chunk_frames=block,
-        attrs=_attrs(session, options),
+        attrs=store_attrs(session, options),
         zarr_format=options.zarr_format,
     )
     take_over(store)
@@ -421,7 +523,7 @@ def _file_states(session: Session) -> list[list[object]]:
     return [[*file, os.stat(file.path).st_mtime_ns] for file in files]
 
 
-def _attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
+def store_attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
     """Attributes of the store: nothing in them depends on the machine or the day."""
     return {
         "recordings": [printable(recording.name) for recording in session.recordings],

@@ -155,14 +155,14 @@ class StitchedTables:
         for name, values in self.composition.items():
             values[span] = tables[name]
         self.agreement += block.shared_buffers.sum(axis=0)
-        scores = self._scores(span, block)
+        scores = candidate_scores(self._session, span, block)
         for name, kept in self.scores.items():
             kept[:, span] = scores[name]
         positions = np.arange(span.start, span.stop)
         self._timestamps.append(
             pd.DataFrame({"frame": positions} | {n: frames[n] for n in TIMESTAMP_COLUMNS[1:]})
         )
-        self._score_table.append(self._score_rows(positions, frames, scores, block))
+        self._score_table.append(score_rows(self._session, positions, frames, scores, block))
         self._buffers.append(rows)
 
     def close(self) -> None:
@@ -197,59 +197,61 @@ class StitchedTables:
         else:
             self._files.__exit__(kind, error, traceback)
 
-    def _scores(self, span: slice, block: StitchedBlock) -> FrameColumns:
-        """All scores of all candidates, -1 where a recording lacks the frame."""
-        known = {name: self._known_scores(name, span) for name in KNOWN_SCORES}
-        absent = known["source_frame"] == NO_FRAME
-        pixels = {
-            variable.name: np.where(absent, NO_FRAME, values)
-            for variable, values in zip(PIXEL_SCORES, block.scores.T, strict=True)
-        }
-        return known | pixels | {IDENTICAL: block.identical.T}
-
-    def _known_scores(self, name: str, span: slice) -> NDArray[np.integer]:
-        """One of the scores that need no pixels, hence are not held for all frames."""
-        source_frame = self._session.source_frame(span)
-        if name == "source_frame":
-            return source_frame
-        return np.where(source_frame == NO_FRAME, NO_FRAME, self._session.table(name, span))
-
     def _all_scores(self, name: str) -> NDArray[Any]:
         """One score of all candidates of all frames."""
         held = self.scores.get(name)
         if held is None:
-            return self._known_scores(name, slice(None))
+            return known_scores(self._session, name, slice(None))
         return held if name == IDENTICAL else held.astype(np.int64)
 
-    def _score_rows(
-        self,
-        positions: NDArray[np.int64],
-        frames: FrameColumns,
-        scores: FrameColumns,
-        block: StitchedBlock,
-    ) -> pd.DataFrame:
-        names: NDArray[Any] = np.array(
-            [printable(r.name) for r in self._session.recordings], object
-        )
-        columns = np.arange(len(positions))
-        none = block.other == NO_FRAME
-        rows: dict[str, Any] = {
-            "index": positions,
-            "frame_num": frames["frame_num"],
-            "selected_video": names[block.selected],
-            "compare_video": np.where(none, np.array(None), names[block.other]),
-        }
-        for role, number, empty in (
-            ("selected", block.selected, np.zeros_like(none)),
-            ("compare", block.other, none),
-        ):
-            for name in TABLE_SCORES:
-                rows[f"{role}_{name}"] = _nullable(scores[name][number, columns], empty)
-            # mio's sign: the larger the better
-            edges = -scores["edge_energy"][number, columns]
-            rows[f"{role}_edge_score"] = _nullable(edges, ~block.tie)
-        rows["diff_pixels"] = _nullable(block.diff_pixels, none)
-        return pd.DataFrame(rows)[list(SCORE_COLUMNS)]
+
+def candidate_scores(session: Session, span: slice, block: StitchedBlock) -> FrameColumns:
+    """All scores of all candidates, (recording, frame); -1 where a recording lacks the frame."""
+    known = {name: known_scores(session, name, span) for name in KNOWN_SCORES}
+    absent = known["source_frame"] == NO_FRAME
+    pixels = {
+        variable.name: np.where(absent, NO_FRAME, values)
+        for variable, values in zip(PIXEL_SCORES, block.scores.T, strict=True)
+    }
+    return known | pixels | {IDENTICAL: block.identical.T}
+
+
+def known_scores(session: Session, name: str, span: slice) -> NDArray[np.integer]:
+    """One of the scores that need no pixels, hence are not held for all frames."""
+    source_frame = session.source_frame(span)
+    if name == "source_frame":
+        return source_frame
+    return np.where(source_frame == NO_FRAME, NO_FRAME, session.table(name, span))
+
+
+def score_rows(
+    session: Session,
+    positions: NDArray[np.int64],
+    frames: FrameColumns,
+    scores: FrameColumns,
+    block: StitchedBlock,
+) -> pd.DataFrame:
+    """Lines of ``S_scores.csv`` for some output frames."""
+    names: NDArray[Any] = np.array([printable(r.name) for r in session.recordings], object)
+    columns = np.arange(len(positions))
+    none = block.other == NO_FRAME
+    rows: dict[str, Any] = {
+        "index": positions,
+        "frame_num": frames["frame_num"],
+        "selected_video": names[block.selected],
+        "compare_video": np.where(none, np.array(None), names[block.other]),
+    }
+    for role, number, empty in (
+        ("selected", block.selected, np.zeros_like(none)),
+        ("compare", block.other, none),
+    ):
+        for name in TABLE_SCORES:
+            rows[f"{role}_{name}"] = _nullable(scores[name][number, columns], empty)
+        # mio's sign: the larger the better
+        edges = -scores["edge_energy"][number, columns]
+        rows[f"{role}_edge_score"] = _nullable(edges, ~block.tie)
+    rows["diff_pixels"] = _nullable(block.diff_pixels, none)
+    return pd.DataFrame(rows)[list(SCORE_COLUMNS)]
 
 
 def _score_dtype(session: Session) -> np.dtype[np.integer]:

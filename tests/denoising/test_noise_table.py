@@ -36,10 +36,10 @@ def test_every_frame_is_counted(tmp_path: Path) -> None:
     np.testing.assert_array_equal(table.black_area, expected[0])
     np.testing.assert_array_equal(table.gradient, expected[1])
     assert (expected[1] > 0).sum() > 0
-    assert found.recordings[0].noisy_frames == (expected[1] > 0).sum()
+    assert found["recordings"][0]["noisy_frames"] == (expected[1] > 0).sum()
     black_rows = expected[0] // frames.shape[2]
     flagged = (black_rows >= 15).sum()
-    assert found.recordings[0].black_frames == flagged < (black_rows > 0).sum()
+    assert found["recordings"][0]["black_frames"] == flagged < (black_rows > 0).sum()
     assert done[-1] == (len(frames), len(frames))
 
 

@@ -281,14 +281,14 @@ def test_denoising_leaves_out_what_is_lost(video: Path, tmp_path: Path, name: st
 def test_scores_of_lost_frames_are_empty(
     sound: Path, video: Path, tmp_path: Path, gone: list[int]
 ) -> None:
-    whole = score_files([sound / "receiver1.avi"], tmp_path / "whole").recordings[0]
+    whole = score_files([sound / "receiver1.avi"], tmp_path / "whole")["recordings"][0]
     zeros(gone[0], 0, len(gone) * CHUNK)(video)
     assert edit("score", video)[0] == 3
     code, answer = edit("score", video, "--salvage")
     assert code == 0
     (told,) = answer["recordings"]
     assert [loss["frames"] for loss in told["lost_frames"]] == [[gone[0], gone[-1]]]
-    expected = pd.read_csv(whole.output, dtype="Int64")
+    expected = pd.read_csv(whole["output"], dtype="Int64")
     expected.loc[gone, ["gradient", "black_area"]] = pd.NA
     pd.testing.assert_frame_equal(pd.read_csv(told["output"], dtype="Int64"), expected)
 

@@ -1,13 +1,23 @@
 """What a recording tells of itself."""
 
+import base64
+import os
+import re
+import shutil
+import sys
+from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import dask
 import numpy as np
 import pytest
 import xarray as xr
+from PIL import Image
 
 import miostitch
+from miostitch.errors import UsageError
 from miostitch.stitching.run import StitchOptions, stitch_files
 from tests.laziness import never
 
@@ -92,11 +102,112 @@ def test_projections_are_lazy(session: Path, how: str, chunks: dict[str, int] | 
     path = session / "receiver1.avi"
     recording = xr.open_dataset(path, engine="miostitch", chunks=chunks)
     with dask.config.set(scheduler=never):
-        picture = recording.miostitch.projection(how)
+        picture = recording.miostitch.projection(how, damaged=True)
         assert (picture.name, picture.dims) == (f"{how}_projection", ("height", "width"))
     expected = getattr(np, how)(recording.video.to_numpy(), axis=0)
     np.testing.assert_array_equal(picture.compute(), expected)
     assert picture.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("how", ["mean", "max", "min"])
+@pytest.mark.parametrize("lazily", [True, False])
+def test_projections_leave_damaged_frames_out(session: Path, how: str, lazily: bool) -> None:
+    if lazily:
+        recording = miostitch.stitch([session / f"receiver{n}.avi" for n in (1, 2)])
+    else:
+        recording = miostitch.open_recording(session / "out" / "receiver1__receiver2_stitched.zarr")
+    with dask.config.set(scheduler=never):
+        image = recording.miostitch.projection(how)
+    damaged = (recording.damaged | recording.unrecoverable).to_numpy()
+    assert 0 < damaged.sum() < len(damaged)
+    expected = getattr(np, how)(recording.video.to_numpy()[~damaged], axis=0)
+    np.testing.assert_allclose(image, expected, rtol=1e-12)
+    assert image.dtype == expected.dtype
+    with pytest.raises(UsageError, match="no frame is intact"):
+        recording.isel(frame=np.flatnonzero(damaged)).miostitch.projection(how).compute()
+
+
+def test_projections_of_a_recording_leave_incomplete_frames_out(session: Path) -> None:
+    recording = miostitch.open_recording(session / "receiver1.avi")
+    complete = recording.num_buffers.to_numpy() == 8
+    assert 0 < complete.sum() < len(complete)
+    expected = recording.video.to_numpy()[complete].min(axis=0)
+    np.testing.assert_array_equal(recording.miostitch.projection("min"), expected)
+    with pytest.raises(UsageError, match="must be mean, max or min"):
+        recording.miostitch.projection("median")
+
+
+class Axes:
+    """What of matplotlib's axes a plot uses."""
+
+    def __init__(self) -> None:
+        self.done: dict[str, Any] = {}
+
+    def imshow(self, image: np.ndarray, **how: Any) -> str:
+        self.done |= {"image": image, **how}
+        return "image"
+
+    def set_title(self, text: str) -> None:
+        self.done["title"] = text
+
+    def set_xlabel(self, text: str) -> None:
+        self.done["x"] = text
+
+    def set_ylabel(self, text: str) -> None:
+        self.done["y"] = text
+
+
+def test_a_frame_is_plotted_as_it_was_seen(session: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recording = miostitch.open_recording(session / "receiver1.avi")
+    current = Axes()
+    pyplot = SimpleNamespace(gca=lambda: current)
+    monkeypatch.setitem(sys.modules, "matplotlib", SimpleNamespace(pyplot=pyplot))
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", pyplot)
+    number = int(recording.frame_num[4])
+    assert recording.miostitch.plot(4) == "image"
+    np.testing.assert_array_equal(current.done["image"], recording.video[4])
+    assert (current.done["cmap"], current.done["origin"]) == ("gray", "upper")
+    assert current.done["title"] == f"receiver1: frame 4, frame_num {number}"
+    assert current.done["x"] == "width in pixels"
+    given = Axes()
+    recording.miostitch.plot(frame_num=number, ax=given)
+    np.testing.assert_array_equal(given.done["image"], recording.video[4])
+    recording.miostitch.plot("max", ax=given)
+    np.testing.assert_array_equal(given.done["image"], recording.miostitch.projection("max"))
+    assert given.done["title"] == "receiver1: max of the intact frames"
+    for wrong in ({"frame": 1000}, {"frame_num": 1}):
+        with pytest.raises(UsageError, match=r"frame.* 1"):
+            recording.miostitch.plot(**wrong)
+
+
+def test_without_matplotlib_a_plot_says_what_to_install(
+    session: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    recording = miostitch.open_recording(session / "receiver1.avi")
+    with pytest.raises(UsageError, match="pip install matplotlib"):
+        recording.miostitch.plot(0)
+
+
+def test_html_has_an_image_unless_frames_would_have_to_be_stitched(session: Path) -> None:
+    names = [session / f"receiver{n}.avi" for n in (1, 2)]
+    recording = miostitch.open_recording(names[0])
+    html = recording.miostitch._repr_html_()
+    [text] = re.findall('src="data:image/png;base64,([^"]+)"', html)
+    with Image.open(BytesIO(base64.b64decode(text))) as image:
+        assert image.size == (20, 30)
+    assert "<img" not in miostitch.stitch(names).miostitch._repr_html_()
+    assert "<img" not in recording.isel(frame=slice(0)).miostitch._repr_html_()
+
+
+def test_html_says_why_there_is_no_image(session: Path, tmp_path: Path) -> None:
+    for path in session.glob("receiver1.*"):
+        shutil.copy(path, tmp_path)
+    recording = miostitch.open_recording(tmp_path / "receiver1.avi")
+    os.truncate(tmp_path / "receiver1.avi", 5000)
+    html = recording.miostitch._repr_html_()
+    assert "<img" not in html
+    assert "cannot be read: " in html
 
 
 def test_names_are_no_markup(session: Path) -> None:

@@ -36,7 +36,7 @@ def test_rows_in_any_order(data: st.DataObject, counts: list[int]) -> None:
     rows = RowsOfMemory(counts)
     frames = data.draw(st.lists(st.integers(0, len(counts) - 1), min_size=1, max_size=12))
     where = np.array(frames), 100 + np.arange(len(frames))
-    found = rows_at(rows, *where)  # type: ignore[arg-type]
+    found = rows_at(rows, *where)
     expected = [
         (100 + position, value)
         for position, frame in enumerate(frames)

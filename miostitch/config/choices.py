@@ -1,0 +1,37 @@
+"""Options of a call: keywords as on the command line, or an object that holds them."""
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from miostitch.errors import UsageError
+
+Options = TypeVar("Options")
+
+
+def given(choices: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords that were given; the others keep their defaults."""
+    return {name: value for name, value in choices.items() if value is not None}
+
+
+def require_one_way(choices: Mapping[str, Any], **objects: object) -> None:
+    """Refuse keywords next to objects that hold such options, for one of them would be ignored.
+
+    >>> require_one_way({"lag": 1}, reading=None)
+    >>> require_one_way({"lag": 1}, reading="all options")
+    Traceback (most recent call last):
+    miostitch.errors.UsageError: lag and reading exclude each other; set lag in reading
+    """
+    held = [name for name, each in objects.items() if each is not None]
+    if held and (names := ", ".join(given(choices))):
+        where = " and ".join(held)
+        raise UsageError(f"{names} and {where} exclude each other; set {names} in {where}")
+
+
+def choose(kind: type[Options], name: str, held: Options | None, **choices: Any) -> Options:
+    """Options of a kind: those that the parameter `name` holds, or made of keywords."""
+    require_one_way(choices, **{name: held})
+    if held is None:
+        return kind(**given(choices))
+    if not isinstance(held, kind):
+        raise UsageError(f"{name} {held!r}: must be {kind.__name__}, or keywords")
+    return held
