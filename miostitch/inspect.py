@@ -28,7 +28,7 @@ from miostitch.session.session import bring_together
 def inspect_recording(
     spec: str | os.PathLike[str], options: ReadOptions | None = None
 ) -> dict[str, Any]:
-    """Describe a recording from its index, its table and at most 256 pictures.
+    """Describe a recording from its index, its table and at most 256 frames.
 
     Parameters
     ----------

@@ -149,7 +149,7 @@ FRAME_VARIABLES: tuple[Variable, ...] = (
     _frame("damaged", "bool", "pixels are missing or the frame is flagged noisy"),
     _frame("unrecoverable", "bool", "pixels are missing that no recording delivered"),
     _frame("time", "float64", "elapsed time since the first frame, strictly increasing", "s"),
-    _frame("time_estimated", "bool", "no time of reception of the frame tells its time"),
+    _frame("time_estimated", "bool", "the time is estimated from those of other frames"),
 )
 
 TIME_VARIABLES = tuple(v for v in FRAME_VARIABLES if v.name in ("time", "time_estimated"))

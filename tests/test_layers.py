@@ -6,8 +6,9 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "miostitch"
 ROOMS = (
+    "text",
     "errors arrays",
-    "schema ranges text",
+    "schema ranges",
     "kernels",
     "config",
     "video",

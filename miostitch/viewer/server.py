@@ -208,7 +208,7 @@ class _Handler(RequestHandler):
         if host not in self.viewer.hosts:
             raise _RefusedError(403, "this server answers to no other name than its address")
         if not compare_digest(self.path_args[0].encode(), self.viewer.token.encode()):
-            raise _RefusedError(403, "open the whole address that miostitch view printed")
+            raise _RefusedError(403, "open the full address that miostitch view printed")
         if self.request.method not in ("GET", "HEAD", "POST"):
             raise _RefusedError(405, "must be GET or POST")
         if self.request.method == "POST" and self.request.headers.get("Origin") != f"http://{host}":
