@@ -220,7 +220,8 @@ def test_a_store_is_no_recording_to_stitch(session: Made, tmp_path: Path) -> Non
         miostitch.stitch([lazy])
 
 
-def test_a_workflow_takes_open_recordings(session: Made, tmp_path: Path) -> None:
+def test_a_workflow_takes_open_recordings(tmp_path: Path) -> None:
+    session = Made(tmp_path / "session", **CONFIGS["lagging"])
     lag = session.config.lag
     opened = [miostitch.open_recording(path, lag=lag) for path in session.videos]
     how: dict[str, Any] = {"config": "denoise_example", "trim_start": 3, "report": False}
