@@ -43,7 +43,8 @@ async function start() {
   const size = packet?.panels.find((p) => p.height);
   by("summary").textContent = [
     `${scene.frames.toLocaleString("en")} frames`, size && `${size.width} × ${size.height} pixels`,
-    `${+scene.fps.toFixed(3)} frames per second by the file`,
+    `${+scene.fps.toFixed(3)} frames per second by the file` +
+      (scene.measured_fps ? `, ${+scene.measured_fps.toFixed(2)} measured` : ""),
   ].filter(Boolean).join(" · ");
   await Promise.all([marks.refresh(), showTimeline(), waitForPanels()]);
 }
