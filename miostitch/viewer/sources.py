@@ -67,8 +67,8 @@ class _LoadedTables:
         self._tables = {"": root.reset_coords()[[v.name for v in FRAME_VARIABLES]]}
         if "scores" in store.groups:
             scores = store.table("scores")
-            # stores of format 1 have some of these
-            self._tables["scores"] = scores[[v.name for v in SCORE_VARIABLES if v.name in scores]]
+            known = [v.name for v in SCORE_VARIABLES if v.name in scores]  # older stores have less
+            self._tables["scores"] = scores[known]
             self.recordings = [*store.recordings]
 
     def column(self, name: str) -> NDArray[Any]:

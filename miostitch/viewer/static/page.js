@@ -248,6 +248,7 @@ async function showTimeline() {
   const count = known && `${damaged.toLocaleString("en")} of ${scene.frames.toLocaleString("en")} frames are damaged`;
   const label = known ? `Overview: ${count}` : "Overview; damage is not known";
   by("damage").textContent = known ? count : "";
+  by("damage").classList.toggle("none", damaged === 0);
   by("timeline").setAttribute("aria-label", label);
   by("timeline").title = `${label}. Top: marked; middle: damaged; bottom: receiver. Click to go there.`;
   drawOverview();
