@@ -122,6 +122,7 @@ class Scene:
     elapsed: Callable[[int], float]
     start: float | None = None  # Unix time of the first frame; None: times are by the frame rate
     sources: Sequence[str] = ()  # Names that ``source`` counts
+    measured_fps: float | None = None  # Frames per second by the timestamps; None: not known
     note: str = ""  # How the frames of the panels belong together, if not as usual
     notices: Sequence[str] = ()  # What a user should know of the files
     # Frame of the first panel at each position, (frame,), -1 where it has none; None where that is

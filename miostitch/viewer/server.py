@@ -156,6 +156,7 @@ class Viewer:
             "name": scene.name,
             "frames": scene.count,
             "fps": float(scene.fps),
+            "measured_fps": scene.measured_fps,
             "start": scene.start,
             "panels": [
                 {"name": p.name, "pictures": p.frames is not None, "note": p.note}

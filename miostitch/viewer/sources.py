@@ -21,8 +21,16 @@ from miostitch.recording.files import ReadOptions, recording_names
 from miostitch.recording.frame_times import time_of_recording, time_of_store, timed_root
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording, open_recordings
-from miostitch.schema import FRAME, FRAME_VARIABLES, NO_FRAME, RECORDING, SCORE_VARIABLES
+from miostitch.schema import (
+    FRAME,
+    FRAME_VARIABLES,
+    MEASURED_FPS,
+    NO_FRAME,
+    RECORDING,
+    SCORE_VARIABLES,
+)
 from miostitch.session.alignment import FrameIdentity, align
+from miostitch.session.clocks import measured_rate
 from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache
@@ -123,7 +131,8 @@ def _open_result(
 
     def complete(closing: Event) -> None:
         pixels = options.max_frame_pixels
-        found = find_originals(path, folders, max_frame_pixels=pixels)
+        # a store without scores says nothing of its recordings' frames
+        found = find_originals(path, folders, max_frame_pixels=pixels) if receivers else []
         for panel, original in zip(receivers, found, strict=True):
             if isinstance(original, Recording):
                 panel.frames = FrameSource.of_recording(original)
@@ -141,6 +150,7 @@ def _open_result(
         _known(read_start(tables.attrs)),
         tables.attrs["recordings"],
         complete=complete,
+        measured_fps=tables.attrs.get(MEASURED_FPS),
     )
 
 
@@ -193,6 +203,7 @@ def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOpt
         lambda position: float(times[position]),
         start,
         note=note,
+        measured_fps=_rate(opened[0]),
         notices=[printable(str(n)) for each in opened for n in each.notices] + notices,
         first_frames=places[0],
     )
@@ -246,6 +257,13 @@ def _times_by_first(places: I64, opened: Sequence[_Opened]) -> tuple[F64, float 
     times[: there[0]] -= (there[0] - positions[: there[0]]) / rate
     times[there[-1] + 1 :] += (positions[there[-1] + 1 :] - there[-1]) / rate
     return times - times[0], _known(first.start + times[0])
+
+
+def _rate(video: _Opened) -> float | None:
+    """Frames per second by the timestamps of a video; None without them."""
+    elapsed = video.elapsed
+    received = np.where(elapsed.estimated, np.nan, elapsed.seconds)
+    return measured_rate(video.identity.frame_num, received)
 
 
 def _known(start: float) -> float | None:

@@ -21,6 +21,7 @@ from miostitch.recording.recording import open_recordings
 from miostitch.schema import SCORE_VARIABLES
 from miostitch.session.session import bring_together
 from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.store.layout import consolidate
 from miostitch.viewer.cache import BlockCache
 from miostitch.viewer.model import Panel, Scene
 from miostitch.viewer.sources import open_scene
@@ -108,6 +109,16 @@ def test_recordings_side_by_side(session: Made, cache: BlockCache) -> None:
     )
 
 
+def test_a_store_without_scores(store: str, cache: BlockCache, tmp_path: Path) -> None:
+    bare = shutil.copytree(store, tmp_path / "bare.zarr")
+    shutil.rmtree(bare / "scores")
+    consolidate(str(bare))
+    scene = open_scene([str(bare)], cache)
+    scene.complete(Event())
+    assert [panel.name for panel in scene.panels] == ["result"]
+    assert scene.column("damaged") is not None
+
+
 def test_a_store_beside_a_video(session: Made, store: str, cache: BlockCache) -> None:
     scene = open_scene([store, session.names[0]], cache)
     stitched = xr.open_zarr(store)
@@ -155,6 +166,7 @@ def test_times_are_those_of_the_store(store: str, cache: BlockCache) -> None:
     times = xr.open_zarr(store).time.values
     assert [scene.elapsed(n) for n in range(scene.count)] == times.tolist()
     assert scene.start is not None
+    assert scene.measured_fps == pytest.approx(20, rel=0.01)
     scene.complete(Event())
     assert [scene.elapsed(n) for n in range(scene.count)] == times.tolist()
     for seconds in (-1, 0, 0.03, times[7], times[-1] + 5):

@@ -43,7 +43,8 @@ async function start() {
   const size = packet?.panels.find((p) => p.height);
   by("summary").textContent = [
     `${scene.frames.toLocaleString("en")} frames`, size && `${size.width} × ${size.height} pixels`,
-    `${+scene.fps.toFixed(3)} frames per second by the file`,
+    `${+scene.fps.toFixed(3)} frames per second by the file` +
+      (scene.measured_fps ? `, ${+scene.measured_fps.toFixed(2)} measured` : ""),
   ].filter(Boolean).join(" · ");
   await Promise.all([marks.refresh(), showTimeline(), waitForPanels()]);
 }
@@ -247,6 +248,7 @@ async function showTimeline() {
   const count = known && `${damaged.toLocaleString("en")} of ${scene.frames.toLocaleString("en")} frames are damaged`;
   const label = known ? `Overview: ${count}` : "Overview; damage is not known";
   by("damage").textContent = known ? count : "";
+  by("damage").classList.toggle("none", damaged === 0);
   by("timeline").setAttribute("aria-label", label);
   by("timeline").title = `${label}. Top: marked; middle: damaged; bottom: receiver. Click to go there.`;
   drawOverview();
