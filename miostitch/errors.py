@@ -47,22 +47,14 @@ def rank_notices(notices: Iterable[Notice]) -> list[Notice]:
     return sorted(dict.fromkeys(notices), key=lambda notice: -notice.severity)
 
 
-def merge_notices(notices: Iterable[Notice]) -> list[Notice]:
-    r"""Let the first of notices that differ in path and numbers alone stand for all of them.
-
-    >>> seen = [Notice(f"seg{n}.avi", f"frame {n} has no image", "") for n in (7, 8, 9)]
-    >>> print(*merge_notices(seen))
-    seg7.avi (and 2 more like it): frame 7 has no image
-    """
+def merge_notices(notices: Iterable[Notice]) -> list[list[Notice]]:
+    """Bring notices together that differ in path and numbers alone, as those of segments do."""
     alike: dict[object, list[Notice]] = {}
     for notice in notices:
         said = notice.text + notice.remedy
         kind = notice.severity, NUMBER.sub("", said) if notice.path else said
         alike.setdefault(kind, []).append(notice)
-    return [
-        replace(first, path=f"{first.path} (and {len(more)} more like it)") if more else first
-        for first, *more in alike.values()
-    ]
+    return [*alike.values()]
 
 
 def list_warnings(notices: Iterable[Notice]) -> list[str]:
@@ -78,11 +70,13 @@ def report_notices(notices: Iterable[Notice], *, strict: bool = False) -> None:
     InputError
         There is one.
     """
-    ranked = merge_notices(rank_notices(notices))
+    ranked = rank_notices(notices)
     refused = [n for n in ranked if n.severity >= (Severity.DOUBT if strict else Severity.ERROR)]
-    for notice in ranked:
-        if notice not in refused:
-            logger.log(notice.severity, "%s", printable(str(notice)))
+    for first, *more in merge_notices(n for n in ranked if n not in refused):
+        path = f"{first.path} (and {len(more)} more like it)" if more else first.path
+        covers = [printable(str(notice)) for notice in (first, *more)]
+        said = printable(str(replace(first, path=path)))
+        logger.log(first.severity, "%s", said, extra={"covers": covers})
     if refused:
         raise InputError("; ".join(map(str, refused)))
 

@@ -1,12 +1,22 @@
 """What users are told: as a text, with what it concerns and what to do about it."""
 
+import logging
 import pickle
+from contextlib import nullcontext
 from dataclasses import replace
 
 import pytest
 
 from miostitch import errors
-from miostitch.errors import InputError, MismatchError, MissingInputError, Notice
+from miostitch.errors import (
+    InputError,
+    MismatchError,
+    MissingInputError,
+    Notice,
+    Severity,
+    list_warnings,
+    report_notices,
+)
 
 
 @pytest.mark.parametrize(
@@ -38,3 +48,30 @@ def test_every_error_comes_back_from_a_worker() -> None:
     for kind in (each for each in kinds if issubclass(each, errors.MiostitchError)):
         back = pickle.loads(pickle.dumps(kind("a.avi: broken")))
         assert (type(back), str(back)) == (kind, "a.avi: broken")
+
+
+def test_findings_are_ranked_and_those_of_segments_are_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "miostitch")
+    usual = [
+        Notice(f"seg{n}.avi", f"frame {n} has no image", "", Severity.NOTE) for n in (3, 40, 500)
+    ]
+    doubt = Notice("a.avi", "it is 1 frame behind", "use --lag auto", Severity.DOUBT)
+    warning = Notice("a.avi", "the clock went back 2 times")
+    report_notices([*usual, warning, doubt, warning])
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (logging.ERROR, "a.avi: it is 1 frame behind; use --lag auto"),
+        (logging.WARNING, "a.avi: the clock went back 2 times"),
+        (logging.INFO, "seg3.avi (and 2 more like it): frame 3 has no image"),
+    ]
+    assert list_warnings([*usual, warning, doubt]) == [str(doubt), str(warning)]
+
+
+@pytest.mark.parametrize("severity", Severity)
+@pytest.mark.parametrize("strict", [False, True])
+def test_what_puts_a_result_in_doubt_is_refused_if_strict(severity: Severity, strict: bool) -> None:
+    notices = [Notice("a.avi", "is odd", "look at it", severity), Notice("b.avi", "is as well")]
+    refused = severity == Severity.ERROR or (strict and severity == Severity.DOUBT)
+    with pytest.raises(InputError, match="a.avi: is odd; look") if refused else nullcontext():
+        report_notices(notices, strict=strict)

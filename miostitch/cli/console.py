@@ -168,7 +168,8 @@ class _Handler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         line = f"{self.labels.get(record.levelno, 'warning')}: {from_here(record.getMessage())}"
         if line not in self.said:
-            self.said.add(line)
+            covered = (f"warning: {from_here(text)}" for text in getattr(record, "covers", ()))
+            self.said.update([line, *covered])
             click.echo(_fitted(line, self.stream), file=self.stream)
 
 
