@@ -73,5 +73,5 @@ def test_findings_are_ranked_and_those_of_segments_are_one_line(
 def test_what_puts_a_result_in_doubt_is_refused_if_strict(severity: Severity, strict: bool) -> None:
     notices = [Notice("a.avi", "is odd", "look at it", severity), Notice("b.avi", "is as well")]
     refused = severity == Severity.ERROR or (strict and severity == Severity.DOUBT)
-    with pytest.raises(InputError, match="a.avi: is odd; look") if refused else nullcontext():
+    with pytest.raises(InputError, match=r"a\.avi: is odd; look") if refused else nullcontext():
         report_notices(notices, strict=strict)

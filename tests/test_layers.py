@@ -57,7 +57,7 @@ LABELLED = (
     "execution recording session stitching editing denoising workflow inspect export viewer verify"
 )
 HOMES |= {"dask": LABELLED, "xarray": f"{LABELLED} store report"}
-STARTS = {"cli", "export.run"}
+STARTS = {"cli", "export.run", "config.choices"}
 """What may import inside functions: start-up time, and the extra that pynwb is."""
 
 BAD = """stitching.selection: from miostitch.export.plan import plan

@@ -13,6 +13,7 @@ from click import option
 from click.shell_completion import CompletionItem
 
 from miostitch.cli.console import Command
+from miostitch.config import choices
 from miostitch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -344,8 +345,4 @@ def reading(choices: dict[str, Any]) -> "ReadOptions":
 
 def thresholds(config: str | None) -> "ScoreConfig | None":
     """The thresholds of a configuration, if one was named."""
-    if config is None:
-        return None
-    from miostitch.config.files import load_config
-
-    return load_config(config).score_config()
+    return None if config is None else choices.thresholds(config)

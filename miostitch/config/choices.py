@@ -1,9 +1,15 @@
 """Options of a call: keywords as on the command line, or an object that holds them."""
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import UsageError
+
+if TYPE_CHECKING:
+    import os
+
+    from miostitch.config.models import DenoiseConfig
 
 Options = TypeVar("Options")
 
@@ -11,6 +17,13 @@ Options = TypeVar("Options")
 def given(choices: Mapping[str, Any]) -> dict[str, Any]:
     """The keywords that were given; the others keep their defaults."""
     return {name: value for name, value in choices.items() if value is not None}
+
+
+def thresholds(config: "DenoiseConfig | str | os.PathLike[str]") -> ScoreConfig:
+    """The noise thresholds of a configuration, given as it is, by its id or by its path."""
+    from miostitch.config.files import to_config  # pydantic takes a tenth of a second to load
+
+    return to_config(config).score_config()
 
 
 def require_one_way(choices: Mapping[str, Any], **objects: object) -> None:

@@ -6,14 +6,12 @@ from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
 from miostitch.buffers.row_writer import BufferTable
-from miostitch.config.choices import given, require_one_way
-from miostitch.config.files import to_config
-from miostitch.config.models import DenoiseConfig
+from miostitch.config.choices import given, require_one_way, thresholds
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import (
     InputError,
@@ -54,6 +52,9 @@ from miostitch.store.layout import consolidate, create_store
 from miostitch.text import printable
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.video.writer import Codec, VideoFile
+
+if TYPE_CHECKING:
+    from miostitch.config.models import DenoiseConfig
 
 NO_RESULT = ("strict", "force", "restart", "memory_limit", "report")
 """Options that change nothing in the products."""
@@ -172,7 +173,7 @@ def stitch_files(
     options: StitchOptions | None = None,
     *,
     by: Literal["frame", "buffer"] | None = None,
-    config: DenoiseConfig | str | os.PathLike[str] | None = None,
+    config: "DenoiseConfig | str | os.PathLike[str] | None" = None,
     lag: int | Literal["auto"] | None = None,
     align: Literal["auto", "frame-num", "time"] | None = None,
     max_gap: float | None = None,
@@ -289,7 +290,7 @@ def settle_stitch(
 
 
 def _written(
-    config: DenoiseConfig | str | os.PathLike[str] | None,
+    config: "DenoiseConfig | str | os.PathLike[str] | None",
     codec: Codec | None,
     *,
     no_avi: bool | None,
@@ -297,7 +298,7 @@ def _written(
     """Options that are called otherwise than their keywords."""
     if no_avi and codec:
         raise UsageError("no_avi and codec exclude each other; give one of them")
-    score = {} if config is None else {"score": to_config(config).score_config()}
+    score = {} if config is None else {"score": thresholds(config)}
     return score | ({"codec": None} if no_avi else {})
 
 

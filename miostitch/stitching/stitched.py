@@ -5,15 +5,13 @@ import os
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 from weakref import WeakValueDictionary
 
 import numpy as np
 import xarray as xr
 
-from miostitch.config.choices import choose, given, require_one_way
-from miostitch.config.files import to_config
-from miostitch.config.models import DenoiseConfig
+from miostitch.config.choices import choose, given, require_one_way, thresholds
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import report_notices
 from miostitch.recording.datasets import stitch_history
@@ -41,6 +39,9 @@ from miostitch.stitching.run import StitchOptions, stitched_stem, store_attrs
 from miostitch.stitching.session_tables import SessionTables
 from miostitch.stitching.summary import find_notices
 from miostitch.text import printable
+
+if TYPE_CHECKING:
+    from miostitch.config.models import DenoiseConfig
 
 LAZY = ".stitch"
 """Ending of the name by which a Dataset calls a stitch that is not written."""
@@ -123,7 +124,7 @@ class LazyStitch:
 
 def stitch(
     recordings: Sequence[RecordingInput],
-    config: StitchConfig | DenoiseConfig | str | os.PathLike[str] | None = None,
+    config: "StitchConfig | DenoiseConfig | str | os.PathLike[str] | None" = None,
     *,
     by: Literal["frame", "buffer"] | None = None,
     lag: int | Literal["auto"] | None = None,
@@ -244,15 +245,14 @@ def stitch(
 
 
 def _way(
-    config: StitchConfig | DenoiseConfig | str | os.PathLike[str] | None,
+    config: "StitchConfig | DenoiseConfig | str | os.PathLike[str] | None",
     by: Literal["frame", "buffer"] | None,
 ) -> dict[str, Any]:
     """How frames are made: ``by`` and thresholds, as far as they are given."""
     if isinstance(config, StitchConfig):
         require_one_way({"by": by}, config=config)
         return {"by": config.by, "score": config.score}
-    thresholds = None if config is None else to_config(config).score_config()
-    return given({"by": by, "score": thresholds})
+    return given({"by": by, "score": None if config is None else thresholds(config)})
 
 
 def stitch_lazily(specs: Sequence[str], options: StitchOptions) -> xr.Dataset:

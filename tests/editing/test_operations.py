@@ -106,8 +106,8 @@ def test_what_cannot_be_meant_is_refused(edit: Any, message: str) -> None:
     ("frames", "message"),
     [
         ([1.7], r"frames \[1\.7\]: must be positions"),
-        ([True, False], r"of a mask they are numpy\.flatnonzero"),
-        (np.arange(COUNT) > 3, r"of a mask they are numpy\.flatnonzero"),
+        ([True, False], r"for a mask use numpy\.flatnonzero"),
+        (np.arange(COUNT) > 3, r"for a mask use numpy\.flatnonzero"),
         (["a"], "must be positions"),
         ([2**70], "must be positions"),
         ([2**63], "frame 9223372036854775808 is not there"),

@@ -109,7 +109,7 @@ def test_finished_blocks_are_not_computed_again(
 
     monkeypatch.setattr("miostitch.execution.engine.write_block", watched)
     summary = stitch_files(session, tmp_path / "out", OPTIONS)
-    assert "going on" in caplog.text
+    assert "resuming" in caplog.text
     assert summary["resumed_blocks"] == len(noted) > 0
     assert written.isdisjoint(noted)
     assert result(tmp_path / "out") == whole
@@ -310,7 +310,7 @@ def test_an_edit_goes_on(
 
     monkeypatch.setattr("miostitch.execution.engine.write_block", watched)
     summary = run_edit(command, stitched, out)
-    assert "going on" in caplog.text
+    assert "resuming" in caplog.text
     assert summary["resumed_blocks"] == len(noted) + read
     assert written.isdisjoint(noted)
     assert result(out) == result(tmp_path / "whole")
