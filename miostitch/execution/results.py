@@ -105,11 +105,20 @@ class DroppedLine(Result):
 
 
 @dataclass(frozen=True)
+class InputPlace(Result):
+    """Where an input is."""
+
+    path: Annotated[str, "the full path"]
+    relative_path: Annotated[str, "the same from the folder of the result"]
+
+
+@dataclass(frozen=True)
 class RecordingSummary(Result):
     """What a recording gave to a stitch."""
 
     path: Annotated[str, "its video, or the first of its segments: the full path"]
     relative_path: Annotated[str, "the same from the folder of the result"]
+    segments: Annotated[list[InputPlace], "where each of its videos is, in their order"]
     name: Annotated[str, "the name that stands in the store"]
     frames: Annotated[int, "frames of the result that it has a candidate for"]
     unidentified: Annotated[int, "frames of its video whose rows have no valid `frame_num`"]

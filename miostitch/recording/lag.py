@@ -247,9 +247,9 @@ def _claimed(best: int | None, looked_at: Bools, matches: I64, name: str | None 
 def settle_lags(recordings: Sequence["Recording"], lag: int | Literal["auto"]) -> list[SettledLag]:
     """Tell the lag of each recording of a session, whose missing buffers have been looked at.
 
-    ``auto``: what was measured; 0 where it cannot be told, or where two witnesses contradict each
-    other. Recordings that agree in no shared buffer at their lags, while they do at others, have a
-    notice that is an error; if a lag was asked for, it is a doubt.
+    ``auto``: what was measured; 0 where that is inconclusive, or where two witnesses contradict
+    each other. Recordings that agree in no shared buffer at their lags, while they do at others,
+    have a notice that is an error; if a lag was asked for, it is a doubt.
     """
     compared = _compare_lags(recordings)
     measured = [_believed(recordings, compared, number) for number in range(len(recordings))]
@@ -261,7 +261,7 @@ def settle_lags(recordings: Sequence["Recording"], lag: int | Literal["auto"]) -
     settled = []
     for number, recording in enumerate(recordings):
         notices = [*doubts[number]]
-        if recording.exact and not notices:
+        if recording.tables and not notices:
             notices += _told(recording, measured[number], applied[number], asked=lag != "auto")
         comparison = compared.get(number)
         if comparison and comparison.contradicts(applied[number], applied[comparison.partner]):
@@ -275,11 +275,10 @@ def settle_lags(recordings: Sequence["Recording"], lag: int | Literal["auto"]) -
 def _told(recording: "Recording", measured: Lag, applied: int, *, asked: bool) -> list[Notice]:
     """What a user should know of the lag that is used, where nothing contradicts it."""
     if measured.lag is None:
-        severity = Severity.WARNING if measured.looked_at else Severity.NOTE
-        text = f"it is unknown whether the video is shifted against its table ({measured})"
-        if asked:
-            return []
-        return [Notice(recording.path, text, "lag 0 is used; set --lag if you know it", severity)]
+        why = measured if recording.exact else "its codec is lossy"
+        text = f"it is unknown whether the video is shifted against its table ({why})"
+        remedy = "lag 0 is used; set --lag if you know it"
+        return [] if asked else [Notice(recording.path, text, remedy)]
     if measured.lag == applied:
         return [Notice(recording.path, measured.describe(), "corrected")] if applied else []
     remedy = f"lag {applied} is used as asked, and frame numbers are wrong; use --lag auto"

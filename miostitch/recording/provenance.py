@@ -125,7 +125,9 @@ def _folders(
     """Where the inputs of a result may be, likeliest first."""
     here = os.path.dirname(path) or "."
     yield here
-    for each in listed_objects(summary, "recordings"):
+    recordings = listed_objects(summary, "recordings")
+    segments = [place for each in recordings for place in listed_objects(each, "segments")]
+    for each in [*recordings, *segments]:
         for name in ("relative_path", "path"):
             if isinstance(each.get(name), str):
                 yield os.path.normpath(os.path.join(here, os.path.dirname(_real_name(each[name]))))

@@ -35,7 +35,8 @@ def frame_interval(frame_num: I64, time: F64) -> float:
     ``frame_num, time``: in the order of the video, (frame,).
     """
     # a long lever, so that the scatter of single times does not matter
-    lever = min(64, len(time) // 2)
+    # and short beside the recording, so that a step of the clock changes few of the pairs
+    lever = min(64, max(len(time) // 4, min(len(time) - 1, 1)))
     if not lever:
         return np.nan
     frames = frame_num[lever:] - frame_num[:-lever]
@@ -53,7 +54,8 @@ def measured_rate(frame_num: I64, time: F64) -> float | None:
     """
     known = (frame_num >= 0) & np.isfinite(time)
     interval = frame_interval(frame_num[known], time[known])
-    return None if np.isnan(interval) else round(1 / interval, 6)
+    # a clock that was set while it ran may leave a rate of nothing
+    return None if np.isnan(interval) else round(1 / interval, 6) or None
 
 
 def time_attrs(elapsed: ElapsedTime, frame_num: I64) -> dict[str, str | float]:

@@ -13,6 +13,7 @@ from miostitch.execution.publishing import used_versions
 from miostitch.execution.results import (
     JSON,
     DroppedLine,
+    InputPlace,
     RecordingSummary,
     RepairedCell,
     StitchSummary,
@@ -120,6 +121,7 @@ def _describe_files(recording: Recording, folder: Path) -> dict[str, Any]:
     return {
         "path": path,
         "relative_path": relative_path,
+        "segments": [InputPlace(*input_place(each.path, folder)) for each in recording.videos],
         "name": printable(recording.name),
         "unidentified": int(((table.frame_num < 0) & (table.num_rows > 0)).sum()),
         "lag": recording.lag,

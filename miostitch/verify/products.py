@@ -100,6 +100,8 @@ def check_outputs(result: Result) -> set[str]:
         if result.path(".json").exists():
             findings.add(Kind.UNREADABLE, f"{result.stem}.json", "is no summary of a run")
         return set()
+    if not listed:
+        _wrong(result, "outputs", "names no file")
     names = {Path(path).name for path in listed}
     for name in sorted(names):
         path = result.folder / name
@@ -142,7 +144,8 @@ def check_attrs(result: Result, store: Store) -> None:
     if recordings:
         expected["recordings"] = [each.get("name") for each in recordings]
     # what was edited but never stitched has no configuration
-    stitched = "history" not in attrs or "scores" in store.groups
+    # nor has what was joined of results of several
+    stitched = "history" not in attrs
     for name in ("recordings", "inputs", "fps", "config", "versions"):
         if name not in attrs and (name != "config" or stitched):
             result.findings.add(Kind.ATTRIBUTES, store.name, f"{name} is missing", column=name)

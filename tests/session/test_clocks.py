@@ -12,6 +12,7 @@ from miostitch.session.clocks import (
     device_time,
     estimate_clock,
     frame_interval,
+    measured_rate,
     to_first_clock,
 )
 
@@ -141,3 +142,15 @@ def test_without_shared_frames_times_stay() -> None:
     assert clock.frames == 0
     assert to_first_clock(np.array([5.0]), clock).tolist() == [5.0]
     assert estimate_clock(np.array([4.0]), np.array([1.0])) == Clock(3.0, None, 1, 4.0)
+
+
+@pytest.mark.parametrize("wrong", [-1.7e9, -3600.0, 3600.0, 1e9])
+def test_a_clock_that_was_set_does_not_change_the_rate(wrong: float) -> None:
+    """As that of a receiver that begins in 1970 and asks a time server later."""
+    time = 1.7e9 + 0.05 * np.arange(105.0)
+    time[:30] += wrong
+    assert measured_rate(np.arange(105), time) == pytest.approx(20, rel=1e-3)
+
+
+def test_a_rate_of_nothing_is_none() -> None:
+    assert measured_rate(np.array([1, 2]), np.array([0.0, 1e9])) is None
