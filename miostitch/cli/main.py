@@ -229,7 +229,7 @@ def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
     from miostitch.editing import operations as editing
 
     if not (start or end):
-        raise UsageError("no frames to remove; give their number with -s, -e or both")
+        raise UsageError("nothing to trim; give a number of frames with -s, -e or both")
     _edit(_only_one(names), lambda parts: editing.trim(parts[0], start, end), "_trimmed", **choices)
 
 

@@ -47,9 +47,10 @@ def stitch_text(made: StitchSummary) -> str:
     lines = [*_warnings(made.warnings), _quality(made)]
     if made.unrecoverable:
         lines.append(f"{amount(made.unrecoverable, 'frame')} incomplete in every receiver")
-    if made.by_frame and made.unrecoverable < made.incomplete:
+    if made.by_frame and len(made.recordings) > 1 and made.damaged > made.unrecoverable:
         text = f"{made.unrecoverable:,} instead of {amount(made.incomplete, 'incomplete frame')}"
-        lines.append(f"Combining buffers (--by buffer) would leave {text}.")
+        noisy = " and fewer noisy ones" if made.noisy else ""
+        lines.append(f"Combining buffers (--by buffer) would leave {text}{noisy}.")
     if made.composed:
         lines.append(f"{amount(made.composed, 'frame')} combined from several receivers")
     if made.dropped_frame_num:
@@ -195,8 +196,8 @@ def _denoised(made: DenoiseSummary) -> str:
     frames = amount(made.frames, "frame")
     if not made.config["noise_patch"]["enable"]:
         return frames  # nobody looked for noise
-    removed = amount(len(made.dropped_frames), "noisy frame")
-    return f"{frames} of {made.frames_before:,} kept, {removed} removed"
+    removed = amount(len(made.dropped_frames), "frame")
+    return f"{frames} of {made.frames_before:,} kept, {removed} removed for noise or black areas"
 
 
 def workflow_text(made: WorkflowSummary) -> str:

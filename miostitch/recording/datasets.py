@@ -234,7 +234,7 @@ def in_chunks(dataset: xr.Dataset, unreadable: Bools | None = None) -> xr.Datase
 
 def to_dataset(recording: Recording) -> xr.Dataset:
     """A recording as a Dataset that reads pictures when they are asked for."""
-    remember_recording(recording)
+    recording = remember_recording(recording)
     count, height, width = recording.shape
     chunks = {FRAME: chunk_frames(height, width), HEIGHT: height, WIDTH: width}
     video = _lazy_video(recording, {"preferred_chunks": chunks})

@@ -86,13 +86,12 @@ def salvaged(error: InputError, remedy: str, *, salvage: bool) -> Notice:
 def _unpaired_start(video: VideoSource, table: Metadata, lag: int) -> list[Notice]:
     """Say what a lag leaves over at the start: pictures without a row, or rows without one."""
     if lag > 0:
-        text = f"the first {amount(lag, 'frame')} of the video can have no row at lag {lag}"
-        return [Notice(video.path, text, LEFT_OUT, Severity.NOTE)]
+        text = f"at lag {lag} the video begins {amount(lag, 'frame')} before its table"
+        return [Notice(video.path, text, "what has no row is left out", Severity.NOTE)]
     if lag < 0:
         rows = int(table.frames.num_rows[:-lag].sum())
-        text = f"the first {amount(-lag, 'frame')} of the table, of {amount(rows, 'row')}, can "
-        text += f"have no image at lag {lag}"
-        return [Notice(table.path, text, LEFT_OUT, Severity.NOTE)]
+        text = f"at lag {lag} the table begins {amount(-lag, 'frame')} before its video"
+        return [Notice(table.path, text, f"{amount(rows, 'row')} left out", Severity.NOTE)]
     return []
 
 

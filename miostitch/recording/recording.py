@@ -355,11 +355,23 @@ def list_repairs(recordings: Sequence[Recording]) -> dict[str, NDArray[Any]]:
     return {v.name: cells[v.name].to_numpy().astype(v.dtype) for v in REPAIR_VARIABLES}
 
 
-def remember_recording(recording: Recording) -> None:
-    """Let a recording be found as long as anything holds it."""
+def remember_recording(recording: Recording) -> Recording:
+    """Let a recording be found as long as anything holds it.
+
+    Returns: It, or the same recording if that is open already: whoever holds either holds both.
+    """
     options = replace(recording.options, lag=recording.lag)
-    for video in recording.videos:
-        _opened[_key(os.path.abspath(video.path), options)] = recording
+    paths = _paths(recording)
+    keys = [_key(path, options) for path in paths]
+    known = _opened.get(keys[0])
+    if known is not None and (known.name, _paths(known)) == (recording.name, paths):
+        return known
+    _opened.update(dict.fromkeys(keys, recording))
+    return recording
+
+
+def _paths(recording: Recording) -> list[str]:
+    return [os.path.abspath(video.path) for video in recording.videos]
 
 
 def reopen_video(path: str, options: ReadOptions) -> Recording:

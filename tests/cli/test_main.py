@@ -79,7 +79,7 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["stitch", "{0}", "--no-avi", "--codec", "ffv1"], 2, "exclude each other"),
         (["inspect"], 2, "no recording given"),
         (["trim", "{0}", "{1}", "-s", "1", "-o", "{out}"], 2, "one recording at a time"),
-        (["trim", "{0}", "-o", "{out}"], 2, "no frames to remove"),
+        (["trim", "{0}", "-o", "{out}"], 2, "nothing to trim"),
         (["trim", "{0}", "-s", "40", "-o", "{out}"], 2, "leave out fewer"),
         (["trim", "{0}", "-s", "5.5"], 2, "'5.5' is not a valid whole number"),
         (["remove-frames", "{0}", "-f", "0,x", "-o", "{out}"], 2, "0,5,10-20"),

@@ -129,3 +129,13 @@ def test_what_travels_is_no_part_of_the_dataset(video: Path, tmp_path: Path) -> 
         for name, each in (("a.zarr", dataset), ("b.zarr", again))
     ]
     assert written[0]["inputs"] == written[1]["inputs"]
+
+
+def test_a_recording_that_is_opened_again_stays_open(video: Path, opened: Count) -> None:
+    """Though the second one is let go at once."""
+    dataset = miostitch.open_recording(video)
+    miostitch.open_recording(video)
+    opened.clear()
+    known = reopen_video(str(video), ReadOptions(lag=dataset.attrs.get("lags", {}).get(video, 0)))
+    assert opened["videos"] == 0
+    assert known.shape[0] == dataset.sizes["frame"]

@@ -179,8 +179,8 @@ def test_an_applied_lag_gives_every_picture_its_rows(lag: int, extra: bool, tmp_
     np.testing.assert_array_equal(rows.frame_num, expected)
     said = " ".join(map(str, loaded.notices))
     assert ("was not saved as an image, which is usual" in said) == extra
-    assert (f"of the video can have no row at lag {lag}; " in said) == (lag > 0)
-    assert (f"can have no image at lag {lag}; " in said) == (lag < 0)
+    assert (f"at lag {lag} the video begins " in said) == (lag > 0)
+    assert (f"at lag {lag} the table begins " in said) == (lag < 0)
     assert ("; corrected" in said) == (lag != 0)
     assert len(loaded.rows(np.arange(max(0, lag)))) == 0
 

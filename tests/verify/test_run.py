@@ -746,6 +746,34 @@ def test_moved_recordings_are_named_or_lie_beside(output: Path) -> None:
     assert findings(output) == []
 
 
+def test_segments_of_one_name_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
+    days = []
+    for day, first in ((1, 0), (2, 5000)):
+        config = miostitch.SimulationConfig(
+            frames=40, height=40, width=50, seed=day, first_frame_num=first
+        )
+        made = miostitch.simulate(tmp_path / f"day{day}", config)
+        for path in made.recordings:
+            rows = pd.read_csv(path.with_suffix(".csv"))
+            rows["buffer_recv_unix_time"] += 100.0 * day
+            rows.to_csv(path.with_suffix(".csv"), index=False)
+        days.append(made.recordings)
+    receivers = [f"{one},{other}" for one, other in zip(*days, strict=True)]
+    miostitch.stitch_files(receivers, tmp_path / "out", report=False)
+    assert findings(tmp_path / "out") == []
+
+
+def test_results_by_frame_and_by_buffer_joined_are_clean(tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(frames=40, height=40, width=50, buffer_loss=0.1)
+    names = [str(path) for path in miostitch.simulate(tmp_path / "in", config).recordings]
+    stores = []
+    for by in ("frame", "buffer"):
+        miostitch.stitch_files(names, tmp_path / by, by=by, report=False)  # type: ignore[arg-type]
+        stores += [miostitch.open_recording(path) for path in (tmp_path / by).glob("*.zarr")]
+    miostitch.write_recording(miostitch.concat(stores), tmp_path / "joined" / "x.zarr")
+    assert findings(tmp_path / "joined") == []
+
+
 @pytest.fixture(scope="module")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A result of the same name, of another session."""
@@ -795,6 +823,7 @@ def test_a_broken_index_is_found(change: Callable[[Path], None], output: Path) -
         (("composed",), 3),
         (("dropped_frame_num",), [7]),
         (("digests",), {}),
+        (("outputs",), []),
         (("digests", ".csv", "digest"), "0" * 128),
         (("digests", "_report.html", "size"), 3),
         (("recordings", 0, "noise_share"), 0.5),
