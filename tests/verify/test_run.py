@@ -768,7 +768,7 @@ def test_results_by_frame_and_by_buffer_joined_are_clean(tmp_path: Path) -> None
     names = [str(path) for path in miostitch.simulate(tmp_path / "in", config).recordings]
     stores = []
     for by in ("frame", "buffer"):
-        miostitch.stitch_files(names, tmp_path / by, by=by, report=False)  # type: ignore[arg-type]
+        miostitch.stitch_files(names, tmp_path / by, by=by, report=False)
         stores += [miostitch.open_recording(path) for path in (tmp_path / by).glob("*.zarr")]
     miostitch.write_recording(miostitch.concat(stores), tmp_path / "joined" / "x.zarr")
     assert findings(tmp_path / "joined") == []
