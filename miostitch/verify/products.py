@@ -145,7 +145,8 @@ def check_attrs(result: Result, store: Store) -> None:
         expected["recordings"] = [each.get("name") for each in recordings]
     # what was edited but never stitched has no configuration
     # nor has what was joined of results of several
-    stitched = "history" not in attrs
+    joined = any(step.get("step") == "concat" for step in listed_objects(attrs, "history"))
+    stitched = ("history" not in attrs or "scores" in store.groups) and not joined
     for name in ("recordings", "inputs", "fps", "config", "versions"):
         if name not in attrs and (name != "config" or stitched):
             result.findings.add(Kind.ATTRIBUTES, store.name, f"{name} is missing", column=name)

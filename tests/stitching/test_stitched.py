@@ -224,9 +224,10 @@ def test_a_workflow_takes_open_recordings(tmp_path: Path) -> None:
     session = Made(tmp_path / "session", **CONFIGS["lagging"])
     lag = session.config.lag
     opened = [miostitch.open_recording(path, lag=lag) for path in session.videos]
-    how: dict[str, Any] = {"config": "denoise_example", "trim_start": 3, "report": False}
-    made = miostitch.workflow_files(opened, output=tmp_path / "opened", **how)
-    again = miostitch.workflow_files(session.names, output=tmp_path / "paths", lag=lag, **how)
+    how: dict[str, Any] = {"config": "denoise_example", "trim_start": 3}
+    made = miostitch.workflow_files(opened, output=tmp_path / "opened", report=False, **how)
+    paths: dict[str, Any] = {"output": tmp_path / "paths", "lag": lag, "report": False}
+    again = miostitch.workflow_files(session.names, **paths, **how)
     assert made["frames"] == again["frames"]
     assert [step["step"] for step in made["steps"]] == ["stitch", "trim", "denoise"]
     lazy = miostitch.stitch(opened)
