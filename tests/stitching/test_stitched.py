@@ -77,7 +77,13 @@ def test_it_has_what_the_store_has(session: Made, tmp_path: Path, how: dict[str,
 
 
 @pytest.mark.parametrize("by", ["frame", "buffer"])
-@pytest.mark.parametrize("edit", EDITS.values(), ids=EDITS)
+@pytest.mark.parametrize(
+    "edit",
+    [
+        pytest.param(edit, id=name, marks=[] if name == "twice" else pytest.mark.slow)
+        for name, edit in EDITS.items()
+    ],
+)
 def test_edited_and_written_it_is_as_the_store_would_be(
     session: Made, tmp_path: Path, by: Any, edit: Callable[[xr.Dataset], xr.Dataset]
 ) -> None:
