@@ -232,6 +232,7 @@ def test_what_concerns_stitching_is_refused_of_one_recording(
         ("--align", "time"),
         ("--max-gap", "1"),
         ("--memory-limit", "4GB"),
+        ("--no-report",),
     ):
         done = invoke(*args, *choice)
         assert (done.exit_code, f"leave {choice[0]} out" in done.output) == (2, True), choice
