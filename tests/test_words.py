@@ -1,6 +1,7 @@
 """What users read is plain English of the field: no help, message or page has the words below."""
 
 import ast
+import inspect
 import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
@@ -11,6 +12,8 @@ import pytest
 
 import miostitch
 from miostitch.cli.main import main
+from miostitch.recording.accessor import RecordingAccessor
+from miostitch.recording.run_result import RunResult
 
 ROOT = Path(miostitch.__file__).parents[1]
 PACKAGE = ROOT / "miostitch"
@@ -29,13 +32,29 @@ REPLACED = {
     r"nobody": "no receiver",
     r"puts? that right": "corrects",
 }
-OF_CODE = re.compile(r"`[^`]*`|^```.*?^```|^ {4}.*?$|https?://\S+|[\w-]+\.(md|py|png)", re.M | re.S)
+OF_CODE = re.compile(
+    r"``[^`]*``|`[^`]*`|^```.*?^```|^ {4}.*?$|https?://\S+|[\w-]+\.(md|py|png)", re.M | re.S
+)
+"""What of a page is no sentence."""
+
+PLACES = re.compile(r"\.\.\.|`|\b(?:[ABNM]|[AB]\.(?:avi|csv))\b|\(|\)")
+"""What stands for files and numbers where messages are explained."""
+
+OF_EXAMPLES = re.compile(r"``[^`]*``|`[^`]*`|^\s*(>>>|\.\.\.) .*$", re.M)
+"""What of a docstring is none: parameters are described in indented lines."""
 
 
 def words(text: str) -> list[str]:
     """The words of a text that have a better one."""
     found = (re.finditer(rf"\b({word})\b", text, re.IGNORECASE) for word in REPLACED)
     return [match.group() for each in found for match in each]
+
+
+def strings(path: Path) -> list[str]:
+    """All strings of a module."""
+    nodes = ast.walk(ast.parse(path.read_text("utf-8")))
+    found = [node.value for node in nodes if isinstance(node, ast.Constant)]
+    return [value for value in found if isinstance(value, str)]
 
 
 def messages(path: Path) -> Iterator[tuple[int, str]]:
@@ -47,6 +66,17 @@ def messages(path: Path) -> Iterator[tuple[int, str]]:
             continue
         if isinstance(node.value, str) and " " in node.value.strip():
             yield node.lineno, node.value
+
+
+def test_messages_that_are_explained_are_messages() -> None:
+    """What the page on messages explains stands in the package word for word."""
+    said = "\n".join(text for path in PACKAGE.rglob("*.py") for text in strings(path))
+    page = (ROOT / "docs" / "how-to" / "messages.md").read_text("utf-8")
+    explained = re.findall(r"^\*\*(.*?)\*\*$", page, re.MULTILINE)
+    assert len(explained) > 80
+    parts = [part for message in explained for part in message.split(";")]
+    fixed = [max((p.strip(" ,.") for p in PLACES.split(part)), key=len) for part in parts]
+    assert [words for words in fixed if words not in said] == []
 
 
 class Shown(HTMLParser):
@@ -95,11 +125,21 @@ def test_documents(path: Path) -> None:
         assert words(OF_CODE.sub("", path.read_text("utf-8"))) == []
 
 
+def documented() -> Iterator[tuple[str, str]]:
+    """The docstrings of the API page: public names, and the members of those that are classes."""
+    names = [getattr(miostitch, name) for name in dir(miostitch) if not name.startswith("_")]
+    for each in [*names, RecordingAccessor, RunResult]:
+        members = vars(each).items() if isinstance(each, type) else ()
+        shown = [(name, member) for name, member in members if not name.startswith("_")]
+        for name, member in [("", each), *shown]:
+            if (callable(member) or isinstance(member, property)) and member.__doc__:
+                yield f"{each.__name__}.{name}", inspect.cleandoc(member.__doc__)
+
+
 def test_docstrings_of_public_names() -> None:
-    texts = {
-        name: getattr(miostitch, name).__doc__ or "" for name in dir(miostitch) if name[0] != "_"
-    }
-    found = {name: words(OF_CODE.sub("", text)) for name, text in texts.items()}
+    texts = dict(documented())
+    assert len(texts) > len(dir(miostitch)) / 2
+    found = {name: words(OF_EXAMPLES.sub("", text)) for name, text in texts.items()}
     assert {name: each for name, each in found.items() if each} == {}
 
 

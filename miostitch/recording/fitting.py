@@ -39,7 +39,7 @@ def fit_table(video: VideoSource, table: Metadata, lag: int, *, salvage: bool) -
     pictures, described = video.frame_count, len(table.frames)
     first, end = max(0, lag), described + lag  # pictures that the table describes
     if first >= min(pictures, end):
-        none = f"none of its {amount(pictures, 'picture')} has a row"
+        none = f"none of its {amount(pictures, 'frame')} has a row"
         raise UsageError(f"{video.path}: at lag {lag} {none}; set --lag")
     notices = [*_unpaired_start(video, table, lag), *_unpaired_end(video, table, lag, salvage)]
     kept = table.frames.placed(lag, pictures)

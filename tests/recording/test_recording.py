@@ -27,7 +27,8 @@ from miostitch.recording.lag import Lag
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.session.session import bring_together
 from miostitch.simulation.receivers import Simulation
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.video.source import VideoSource, open_video
 from tests.laziness import never
 from tests.video_files import decode, encode
@@ -242,7 +243,7 @@ def test_a_mismatch_by_lag_names_the_remedy(
 
 @pytest.mark.parametrize("lag", [899, 10**6, -899, -(10**6)])
 def test_a_lag_longer_than_the_recording(video: Path, lag: int) -> None:
-    with pytest.raises(UsageError, match=rf"at lag {lag} none of its \d+ pictures has a row"):
+    with pytest.raises(UsageError, match=rf"at lag {lag} none of its \d+ frames has a row"):
         Recording.open(video, ReadOptions(lag=lag), measure=True)
     with pytest.raises(UsageError, match="number of frames, or auto"):
         ReadOptions(lag="often")  # type: ignore[arg-type]
