@@ -20,8 +20,8 @@ from .report.run import report_files as report_files
 from .session.session import AlignOptions as AlignOptions
 from .simulation.receivers import SimulationConfig as SimulationConfig
 from .simulation.receivers import simulate as simulate
-from .stitching.lazy import StitchConfig as StitchConfig
-from .stitching.run import StitchOptions as StitchOptions
+from .stitching.options import StitchConfig as StitchConfig
+from .stitching.options import StitchOptions as StitchOptions
 from .stitching.run import stitch_files as stitch_files
 from .stitching.stitched import stitch as stitch
 from .verify.run import verify_files as verify_files

@@ -31,8 +31,8 @@ from miostitch.recording.inputs import RecordingInput, open_input
 from miostitch.recording.recording import open_recordings
 from miostitch.recording.run_result import RunResult
 from miostitch.schema import FRAME
+from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import (
-    StitchOptions,
     input_facts,
     run_stitch,
     settle_stitch,
@@ -104,7 +104,7 @@ def workflow_files(
     -----
     All that can be checked is checked before a frame is written. What an earlier run of the same
     version stitched of the same files in the same way is not stitched again, unless the options say
-    ``force``: a run that failed or was cut off later is continued by calling it again. The trimmed
+    ``force``: a run that failed or was interrupted is resumed by calling it again. The trimmed
     frames are not written on their own: they are denoised as they are read, and the products are
     called what trimming and then denoising would call them.
 
@@ -167,7 +167,6 @@ def _run(
         _require_no_choice(options)
         reading = replace(reading, lag=options.lag, strict=options.strict)
         dataset, told = open_input(inputs[0], reading)
-        reading = replace(reading, strict=False)
         stem = Path(dataset.attrs["origins"][0]).stem
         workspace = Workspace(folder, stem + ending, DENOISED)
     else:

@@ -26,7 +26,8 @@ from miostitch.config.models import (
 from miostitch.denoising.noise_table import score_files
 from miostitch.editing.run import edit_files
 from miostitch.errors import OutputExistsError, ResourceError, UsageError
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.video.source import open_video
 from tests.commands import run
 from tests.folders import content

@@ -16,7 +16,7 @@ import xarray as xr
 
 from miostitch.recording.recording import Recording
 from miostitch.session.session import bring_together
-from miostitch.stitching.lazy import StitchConfig
+from miostitch.stitching.options import StitchConfig
 from miostitch.stitching.stitched import stitch
 
 

@@ -38,7 +38,8 @@ import xarray as xr
 
 from miostitch.schema import NO_FRAME
 from miostitch.simulation.receivers import Simulation, SimulationConfig, simulate
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 
 LEAST_OF_BOUND, LEAST_AGREEMENT, MOST_EXCESS_PERCENT = 0.995, 0.99, 0.1
 WAYS: tuple[Literal["frame", "buffer"], ...] = ("frame", "buffer")

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from miostitch.report.run import report_files
 from miostitch.simulation.receivers import SimulationConfig, simulate
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 
 FRAMES = 4000
 

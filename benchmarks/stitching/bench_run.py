@@ -3,12 +3,10 @@
 from pathlib import Path
 from time import perf_counter
 
-from miostitch.recording.recording import Recording
-from miostitch.schema import chunk_frames
-from miostitch.session.session import bring_together
 from miostitch.simulation.receivers import SimulationConfig, simulate
-from miostitch.stitching.lazy import StitchConfig, stitch_frames
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
+from miostitch.stitching.stitched import stitch
 
 FRAMES = 1000
 PAIR = ("session/receiver1.avi", "session/receiver2.avi")  # asv keeps the folder of setup_cache
@@ -38,11 +36,8 @@ class Pipeline:
         return max(rate() for _ in range(3))
 
     def track_tasks_per_block(self, by):
-        session = bring_together([Recording.open(path) for path in PAIR])
-        count, height, width = session.shape
-        block = max(1, min(chunk_frames(height, width), count // 10))
-        frames = stitch_frames(session, slice(0, count), block, StitchConfig(by=by))
-        return len(dict(frames.__dask_graph__())) / -(-count // block)
+        video = stitch(PAIR, by=by).video.data
+        return len(dict(video.__dask_graph__())) / video.numblocks[0]
 
     track_frames_per_second.unit = "frames/s"
     track_tasks_per_block.unit = "tasks"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from miostitch.export.run import Kind
     from miostitch.simulation.receivers import Simulation, SimulationConfig
-    from miostitch.stitching.run import StitchOptions
+    from miostitch.stitching.options import StitchOptions
 
 
 @click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -117,7 +117,7 @@ def stitch(
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
       miostitch stitch A.avi B.avi --by buffer  # combine all receivers
     """
-    from miostitch.stitching.run import StitchOptions
+    from miostitch.stitching.options import StitchOptions
 
     if no_avi and codec:
         raise UsageError("--no-avi and --codec exclude each other; give one of them")
@@ -154,7 +154,7 @@ def workflow(
       miostitch workflow A.avi B.avi -o out -c denoise_example -s 100 -e 20
     """
     from miostitch.config.files import load_config
-    from miostitch.stitching.run import StitchOptions
+    from miostitch.stitching.options import StitchOptions
     from miostitch.workflow import workflow_files
 
     chosen = load_config(config)
@@ -199,7 +199,7 @@ def demo(output: str, force: bool, console: Console) -> None:
       miostitch demo -o demo
     """
     from miostitch.simulation.receivers import SimulationConfig
-    from miostitch.stitching.run import StitchOptions
+    from miostitch.stitching.options import StitchOptions
 
     made = _simulate(Path(output, "session"), SimulationConfig(frames=600), force, console)
     names = [os.fspath(path) for path in made.recordings]
@@ -291,6 +291,7 @@ def concat(names: list[str], **choices: Any) -> None:
 @opt.scores_by
 @opt.lagging
 @opt.reads
+@opt.strict
 @opt.force
 @talking
 def score(

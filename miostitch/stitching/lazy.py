@@ -1,27 +1,28 @@
-"""The result of a stitch as lazy arrays, of which each block is one task."""
+"""The result of a stitch as lazy arrays, of which each block is one task, and its tables."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, partial
 from threading import RLock
-from typing import Any, Literal
+from typing import Any
 
 import dask.array as da
 import numpy as np
+import pandas as pd
 import xarray as xr
 from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 from numpy.typing import NDArray
 
+from miostitch.arrays import I64
 from miostitch.buffers.elapsed_time import measure_time
 from miostitch.config.thresholds import ScoreConfig
-from miostitch.errors import UsageError
-from miostitch.execution.engine import spans
+from miostitch.execution.engine import Tables, run_blocks, spans
 from miostitch.schema import (
     FRAME,
     FRAME_VARIABLES,
     HEIGHT,
-    POSITION,
     RECORDING,
     SCORE_VARIABLES,
     TIME_VARIABLES,
@@ -30,50 +31,135 @@ from miostitch.schema import (
 )
 from miostitch.session.session import Session
 from miostitch.stitching.block import ALL_COLUMNS, BlockPlan, StitchedBlock, plan_block
-from miostitch.stitching.composition import AGREEMENT, PixelModel
+from miostitch.stitching.composition import PixelModel
 from miostitch.stitching.copies import learn
-from miostitch.stitching.session_tables import SessionTables
+from miostitch.stitching.options import StitchConfig
+from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
+from miostitch.stitching.tables import FrameColumns, candidate_scores, frame_columns, score_rows
 
 Axes = tuple[tuple[str, int], ...]
 """Dimensions besides ``frame``, and their sizes."""
 
-FIELDS: dict[str, tuple[str, Axes]] = {
-    "source": ("int8", ()),
-    "missing_pixels": ("int32", ()),
-    "noisy_pixels": ("int64", ()),
-    "shared_buffers": ("int16", (("agreement", len(AGREEMENT)),)),
-}
-"""Type and further dimensions of what is known of the frames of a lazy result."""
+
+@dataclass(frozen=True)
+class BlockTables:
+    """What is known of the frames of a block: some numbers each."""
+
+    block: StitchedBlock
+    frames: FrameColumns  # Variables of the root of a store, (frame,)
+    scores: FrameColumns  # Those of its group ``scores``, (recording, frame)
+    num_rows: I64  # Rows of buffers of each frame, (frame,)
 
 
 @dataclass(frozen=True)
-class StitchConfig:
-    """How frames are made of their candidates.
+class SessionTables:
+    """Tables of the blocks of a session, as soon as they are computed.
 
-    Parameters
-    ----------
-    score
-        Thresholds of the noise scores.
-    by
-        ``frame``: the best candidate; ``buffer``: composed of all of them.
-
-    Raises
-    ------
-    UsageError
-        ``by`` is neither.
+    A copy in another process begins without any.
     """
 
-    score: ScoreConfig = field(default_factory=ScoreConfig)
-    by: Literal["frame", "buffer"] = "frame"
+    session: Session
+    composed: bool
+    size: int  # Frames per block
+    owner: object = None  # Kept alive with them
+    blocks: dict[int, BlockTables] = field(default_factory=dict)  # By their first frame
 
-    def __post_init__(self) -> None:
-        require_way(self.by)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SessionTables, (self.session, self.composed, self.size)
+
+    def note(self, span: slice, block: StitchedBlock) -> BlockTables:
+        """Keep what was computed of a block."""
+        rows = self._find_rows(self.session, span, block)
+        places = rows["reconstructed_frame_index"].to_numpy() - span.start
+        known = BlockTables(
+            block,
+            frame_columns(self.session, span, block, rows),
+            candidate_scores(self.session, span, block),
+            np.bincount(places, minlength=span.stop - span.start).astype(np.int64),
+        )
+        self.blocks[span.start] = known
+        return known
+
+    def compute(self, frames: I64, config: ScoreConfig, model: PixelModel | None) -> None:
+        """Compute the blocks of these frames that are not known yet."""
+        starts = np.unique(frames // self.size * self.size).tolist()
+        spans = [self._span(start) for start in starts if start not in self.blocks]
+        plan = partial(plan_block, self.session, config=config, composed=self.composed, model=model)
+
+        def append(numbers: slice, tables: Tables) -> None:
+            begin = 0
+            for span in spans[numbers]:
+                end = begin + span.stop - span.start
+                columns = {name: values[begin:end] for name, values in tables.items()}
+                self.note(span, StitchedBlock(**columns))
+                begin = end
+
+        run_blocks(lambda number: plan(spans[number.start]), len(spans), 1, append)
+
+    def column(self, group: str, name: str, dtype: str) -> NDArray[Any]:
+        """A column of a group for all frames; zero where it is not known."""
+        count, values = self.session.shape[0], self._known(group, name)
+        kept = [*values.values()]
+        axis = -1 if group == "scores" else 0
+        shape = [*kept[0].shape] if kept else [count]
+        shape[axis] = count
+        out = np.zeros(shape, dtype)
+        for start, part in values.items():
+            stop = start + part.shape[axis]
+            out[(..., slice(start, stop)) if axis else slice(start, stop)] = part
+        return out
+
+    def rows(self, frames: I64) -> pd.DataFrame:
+        """Rows of distinct frames, ascending, in their order."""
+        some, block = self._only(frames)
+        return self._find_rows(some, slice(0, len(frames)), block)
+
+    def score_lines(self, frames: I64) -> pd.DataFrame:
+        """Lines of ``S_scores.csv`` for distinct frames, ascending."""
+        some, block = self._only(frames)
+        scores = candidate_scores(some, slice(0, len(frames)), block)
+        known = {"frame_num": some.frame_num(slice(None))}
+        return score_rows(some, frames, known, scores, block)
+
+    def _find_rows(self, session: Session, span: slice, block: StitchedBlock) -> pd.DataFrame:
+        if self.composed:
+            return rows_of_buffers(session, span, block.buffer_source)
+        return rows_of_frames(session, span, block.source)
+
+    def _span(self, start: int) -> slice:
+        return slice(start, min(start + self.size, self.session.shape[0]))
+
+    def _known(self, group: str, name: str) -> dict[int, NDArray[Any]]:
+        """A column of all blocks that are known, by their first frame."""
+        found = {}
+        for start, block in sorted(self.blocks.items()):
+            table = getattr(block, group)
+            if group == "num_rows":
+                found[start] = table
+            else:
+                found[start] = getattr(table, name) if group == "block" else table[name]
+        return found
+
+    def _only(self, frames: I64) -> tuple[Session, StitchedBlock]:
+        """The session of some frames alone, and what is known of them."""
+        chosen = np.zeros(self.session.shape[0], np.bool_)
+        chosen[frames] = True
+        owner = frames // self.size * self.size
+        parts = [
+            _pick(self.blocks[start].block, frames[owner == start] - start)
+            for start in np.unique(owner).tolist()
+        ]
+        return self.session.only(chosen), _join(parts)
 
 
-def require_way(by: str) -> None:
-    """Refuse a way to stitch that there is not."""
-    if by not in ("frame", "buffer"):
-        raise UsageError(f"by {by!r}: must be frame or buffer")
+def _pick(block: StitchedBlock, places: I64) -> StitchedBlock:
+    return StitchedBlock(**{name: values[places] for name, values in vars(block).items()})
+
+
+def _join(blocks: Sequence[StitchedBlock]) -> StitchedBlock:
+    names = vars(blocks[0])
+    joined = {name: np.concatenate([vars(block)[name] for block in blocks]) for name in names}
+    return StitchedBlock(**joined)
 
 
 class LearnedModel:
@@ -195,34 +281,6 @@ class LazyBlocks:
             meta=np.empty((0,) * len(variable.dims), variable.dtype),
         )
         return data
-
-
-def stitch_frames(
-    session: Session,
-    span: slice,
-    block: int,
-    config: StitchConfig,
-    *,
-    model: PixelModel | None = None,
-) -> xr.Dataset:
-    """Build the lazy result for some of the output frames: one task per block makes all of it.
-
-    Returns: Lazy ``video`` uint8 (frame, height, width); of each frame the columns of
-    :class:`miostitch.stitching.block.StitchedBlock` in :data:`FIELDS`, by buffer also
-    ``buffer_source`` and ``buffer_evidence`` (frame, position).
-    """
-    composed = config.by == "buffer"
-    fields = dict(FIELDS)
-    if composed:
-        positions = ((POSITION, session.buffers),)
-        fields |= {"buffer_source": ("int8", positions), "buffer_evidence": ("uint8", positions)}
-    blocks = LazyBlocks.plan(
-        session, span, block, config, LearnedModel(session, model) if composed else None
-    )
-    made = {"video": lazy_video(blocks, session)}
-    for name, (dtype, axes) in fields.items():
-        made[name] = blocks.field(name, np.dtype(dtype), axes)
-    return xr.Dataset(made)
 
 
 def lazy_video(blocks: LazyBlocks, session: Session) -> tuple[tuple[str, ...], da.Array]:

@@ -2,17 +2,16 @@
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.config.choices import given, require_one_way, thresholds
-from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import (
     InputError,
     MissingInputError,
@@ -29,16 +28,16 @@ from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import Run, RunOptions, publish_run
 from miostitch.execution.results import StitchSummary
 from miostitch.execution.workspace import Workspace
-from miostitch.recording.files import ReadOptions, recording_names, segment_paths, table_path
+from miostitch.recording.files import recording_names, segment_paths, table_path
 from miostitch.recording.inputs import RecordingInput, settle_inputs
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.recording.run_result import RunResult
 from miostitch.report.run import write_report
 from miostitch.schema import VIDEO, chunk_frames
-from miostitch.session.session import AlignOptions, Session, bring_together
+from miostitch.session.session import Session, bring_together
 from miostitch.stitching.block import PANELS, BlockPlan, plan_block
 from miostitch.stitching.copies import learn
-from miostitch.stitching.lazy import require_way
+from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
 from miostitch.stitching.summary import find_notices, summarise
 from miostitch.stitching.tables import (
@@ -50,121 +49,13 @@ from miostitch.stitching.tables import (
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
 from miostitch.text import printable
-from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.video.writer import Codec, VideoFile
 
 if TYPE_CHECKING:
     from miostitch.config.models import DenoiseConfig
 
-NO_RESULT = ("strict", "force", "restart", "memory_limit", "report")
-"""Options that change nothing in the products."""
-
 PlanBlock = Callable[..., BlockPlan]
 """Plans the block of some output frames of a session; may be asked for some columns alone."""
-
-
-@dataclass(frozen=True)
-class StitchOptions:
-    """How to stitch.
-
-    Parameters
-    ----------
-    by
-        ``frame``: the best candidate of every frame; ``buffer``: composed of all of them.
-    score
-        Thresholds of the noise scores.
-    align, max_gap
-        How to tell which frames belong together; see :class:`miostitch.AlignOptions`.
-    lag
-        Frames by which every video lags behind its table; ``auto``: as measured for each, where
-        that is conclusive, else 0.
-    keep_clocks
-        Leave every time on the clock of its own receiver.
-    drop_damaged
-        Leave damaged frames out.
-    unrecoverable_video
-        Write the frames with pixels that nobody received as ``S_unrecoverable.avi``, too.
-    codec
-        Codec of ``S.avi``: ``rawvideo`` or ``ffv1``; ``None`` for no video file.
-    debug_video
-        Write ``S_debug.avi``, the candidates side by side and their difference.
-    zarr_format
-        3, or 2 for older readers.
-    chunk_frames
-        Frames per chunk of the store; by default from the frame size.
-    max_frame_pixels
-        Refuse videos whose frames are declared larger.
-    salvage
-        Go on with what matches where a table and its video disagree.
-    repair
-        Repair flipped headers where the redundant fields leave no doubt.
-    strict
-        Refuse what puts the result in doubt, such as receivers that may not belong together.
-    report
-        Write the quality report, ``S_report.html``.
-    force
-        Replace existing products once the new ones are whole.
-    restart
-        Begin anew even if an earlier run was cut off that could be continued.
-    memory_limit
-        Memory that this process may use, in bytes; it bounds the threads, never the chunks.
-    """
-
-    by: Literal["frame", "buffer"] = "frame"
-    score: ScoreConfig = field(default_factory=ScoreConfig)
-    align: Literal["auto", "frame-num", "time"] = "auto"
-    max_gap: float | None = None
-    lag: int | Literal["auto"] = "auto"
-    keep_clocks: bool = False
-    drop_damaged: bool = False
-    unrecoverable_video: bool = False
-    codec: Codec | None = "rawvideo"
-    debug_video: bool = False
-    zarr_format: int = 3
-    chunk_frames: int | None = None
-    max_frame_pixels: int = DEFAULT_MAX_FRAME_PIXELS
-    salvage: bool = False
-    repair: bool = True
-    strict: bool = False
-    report: bool = True
-    force: bool = False
-    restart: bool = False
-    memory_limit: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.codec not in {None, *get_args(Codec)}:
-            raise UsageError(
-                f"codec {self.codec!r}: {', '.join(get_args(Codec))} or None must be given"
-            )
-        if self.zarr_format not in (2, 3):
-            raise UsageError(f"zarr_format {self.zarr_format}: must be 2 or 3")
-        if not (self.lag == "auto" or isinstance(self.lag, int)):
-            raise UsageError(f"lag {self.lag!r}: must be auto or a number of frames")
-        require_way(self.by)
-        for name in ("chunk_frames", "max_frame_pixels"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name} {value}: at least 1 is needed")
-
-    @property
-    def reading(self) -> ReadOptions:
-        """How to read the inputs."""
-        return ReadOptions(self.salvage, self.max_frame_pixels, repair=self.repair, lag=self.lag)
-
-    @property
-    def reading_alone(self) -> ReadOptions:
-        """How to read a recording that is not stitched, and the stitched one."""
-        return ReadOptions(self.salvage, self.max_frame_pixels, need_table=False)
-
-    @property
-    def aligning(self) -> AlignOptions:
-        """How to align."""
-        return AlignOptions(self.align, self.max_gap, one_clock=not self.keep_clocks)
-
-    @property
-    def provenance(self) -> dict[str, Any]:
-        """The options that decide the result, as JSON values."""
-        return {name: value for name, value in asdict(self).items() if name not in NO_RESULT}
 
 
 def stitch_files(

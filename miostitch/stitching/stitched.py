@@ -30,13 +30,13 @@ from miostitch.session.session import AlignOptions, Session, bring_together
 from miostitch.stitching.lazy import (
     LazyBlocks,
     LearnedModel,
-    StitchConfig,
+    SessionTables,
     lazy_frame_table,
     lazy_scores,
     lazy_video,
 )
-from miostitch.stitching.run import StitchOptions, stitched_stem, store_attrs
-from miostitch.stitching.session_tables import SessionTables
+from miostitch.stitching.options import StitchConfig, StitchOptions
+from miostitch.stitching.run import stitched_stem, store_attrs
 from miostitch.stitching.summary import find_notices
 from miostitch.text import printable
 

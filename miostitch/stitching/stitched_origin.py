@@ -21,8 +21,8 @@ from miostitch.schema import (
     REPAIR_VARIABLES,
     SCORE_VARIABLES,
 )
+from miostitch.stitching.lazy import SessionTables
 from miostitch.stitching.run import input_facts, store_attrs
-from miostitch.stitching.session_tables import SessionTables
 from miostitch.stitching.stitched import LazyStitch, find_stitch
 from miostitch.stitching.summary import find_notices
 from miostitch.stitching.tables import SCORE_COLUMNS, column_names

@@ -10,7 +10,7 @@ from miostitch.errors import InputError, MissingInputError
 from miostitch.recording.provenance import find_videos, listed_objects, video_groups
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.session.session import Session, bring_together
-from miostitch.stitching.run import StitchOptions
+from miostitch.stitching.options import StitchOptions
 from miostitch.text import amount
 from miostitch.verify.findings import Findings, Kind
 from miostitch.verify.store import Store

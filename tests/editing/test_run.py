@@ -29,7 +29,8 @@ from miostitch.errors import (
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import Recording
 from miostitch.schema import FRAME_VARIABLES
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from tests.editing.test_operations import chains, follow
 from tests.folders import content
 from tests.reference.composition import repaired_table

@@ -16,7 +16,8 @@ from miostitch.config.files import config_text, load_config, shipped_configs
 from miostitch.denoising.noise_table import score_files
 from miostitch.recording.files import ReadOptions
 from miostitch.schema import CORRECTED
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from tests.video_files import GOLDEN, blake2s_of, decode
 
 pytestmark = pytest.mark.peer

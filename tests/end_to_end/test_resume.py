@@ -26,7 +26,8 @@ from miostitch.denoising.run import denoise_files
 from miostitch.editing.run import edit_files
 from miostitch.errors import ResourceError
 from miostitch.execution import publishing
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.store import chunks as stored_blocks
 from tests.execution.test_cluster import dask_processes
 from tests.folders import content

@@ -34,7 +34,8 @@ from miostitch.export import avi as export_avi
 from miostitch.export import nwb as export_nwb
 from miostitch.export.run import Kind
 from miostitch.recording.files import ReadOptions
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.video.raw_avi import RawAvi
 from miostitch.video.writer import Codec, VideoFile
 from tests.folders import content

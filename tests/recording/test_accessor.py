@@ -18,7 +18,8 @@ from PIL import Image
 
 import miostitch
 from miostitch.errors import UsageError
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from tests.laziness import never
 
 

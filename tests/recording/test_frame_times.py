@@ -15,7 +15,8 @@ from miostitch.errors import UsageError
 from miostitch.recording.datasets import open_dataset
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.frame_times import NAMES, time_of_store, timed_root
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.store.layout import consolidate
 from miostitch.store.reader import Store
 from tests.sessions import Made

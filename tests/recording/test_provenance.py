@@ -12,7 +12,8 @@ import miostitch
 from miostitch.editing.run import edit_files
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from tests.sessions import Made
 from tests.video_files import decode
 

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from tests.reference.composition import check_composed, composed_rows, copies_of
 from tests.sessions import CONFIGS, Made, made
 from tests.video_files import decode

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import miostitch
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 
 CHROMIUM = Path("/usr/bin/chromium")
 FLAGS = [

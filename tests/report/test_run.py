@@ -49,7 +49,8 @@ from miostitch.report.statistics import (
 from miostitch.report.tables import EVIDENCE_NAMES, length_label, percent, removal_lists
 from miostitch.report.thumbnails import outline
 from miostitch.schema import FRAME_VARIABLES, SCORE_VARIABLES
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.store.chunks import write_block
 from miostitch.store.layout import (
     TABLE_CHUNK,

@@ -14,9 +14,9 @@ import miostitch
 from miostitch.schema import COLUMNS, Evidence
 from miostitch.session.session import Session
 from miostitch.stitching.copies import learn
-from miostitch.stitching.lazy import StitchConfig, stitch_frames
+from miostitch.stitching.options import StitchConfig
 from miostitch.stitching.rows import RECEIVER, rows_of_buffers
-from tests.laziness import never
+from tests.laziness import never, stitch_frames
 from tests.reference.composition import check_composed, composed_rows, copies_of
 from tests.sessions import CONFIGS, Made, change_video, made
 from tests.video_files import X264, decode, encode

@@ -18,10 +18,10 @@ from miostitch.recording.files import ReadOptions
 from miostitch.recording.lag import Lag
 from miostitch.recording.recording import Recording
 from miostitch.session.session import bring_together
-from miostitch.stitching.lazy import StitchConfig, stitch_frames
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchConfig, StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.video.readers import FrameReader
-from tests.laziness import never
+from tests.laziness import never, stitch_frames
 from tests.video_files import GOLDEN, blake2s_of, decode
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -11,8 +11,9 @@ from miostitch.recording.recording import open_recordings
 from miostitch.schema import COLUMNS
 from miostitch.session.clocks import to_first_clock
 from miostitch.session.session import AlignOptions, Session, bring_together
-from miostitch.stitching.lazy import StitchConfig, stitch_frames
+from miostitch.stitching.options import StitchConfig
 from miostitch.stitching.rows import RECEIVER, frame_times, rows_of_buffers, rows_of_frames
+from tests.laziness import stitch_frames
 from tests.reference.composition import repaired_table
 from tests.sessions import Made, change_table, made, renumber
 

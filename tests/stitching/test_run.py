@@ -31,7 +31,8 @@ from miostitch.recording.recording import open_recordings
 from miostitch.schema import COLUMNS, CORRECTED, FRAME_VARIABLES
 from miostitch.session.clocks import to_first_clock
 from miostitch.session.session import bring_together
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from tests.folders import content
 from tests.reference.composition import composed_rows, copies_of, repaired_table
 from tests.sessions import Made, change_table

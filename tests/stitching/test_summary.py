@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from tests.reference.composition import Copy, copies_of, repaired_table
 from tests.sessions import CONFIGS, Made
 

@@ -14,7 +14,8 @@ import miostitch
 from miostitch.editing.operations import concat, remove_frames, trim
 from miostitch.editing.run import edit_files
 from miostitch.recording.files import ReadOptions
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.verify.run import verify_files
 from tests.sessions import FAULTY
 from tests.video_files import decode, write

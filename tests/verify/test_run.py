@@ -20,7 +20,8 @@ from miostitch.editing.run import edit_files
 from miostitch.errors import MissingInputError
 from miostitch.recording.provenance import find_originals
 from miostitch.report.run import report_files
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.verify.run import verify_files
 from tests.folders import content
 from tests.sessions import FAULTY, change_table, change_video, renumber

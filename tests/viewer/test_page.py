@@ -17,7 +17,8 @@ import xarray as xr
 
 import miostitch
 from miostitch.ranges import parse_frames
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from tests.sessions import Made
 from tests.video_files import make_frames, write
 from tests.viewers import served

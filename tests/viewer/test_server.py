@@ -23,7 +23,8 @@ from click.testing import CliRunner, Result
 from miostitch.cli import main as cli
 from miostitch.errors import InputError, MissingInputError, ResourceError, UsageError
 from miostitch.ranges import parse_frames
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.viewer.run import ViewOptions, view
 from miostitch.viewer.server import Marks
 from tests.sessions import Made

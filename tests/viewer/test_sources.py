@@ -20,7 +20,8 @@ from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import open_recordings
 from miostitch.schema import SCORE_VARIABLES
 from miostitch.session.session import bring_together
-from miostitch.stitching.run import StitchOptions, stitch_files
+from miostitch.stitching.options import StitchOptions
+from miostitch.stitching.run import stitch_files
 from miostitch.store.layout import consolidate
 from miostitch.viewer.cache import BlockCache
 from miostitch.viewer.model import Panel, Scene
