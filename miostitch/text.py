@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Sequence
-from datetime import timedelta
 from html import escape
 
 # All but tabs and line ends: they steer a terminal.
@@ -75,10 +74,11 @@ def show_facts_html(title: str, facts: Sequence[tuple[str, str]], image: str = "
     return f'<div style="display:flex;gap:1em;align-items:center">{picture}{table}</div>'
 
 
-def clock(seconds: float) -> str:
-    """Hours, minutes, seconds and milliseconds.
+def clock(seconds: float, digits: int = 1) -> str:
+    """Elapsed time as hours, minutes and seconds, cut to some digits.
 
-    >>> clock(14.65), clock(36000)
-    ('0:00:14.650', '10:00:00')
+    >>> clock(3650.04), clock(59.99), clock(14.65, 3)
+    ('1:00:50.0', '0:00:59.9', '0:00:14.650')
     """
-    return str(timedelta(milliseconds=round(seconds * 1000))).removesuffix("000")
+    full, part = divmod(int(seconds * 10**digits + 1e-6), 10**digits)
+    return f"{full // 3600}:{full // 60 % 60:02}:{full % 60:02}.{part:0{digits}}"

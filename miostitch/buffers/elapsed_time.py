@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.arrays import F64, I64, Bools
 from miostitch.errors import InputError
 from miostitch.schema import NO_FRAME, START_TIME, TIME_VARIABLES
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
 
 LEAST_STEP_S = 1e-6
 """What two frames are apart at least."""
@@ -27,8 +25,8 @@ MOST_LOST = 1000
 class ElapsedTime:
     """When every frame was made, (frame,)."""
 
-    seconds: Floats  # From the first frame on; strictly increasing
-    estimated: NDArray[np.bool_]  # Where no time of reception tells
+    seconds: F64  # From the first frame on; strictly increasing
+    estimated: Bools  # Where no time of reception tells
     start: float  # Unix time of the first frame, in s; NaN if none has a time of reception
 
     @property
@@ -47,7 +45,7 @@ class ElapsedTime:
         return {START_TIME: start.isoformat(timespec="microseconds")}
 
 
-def measure_time(frame_num: Ints, received: Floats, fps: Fraction) -> ElapsedTime:
+def measure_time(frame_num: I64, received: F64, fps: Fraction) -> ElapsedTime:
     """Measure the time of every frame.
 
     A frame has the time at which it was received, unless that contradicts the times of others: as
@@ -78,13 +76,13 @@ def measure_time(frame_num: Ints, received: Floats, fps: Fraction) -> ElapsedTim
 
 
 def join_times(
-    files: Sequence[ElapsedTime], origin: Ints, frame: Ints, frame_num: Ints, fps: Fraction
+    files: Sequence[ElapsedTime], origin: I64, frame: I64, frame_num: I64, fps: Fraction
 ) -> ElapsedTime:
     """Measure the time of frames that are taken from files.
 
     The times stay as they are, from the first of these frames on, where they rise from frame to
-    frame: gaps stay gaps. Otherwise, as of files that were joined in the wrong order or that
-    nobody knows the start of, they are measured again.
+    frame: gaps stay gaps. Otherwise, as of files that were joined in the wrong order or whose
+    start is unknown, they are measured again.
 
     ``origin, frame, frame_num``: the file of each frame, its position there, and the device's
     counter, (frame,).
@@ -117,7 +115,7 @@ def read_start(attrs: Mapping[str, Any]) -> float:
         raise InputError(f"{START_TIME} {told!r} is no time: {error}; make it again") from error
 
 
-def _count_frames(frame_num: Ints) -> Floats:
+def _count_frames(frame_num: I64) -> F64:
     """Where each frame stands among those of the device, those lost between two included."""
     steps = np.diff(frame_num, prepend=frame_num[:1] - 1)
     numbered = frame_num != NO_FRAME
@@ -125,7 +123,7 @@ def _count_frames(frame_num: Ints) -> Floats:
     return np.cumsum(np.where(told, steps, 1)).astype(np.float64)
 
 
-def _longest_increasing(values: Floats) -> Ints:
+def _longest_increasing(values: F64) -> I64:
     """Positions of a longest subsequence that is strictly increasing."""
     if (np.diff(values) > 0).all():
         return np.arange(len(values))

@@ -133,16 +133,16 @@ reads = together(
         **positive,
     ),
     salvage,
-    strict,
 )
 restart = option(
     "--restart",
     is_flag=True,
     help="Start from scratch instead of resuming an interrupted run (default: no).",
 )
-edits = together(lagging, reads, restart)
+edits = together(lagging, reads, strict, restart)
 stitches = together(
     reads,
+    strict,
     restart,
     option(
         "--memory-limit",

@@ -46,7 +46,7 @@ class Denoised:
     Parameters
     ----------
     dataset
-        The result, with ``frame`` counted anew.
+        The result, with ``frame`` counted from 0 again.
     dropped
         The frames that were left out, as they came; ``frame`` is their position in the input.
     rows
@@ -58,7 +58,7 @@ class Denoised:
     dropped_videos
         The same of the dropped frames.
     images
-        Pictures that it asks for, uint8 (height, width).
+        Images that it asks for, uint8 (height, width).
     texts
         Lists that it asks for.
     """

@@ -15,7 +15,6 @@ from miostitch.config.models import DenoiseConfig, NoisePatchConfig
 from miostitch.denoising.filters import METHODS
 from miostitch.denoising.stages import noise
 from miostitch.editing.picking import in_blocks
-from miostitch.errors import UsageError
 from miostitch.execution.engine import Tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.execution.products import LINE_TABLES, NOISE
@@ -25,7 +24,7 @@ from miostitch.execution.results import NoiseSummary, ScoreSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, open_sources, without_lost
 from miostitch.recording.files import ReadOptions, recording_names
-from miostitch.recording.inputs import RecordingInput, open_input, settle_reading
+from miostitch.recording.inputs import RecordingInput, open_input, require_list, settle_reading
 from miostitch.recording.run_result import RunResult
 from miostitch.recording.sidecars import find_origin
 from miostitch.schema import FRAME, LOST, VIDEO, chunk_frames
@@ -101,12 +100,10 @@ def score_files(
         reading, lag=lag, salvage=salvage, strict=strict, max_frame_pixels=max_frame_pixels
     )
     patch = _thresholds(config)
-    one: object = inputs  # which a caller may give without a list
-    if isinstance(one, xr.Dataset):
-        raise UsageError("a Dataset: give a list of recordings, one at least")
-    specs = [_spec_of(each) for each in inputs] if not isinstance(one, str) else one
-    names = recording_names(specs)
+    require_list(inputs)
     opened = [_open(each, reading) for each in inputs]
+    specs = [_spec_of(each) for each in inputs]
+    names = recording_names(specs)
     done = counted(progress, sum(dataset.sizes[FRAME] for dataset in opened))
     found = []
     for spec, name, dataset in zip(specs, names, opened, strict=True):

@@ -48,7 +48,7 @@ def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
     Returns
     -------
     xarray.Dataset
-        The frames between, counted anew from 0, lazy as before.
+        The frames between, counted from 0 again, lazy as before.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Datase
     Returns
     -------
     xarray.Dataset
-        The other frames, counted anew from 0, lazy as before; without those that are ``lost``.
+        The other frames, counted from 0 again, lazy as before; without those that are ``lost``.
 
     Raises
     ------
@@ -144,8 +144,8 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     Notes
     -----
     The device's counters and the times stay as received. ``frame_num`` is what a frame is called
-    by every receiver: where only the receiver was restarted it goes on by itself, and where the
-    device was, it falls, by which :func:`miostitch.stitch` finds the new boot. Each ``seam`` in
+    by every receiver: where only the receiver was restarted it continues, and where the device
+    was, it falls, by which :func:`miostitch.stitch` finds the restart. Each entry of ``seams`` in
     the history says what counter and clock make of it: ``continues`` where they agree on the time
     between, ``reboot`` where the counter falls, ``unclear`` where it does not and yet disagrees,
     ``backwards`` where the later recording comes first, ``unknown`` without a table.

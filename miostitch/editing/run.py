@@ -84,7 +84,7 @@ def write_recording(
     UsageError
         The Dataset does not know its origins, nothing is there to write, or ``reading`` has a lag.
     MismatchError
-        Files of one stem tell of different numbers of frames.
+        Files of one stem have different numbers of frames.
     MiostitchError
         The error's class says what is wrong; nothing stands under a final name then.
 

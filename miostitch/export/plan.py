@@ -44,7 +44,7 @@ class ExportOptions:
     codec
         Of video files: ``rawvideo`` or ``ffv1``, both lossless.
     external
-        NWB: keep the pictures in an ``.avi`` beside the file.
+        NWB: keep the frames in an ``.avi`` next to the file.
     session_start
         When the session began, with its offset from UTC; by default the time of the first frame.
     session_description

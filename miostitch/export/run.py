@@ -102,7 +102,7 @@ def export_recording(
 
     Notes
     -----
-    Pictures are streamed block by block; only a few numbers per frame are held.
+    Frames are streamed block by block; only a few numbers per frame are held.
 
     Examples
     --------

@@ -58,13 +58,13 @@ class RecordingAccessor:
         self._dataset = dataset
 
     def summary(self) -> dict[str, Any]:
-        """Tell frames, losses and duration.
+        """Count frames and losses, and measure the duration.
 
         Returns
         -------
         dict
             JSON values: ``name``, ``frames``, ``height``, ``width``, ``fps``; ``duration_s``
-            between the first frame and the last; and, where the recording tells of them,
+            between the first frame and the last; and, where the recording has them,
             ``frame_num`` of the first and the last frame, ``lost_frames`` that the counter skips,
             ``buffers`` and ``lost_buffers`` of the frames that are there, ``damaged`` and
             ``unrecoverable`` frames, ``missing_pixels``, and ``sources``, the frames that each
@@ -241,7 +241,7 @@ class RecordingAccessor:
         rate = f"{rate} frames per second" if rate else ""
         lines = [("frames", f"{facts['frames']} of {facts['width']} x {facts['height']} pixels")]
         if facts["duration_s"] is not None:
-            lines.append(("duration", f"{clock(facts['duration_s'])}{rate}"))
+            lines.append(("duration", f"{clock(facts['duration_s'], 3)}{rate}"))
         if "frame_num" in facts:
             first, last = facts["frame_num"]
             lines.append(("frame_num", f"{first} to {last}, {facts['lost_frames']} lost"))

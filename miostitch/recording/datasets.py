@@ -57,12 +57,12 @@ def open_recording(
     Parameters
     ----------
     path
-        A video with its table beside it (``x.avi`` and ``x.csv``), segments of a recording
+        A video with its table next to it (``x.avi`` and ``x.csv``), segments of a recording
         separated by commas, or a miostitch store (``x.zarr``).
     salvage
-        Go on with what matches where video and table disagree. ``lost`` then tells which frames
-        have no picture that can be read, or no row; writing and denoising leave them out. A store
-        is read once as a whole for that.
+        Use the part where video and table agree, if they do not everywhere. ``lost`` then marks
+        the frames that cannot be read or have no row; writing and denoising leave them out. A
+        store is read once completely for that.
     lag
         Frames by which the video lags behind its table; ``"auto"``: as measured where that is
         conclusive, else 0. At a lag of 1 the first frame has no row, and is ``lost``. A store has
@@ -74,16 +74,16 @@ def open_recording(
     -------
     xarray.Dataset
         ``video`` uint8 (frame, height, width) in dask chunks, with ``frame_num`` as an index
-        beside ``frame``: ``ds.video.sel(frame_num=2530)`` works. No frame is read before it is
-        asked for, except at most 256 that tell whether the pictures lag behind the table.
+        next to ``frame``: ``ds.video.sel(frame_num=2530)`` works. No frame is read before it is
+        asked for, except at most 256 that show whether the video is behind its table.
         ``origin`` and ``origin_frame`` say of every frame which of the attribute ``origins`` it
         is from and which frame of that; they stay true whatever frames are selected, so that
         :func:`miostitch.write_recording` finds what else is known of a frame. ``time`` is the
         time of each frame in s after the first one, by the clock of its receiver, and
-        ``time_estimated`` says where nothing of the frame tells it; the attribute ``start_time``
+        ``time_estimated`` marks where it was estimated; the attribute ``start_time``
         is when the first one was made, in UTC, if that is known. The attribute
         ``history`` lists what was done to the recording so far, where anything was. What should be
-        known of the files, such as a lag that was found and not asked for, is logged as a warning.
+        known of the files, such as a lag that was found, is logged as a warning.
 
     Raises
     ------
@@ -94,7 +94,7 @@ def open_recording(
     MismatchError
         They disagree.
     UsageError
-        A store is opened with a lag, or no picture has a row at that lag.
+        A store is opened with a lag, or no frame has a row at that lag.
 
     Examples
     --------

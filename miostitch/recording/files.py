@@ -19,7 +19,7 @@ class ReadOptions:
     Parameters
     ----------
     salvage
-        Go on with what matches where a table and its video disagree.
+        Use the part where a table and its video agree, if they do not everywhere.
     max_frame_pixels
         Refuse videos whose frames are declared larger.
     need_table

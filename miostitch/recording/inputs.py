@@ -62,16 +62,22 @@ def open_input(recording: RecordingInput, reading: ReadOptions) -> tuple[xr.Data
     return label_frames(source, reading), list_warnings(list_lag_notices([source]))
 
 
+def require_list(inputs: object) -> None:
+    """Refuse one recording where several are asked for, and none."""
+    if isinstance(inputs, str | os.PathLike | xr.Dataset) or not (
+        isinstance(inputs, Sequence) and len(inputs)
+    ):
+        shown = "a Dataset" if isinstance(inputs, xr.Dataset) else repr(inputs)
+        raise UsageError(f"{shown}: give a list of recordings, one at least")
+
+
 def settle_inputs(inputs: Sequence[RecordingInput], options: ReadOptions) -> Inputs:
     """Paths of recordings to be stitched, and how to read them.
 
     Open recordings are stitched as they were opened. Those that were edited are refused, for their
     files have other frames.
     """
-    one: object = inputs  # which a caller may give without a list
-    if isinstance(one, str | os.PathLike | xr.Dataset) or not len(inputs):
-        shown = "a Dataset" if isinstance(one, xr.Dataset) else repr(one)
-        raise UsageError(f"{shown}: give a list of recordings, one at least")
+    require_list(inputs)
     read: list[ReadOptions] = []
     specs = []
     for each in inputs:

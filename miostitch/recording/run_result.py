@@ -7,6 +7,7 @@ import numpy as np
 
 from miostitch.errors import MiostitchError
 from miostitch.execution.products import STORE, SUMMARY, VIDEO
+from miostitch.recording.frame_times import time_of_store
 from miostitch.store.chunks import read_frames
 from miostitch.store.reader import Store
 from miostitch.text import amount, clock, printable, show_facts, show_facts_html
@@ -60,7 +61,7 @@ class RunResult(dict[str, Any]):
         if "dropped_frames" in self:
             facts.append(("removed", f"{amount(len(self['dropped_frames']), 'frame')} as noisy"))
         if "duration_s" in self:
-            facts.append(("duration", clock(self["duration_s"])))
+            facts.append(("duration", clock(self["duration_s"], 3)))
         if self.get("warnings"):
             facts.append(("warnings", f"{len(self['warnings'])}, the first: {self['warnings'][0]}"))
         if self._outputs:
@@ -73,13 +74,12 @@ class RunResult(dict[str, Any]):
         return next((path for path in reversed(self._outputs) if path.endswith(suffix)), "")
 
     def _duration(self) -> list[tuple[str, str]]:
-        """Time between the first frame and the last, if a store has their times."""
+        """Time between the first frame and the last, if there is a store of them."""
         store = self._product(STORE)
         if "duration_s" in self or not store:
             return []
-        times = Store.open(store).arrays("", ["timestamp_first"])["timestamp_first"]
-        known = times[np.isfinite(times)]
-        return [("duration", clock(float(known[-1] - known[0])))] if len(known) else []
+        seconds = time_of_store(Store.open(store)).seconds
+        return [("duration", clock(float(seconds[-1]), 3))] if len(seconds) else []
 
     def _thumbnail(self) -> str:
         """The middle one of the frames that are not damaged."""

@@ -12,6 +12,7 @@ from miostitch.recording.frame_times import time_of_store
 from miostitch.schema import MEASURED_FPS
 from miostitch.session.clocks import measured_rate
 from miostitch.store.reader import Store
+from miostitch.text import clock
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,23 +44,13 @@ class FrameClock:
 
     def elapsed(self, frame: int) -> str:
         """Time from the first frame, h:mm:ss.s."""
-        return elapsed_text(float(self.time[frame]))
+        return clock(float(self.time[frame]))
 
     def of_day(self, frame: int) -> str:
         """Date and time of a frame in UTC; nothing where it is not known."""
         if self.start is None:
             return ""
         return clock_text(self.start + float(self.time[frame]))
-
-
-def elapsed_text(seconds: float) -> str:
-    """Seconds as h:mm:ss.s.
-
-    >>> elapsed_text(3650.04), elapsed_text(59.99)
-    ('1:00:50.0', '0:00:59.9')
-    """
-    tenths = int(seconds * 10 + 1e-6)
-    return f"{tenths // 36000}:{tenths // 600 % 60:02}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
 def clock_text(unix: float) -> str:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from miostitch.execution.results import JSON
-from miostitch.report.clock import elapsed_text
 from miostitch.report.data import ReportData
 from miostitch.report.statistics import FrameStates, device_runs, intact_alone
 from miostitch.report.tables import count, percent
-from miostitch.text import amount
+from miostitch.text import amount, clock
 
 STATES = {
     "intact": "complete and without noise",
@@ -48,7 +47,7 @@ def describe_result(data: ReportData, summary: JSON, config: JSON, history: Any)
     shares = [
         (name, number, percent(number, total), STATES[name]) for name, number in states.items()
     ]
-    unseen = _not_received(summary)
+    unseen = summary.get("not_received", 0)
     mood = "damaged" if states["intact"] < total or unseen else "good"
     sentence = _sentence(states, total, unseen)
     if _is_shifted(summary):
@@ -112,10 +111,6 @@ def _is_shifted(summary: JSON) -> bool:
     return any(measured not in (None, applied) for measured, applied in lags)
 
 
-def _not_received(summary: JSON) -> int:
-    return sum(last - first + 1 for first, last in summary.get("lost_frame_num", []))
-
-
 def _frame_figures(data: ReportData, summary: JSON, config: JSON) -> list[tuple[str, str, str]]:
     """Figures of frames: of the result, of the best receiver, and of what buffers would give."""
     intact = int((~data.frames.damaged).sum())
@@ -133,9 +128,9 @@ def _frame_figures(data: ReportData, summary: JSON, config: JSON) -> list[tuple[
         left = int(data.frames.unrecoverable.sum())
         note = f"with --by buffer; by frame it is {count(lacking)}"
         figures.append(("incomplete by buffer", count(left), note))
-    if "lost_frame_num" in summary:
+    if "not_received" in summary:
         note = "frames lost by all receivers; not in the result"
-        figures.append(("not received", count(_not_received(summary)), note))
+        figures.append(("not received", count(summary["not_received"]), note))
     return figures
 
 
@@ -152,17 +147,17 @@ def _counter_text(data: ReportData) -> str:
 
 def _time_figures(data: ReportData) -> list[tuple[str, str, str]]:
     """How long, when, and how fast."""
-    clock, last = data.clock, data.count - 1
+    times, last = data.clock, data.count - 1
     file = f"{float(data.fps):.6g}"
-    if clock.start is None:
+    if times.start is None:
         note = f"by the {file} frames per second of the file; no timestamps"
-        return [("duration", elapsed_text(clock.duration), note)]
+        return [("duration", clock(times.duration), note)]
     figures = [
-        ("duration", elapsed_text(clock.duration), "from the first to the last frame"),
-        ("start (UTC)", *_date_and_time(clock.of_day(0))),
-        ("end (UTC)", *_date_and_time(clock.of_day(last))),
+        ("duration", clock(times.duration), "from the first to the last frame"),
+        ("start (UTC)", *_date_and_time(times.of_day(0))),
+        ("end (UTC)", *_date_and_time(times.of_day(last))),
     ]
-    measured = f"{clock.fps:.4g}" if clock.fps else "unknown"
+    measured = f"{times.fps:.4g}" if times.fps else "unknown"
     note = f"frames per second by the timestamps; the file says {file}"
     return [*figures, ("frame rate", measured, note)]
 

@@ -68,7 +68,7 @@ class SimulationConfig:
     bursts
         Probability that a loss or a corruption is the start of a burst.
     burst_length
-        Mean length of a burst in buffers, in frames for whole frames.
+        Mean length of a burst in buffers, in frames for complete frames.
     late_start_frames, early_end_frames
         Receiver r starts r times the former late, and the receivers before the last end as many
         times the latter early; neither takes more than a quarter of the session.

@@ -307,7 +307,7 @@ def simulate(
     config
         What to simulate.
     force
-        Replace the session that is there, all its receivers, once the new one is whole.
+        Overwrite an existing session, with all its receivers, once the new one is complete.
     progress
         Called with the number of frames done since the last call.
 
@@ -329,7 +329,7 @@ def simulate(
 
     Notes
     -----
-    Files get their names when all are whole. Holds a block of at most 256 frames or 16 MiB and,
+    Files get their names when all are complete. Holds a block of at most 256 frames or 16 MiB and,
     per frame and receiver, 48 bytes of truth.
     """
     folder = Path(directory)
