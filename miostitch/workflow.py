@@ -26,18 +26,14 @@ from miostitch.execution.publishing import RunOptions, used_versions
 from miostitch.execution.results import JSON, StitchSummary, TrimStep, WorkflowSummary, read_summary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import open_dataset, with_pictures_of
-from miostitch.recording.files import recording_names, segment_paths
+from miostitch.recording.files import recording_names, segment_paths, stitched_stem
 from miostitch.recording.inputs import RecordingInput, open_input
 from miostitch.recording.recording import open_recordings
 from miostitch.recording.run_result import RunResult
 from miostitch.schema import FRAME
 from miostitch.stitching.options import StitchOptions
-from miostitch.stitching.run import (
-    input_facts,
-    run_stitch,
-    settle_stitch,
-    stitched_stem,
-)
+from miostitch.stitching.run import run_stitch, settle_stitch
+from miostitch.stitching.tables import input_facts
 from miostitch.store.reader import Store
 
 

@@ -78,3 +78,8 @@ def recording_names(inputs: Sequence[StrPath]) -> list[str]:
         if len(set(names)) == len(names):
             return names
     raise UsageError(f"{inputs[0]}: given twice, or in two formats; name each recording once")
+
+
+def stitched_stem(names: Sequence[str]) -> str:
+    """Name the products of recordings of these names."""
+    return "__".join(sorted(names)) + "_stitched"

@@ -4,7 +4,6 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,7 +27,7 @@ from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import Run, RunOptions, publish_run
 from miostitch.execution.results import StitchSummary
 from miostitch.execution.workspace import Workspace
-from miostitch.recording.files import recording_names, segment_paths, table_path
+from miostitch.recording.files import recording_names, segment_paths, stitched_stem, table_path
 from miostitch.recording.inputs import RecordingInput, settle_inputs
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.recording.run_result import RunResult
@@ -45,10 +44,10 @@ from miostitch.stitching.tables import (
     StitchedTables,
     column_names,
     damage_flags,
+    store_attrs,
 )
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
-from miostitch.text import printable
 from miostitch.video.writer import Codec, VideoFile
 
 if TYPE_CHECKING:
@@ -234,20 +233,6 @@ def run_stitch(
         return run.finish(summary)
 
 
-def stitched_stem(names: Sequence[str]) -> str:
-    """Name the products of recordings of these names."""
-    return "__".join(sorted(names)) + "_stitched"
-
-
-def input_facts(recordings: Sequence[Recording]) -> list[dict[str, Any]]:
-    """Name, size and digest of every file of some recordings, as their store keeps them."""
-    return [
-        {"name": printable(Path(path).name), "size": size, "digest": digest}
-        for recording in recordings
-        for path, size, digest in recording.inputs
-    ]
-
-
 def _plan(session: Session, options: StitchOptions) -> MemoryPlan:
     """How much memory the stitch takes."""
     count, height, width = session.shape
@@ -413,14 +398,3 @@ def _file_states(session: Session) -> list[list[object]]:
     """Path, size, digest and time of the last change of every file that was read."""
     files = [file for recording in session.recordings for file in recording.inputs]
     return [[*file, os.stat(file.path).st_mtime_ns] for file in files]
-
-
-def store_attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
-    """Attributes of the store: nothing in them depends on the machine or the day."""
-    return {
-        "recordings": [printable(recording.name) for recording in session.recordings],
-        "inputs": input_facts(session.recordings),
-        "fps": str(session.fps),
-        "config": options.provenance,
-        "versions": {"miostitch": version("miostitch")},
-    }

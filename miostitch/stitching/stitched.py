@@ -15,7 +15,7 @@ from miostitch.config.choices import choose, given, require_one_way, thresholds
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import report_notices
 from miostitch.recording.datasets import stitch_history
-from miostitch.recording.files import ReadOptions, recording_names
+from miostitch.recording.files import ReadOptions, recording_names, stitched_stem
 from miostitch.recording.inputs import RecordingInput, settle_inputs
 from miostitch.recording.recording import open_recordings
 from miostitch.schema import (
@@ -36,8 +36,8 @@ from miostitch.stitching.lazy import (
     lazy_video,
 )
 from miostitch.stitching.options import StitchConfig, StitchOptions
-from miostitch.stitching.run import stitched_stem, store_attrs
 from miostitch.stitching.summary import find_notices
+from miostitch.stitching.tables import store_attrs
 from miostitch.text import printable
 
 if TYPE_CHECKING:

@@ -22,10 +22,9 @@ from miostitch.schema import (
     SCORE_VARIABLES,
 )
 from miostitch.stitching.lazy import SessionTables
-from miostitch.stitching.run import input_facts, store_attrs
 from miostitch.stitching.stitched import LazyStitch, find_stitch
 from miostitch.stitching.summary import find_notices
-from miostitch.stitching.tables import SCORE_COLUMNS, column_names
+from miostitch.stitching.tables import SCORE_COLUMNS, column_names, input_facts, store_attrs
 from miostitch.text import printable
 
 

@@ -1,7 +1,8 @@
 """The tables of a stitched recording, written span by span behind the blocks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +17,7 @@ from miostitch.buffers.frame_table import complete
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.execution.engine import Tables
 from miostitch.execution.products import SCORES, TIMESTAMPS
-from miostitch.recording.recording import list_repairs
+from miostitch.recording.recording import Recording, list_repairs
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
     CORRECTED,
@@ -31,6 +32,7 @@ from miostitch.session.clocks import time_attrs
 from miostitch.session.session import Session
 from miostitch.stitching.block import StitchedBlock
 from miostitch.stitching.composition import AGREEMENT
+from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.rows import frame_times, rows_of_buffers, rows_of_frames
 from miostitch.store.layout import write_frame_tables, write_group
 from miostitch.text import printable
@@ -107,6 +109,26 @@ def damage_flags(
     else:
         unrecoverable = ~complete(session.delivered_anywhere(span), session.buffers)
     return {"damaged": missing | (noisy_pixels > 0), "unrecoverable": unrecoverable}
+
+
+def store_attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
+    """Attributes of the store: nothing in them depends on the machine or the day."""
+    return {
+        "recordings": [printable(recording.name) for recording in session.recordings],
+        "inputs": input_facts(session.recordings),
+        "fps": str(session.fps),
+        "config": options.provenance,
+        "versions": {"miostitch": version("miostitch")},
+    }
+
+
+def input_facts(recordings: Sequence[Recording]) -> list[dict[str, Any]]:
+    """Name, size and digest of every file of some recordings, as their store keeps them."""
+    return [
+        {"name": printable(Path(path).name), "size": size, "digest": digest}
+        for recording in recordings
+        for path, size, digest in recording.inputs
+    ]
 
 
 def column_names(session: Session) -> list[str]:

@@ -13,9 +13,9 @@ import xarray as xr
 
 import miostitch
 from miostitch.errors import UsageError
+from miostitch.recording.files import stitched_stem
 from miostitch.schema import FRAME_VARIABLES
 from miostitch.stitching import stitched as lazy_stitches
-from miostitch.stitching.run import stitched_stem
 from tests.laziness import never
 from tests.sessions import CONFIGS, Made, made
 
