@@ -241,7 +241,7 @@ class RecordingAccessor:
         rate = f"{rate} frames per second" if rate else ""
         lines = [("frames", f"{facts['frames']} of {facts['width']} x {facts['height']} pixels")]
         if facts["duration_s"] is not None:
-            lines.append(("duration", f"{clock(facts['duration_s'], 3)}{rate}"))
+            lines.append(("duration", f"{clock(round(facts['duration_s'], 3), 3)}{rate}"))
         if "frame_num" in facts:
             first, last = facts["frame_num"]
             lines.append(("frame_num", f"{first} to {last}, {facts['lost_frames']} lost"))

@@ -61,7 +61,7 @@ class RunResult(dict[str, Any]):
         if "dropped_frames" in self:
             facts.append(("removed", f"{amount(len(self['dropped_frames']), 'frame')} as noisy"))
         if "duration_s" in self:
-            facts.append(("duration", clock(self["duration_s"], 3)))
+            facts.append(("duration", clock(round(self["duration_s"], 3), 3)))
         if self.get("warnings"):
             facts.append(("warnings", f"{len(self['warnings'])}, the first: {self['warnings'][0]}"))
         if self._outputs:
@@ -79,7 +79,7 @@ class RunResult(dict[str, Any]):
         if "duration_s" in self or not store:
             return []
         seconds = time_of_store(Store.open(store)).seconds
-        return [("duration", clock(float(seconds[-1]), 3))] if len(seconds) else []
+        return [("duration", clock(round(float(seconds[-1]), 3), 3))] if len(seconds) else []
 
     def _thumbnail(self) -> str:
         """The middle one of the frames that are not damaged."""
