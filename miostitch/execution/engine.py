@@ -139,9 +139,12 @@ class _Finished:
     recalled: bool = False  # Whether an earlier run had finished the block
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class _Task:
-    """Makes a block and writes it, wherever it is called."""
+    """Makes a block and writes it, wherever it is called.
+
+    Without a repr of its fields: distributed asks for one per task, and that of arrays takes long.
+    """
 
     plan: BlockPlan
     start: int

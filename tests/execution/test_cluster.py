@@ -5,16 +5,18 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import distributed
+import numpy as np
 import pytest
 
 import miostitch
 from miostitch.errors import ResourceError, UsageError
 from miostitch.execution import cluster
+from miostitch.execution.engine import Block, Tables, run_blocks
 from miostitch.execution.executors import computing_by
 from miostitch.execution.publishing import used_versions
 from tests.folders import content
@@ -108,6 +110,22 @@ def test_errors_of_blocks_come_back(tmp_path: Path) -> None:
         future = runner.submit(fails, "block-0")
         with pytest.raises(ResourceError, match="disk full"):
             future.result(60)
+
+
+def test_plans_are_not_printed() -> None:
+    """Dask asks for the name of every task, and a repr of its arrays took longer than the task."""
+
+    class Plan:
+        def make(self, videos: Collection[str], *, tables: bool) -> Block:
+            return Block({}, {"number": np.arange(1)})
+
+        def __repr__(self) -> str:
+            pytest.fail("a plan was printed")
+
+    found: list[Tables] = []
+    with threads_of_this_process() as client, computing_by(cluster.Cluster(client)):
+        run_blocks(lambda _: Plan(), 3, 1, lambda _, part: found.append(part))
+    assert [len(part["number"]) for part in found] == [3]
 
 
 def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
