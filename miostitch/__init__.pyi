@@ -12,7 +12,7 @@ from .editing.operations import trim as trim
 from .editing.run import write_recording as write_recording
 from .export.plan import ExportOptions as ExportOptions
 from .export.run import export_recording as export_recording
-from .inspect import inspect_recording as inspect_recording
+from .inspect.recordings import inspect_recording as inspect_recording
 from .ranges import parse_frames as parse_frames
 from .recording.datasets import open_recording as open_recording
 from .recording.files import ReadOptions as ReadOptions

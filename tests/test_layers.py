@@ -67,7 +67,7 @@ schema: from miostitch import __version__
 stitching.scoring: import av.error
 session.alignment: def f(): import miostitch.errors
 recording.recording: if TYPE_CHECKING: from miostitch.cli.main import main
-workflow: from miostitch.inspect import inspect_recording"""
+workflow: from miostitch.inspect.recordings import inspect_recording"""
 
 
 def violations(module: str, source: str) -> Iterator[str]:

@@ -9,7 +9,7 @@ from click import option
 from miostitch.cli import options as opt
 from miostitch.cli import texts
 from miostitch.cli.console import Console, collect_garbage, talking
-from miostitch.cli.exit_codes import DIFFERENT, NOT_CHECKED
+from miostitch.cli.exit_codes import DIFFERENT, NOT_CHECKED, RESOURCES
 
 
 @click.command()
@@ -23,7 +23,7 @@ def inspect(names: list[str], console: Console, **choices: Any) -> None:
     Example:
       miostitch inspect A.avi B.avi
     """
-    from miostitch.inspect import inspect_recordings
+    from miostitch.inspect.recordings import inspect_recordings
 
     collect_garbage()
     console.result(inspect_recordings(names, opt.reading(choices)), texts.inspect_text)
@@ -142,6 +142,30 @@ def verify(path: str, recordings: tuple[str, ...], allow_missing: bool, console:
         click.get_current_context().exit(DIFFERENT)
     if found["not_checked"] and not allow_missing:
         click.get_current_context().exit(NOT_CHECKED)
+
+
+@click.command()
+@click.argument("folder", type=click.Path(), default=".", required=False)
+@talking
+def doctor(folder: str, console: Console) -> None:
+    """Check this machine, and a folder for results.
+
+    Shows versions, cores, memory, the file system, locks, the speed of the disk and of one core,
+    and whether compiled code is kept. What is wrong is said with what to do, and the exit code is
+    5. Paste what it prints into a report of a problem. Writes 64 MiB into FOLDER (default: the
+    present folder) and removes them.
+
+    \b
+    Example:
+      miostitch doctor stitched
+    """
+    from miostitch.inspect.machine import examine
+
+    collect_garbage()
+    found = examine(folder)
+    console.result(found, texts.doctor_text)
+    if any(check.problem for check in found.checks):
+        click.get_current_context().exit(RESOURCES)
 
 
 @click.group()

@@ -15,7 +15,7 @@ from miostitch.cli import options as opt
 from miostitch.cli import texts
 from miostitch.cli.console import Console, talking
 from miostitch.cli.exit_codes import Group
-from miostitch.cli.look_commands import config, inspect, report, verify, view
+from miostitch.cli.look_commands import config, doctor, inspect, report, verify, view
 from miostitch.errors import MismatchError, UsageError
 from miostitch.execution.progress import counted
 from miostitch.execution.results import (
@@ -407,7 +407,7 @@ def export(
     console.result(ExportSummary.from_json(made), texts.export_text)
 
 
-for each in (inspect, report, view, verify, config):
+for each in (inspect, report, view, verify, doctor, config):
     main.add_command(each)
 
 

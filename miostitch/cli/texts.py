@@ -8,6 +8,7 @@ from miostitch.cli.console import break_line
 from miostitch.execution.products import REPORT
 from miostitch.execution.results import (
     DenoiseSummary,
+    DoctorSummary,
     EditSummary,
     ExportSummary,
     FailedSession,
@@ -106,6 +107,15 @@ def inspect_text(found: InspectSummary) -> str:
             facts = _session_facts(session)
             lines += ["together", *_facts(facts), *_notes(session.notices), ""]
             lines += _session_table(session.recordings)
+    return "\n".join(lines)
+
+
+def doctor_text(found: DoctorSummary) -> str:
+    """What a machine gives a run, and what is wrong with it."""
+    width = max(len(check.name) for check in found.checks)
+    lines = [f"{each.name:{width}}  {each.found or 'a problem'}" for each in found.checks]
+    problems = [f"{each.name}: {each.problem}" for each in found.checks if each.problem]
+    lines += [f"problem: {text}" for text in problems] or ["no problem was found"]
     return "\n".join(lines)
 
 

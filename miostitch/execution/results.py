@@ -341,6 +341,22 @@ class InspectSummary(Result):
 
 
 @dataclass(frozen=True)
+class DoctorCheck(Result):
+    """Something that a run needs of a machine."""
+
+    name: Annotated[str, "what was looked at"]
+    found: Annotated[str, "what it is like"]
+    problem: Annotated[str | None, "what is wrong with it, and what to do; absent: nothing"] = None
+
+
+@dataclass(frozen=True)
+class DoctorSummary(Result):
+    """What a machine and a folder give a run."""
+
+    checks: Annotated[list[DoctorCheck], "one for each thing that was looked at"]
+
+
+@dataclass(frozen=True)
 class NoiseSummary(Result):
     """What a noise table counts."""
 

@@ -229,6 +229,9 @@ class Workspace:
         except (OSError, NotImplementedError, UserWarning) as error:
             if isinstance(error, OSError) and error.errno not in NO_LOCKS:
                 raise  # locked, or no rights or space: reported as it is
+            with suppress(OSError):  # it stays where it holds more than the file to be locked
+                (self.folder / LOCK).unlink()
+                self.folder.rmdir()
             msg = f"{self.output}: cannot be locked ({error}); choose a folder on a file system"
             raise ResourceError(f"{msg} with locks, or mount this one with them") from error
 

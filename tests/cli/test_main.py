@@ -25,12 +25,12 @@ from rich.cells import cell_len
 
 import miostitch
 from miostitch import errors
-from miostitch import inspect as inspecting
 from miostitch.cli import console
 from miostitch.cli import main as cli
 from miostitch.cli import texts as wording
 from miostitch.execution.progress import counted
 from miostitch.execution.results import EditSummary, NoiseSummary, OriginSummary, ScoreSummary
+from miostitch.inspect import recordings as inspecting
 from miostitch.text import from_here
 from tests import terminals
 from tests.commands import COMMAND, run, run_installed
@@ -503,7 +503,7 @@ def test_progress_without_a_terminal_is_a_line_now_and_then(
 @pytest.mark.parametrize(
     ("args", "function"),
     [
-        (["inspect", "a.avi"], "miostitch.inspect.inspect_recordings"),
+        (["inspect", "a.avi"], "miostitch.inspect.recordings.inspect_recordings"),
         (["report", "."], "miostitch.report.run.report_files"),
         (["view", "a.avi"], "miostitch.viewer.run.view"),
         (["verify", "."], "miostitch.verify.run.verify_files"),

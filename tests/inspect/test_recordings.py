@@ -9,7 +9,7 @@ import pytest
 
 import miostitch
 from miostitch.errors import MissingInputError
-from miostitch.inspect import inspect_recording, inspect_recordings
+from miostitch.inspect.recordings import inspect_recording, inspect_recordings
 from miostitch.recording.files import ReadOptions
 
 CONFIG = miostitch.SimulationConfig(frames=80, height=30, width=40, seed=4)
