@@ -9,7 +9,7 @@ FUZZ   ?= 60
 EVERY   = --with=slow --with=browser --with=peer
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-min fuzz lint docs bench bench-peers clean
+.PHONY: help demo test test-all test-min fuzz lint docs dist bench bench-peers clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -45,6 +45,11 @@ lint: $(VENV)/test.stamp $(VENV)/lint.stamp  ## style, types, spelling
 
 docs: $(VENV)/test.stamp $(VENV)/docs.stamp  ## docs/_build/html/index.html
 	$(BIN)/sphinx-build -W --keep-going -n -E docs docs/_build/html
+
+dist: $(VENV)/release.stamp  ## source and wheel for a release, checked, in dist/
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 bench: $(VENV)/bench.stamp  ## time the working tree
 	cd benchmarks && ../$(BIN)/asv run --python=same --quick --show-stderr
