@@ -1,5 +1,6 @@
 """Sphinx configuration; warnings are errors (make docs)."""
 
+import os
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -13,6 +14,7 @@ version = release = installed_version("miostitch").split("+")[0]
 extensions = [
     "command_examples",
     "fault_table",
+    "gallery",
     "myst_parser",
     "room_picture",
     "run_blocks",
@@ -25,9 +27,17 @@ extensions = [
 exclude_patterns = ["_build", "_ext", "**/*.inc.md"]
 
 html_theme = "furo"
-html_title = "miostitch"
+html_title = f"miostitch {version}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+if repository := os.environ.get(
+    "GITHUB_REPOSITORY"
+):  # built for the site
+    html_theme_options = {
+        "source_repository": f"{os.environ['GITHUB_SERVER_URL']}/{repository}",
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }
 
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3  # links to headings are checked like all others
