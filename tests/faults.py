@@ -77,6 +77,8 @@ FAULTS = {
     59: "clock that steps, stands or runs backwards",
     60: "any way to start processes",
     61: "hostile store",
+    # from the field
+    62: "rename refused by another program",
 }
 
 

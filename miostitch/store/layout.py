@@ -7,7 +7,6 @@ carries a checksum and is written even when all zero, so that a missing chunk is
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,7 @@ from miostitch.schema import (
     VIDEO,
     Variable,
 )
+from miostitch.store.disk import DiskStore
 
 BUFFER_CHUNK = 2**17
 """Rows per chunk of the ``buffers`` group; of each column one chunk is in memory, 1 MiB."""
@@ -74,7 +74,7 @@ def create_store(
     version: Attrs = {"format_version": FORMAT_VERSION} if complete else {}
     with _writing(path, "cannot create the store"):
         root = zarr.create_group(
-            Path(path),
+            DiskStore(path),
             zarr_format=zarr_format,  # type: ignore[arg-type]
             attributes={**version, **attrs, **axes},
         )
@@ -95,7 +95,7 @@ def write_frame_tables(
     ``attrs``: what is known of all frames only now.
     """
     with _writing(path, "cannot write the tables"):
-        root = zarr.open_group(Path(path), mode="r+")
+        root = zarr.open_group(DiskStore(path), mode="r+")
         root.update_attributes(dict(attrs or {}))
         block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
         with zarr.config.set({"codec_pipeline.batch_size": MANY_CHUNKS}):
@@ -113,7 +113,7 @@ def write_group(
 ) -> None:
     """Write a group of tables, with a coordinate for each of their dimensions."""
     with _writing(path, f"cannot write {name}"):
-        root = zarr.open_group(Path(path), mode="r+")
+        root = zarr.open_group(DiskStore(path), mode="r+")
         group = root.create_group(name, attributes=dict(attrs))
         sizes: dict[str, int] = {}
         for variable in variables:
@@ -131,7 +131,7 @@ class BufferColumns:
     def __init__(self, path: str, columns: Mapping[str, str], attrs: Mapping[str, Attrs]) -> None:
         self._path = path
         with _writing(path, "cannot create the buffers"):
-            group = zarr.open_group(Path(path), mode="r+").create_group("buffers")
+            group = zarr.open_group(DiskStore(path), mode="r+").create_group("buffers")
             self._arrays = {
                 name: _create(
                     group,
@@ -185,7 +185,7 @@ def consolidate(path: str) -> None:
     with warnings.catch_warnings(), _writing(path, "cannot write the metadata"):
         # zarr warns that format 3 does not specify this yet; readers without it lose nothing
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
-        zarr.consolidate_metadata(Path(path))
+        zarr.consolidate_metadata(DiskStore(path))
 
 
 def _create(
