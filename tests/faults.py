@@ -79,6 +79,7 @@ FAULTS = {
     61: "hostile store",
     # from the field
     62: "rename refused by another program",
+    63: "table or video under another name",
 }
 
 

@@ -232,6 +232,7 @@ def header_columns(path: str, header: bytes) -> tuple[str, ...]:
         raise MetadataError(msg)
     missing = [name for name in REQUIRED_COLUMNS if name not in columns]
     if missing:
+        _refuse_other_program(path, columns, missing)
         msg = (
             f"{path}: missing columns {', '.join(missing)}; found {', '.join(columns)}; "
             f"one row per received buffer with at least {', '.join(REQUIRED_COLUMNS)} is needed"
@@ -241,6 +242,16 @@ def header_columns(path: str, header: bytes) -> tuple[str, ...]:
         msg = f"{path}: the header names {', '.join(twice)} twice; keep one column of each name"
         raise MetadataError(msg)
     return tuple(columns)
+
+
+def _refuse_other_program(path: str, columns: list[str], missing: list[str]) -> None:
+    """Refuse a table that is known to lack columns, and say who wrote it."""
+    if missing == ["reconstructed_frame_index"]:
+        msg = "written by mio before 0.8.1, which did not record the frame of each buffer"
+        raise MetadataError(f"{path}: {msg}; move the table away to use the video without it")
+    if {"Frame Number", "Time Stamp (ms)"} <= {*columns}:
+        msg = "has the times of frames of the Miniscope DAQ software, and no buffers"
+        raise MetadataError(f"{path}: {msg}; move it away to use the video without it")
 
 
 def text_blocks(path: str, file: BinaryIO) -> Iterator[bytes]:

@@ -33,7 +33,15 @@ from miostitch.errors import (
     VideoError,
 )
 from miostitch.execution.results import LostFrames
-from miostitch.recording.files import ReadOptions, StrPath, segment_paths, table_path
+from miostitch.recording.files import (
+    ReadOptions,
+    StrPath,
+    describe_missing_table,
+    find_unused_table,
+    require_recorded,
+    segment_paths,
+    table_path,
+)
 from miostitch.recording.fitting import fit_bare, fit_table
 from miostitch.recording.lag import Lag, Pictures, SettledLag, measure_lag, settle_lags
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, REPAIRED_COLUMNS
@@ -325,19 +333,18 @@ def _open_files(spec: StrPath, options: ReadOptions) -> Recording:
     ]
     if tables and len(tables) < len(videos):
         raise MissingInputError(f"{paths[0]}: some segments have a table and others none")
-    return Recording.of_files(Path(videos[0].path).stem, videos, tables, options)
+    found = Recording.of_files(Path(videos[0].path).stem, videos, tables, options)
+    unused = [notice for path in paths if not tables for notice in find_unused_table(path)]
+    return replace(found, notices=(*found.notices, *unused))
 
 
 def _require_files(path: str, *, need_table: bool) -> None:
     """Check that a video, and its table if need be, are there."""
-    if not os.path.isfile(path):
-        what = "is a folder; name the video in it" if os.path.isdir(path) else "no such video"
-        raise MissingInputError(f"{path}: {what}; check the path")
+    require_recorded(path)
     if path.lower().endswith(".csv"):
         raise InputError(f"{path}: is a table; name the video, its table is found next to it")
     if need_table and not os.path.isfile(table_path(path)):
-        msg = f"{path}: its table {table_path(path)} is missing; put it next to the video"
-        raise MissingInputError(msg)
+        raise MissingInputError(f"{path}: {describe_missing_table(path)}")
 
 
 def list_repairs(recordings: Sequence[Recording]) -> dict[str, NDArray[Any]]:
