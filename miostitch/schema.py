@@ -155,6 +155,9 @@ FRAME_VARIABLES: tuple[Variable, ...] = (
 TIME_VARIABLES = tuple(v for v in FRAME_VARIABLES if v.name in ("time", "time_estimated"))
 """What is measured of all frames together; see :mod:`miostitch.buffers.elapsed_time`."""
 
+COLUMN_NAME = "column"
+"""Attribute of an array of ``buffers``: the column's name, where no array can be called that."""
+
 MEASURED_FPS = "measured_fps"
 """Attribute: frames per s by the device's counter and the clock; absent if not measurable."""
 

@@ -80,6 +80,8 @@ FAULTS = {
     # from the field
     62: "rename refused by another program",
     63: "table or video under another name",
+    64: "table that a spreadsheet program saved",
+    65: "column with a name that no array can have",
 }
 
 

@@ -52,7 +52,7 @@ def measure_time(frame_num: I64, received: F64, fps: Fraction) -> ElapsedTime:
     few as possible are then left out (the rest is a longest increasing subsequence). Those, and
     frames of which nothing was received, are estimated: between two frames in proportion to the
     device's counter; before the first one and after the last one by the usual interval, which is
-    that of the video where fewer than two frames have a time.
+    that of the video where fewer than two frames have a time. Without any time, frames are counted.
 
     ``frame_num, received``: the device's counter, -1 if unknown, and the time of reception in s,
     NaN if unknown, of the frames in the order of the video, (frame,).
@@ -60,10 +60,11 @@ def measure_time(frame_num: I64, received: F64, fps: Fraction) -> ElapsedTime:
     positions = np.arange(len(frame_num))
     known = np.flatnonzero(np.isfinite(received))
     known = known[_longest_increasing(received[known] - LEAST_STEP_S * known)]
-    if not len(known):
-        return ElapsedTime(positions / float(fps), np.ones(len(frame_num), np.bool_), np.nan)
-    times = received[known] - received[known[0]]
     place = _count_frames(frame_num)
+    if not len(known):
+        seconds = (place - place[:1]) / float(fps)
+        return ElapsedTime(seconds, np.ones(len(frame_num), np.bool_), np.nan)
+    times = received[known] - received[known[0]]
     steps = np.diff(times) / np.diff(place[known])
     interval = float(np.median(steps)) if len(steps) else float(1 / fps)
     seconds = np.interp(place, place[known], times)

@@ -124,6 +124,11 @@ class Recording:
         """Whether pixels can be compared with rows: a lossy codec leaves no exact values."""
         return bool(self.tables) and not self.lossy
 
+    @cached_property
+    def timed(self) -> bool:
+        """Whether the rows have times by which frames and clocks can be measured."""
+        return bool(np.isfinite(self.frames.timestamp_first).any())
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Frames, height and width."""

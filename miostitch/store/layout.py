@@ -4,10 +4,14 @@ Its layout is that of :mod:`miostitch.schema`; ``xarray.open_zarr`` reads it as 
 carries a checksum and is written even when all zero, so that a missing chunk is always a loss.
 """
 
+import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from hashlib import blake2b
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +22,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from miostitch.errors import MiostitchError, ResourceError
 from miostitch.schema import (
     BUFFER,
+    COLUMN_BY_NAME,
+    COLUMN_NAME,
     FORMAT_VERSION,
     FRAME,
     FRAME_VARIABLES,
@@ -39,6 +45,12 @@ ZSTD_LEVEL = 1
 VIDEO_CODECS = (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=1), Crc32cCodec())
 """Noise fills the low bits of a picture: sorted by bit, pixels are packed as well as by zstd, in a
 third of the time. Blosc does not notice a damaged chunk; the checksum does."""
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ \-]{0,79}(?<! )")
+"""Column names that are names of arrays as they are."""
+
+QUOTED_LETTERS, DIGEST_BYTES = 40, 8
+"""Of the names of arrays of other columns."""
 
 DIMENSION_DOCS = {
     FRAME: "position of the frame in the video",
@@ -125,6 +137,26 @@ def write_group(
             _write(group, index, np.arange(sizes[dim], dtype=np.int64))
 
 
+def array_names(columns: Iterable[str]) -> dict[str, str]:
+    """Names of the arrays of some columns: those that any file system takes are as they are.
+
+    Others, and names that differ from others in small and capital letters alone, are written
+    with ``%`` escapes and a digest; the attribute :data:`COLUMN_NAME` has the name itself.
+
+    >>> array_names(["frame_num", "note", "a/b"])
+    {'frame_num': 'frame_num', 'note': 'note', 'a/b': 'a%2Fb%0debd2558bca8fa0'}
+    """
+    names = [*columns]
+    folded = Counter([BUFFER, *(name.casefold() for name in names)])
+    found = {}
+    for name in names:
+        alone = name in COLUMN_BY_NAME or folded[name.casefold()] == 1
+        digest = blake2b(name.encode(), digest_size=DIGEST_BYTES).hexdigest()
+        quoted = f"{quote(name, safe='')[:QUOTED_LETTERS]}%{digest}"
+        found[name] = name if alone and PLAIN_NAME.fullmatch(name) else quoted
+    return found
+
+
 class BufferColumns:
     """The ``buffers`` group: a metadata table as one-dimensional arrays, appended in pieces."""
 
@@ -135,12 +167,12 @@ class BufferColumns:
             self._arrays = {
                 name: _create(
                     group,
-                    Variable(name, (BUFFER,), dtype, "", group="/buffers"),
+                    Variable(array, (BUFFER,), columns[name], "", group="/buffers"),
                     (0,),
                     (BUFFER_CHUNK,),
-                    attrs.get(name, {}),
+                    {**attrs.get(name, {}), **({} if array == name else {COLUMN_NAME: name})},
                 )
-                for name, dtype in columns.items()
+                for name, array in array_names(columns).items()
             }
         # text of any length is kept as objects
         self._chunk = {
