@@ -27,6 +27,9 @@ BLOCK = "block"
 NO_FRAME = -1
 """No source frame, no ``frame_num`` or no ``reconstructed_frame_index``."""
 
+MAX_RECORDINGS = 127
+"""Recordings whose positions ``source`` can hold."""
+
 COMPOSITE = -1
 """Value of ``source`` for a frame that was composed from several recordings."""
 

@@ -82,6 +82,7 @@ FAULTS = {
     63: "table or video under another name",
     64: "table that a spreadsheet program saved",
     65: "column with a name that no array can have",
+    66: "more buffers, recordings, letters or digits than there is room for",
 }
 
 

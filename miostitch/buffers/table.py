@@ -18,7 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64
-from miostitch.buffers.frame_table import Fold, FrameTable, FrameTally, folded
+from miostitch.buffers.frame_table import MASK_BITS, Fold, FrameTable, FrameTally, folded
 from miostitch.buffers.header import read_header
 from miostitch.buffers.parser import Cells, ParsedBlock, TableParser, text_blocks
 from miostitch.buffers.repair import NO_REPAIRS, derive_layout, repair_batches
@@ -167,6 +167,9 @@ def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> I64:
             "together?"
         )
         raise MetadataError(msg)
+    if len(bounds) - 1 > MASK_BITS:
+        msg = f"{tables[0].path}: {len(bounds) - 1} buffers per frame; at most {MASK_BITS} are"
+        raise MetadataError(f"{msg} supported")
     return bounds
 
 

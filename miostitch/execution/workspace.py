@@ -175,7 +175,7 @@ class Workspace:
         """Refuse a stem whose products no file system could name."""
         longest = max(len(os.fsencode(f".{self.stem}{s}")) for s in (*self.suffixes, ".miostitch"))
         if longest > NAME_BYTES:
-            raise UsageError(f"{self.stem}: too long for a file name; rename the recordings")
+            raise UsageError(f"{self.stem}: too long for a file name; give a shorter --name")
 
     def _refuse_inputs(self, inputs: list[str]) -> None:
         output = Path(os.path.realpath(self.output))

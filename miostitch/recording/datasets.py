@@ -34,6 +34,7 @@ from miostitch.schema import (
     FRAME_VARIABLES,
     HEIGHT,
     LOST,
+    MAX_RECORDINGS,
     ORIGIN_VARIABLES,
     VIDEO,
     WIDTH,
@@ -275,6 +276,13 @@ def _lazy_video(recording: Recording, encoding: Mapping[str, Any] | None = None)
     """The pictures of a recording, which they keep alive."""
     data = indexing.LazilyIndexedArray(VideoArray(recording.shape, recording.read))
     return xr.Variable(VIDEO.dims, data, VIDEO.attrs, encoding)
+
+
+def require_numbered(recordings: int) -> None:
+    """Refuse more recordings than there are numbers for."""
+    if recordings > MAX_RECORDINGS:
+        msg = f"{recordings} recordings; at most {MAX_RECORDINGS} are supported in one result"
+        raise UsageError(f"{msg}; name fewer, or join what one receiver recorded under one name")
 
 
 def union(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[I64]]:

@@ -12,6 +12,9 @@ from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 
 StrPath = str | os.PathLike[str]
 
+MOST_LAG = 2**31
+"""More frames than any recording has."""
+
 MARK = re.compile(
     r"""(\s*\(\d+\)                                   # of browsers, and of Windows
     | (\s*-\s*|\s+)(copy|kopie|copia|copie)(\s+\d+)?   # of file managers
@@ -24,6 +27,9 @@ MARK = re.compile(
 BEFORE = re.compile(r"copy of |kopie von |copia de |copie de ", re.IGNORECASE)
 UCLA = ("timestamps.csv", "timestamp.dat", "metadata.json")
 """Files of the Miniscope DAQ software, in small letters."""
+
+JOINED_BYTES = 200
+"""Longest joined name of recordings: all endings of products and folders must have room, too."""
 
 UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".tmp", ".opdownload")
 """What browsers append to the name of a file that is not complete."""
@@ -65,6 +71,8 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.lag != "auto" and not isinstance(self.lag, int):
             raise UsageError(f"lag {self.lag!r}: give a number of frames, or auto")
+        if self.lag != "auto" and abs(self.lag) > MOST_LAG:
+            raise UsageError(f"lag {self.lag}: more frames than a recording can have; use auto")
 
 
 def table_path(video: str) -> str:
@@ -97,9 +105,28 @@ def recording_names(inputs: Sequence[StrPath]) -> list[str]:
     raise UsageError(f"{inputs[0]}: given twice, or in two formats; name each recording once")
 
 
-def stitched_stem(names: Sequence[str]) -> str:
-    """Name the products of recordings of these names."""
-    return "__".join(sorted(names)) + "_stitched"
+def stitched_stem(names: Sequence[str], name: str | None = None) -> str:
+    """Name the products of recordings of these names, or as the user wants it.
+
+    Names of many recordings are too long together: the first one and their number stand for them.
+
+    >>> stitched_stem(["b", "a"]), stitched_stem(["long" * 10] * 9)[-30:]
+    ('a__b_stitched', 'glonglong__and_8_more_stitched')
+    """
+    if name is not None:
+        return require_stem(name)
+    first, *others = sorted(names)
+    joined = "__".join([first, *others])
+    if others and len(os.fsencode(joined)) > JOINED_BYTES:
+        joined = f"{first}__and_{len(others)}_more"
+    return f"{joined}_stitched"
+
+
+def require_stem(name: str) -> str:
+    """Refuse a name that is none of a file."""
+    if not name.strip(" .") or set(name) & {*'/\\\0:*?"<>|'} or name.startswith("."):
+        raise UsageError(f"name {name!r}: must be a file name without folder and ending")
+    return name
 
 
 def find_nearby_tables(video: str) -> list[str]:
