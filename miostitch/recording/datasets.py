@@ -6,6 +6,7 @@ from and its position there, and every selection of frames takes that along.
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from miostitch.execution.results import JSON, HistoryStep, read_summary
 from miostitch.ranges import format_frames
 from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.recording.files import ReadOptions, StrPath
+from miostitch.recording.fitting import compare_rates
 from miostitch.recording.frame_times import (
     from_first_frame,
     time_coordinates,
@@ -35,6 +37,7 @@ from miostitch.schema import (
     HEIGHT,
     LOST,
     MAX_RECORDINGS,
+    MEASURED_FPS,
     ORIGIN_VARIABLES,
     VIDEO,
     WIDTH,
@@ -124,7 +127,6 @@ def open_sources(paths: Sequence[StrPath], options: ReadOptions) -> list[Recordi
     names = [os.fspath(path) for path in paths]
     videos = [name for name in names if not name.endswith(STORE)]
     found = open_recordings(videos, options)
-    report_notices((n for each in found for n in each.notices), strict=options.strict)
     recordings = iter(found)
     opened: list[Recording | Store] = []
     for name in names:
@@ -134,7 +136,16 @@ def open_sources(paths: Sequence[StrPath], options: ReadOptions) -> list[Recordi
             opened.append(Store.open(os.path.abspath(name)))  # for any process
         else:
             raise UsageError(f"{name}: a store has its rows in their places; leave --lag out")
+    report_notices((n for each in opened for n in _list_notices(each)), strict=options.strict)
     return opened
+
+
+def _list_notices(source: Recording | Store) -> Sequence[Notice]:
+    """What a user should know of a recording or a store."""
+    if isinstance(source, Recording):
+        return source.notices
+    rate = source.attrs.get(MEASURED_FPS)
+    return compare_rates(source.path, Fraction(source.attrs["fps"]), rate)
 
 
 def list_lag_notices(sources: Iterable[Recording | Store]) -> list[Notice]:

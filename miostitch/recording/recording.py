@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64, U8
+from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.buffers.table import Metadata, buffer_layout, read_metadata
 from miostitch.errors import (
@@ -42,7 +43,7 @@ from miostitch.recording.files import (
     segment_paths,
     table_path,
 )
-from miostitch.recording.fitting import fit_bare, fit_table
+from miostitch.recording.fitting import compare_rates, fit_bare, fit_table
 from miostitch.recording.lag import Lag, Pictures, SettledLag, measure_lag, settle_lags
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, REPAIRED_COLUMNS
 from miostitch.video.readers import FrameReader
@@ -184,10 +185,14 @@ class Recording:
             if found.lag in (None, lag):
                 raise
             raise MismatchError(f"{error}; {found.describe()}; use --lag auto") from error
+        frames = FrameTable.concat([fit.frames for fit in fits])
+        notices = [notice for fit in fits for notice in fit.notices]
+        rate = measured_rate(frames.frame_num, frames.timestamp_first)
+        notices += compare_rates(self.path, self.videos[0].fps, rate)
         return replace(
             self,
-            frames=FrameTable.concat([fit.frames for fit in fits]),
-            notices=(*self.notices, *(notice for fit in fits for notice in fit.notices)),
+            frames=frames,
+            notices=(*self.notices, *notices),
             lag=lag,
             losses=tuple(loss for fit in fits for loss in fit.losses),
         )
