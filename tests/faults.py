@@ -83,6 +83,7 @@ FAULTS = {
     64: "table that a spreadsheet program saved",
     65: "column with a name that no array can have",
     66: "more buffers, recordings, letters or digits than there is room for",
+    67: "JSON next to a video that another program wrote",
 }
 
 

@@ -332,7 +332,8 @@ def stitch_history(facts: JSON) -> dict[str, list[JSON]]:
         return {"history": list(facts["history"])}
     if "config" not in facts:
         return {}
-    named = [each["name"] if isinstance(each, dict) else each for each in facts["recordings"]]
+    listed = facts.get("recordings", [])
+    named = [str(each.get("name", "")) if isinstance(each, dict) else str(each) for each in listed]
     return {"history": [HistoryStep("stitch", facts["config"], named).to_json()]}
 
 
