@@ -27,6 +27,9 @@ BLOCK = "block"
 NO_FRAME = -1
 """No source frame, no ``frame_num`` or no ``reconstructed_frame_index``."""
 
+MAX_RECORDINGS = 127
+"""Recordings whose positions ``source`` can hold."""
+
 COMPOSITE = -1
 """Value of ``source`` for a frame that was composed from several recordings."""
 
@@ -154,6 +157,9 @@ FRAME_VARIABLES: tuple[Variable, ...] = (
 
 TIME_VARIABLES = tuple(v for v in FRAME_VARIABLES if v.name in ("time", "time_estimated"))
 """What is measured of all frames together; see :mod:`miostitch.buffers.elapsed_time`."""
+
+COLUMN_NAME = "column"
+"""Attribute of an array of ``buffers``: the column's name, where no array can be called that."""
 
 MEASURED_FPS = "measured_fps"
 """Attribute: frames per s by the device's counter and the clock; absent if not measurable."""

@@ -5,6 +5,8 @@ import re
 from collections.abc import Sequence
 from html import escape
 
+# Half of a character, which JSON may hold; those that stand for a byte of a file name are kept.
+_SURROGATE = re.compile("[\ud800-\udc7f\udd00-\udfff]")
 # All but tabs and line ends: they steer a terminal.
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
@@ -17,6 +19,7 @@ def printable(text: str) -> str:
     >>> printable("caf\udce9.avi"), printable("\x1b[31mred")
     ('caf\\xe9.avi', '\\x1b[31mred')
     """
+    text = _SURROGATE.sub(lambda found: f"\\u{ord(found.group()):04x}", text)
     held = os.fsencode(text).decode("utf-8", "backslashreplace")
     return _CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", held)
 

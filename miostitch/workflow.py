@@ -57,6 +57,7 @@ def workflow_files(
     force: bool | None = None,
     restart: bool | None = None,
     memory_limit: int | None = None,
+    name: str | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
     """Stitch recordings of one session, trim and denoise the result.
@@ -81,6 +82,8 @@ def workflow_files(
         How to stitch; see :func:`stitch_files`.
     max_frame_pixels, salvage, strict, report, force, restart, memory_limit
         How to read, and to run; see :class:`StitchOptions`.
+    name
+        What the stitched products are called; by default after the recordings.
     progress
         Called with frames done and frames in all of each step; what it raises ends the run.
 
@@ -129,6 +132,7 @@ def workflow_files(
         "force": force,
         "restart": restart,
         "memory_limit": memory_limit,
+        "name": name,
     }
     require_one_way(choices, options=options)
     ends = {"trim_start": trim_start, "trim_end": trim_end}
@@ -167,7 +171,7 @@ def _run(
         workspace = Workspace(folder, stem + ending, DENOISED)
     else:
         specs, options = settle_stitch(inputs, options)
-        stem = stitched_stem(recording_names(specs))
+        stem = stitched_stem(recording_names(specs), options.name)
         workspace = Workspace(folder, stem + ending, DENOISED)
         workspace.check([p for spec in specs for p in segment_paths(spec)], force=options.force)
         stitched = _stitch(specs, folder / stem, options, trim, progress)
@@ -234,7 +238,7 @@ def _stitched_before(
 
 def _require_no_choice(options: StitchOptions) -> None:
     """Refuse choices that would have no effect, since one recording alone is not stitched."""
-    for name in ("by", "align", "max_gap", "memory_limit", "report"):
+    for name in ("by", "align", "max_gap", "memory_limit", "report", "name"):
         if getattr(options, name) != getattr(StitchOptions, name):
             option = f"--{'no-' if name == 'report' else ''}{name.replace('_', '-')}"
             msg = f"{name}: has no effect, since one recording is not stitched"

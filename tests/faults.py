@@ -77,6 +77,13 @@ FAULTS = {
     59: "clock that steps, stands or runs backwards",
     60: "any way to start processes",
     61: "hostile store",
+    # from the field
+    62: "rename refused by another program",
+    63: "table or video under another name",
+    64: "table that a spreadsheet program saved",
+    65: "column with a name that no array can have",
+    66: "more buffers, recordings, letters or digits than there is room for",
+    67: "JSON next to a video that another program wrote",
 }
 
 

@@ -45,6 +45,35 @@ class ElapsedTime:
         return {START_TIME: start.isoformat(timespec="microseconds")}
 
 
+def frame_interval(frame_num: I64, time: F64) -> float:
+    """Time in s from frame to frame of one boot; NaN where numbers and times rise apart.
+
+    ``frame_num, time``: in the order of the video, (frame,).
+    """
+    # a long lever, so that the scatter of single times does not matter
+    # and short beside the recording, so that a step of the clock changes few of the pairs
+    lever = min(64, max(len(time) // 4, min(len(time) - 1, 1)))
+    if not lever:
+        return np.nan
+    frames = frame_num[lever:] - frame_num[:-lever]
+    rising = (frames > 0) & (frames <= 8 * lever)
+    steps = (time[lever:] - time[:-lever])[rising] / frames[rising]
+    steps = steps[np.isfinite(steps)]
+    interval = float(np.median(steps)) if steps.size else np.nan
+    return interval if interval > 0 else np.nan
+
+
+def measured_rate(frame_num: I64, time: F64) -> float | None:
+    """Frames per s by counter and clock; None where they do not tell.
+
+    ``frame_num, time``: -1 and NaN where unknown, in the order of the video, (frame,).
+    """
+    known = (frame_num >= 0) & np.isfinite(time)
+    interval = frame_interval(frame_num[known], time[known])
+    # a clock that was set while it ran may leave a rate of nothing
+    return None if np.isnan(interval) else round(1 / interval, 6) or None
+
+
 def measure_time(frame_num: I64, received: F64, fps: Fraction) -> ElapsedTime:
     """Measure the time of every frame.
 
@@ -52,7 +81,7 @@ def measure_time(frame_num: I64, received: F64, fps: Fraction) -> ElapsedTime:
     few as possible are then left out (the rest is a longest increasing subsequence). Those, and
     frames of which nothing was received, are estimated: between two frames in proportion to the
     device's counter; before the first one and after the last one by the usual interval, which is
-    that of the video where fewer than two frames have a time.
+    that of the video where fewer than two frames have a time. Without any time, frames are counted.
 
     ``frame_num, received``: the device's counter, -1 if unknown, and the time of reception in s,
     NaN if unknown, of the frames in the order of the video, (frame,).
@@ -60,10 +89,11 @@ def measure_time(frame_num: I64, received: F64, fps: Fraction) -> ElapsedTime:
     positions = np.arange(len(frame_num))
     known = np.flatnonzero(np.isfinite(received))
     known = known[_longest_increasing(received[known] - LEAST_STEP_S * known)]
-    if not len(known):
-        return ElapsedTime(positions / float(fps), np.ones(len(frame_num), np.bool_), np.nan)
-    times = received[known] - received[known[0]]
     place = _count_frames(frame_num)
+    if not len(known):
+        seconds = (place - place[:1]) / float(fps)
+        return ElapsedTime(seconds, np.ones(len(frame_num), np.bool_), np.nan)
+    times = received[known] - received[known[0]]
     steps = np.diff(times) / np.diff(place[known])
     interval = float(np.median(steps)) if len(steps) else float(1 / fps)
     seconds = np.interp(place, place[known], times)

@@ -19,12 +19,14 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 
 from miostitch.arrays import I64
+from miostitch.buffers.header import Dialect
 from miostitch.errors import MetadataError
-from miostitch.schema import COLUMN_BY_NAME, NO_FRAME, REQUIRED_COLUMNS
+from miostitch.schema import COLUMN_BY_NAME, NO_FRAME
 from miostitch.text import amount
 
 BLOCK_BYTES = 2**20  # parsed at once: about 14,000 rows
 MAX_LINE_BYTES = 64 * BLOCK_BYTES  # a file with a longer line is no table
+PLAIN = Dialect()
 _EXACT_FLOAT = 2**53
 _DTYPES = {"int64": pa.int64(), "float64": pa.float64()}
 _NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?[ \t]*")
@@ -70,33 +72,44 @@ class TableParser:
     max_frame: int
     salvage: bool  # Whether faulty rows are dropped instead of refusing the file
     floats: frozenset[str] = frozenset()  # Integer columns to read as floats
+    dialect: Dialect = PLAIN
 
     def parse(self, text: bytes, first_line: int) -> ParsedBlock:
         """Parse a block of complete lines; `first_line` is the number of the first in the file."""
-        text = text.replace(b"\r\n", b"\n") if b"\r" in text else text
+        if b"\r" in text:
+            alone = self.dialect.line_end == b"\r"
+            text = text.replace(b"\r" if alone else b"\r\n", b"\n")
         if not _is_odd(text):
             with suppress(pa.ArrowInvalid):
-                table = self._typed(text, self.floats)
+                table = self._typed(text, self.floats, self.dialect)
                 return ParsedBlock(table, first_line + np.arange(len(table)))
         return self._sifted(text, first_line)
 
-    def _typed(self, text: bytes, floats: frozenset[str]) -> pa.Table:
+    def _typed(self, text: bytes, floats: frozenset[str], dialect: Dialect) -> pa.Table:
         """Parse by pyarrow alone; ArrowInvalid where lines must be looked at one by one."""
         types = {
             name: _DTYPES[COLUMN_BY_NAME[name].dtype] if name in COLUMN_BY_NAME else pa.string()
             for name in self.columns
         } | dict.fromkeys(floats, pa.float64())
+        spare = [f"\0{number}" for number in range(dialect.spare)]
         if not text:  # all lines were dropped
             return pa.schema(types.items()).empty_table()
         table = pa_csv.read_csv(
             pa.BufferReader(text),
             # one chunk per block, on the thread of the caller
             pa_csv.ReadOptions(
-                use_threads=False, block_size=len(text) + 1, column_names=self.columns
+                use_threads=False, block_size=len(text) + 1, column_names=[*self.columns, *spare]
             ),
-            convert_options=pa_csv.ConvertOptions(column_types=types, null_values=[]),
+            pa_csv.ParseOptions(delimiter=dialect.delimiter),
+            pa_csv.ConvertOptions(
+                column_types=types | dict.fromkeys(spare, pa.string()),
+                null_values=[],
+                decimal_point=dialect.decimal,
+            ),
         )
         valid = len(table) == text.count(b"\n")
+        valid &= not any(any(table[name].to_pylist()) for name in spare)
+        table = table.drop_columns(spare)
         for i, name in enumerate(self.columns):
             if types[name] == pa.float64():
                 magnitude = np.abs(table[name].to_numpy())
@@ -116,13 +129,13 @@ class TableParser:
         lines, faults, headers, floats = [], [], [], set[str]()
         for line, raw in enumerate(text.split(b"\n")[:-1], first_line):
             if is_plain(raw):
-                kept.write(raw.decode() + "\n")
+                kept.write(self._plain(raw.decode()) + "\n")
                 lines.append(line)
                 continue
             if not raw.strip():
                 continue
             try:
-                cells = _cells(raw)
+                cells = self._cells(raw)
                 if tuple(cells) == self.columns:
                     headers.append(line)
                     continue
@@ -138,20 +151,45 @@ class TableParser:
             else:
                 write(cells)
                 lines.append(line)
-        table = self._typed(kept.getvalue().encode(), frozenset())
+        table = self._typed(kept.getvalue().encode(), frozenset(), PLAIN)
         where = np.array(lines, "int64")
         return ParsedBlock(table, where, tuple(faults), tuple(headers), frozenset(floats))
 
+    def _plain(self, row: str) -> str:
+        """Write a row, whose cells need no quotes, with commas between them."""
+        dialect = self.dialect
+        row = row[: len(row) - dialect.spare]
+        if dialect.delimiter == ",":
+            return row
+        return row.replace(",", ".").replace(dialect.delimiter, ",")
+
+    def _cells(self, raw: bytes) -> list[str]:
+        """Cells of a line, without empty ones behind those of the columns."""
+        if b"\0" in raw:
+            raise _FaultyLineError("NUL bytes (the computer lost power while recording?)")
+        try:
+            reader = csv.reader([raw.decode()], strict=True, delimiter=self.dialect.delimiter)
+            cells = next(reader)
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise _FaultyLineError("no comma separated UTF-8 text") from error
+        while len(cells) > len(self.columns) and not cells[-1]:
+            cells.pop()
+        return cells
+
     def _plain_row(self) -> re.Pattern[bytes]:
         """Pattern of a row that pyarrow reads: most are, even in a block that it refused."""
-        patterns = {"int64": "-?[0-9]{1,18}", "float64": r"-?[0-9]{1,18}(?:\.[0-9]+)?"}
+        sign, commas = self.dialect.delimiter, self.dialect.delimiter == ","
+        point = r"\." if commas else "[.,]"
+        patterns = {"int64": "-?[0-9]{1,18}", "float64": rf"-?[0-9]{{1,18}}(?:{point}[0-9]+)?"}
+        text = r"[ !#-+\--~]*" if commas else r"[ !#-+\--:<-~]*"
         cells = [
-            patterns[COLUMN_BY_NAME[name].dtype] if name in COLUMN_BY_NAME else r"[ !#-+\--~]*"
+            patterns[COLUMN_BY_NAME[name].dtype] if name in COLUMN_BY_NAME else text
             for name in self.columns
         ]
         digits = len(str(self.max_frame)) - 1
         cells[self.columns.index("reconstructed_frame_index")] = f"(?:-1|[0-9]{{1,{digits}}})"
-        return re.compile(",".join(cells).encode())
+        between = re.escape(sign)
+        return re.compile((between.join(cells) + between * self.dialect.spare).encode())
 
     def _normalise(self, cells: list[str], floats: set[str]) -> None:
         """Write the numbers among the cells of a line plainly, in place."""
@@ -162,6 +200,8 @@ class TableParser:
             if name not in COLUMN_BY_NAME:
                 continue
             whole = COLUMN_BY_NAME[name].dtype == "int64"
+            if self.dialect.delimiter != ",":
+                cells[i] = cells[i].replace(",", ".", 1)
             try:
                 value = _integer(cells[i]) if whole else _real(cells[i])
             except ValueError as error:
@@ -189,15 +229,6 @@ class _FaultyLineError(Exception):
     """A line that is no row; never leaves this module."""
 
 
-def _cells(raw: bytes) -> list[str]:
-    if b"\0" in raw:
-        raise _FaultyLineError("NUL bytes (the computer lost power while recording?)")
-    try:
-        return next(csv.reader([raw.decode()], strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise _FaultyLineError("no comma separated UTF-8 text") from error
-
-
 def _integer(cell: str) -> str:
     if _PLAIN_INTEGER.fullmatch(cell):
         return cell
@@ -217,37 +248,11 @@ def _real(cell: str) -> str:
     return repr(float(cell))
 
 
-def header_columns(path: str, header: bytes) -> tuple[str, ...]:
-    """Read and check the column names in the first line of a file."""
-    if not header.endswith(b"\n"):
-        what = "the file holds no line" if header else "the file is empty"
-        raise MetadataError(f"{path}: {what}; a header and one row per received buffer are needed")
-    try:
-        columns = next(csv.reader([header.decode("utf-8-sig").rstrip("\r\n")], strict=True))
-    except (UnicodeDecodeError, csv.Error) as error:
-        msg = f"{path}: line 1: no comma separated UTF-8 text; save the table as that"
-        raise MetadataError(msg) from error
-    if len(columns) == 1 and re.search("[;\t]", columns[0]):
-        msg = f"{path}: line 1: the columns are not separated by commas; save the table with commas"
-        raise MetadataError(msg)
-    missing = [name for name in REQUIRED_COLUMNS if name not in columns]
-    if missing:
-        msg = (
-            f"{path}: missing columns {', '.join(missing)}; found {', '.join(columns)}; "
-            f"one row per received buffer with at least {', '.join(REQUIRED_COLUMNS)} is needed"
-        )
-        raise MetadataError(msg)
-    if twice := sorted({name for name in columns if columns.count(name) > 1}):
-        msg = f"{path}: the header names {', '.join(twice)} twice; keep one column of each name"
-        raise MetadataError(msg)
-    return tuple(columns)
-
-
-def text_blocks(path: str, file: BinaryIO) -> Iterator[bytes]:
+def text_blocks(path: str, file: BinaryIO, line_end: bytes = b"\n") -> Iterator[bytes]:
     """Yield the rest of a file in blocks of complete lines; only the last may lack its end."""
     rest = b""
     while chunk := _read(path, file):
-        lines, end, tail = chunk.rpartition(b"\n")
+        lines, end, tail = chunk.rpartition(line_end)
         if end:
             yield rest + lines + end
             rest = tail

@@ -18,18 +18,24 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64
-from miostitch.buffers.frame_table import Fold, FrameTable, FrameTally, folded
-from miostitch.buffers.parser import Cells, ParsedBlock, TableParser, header_columns, text_blocks
+from miostitch.buffers.frame_table import MASK_BITS, Fold, FrameTable, FrameTally, folded
+from miostitch.buffers.header import read_header
+from miostitch.buffers.parser import Cells, ParsedBlock, TableParser, text_blocks
 from miostitch.buffers.repair import NO_REPAIRS, derive_layout, repair_batches
 from miostitch.errors import MetadataError, MissingInputError, UsageError
 from miostitch.schema import CORRECTED, NO_FRAME
 from miostitch.text import amount
 
 _CACHED_BLOCKS = 16
-_MAX_HEADER_BYTES = 2**16
 _SPARE_FRAMES = 2**20
 _SHORTEST_ROW_BYTES = 12
 _LISTED_FAULTS = 1000
+SPREADSHEET_LINES = (2**16, 2**20)
+"""Lines that spreadsheet programs have room for, in their older and their present formats."""
+
+ROUNDING, LEAST_ROWS = 1e-3, 64
+"""How far tenths of seconds may be from integers, and in how many rows, to be called rounded."""
+
 _TALLIED = (
     "frame_num",
     "frame_buffer_count",
@@ -161,6 +167,9 @@ def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> I64:
             "together?"
         )
         raise MetadataError(msg)
+    if len(bounds) - 1 > MASK_BITS:
+        msg = f"{tables[0].path}: {len(bounds) - 1} buffers per frame; at most {MASK_BITS} are"
+        raise MetadataError(f"{msg} supported")
     return bounds
 
 
@@ -200,6 +209,9 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
         but = "".join(f", {notice}" for notice in oddities.notices([]))
         raise MetadataError(f"{path}: {what}{but}; nothing was recorded, or the file was cut")
     frames, tied = tally.result()
+    if oddities.rounded:
+        unknown = np.full(len(frames), np.nan)
+        frames = replace(frames, timestamp_first=unknown, timestamp_last=unknown.copy())
     if len(tied):
         oddities.ties.note(len(tied), f"frame {tied[0]}")
     repairs = pd.concat([log for log in logs if len(log)] or logs[:1], ignore_index=True)
@@ -243,24 +255,25 @@ class _Reading:
         # every row takes some bytes, so the size of the file bounds the frames it can name
         max_frame = os.fstat(file.fileno()).st_size // _SHORTEST_ROW_BYTES + _SPARE_FRAMES
         self._path, self._file = path, file
-        self._header = file.readline(_MAX_HEADER_BYTES)
-        columns = header_columns(path, self._header)
-        self.parser = TableParser(path, columns, max_frame, salvage)
-        self.digest = hashlib.blake2b(self._header)
+        self._header = read_header(path, file)
+        columns, dialect = self._header.columns, self._header.dialect
+        self.parser = TableParser(path, columns, max_frame, salvage, dialect=dialect)
+        self.digest = hashlib.blake2b(self._header.text)
         self.oddities = _Oddities()
         self.blocks: list[tuple[int, ...]] = []
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """Parse block by block; the index of the rows goes on from block to block."""
-        start, line, row = len(self._header), 2, 0
-        for text in text_blocks(self._path, self._file):
+        start, line, row = len(self._header.text), self._header.lines + 1, 0
+        end = self._header.dialect.line_end
+        for text in text_blocks(self._path, self._file, end):
             self.digest.update(text)
-            whole = text.endswith(b"\n")
+            whole = text.endswith(end)
             if not whole and b"\0" not in text:
                 self.oddities.end_is_cut(line)
                 break
             # a tail of NUL bytes is ended for the parser to say what is wrong with it
-            parsed = self.parser.parse(text if whole else text + b"\n", line)
+            parsed = self.parser.parse(text if whole else text + end, line)
             floats = self.parser.floats | parsed.floats
             self.parser = replace(self.parser, floats=floats)
             self.oddities.look_at(parsed)
@@ -274,7 +287,8 @@ class _Reading:
                 yield table
                 row += count
             start += len(text)
-            line += text.count(b"\n")
+            line += text.count(end)
+        self.oddities.ends_at(line - 1)
 
 
 def _parse_block(
@@ -318,13 +332,24 @@ class _Oddities:
 
     def __init__(self) -> None:
         self.headers, self.faults, self.cut = _Occurrences(), _Occurrences(), _Occurrences()
-        self.backwards, self.ties = _Occurrences(), _Occurrences()
+        self.backwards, self.ties, self.full = _Occurrences(), _Occurrences(), _Occurrences()
+        self._fine, self._rows = False, 0
         self.listed: list[tuple[int, str]] = []
         self._last_time = -np.inf
 
     def end_is_cut(self, line: int) -> None:
         self.cut.note(1, f"line {line}")
         self._list(line, "the line is cut")
+
+    def ends_at(self, line: int) -> None:
+        """Note the last line, and whether a spreadsheet program had no room for more."""
+        if line in SPREADSHEET_LINES:
+            self.full.note(1, f"line {line}")
+
+    @property
+    def rounded(self) -> bool:
+        """Whether the times are too coarse for what clocks are compared by."""
+        return not self._fine and self._rows >= LEAST_ROWS
 
     def look_at(self, parsed: ParsedBlock) -> None:
         # of a stitched table the times of one clock, where those as received are of several
@@ -335,6 +360,11 @@ class _Oddities:
         if len(backwards):
             self.backwards.note(len(backwards), f"line {parsed.lines[backwards[0]]}")
         self._last_time = times[-1]
+        self._rows += len(times) - 1
+        if not self._fine:
+            seconds = parsed.table["buffer_recv_unix_time"].to_numpy()
+            tenths = 10 * seconds.clip(-1e15, 1e15)
+            self._fine = bool((np.abs(tenths - np.rint(tenths)) > ROUNDING).any())
         for line in parsed.headers:
             self.headers.note(1, f"line {line}")
         for line, fault in parsed.faults:
@@ -349,8 +379,11 @@ class _Oddities:
         """Say what was odd, one sentence per kind."""
         faults, backwards = self.faults, self.backwards
         times = amount(backwards.count, "row")
+        rounded = "times of reception are rounded, as a spreadsheet program saves them"
         sentences = (
             (len(floats), f"integral floats read as integers in columns {', '.join(floats)}"),
+            (self.rounded, f"{rounded}: no clock, rate or time of a frame is measured"),
+            (self.full.count, f"a spreadsheet program may have cut the table at {self.full}"),
             (self.headers.count, f"2nd header at {self.headers} skipped"),
             (faults.count, f"{amount(faults.count, 'row')} dropped, first {faults.first}"),
             (self.cut.count, f"last line is cut, dropped: {self.cut}"),

@@ -21,10 +21,19 @@ if TYPE_CHECKING:
     from miostitch.recording.files import ReadOptions
 
 
+MOST = 2**40
+"""More than anything that is counted."""
+
+MOST_WORKERS = 1024
+
+
 class WholeNumber(click.IntRange):
     """An integer that errors call by its name."""
 
     name = "whole number"
+
+    def __init__(self, least: int = -MOST, most: int = MOST) -> None:
+        super().__init__(least, most)
 
 
 def _read(parse: Callable[[str], Any], wanted: str) -> Callable[[str], Any]:
@@ -45,6 +54,12 @@ def _read_size(text: str) -> int:
     return parse_bytes(text)
 
 
+def _read_lag(text: str) -> int:
+    if abs(lag := int(text)) > MOST:
+        raise ValueError(text)
+    return lag
+
+
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Add several options, to be shown in this order."""
 
@@ -59,11 +74,13 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
 codecs = click.Choice(["rawvideo", "ffv1"])
 ways = click.Choice(["frame", "buffer"])
 alignments = click.Choice(["auto", "frame-num", "time"])
-lags = _read(lambda text: text if text == "auto" else int(text), "give auto or a number of frames")
+lags = _read(
+    lambda text: text if text == "auto" else _read_lag(text), "give auto or a number of frames"
+)
 rates = _read(Fraction, "give a number or a ratio, 30000/1001")
 times = _read(datetime.fromisoformat, "give a time like 2026-01-31T09:30:00+01:00")
-positive: dict[str, Any] = {"type": WholeNumber(min=1), "metavar": "N"}
-whole: dict[str, Any] = {"type": WholeNumber(min=0), "metavar": "N"}
+positive: dict[str, Any] = {"type": WholeNumber(1), "metavar": "N"}
+whole: dict[str, Any] = {"type": WholeNumber(0), "metavar": "N"}
 share: dict[str, Any] = {"type": click.FloatRange(0, 1), "metavar": "P"}
 
 
@@ -171,6 +188,7 @@ trims = together(
     ),
 )
 aligns = together(
+    option("--name", metavar="NAME", help="Name of the products (default: after the recordings)."),
     option(
         "--by",
         type=ways,
@@ -194,7 +212,7 @@ aligns = together(
 )
 simulated = together(
     option("--frames", help="Frames that the device records (default: 200).", **positive),
-    option("--receivers", help="Receivers (default: 2).", **positive),
+    option("--receivers", help="Receivers (default: 2).", type=WholeNumber(1, 127), metavar="N"),
     option("--seed", help="Seed of the random numbers (default: 0).", **whole),
     option("--width", help="Width of a frame in pixels (default: 200).", **positive),
     option("--height", help="Height of a frame in pixels (default: 200).", **positive),
@@ -238,7 +256,7 @@ simulated = together(
     option("--reset", "--resets", "resets", help="Restarts of the device (default: 0).", **whole),
     option(
         "--lag",
-        type=int,
+        type=WholeNumber(),
         metavar="N",
         help="Frames by which each video is behind its table (default: 0).",
     ),
@@ -299,7 +317,8 @@ def computes(command: Command) -> Command:
     @option(
         "--workers",
         help="Processes of this machine to use instead of threads (default: threads).",
-        **positive,
+        type=WholeNumber(1, MOST_WORKERS),
+        metavar="N",
     )
     @option(
         "--scheduler",

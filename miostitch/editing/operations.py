@@ -16,7 +16,13 @@ import xarray as xr
 from miostitch.arrays import F64, I64
 from miostitch.errors import InputError, UsageError
 from miostitch.ranges import format_frames, parse_frames
-from miostitch.recording.datasets import done_step, in_chunks, lost_coordinate, union
+from miostitch.recording.datasets import (
+    done_step,
+    in_chunks,
+    lost_coordinate,
+    require_numbered,
+    union,
+)
 from miostitch.recording.frame_times import from_first_frame, join_dataset_times, time_of_dataset
 from miostitch.schema import (
     COMPOSITE,
@@ -159,6 +165,7 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
     parts = [_with_lost(in_chunks(dataset), given) for dataset in given]
     _require_alike(parts)
     names, places = union([part.attrs.get("recordings", []) for part in parts])
+    require_numbered(len(names))
     joined = _join_times(_join_frames(parts, places), parts)
     origins, codes = union([part.attrs.get("origins", []) for part in parts])
     if "origin" in joined.coords:

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.errors import ResourceError
+from miostitch.store.renaming import rename
 
 Values = Mapping[str, NDArray[Any]]
 
@@ -68,7 +69,7 @@ class Journal:
             np.savez(packed, **dict[str, Any](values))
             data = packed.getvalue()
             unfinished.write_bytes(_digest(path, data) + data)
-            unfinished.replace(path)
+            rename(unfinished, path)
         except OSError as error:
             raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
 

@@ -403,7 +403,7 @@ def load_summary(path: Path) -> JSON:
         found = json.loads(path.read_bytes())
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: cannot be read: {error}; restore or remove it") from error
     if not isinstance(found, dict):
         raise InputError(f"{path}: is no summary of ours; restore or remove it")
@@ -414,6 +414,23 @@ def read_summary(product: str) -> JSON:
     """The summary next to a product; nothing where there is none that can be read."""
     with suppress(InputError):
         found = load_summary(Path(product).with_suffix(".json"))
-        if "outputs" in found:  # any other program may have written a .json
+        if _is_ours(found):  # any other program may have written a .json
             return found
     return {}
+
+
+def _is_ours(found: JSON) -> bool:
+    """Whether a summary has the form of ours, as far as it is believed without being checked."""
+    outputs, recordings = found.get("outputs"), found.get("recordings", [])
+    history, config = found.get("history", []), found.get("config", {})
+    steps: list[Any] = history if isinstance(history, list) else [None]
+    return (
+        isinstance(outputs, list)
+        and all(isinstance(each, str) for each in outputs)
+        and isinstance(config, dict)
+        and isinstance(recordings, list)
+        and ("config" not in found or "history" in found or "recordings" in found)
+        and all(isinstance(r, dict) and isinstance(r.get("name", ""), str) for r in recordings)
+        and all(isinstance(step, dict) and isinstance(step.get("step"), str) for step in steps)
+        and all(isinstance(step.get("parameters", {}), dict) for step in steps)
+    )

@@ -24,6 +24,7 @@ from miostitch.errors import (
     ResourceError,
     UsageError,
 )
+from miostitch.store.renaming import rename
 
 LOCK = "lock"
 OWNER = "owner.json"
@@ -133,7 +134,7 @@ class Workspace:
         moved: list[tuple[Path, Path]] = []
 
         def move(source: Path, target: Path) -> None:
-            source.rename(target)
+            rename(source, target)
             moved.append((source, target))
 
         try:
@@ -148,25 +149,33 @@ class Workspace:
                     move(self.final(suffix), old / self.final(suffix).name)
             for suffix in staged:
                 move(self.staged(suffix), self.final(suffix))
+            rename(old, self.folder / DONE)
         except BaseException as error:
-            for source, target in reversed(moved):
-                target.rename(source)
-            with suppress(OSError):
-                old.rmdir()
+            self._take_back(moved)
             if isinstance(error, OSError):
-                msg = f"{self.output}: cannot publish {self.stem}: {error}"
-                raise ResourceError(msg) from error
+                msg = f"{self.output}: cannot publish {self.stem}: {error}; run the same command"
+                raise ResourceError(f"{msg} again") from error
             raise
-        old.rename(self.folder / DONE)
         if os.name == "posix":  # elsewhere a folder cannot be opened
             _fsync(self.output, os.O_RDONLY)
         return [self.final(suffix) for suffix in staged]
+
+    def _take_back(self, moved: list[tuple[Path, Path]]) -> None:
+        """Undo renames; what cannot be undone now is undone by the next run."""
+        try:
+            for source, target in reversed(moved):
+                rename(target, source)
+            with suppress(OSError):
+                (self.folder / OLD).rmdir()
+        except OSError as error:
+            msg = f"{self.output}: cannot restore the earlier {self.stem}: {error}; run the same"
+            raise ResourceError(f"{msg} command again, which restores it first") from error
 
     def _require_name(self) -> None:
         """Refuse a stem whose products no file system could name."""
         longest = max(len(os.fsencode(f".{self.stem}{s}")) for s in (*self.suffixes, ".miostitch"))
         if longest > NAME_BYTES:
-            raise UsageError(f"{self.stem}: too long for a file name; rename the recordings")
+            raise UsageError(f"{self.stem}: too long for a file name; give a shorter --name")
 
     def _refuse_inputs(self, inputs: list[str]) -> None:
         output = Path(os.path.realpath(self.output))
@@ -214,7 +223,8 @@ class Workspace:
             yield
         except BaseException as error:
             again = resumable and not isinstance(error, InputError | UsageError)
-            if again and any(self.journal("").glob("*/*.note")):
+            noted = again and any(self.journal("").glob("*/*.note"))
+            if noted or (self.folder / OLD).is_dir():  # earlier results that must be restored
                 lock.release()
             else:
                 self._leave(lock)
@@ -266,9 +276,9 @@ class Workspace:
         for suffix in json.loads((self.folder / MANIFEST).read_text()):
             # what still waits in the work directory was not published
             if not self.staged(suffix).exists() and os.path.lexists(self.final(suffix)):
-                self.final(suffix).rename(self.staged(suffix))
+                rename(self.final(suffix), self.staged(suffix))
         for kept in old.iterdir():
-            kept.rename(self.output / kept.name)
+            rename(kept, self.output / kept.name)
         old.rmdir()  # else the next one would undo it again, and the next publish fail
 
     def _clear(self, *kept: str) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.editing.kept_frames import KeptFrames
 from miostitch.errors import InputError, UsageError, list_warnings
 from miostitch.execution.engine import Products, no_tables, run_blocks
@@ -24,7 +25,6 @@ from miostitch.recording.files import ReadOptions
 from miostitch.recording.frame_times import join_dataset_times, time_of_dataset
 from miostitch.recording.inputs import require_opened_so
 from miostitch.schema import FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
-from miostitch.session.clocks import measured_rate
 from miostitch.text import amount, printable
 from miostitch.video.writer import Codec, VideoFile
 

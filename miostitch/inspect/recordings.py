@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from miostitch.errors import InputError
+from miostitch.buffers.frame_table import MASK_BITS
+from miostitch.errors import InputError, MetadataError
 from miostitch.execution.results import (
     FailedSession,
     InspectedRecording,
@@ -70,6 +71,8 @@ def _describe(recording: Recording) -> InspectedRecording:
     if not recording.tables:
         missing = table_path(recording.path)
         notices.append(f"no table {missing}; stitching needs one next to the video")
+    elif recording.known_bounds is None:
+        notices.append(_describe_layout(recording))
     return InspectedRecording(
         path=recording.path,
         segments=len(recording.videos),
@@ -85,6 +88,14 @@ def _describe(recording: Recording) -> InspectedRecording:
         table=_describe_table(recording) if recording.tables else None,
         notices=notices,
     )
+
+
+def _describe_layout(recording: Recording) -> str:
+    """Say why the tables of a recording make no frame."""
+    try:
+        return f"{len(recording.bounds) - 1} buffers per frame"
+    except MetadataError as error:
+        return str(error)
 
 
 def _describe_lag(lag: Lag) -> LagEvidence:
@@ -132,6 +143,9 @@ def _describe_table(recording: Recording) -> InspectedTable:
     if not len(frame_num):
         return InspectedTable(sum(t.row_count for t in recording.tables), frame_num=None)
     expected = _buffers_per_frame(recording)
+    if expected > MASK_BITS:
+        rows, span = sum(t.row_count for t in recording.tables), (frame_num[0], frame_num[-1])
+        return InspectedTable(rows, (int(span[0]), int(span[1])), buffers_per_frame=expected)
     received = table.received(expected)
     jumps = np.diff(frame_num)
     return InspectedTable(

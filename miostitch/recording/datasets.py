@@ -6,6 +6,7 @@ from and its position there, and every selection of frames takes that along.
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from miostitch.execution.results import JSON, HistoryStep, read_summary
 from miostitch.ranges import format_frames
 from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.recording.files import ReadOptions, StrPath
+from miostitch.recording.fitting import compare_rates
 from miostitch.recording.frame_times import (
     from_first_frame,
     time_coordinates,
@@ -34,6 +36,8 @@ from miostitch.schema import (
     FRAME_VARIABLES,
     HEIGHT,
     LOST,
+    MAX_RECORDINGS,
+    MEASURED_FPS,
     ORIGIN_VARIABLES,
     VIDEO,
     WIDTH,
@@ -123,7 +127,6 @@ def open_sources(paths: Sequence[StrPath], options: ReadOptions) -> list[Recordi
     names = [os.fspath(path) for path in paths]
     videos = [name for name in names if not name.endswith(STORE)]
     found = open_recordings(videos, options)
-    report_notices((n for each in found for n in each.notices), strict=options.strict)
     recordings = iter(found)
     opened: list[Recording | Store] = []
     for name in names:
@@ -133,7 +136,16 @@ def open_sources(paths: Sequence[StrPath], options: ReadOptions) -> list[Recordi
             opened.append(Store.open(os.path.abspath(name)))  # for any process
         else:
             raise UsageError(f"{name}: a store has its rows in their places; leave --lag out")
+    report_notices((n for each in opened for n in _list_notices(each)), strict=options.strict)
     return opened
+
+
+def _list_notices(source: Recording | Store) -> Sequence[Notice]:
+    """What a user should know of a recording or a store."""
+    if isinstance(source, Recording):
+        return source.notices
+    rate = source.attrs.get(MEASURED_FPS)
+    return compare_rates(source.path, Fraction(source.attrs["fps"]), rate)
 
 
 def list_lag_notices(sources: Iterable[Recording | Store]) -> list[Notice]:
@@ -277,6 +289,13 @@ def _lazy_video(recording: Recording, encoding: Mapping[str, Any] | None = None)
     return xr.Variable(VIDEO.dims, data, VIDEO.attrs, encoding)
 
 
+def require_numbered(recordings: int) -> None:
+    """Refuse more recordings than there are numbers for."""
+    if recordings > MAX_RECORDINGS:
+        msg = f"{recordings} recordings; at most {MAX_RECORDINGS} are supported in one result"
+        raise UsageError(f"{msg}; name fewer, or join what one receiver recorded under one name")
+
+
 def union(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[I64]]:
     """Names of all lists, each once, and for each list the places of its names among them."""
     lists = [*lists]
@@ -313,7 +332,8 @@ def stitch_history(facts: JSON) -> dict[str, list[JSON]]:
         return {"history": list(facts["history"])}
     if "config" not in facts:
         return {}
-    named = [each["name"] if isinstance(each, dict) else each for each in facts["recordings"]]
+    listed = facts.get("recordings", [])
+    named = [str(each.get("name", "")) if isinstance(each, dict) else str(each) for each in listed]
     return {"history": [HistoryStep("stitch", facts["config"], named).to_json()]}
 
 

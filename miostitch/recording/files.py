@@ -1,15 +1,38 @@
 """The files of a recording: how they are named, found and read."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from miostitch.errors import UsageError
+from miostitch.errors import InputError, MissingInputError, Notice, UsageError
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 
 StrPath = str | os.PathLike[str]
+
+MOST_LAG = 2**31
+"""More frames than any recording has."""
+
+MARK = re.compile(
+    r"""(\s*\(\d+\)                                   # of browsers, and of Windows
+    | (\s*-\s*|\s+)(copy|kopie|copia|copie)(\s+\d+)?   # of file managers
+    | [-_ ]\d{1,3})$                                  # of cloud folders, and of cameras
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+"""What copying and downloading append to a name."""
+
+BEFORE = re.compile(r"copy of |kopie von |copia de |copie de ", re.IGNORECASE)
+UCLA = ("timestamps.csv", "timestamp.dat", "metadata.json")
+"""Files of the Miniscope DAQ software, in small letters."""
+
+JOINED_BYTES = 200
+"""Longest joined name of recordings: all endings of products and folders must have room, too."""
+
+UNFINISHED = (".crdownload", ".part", ".partial", ".download", ".tmp", ".opdownload")
+"""What browsers append to the name of a file that is not complete."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +71,8 @@ class ReadOptions:
     def __post_init__(self) -> None:
         if self.lag != "auto" and not isinstance(self.lag, int):
             raise UsageError(f"lag {self.lag!r}: give a number of frames, or auto")
+        if self.lag != "auto" and abs(self.lag) > MOST_LAG:
+            raise UsageError(f"lag {self.lag}: more frames than a recording can have; use auto")
 
 
 def table_path(video: str) -> str:
@@ -80,6 +105,123 @@ def recording_names(inputs: Sequence[StrPath]) -> list[str]:
     raise UsageError(f"{inputs[0]}: given twice, or in two formats; name each recording once")
 
 
-def stitched_stem(names: Sequence[str]) -> str:
-    """Name the products of recordings of these names."""
-    return "__".join(sorted(names)) + "_stitched"
+def stitched_stem(names: Sequence[str], name: str | None = None) -> str:
+    """Name the products of recordings of these names, or as the user wants it.
+
+    Names of many recordings are too long together: the first one and their number stand for them.
+
+    >>> stitched_stem(["b", "a"]), stitched_stem(["long" * 10] * 9)[-30:]
+    ('a__b_stitched', 'glonglong__and_8_more_stitched')
+    """
+    if name is not None:
+        return require_stem(name)
+    first, *others = sorted(names)
+    joined = "__".join([first, *others])
+    if others and len(os.fsencode(joined)) > JOINED_BYTES:
+        joined = f"{first}__and_{len(others)}_more"
+    return f"{joined}_stitched"
+
+
+def require_stem(name: str) -> str:
+    """Refuse a name that is none of a file."""
+    if not name.strip(" .") or set(name) & {*'/\\\0:*?"<>|'} or name.startswith("."):
+        raise UsageError(f"name {name!r}: must be a file name without folder and ending")
+    return name
+
+
+def find_nearby_tables(video: str) -> list[str]:
+    """Tables next to a video with nearly its name, those without a video of their own first."""
+    stem, folder = Path(video).stem, os.path.dirname(video) or "."
+    own, found = _names(stem), []
+    for name in sorted(_list(folder)):
+        other, ending = os.path.splitext(name)
+        if ending.lower() != ".csv" or is_of_system(name) or name == Path(table_path(video)).name:
+            continue
+        theirs = _names(other)
+        # of two numbers after one name, as rec_1 and rec_2, neither is a copy of the other
+        if theirs[0] in own or own[0] in theirs:
+            found.append(os.path.join(os.path.dirname(video), name))
+    return sorted(found, key=lambda path: (_has_video(path), -len(path)))
+
+
+def _has_video(table: str) -> bool:
+    return os.path.exists(Path(table).with_suffix(".avi"))
+
+
+def is_of_system(name: str) -> bool:
+    """Whether an operating system or a program keeps a file for itself.
+
+    >>> [is_of_system(name) for name in ("._A.avi", "~$A.csv", "Thumbs.db", "A.avi")]
+    [True, True, True, False]
+    """
+    hidden = name.startswith(("._", "~$", ".~lock."))
+    return hidden or name.lower() in (".ds_store", "thumbs.db", "desktop.ini")
+
+
+def require_recorded(path: str) -> None:
+    """Refuse a path that names no recording but looks like one, and say what it is."""
+    name = os.path.basename(path)
+    if is_of_system(name):
+        shown = name.removeprefix("._")
+        other = os.path.join(os.path.dirname(path), shown)
+        there = shown != name and os.path.exists(other)
+        remedy = f"name {other}" if there else "name the video"
+        raise InputError(f"{path}: is kept by the operating system and no recording; {remedy}")
+    if name.lower().endswith(UNFINISHED):
+        raise InputError(f"{path}: is not downloaded completely; download it again")
+    if os.path.isdir(path):
+        of = " of the Miniscope DAQ software" if _is_ucla(path) else ""
+        raise MissingInputError(f"{path}: is a folder{of}; name the video in it; check the path")
+    if not os.path.isfile(path):
+        raise MissingInputError(f"{path}: no such video; check the path")
+
+
+def describe_missing_table(video: str) -> str:
+    """Say that a video has no table, what lies there instead, and what to do."""
+    wanted = table_path(video)
+    missing = f"its table {wanted} is missing"
+    nearby = find_nearby_tables(video)
+    if nearby:
+        shown = " and ".join(nearby[:2])
+        return f"{missing}, but {shown} is there; if that is the table, rename it to {wanted}"
+    if _is_ucla(os.path.dirname(video) or "."):
+        return (
+            f"{missing}: this is a recording of the Miniscope DAQ software, which keeps no table "
+            "of buffers; only recordings of mio can be stitched"
+        )
+    return f"{missing}; put it next to the video"
+
+
+def find_unused_table(video: str) -> list[Notice]:
+    """Say that a video without a table may have one under another name."""
+    unused = [path for path in find_nearby_tables(video) if not _has_video(path)][:1]
+    wanted = table_path(video)
+    remedy = f"if that is the table, rename it to {wanted}"
+    return [Notice(video, f"no table {wanted}, but {path} is there", remedy) for path in unused]
+
+
+def _is_ucla(folder: str) -> bool:
+    """Whether a folder is one of the Miniscope DAQ software."""
+    names = {name.lower() for name in _list(folder)}
+    return bool(names & {*UCLA[:2]}) and any(re.fullmatch(r"(mscam)?\d+\.avi", n) for n in names)
+
+
+def _list(folder: str) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:  # the error of opening the video says more
+        return []
+
+
+def _names(stem: str) -> list[str]:
+    """A name in small letters without spaces, and what is left as marks of copies are taken away.
+
+    >>> _names("Rec - Copy (2)")
+    ['reccopy(2)', 'reccopy', 'rec']
+    """
+    found, rest = [stem], BEFORE.sub("", stem, count=1) if BEFORE.match(stem) else stem
+    found += [rest] if rest != stem else []
+    while mark := MARK.search(rest):
+        rest = rest[: mark.start()]
+        found.append(rest)
+    return list(dict.fromkeys(re.sub(r"[-_\s]", "", name).casefold() for name in found))

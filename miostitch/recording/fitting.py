@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 
@@ -21,6 +22,9 @@ from miostitch.ranges import runs
 from miostitch.schema import NO_FRAME
 from miostitch.text import amount, printable
 from miostitch.video.source import VideoSource
+
+RATE_TOLERANCE = 0.1
+"""How far the frame rates of a file and of its timestamps may be apart before it is said."""
 
 WITHOUT, LEFT_OUT = "--salvage leaves them out", "they are left out"
 
@@ -66,6 +70,14 @@ def fit_bare(video: VideoSource, *, salvage: bool) -> Fit:
     holes = _find_holes(video, blank) if salvage else []
     notices = [Notice(video.path, _holes_text(video, holes), LEFT_OUT)] if holes else []
     return Fit(blank, tuple(notices), tuple(holes))
+
+
+def compare_rates(path: str, said: Fraction, measured: float | None) -> list[Notice]:
+    """Say that the frame rate of a file is not the one that counter and clock show."""
+    if measured is None or abs(float(said) / measured - 1) <= RATE_TOLERANCE:
+        return []
+    text = f"the file says {float(said):.4g} frames/s, the timestamps say {measured:.4g}"
+    return [Notice(path, text, "use the timestamps; the rate of the video is not changed")]
 
 
 def lost_frames(

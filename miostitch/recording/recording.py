@@ -21,6 +21,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64, U8
+from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.buffers.table import Metadata, buffer_layout, read_metadata
 from miostitch.errors import (
@@ -33,8 +34,16 @@ from miostitch.errors import (
     VideoError,
 )
 from miostitch.execution.results import LostFrames
-from miostitch.recording.files import ReadOptions, StrPath, segment_paths, table_path
-from miostitch.recording.fitting import fit_bare, fit_table
+from miostitch.recording.files import (
+    ReadOptions,
+    StrPath,
+    describe_missing_table,
+    find_unused_table,
+    require_recorded,
+    segment_paths,
+    table_path,
+)
+from miostitch.recording.fitting import compare_rates, fit_bare, fit_table
 from miostitch.recording.lag import Lag, Pictures, SettledLag, measure_lag, settle_lags
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, REPAIRED_COLUMNS
 from miostitch.video.readers import FrameReader
@@ -116,6 +125,11 @@ class Recording:
         """Whether pixels can be compared with rows: a lossy codec leaves no exact values."""
         return bool(self.tables) and not self.lossy
 
+    @cached_property
+    def timed(self) -> bool:
+        """Whether the rows have times by which frames and clocks can be measured."""
+        return bool(np.isfinite(self.frames.timestamp_first).any())
+
     @property
     def shape(self) -> tuple[int, int, int]:
         """Frames, height and width."""
@@ -171,10 +185,14 @@ class Recording:
             if found.lag in (None, lag):
                 raise
             raise MismatchError(f"{error}; {found.describe()}; use --lag auto") from error
+        frames = FrameTable.concat([fit.frames for fit in fits])
+        notices = [notice for fit in fits for notice in fit.notices]
+        rate = measured_rate(frames.frame_num, frames.timestamp_first)
+        notices += compare_rates(self.path, self.videos[0].fps, rate)
         return replace(
             self,
-            frames=FrameTable.concat([fit.frames for fit in fits]),
-            notices=(*self.notices, *(notice for fit in fits for notice in fit.notices)),
+            frames=frames,
+            notices=(*self.notices, *notices),
             lag=lag,
             losses=tuple(loss for fit in fits for loss in fit.losses),
         )
@@ -325,19 +343,18 @@ def _open_files(spec: StrPath, options: ReadOptions) -> Recording:
     ]
     if tables and len(tables) < len(videos):
         raise MissingInputError(f"{paths[0]}: some segments have a table and others none")
-    return Recording.of_files(Path(videos[0].path).stem, videos, tables, options)
+    found = Recording.of_files(Path(videos[0].path).stem, videos, tables, options)
+    unused = [notice for path in paths if not tables for notice in find_unused_table(path)]
+    return replace(found, notices=(*found.notices, *unused))
 
 
 def _require_files(path: str, *, need_table: bool) -> None:
     """Check that a video, and its table if need be, are there."""
-    if not os.path.isfile(path):
-        what = "is a folder; name the video in it" if os.path.isdir(path) else "no such video"
-        raise MissingInputError(f"{path}: {what}; check the path")
+    require_recorded(path)
     if path.lower().endswith(".csv"):
         raise InputError(f"{path}: is a table; name the video, its table is found next to it")
     if need_table and not os.path.isfile(table_path(path)):
-        msg = f"{path}: its table {table_path(path)} is missing; put it next to the video"
-        raise MissingInputError(msg)
+        raise MissingInputError(f"{path}: {describe_missing_table(path)}")
 
 
 def list_repairs(recordings: Sequence[Recording]) -> dict[str, NDArray[Any]]:

@@ -7,10 +7,9 @@ from typing import Self
 import numpy as np
 
 from miostitch.arrays import F64, I64
-from miostitch.buffers.elapsed_time import read_start
+from miostitch.buffers.elapsed_time import measured_rate, read_start
 from miostitch.recording.frame_times import time_of_store
 from miostitch.schema import MEASURED_FPS
-from miostitch.session.clocks import measured_rate
 from miostitch.store.reader import Store
 from miostitch.text import clock
 

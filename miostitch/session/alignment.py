@@ -15,10 +15,11 @@ import numpy as np
 
 from miostitch.arrays import F64, I16, I32, I64
 from miostitch.buffers.device_counter import counter_resets
+from miostitch.buffers.elapsed_time import frame_interval
 from miostitch.errors import AlignmentError, Notice, Severity, UsageError
 from miostitch.ranges import distinct, run_starts
 from miostitch.schema import NO_FRAME
-from miostitch.session.clocks import Clock, estimate_clock, frame_interval, to_first_clock
+from miostitch.session.clocks import Clock, estimate_clock, to_first_clock
 from miostitch.session.reboots import (
     USUAL_OFFSET_S,
     Segment,

@@ -6,7 +6,7 @@ import numpy as np
 
 from miostitch.arrays import F64, I64
 from miostitch.buffers.device_counter import LEAST_FRAMES
-from miostitch.buffers.elapsed_time import ElapsedTime
+from miostitch.buffers.elapsed_time import ElapsedTime, measured_rate
 from miostitch.schema import MEASURED_FPS
 
 _SIGMA = 1.4826  # standard deviation of a normal distribution in median absolute deviations
@@ -27,35 +27,6 @@ class Clock:
     drift_ppm: float | None = None
     frames: int = 0  # Shared frames that this rests on
     middle_s: float = 0.0  # Median time of the shared frames on this clock, in s
-
-
-def frame_interval(frame_num: I64, time: F64) -> float:
-    """Time in s from frame to frame of one boot; NaN where numbers and times rise apart.
-
-    ``frame_num, time``: in the order of the video, (frame,).
-    """
-    # a long lever, so that the scatter of single times does not matter
-    # and short beside the recording, so that a step of the clock changes few of the pairs
-    lever = min(64, max(len(time) // 4, min(len(time) - 1, 1)))
-    if not lever:
-        return np.nan
-    frames = frame_num[lever:] - frame_num[:-lever]
-    rising = (frames > 0) & (frames <= 8 * lever)
-    steps = (time[lever:] - time[:-lever])[rising] / frames[rising]
-    steps = steps[np.isfinite(steps)]
-    interval = float(np.median(steps)) if steps.size else np.nan
-    return interval if interval > 0 else np.nan
-
-
-def measured_rate(frame_num: I64, time: F64) -> float | None:
-    """Frames per s by counter and clock; None where they do not tell.
-
-    ``frame_num, time``: -1 and NaN where unknown, in the order of the video, (frame,).
-    """
-    known = (frame_num >= 0) & np.isfinite(time)
-    interval = frame_interval(frame_num[known], time[known])
-    # a clock that was set while it ran may leave a rate of nothing
-    return None if np.isnan(interval) else round(1 / interval, 6) or None
 
 
 def time_attrs(elapsed: ElapsedTime, frame_num: I64) -> dict[str, str | float]:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.arrays import I32, I64, U64, Bools
-from miostitch.buffers.frame_table import MASK_BITS
 from miostitch.buffers.table import buffer_layout
-from miostitch.errors import InputError, MetadataError
+from miostitch.errors import InputError
 from miostitch.kernels.composition import EXCLUDED
+from miostitch.recording.datasets import require_numbered
 from miostitch.recording.recording import Recording
 from miostitch.schema import NO_FRAME
 from miostitch.session.alignment import Alignment, FrameIdentity, align
@@ -140,6 +140,7 @@ class Session:
 
 def bring_together(recordings: Sequence[Recording], options: AlignOptions | None = None) -> Session:
     """Align recordings and find their buffer layout."""
+    require_numbered(len(recordings))
     first = recordings[0]
     for other in recordings[1:]:
         if other.shape[1:] != first.shape[1:]:
@@ -151,9 +152,6 @@ def bring_together(recordings: Sequence[Recording], options: AlignOptions | None
     tables = [table for recording in recordings for table in recording.tables]
     bounds = buffer_layout(tables, first.shape[1] * first.shape[2])
     buffers = len(bounds) - 1
-    if buffers > MASK_BITS:
-        msg = f"{first.path}: {buffers} buffers per frame; at most {MASK_BITS} are supported"
-        raise MetadataError(msg)
     identities = [
         FrameIdentity(
             recording.path,

@@ -5,12 +5,12 @@ from typing import Any, Literal, get_args
 
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import UsageError
-from miostitch.recording.files import ReadOptions
+from miostitch.recording.files import ReadOptions, require_stem
 from miostitch.session.session import AlignOptions
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.video.writer import Codec
 
-NO_RESULT = ("strict", "force", "restart", "memory_limit", "report")
+NO_RESULT = ("name", "strict", "force", "restart", "memory_limit", "report")
 """Options that change nothing in the products."""
 
 
@@ -89,6 +89,8 @@ class StitchOptions:
         Start from scratch instead of resuming an interrupted run.
     memory_limit
         Memory that this process may use, in bytes; it bounds the threads, never the chunks.
+    name
+        What the products are called, without ending; by default after the recordings.
     """
 
     by: Literal["frame", "buffer"] = "frame"
@@ -111,6 +113,7 @@ class StitchOptions:
     force: bool = False
     restart: bool = False
     memory_limit: int | None = None
+    name: str | None = None
 
     def __post_init__(self) -> None:
         if self.codec not in {None, *get_args(Codec)}:
@@ -122,6 +125,8 @@ class StitchOptions:
         if not (self.lag == "auto" or isinstance(self.lag, int)):
             raise UsageError(f"lag {self.lag!r}: must be auto or a number of frames")
         require_way(self.by)
+        if self.name is not None:
+            require_stem(self.name)
         for name in ("chunk_frames", "max_frame_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:

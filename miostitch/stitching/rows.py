@@ -8,8 +8,8 @@ from miostitch.schema import CORRECTED, NO_FRAME
 from miostitch.session.clocks import to_first_clock
 from miostitch.session.session import Session
 
-RECEIVER = "receiver"
-"""Column that says which recording a row is from; it is in no file."""
+RECEIVER = "\0receiver"
+"""Column that says which recording a row is from; no file can have a column of this name."""
 
 RECEIVED = "buffer_recv_unix_time"
 PLACE = ("reconstructed_frame_index", "frame_buffer_count")
@@ -74,6 +74,8 @@ def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np
     # within a frame rows stand as received, and its first buffer is not always the first
     rows = rows.iloc[np.lexsort([rows[name].to_numpy() for name in reversed(PLACE)])]
     received, receiver = rows[CORRECTED.name].to_numpy(), rows[RECEIVER].to_numpy()
+    timed = [recording.timed for recording in session.recordings]
+    received = np.where(np.array(timed)[receiver], received, np.nan)
     positions = np.arange(span.start, span.stop)
     index = rows["reconstructed_frame_index"].to_numpy()
     first, stop = (np.searchsorted(index, positions, side) for side in ("left", "right"))

@@ -83,6 +83,7 @@ def stitch_files(
     force: bool | None = None,
     restart: bool | None = None,
     memory_limit: int | None = None,
+    name: str | None = None,
     accept: Callable[[int], None] | None = None,
     progress: Progress | None = None,
 ) -> RunResult:
@@ -116,6 +117,8 @@ def stitch_files(
         How it is read; see there.
     report, force, restart, memory_limit
         How it is run; see there.
+    name
+        What the products are called; by default after the recordings.
     accept
         Called with the number of frames before any is written, damaged ones included; what it
         raises ends the run.
@@ -162,6 +165,7 @@ def stitch_files(
         "force": force,
         "restart": restart,
         "memory_limit": memory_limit,
+        "name": name,
     }
     require_one_way({**choices, "config": config, "no_avi": no_avi}, options=options)
     if options is None:
@@ -202,7 +206,7 @@ def run_stitch(
 ) -> StitchSummary:
     """Stitch recordings and publish the products; see :func:`stitch_files`."""
     paths, names = _check_inputs(inputs), recording_names(inputs)
-    workspace = Workspace(Path(output), stitched_stem(names), STITCHED)
+    workspace = Workspace(Path(output), stitched_stem(names, options.name), STITCHED)
     files = [*paths, *map(table_path, paths)]
     how = RunOptions(options.force, options.restart, progress)
     with publish_run(workspace, files, how, resumable=True) as run:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.repair import describe_evidence
 from miostitch.errors import Notice, Severity, list_warnings, rank_notices
@@ -21,13 +22,10 @@ from miostitch.execution.results import (
 from miostitch.recording.provenance import input_place
 from miostitch.recording.recording import Recording
 from miostitch.schema import COMPOSITE, MEASURED_FPS, NO_FRAME, Evidence
-from miostitch.session.clocks import Clock, measured_rate
+from miostitch.session.clocks import Clock
 from miostitch.session.session import Session
 from miostitch.stitching.tables import FrameColumns, StitchedTables
 from miostitch.text import printable
-
-RATE_TOLERANCE = 0.1
-"""How far the frame rate of video and table may be apart before it is worth a warning."""
 
 REPORTED_REPAIRS = 1000
 """Repaired cells that a summary lists; the store has them all."""
@@ -166,7 +164,6 @@ def find_notices(session: Session) -> list[Notice]:
     if len(rates) > 1:
         found = ", ".join(f"{path}: {rate} frames/s" for rate, path in rates.items())
         notices.append(Notice("", f"frame rates differ ({found})", "the first is used"))
-    notices += [notice for r in session.recordings for notice in _rate_contradicted(r, session)]
     for duplicate in session.alignment.duplicates:
         path = session.recordings[duplicate.recording].path
         frames = ", ".join(map(str, sorted([duplicate.kept, *duplicate.dropped])))
@@ -180,13 +177,3 @@ def _measured_fps(recording: Recording, session: Session) -> float | None:
     """Frame rate of a recording by its counter and its clock."""
     frames = recording.frames
     return measured_rate(frames.frame_num, frames.start_times(session.buffers))
-
-
-def _rate_contradicted(recording: Recording, session: Session) -> list[Notice]:
-    """Say that a video's frame rate is not that of its table."""
-    fps, measured = recording.videos[0].fps, _measured_fps(recording, session)
-    if measured is None or abs(float(fps) / measured - 1) <= RATE_TOLERANCE:
-        return []
-    text = f"the file says {float(fps):.4g} frames/s, the timestamps say {measured:.4g}"
-    remedy = "use the timestamps; the rate of the video is not changed"
-    return [Notice(recording.path, text, remedy)]

@@ -14,6 +14,8 @@ import zarr
 
 from miostitch.errors import InputError, ResourceError
 from miostitch.schema import VIDEO
+from miostitch.store.disk import DiskStore
+from miostitch.store.renaming import rename
 from miostitch.store.validation import CHUNK_NAME
 
 BEFORE = ".before"  # Ending of a store that is being begun anew
@@ -141,7 +143,7 @@ def set_aside(path: str) -> None:
             _move_chunks(store, before)
             shutil.rmtree(store)
         elif store.exists():
-            store.rename(before)
+            rename(store, before)
     except OSError as error:
         raise ResourceError(f"{path}: cannot be moved: {error}") from error
 
@@ -164,7 +166,7 @@ def _move_chunks(source: Path, target: Path) -> None:
         if file.is_file() and CHUNK_NAME.fullmatch(file.name):
             moved = new / file.relative_to(old)
             moved.parent.mkdir(parents=True, exist_ok=True)
-            file.replace(moved)
+            rename(file, moved)
 
 
 def _open_video(path: str, mode: str) -> zarr.Array[Any]:
@@ -179,7 +181,8 @@ def _open_video(path: str, mode: str) -> zarr.Array[Any]:
 @lru_cache(OPEN_VIDEOS)
 def _opened(folder: Path, mode: str, written: tuple[int, ...]) -> zarr.Array[Any]:
     # costs some milliseconds, which add up where every block is opened twice
-    return zarr.open_array(folder, mode=mode).with_config({"write_empty_chunks": True})
+    store = DiskStore(folder, read_only=mode == "r")
+    return zarr.open_array(store, mode=mode).with_config({"write_empty_chunks": True})
 
 
 def _chunk_file(path: str, video: zarr.Array[Any], chunk: int) -> Path:

@@ -4,11 +4,14 @@ Its layout is that of :mod:`miostitch.schema`; ``xarray.open_zarr`` reads it as 
 carries a checksum and is written even when all zero, so that a missing chunk is always a loss.
 """
 
+import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
+from hashlib import blake2b
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +22,8 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from miostitch.errors import MiostitchError, ResourceError
 from miostitch.schema import (
     BUFFER,
+    COLUMN_BY_NAME,
+    COLUMN_NAME,
     FORMAT_VERSION,
     FRAME,
     FRAME_VARIABLES,
@@ -28,6 +33,7 @@ from miostitch.schema import (
     VIDEO,
     Variable,
 )
+from miostitch.store.disk import DiskStore
 
 BUFFER_CHUNK = 2**17
 """Rows per chunk of the ``buffers`` group; of each column one chunk is in memory, 1 MiB."""
@@ -39,6 +45,12 @@ ZSTD_LEVEL = 1
 VIDEO_CODECS = (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=1), Crc32cCodec())
 """Noise fills the low bits of a picture: sorted by bit, pixels are packed as well as by zstd, in a
 third of the time. Blosc does not notice a damaged chunk; the checksum does."""
+
+PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ \-]{0,79}(?<! )")
+"""Column names that are names of arrays as they are."""
+
+QUOTED_LETTERS, DIGEST_BYTES = 40, 8
+"""Of the names of arrays of other columns."""
 
 DIMENSION_DOCS = {
     FRAME: "position of the frame in the video",
@@ -74,7 +86,7 @@ def create_store(
     version: Attrs = {"format_version": FORMAT_VERSION} if complete else {}
     with _writing(path, "cannot create the store"):
         root = zarr.create_group(
-            Path(path),
+            DiskStore(path),
             zarr_format=zarr_format,  # type: ignore[arg-type]
             attributes={**version, **attrs, **axes},
         )
@@ -95,7 +107,7 @@ def write_frame_tables(
     ``attrs``: what is known of all frames only now.
     """
     with _writing(path, "cannot write the tables"):
-        root = zarr.open_group(Path(path), mode="r+")
+        root = zarr.open_group(DiskStore(path), mode="r+")
         root.update_attributes(dict(attrs or {}))
         block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
         with zarr.config.set({"codec_pipeline.batch_size": MANY_CHUNKS}):
@@ -113,7 +125,7 @@ def write_group(
 ) -> None:
     """Write a group of tables, with a coordinate for each of their dimensions."""
     with _writing(path, f"cannot write {name}"):
-        root = zarr.open_group(Path(path), mode="r+")
+        root = zarr.open_group(DiskStore(path), mode="r+")
         group = root.create_group(name, attributes=dict(attrs))
         sizes: dict[str, int] = {}
         for variable in variables:
@@ -125,22 +137,42 @@ def write_group(
             _write(group, index, np.arange(sizes[dim], dtype=np.int64))
 
 
+def array_names(columns: Iterable[str]) -> dict[str, str]:
+    """Names of the arrays of some columns: those that any file system takes are as they are.
+
+    Others, and names that differ from others in small and capital letters alone, are written
+    with ``%`` escapes and a digest; the attribute :data:`COLUMN_NAME` has the name itself.
+
+    >>> array_names(["frame_num", "note", "a/b"])
+    {'frame_num': 'frame_num', 'note': 'note', 'a/b': 'a%2Fb%0debd2558bca8fa0'}
+    """
+    names = [*columns]
+    folded = Counter([BUFFER, *(name.casefold() for name in names)])
+    found = {}
+    for name in names:
+        alone = name in COLUMN_BY_NAME or folded[name.casefold()] == 1
+        digest = blake2b(name.encode(), digest_size=DIGEST_BYTES).hexdigest()
+        quoted = f"{quote(name, safe='')[:QUOTED_LETTERS]}%{digest}"
+        found[name] = name if alone and PLAIN_NAME.fullmatch(name) else quoted
+    return found
+
+
 class BufferColumns:
     """The ``buffers`` group: a metadata table as one-dimensional arrays, appended in pieces."""
 
     def __init__(self, path: str, columns: Mapping[str, str], attrs: Mapping[str, Attrs]) -> None:
         self._path = path
         with _writing(path, "cannot create the buffers"):
-            group = zarr.open_group(Path(path), mode="r+").create_group("buffers")
+            group = zarr.open_group(DiskStore(path), mode="r+").create_group("buffers")
             self._arrays = {
                 name: _create(
                     group,
-                    Variable(name, (BUFFER,), dtype, "", group="/buffers"),
+                    Variable(array, (BUFFER,), columns[name], "", group="/buffers"),
                     (0,),
                     (BUFFER_CHUNK,),
-                    attrs.get(name, {}),
+                    {**attrs.get(name, {}), **({} if array == name else {COLUMN_NAME: name})},
                 )
-                for name, dtype in columns.items()
+                for name, array in array_names(columns).items()
             }
         # text of any length is kept as objects
         self._chunk = {
@@ -185,7 +217,7 @@ def consolidate(path: str) -> None:
     with warnings.catch_warnings(), _writing(path, "cannot write the metadata"):
         # zarr warns that format 3 does not specify this yet; readers without it lose nothing
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
-        zarr.consolidate_metadata(Path(path))
+        zarr.consolidate_metadata(DiskStore(path))
 
 
 def _create(

@@ -1,6 +1,6 @@
 """A finished store, opened: what it holds, and its tables as Datasets and arrays."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +16,14 @@ from xarray.core import indexing
 
 from miostitch.errors import InputError, MismatchError
 from miostitch.ranges import join_ranges
-from miostitch.schema import BUFFER, COLUMN_BY_NAME, FORMAT_VERSION, OLDER_VERSIONS, VIDEO
+from miostitch.schema import (
+    BUFFER,
+    COLUMN_BY_NAME,
+    COLUMN_NAME,
+    FORMAT_VERSION,
+    OLDER_VERSIONS,
+    VIDEO,
+)
 from miostitch.store.validation import reading, require_chunks, require_plain
 from miostitch.text import amount
 
@@ -36,6 +43,7 @@ class Store:
     groups: tuple[str, ...]  # Names of the groups
     attrs: dict[str, Any]  # Attributes of the root group
     buffer_columns: tuple[str, ...]  # Columns of the ``buffers`` group, those of the schema first
+    buffer_arrays: Mapping[str, str]  # Names of the arrays of these columns
     buffer_rows: int  # Their length
 
     @classmethod
@@ -44,9 +52,10 @@ class Store:
         root = _require_store(path)
         with reading(path):
             video = root[VIDEO.name]
-            names = {*root[BUFFERS].array_keys()} if BUFFERS in root else set()  # type: ignore[union-attr]
+            arrays = dict(root[BUFFERS].arrays()) if BUFFERS in root else {}  # type: ignore[union-attr]
+            names = {str(each.attrs.get(COLUMN_NAME, key)): key for key, each in arrays.items()}
             known = [name for name in COLUMN_BY_NAME if name in names]
-            rows = [root[f"{BUFFERS}/{name}"].shape[0] for name in names]  # type: ignore[union-attr]
+            rows = [each.shape[0] for each in arrays.values()]
             frames, height, width = video.shape  # type: ignore[union-attr]
             return cls(
                 path=path,
@@ -57,7 +66,8 @@ class Store:
                 chunk_frames=video.chunks[0],  # type: ignore[union-attr]
                 groups=tuple(sorted(root.group_keys())),
                 attrs=dict(root.attrs),
-                buffer_columns=(*known, *sorted(names - {*known})),
+                buffer_columns=(*known, *sorted({*names} - {*known})),
+                buffer_arrays=names,
                 buffer_rows=max(rows, default=0),
             )
 
@@ -114,7 +124,8 @@ class Store:
         """Rows of distinct frames, ascending, in their order."""
         rows = join_ranges(self._first_rows[frames], self.row_counts[frames])
         chosen = self._buffers.isel({BUFFER: rows})
-        return pd.DataFrame({name: chosen[name].to_numpy() for name in self.buffer_columns})
+        arrays = self.buffer_arrays
+        return pd.DataFrame({name: chosen[arrays[name]].to_numpy() for name in self.buffer_columns})
 
     @property
     def _frame_of_row(self) -> NDArray[np.int64]:

@@ -17,6 +17,7 @@ from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.schema import (
     BUFFER,
+    COLUMN_NAME,
     COMPOSITION_VARIABLES,
     FORMAT_VERSION,
     FRAME,
@@ -111,9 +112,15 @@ class Store:
         found = self.attrs.get("recordings")
         return [str(name) for name in found] if isinstance(found, list) else []
 
-    def members(self, group: str) -> list[str]:
-        """Names of the arrays of a group that could be opened."""
-        return [name.rpartition("/")[2] for name in self.arrays if name.rpartition("/")[0] == group]
+    @property
+    def buffer_columns(self) -> dict[str, str]:
+        """The columns of the rows that could be opened, and their arrays."""
+        parts = [(name.rpartition("/"), array) for name, array in self.arrays.items()]
+        return {
+            str(array.attrs.get(COLUMN_NAME, name)): name
+            for (group, _, name), array in parts
+            if group == "buffers"
+        }
 
     def chunk_key(self, number: int) -> str:
         """Key of a chunk of ``video``."""
@@ -237,7 +244,7 @@ def check_layout(store: Store, folder: Path) -> None:
             empty = {v.name: np.zeros([sizes[dim] for dim in v.dims], v.dtype) for v in variables}
             write_group(str(made), group, variables, empty.__getitem__, recordings)
     if "buffers" in store.groups:
-        with BufferTable(store.members("buffers"), None, str(made)):
+        with BufferTable(store.buffer_columns, None, str(made)):
             pass
     ours, layout = _metadata(store.path, store.zarr_format), _metadata(made, store.zarr_format)
     rows = store.arrays.get(ROWS)

@@ -1,5 +1,6 @@
 """Compares tables with what the ordinary code writes, row by row and cell by cell."""
 
+import csv
 import filecmp
 from collections.abc import Iterable, Iterator
 from functools import partial
@@ -48,13 +49,15 @@ def write_stored_tables(store: Store, found: Path, folder: Path) -> None:
 
     ``found``: its ``.csv``, for the order of the columns; ``folder``: takes a table by its ending.
     """
-    names = store.members("buffers")
-    if ROWS in store.arrays and len({store.arrays[f"buffers/{n}"].shape for n in names}) == 1:
+    names = store.buffer_columns
+    shapes = {store.arrays[f"buffers/{name}"].shape for name in names.values()}
+    if ROWS in store.arrays and len(shapes) == 1:
         header = _header(found) if found.is_file() else []
-        columns = header if {*header} == {*names} else names
+        columns = header if {*header} == {*names} else [*names]
         with TableWriter(folder / ".csv", columns) as table:
             for at, region in grid(store.arrays[ROWS]):
-                parts = {name: store.read(f"buffers/{name}", at, region) for name in columns}
+                arrays = {name: f"buffers/{names[name]}" for name in columns}
+                parts = {n: store.read(array, at, region) for n, array in arrays.items()}
                 if all(each is not None for each in parts.values()):
                     table.append(pd.DataFrame(parts))
     times = {name: store.values(name) for name in TIMES}
@@ -65,8 +68,9 @@ def write_stored_tables(store: Store, found: Path, folder: Path) -> None:
 
 def _header(path: Path) -> list[str]:
     try:
-        return [*pd.read_csv(path, nrows=0).columns]
-    except (ValueError, OSError):
+        with path.open(encoding="utf-8", newline="") as file:  # pandas would name what has no name
+            return next(csv.reader(file), [])
+    except (ValueError, OSError, csv.Error):
         return []
 
 
@@ -104,7 +108,8 @@ def _compare(found: Path, expected: Path, findings: Findings) -> None:
 def _chunks(path: Path) -> Iterator[pd.DataFrame]:
     """A table as text, chunk by chunk; the index counts all rows."""
     options: dict[str, Any] = {"dtype": str, "na_filter": False, "chunksize": CHUNK_ROWS}
-    with pd.read_csv(path, encoding="utf-8", **options) as reader:
+    names = _header(path) or None
+    with pd.read_csv(path, encoding="utf-8", names=names, header=0, **options) as reader:
         yield from reader
 
 

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.arrays import F64, I64, Bools
-from miostitch.buffers.elapsed_time import ElapsedTime, read_start
+from miostitch.buffers.elapsed_time import ElapsedTime, measured_rate, read_start
 from miostitch.buffers.frame_table import complete
 from miostitch.errors import AlignmentError, Notice
 from miostitch.execution.products import STORE
@@ -30,7 +30,6 @@ from miostitch.schema import (
     SCORE_VARIABLES,
 )
 from miostitch.session.alignment import FrameIdentity, align
-from miostitch.session.clocks import measured_rate
 from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache

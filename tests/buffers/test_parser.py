@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miostitch.buffers import parser as table_parser
-from miostitch.buffers.parser import TableParser, header_columns, text_blocks
+from miostitch.buffers.header import header_columns
+from miostitch.buffers.parser import TableParser, text_blocks
 from miostitch.errors import MetadataError
 from tests.tables import HEADER, LAWS, REQUIRED, lines_of, session
 

@@ -114,7 +114,7 @@ def test_the_longest_name(session: Path, tmp_path: Path) -> None:
     run(tmp_path, b"inspect", video)
     run(tmp_path, b"concat", video, b"-o", b"out/a.avi")
     refused = run(tmp_path, b"stitch", video, b"-o", b"more", code=2)
-    assert "too long for a file name; rename the recordings" in refused.stderr
+    assert "too long for a file name; give a shorter --name" in refused.stderr
     assert not (tmp_path / "more").exists()
 
 

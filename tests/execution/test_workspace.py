@@ -4,6 +4,7 @@ import errno
 import os
 import subprocess
 import sys
+from collections import Counter
 from functools import partial
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from miostitch.errors import OutputExistsError, OutputLockedError, ResourceError, UsageError
 from miostitch.execution.workspace import Workspace
+from miostitch.store import renaming
 from tests.folders import content
 
 SUFFIXES = (".zarr", ".avi", "_debug.avi")
@@ -196,19 +198,79 @@ def test_a_failing_publish_changes_nothing(
         make(space, "old", debug=True)
         space.publish()
     before = content(space.output)
-    rename = Path.rename
+    rename = os.replace
 
-    def fails_at_the_video(self: Path, target: Path) -> Path:
-        if self == space.staged(".avi"):
+    def fails_at_the_video(source: Path, target: Path) -> None:
+        if source == space.staged(".avi"):
             raise OSError("no")
-        return rename(self, target)
+        rename(source, target)
 
-    monkeypatch.setattr(Path, "rename", fails_at_the_video)
+    monkeypatch.setattr(os, "replace", fails_at_the_video)
     with space.open([], force=True):
         make(space, "new")
         with pytest.raises(ResourceError, match="cannot publish s: no"):
             space.publish()
     assert content(space.output) == before
+
+
+@pytest.mark.fault(62, "each rename twice, then allowed", "tried again, result complete")
+def test_renames_that_are_refused_for_a_moment_are_tried_again(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = refuse_renames(monkeypatch, 2)
+    for text in ("old", "new"):
+        with space.open([], force=True):
+            make(space, text)
+            space.publish()
+    assert content(space.output) == {"s.zarr/chunk": b"new", "s.avi": b"new"}
+    assert min(refused.values()) >= 3
+
+
+@pytest.mark.fault(
+    62, "renames from some moment on", "exit 5, the next run restores the old result"
+)
+@pytest.mark.parametrize("allowed", range(6))
+def test_renames_that_are_refused_to_the_end_lose_nothing(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch, allowed: int
+) -> None:
+    def publish() -> None:
+        with space.open([], force=True):
+            make(space, "new")
+            space.publish()
+
+    with space.open([], force=False):
+        make(space, "old", debug=True)
+        space.publish()
+    before = content(space.output)
+    with monkeypatch.context() as patched:
+        refuse_renames(patched, 10**9, after=allowed)
+        with pytest.raises(ResourceError, match=r"cannot (publish|restore).*again"):
+            publish()
+    with pytest.raises(OutputExistsError), space.open([], force=False):
+        pytest.fail("the old result was lost")
+    assert content(space.output) == before
+    publish()
+    assert content(space.output) == {"s.zarr/chunk": b"new", "s.avi": b"new"}
+
+
+def refuse_renames(
+    monkeypatch: pytest.MonkeyPatch, times: int, after: int = 0
+) -> Counter[tuple[str, str]]:
+    """Refuse each rename so often, as Windows does where a virus scanner has the file open."""
+    attempts: Counter[tuple[str, str]] = Counter()
+    really, left = os.replace, after
+
+    def refused(source: Path, target: Path) -> None:
+        nonlocal left
+        attempts[str(source), str(target)] += 1
+        left -= 1
+        if left < 0 and attempts[str(source), str(target)] <= times:
+            raise PermissionError(errno.EACCES, "Access is denied", str(source))
+        really(source, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    monkeypatch.setattr(renaming, "DELAYS_S", (0.001,) * 3)
+    return attempts
 
 
 @pytest.mark.fault(40, "killed at each rename", "the old result comes back")
@@ -223,19 +285,19 @@ def test_a_run_killed_while_it_published_is_undone(
             make(space, "old", debug=True)
             space.publish()
     before = content(space.output) if old else {}
-    rename, left = Path.rename, 0
+    rename, left = os.replace, 0
 
-    def killed(self: Path, target: Path) -> Path:
+    def killed(source: Path, target: Path) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             os._exit(9)
-        return rename(self, target)
+        rename(source, target)
 
     for moves in range(7):
         if (child := os.fork()) == 0:
             left = moves
-            monkeypatch.setattr(Path, "rename", killed)
+            monkeypatch.setattr(os, "replace", killed)
             with space.open([], force=True):
                 make(space, "new")
                 space.publish()
@@ -272,20 +334,19 @@ def test_a_run_killed_while_it_published_goes_on(
         return went_on
 
     publish("old")
-    rename, left = Path.rename, moves
+    rename, left = os.replace, moves
 
-    def killed(self: Path, target: Path) -> Path:
+    def killed(source: Path, target: Path) -> None:
         nonlocal left
         left -= 1
         if left < 0:
             os._exit(9)
-        renamed = rename(self, target)
+        rename(source, target)
         if target == space.folder / "done":
             os._exit(9)
-        return renamed
 
     if (child := os.fork()) == 0:
-        monkeypatch.setattr(Path, "rename", killed)
+        monkeypatch.setattr(os, "replace", killed)
         publish("new")
     os.waitpid(child, 0)
     done = (space.folder / "done").exists()

@@ -6,13 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miostitch.buffers.device_counter import counter_resets
+from miostitch.buffers.elapsed_time import frame_interval, measured_rate
 from miostitch.session.clocks import (
     Clock,
     counter_shift,
     device_time,
     estimate_clock,
-    frame_interval,
-    measured_rate,
     to_first_clock,
 )
 
