@@ -274,11 +274,13 @@ class RecordingRows:
         rows = pd.concat(pieces, ignore_index=True)
         return rows.iloc[np.argsort(np.concatenate(places), kind="stable")]
 
-    def per_row(self, name: str, frames: I64) -> NDArray[np.integer]:
-        """What is known of the frame of each of the rows that are read of some frames."""
-        at = np.searchsorted(self.frames, frames)
-        values: NDArray[np.integer] = getattr(self, name)[at]
-        return np.repeat(values, self.num_rows[at])
+    def of_each_row(self, values: I64, frames: I64) -> I64:
+        """Repeat a value of each of some frames for every row that is read of it."""
+        return np.repeat(values, self.num_rows[np.searchsorted(self.frames, frames)])
+
+    def numbers(self, frames: I64) -> I64:
+        """The device's number of each of some frames, (frame,)."""
+        return self.frame_num[np.searchsorted(self.frames, frames)]
 
 
 @dataclass(frozen=True)

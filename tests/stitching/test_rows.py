@@ -71,7 +71,7 @@ def test_times_are_those_of_the_first_and_the_last_row(session: Made, one_clock:
     gave = composed(together)
     span = slice(0, len(gave))
     rows = rows_of_buffers(together, span, gave)
-    times = frame_times(together, rows, span)
+    times = frame_times(rows, span)
     clocks = together.alignment.clocks
     for frame in range(len(gave)):
         own = rows[rows.reconstructed_frame_index == frame]
@@ -93,8 +93,8 @@ def test_one_clock_is_the_first_receivers(tmp_path: Path) -> None:
     number = together.frame_num(slice(None)) - apart.config.first_frame_num
     apart_ = replace(together, one_clock=False)
     raw_rows = rows_of_buffers(apart_, slice(0, len(gave)), gave)
-    raw = frame_times(apart_, raw_rows, slice(0, len(gave)))[0]
-    one = frame_times(together, rows, slice(0, len(gave)))[0]
+    raw = frame_times(raw_rows, slice(0, len(gave)))[0]
+    one = frame_times(rows, slice(0, len(gave)))[0]
     sent = one - number / 20
     assert np.nanmax(sent) - np.nanmin(sent) < 0.05  # where first buffers are lost, by the next
     assert np.nanmax(raw - number / 20) - np.nanmin(raw - number / 20) > 29
