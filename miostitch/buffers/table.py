@@ -105,7 +105,9 @@ class Metadata:
             raise UsageError(msg)
         blocks = self._blocks[_touches(self._blocks, wanted)]
         cells = tuple(map(self._repaired_cells, blocks))
-        return RowReader(self.digest, self._parser, blocks, cells)
+        # an absolute path, for any process
+        parser = replace(self._parser, path=os.path.abspath(self.path))
+        return RowReader(self.digest, parser, blocks, cells)
 
     def batches(self) -> Iterator[pd.DataFrame]:
         """Stream the whole table in the order of the file, about 14,000 rows at a time."""

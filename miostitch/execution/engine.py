@@ -28,8 +28,9 @@ from miostitch.schema import VIDEO
 from miostitch.store.chunks import recall_block, sync_block, write_block
 from miostitch.video.writer import Append, Packed, VideoFile
 
-TABLE_BLOCKS = 16
-"""Blocks whose tables are written together: looking rows up costs most at the start."""
+TABLE_BLOCKS = 8
+"""Blocks whose tables are written together: each time takes some milliseconds, and until then
+their rows are in memory."""
 
 TABLES_AHEAD = 2
 """Such spans that may wait for their tables."""
