@@ -4,6 +4,8 @@
 simulated pair of 200x200 frames on one core, and on twice as many each time up to all of them
 (Linux, which can confine a process to some cores), in turn, and prints a table in Markdown. What a
 run takes before its first frame, measured on a pair of 50 frames on the same cores, is taken off.
+So it is from the processor time of the process that was started, without that of its workers; of
+threads that is all of it. Reading and repairing the tables is in it.
 Two lines more tell what all cores give by other means: ``--workers``, and what the machine itself
 gives, which is as many runs at the same time as there are cores, each on a core of its own and over
 its share of the frames.
@@ -15,10 +17,12 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
-from peers import FAULTS, HERE, run
+from peers import FAULTS, HERE
 
 Command = tuple[str | Path, ...]
 BEGIN = 50
@@ -44,12 +48,36 @@ def on_cores(chosen: list[int], pair: tuple[Path, Path], out: Path, *more: str) 
     return (sys.executable, "-c", ON_CORES, names, *stitch)
 
 
-def seconds(*commands: Command, out: Path) -> float:
+class Times(NamedTuple):
+    """Of a whole run, in s."""
+
+    wall: float
+    coordinator: float  # Processor time of the process that was started, without its workers
+
+
+def run(command: Command) -> Times:
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    # a process that has ended, but was not waited for, still tells what it took itself; what is
+    # told of one that was waited for has the time of its workers in it
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    wall = time.monotonic() - start
+    fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
+    ticks = int(fields[11]) + int(fields[12])
+    if process.wait():
+        sys.exit(f"{command} failed")
+    return Times(wall, ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def measure(*commands: Command, out: Path) -> Times:
     """Time whole runs that begin at the same time, until the last of them has ended."""
     shutil.rmtree(out, ignore_errors=True)
     os.sync()
     with ThreadPoolExecutor(len(commands)) as pool:
-        return max(done.seconds for done in pool.map(lambda command: run(*command), commands))
+        each = [*pool.map(run, commands)]
+    return Times(max(one.wall for one in each), sum(one.coordinator for one in each))
 
 
 def main() -> None:
@@ -74,20 +102,24 @@ def main() -> None:
         ways["machine"] = [on_cores([core], part, out / str(core)) for core in cores]
         return ways
 
-    found: dict[tuple[str, int], list[float]] = {}
+    found: dict[tuple[str, int], list[Times]] = {}
     for _ in range(options.runs):
         for frames in (BEGIN, options.frames):
             for way, each in commands(frames).items():
-                found.setdefault((way, frames), []).append(seconds(*each, out=out))
-    medians = {key: statistics.median(each) for key, each in found.items()}
-    print("| by | start-up | start-up and frames | frames/s after it | times one core |")
-    print("|---" * 5 + "|")
-    alone = medians["1 cores", options.frames] - medians["1 cores", BEGIN]
+                found.setdefault((way, frames), []).append(measure(*each, out=out))
+    medians = {
+        key: Times(*map(statistics.median, zip(*each, strict=True))) for key, each in found.items()
+    }
+    titles = ("by", "start-up", "start-up and frames", "frames/s after it", "times one core")
+    print(f"| {' | '.join(titles)} | µs of the coordinator per frame |")
+    print("|---" * 6 + "|")
+    more = options.frames - BEGIN
+    alone = medians["1 cores", options.frames].wall - medians["1 cores", BEGIN].wall
     for way in commands(BEGIN):
         begin, whole = medians[way, BEGIN], medians[way, options.frames]
-        took = whole - begin
-        rate = f"{(options.frames - BEGIN) / took:,.0f}"
-        print(f"| {way} | {begin:.1f} s | {whole:.1f} s | {rate} | {alone / took:.2f} |")
+        took, busy = whole.wall - begin.wall, whole.coordinator - begin.coordinator
+        cells = f"{begin.wall:.1f} s | {whole.wall:.1f} s | {more / took:,.0f} | {alone / took:.2f}"
+        print(f"| {way} | {cells} | {1e6 * busy / more:.0f} |")
     shutil.rmtree(folder)
 
 

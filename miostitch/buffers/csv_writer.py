@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Self
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
 
 from miostitch.errors import ResourceError
 
@@ -34,7 +36,11 @@ class TableWriter:
 
     def append(self, table: pd.DataFrame) -> None:
         """Write the rows of `table`, which has at least the columns of the file."""
-        self._write(_csv_text(pa.Table.from_pandas(table[self.columns], preserve_index=False)))
+        self._write(csv_text(table[self.columns]))
+
+    def append_text(self, lines: NDArray[np.uint8]) -> None:
+        """Write lines that :func:`csv_text` made of the columns of the file."""
+        self._write(lines.data)
 
     def close(self) -> None:
         """Close the file once all of it is on disk."""
@@ -66,7 +72,9 @@ class TableWriter:
         return ResourceError(f"{self.path}: cannot be written: {error.strerror}; {remedy}")
 
 
-def _csv_text(table: pa.Table) -> bytes | memoryview:
+def csv_text(rows: pd.DataFrame) -> bytes | memoryview:
+    """Lines of a table, as a :class:`TableWriter` writes them."""
+    table = pa.Table.from_pandas(rows, preserve_index=False)
     text = io.BytesIO()
     try:
         options = pa_csv.WriteOptions(include_header=False, quoting_style="none")

@@ -44,21 +44,29 @@ class ParsedBlock:
     floats: frozenset[str] = frozenset()  # Integer columns with cells such as 16.0
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Cells:
-    """Repaired cells of a table; those of no two tables are equal."""
+    """Repaired cells of a block of a table; hashable, so that what was parsed can be recalled."""
 
-    # Ascending rows, from 0, and their new values, (cell,) each, by column.
-    columns: Mapping[str, tuple[I64, I64]]
+    # Column, rows of the table, from 0, and their new values.
+    columns: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...] = ()
+
+    @classmethod
+    def within(cls, table: Mapping[str, tuple[I64, I64]], row: int, stop: int) -> "Cells":
+        """Those of some rows, out of a table's ascending rows and new values by column."""
+        found = []
+        for name, (rows, new) in table.items():
+            part = slice(*np.searchsorted(rows, (row, stop)))
+            if len(rows[part]):
+                found.append((name, tuple(rows[part].tolist()), tuple(new[part].tolist())))
+        return cls(tuple(found))
 
     def put_into(self, block: pa.Table, row: int) -> pa.Table:
         """Replace the repaired cells of a block that begins at row `row` of the table."""
-        for name, (rows, new) in self.columns.items():
-            first, stop = np.searchsorted(rows, (row, row + len(block)))
-            if first < stop:
-                values = block[name].to_numpy().copy()
-                values[rows[first:stop] - row] = new[first:stop]
-                block = block.set_column(block.column_names.index(name), name, [values])
+        for name, rows, new in self.columns:
+            values = block[name].to_numpy().copy()
+            values[np.subtract(rows, row)] = new
+            block = block.set_column(block.column_names.index(name), name, [values])
         return block
 
 
@@ -84,6 +92,10 @@ class TableParser:
                 table = self._typed(text, self.floats, self.dialect)
                 return ParsedBlock(table, first_line + np.arange(len(table)))
         return self._sifted(text, first_line)
+
+    def no_rows(self) -> pa.Table:
+        """The columns, as of any block, without a row."""
+        return self._typed(b"", frozenset(), self.dialect)
 
     def _typed(self, text: bytes, floats: frozenset[str], dialect: Dialect) -> pa.Table:
         """Parse by pyarrow alone; ArrowInvalid where lines must be looked at one by one."""

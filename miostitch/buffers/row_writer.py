@@ -1,43 +1,78 @@
 """Writes the buffer rows of a result, to its ``.csv`` and to its store."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_writer import TableWriter, csv_text
 from miostitch.schema import COLUMN_BY_NAME, CORRECTED, NO_FRAME
 from miostitch.store.layout import BufferColumns
+
+TEXT, COLUMN = "text", "column "
+"""Names of packed rows: their text, uint8 (byte,), and before the name of a column its values."""
+
+PackedRows = Mapping[str, NDArray[Any]]
+"""Rows as they are written; those of several are joined along the first axis."""
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """How rows are written; small and picklable."""
+
+    columns: tuple[str, ...]
+    text: bool = True  # Whether they go to a table
+    arrays: bool = True  # Whether they go to a store
+
+    @classmethod
+    def of(cls, columns: Iterable[str], *, text: bool = True, arrays: bool = True) -> Self:
+        """Write these columns: the corrected time last, the others as they are."""
+        return cls(tuple(sorted(columns, key=lambda name: name == CORRECTED.name)), text, arrays)
+
+    def pack(self, rows: pd.DataFrame) -> PackedRows:
+        """Make of rows what is written: missing columns are filled, unknown ones left out."""
+        rows = rows.reindex(columns=list(self.columns))
+        if CORRECTED.name in self.columns:
+            rows[CORRECTED.name] = rows[CORRECTED.name].fillna(rows["buffer_recv_unix_time"])
+        if rows.isna().any(axis=None):
+            rows = rows.fillna({name: _default(name) for name in self.columns})
+        rows = rows.astype({n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self.columns})
+        packed: dict[str, NDArray[Any]] = {}
+        if self.text:
+            packed[TEXT] = np.frombuffer(csv_text(rows), np.uint8)
+        if self.arrays:
+            packed |= {COLUMN + name: rows[name].to_numpy() for name in self.columns}
+        return packed
 
 
 class BufferTable:
     """Writes rows to a table, to the ``buffers`` group of a store, or to both."""
 
     def __init__(self, columns: Iterable[str], table: Path | None, store: str | None) -> None:
-        # that one last, the others as they are
-        names = sorted(columns, key=lambda name: name == CORRECTED.name)
-        self._defaults = {name: _default(name) for name in names}
-        self._table = TableWriter(table, list(self._defaults)) if table else None
+        self.format = RowFormat.of(columns, text=table is not None, arrays=store is not None)
+        names = self.format.columns
+        self._table = TableWriter(table, names) if table else None
         self._arrays = None
         if store:
-            known = {n: COLUMN_BY_NAME[n] for n in self._defaults if n in COLUMN_BY_NAME}
-            dtypes = {n: known[n].dtype if n in known else "str" for n in self._defaults}
+            known = {n: COLUMN_BY_NAME[n] for n in names if n in COLUMN_BY_NAME}
+            dtypes = {n: known[n].dtype if n in known else "str" for n in names}
             attrs = {name: {"long_name": c.doc, "units": c.unit} for name, c in known.items()}
             self._arrays = BufferColumns(store, dtypes, attrs)
 
     def append(self, rows: pd.DataFrame) -> None:
         """Write rows: missing columns are filled, unknown ones left out."""
-        rows = rows.reindex(columns=list(self._defaults))
-        if CORRECTED.name in self._defaults:
-            rows[CORRECTED.name] = rows[CORRECTED.name].fillna(rows["buffer_recv_unix_time"])
-        if rows.isna().any(axis=None):
-            rows = rows.fillna(self._defaults)
-        rows = rows.astype({n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self._defaults})
+        self.append_packed(self.format.pack(rows))
+
+    def append_packed(self, packed: PackedRows) -> None:
+        """Write rows that were packed as :attr:`format` says, wherever that was."""
         if self._table:
-            self._table.append(rows)
+            self._table.append_text(packed[TEXT])
         if self._arrays:
-            self._arrays.append({name: rows[name].to_numpy() for name in self._defaults})
+            self._arrays.append({name: packed[COLUMN + name] for name in self.format.columns})
 
     def __enter__(self) -> Self:
         return self

@@ -98,42 +98,76 @@ class Metadata:
         Parses the blocks of text whose range of frames meets `frames`, and keeps the last few of
         this process. A file in disorder costs time, not memory.
         """
-        order = np.argsort(frames)
-        wanted = np.asarray(frames, "int64")[order]
+        return self.row_reader(frames).read(frames)
+
+    def row_reader(self, frames: I64) -> "RowReader":
+        """What a task needs to read the rows of these frames, and no more."""
+        wanted = np.sort(np.asarray(frames, "int64"))
         if len(wanted) and not 0 <= wanted[0] <= wanted[-1] < len(self.frames):
             msg = f"{self.path}: frames are 0 to {len(self.frames) - 1}, not {wanted[[0, -1]]}"
             raise UsageError(msg)
         if (np.diff(wanted) == 0).any():
             msg = f"{self.path}: the rows of a frame are asked for twice; name each frame once"
             raise UsageError(msg)
-        low = np.searchsorted(wanted, self._blocks["frame_min"], "left")
-        high = np.searchsorted(wanted, self._blocks["frame_max"], "right")
-        touched = self._blocks[low < high]
+        blocks = self._blocks[_touches(self._blocks, wanted)]
+        cells = tuple(map(self._repaired_cells, blocks))
+        # an absolute path, for any process
+        parser = replace(self._parser, path=os.path.abspath(self.path))
+        return RowReader(self.digest, parser, blocks, cells)
+
+    def batches(self) -> Iterator[pd.DataFrame]:
+        """Stream the whole table in the order of the file, about 14,000 rows at a time."""
+        for block in self._blocks:
+            cells = self._repaired_cells(block)
+            yield _parse_block(self._parser, cells, *block.item()[:5])
+
+    def _repaired_cells(self, block: np.void) -> Cells:
+        row, rows = int(block["row"]), int(block["rows"])
+        return Cells.within(self._repaired, row, row + rows)
+
+    @cached_property
+    def _repaired(self) -> dict[str, tuple[I64, I64]]:
+        cells = self.repairs.groupby("column")
+        return {str(c): (t["row"].to_numpy(), t["new"].to_numpy()) for c, t in cells}
+
+
+@dataclass(frozen=True, eq=False)
+class RowReader:
+    """Reads the rows of some frames of a table; small and picklable."""
+
+    digest: str  # Of the table
+    parser: TableParser
+    blocks: NDArray[np.void]  # Those that have rows of the frames, (block,)
+    cells: tuple[Cells, ...]  # Repaired cells of each of them
+
+    def read(self, frames: I64) -> pd.DataFrame:
+        """Rows in the order of `frames`, within a frame as they were received."""
+        order = np.argsort(frames)
+        wanted = np.asarray(frames, "int64")[order]
         parts, ranks = [], []
-        # without any block the first one gives the empty answer its columns
-        for block in touched if len(touched) else self._blocks[:1]:
-            at = block.item()[:5]
-            table = _cached_block(self.digest, self._parser, self._repaired, *at)
+        for number in np.flatnonzero(_touches(self.blocks, wanted)).tolist():
+            at = self.blocks[number].item()[:5]
+            table = _cached_block(self.digest, self.parser, self.cells[number], *at)
             index = table["reconstructed_frame_index"].to_numpy()
             place = np.searchsorted(wanted, index, "left")
             hit = place < np.searchsorted(wanted, index, "right")
             parts.append(table[hit])
             ranks.append(order[place[hit]])
-        found = pd.concat(parts)
+        if not parts:
+            nothing: pd.DataFrame = self.parser.no_rows().to_pandas()
+            return nothing
+        found = pd.concat(parts) if len(parts) > 1 else parts[0]
         by_rank = np.argsort(np.concatenate(ranks), kind="stable")
         if (np.diff(by_rank) < 0).any():  # else it is a copy of millions of rows for nothing
             found = found.iloc[by_rank]
         return found.reset_index(drop=True)
 
-    def batches(self) -> Iterator[pd.DataFrame]:
-        """Stream the whole table in the order of the file, about 14,000 rows at a time."""
-        for block in self._blocks:
-            yield _parse_block(self._parser, self._repaired, *block.item()[:5])
 
-    @cached_property
-    def _repaired(self) -> Cells:
-        cells = self.repairs.groupby("column")
-        return Cells({str(c): (t["row"].to_numpy(), t["new"].to_numpy()) for c, t in cells})
+def _touches(blocks: NDArray[np.void], wanted: I64) -> NDArray[np.bool_]:
+    """Which blocks may have rows of some frames, which ascend."""
+    low = np.searchsorted(wanted, blocks["frame_min"], "left")
+    touches: NDArray[np.bool_] = low < np.searchsorted(wanted, blocks["frame_max"], "right")
+    return touches
 
 
 def read_metadata(

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from typing import Any
 
+import dask
 import distributed
 from dask.base import tokenize
 from distributed.scheduler import KilledWorker
@@ -34,6 +35,15 @@ AGAIN = "run the same command to resume"
 
 PRELOADED = ("miostitch.execution.engine", "numba", "pandas")
 """What the processes of a local cluster load before they are asked for anything."""
+
+
+RARELY = {
+    "distributed.admin.tick.interval": "2s",
+    "distributed.admin.system-monitor.interval": "5s",
+    "distributed.worker.profile.enabled": False,
+}
+"""What the processes of a local cluster do less often than dask's: together with the dashboard it
+took as much processor time of this process as all tables."""
 
 
 class ClusterError(MiostitchError):
@@ -131,18 +141,23 @@ def local_cluster(workers: int) -> Iterator[None]:
     with ExitStack() as running, ThreadPoolExecutor(1, "miostitch-cluster") as starter:
 
         def start() -> Executor:
-            cluster = distributed.LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                host=LOOPBACK,
-                dashboard_address=f"{LOOPBACK}:0",
-                memory_limit=0,  # blocks are few; to spill them would cost more than it saves
-                silence_logs=logging.ERROR,
-                preload=[*PRELOADED],
-            )
-            client = distributed.Client(running.enter_context(cluster))
+            shown = logger.isEnabledFor(logging.INFO)  # else nobody knows the dashboard's port
+            with dask.config.set(RARELY):
+                cluster = distributed.LocalCluster(
+                    n_workers=workers,
+                    threads_per_worker=1,
+                    host=LOOPBACK,
+                    dashboard_address=f"{LOOPBACK}:0" if shown else None,
+                    memory_limit=0,  # blocks are few; to spill them would cost more than it saves
+                    silence_logs=logging.ERROR,
+                    preload=[*PRELOADED],
+                )
+                running.enter_context(cluster)
+                # results come from the workers, not by way of the scheduler
+                client = distributed.Client(cluster, direct_to_workers=True)
             running.callback(client.close)  # whose own context belongs to this thread
-            logger.info("dashboard: %s", client.dashboard_link)
+            if shown:
+                logger.info("dashboard: %s", client.dashboard_link)
             return Cluster(client)
 
         with computing_by(starter.submit(start)):

@@ -1,7 +1,8 @@
 """The block engine: every block makes all of its bytes where it runs.
 
 The coordinator plans blocks and hands them to threads or a cluster. The task of a block makes its
-frames, writes its chunk of the store and its frames into every video, and gives back tables only.
+frames and its rows, writes its chunk of the store and its frames into every video, and gives back
+tables only.
 In the order of the blocks the coordinator collects those, notes what is finished and reports it.
 """
 
@@ -27,8 +28,9 @@ from miostitch.schema import VIDEO
 from miostitch.store.chunks import recall_block, sync_block, write_block
 from miostitch.video.writer import Append, Packed, VideoFile
 
-TABLE_BLOCKS = 16
-"""Blocks whose tables are written together: looking rows up costs most at the start."""
+TABLE_BLOCKS = 8
+"""Blocks whose tables are written together: each time takes some milliseconds, and until then
+their rows are in memory."""
 
 TABLES_AHEAD = 2
 """Such spans that may wait for their tables."""
@@ -72,6 +74,17 @@ Plan = Callable[[slice], BlockPlan]
 """Plans the block of a span of frames."""
 
 
+class RowPlan(Protocol):
+    """What a task needs to make the rows of a block; small and picklable."""
+
+    def make(self, tables: Tables) -> Tables:
+        """Make of a block's tables what is appended with them, but noted nowhere."""
+
+
+PlanRows = Callable[[slice], RowPlan]
+"""Plans the rows of a span of frames."""
+
+
 @dataclass(frozen=True)
 class Output:
     """A file that takes the frames of a video."""
@@ -98,6 +111,7 @@ class Products:
     folder: str | os.PathLike[str]  # Work directory of the run
     outputs: tuple[Output, ...] = ()
     store: str | None = None  # Store that takes ``video``
+    rows: PlanRows | None = None  # Made again where a block is recalled: hours of them are large
 
 
 class _OutputTask(NamedTuple):
@@ -135,6 +149,7 @@ class _Finished:
     """What a task gives back."""
 
     tables: Tables = field(default_factory=dict)
+    rows: Tables = field(default_factory=dict)
     packed: tuple[Packed, ...] = ()  # For each output
     recalled: bool = False  # Whether an earlier run had finished the block
 
@@ -150,13 +165,14 @@ class _Task:
     start: int
     stop: int
     target: _Target
-    noted: bool  # Whether an earlier run has noted the block
+    noted: Tables | None  # What an earlier run has noted of the block
+    rows: RowPlan | None = None
 
     def __call__(self) -> _Finished:
         target = self.target
         videos: dict[str, Frames] = {}
-        recalled = self.noted
-        if target.store and self.noted:
+        recalled = self.noted is not None
+        if target.store and recalled:
             known = recall_block(target.store, self.start, self.stop)
             recalled = known is not None
             videos = {} if known is None else {VIDEO.name: known}
@@ -175,7 +191,9 @@ class _Task:
             each.pack(self.start, videos[each.video]) if needed else ()
             for each, needed in zip(target.outputs, left, strict=True)
         )
-        return _Finished(made.tables, packed, recalled)
+        tables = made.tables if self.noted is None or not recalled else self.noted
+        rows = self.rows.make(tables) if self.rows else {}
+        return _Finished({} if recalled else tables, rows, packed, recalled)
 
 
 def run_blocks(
@@ -193,7 +211,7 @@ def run_blocks(
     ``progress`` is called with the frames of each block, in order; what it raises ends the run.
     Memory is bounded by the blocks in flight, whatever ``count``.
     """
-    outputs = products.outputs if products else ()
+    outputs, rows = (products.outputs, products.rows) if products else ((), None)
     target = _Target.of(products) if products else _Target()
     waiting: deque[tuple[slice, Tables | None, Future[_Finished]]] = deque()
     with ExitStack() as stack:
@@ -205,14 +223,20 @@ def run_blocks(
 
         def begin(span: slice) -> None:
             noted = journal.recall(span.start) if journal else None
-            waiting.append((span, noted, _begin(workers, plan, span, target, noted)))
+            if noted is not None and not (target.videos or rows):  # nothing is left to do
+                made: Future[_Finished] = Future()
+                made.set_result(_Finished(recalled=True))
+            else:
+                task = _plan_task(plan, rows, span, target, noted)
+                made = workers.submit(task, f"block-{span.start}")
+            waiting.append((span, noted, made))
 
         def collect(span: slice, noted: Tables | None, made: Future[_Finished]) -> None:
             finished = made.result()
             for append_packed, packed in zip(appends, finished.packed, strict=True):
                 append_packed(span.start, packed)
             found = noted if finished.recalled and noted is not None else finished.tables
-            tables.add(span, found)
+            tables.add(span, {**found, **finished.rows})
             if journal and finished.recalled:
                 journal.recalled += 1
             elif journal:
@@ -236,15 +260,10 @@ def spans(count: int, block: int) -> Iterator[slice]:
         yield slice(start, min(start + block, count))
 
 
-def _begin(
-    workers: Executor, plan: Plan, span: slice, target: _Target, noted: Tables | None
-) -> Future[_Finished]:
-    if noted is not None and not target.videos:  # nothing is left to do
-        known: Future[_Finished] = Future()
-        known.set_result(_Finished(recalled=True))
-        return known
-    task = _Task(plan(span), span.start, span.stop, target, noted is not None)
-    return workers.submit(task, f"block-{span.start}")
+def _plan_task(
+    plan: Plan, rows: PlanRows | None, span: slice, target: _Target, noted: Tables | None
+) -> _Task:
+    return _Task(plan(span), span.start, span.stop, target, noted, rows(span) if rows else None)
 
 
 def _most_at_a_time(workers: Executor, outputs: tuple[Output, ...]) -> int:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from miostitch.arrays import I64, U8
 from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.buffers.frame_table import FrameTable
-from miostitch.buffers.table import Metadata, buffer_layout, read_metadata
+from miostitch.buffers.table import Metadata, RowReader, buffer_layout, read_metadata
 from miostitch.errors import (
     InputError,
     MetadataError,
@@ -254,19 +254,51 @@ class Recording:
 
         The column ``reconstructed_frame_index`` counts within the file the row came from.
         """
-        pieces, places = [], []
+        return self.row_reader(frames).read(frames)
+
+    def row_reader(self, frames: I64) -> "RecordingRows":
+        """What a task needs to read the rows of these frames, and no more."""
+        frames = np.sort(frames)
+        parts = []
         for number, table in enumerate(self.tables):
             start, stop = self.first_frames[number : number + 2]
             place = frames - start - self.lag  # in the table; a picture may have no row there
             has_row = (place >= 0) & (place < len(table.frames))
-            inside = np.flatnonzero((frames >= start) & (frames < stop) & has_row)
-            local = place[inside]
-            pieces.append(table.rows(local))
-            places.append(np.repeat(inside, table.frames.num_rows[local]))
+            here = (frames >= start) & (frames < stop) & has_row
+            parts.append((np.where(here, place, NO_FRAME), table.row_reader(place[here])))
+        known = self.frames.frame_num[frames], self.frames.num_rows[frames]
+        return RecordingRows(frames, *known, tuple(parts))
+
+
+@dataclass(frozen=True, eq=False)
+class RecordingRows:
+    """Reads the rows of some frames of a recording; small and picklable."""
+
+    frames: I64  # Which it can read, ascending
+    frame_num: I64  # What the recording says of each of them
+    num_rows: NDArray[np.integer]
+    # Of each table the places of the frames in it, -1 for those that are not, and its reader.
+    parts: tuple[tuple[I64, RowReader], ...]
+
+    def read(self, frames: I64) -> pd.DataFrame:
+        """Rows as of :meth:`Recording.rows`, of some of the frames."""
+        at, pieces, places = np.searchsorted(self.frames, frames), [], []
+        for place, table in self.parts:
+            inside = np.flatnonzero(place[at] != NO_FRAME)
+            pieces.append(table.read(place[at[inside]]))
+            places.append(np.repeat(inside, self.num_rows[at[inside]]))
         if len(pieces) == 1:
             return pieces[0]
         rows = pd.concat(pieces, ignore_index=True)
         return rows.iloc[np.argsort(np.concatenate(places), kind="stable")]
+
+    def of_each_row(self, values: I64, frames: I64) -> I64:
+        """Repeat a value of each of some frames for every row that is read of it."""
+        return np.repeat(values, self.num_rows[np.searchsorted(self.frames, frames)])
+
+    def numbers(self, frames: I64) -> I64:
+        """The device's number of each of some frames, (frame,)."""
+        return self.frame_num[np.searchsorted(self.frames, frames)]
 
 
 @dataclass(frozen=True)

@@ -34,7 +34,7 @@ from miostitch.stitching.block import ALL_COLUMNS, BlockPlan, StitchedBlock, pla
 from miostitch.stitching.composition import PixelModel
 from miostitch.stitching.copies import learn
 from miostitch.stitching.options import StitchConfig
-from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
+from miostitch.stitching.rows import frame_times, rows_of_buffers, rows_of_frames
 from miostitch.stitching.tables import FrameColumns, candidate_scores, frame_columns, score_rows
 
 Axes = tuple[tuple[str, int], ...]
@@ -73,7 +73,7 @@ class SessionTables:
         places = rows["reconstructed_frame_index"].to_numpy() - span.start
         known = BlockTables(
             block,
-            frame_columns(self.session, span, block, rows),
+            frame_columns(self.session, span, block, frame_times(rows, span)),
             candidate_scores(self.session, span, block),
             np.bincount(places, minlength=span.stop - span.start).astype(np.int64),
         )

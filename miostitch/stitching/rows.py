@@ -1,11 +1,17 @@
 """The rows of the metadata tables that belong to the output: one per buffer that was received."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from miostitch.arrays import I64
+from miostitch.buffers.row_writer import RowFormat
+from miostitch.execution.engine import Tables
+from miostitch.recording.recording import RecordingRows
 from miostitch.schema import CORRECTED, NO_FRAME
-from miostitch.session.clocks import to_first_clock
+from miostitch.session.clocks import Clock, to_first_clock
 from miostitch.session.session import Session
 
 RECEIVER = "\0receiver"
@@ -13,6 +19,70 @@ RECEIVER = "\0receiver"
 
 RECEIVED = "buffer_recv_unix_time"
 PLACE = ("reconstructed_frame_index", "frame_buffer_count")
+
+TIMES = "times"
+"""Times of the first and the last buffer, float64 (frame, 2), among what is made of the rows."""
+
+
+@dataclass(frozen=True)
+class CandidateRows:
+    """Where a block has the rows of a recording's candidates."""
+
+    rows: RecordingRows
+    source_frame: I64  # The candidates, (frame,); -1 where absent
+    # Where in the block each fragment belongs that was split off from a candidate, and which.
+    places: I64
+    fragments: I64
+    clock: Clock | None  # None where all times stay as received
+
+
+@dataclass(frozen=True)
+class BlockRows:
+    """What a task needs to find the rows of a block; small and picklable."""
+
+    start: int  # First output frame of the block
+    count: int  # Its frames
+    candidates: tuple[CandidateRows, ...]  # Per recording
+    buffers: int  # Of a frame
+    composed: bool
+
+    @classmethod
+    def of(cls, session: Session, span: slice, *, composed: bool) -> "BlockRows":
+        """Plan the rows of some output frames."""
+        source_frame = session.source_frame(span)
+        candidates = []
+        for number, (recording, own) in enumerate(
+            zip(session.recordings, source_frame, strict=True)
+        ):
+            places, fragments = session.pieces(number, own if composed else own[:0])
+            frames = np.concatenate([own[own != NO_FRAME], fragments])
+            clock = session.alignment.clocks[number] if session.one_clock else None
+            rows = recording.row_reader(frames)
+            candidates.append(CandidateRows(rows, own, places, fragments, clock))
+        count = source_frame.shape[1]
+        return cls(span.start, count, tuple(candidates), session.buffers, composed)
+
+    def find(self, decides: NDArray[np.int8]) -> pd.DataFrame:
+        """Rows by what gave the frames, or the buffers."""
+        return _of_buffers(self, decides) if self.composed else _of_frames(self, decides)
+
+
+@dataclass(frozen=True)
+class RowPlan:
+    """What a task needs to make the rows of a block as they are written, and what they tell."""
+
+    block: BlockRows
+    format: RowFormat
+
+    def make(self, tables: Tables) -> Tables:
+        """Make them of what was decided of the block."""
+        rows = self.block.find(tables[DECIDES[self.block.composed]])
+        span = slice(self.block.start, self.block.start + self.block.count)
+        return {TIMES: frame_times(rows, span).T, **self.format.pack(rows)}
+
+
+DECIDES = ("source", "buffer_source")
+"""The column of a block by which its rows are found, by frame and by buffer."""
 
 
 def rows_of_frames(session: Session, span: slice, source: NDArray[np.int8]) -> pd.DataFrame:
@@ -23,13 +93,7 @@ def rows_of_frames(session: Session, span: slice, source: NDArray[np.int8]) -> p
     Returns: The tables' columns, ``reconstructed_frame_index`` counting output frames, and
     :data:`RECEIVER`, and the corrected time; by frame, then as received.
     """
-    positions = np.arange(span.start, span.stop)
-    source_frame = session.source_frame(span)
-    parts = []
-    for number in range(len(session.recordings)):
-        mine = np.flatnonzero(source == number)
-        parts.append(_rows(session, number, source_frame[number, mine], positions[mine]))
-    return _in_order(pd.concat(parts, ignore_index=True))
+    return _of_frames(BlockRows.of(session, span, composed=False), source)
 
 
 def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int8]) -> pd.DataFrame:
@@ -40,12 +104,23 @@ def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int
     Returns: As of :func:`rows_of_frames`. A buffer whose row was lost, as of one that the buffer
     before it swallowed, has that of the first other recording that has one, else none.
     """
+    return _of_buffers(BlockRows.of(session, span, composed=True), buffer_source)
+
+
+def _of_frames(block: BlockRows, source: NDArray[np.int8]) -> pd.DataFrame:
     parts = []
-    for number, source_frame in enumerate(session.source_frame(span)):
-        places, pieces = session.pieces(number, source_frame)
-        present = np.flatnonzero(source_frame != NO_FRAME)
-        whole = _valid_rows(session, number, source_frame[present], present)
-        parts += [whole, _valid_rows(session, number, pieces, places)]
+    for number, candidate in enumerate(block.candidates):
+        mine = np.flatnonzero(source == number)
+        parts.append(_rows(block, number, candidate.source_frame[mine], block.start + mine))
+    return _in_order(pd.concat(parts, ignore_index=True))
+
+
+def _of_buffers(block: BlockRows, buffer_source: NDArray[np.int8]) -> pd.DataFrame:
+    parts = []
+    for number, candidate in enumerate(block.candidates):
+        present = np.flatnonzero(candidate.source_frame != NO_FRAME)
+        whole = _valid_rows(block, number, candidate.source_frame[present], present)
+        parts += [whole, _valid_rows(block, number, candidate.fragments, candidate.places)]
     rows = pd.concat(parts, ignore_index=True)
     place, position = (
         rows[name].to_numpy() for name in ("reconstructed_frame_index", "frame_buffer_count")
@@ -57,14 +132,14 @@ def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int
     order = np.lexsort((short, rows[RECEIVER].to_numpy() != gave, position, place))
     order = order[delivered[order]]
     first = np.ones(len(order), bool)
-    at = place * session.buffers + position
+    at = place * block.buffers + position
     first[1:] = np.diff(at[order]) != 0
     chosen: pd.DataFrame = rows.iloc[order[first]].copy()
-    chosen["reconstructed_frame_index"] += span.start
+    chosen["reconstructed_frame_index"] += block.start
     return chosen
 
 
-def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np.float64]:
+def frame_times(rows: pd.DataFrame, span: slice) -> NDArray[np.float64]:
     """Time of reception of the first and the last buffer of some output frames.
 
     Returns: float64 (2, frame) in s, on the first recording's clock unless the session keeps the
@@ -92,36 +167,30 @@ def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np
     return times
 
 
-def _rows(
-    session: Session, number: int, frames: NDArray[np.int64], places: NDArray[np.int64]
-) -> pd.DataFrame:
+def _rows(block: BlockRows, number: int, frames: I64, places: I64) -> pd.DataFrame:
     """Rows of frames of a recording's video, which are told where they go."""
-    recording = session.recordings[number]
-    rows: pd.DataFrame = recording.rows(frames)
-    if not session.one_clock:
+    own = block.candidates[number]
+    rows = own.rows.read(frames)
+    if own.clock is None:
         rows[CORRECTED.name] = rows[RECEIVED]
     else:  # what was stitched before is on one clock already, which is this recording's
         received = rows.get(CORRECTED.name, rows[RECEIVED]).to_numpy()
-        rows[CORRECTED.name] = to_first_clock(received, session.alignment.clocks[number])
-    index = np.repeat(places, recording.frames.num_rows[frames])
-    rows["reconstructed_frame_index"] = index
+        rows[CORRECTED.name] = to_first_clock(received, own.clock)
+    rows["reconstructed_frame_index"] = own.rows.of_each_row(places, frames)
     rows[RECEIVER] = number
     return rows
 
 
-def _valid_rows(
-    session: Session, number: int, frames: NDArray[np.int64], places: NDArray[np.int64]
-) -> pd.DataFrame:
+def _valid_rows(block: BlockRows, number: int, frames: I64, places: I64) -> pd.DataFrame:
     """Rows as of :func:`_rows` that are of their frame, and of a buffer of it.
 
     A row of another frame stands there only where a flipped header put it. Aligned by time, what
     is one frame may have another number in each recording.
     """
-    recording = session.recordings[number]
-    rows = _rows(session, number, frames, places)
-    own = np.repeat(recording.frames.frame_num[frames], recording.frames.num_rows[frames])
+    rows, reader = _rows(block, number, frames, places), block.candidates[number].rows
+    own = reader.of_each_row(reader.numbers(frames), frames)
     valid = rows["frame_num"].to_numpy() == own
-    valid &= rows["frame_buffer_count"].between(0, session.buffers - 1).to_numpy()
+    valid &= rows["frame_buffer_count"].between(0, block.buffers - 1).to_numpy()
     kept: pd.DataFrame = rows[valid]
     return kept
 

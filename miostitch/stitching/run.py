@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from miostitch.buffers.row_writer import BufferTable
+from miostitch.buffers.row_writer import BufferTable, RowFormat
 from miostitch.config.choices import given, require_one_way, thresholds
 from miostitch.errors import (
     InputError,
@@ -37,7 +37,7 @@ from miostitch.session.session import Session, bring_together
 from miostitch.stitching.block import PANELS, BlockPlan, plan_block
 from miostitch.stitching.copies import learn
 from miostitch.stitching.options import StitchOptions
-from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
+from miostitch.stitching.rows import DECIDES, BlockRows, RowPlan
 from miostitch.stitching.summary import find_notices, summarise
 from miostitch.stitching.tables import (
     FrameColumns,
@@ -334,18 +334,23 @@ def _write(
         video = VideoFile(path, panels, height, session.fps, checksums=True)
         outputs.append(Output.of(PANELS, video))
     composed = options.by == "buffer"
+    plan_rows = partial(_plan_rows, session, composed)
     with StitchedTables(session, store, space.staged, composed=composed) as tables:
         run_blocks(
             partial(plan, session),
             count,
             block,
             tables.append,
-            Products(space.folder, tuple(outputs), store),
+            Products(space.folder, tuple(outputs), store, partial(plan_rows, tables.row_format)),
             journal=journal,
             progress=run.counted(count),
         )
     consolidate(store)
     return tables
+
+
+def _plan_rows(session: Session, composed: bool, form: RowFormat, span: slice) -> RowPlan:
+    return RowPlan(BlockRows.of(session, span, composed=composed), form)
 
 
 def _video(session: Session, path: Path, codec: Codec) -> Output:
@@ -359,18 +364,21 @@ def _write_unrecoverable(
     session: Session, options: StitchOptions, plan: PlanBlock, workspace: Workspace
 ) -> None:
     """Write a video of a part of the frames, and its rows."""
-    decides = "buffer_source" if options.by == "buffer" else "source"
-    find_rows = rows_of_buffers if options.by == "buffer" else rows_of_frames
+    composed = options.by == "buffer"
     video = _video(session, workspace.staged(f"{UNRECOVERABLE}.avi"), options.codec or "rawvideo")
     with BufferTable(
         column_names(session), workspace.staged(f"{UNRECOVERABLE}.csv"), None
     ) as table:
         run_blocks(
-            partial(plan, session, columns=(decides,)),
+            partial(plan, session, columns=(DECIDES[composed],)),
             session.shape[0],
             _block(session, options),
-            lambda span, tables: table.append(find_rows(session, span, tables[decides])),
-            Products(workspace.folder, (video,)),
+            lambda _, tables: table.append_packed(tables),
+            Products(
+                workspace.folder,
+                (video,),
+                rows=partial(_plan_rows, session, composed, table.format),
+            ),
         )
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.frame_table import complete
-from miostitch.buffers.row_writer import BufferTable
+from miostitch.buffers.row_writer import BufferTable, RowFormat
 from miostitch.execution.engine import Tables
 from miostitch.execution.products import SCORES, TIMESTAMPS
 from miostitch.recording.recording import Recording, list_repairs
@@ -30,10 +30,10 @@ from miostitch.schema import (
 )
 from miostitch.session.clocks import time_attrs
 from miostitch.session.session import Session
-from miostitch.stitching.block import StitchedBlock
+from miostitch.stitching.block import ALL_COLUMNS, StitchedBlock
 from miostitch.stitching.composition import AGREEMENT
 from miostitch.stitching.options import StitchOptions
-from miostitch.stitching.rows import frame_times, rows_of_buffers, rows_of_frames
+from miostitch.stitching.rows import TIMES
 from miostitch.store.layout import write_frame_tables, write_group
 from miostitch.text import printable
 
@@ -65,9 +65,11 @@ FrameColumns = dict[str, NDArray[Any]]
 
 
 def frame_columns(
-    session: Session, span: slice, block: StitchedBlock, rows: pd.DataFrame
+    session: Session, span: slice, block: StitchedBlock, times: NDArray[np.float64]
 ) -> FrameColumns:
     """The per-frame variables of the store for some output frames.
+
+    ``times``: of the first and the last buffer, float64 (2, frame).
 
     Returns: An array (frame,) for each of :data:`miostitch.schema.FRAME_VARIABLES` but the times,
     which are measured of all frames together.
@@ -78,7 +80,7 @@ def frame_columns(
         num_buffers = (block.buffer_evidence != Evidence.NOBODY).sum(axis=1).astype(np.int16)
     else:
         num_buffers = session.table("num_buffers", span)[source, np.arange(len(source))]
-    first, last = frame_times(session, rows, span)
+    first, last = times
     flags = damage_flags(session, span, block.missing_pixels, block.noisy_pixels, composed=composed)
     return {
         "frame_num": session.frame_num(span),
@@ -164,14 +166,15 @@ class StitchedTables:
             self._score_table = files.enter_context(TableWriter(path(SCORES), SCORE_COLUMNS))
             self._files = files.pop_all()
 
+    @property
+    def row_format(self) -> RowFormat:
+        """How the rows that are appended have to be packed."""
+        return self._buffers.format
+
     def append(self, span: slice, tables: Tables) -> None:
-        """Write what belongs to a span of output frames."""
-        block = StitchedBlock(**tables)
-        if self.composition:
-            rows = rows_of_buffers(self._session, span, block.buffer_source)
-        else:
-            rows = rows_of_frames(self._session, span, block.source)
-        frames = frame_columns(self._session, span, block, rows)
+        """Write what belongs to a span of output frames, its rows among it."""
+        block = StitchedBlock(**{name: tables[name] for name in ALL_COLUMNS})
+        frames = frame_columns(self._session, span, block, tables[TIMES].T)
         for name, values in frames.items():
             self.frames[name][span] = values
         for name, values in self.composition.items():
@@ -185,7 +188,7 @@ class StitchedTables:
             pd.DataFrame({"frame": positions} | {n: frames[n] for n in TIMESTAMP_COLUMNS[1:]})
         )
         self._score_table.append(score_rows(self._session, positions, frames, scores, block))
-        self._buffers.append(rows)
+        self._buffers.append_packed(tables)
 
     def close(self) -> None:
         """Complete every table."""

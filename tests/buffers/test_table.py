@@ -148,6 +148,36 @@ def test_rows_parse_only_what_they_need(
     assert len(parsed) == len(set(parsed)) < len(read._blocks) / 10
 
 
+def test_readers_that_were_sent_parse_a_repaired_block_once(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From whatever folder they read."""
+    table = session(40)
+    table["buffer_count"] = 8 * table["frame_num"] + table["frame_buffer_count"]
+    table.loc[100, "frame_num"] = int(table["frame_num"][100]) ^ 64
+    write(path, table)
+    monkeypatch.chdir(path.parent)
+    read = read_metadata(path.name, repair=True)
+    assert read.repairs["row"].tolist() == [100]
+    frames = np.array([12, 5])
+    sent = [pickle.loads(pickle.dumps(read.row_reader(frames))) for _ in range(3)]
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    metadata._cached_block.cache_clear()
+    found = [reader.read(frames) for reader in sent]
+    assert metadata._cached_block.cache_info().misses == 1
+    expected = np.repeat(read.frames.frame_num[frames], 8)
+    for rows in found:
+        np.testing.assert_array_equal(rows["frame_num"], expected)
+
+
+def test_no_frames_have_all_columns(path: Path) -> None:
+    read = read_metadata(write(path, session(3).assign(note="a")))
+    nothing, some = (read.rows(np.array(frames, "int64")) for frames in ([], [1]))
+    assert len(nothing) == 0
+    assert nothing.dtypes.equals(some.dtypes)
+
+
 @pytest.mark.parametrize("wanted", [[0, 3], [-1], [1, 1]])
 def test_frames_that_cannot_be_meant_are_refused(path: Path, wanted: list[int]) -> None:
     read = read_metadata(write(path, session(3)))

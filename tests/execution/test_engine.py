@@ -25,6 +25,7 @@ from miostitch.execution.engine import (
     Block,
     Output,
     Products,
+    Tables,
     no_tables,
     run_blocks,
 )
@@ -381,3 +382,54 @@ def test_a_run_that_keeps_nothing_is_told_from_the_next(tmp_path: Path) -> None:
                 with pytest.raises(ResourceError, match="another run"):
                     task()
     assert len(late) == 2
+
+
+@dataclass(frozen=True)
+class Doubled:
+    """Rows that are made of the tables of a block: two of each frame."""
+
+    span: slice
+
+    def make(self, tables: Tables) -> Tables:
+        assert threading.current_thread().name.startswith("miostitch-block")
+        assert (tables["number"] == np.arange(self.span.start, self.span.stop)).all()
+        return {"row": np.repeat(tables["number"], 2)}
+
+
+@pytest.mark.parametrize("video", [True, False])
+def test_rows_are_made_by_tasks_again_of_what_was_noted(tmp_path: Path, video: bool) -> None:
+    """And noted nowhere, whether a recalled block has frames to write or not."""
+    rows: list[np.ndarray] = []
+    made: list[int] = []
+    products = Products(tmp_path, (), stored(tmp_path, 4) if video else None, Doubled)
+
+    def run(before: Callable[[slice], None]) -> int:
+        @dataclass(frozen=True)
+        class Watched(Part):
+            def make(self, videos: Collection[str], *, tables: bool) -> Block:
+                if tables:
+                    made.append(self.span.start)
+                return super().make(videos, tables=tables)
+
+        journal = Journal(tmp_path / "notes")
+        run_blocks(
+            lambda span: Watched(span, before),
+            50,
+            4,
+            lambda _, tables: rows.append(tables["row"]),
+            products,
+            journal=journal,
+        )
+        return journal.recalled
+
+    with pytest.raises(ResourceError, match="no space"):
+        run(fails_at_24)
+    noted = {int(note.stem) for note in (tmp_path / "notes").glob("*.note")}
+    assert noted
+    for start in noted:
+        assert {*(Journal(tmp_path / "notes").recall(start) or {})} == {"number", "block"}
+    rows.clear()
+    made.clear()
+    assert run(lambda _: None) == len(noted)
+    assert {*made} == {*range(0, 50, 4)} - noted
+    np.testing.assert_array_equal(np.concatenate(rows), np.repeat(np.arange(50), 2))
