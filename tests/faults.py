@@ -77,6 +77,10 @@ FAULTS = {
     59: "clock that steps, stands or runs backwards",
     60: "any way to start processes",
     61: "hostile store",
+    # recordings: what they claim
+    70: "header that the recorder found damaged",
+    71: "receivers that do not show the same images",
+    72: "row received long after its frame",
 }
 
 

@@ -92,7 +92,7 @@ class Recording:
         notices = [Notice(video.path, text) for video in videos for text in video.notices]
         for table in tables:
             notices += [Notice(table.path, text) for text in table.oddities]
-            notices += _repair_notices(table)
+            notices += _header_notices(table)
         counts = [video.frame_count for video in videos]
         if tables:
             pairs = zip(tables, counts, strict=True)
@@ -269,10 +269,10 @@ class BlockReader:
         return block
 
 
-def _repair_notices(table: Metadata) -> list[Notice]:
-    """Say what was repaired in a table, if anything was."""
-    text = table.repair_notice
-    return [Notice(table.path, text, severity=Severity.NOTE)] if text else []
+def _header_notices(table: Metadata) -> list[Notice]:
+    """Say what was repaired in a table, and what its recorder found damaged."""
+    texts = filter(None, (table.repair_notice, table.check_notice))
+    return [Notice(table.path, text, severity=Severity.NOTE) for text in texts]
 
 
 def open_recordings(

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from miostitch.buffers.header_check import find_failed
 from miostitch.schema import CORRECTED, NO_FRAME
 from miostitch.session.clocks import to_first_clock
 from miostitch.session.session import Session
@@ -72,6 +73,7 @@ def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np
     and the latest.
     """
     # within a frame rows stand as received, and its first buffer is not always the first
+    rows = rows[~find_failed(rows)]
     rows = rows.iloc[np.lexsort([rows[name].to_numpy() for name in reversed(PLACE)])]
     received, receiver = rows[CORRECTED.name].to_numpy(), rows[RECEIVER].to_numpy()
     positions = np.arange(span.start, span.stop)
@@ -118,7 +120,7 @@ def _valid_rows(
     recording = session.recordings[number]
     rows = _rows(session, number, frames, places)
     own = np.repeat(recording.frames.frame_num[frames], recording.frames.num_rows[frames])
-    valid = rows["frame_num"].to_numpy() == own
+    valid = (rows["frame_num"].to_numpy() == own) & ~find_failed(rows)
     valid &= rows["frame_buffer_count"].between(0, session.buffers - 1).to_numpy()
     kept: pd.DataFrame = rows[valid]
     return kept

@@ -63,6 +63,7 @@ def test_a_block_by_frame_is_chosen_by_what_was_received_and_how_it_looks(
         padding,
         missing,
         delivered,
+        delivered,
         np.array([0, 5, 12]),
     )
     inputs: Any = (tuple(map(Given, video)), *known, config)
