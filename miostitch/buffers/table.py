@@ -21,6 +21,7 @@ from miostitch.arrays import I64
 from miostitch.buffers.frame_table import Fold, FrameTable, FrameTally, folded
 from miostitch.buffers.header_check import find_failed
 from miostitch.buffers.parser import Cells, ParsedBlock, TableParser, header_columns, text_blocks
+from miostitch.buffers.reception import longest_frame, settle_reception
 from miostitch.buffers.repair import NO_REPAIRS, derive_layout, repair_batches
 from miostitch.errors import MetadataError, MissingInputError, UsageError
 from miostitch.schema import CORRECTED, NO_FRAME
@@ -64,6 +65,7 @@ class Metadata:
     repairs: pd.DataFrame
     oddities: tuple[str, ...]  # What the user should know, one sentence each
     digest: str  # blake2b of the whole file, hexadecimal
+    longest_frame_s: float  # Within what time the buffers of a frame are received, in s
     dropped_rows: int  # Faulty rows that were dropped
     faults: tuple[tuple[int, str], ...]  # Line and fault of the first thousand of them
     _parser: TableParser = field(repr=False)
@@ -150,7 +152,7 @@ def read_metadata(
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
-            return _survey(name, file, salvage=salvage, repair=repair)
+            return _settled(_survey(name, file, salvage=salvage, repair=repair))
     except FileNotFoundError as error:
         msg = f"{name}: there is no such file; the table must be next to the video"
         raise MissingInputError(msg) from error
@@ -188,6 +190,15 @@ def vote_layout(seen: I64, frame_pixels: int) -> I64:
     bounds = np.concatenate([[0], np.cumsum(sizes)])
     end = int(np.searchsorted(bounds, frame_pixels))
     return bounds[: end + 1] if frame_pixels in bounds else bounds
+
+
+def _settled(read: Metadata) -> Metadata:
+    """Leave out the times of rows that were not received with their frame."""
+    longest = longest_frame(read.frames)
+    frames, late = settle_reception(read.frames, longest, read.rows)
+    far = f"{amount(late, 'row')} received long before or after their frame; their times left out"
+    oddities = (*read.oddities, far) if late else read.oddities
+    return replace(read, frames=frames, longest_frame_s=longest, oddities=oddities)
 
 
 def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metadata:
@@ -229,6 +240,7 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
         oddities=oddities.notices([name for name in parser.columns if name in parser.floats]),
         digest=reading.digest.hexdigest(),
         failed_rows=failures,
+        longest_frame_s=np.inf,
         dropped_rows=oddities.faults.count + oddities.cut.count,
         faults=tuple(oddities.listed),
         _parser=parser,

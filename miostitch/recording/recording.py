@@ -20,8 +20,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from miostitch.arrays import I64, U8
+from miostitch.arrays import I64, U8, Bools
 from miostitch.buffers.frame_table import FrameTable
+from miostitch.buffers.header_check import find_failed
+from miostitch.buffers.reception import reception_times
 from miostitch.buffers.table import Metadata, buffer_layout, read_metadata
 from miostitch.errors import (
     InputError,
@@ -249,6 +251,12 @@ class Recording:
             return pieces[0]
         rows = pd.concat(pieces, ignore_index=True)
         return rows.iloc[np.argsort(np.concatenate(places), kind="stable")]
+
+    def timely(self, rows: pd.DataFrame, frames: I64) -> Bools:
+        """Which rows of these frames, as :meth:`rows` gives them, say when their frame came."""
+        first = np.repeat(self.frames.timestamp_first[frames], self.frames.num_rows[frames])
+        longest = max(table.longest_frame_s for table in self.tables)
+        return ~find_failed(rows) & (np.abs(reception_times(rows) - first) <= longest)
 
 
 @dataclass(frozen=True)

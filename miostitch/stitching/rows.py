@@ -12,6 +12,9 @@ from miostitch.session.session import Session
 RECEIVER = "receiver"
 """Column that says which recording a row is from; it is in no file."""
 
+TIMELY = "timely"
+"""Column that says which row was received with its frame; it is in no file."""
+
 RECEIVED = "buffer_recv_unix_time"
 PLACE = ("reconstructed_frame_index", "frame_buffer_count")
 
@@ -73,7 +76,7 @@ def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np
     and the latest.
     """
     # within a frame rows stand as received, and its first buffer is not always the first
-    rows = rows[~find_failed(rows)]
+    rows = rows[rows[TIMELY].to_numpy()]
     rows = rows.iloc[np.lexsort([rows[name].to_numpy() for name in reversed(PLACE)])]
     received, receiver = rows[CORRECTED.name].to_numpy(), rows[RECEIVER].to_numpy()
     positions = np.arange(span.start, span.stop)
@@ -86,9 +89,10 @@ def frame_times(session: Session, rows: pd.DataFrame, span: slice) -> NDArray[np
     if len(starts):
         # between two receivers' rows the order of the buffers is not exactly that of the times
         least, most = (f.reduceat(receiver, starts) for f in (np.minimum, np.maximum))
-        mixed = np.flatnonzero(there)[least < most]
-        times[0, mixed] = np.minimum.reduceat(received, starts)[least < most]
-        times[1, mixed] = np.maximum.reduceat(received, starts)[least < most]
+        disordered = (least < most) | (times[1, there] < times[0, there])
+        mixed = np.flatnonzero(there)[disordered]
+        times[0, mixed] = np.minimum.reduceat(received, starts)[disordered]
+        times[1, mixed] = np.maximum.reduceat(received, starts)[disordered]
     return times
 
 
@@ -98,6 +102,7 @@ def _rows(
     """Rows of frames of a recording's video, which are told where they go."""
     recording = session.recordings[number]
     rows: pd.DataFrame = recording.rows(frames)
+    rows[TIMELY] = recording.timely(rows, frames)
     if not session.one_clock:
         rows[CORRECTED.name] = rows[RECEIVED]
     else:  # what was stitched before is on one clock already, which is this recording's
