@@ -30,9 +30,7 @@ html_theme = "furo"
 html_title = f"miostitch {version}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
-if repository := os.environ.get(
-    "GITHUB_REPOSITORY"
-):  # built for the site
+if repository := os.environ.get("GITHUB_REPOSITORY"):  # built for the site
     html_theme_options = {
         "source_repository": f"{os.environ['GITHUB_SERVER_URL']}/{repository}",
         "source_branch": "main",

@@ -83,6 +83,14 @@ CORRECTED = Column(
 )
 """The last column of every stitched table, which mio has not."""
 
+CHECKED = Column(
+    "header_crc_ok",
+    "str",
+    "1",
+    "whether the header passed its check; a buffer whose row says False, false or 0 counts as lost",
+)
+"""A column that some recorders write; it is carried as it is."""
+
 COLUMN_BY_NAME = {column.name: column for column in (*COLUMNS, CORRECTED)}
 REQUIRED_COLUMNS = tuple(column.name for column in COLUMNS if column.required)
 

@@ -84,6 +84,10 @@ FAULTS = {
     65: "column with a name that no array can have",
     66: "more buffers, recordings, letters or digits than there is room for",
     67: "JSON next to a video that another program wrote",
+    # recordings: what they claim
+    70: "header that the recorder found damaged",
+    71: "receivers that do not show the same images",
+    72: "row received long after its frame",
 }
 
 

@@ -44,7 +44,7 @@ JSON_LISTS = {int: "integers", str: "strings", results.Span: "pairs"}
 
 def columns() -> Iterator[Row]:
     yield "column", "dtype", "unit", "needed", "meaning"
-    for column in schema.COLUMN_BY_NAME.values():
+    for column in (*schema.COLUMN_BY_NAME.values(), schema.CHECKED):
         needed = "yes" if column.required else ""
         yield code(column.name), column.dtype, column.unit, needed, column.doc
 

@@ -17,6 +17,7 @@ MASK_BITS = 64  # buffer positions that `FrameTable.buffers` can show
 # Padding of one buffer of a frame.
 SHORT = np.dtype([("frame", "i8"), ("buffer", "i2"), ("pixels", "i4")])
 _UNFOLDED_KEYS = 2**16
+_AFTER_ALL = complex(np.inf, np.inf)
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,6 +151,7 @@ class FrameTally:
         self._votes = Fold(
             ("frame", "frame_num"),
             rows=np.add,
+            votes=np.add,
             padding=np.add,
             buffers=np.bitwise_or,
             whole_buffers=np.bitwise_or,
@@ -159,32 +161,36 @@ class FrameTally:
         )
         self._short = Fold(("frame", "buffer"), pixels=np.maximum)
         self._strays = Fold(("frame", "position"))  # positions that the mask cannot show
+        self._claims = Fold(("frame", "position"))  # positions of rows with a damaged header
 
     def add(self, rows: Mapping[str, NDArray[Any]]) -> None:
-        """Count some rows."""
+        """Count some rows; those that ``failed`` belong to their frame, and say nothing of it."""
         framed = rows["reconstructed_frame_index"] != NO_FRAME
         rows = {name: values[framed] for name, values in rows.items()}
         frame, position = rows["reconstructed_frame_index"], rows["frame_buffer_count"]
         nothing = np.zeros(len(frame), np.int64)
         recorded = rows.get("recorded_position", position)
-        placed = recorded == position
-        padding = rows.get("black_padding_px", nothing).clip(min=0)
+        failed = rows.get("failed", nothing).astype(bool)
+        placed = (recorded == position) & ~failed
+        padding = np.where(failed, 0, rows.get("black_padding_px", nothing).clip(min=0))
         buffers = np.where(placed, _bit(position), np.uint64(0))
         # complex numbers order by real part, then imaginary part: by position, then time
         moment = position + 1j * rows.get(CORRECTED.name, rows["buffer_recv_unix_time"])
         self._votes.add(
             {
                 "frame": frame,
-                "frame_num": rows["frame_num"],
+                "frame_num": np.where(failed, NO_FRAME, rows["frame_num"]),
                 "rows": nothing + 1,
+                "votes": (~failed).astype(np.int64),
                 "padding": padding,
                 "buffers": buffers,
                 "whole_buffers": np.where(padding == 0, buffers, np.uint64(0)),
-                "misplaced": np.where(placed, np.uint64(0), _bit(recorded)),
-                "first": moment,
-                "last": moment,
+                "misplaced": np.where(placed | failed, np.uint64(0), _bit(recorded)),
+                "first": np.where(failed, _AFTER_ALL, moment),
+                "last": np.where(failed, -_AFTER_ALL, moment),
             }
         )
+        self._claims.add({"frame": frame[failed], "position": recorded[failed]})
         stray = placed & (buffers == 0)
         self._strays.add({"frame": frame[stray], "position": position[stray]})
         short = {"frame": frame, "buffer": position, "pixels": padding}
@@ -197,7 +203,7 @@ class FrameTally:
         A frame has the number of most of its rows; a tie, which is returned, goes to the earliest.
         """
         votes = self._votes.result()
-        frame, rows = votes["frame"], votes["rows"]
+        frame, rows = votes["frame"], votes["votes"]
         ranked = np.lexsort((votes["frame_num"], votes["first"], -rows, frame))
         starts = run_starts(frame[ranked])
         elected = ranked[starts]
@@ -206,6 +212,7 @@ class FrameTally:
             (second != elected)
             & (frame[second] == frame[elected])
             & (rows[second] == rows[elected])
+            & (rows[elected] > 0)
         )
         at = frame[starts]  # votes come in the order of the frames, as they are ranked
 
@@ -229,8 +236,12 @@ class FrameTally:
         foreign = np.ones(len(frame), bool)
         foreign[elected] = False
         np.bitwise_or.at(table.excluded, frame[foreign], votes["buffers"][foreign])
-        table.timestamp_first[at] = total("first").imag
-        table.timestamp_last[at] = total("last").imag
+        claims = self._claims.result()
+        claimed = _bit(claims["position"]) & ~table.buffers[claims["frame"]]
+        np.bitwise_or.at(table.excluded, claims["frame"], claimed)
+        timed = total("votes") > 0
+        table.timestamp_first[at[timed]] = total("first").imag[timed]
+        table.timestamp_last[at[timed]] = total("last").imag[timed]
         short = self._short.result()
         padded = np.zeros(len(short["frame"]), SHORT)
         padded["frame"], padded["buffer"] = short["frame"], short["buffer"]

@@ -20,8 +20,9 @@ import pyarrow.csv as pa_csv
 
 from miostitch.arrays import I64
 from miostitch.buffers.header import Dialect
+from miostitch.buffers.header_check import unknown_checks
 from miostitch.errors import MetadataError
-from miostitch.schema import COLUMN_BY_NAME, NO_FRAME
+from miostitch.schema import CHECKED, COLUMN_BY_NAME, NO_FRAME
 from miostitch.text import amount
 
 BLOCK_BYTES = 2**20  # parsed at once: about 14,000 rows
@@ -30,6 +31,7 @@ PLAIN = Dialect()
 _EXACT_FLOAT = 2**53
 _DTYPES = {"int64": pa.int64(), "float64": pa.float64()}
 _NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,6})?[ \t]*")
+_CHECKS = "(?:True|False|true|false|[01])?"  # as they are written mostly
 _PLAIN_INTEGER = re.compile(r"-?[0-9]{1,18}")
 
 
@@ -128,6 +130,8 @@ class TableParser:
                 valid &= bool((magnitude < (_EXACT_FLOAT if name in floats else np.inf)).all())
             if name in floats:
                 table = table.set_column(i, name, table[name].cast(pa.int64()))
+        if CHECKED.name in self.columns:
+            valid &= not unknown_checks(table[CHECKED.name].unique().to_pylist())
         frame = table["reconstructed_frame_index"].to_numpy()
         if not (valid and ((frame >= NO_FRAME) & (frame <= self.max_frame)).all()):
             raise pa.ArrowInvalid
@@ -195,7 +199,11 @@ class TableParser:
         patterns = {"int64": "-?[0-9]{1,18}", "float64": rf"-?[0-9]{{1,18}}(?:{point}[0-9]+)?"}
         text = r"[ !#-+\--~]*" if commas else r"[ !#-+\--:<-~]*"
         cells = [
-            patterns[COLUMN_BY_NAME[name].dtype] if name in COLUMN_BY_NAME else text
+            _CHECKS
+            if name == CHECKED.name
+            else patterns[COLUMN_BY_NAME[name].dtype]
+            if name in COLUMN_BY_NAME
+            else text
             for name in self.columns
         ]
         digits = len(str(self.max_frame)) - 1
@@ -209,6 +217,9 @@ class TableParser:
             named = amount(len(self.columns), "column")
             raise _FaultyLineError(f"{amount(len(cells), 'cell')} where the header names {named}")
         for i, name in enumerate(self.columns):
+            if name == CHECKED.name and unknown_checks([cells[i]]):
+                msg = f"column {name} is {cells[i][:40]!r}, neither True nor False"
+                raise _FaultyLineError(msg)
             if name not in COLUMN_BY_NAME:
                 continue
             whole = COLUMN_BY_NAME[name].dtype == "int64"

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from miostitch.arrays import I64, Bools
+from miostitch.buffers.header_check import find_failed
 from miostitch.schema import NO_FRAME, WITNESSES
 
 REACH = 16  # rows to either side in which a sound neighbour is looked for
@@ -40,6 +41,7 @@ class HeaderLayout:
 
 def derive_layout(table: pd.DataFrame) -> HeaderLayout | None:
     """Derive the redundancy from rows, of which a part may be corrupted; None without any."""
+    table = table[~find_failed(table)]
     frame, count, position = (
         _ints(table, name) for name in ("frame_num", "buffer_count", "frame_buffer_count")
     )
@@ -66,15 +68,17 @@ def repair_table(table: pd.DataFrame, layout: HeaderLayout) -> tuple[pd.DataFram
     names = [n for n in POSITION_FIELDS if n in table and (n != "linked_list" or layout.ring)]
     fields = {name: _ints(table, name) for name in names}
     sound = np.logical_and.reduce(_agreeing(fields["buffer_count"], fields, layout))
+    failed = find_failed(table)  # neither witnesses nor repaired: their fields may be anything
+    sound &= ~failed
     sound &= ~_contradicted(sound, fields["buffer_count"])
     position = fields["buffer_count"].copy()
     evidence = np.zeros(len(table), np.int64)
-    doubtful = np.flatnonzero(~sound)
+    doubtful = np.flatnonzero(~sound & ~failed)
     if doubtful.size:
         position[doubtful], evidence[doubtful] = _decide(doubtful, sound, fields, layout)
     settled = sound | (evidence > 0)
     new = {name: np.where(settled, _field(name, position, layout), fields[name]) for name in names}
-    nowhere = ~settled & _without_place(sound, fields, layout)
+    nowhere = ~settled & ~failed & _without_place(sound, fields, layout)
     new["frame_num"][nowhere] = NO_FRAME
     evidence[nowhere] = NO_PLACE_EVIDENCE
     size = np.asarray(layout.sizes)[position % layout.factor]

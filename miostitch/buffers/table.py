@@ -20,7 +20,9 @@ from numpy.typing import NDArray
 from miostitch.arrays import I64
 from miostitch.buffers.frame_table import MASK_BITS, Fold, FrameTable, FrameTally, folded
 from miostitch.buffers.header import read_header
+from miostitch.buffers.header_check import find_failed
 from miostitch.buffers.parser import Cells, ParsedBlock, TableParser, text_blocks
+from miostitch.buffers.reception import longest_frame, settle_reception
 from miostitch.buffers.repair import NO_REPAIRS, derive_layout, repair_batches
 from miostitch.errors import MetadataError, MissingInputError, UsageError
 from miostitch.schema import CORRECTED, NO_FRAME
@@ -62,12 +64,14 @@ class Metadata:
     row_count: int  # Rows of the table
     frames: FrameTable  # What the rows say per frame
     orphan_rows: int  # Rows that belong to no frame
+    failed_rows: int  # Rows whose header failed the recorder's check, and which count as lost
     # int64 (n, 3): ``frame_buffer_count``, ``pixel_count``, rows that have this pair.
     buffer_sizes: I64
     # Repaired cells: ``row`` (from 0), ``column``, ``old``, ``new``, ``evidence``, by row.
     repairs: pd.DataFrame
     oddities: tuple[str, ...]  # What the user should know, one sentence each
     digest: str  # blake2b of the whole file, hexadecimal
+    longest_frame_s: float  # Within what time the buffers of a frame are received, in s
     dropped_rows: int  # Faulty rows that were dropped
     faults: tuple[tuple[int, str], ...]  # Line and fault of the first thousand of them
     _parser: TableParser = field(repr=False)
@@ -76,7 +80,15 @@ class Metadata:
     @property
     def notices(self) -> tuple[str, ...]:
         """What the user should know, one sentence each."""
-        return (*self.oddities, self.repair_notice) if self.repair_notice else self.oddities
+        usual = (self.repair_notice, self.check_notice)
+        return (*self.oddities, *(text for text in usual if text))
+
+    @property
+    def check_notice(self) -> str:
+        """How many headers failed the recorder's check; nothing if none did."""
+        if not self.failed_rows:
+            return ""
+        return f"{amount(self.failed_rows, 'row')} with a failed header check; counted as lost"
 
     @property
     def repair_notice(self) -> str:
@@ -180,7 +192,7 @@ def read_metadata(
     name = os.fspath(path)
     try:
         with open(name, "rb") as file:
-            return _survey(name, file, salvage=salvage, repair=repair)
+            return _settled(_survey(name, file, salvage=salvage, repair=repair))
     except FileNotFoundError as error:
         msg = f"{name}: there is no such file; the table must be next to the video"
         raise MissingInputError(msg) from error
@@ -223,18 +235,30 @@ def vote_layout(seen: I64, frame_pixels: int) -> I64:
     return bounds[: end + 1] if frame_pixels in bounds else bounds
 
 
+def _settled(read: Metadata) -> Metadata:
+    """Leave out the times of rows that were not received with their frame."""
+    longest = longest_frame(read.frames)
+    frames, late = settle_reception(read.frames, longest, read.rows)
+    far = f"{amount(late, 'row')} received long before or after their frame; their times left out"
+    oddities = (*read.oddities, far) if late else read.oddities
+    return replace(read, frames=frames, longest_frame_s=longest, oddities=oddities)
+
+
 def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metadata:
     """Read the whole text once."""
     reading = _Reading(path, file, salvage)
+    failures = 0
     tally, sizes, logs = FrameTally(), Fold(("position", "pixels"), rows=np.add), []
     for table, log in _repaired(reading.batches(), repair=repair):
         rows = {name: table[name].to_numpy() for name in _TALLIED if name in table}
         moved = log[log["column"] == "frame_buffer_count"]
         recorded = table["frame_buffer_count"].copy()
         recorded[moved["row"]] = moved["old"].to_numpy()
-        tally.add(rows | {"recorded_position": recorded.to_numpy()})
+        failed = find_failed(table)
+        failures += int(failed.sum())
+        tally.add(rows | {"recorded_position": recorded.to_numpy(), "failed": failed})
         pixels = table["pixel_count"].to_numpy()
-        votes = np.ones(len(pixels), np.int64)
+        votes = (~failed).astype(np.int64)
         sizes.add({"position": rows["frame_buffer_count"], "pixels": pixels, "rows": votes})
         logs.append(log)
     blocks, oddities, parser = np.array(reading.blocks, _BLOCK), reading.oddities, reading.parser
@@ -250,16 +274,19 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
         oddities.ties.note(len(tied), f"frame {tied[0]}")
     repairs = pd.concat([log for log in logs if len(log)] or logs[:1], ignore_index=True)
     row_count = int(blocks["rows"].sum())
+    found = np.stack([*sizes.result().values()], axis=1)
     return Metadata(
         path=path,
         columns=parser.columns,
         row_count=row_count,
         frames=frames,
         orphan_rows=row_count - int(frames.num_rows.sum()),
-        buffer_sizes=np.stack([*sizes.result().values()], axis=1),
+        buffer_sizes=found[found[:, 2] > 0],  # without those that only failed headers claim
         repairs=repairs,
         oddities=oddities.notices([name for name in parser.columns if name in parser.floats]),
         digest=reading.digest.hexdigest(),
+        failed_rows=failures,
+        longest_frame_s=np.inf,
         dropped_rows=oddities.faults.count + oddities.cut.count,
         faults=tuple(oddities.listed),
         _parser=parser,

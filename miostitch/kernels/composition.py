@@ -19,6 +19,7 @@ UNIT = 64  # costs are integers, in 1/64 nat
 _SWITCH = 7 * UNIT  # inside a stretch the right copy changes about once in a thousand pixels
 _CALM = UNIT // 4  # a burst that spoils few bits leaves many pixels right in between
 _VOTE = 11 * UNIT // 2  # a wrong value is one of 256
+_TELLING_ZEROS = 32  # fewer at the end of a buffer may be dark pixels that noise hides elsewhere
 _NEVER = 2**40  # price of a copy that ends before the pixel
 
 NEIGHBOURS = 8  # two on either side in the row, above, below, the frame before, the frame after
@@ -95,13 +96,38 @@ def whole_sources(frames: U8, own: I64, present: Bools, composed: U8, out: I8) -
                 break
 
 
+@part
+def _contradicted_end(copies: U8, have: I32, lo: int, r: int) -> int:
+    """Return the pixels of a copy of a buffer before zeros that another copy contradicts.
+
+    copies (R, p), have (R). Where receivers lost the same pixels, many copies may agree on zeros;
+    where one has pixels, more than half of them not zero, those were sent. Single ones are errors.
+    """
+    end = int(have[r])
+    start = end
+    while start > 0 and copies[r, lo + start - 1] == 0:
+        start -= 1
+    if end - start < _TELLING_ZEROS:
+        return end
+    for s in range(have.size):
+        stop = min(end, have[s])
+        if s == r or stop - start < _TELLING_ZEROS:
+            continue
+        lit = 0
+        for i in range(lo + start, lo + stop):
+            lit += copies[s, i] != 0
+        if 2 * lit > stop - start:
+            return start
+    return end
+
+
 @kernel(types.void(*_COPIES, types.int32[:, :, ::1]))
 def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
     """Count the pixels that each copy of each buffer delivered, into have (R, m, k).
 
     frames (R, m, p); given (R, m, k): pixels by the rows, 0 without a row, EXCLUDED for a copy that
     must not be used. A range without a row that is not all zero was delivered; a range with a row
-    was delivered even if black.
+    was delivered even if black, but for zeros at its end that another copy contradicts.
     """
     recordings, count, buffers = given.shape
     for r in range(recordings):
@@ -113,6 +139,12 @@ def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
                         if frames[r, f, i]:
                             have[r, f, b] = bounds[b + 1] - bounds[b]
                             break
+    kept = np.empty(recordings, np.int32)
+    for f in range(count):
+        for b in range(buffers):
+            for r in range(recordings):
+                kept[r] = _contradicted_end(frames[:, f], have[:, f, b], bounds[b], r)
+            have[:, f, b] = kept  # of all at once: what contradicts one copy stands itself
 
 
 @part

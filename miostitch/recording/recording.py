@@ -20,9 +20,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from miostitch.arrays import I64, U8
+from miostitch.arrays import F64, I64, U8, Bools
 from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.buffers.frame_table import FrameTable
+from miostitch.buffers.header_check import find_failed
+from miostitch.buffers.reception import reception_times
 from miostitch.buffers.table import Metadata, RowReader, buffer_layout, read_metadata
 from miostitch.errors import (
     InputError,
@@ -101,7 +103,7 @@ class Recording:
         notices = [Notice(video.path, text) for video in videos for text in video.notices]
         for table in tables:
             notices += [Notice(table.path, text) for text in table.oddities]
-            notices += _repair_notices(table)
+            notices += _header_notices(table)
         counts = [video.frame_count for video in videos]
         if tables:
             pairs = zip(tables, counts, strict=True)
@@ -266,8 +268,14 @@ class Recording:
             has_row = (place >= 0) & (place < len(table.frames))
             here = (frames >= start) & (frames < stop) & has_row
             parts.append((np.where(here, place, NO_FRAME), table.row_reader(place[here])))
-        known = self.frames.frame_num[frames], self.frames.num_rows[frames]
-        return RecordingRows(frames, *known, tuple(parts))
+        return RecordingRows(
+            frames,
+            self.frames.frame_num[frames],
+            self.frames.num_rows[frames],
+            self.frames.timestamp_first[frames],
+            max(table.longest_frame_s for table in self.tables),
+            tuple(parts),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -277,6 +285,8 @@ class RecordingRows:
     frames: I64  # Which it can read, ascending
     frame_num: I64  # What the recording says of each of them
     num_rows: NDArray[np.integer]
+    first: F64  # When the first buffer of each of them was received; NaN: not known
+    longest_s: float  # Within what time the buffers of a frame are received
     # Of each table the places of the frames in it, -1 for those that are not, and its reader.
     parts: tuple[tuple[I64, RowReader], ...]
 
@@ -300,6 +310,11 @@ class RecordingRows:
         """The device's number of each of some frames, (frame,)."""
         return self.frame_num[np.searchsorted(self.frames, frames)]
 
+    def timely(self, rows: pd.DataFrame, frames: I64) -> Bools:
+        """Which rows of these frames, as :meth:`read` gives them, say when their frame came."""
+        first = np.repeat(self.first[at := np.searchsorted(self.frames, frames)], self.num_rows[at])
+        return ~find_failed(rows) & (np.abs(reception_times(rows) - first) <= self.longest_s)
+
 
 @dataclass(frozen=True)
 class BlockReader:
@@ -319,10 +334,10 @@ class BlockReader:
         return block
 
 
-def _repair_notices(table: Metadata) -> list[Notice]:
-    """Say what was repaired in a table, if anything was."""
-    text = table.repair_notice
-    return [Notice(table.path, text, severity=Severity.NOTE)] if text else []
+def _header_notices(table: Metadata) -> list[Notice]:
+    """Say what was repaired in a table, and what its recorder found damaged."""
+    texts = filter(None, (table.repair_notice, table.check_notice))
+    return [Notice(table.path, text, severity=Severity.NOTE) for text in texts]
 
 
 def open_recordings(

@@ -11,16 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.arrays import I8, I16, I32, I64, U8, Bools
+from miostitch.buffers.header_check import failed_checks
 from miostitch.buffers.table import vote_layout
 from miostitch.report.clock import FrameClock
-from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, Evidence
+from miostitch.schema import CHECKED, NO_FRAME, REPAIR_VARIABLES, Evidence
 from miostitch.store.layout import BUFFER_CHUNK
 from miostitch.store.reader import Store
 
 FILTERS = ("remove_stripes", "subtract_background")
 """Steps of a history that change pixels."""
 
-ROW_COLUMNS = ("reconstructed_frame_index", "frame_buffer_count", "black_padding_px")
+ROW_COLUMNS = (
+    "reconstructed_frame_index",
+    "frame_buffer_count",
+    "black_padding_px",
+    CHECKED.name,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,6 +181,8 @@ def _read_lost(store: Store, buffers: int) -> Bools:
         sound = (frame >= 0) & (frame < store.frames) & (position >= 0) & (position < buffers)
         if "black_padding_px" in rows:
             sound &= rows["black_padding_px"] <= 0
+        if CHECKED.name in rows:
+            sound &= ~failed_checks(rows[CHECKED.name])
         lost[frame[sound], position[sound]] = False
         if len(frame) < BUFFER_CHUNK:
             break

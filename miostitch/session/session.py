@@ -16,6 +16,7 @@ from miostitch.kernels.composition import EXCLUDED
 from miostitch.recording.datasets import require_numbered
 from miostitch.recording.recording import Recording
 from miostitch.schema import NO_FRAME
+from miostitch.session.agreement import follow_agreement
 from miostitch.session.alignment import Alignment, FrameIdentity, align
 
 
@@ -164,4 +165,5 @@ def bring_together(recordings: Sequence[Recording], options: AlignOptions | None
     options = options or AlignOptions()
     alignment = align(identities, method=options.method, max_gap=options.max_gap)
     everything = np.arange(len(alignment), dtype=np.int32)
-    return Session(tuple(recordings), alignment, bounds, everything, options.one_clock)
+    session = Session(tuple(recordings), alignment, bounds, everything, options.one_clock)
+    return follow_agreement(session)

@@ -13,6 +13,7 @@ from miostitch.execution.engine import Block
 from miostitch.kernels.scores import differing_pixels
 from miostitch.recording.recording import BlockReader
 from miostitch.schema import NO_FRAME, PIXEL_SCORES
+from miostitch.session.agreement import comparable, judge_frames
 from miostitch.session.session import Session
 from miostitch.stitching.composition import PixelModel, shared_buffers, shared_counts
 from miostitch.stitching.copies import ComposedBlock, CopiesPlan, compose, plan_copies
@@ -47,6 +48,7 @@ class StitchedBlock:
     diff_pixels: NDArray[np.int64]  # In which ``selected`` and ``other`` differ; -1 without other
     shared_buffers: NDArray[np.int16]  # Shared and identical buffers, (frame, agreement)
     identical: NDArray[np.bool_]  # Candidates with the pixels of the result, (frame, recording)
+    agrees: NDArray[np.int8]  # As of ``judge_frames``, (frame, recording)
     buffer_source: NDArray[np.int8]  # As of ``Composition``, (frame, position); empty by frame
     buffer_evidence: NDArray[np.uint8]
 
@@ -66,6 +68,8 @@ class BlockPlan:
     missing_pixels: Counts
     # Bit k set: the recording delivered the whole buffer k, uint64 (recording, frame).
     delivered: NDArray[np.uint64]
+    # The same of recordings whose pixels are exact, so that they can be compared.
+    comparable: NDArray[np.uint64]
     bounds: NDArray[np.int64]  # Limits of the buffers in the flattened frame (buffer + 1)
     config: ScoreConfig
     copies: CopiesPlan | None = None  # By buffer
@@ -105,6 +109,7 @@ def plan_block(
         session.table("black_padding", span),
         session.missing_pixels(span),
         session.delivered(span),
+        comparable(session, span),
         session.bounds,
         config,
         plan_copies(session, span) if composed else None,
@@ -148,6 +153,11 @@ class _Frames:
     @property
     def tie(self) -> NDArray[np.bool_]:
         return self.choice.tie
+
+    @property
+    def agrees(self) -> NDArray[np.int8]:
+        plan = self._plan
+        return judge_frames(self.candidates, plan.comparable, plan.bounds, self.alike).T
 
     @property
     def diff_pixels(self) -> NDArray[np.int64]:

@@ -7,6 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64
+from miostitch.buffers.header_check import find_failed
 from miostitch.buffers.row_writer import RowFormat
 from miostitch.execution.engine import Tables
 from miostitch.recording.recording import RecordingRows
@@ -16,6 +17,9 @@ from miostitch.session.session import Session
 
 RECEIVER = "\0receiver"
 """Column that says which recording a row is from; no file can have a column of this name."""
+
+TIMELY = "\0timely"
+"""Column that says which row was received with its frame."""
 
 RECEIVED = "buffer_recv_unix_time"
 PLACE = ("reconstructed_frame_index", "frame_buffer_count")
@@ -147,10 +151,9 @@ def frame_times(rows: pd.DataFrame, span: slice) -> NDArray[np.float64]:
     and the latest.
     """
     # within a frame rows stand as received, and its first buffer is not always the first
+    rows = rows[rows[TIMELY].to_numpy()]
     rows = rows.iloc[np.lexsort([rows[name].to_numpy() for name in reversed(PLACE)])]
     received, receiver = rows[CORRECTED.name].to_numpy(), rows[RECEIVER].to_numpy()
-    timed = [recording.timed for recording in session.recordings]
-    received = np.where(np.array(timed)[receiver], received, np.nan)
     positions = np.arange(span.start, span.stop)
     index = rows["reconstructed_frame_index"].to_numpy()
     first, stop = (np.searchsorted(index, positions, side) for side in ("left", "right"))
@@ -161,9 +164,10 @@ def frame_times(rows: pd.DataFrame, span: slice) -> NDArray[np.float64]:
     if len(starts):
         # between two receivers' rows the order of the buffers is not exactly that of the times
         least, most = (f.reduceat(receiver, starts) for f in (np.minimum, np.maximum))
-        mixed = np.flatnonzero(there)[least < most]
-        times[0, mixed] = np.minimum.reduceat(received, starts)[least < most]
-        times[1, mixed] = np.maximum.reduceat(received, starts)[least < most]
+        disordered = (least < most) | (times[1, there] < times[0, there])
+        mixed = np.flatnonzero(there)[disordered]
+        times[0, mixed] = np.minimum.reduceat(received, starts)[disordered]
+        times[1, mixed] = np.maximum.reduceat(received, starts)[disordered]
     return times
 
 
@@ -171,6 +175,7 @@ def _rows(block: BlockRows, number: int, frames: I64, places: I64) -> pd.DataFra
     """Rows of frames of a recording's video, which are told where they go."""
     own = block.candidates[number]
     rows = own.rows.read(frames)
+    rows[TIMELY] = own.rows.timely(rows, frames)
     if own.clock is None:
         rows[CORRECTED.name] = rows[RECEIVED]
     else:  # what was stitched before is on one clock already, which is this recording's
@@ -189,7 +194,7 @@ def _valid_rows(block: BlockRows, number: int, frames: I64, places: I64) -> pd.D
     """
     rows, reader = _rows(block, number, frames, places), block.candidates[number].rows
     own = reader.of_each_row(reader.numbers(frames), frames)
-    valid = rows["frame_num"].to_numpy() == own
+    valid = (rows["frame_num"].to_numpy() == own) & ~find_failed(rows)
     valid &= rows["frame_buffer_count"].between(0, block.buffers - 1).to_numpy()
     kept: pd.DataFrame = rows[valid]
     return kept

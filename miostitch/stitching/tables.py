@@ -28,6 +28,7 @@ from miostitch.schema import (
     SCORE_VARIABLES,
     Evidence,
 )
+from miostitch.session.agreement import AgreementWatch
 from miostitch.session.clocks import time_attrs
 from miostitch.session.session import Session
 from miostitch.stitching.block import ALL_COLUMNS, StitchedBlock
@@ -158,6 +159,7 @@ class StitchedTables:
             for v in (COMPOSITION_VARIABLES if composed else ())
         }
         self.agreement = np.zeros(len(AGREEMENT), np.int64)
+        self._watch = AgreementWatch(session)
         self.time_attrs: dict[str, str | float] = {}  # Attributes of the store, once it is closed
         with ExitStack() as files:
             rows = BufferTable(column_names(session), path(".csv"), store)
@@ -174,6 +176,7 @@ class StitchedTables:
     def append(self, span: slice, tables: Tables) -> None:
         """Write what belongs to a span of output frames, its rows among it."""
         block = StitchedBlock(**{name: tables[name] for name in ALL_COLUMNS})
+        self._watch.follow(span, block.agrees.T)
         frames = frame_columns(self._session, span, block, tables[TIMES].T)
         for name, values in frames.items():
             self.frames[name][span] = values

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from miostitch import schema
 from miostitch.errors import UsageError
+from miostitch.kernels import agreement as agreement_kernels
 from miostitch.kernels import composition as composing_kernels
 from miostitch.kernels import jit
 from miostitch.kernels import scores as kernels
@@ -218,6 +219,7 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
 
 
 HOMES = {
+    agreement_kernels: {"compare_images"},
     kernels: {"score_frames", "differing_pixels"},
     filtering_kernels: {"stripe_profiles", "subtract_frame", "subtract_stripes"},
     composing_kernels: {

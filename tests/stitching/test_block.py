@@ -63,6 +63,7 @@ def test_a_block_by_frame_is_chosen_by_what_was_received_and_how_it_looks(
         padding,
         missing,
         delivered,
+        delivered,
         np.array([0, 5, 12]),
     )
     inputs: Any = (tuple(map(Given, video)), *known, config)
@@ -91,7 +92,8 @@ def test_only_what_is_wanted_is_made() -> None:
             raise AssertionError("read")
 
     one: Any = np.ones((1, 1), int)
-    known: tuple[Any, ...] = (one > 0, one, one, one, one.astype(np.uint64), np.array([0, 12]))
+    masks = one.astype(np.uint64)
+    known: tuple[Any, ...] = (one > 0, one, one, one, masks, masks, np.array([0, 12]))
     inputs: Any = ((Unread(),), *known, ScoreConfig())
     plan = replace(BlockPlan(*inputs), columns=())
     assert plan.make([], tables=True).tables == {}

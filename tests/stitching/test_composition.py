@@ -287,3 +287,29 @@ def test_copies_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
         Copies(frames, right, BOUNDS - 1, WIDTH)
     with pytest.raises(UsageError, match="no rows of 41"):
         Copies(frames, right, BOUNDS, 41)
+
+
+@pytest.mark.parametrize("zeros", [1, 2])
+def test_zeros_that_another_copy_contradicts_were_not_delivered(
+    model: PixelModel, zeros: int
+) -> None:
+    size, bounds = 200, np.array([0, 200, 400])
+    rng = np.random.default_rng(0)
+    truth = rng.integers(90, 110, (3, 2 * size)).astype(np.uint8)
+    frames = np.stack([truth] * (zeros + 1))
+    frames[:zeros, 0, :size] = 0  # a complete buffer
+    frames[:zeros, 1, size + 50 :] = 0  # the end of one
+    given = np.full((zeros + 1, 3, 2), size, np.int32)
+    composed = compose_block(Copies(frames, given, bounds, 20), model)
+    np.testing.assert_array_equal(composed.frames, truth)
+    assert composed.evidence[0].tolist() == [Evidence.SINGLE, Evidence.IDENTICAL]
+    assert not composed.missing_pixels.any()
+
+
+def test_dark_buffers_in_which_one_copy_has_errors_stay_dark(model: PixelModel) -> None:
+    size, bounds = 200, np.array([0, 200])
+    frames = np.zeros((3, 1, size), np.uint8)
+    frames[2, 0, ::7] = 128
+    composed = compose_block(Copies(frames, np.full((3, 1, 1), size, np.int32), bounds, 20), model)
+    assert not composed.frames.any()
+    assert composed.evidence.tolist() == [[Evidence.MAJORITY]]

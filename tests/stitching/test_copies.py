@@ -19,7 +19,7 @@ from miostitch.stitching.rows import RECEIVER, rows_of_buffers
 from tests.laziness import never, stitch_frames
 from tests.reference.composition import check_composed, composed_rows, copies_of
 from tests.sessions import CONFIGS, Made, change_video, made
-from tests.video_files import X264, decode, encode
+from tests.video_files import X264, decode, encode, write
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -177,3 +177,60 @@ def test_what_has_no_row_is_missing_in_a_lossy_video(tmp_path: Path) -> None:
     np.testing.assert_array_equal(lossy.missing_pixels, lossless.missing_pixels)
     differ = np.abs(lossy.video.astype(int) - lossless.video.astype(int))
     assert differ.mean() < 4
+
+
+@pytest.mark.parametrize("receivers", [2, 3])
+@pytest.mark.parametrize("kind", ["intact", "flipped", "random"])
+@pytest.mark.fault(70, "rows marked False, their pixels zero, any fields", "what others have")
+def test_buffers_whose_headers_failed_are_taken_from_others(
+    tmp_path: Path, receivers: int, kind: str
+) -> None:
+    size, rng = {"height": 20, "width": 20}, np.random.default_rng(receivers)
+    none = dict.fromkeys(("buffer_loss", "truncation", "header_flips", "overrun", "bursts"), 0.0)
+    made = Made(
+        tmp_path,
+        frames=20,
+        receivers=receivers,
+        **size,
+        **none,
+        frame_loss=0,
+        late_start_frames=0,
+        early_end_frames=0,
+        seed=1,
+        corruption=0,
+    )
+    truth = decode(tmp_path / "truth.avi")
+    had = np.zeros((20, 8), bool)
+    for number, path in enumerate(made.videos):
+        table = pd.read_csv(path.with_suffix(".csv"))
+        shared = np.random.default_rng(9).random(len(table)) < 0.05  # several at once
+        bad = (rng.random(len(table)) < 0.1) | (shared & (number < 2))
+        frame, k = table.reconstructed_frame_index.to_numpy(), table.frame_buffer_count.to_numpy()
+        start = np.append(0, np.cumsum(table.pixel_count[:8]))
+        video = decode(path).copy()
+        inside = frame < len(video)
+        for f, b in zip(frame[bad & inside], k[bad & inside], strict=True):
+            video[f].reshape(-1)[start[b] : start[b + 1]] = 0
+        write(path, video)
+        good = ~bad & inside
+        had[table.frame_num.to_numpy()[good] - 2500, k[good]] = True
+        table["header_crc_ok"] = np.where(bad, "False", "True")
+        if kind == "flipped":
+            table.loc[bad, "frame_num"] ^= 1 << 20
+        if kind == "random":
+            for name in ("frame_num", "frame_buffer_count", "buffer_count", "pixel_count"):
+                table.loc[bad, name] = rng.integers(0, 2**20, bad.sum())
+        first = bad & (k == 0) & (frame > 0)
+        table.loc[first, "reconstructed_frame_index"] -= 1  # as a new frame is not noticed
+        table.to_csv(path.with_suffix(".csv"), index=False)
+    together = made.together()
+    frames = lazy(together).compute()
+    numbers = together.frame_num(slice(None)) - 2500
+    pixels = frames.video.to_numpy().reshape(len(numbers), -1)
+    for number, found in zip(numbers.tolist(), pixels, strict=True):
+        for b in np.flatnonzero(had[number]).tolist():
+            here = slice(start[b], start[b + 1])
+            np.testing.assert_array_equal(found[here], truth[number].reshape(-1)[here])
+    np.testing.assert_array_equal(frames.missing_pixels > 0, ~had[numbers].all(axis=1))
+    rows = rows_of_buffers(together, slice(0, len(numbers)), frames.buffer_source.to_numpy())
+    assert set(rows.header_crc_ok) == {"True"}

@@ -155,6 +155,7 @@ def test_every_source_frame_is_read_once(
 
     monkeypatch.setattr(FrameReader, "read", counting)
     monkeypatch.setattr(opening, "measure_lag", lambda *_: Lag(0))  # reads some, once more
+    monkeypatch.setattr("miostitch.session.session.follow_agreement", lambda found: found)  # too
     options = StitchOptions(debug_video=True, chunk_frames=5, report=False)  # it shows some
     stitch_files([str(path) for path in session], tmp_path, options)
     together = bring_together([Recording.open(path) for path in session])
