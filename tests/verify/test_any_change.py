@@ -19,7 +19,7 @@ from miostitch.stitching.run import stitch_files
 from miostitch.verify.run import verify_files
 from tests.sessions import FAULTY
 
-RESULTS = ("frame", "buffer", "trimmed", "joined", "raw", "denoised", "workflow")
+RESULTS = ("frame", "buffer", "trimmed", "joined", "raw", "denoised", "workflow", "lazy")
 LEFT = ("._zarr.json", ".DS_Store", "Thumbs.db", "desktop.ini")
 
 
@@ -53,6 +53,8 @@ class Made:
                 edit_files([self.names[0]], folder, lambda p: trim(p[0], 1, 1), "_trimmed")
             case "denoised":
                 miostitch.denoise_files(self.store("frame"), stripes, folder)
+            case "lazy":
+                miostitch.write_recording(miostitch.stitch(self.names, by="buffer"), folder)
             case "workflow":
                 miostitch.workflow_files(self.names, stripes, folder, None, self.options)
         return folder

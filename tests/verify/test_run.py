@@ -923,3 +923,13 @@ def test_the_command_tells_and_exits(output: Path) -> None:
 def test_a_folder_without_results_is_no_folder_of_results(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="no result in it"):
         verify_files(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"digests": {}}'])
+def test_a_summary_that_is_damaged_hides_no_result(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.avi").write_bytes(b"")
+    (tmp_path / "a.json").write_bytes(content)
+    (tmp_path / "._a.json").write_bytes(b"")
+    found = verify_files(tmp_path)
+    assert [each["stem"] for each in found["results"]] == ["a"]
+    assert found["differences"]
