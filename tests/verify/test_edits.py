@@ -3,7 +3,6 @@
 import json
 import shutil
 from collections.abc import Callable
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from miostitch.recording.files import ReadOptions
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from miostitch.verify.run import verify_files
+from tests.folders import rewrite_summary
 from tests.sessions import FAULTY
 from tests.video_files import decode, write
 
@@ -97,11 +97,7 @@ def copied(source: str, target: str) -> Callable[[Path], None]:
 
 
 def told(path: Path, name: str, value: Any) -> None:
-    """Say something else in a summary, as if the run had: with the digest of the new text."""
-    summary = {**json.loads(path.read_text()), name: value, "digest": ""}
-    text = json.dumps(summary)
-    digest = blake2b(text.encode()).hexdigest()
-    path.write_text(text.removesuffix('""}') + f'"{digest}"}}')
+    rewrite_summary(path, json.dumps({**json.loads(path.read_text()), name: value}))
 
 
 def without_config(path: Path) -> None:

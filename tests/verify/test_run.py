@@ -23,7 +23,7 @@ from miostitch.report.run import report_files
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from miostitch.verify.run import verify_files
-from tests.folders import content
+from tests.folders import content, rewrite_summary
 from tests.sessions import FAULTY, change_table, change_video, renumber
 from tests.video_files import decode, write
 
@@ -154,7 +154,7 @@ def output(made: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest
     by = getattr(request, "param", "frame")
     shutil.copytree(made[by].parent, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "out" / f"{STEM}.json"
-    path.write_text(path.read_text().replace(str(made[by].parent), str(tmp_path)))
+    rewrite_summary(path, path.read_text().replace(str(made[by].parent), str(tmp_path)))
     return tmp_path / "out"
 
 
