@@ -5,6 +5,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from io import BytesIO
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -31,6 +32,7 @@ class Journal:
         self._folder = folder
         self._thread = ThreadPoolExecutor(1, "miostitch-journal")
         self._notes: list[Future[None]] = []
+        self._lock = Lock()
         self.recalled = 0
 
     def recall(self, start: int) -> Values | None:
@@ -50,12 +52,15 @@ class Journal:
 
     def note(self, start: int, values: Values, sync: Callable[[], None]) -> None:
         """Note a block."""
-        self._notes = [note for note in self._notes if not note.done() or note.exception()]
-        self._notes.append(self._thread.submit(self._note, start, values, sync))
+        with self._lock:  # blocks may end on several threads
+            self._notes = [note for note in self._notes if not note.done() or note.exception()]
+            self._notes.append(self._thread.submit(self._note, start, values, sync))
 
     def check(self) -> None:
         """Raise what went wrong with a note."""
-        for note in self._notes:
+        with self._lock:
+            notes = [*self._notes]
+        for note in notes:
             if note.done():
                 note.result()
 

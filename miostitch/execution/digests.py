@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.execution.products import is_of_system
 from miostitch.video.source import VideoSource, open_video
 from miostitch.video.writer import checksum_path, frame_checksums
 
@@ -51,7 +52,9 @@ def file_digest(path: Path) -> Digest:
 def store_digest(path: Path) -> Digest:
     """Digest of a store: path, size and checksum of every chunk, all of the metadata."""
     digest, total = blake2b(), 0
-    for name, file in sorted((p.relative_to(path).as_posix(), p) for p in path.rglob("*")):
+    places = (file.relative_to(path) for file in path.rglob("*"))
+    for name in sorted(place.as_posix() for place in places if not is_of_system(place)):
+        file = path / name
         if file.is_dir():
             continue
         with file.open("rb") as opened:

@@ -1,6 +1,8 @@
 """Every product of a result, by what its name adds to the stem."""
 
+import re
 from dataclasses import dataclass
+from pathlib import PurePath
 
 STORE, VIDEO, TABLE, SUMMARY = ".zarr", ".avi", ".csv", ".json"
 TIMESTAMPS, SCORES, NOISE = "_timestamps.csv", "_scores.csv", "_noise.csv"
@@ -39,5 +41,16 @@ LINE_TABLES = {p.suffix: p.frame_column for p in PRODUCTS if p.frame_column}
 """Tables that have one line per frame, and the column that counts the frames."""
 
 OF_ROWS = tuple(product.suffix for product in PRODUCTS if product.of_rows)
+SYSTEM_FILES = re.compile(
+    r"\._.*|\.ds_store|\.directory|thumbs\.db|ehthumbs.*\.db|desktop\.ini|\.nfs.*|\.fuse_hidden.*|@eadir",
+    re.IGNORECASE,
+)
+"""Names of what macOS, Windows, Linux and storage devices leave in any folder."""
+
 NAMED = (VIDEO, STORE)
 """Products by which a user can name a result."""
+
+
+def is_of_system(place: PurePath) -> bool:
+    """Whether a file, or a folder that it is in, was left by an operating system."""
+    return any(SYSTEM_FILES.fullmatch(part) for part in place.parts)

@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args, get_type_hints
 
@@ -17,6 +18,9 @@ JSON = Mapping[str, Any]
 """A JSON object as it was read, or as it is passed through."""
 
 Span = tuple[int, int]
+
+OWN_DIGEST = "digest"
+"""Key of the last field of a summary: BLAKE2 of its text with this field empty."""
 
 
 class Result:
@@ -390,11 +394,26 @@ class ExportSummary(Result):
 
 
 def write_summary(path: Path, summary: Result) -> None:
-    """Write a summary as JSON."""
+    """Write a summary as JSON, and a digest of its own text as the last field."""
+    text = json.dumps({**summary.to_json(), OWN_DIGEST: ""}, indent=1) + "\n"
+    digest = blake2b(text.encode()).hexdigest()
     try:
-        path.write_text(json.dumps(summary.to_json(), indent=1) + "\n")
+        path.write_bytes(_with_digest(text.encode(), "", digest))
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def is_as_written(text: bytes, digest: object) -> bool:
+    """Whether the text of a summary is what was written, by the digest that it has."""
+    if not isinstance(digest, str) or not digest.isalnum():
+        return False
+    return blake2b(_with_digest(text, digest, "")).hexdigest() == digest
+
+
+def _with_digest(text: bytes, old: str, new: str) -> bytes:
+    """The text of a summary with another digest in its last field."""
+    before, field, after = text.rpartition(f'"{OWN_DIGEST}": "{old}"'.encode())
+    return field and before + f'"{OWN_DIGEST}": "{new}"'.encode() + after
 
 
 def load_summary(path: Path) -> JSON:

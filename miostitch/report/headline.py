@@ -18,6 +18,12 @@ STATES = {
 }
 """The states of frames, which add up to all frames of the result."""
 
+STATES_ALONE = STATES | {
+    "incomplete": "pixels are missing, although rows of all buffers are there",
+    "unrecoverable": "buffers are missing",
+}
+"""The same where there is one receiver."""
+
 REMOVERS = {
     "drop": "denoise (noisy or black frames)",
     "end": "denoise (end_frame)",
@@ -44,12 +50,14 @@ def describe_result(data: ReportData, summary: JSON, config: JSON, history: Any)
     """Say what became of the recording."""
     states = vars(FrameStates.of(data))
     total = data.count
+    alone = len(data.names) == 1
+    meaning = STATES_ALONE if alone else STATES
     shares = [
-        (name, number, percent(number, total), STATES[name]) for name, number in states.items()
+        (name, number, percent(number, total), meaning[name]) for name, number in states.items()
     ]
     unseen = summary.get("not_received", 0)
     mood = "damaged" if states["intact"] < total or unseen else "good"
-    sentence = _sentence(states, total, unseen)
+    sentence = _sentence(states, total, unseen, alone=alone)
     if _is_shifted(summary):
         mood = "shifted"
         sentence = (
@@ -89,7 +97,7 @@ def _removed_text(removed: Iterable[tuple[str, int, int]]) -> str:
     return "; then ".join(said) + "." if said else ""
 
 
-def _sentence(states: Mapping[str, int], total: int, unseen: int) -> str:
+def _sentence(states: Mapping[str, int], total: int, unseen: int, *, alone: bool) -> str:
     intact = states["intact"]
     said = f"{count(intact)} of {amount(total, 'frame')} ({percent(intact, total)}) are intact"
     phrases = {
@@ -97,11 +105,14 @@ def _sentence(states: Mapping[str, int], total: int, unseen: int) -> str:
         "incomplete": "incomplete although another receiver has the missing pixels",
         "unrecoverable": "incomplete in every receiver",
     }
+    if alone:
+        phrases |= {"incomplete": "incomplete", "unrecoverable": "without all buffers"}
     others = [f"{count(states[n])} {text}" for n, text in phrases.items() if states[n]]
     said += f"; {', '.join(others)}." if others else "."
     if unseen:
         was = "was" if unseen == 1 else "were"
-        said += f" {amount(unseen, 'more frame')} {was} lost by all receivers."
+        by = "" if alone else " by all receivers"
+        said += f" {amount(unseen, 'more frame')} {was} lost{by}."
     return said
 
 

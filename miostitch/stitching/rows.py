@@ -105,8 +105,9 @@ def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int
 
     ``buffer_source``: recording that gave each buffer, or most of it, (frame, position); -1 nobody.
 
-    Returns: As of :func:`rows_of_frames`. A buffer whose row was lost, as of one that the buffer
-    before it swallowed, has that of the first other recording that has one, else none.
+    Returns: As of :func:`rows_of_frames`, buffers of one time by position. A buffer whose row was
+    lost, as of one that the buffer before it swallowed, has that of the first other recording that
+    has one, else none.
     """
     return _of_buffers(BlockRows.of(session, span, composed=True), buffer_source)
 
@@ -140,7 +141,8 @@ def _of_buffers(block: BlockRows, buffer_source: NDArray[np.int8]) -> pd.DataFra
     first[1:] = np.diff(at[order]) != 0
     chosen: pd.DataFrame = rows.iloc[order[first]].copy()
     chosen["reconstructed_frame_index"] += block.start
-    return chosen
+    by = (CORRECTED.name, PLACE[0])  # a stable sort leaves equal times by position
+    return chosen.iloc[np.lexsort([chosen[name].to_numpy() for name in by])]
 
 
 def frame_times(rows: pd.DataFrame, span: slice) -> NDArray[np.float64]:

@@ -10,17 +10,19 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from miostitch.arrays import I64
+from miostitch.arrays import I64, U8
 from miostitch.buffers.elapsed_time import ElapsedTime, measure_time, read_start
 from miostitch.execution.products import SCORES, STORE, TABLE, TIMESTAMPS, VIDEO
 from miostitch.recording.recording import list_repairs
 from miostitch.recording.sidecars import Origin
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
+    FRAME,
     FRAME_VARIABLES,
     REPAIR_VARIABLES,
     SCORE_VARIABLES,
 )
+from miostitch.schema import VIDEO as VIDEO_VARIABLE
 from miostitch.stitching.lazy import SessionTables
 from miostitch.stitching.stitched import LazyStitch, find_stitch
 from miostitch.stitching.summary import find_notices
@@ -55,6 +57,17 @@ class StitchedOrigin(Origin):
         """When its frames were made."""
         assert isinstance(self.tables, StitchedFrames)
         return self.tables.elapsed
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its frames."""
+        assert isinstance(self.tables, StitchedFrames)
+        return self.tables.size
+
+    def read_frames(self, frames: I64) -> U8:
+        """Some frames, uint8 (frame, height, width)."""
+        assert isinstance(self.tables, StitchedFrames)
+        return self.tables.read_frames(frames)
 
     @property
     def fps(self) -> Fraction:
@@ -97,6 +110,20 @@ class StitchedFrames:
     def frames(self) -> int:
         """Frames of the result."""
         return self._session.shape[0]
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the frames."""
+        return self._session.shape[1:]
+
+    def read_frames(self, frames: I64) -> U8:
+        """Stitch some frames, uint8 (frame, height, width)."""
+        chosen = self._video.isel({FRAME: frames})
+        return chosen.to_numpy()
+
+    @cached_property
+    def _video(self) -> xr.DataArray:
+        return self._stitch.dataset()[VIDEO_VARIABLE.name]
 
     @property
     def recordings(self) -> Sequence[str]:

@@ -1,6 +1,7 @@
 """Checks results of trim, remove-frames, concat and denoise against the files they are from."""
 
 import filecmp
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,11 @@ from miostitch.execution.products import LINE_TABLES, STORE
 from miostitch.execution.progress import Progress, counted
 from miostitch.ranges import join_ranges, runs, spans
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.provenance import listed_objects, recorded_place
+from miostitch.recording.provenance import find_videos, listed_objects, recorded_place
 from miostitch.recording.sidecars import Origin, find_origin
 from miostitch.schema import FRAME, chunk_frames
+from miostitch.stitching.stitched import LAZY
+from miostitch.stitching.stitched_origin import StitchedOrigin, find_stitched
 from miostitch.store.chunks import read_frames
 from miostitch.text import amount
 from miostitch.verify.findings import Kind
@@ -48,7 +51,9 @@ class Source(FrameOrigins):
     def sizes(self) -> set[tuple[int, int]]:
         """Height and width of their frames."""
         files = [each.store or each.video for each in self.origins]
-        return {(file.height, file.width) for file in files if file}
+        stitches = [each for each in self.origins if isinstance(each, StitchedOrigin)]
+        sizes = {(file.height, file.width) for file in files if file}
+        return sizes | {each.size for each in stitches}
 
     def read(self, span: slice) -> U8:
         """Some frames as the files have them, uint8 (frame, height, width)."""
@@ -56,10 +61,18 @@ class Source(FrameOrigins):
         for number in np.unique(self.origin[span]).tolist():
             mine = np.flatnonzero(self.origin[span] == number)
             each, frames = self.origins[number], self.origin_frame[span][mine]
-            from_store = each.path.endswith(STORE) or each.video is None
-            parts.append(read_frames(each.path, frames) if from_store else each.video.read(frames))
+            parts.append(_read(each, frames))
             order.append(mine)
         return np.concatenate(parts)[np.argsort(np.concatenate(order))]
+
+
+def _read(origin: Origin, frames: I64) -> U8:
+    """Frames of a file, or of a stitch that is not written."""
+    if isinstance(origin, StitchedOrigin):
+        return origin.read_frames(frames)
+    if origin.path.endswith(STORE) or origin.video is None:
+        return read_frames(origin.path, frames)
+    return origin.video.read(frames)
 
 
 def check_edit(result: Result, folder: Path, progress: Progress | None) -> dict[str, Any]:
@@ -100,7 +113,8 @@ def _find_source(result: Result) -> Source | None:
         salvage, repair = bool(summary.get("lost_frames")), bool(each.get("repair", True))
         reading = ReadOptions(salvage, repair=repair, need_table=False, lag=lag)
         try:
-            origins.append(find_origin(path, reading))
+            lazy = path.endswith(LAZY)
+            origins.append(_find_stitch(result, path) if lazy else find_origin(path, reading))
         except (InputError, UsageError) as error:
             if Path(path).exists():
                 findings.add(Kind.INPUT, file, f"cannot be read any more: {error}")
@@ -123,6 +137,18 @@ def _find_source(result: Result) -> Source | None:
         return None
     _check_history(result, [each.frames for each in origins], origin, frame)
     return Source(tuple(origins), origin, frame)
+
+
+def _find_stitch(result: Result, name: str) -> Origin:
+    """Stitch again, lazily, what was never written: its recordings are looked for."""
+    inputs, steps = result.summary.get("inputs"), listed_objects(result.summary, "history")
+    place = os.path.join(result.folder, result.stem + STORE)
+    groups = find_videos(place, result.summary, inputs)
+    specs = [",".join(video.require().path for video in group) for group in groups]
+    stitches = [step for step in steps if step.get("step") == "stitch"]
+    if len(stitches) != 1 or not specs:
+        raise InputError(f"{name}: the history does not say how it was stitched")
+    return find_stitched(name, {"recordings": specs, "config": stitches[0].get("parameters")})
 
 
 def _check_history(result: Result, counts: Sequence[int], origin: I64, frame: I64) -> None:

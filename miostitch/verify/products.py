@@ -1,7 +1,8 @@
 """The products of a result: which there are, and whether they are what the run has written."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,8 @@ import numpy as np
 from miostitch.arrays import I64, U8
 from miostitch.errors import InputError
 from miostitch.execution.digests import file_digest, store_digest, video_digest
-from miostitch.execution.products import STITCHED, STORE
+from miostitch.execution.products import STITCHED, STORE, SUMMARY
+from miostitch.execution.results import OWN_DIGEST, is_as_written
 from miostitch.recording.provenance import listed_objects
 from miostitch.schema import chunk_frames
 from miostitch.verify.findings import Findings, Kind
@@ -102,7 +104,7 @@ def check_outputs(result: Result) -> set[str]:
         return set()
     if not listed:
         _wrong(result, "outputs", "names no file")
-    names = {Path(path).name for path in listed}
+    names = _named_now(result, listed)
     for name in sorted(names):
         path = result.folder / name
         if not path.exists():
@@ -110,6 +112,23 @@ def check_outputs(result: Result) -> set[str]:
         elif path.is_file() and not path.stat().st_size and not name.endswith(DROPPED_LIST):
             findings.add(Kind.UNREADABLE, name, "is empty")
     return names
+
+
+def _named_now(result: Result, outputs: Sequence[str]) -> set[str]:
+    """The names of outputs as they are now: all may have been renamed together."""
+    names = [_file_name(path) for path in outputs]
+    last = next((name for name in reversed(names) if name.endswith(SUMMARY)), "")
+    stem = last.removesuffix(SUMMARY)
+    old = stem.removesuffix(DENOISED) if result.base != result.stem else stem
+    if not last or not all(name.startswith(old) for name in names):
+        return {*names}
+    return {result.base + name.removeprefix(old) for name in names}
+
+
+def _file_name(path: str) -> str:
+    """The name of a file, wherever its path was written."""
+    is_of_windows = PureWindowsPath(path).drive and not path.startswith("/")
+    return PureWindowsPath(path).name if is_of_windows else Path(path).name
 
 
 def check_stitched_files(result: Result) -> None:
@@ -165,7 +184,7 @@ def check_digests(result: Result) -> None:
         return  # there is no summary, which is noted
     digests, last = result.summary.get("digests"), f"{result.stem}.json"
     digests = digests if isinstance(digests, dict) else {}
-    outputs = {Path(path).name for path in result.summary["outputs"]} - {last}
+    outputs = _named_now(result, result.summary["outputs"]) - {last}
     if outputs != {f"{result.base}{suffix}" for suffix in digests}:
         _wrong(result, "digests", "does not have one for each of the outputs")
     for suffix, digest in digests.items():
@@ -177,6 +196,11 @@ def check_digests(result: Result) -> None:
         if found != digest and path.name not in result.findings.files:
             what = f"is not what the run has written: {found}, not {digest}"
             result.findings.add(Kind.CHANGED, path.name, what)
+    if last not in result.findings.files:
+        text = result.path(SUMMARY).read_bytes()
+        if not is_as_written(text, result.summary.get(OWN_DIGEST)):
+            what = "is not what the run has written, by its own digest"
+            result.findings.add(Kind.CHANGED, last, what)
 
 
 def _digest(result: Result, suffix: str, path: Path) -> dict[str, Any] | None:

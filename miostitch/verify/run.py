@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from miostitch.errors import MissingInputError
-from miostitch.execution.products import STORE
+from miostitch.execution.products import STORE, TABLE, VIDEO
 from miostitch.execution.progress import Progress
 from miostitch.verify.edits import check_edit
 from miostitch.verify.findings import Findings, Kind
@@ -20,6 +20,9 @@ from miostitch.verify.products import (
 )
 from miostitch.verify.stitched import check_stitched
 from miostitch.verify.store import check_files, check_layout, open_store
+
+SUMMARY_KEYS = frozenset(("outputs", "digests"))
+"""Keys of every summary: one of them may be damaged."""
 
 
 def verify_files(
@@ -80,10 +83,19 @@ def _stems(path: Path) -> tuple[Path, list[str]]:
     if not path.is_dir():
         raise MissingInputError(f"{path}: no such folder; name the folder of a result")
     found = {each.stem for each in path.glob(f"*{STORE}") if not each.name.startswith(".")}
-    found |= {each.stem for each in path.glob("*.json") if "outputs" in _summary(each)}
+    found |= {each.stem for each in path.glob("*.json") if _is_of_result(each)}
     if not found:
         raise MissingInputError(f"{path}: no result in it; a result has a .zarr or a .json")
     return path, sorted(found)
+
+
+def _is_of_result(path: Path) -> bool:
+    """Whether a JSON is the summary of a result, or was one before it was damaged."""
+    if path.name.startswith("."):
+        return False
+    if summary := _summary(path):
+        return not SUMMARY_KEYS.isdisjoint(summary)
+    return any(path.with_suffix(suffix).exists() for suffix in (VIDEO, TABLE))
 
 
 def _summary(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.execution.products import is_of_system
 from miostitch.schema import (
     BUFFER,
     COLUMN_NAME,
@@ -222,8 +223,9 @@ def check_files(store: Store) -> None:
             elif name != VIDEO.name:
                 store.read(name, at, region)
     for file in sorted(store.path.rglob("*")):
-        key = file.relative_to(store.path).as_posix()
-        if not file.is_dir() and key not in expected:
+        place = file.relative_to(store.path)
+        key = place.as_posix()
+        if not file.is_dir() and key not in expected and not is_of_system(place):
             what = f"{key} is no part of the store"
             findings.add(Kind.UNEXPECTED_FILE, store.name, what, chunk=key)
 

@@ -27,6 +27,7 @@ from miostitch.video.avi_index import CHUNK_HEADER, chunk_bytes, chunk_headers, 
 Codec: TypeAlias = Literal["rawvideo", "ffv1", "mjpeg", "h264"]
 Packet: TypeAlias = "av.Packet[Any]"
 
+LOSSLESS = ("rawvideo", "ffv1")
 RUN_BYTES = 2**30  # one call may not ask for 2 GiB
 RUN_FRAMES = 512  # two buffers per frame, at most IOV_MAX (1024) per call
 REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
@@ -131,7 +132,7 @@ class CodedReader(FrameReader):
             if (image.height, image.width) != (self.height, self.width):
                 msg = f"{where} is {image.width}x{image.height}, not {self.width}x{self.height}"
                 raise VideoError(f"{msg}; only videos of one frame size can be read")
-            if image.format.name != "gray":
+            if not self._is_exact(image.format):
                 image = gray.reformat(image, format="gray")
             plane = image.planes[0]
             lines = np.frombuffer(memoryview(plane), np.uint8).reshape(-1, plane.line_size)
@@ -139,6 +140,14 @@ class CodedReader(FrameReader):
             if not rows:
                 return
         raise VideoError(f"{self.path}: frame {min(rows)} cannot be decoded; repair the file")
+
+    def _is_exact(self, pixels: av.VideoFormat) -> bool:
+        """Whether the first plane of a frame is the image itself.
+
+        Lossless luma is what was recorded, zeros included, as in a raw I420 video. That of MJPEG
+        and H.264 is of a range that the decoder knows, and that is undone.
+        """
+        return pixels.name == "gray" or (self.codec in LOSSLESS and has_gray_plane(pixels))
 
     @abstractmethod
     def _decode_frames(self, file: BufferedReader) -> Iterator[tuple[int, av.VideoFrame]]:
@@ -250,6 +259,13 @@ def _configure(decoder: av.VideoCodecContext) -> None:
     decoder.thread_count = 1  # tasks run in parallel already
     if decoder.name != "h264":  # which lacks the frames before a seek, without harm
         decoder.options = {"err_detect": "explode"}
+
+
+def has_gray_plane(pixels: av.VideoFormat) -> bool:
+    """Whether the first plane of frames is gray values of 8 bits; colour is in others, if any."""
+    luma = pixels.components[0]
+    with_colour = pixels.is_planar and not pixels.is_rgb and (luma.plane, luma.bits) == (0, 8)
+    return with_colour or pixels.name == "gray"
 
 
 def ffv1_is_intact(packet: bytes) -> bool:

@@ -39,6 +39,7 @@ from miostitch.video.readers import (
     RawReader,
     StampReader,
     ffv1_is_intact,
+    has_gray_plane,
     open_container,
     video_errors,
 )
@@ -80,13 +81,14 @@ class VideoSource:
     checksummed: bool  # Whether coded frames carry checksums, which every read verifies
     notices: tuple[str, ...]  # Messages for the user about the file
     lost: I64  # Frames that are lost in holes of the file; to read one is an error
+    converted: bool  # Whether pixels are not gray, and are converted
     index: ChunkIndex | StampIndex
     index_digest: str  # BLAKE2b of the index: changes when the position of a frame changes
 
     @property
     def lossy(self) -> bool:
-        """Whether the codec has changed pixels."""
-        return self.codec in LOSSY
+        """Whether pixels are not exactly those that were recorded."""
+        return self.codec in LOSSY or self.converted
 
     @property
     def holes(self) -> list[tuple[int, int, int | None]]:
@@ -153,7 +155,12 @@ def open_video(
         open_container(file, container_format) as container,
     ):
         stream, codec = _checked_stream(name, container, max_frame_pixels)
+        pixels = stream.codec_context.format
+        converted = pixels is None or not has_gray_plane(pixels)
         notices = [f"{codec} is lossy; pixels are not the camera's"] if codec in LOSSY else []
+        if converted:
+            kind = stream.codec_context.pix_fmt
+            notices.append(f"pixels are {kind}, converted to gray; they are not the camera's")
         index: ChunkIndex | StampIndex
         if container_format == "avi":
             index = _chunk_index(name, file, container, salvage, notices)
@@ -186,6 +193,7 @@ def open_video(
         checksummed=checksummed,
         notices=tuple(notices),
         lost=lost,
+        converted=converted,
         index=index,
         index_digest=digest.hexdigest(),
     )

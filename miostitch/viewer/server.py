@@ -43,6 +43,7 @@ ASSETS = {each.name: each for each in (*(files("miostitch.viewer") / "static").i
 TYPES = {".css": "text/css", ".html": "text/html", ".js": "text/javascript"}
 REQUEST_BYTES = 2**24  # at most; a list of marked frames is the longest there is
 MARKS_BYTES = 2**23  # of a file of marks at most; a million frames take less
+MOST_DIGITS = 18  # of a number in a path; Python refuses to read thousands
 READERS = 4  # threads that read for the page; a browser asks for up to six things at a time
 
 HEADERS = {
@@ -292,7 +293,7 @@ class _MarkedFrames(_Handler):
 
     def _positions(self) -> NDArray[np.int64]:
         count = self.scene.count
-        with suppress(ValueError):
+        with suppress(ValueError, RecursionError):
             frames = json.loads(self.request.body)
             if isinstance(frames, list) and all(
                 type(each) is int and 0 <= each < count for each in frames
@@ -308,7 +309,7 @@ class _Nothing(_Handler):
     post = get
 
 
-NUMBER = "([0-9]{1,18})"
+NUMBER = f"([0-9]{{1,{MOST_DIGITS}}})"
 ROUTES = (
     ("", _Asset),
     (f"({'|'.join(re.escape(name) for name in ASSETS if name != PAGE)})", _Asset),
@@ -334,7 +335,7 @@ class _RefusedError(HTTPError):
 
 def _below(name: str, text: str, end: int) -> int:
     """A number of a path, from 0 to before `end`."""
-    if int(text) >= end:
+    if len(text) > MOST_DIGITS or int(text) >= end:
         raise _RefusedError(400, f"{name}: must be a number from 0 to {end - 1}")
     return int(text)
 

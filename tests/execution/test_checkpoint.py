@@ -1,5 +1,6 @@
 """Notes of finished blocks: whole or not there, and only after what they tell of."""
 
+import sys
 import threading
 from pathlib import Path
 
@@ -87,6 +88,32 @@ def test_a_block_that_cannot_be_brought_to_the_disk_is_not_noted(tmp_path: Path)
         journal.note(0, VALUES, full)
     assert not (tmp_path / "0.note").exists()
     assert not [t for t in threading.enumerate() if t.name.startswith("miostitch")]
+
+
+def test_no_failed_note_is_forgotten_whatever_the_threads(tmp_path: Path) -> None:
+    def full() -> None:
+        raise ResourceError("no space")
+
+    journal, each = Journal(tmp_path), 300
+
+    def note(first: int) -> None:
+        for start in range(first, first + each):
+            journal.note(start, VALUES, full)
+
+    threads = [threading.Thread(target=note, args=(each * n,)) for n in range(4)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)  # threads take turns as often as they can
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    journal._thread.shutdown()
+    assert len(journal._notes) == 4 * each
+    with pytest.raises(ResourceError, match="no space"):
+        journal.check()
 
 
 def test_a_journal_that_cannot_be_written(tmp_path: Path) -> None:

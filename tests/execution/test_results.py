@@ -17,6 +17,7 @@ from miostitch.execution.results import (
     Result,
     ScoreSummary,
     SessionMember,
+    is_as_written,
     load_summary,
     read_summary,
     write_summary,
@@ -72,7 +73,7 @@ def test_a_summary_is_found_next_to_its_products(tmp_path: Path) -> None:
     path = tmp_path / "S.json"
     assert (load_summary(path), read_summary(str(tmp_path / "S.avi"))) == ({}, {})
     write_summary(path, FailedSession("none"))
-    assert load_summary(path) == {"error": "none"}
+    assert {*load_summary(path)} == {"error", "digest"}
     assert read_summary(str(tmp_path / "S.avi")) == {}  # of another program: it lists no outputs
     path.write_text('{"outputs": []}')
     assert read_summary(str(tmp_path / "S.zarr")) == load_summary(path) == {"outputs": []}
@@ -90,3 +91,16 @@ def test_a_damaged_summary_is_named_or_passed_over(tmp_path: Path, content: byte
 def test_a_summary_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="cannot be written"):
         write_summary(tmp_path / "no" / "S.json", FailedSession("why"))
+
+
+def test_a_summary_knows_its_own_text(tmp_path: Path) -> None:
+    path = tmp_path / "S.json"
+    write_summary(path, FailedSession('of "digest": ""'))
+    text, digest = path.read_bytes(), json.loads(path.read_text())["digest"]
+    assert is_as_written(text, digest)
+    for at in range(len(text)):
+        changed = text[:at] + bytes([text[at] ^ 1]) + text[at + 1 :]
+        assert not is_as_written(changed, digest), at
+    assert not is_as_written(text + b" ", digest)
+    for wrong in (None, "", 3, "x", digest[:-1]):
+        assert not is_as_written(text, wrong)

@@ -369,6 +369,7 @@ def test_a_video_stitched_alone_and_in_segments(session: Made, tmp_path: Path) -
     assert not any("not there" in each for each in page.words.split("."))
     assert "best single receiver" not in page.words
     assert "incomplete by buffer" not in page.words
+    assert "another receiver" not in page.words
 
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere names are Unicode")

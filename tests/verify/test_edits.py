@@ -17,6 +17,7 @@ from miostitch.recording.files import ReadOptions
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from miostitch.verify.run import verify_files
+from tests.folders import rewrite_summary
 from tests.sessions import FAULTY
 from tests.video_files import decode, write
 
@@ -96,8 +97,7 @@ def copied(source: str, target: str) -> Callable[[Path], None]:
 
 
 def told(path: Path, name: str, value: Any) -> None:
-    summary = json.loads(path.read_text())
-    path.write_text(json.dumps({**summary, name: value}))
+    rewrite_summary(path, json.dumps({**json.loads(path.read_text()), name: value}))
 
 
 def without_config(path: Path) -> None:

@@ -23,7 +23,7 @@ from miostitch.report.run import report_files
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from miostitch.verify.run import verify_files
-from tests.folders import content
+from tests.folders import content, rewrite_summary
 from tests.sessions import FAULTY, change_table, change_video, renumber
 from tests.video_files import decode, write
 
@@ -154,7 +154,7 @@ def output(made: dict[str, Path], tmp_path: Path, request: pytest.FixtureRequest
     by = getattr(request, "param", "frame")
     shutil.copytree(made[by].parent, tmp_path, dirs_exist_ok=True)
     path = tmp_path / "out" / f"{STEM}.json"
-    path.write_text(path.read_text().replace(str(made[by].parent), str(tmp_path)))
+    rewrite_summary(path, path.read_text().replace(str(made[by].parent), str(tmp_path)))
     return tmp_path / "out"
 
 
@@ -923,3 +923,13 @@ def test_the_command_tells_and_exits(output: Path) -> None:
 def test_a_folder_without_results_is_no_folder_of_results(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="no result in it"):
         verify_files(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"digests": {}}'])
+def test_a_summary_that_is_damaged_hides_no_result(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "a.avi").write_bytes(b"")
+    (tmp_path / "a.json").write_bytes(content)
+    (tmp_path / "._a.json").write_bytes(b"")
+    found = verify_files(tmp_path)
+    assert [each["stem"] for each in found["results"]] == ["a"]
+    assert found["differences"]

@@ -48,7 +48,8 @@ def test_index_cut(avi: Path, frames: Frames) -> None:
 def test_index_cut_of_coded(tmp_path: Path, frames: Frames, codec: str) -> None:
     path = tmp_path / "a.avi"
     options = {"ffv1": {"g": "5"}, "mjpeg": {}, "libx264": X264}[codec]
-    encode(path, frames, codec, "yuvj420p" if codec == "mjpeg" else "yuv420p", options)
+    pix_fmt = {"ffv1": "gray", "mjpeg": "yuvj420p", "libx264": "yuv420p"}[codec]
+    encode(path, frames, codec, pix_fmt, options)
     intact, expected = open_video(path), decode(path)
     cut_index(path)
     source = open_video(path)

@@ -6,12 +6,14 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from miostitch.errors import TruncatedVideoError, VideoError
+from miostitch.video.readers import has_gray_plane
 from miostitch.video.source import open_video
 from tests.video_files import (
     CHUNK,
@@ -114,6 +116,66 @@ def test_coded_frames_at_random(
     chosen = np.random.default_rng(2).integers(0, COUNT, (10, 5))
     for some in chosen:
         assert np.array_equal(source.read(some), expected[some])
+
+
+PLANES = ["yuv420p", "yuv422p", "yuv444p", "yuv410p", "yuva420p", "nv12", "nv21", "nv24"]
+
+
+def encode_colour(path: Path, frames: Frames, codec: str, pix_fmt: str) -> None:
+    """Frames whose first plane is as given, and 128 in the others."""
+    with av.open(str(path), "w") as container:
+        stream: Any = container.add_stream(codec, rate=FPS)
+        stream.height, stream.width = frames.shape[1:]
+        stream.pix_fmt = pix_fmt
+        for image in frames:
+            frame = av.VideoFrame(image.shape[1], image.shape[0], pix_fmt)
+            for number, plane in enumerate(frame.planes):
+                lines = np.full((plane.buffer_size // plane.line_size, plane.line_size), 128, "u1")
+                if number == 0:
+                    lines[: image.shape[0], : image.shape[1]] = image
+                plane.update(lines.tobytes())
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+@pytest.mark.fault(14, "FFV1 and raw video in colour", "the plane of gray values, to the bit")
+@pytest.mark.parametrize(
+    ("suffix", "codec", "pix_fmt"),
+    [
+        *((".avi", "ffv1", each) for each in PLANES if not each.startswith("nv")),
+        *((".mkv", "ffv1", each) for each in PLANES[:3]),
+    ],
+)
+def test_luma_is_taken_as_it_is(tmp_path: Path, suffix: str, codec: str, pix_fmt: str) -> None:
+    frames = np.arange(3 * 16 * 32, dtype=np.uint8).reshape(3, 16, 32)  # every value
+    path = tmp_path / f"a{suffix}"
+    encode_colour(path, frames, codec, pix_fmt)
+    source = open_video(path)
+    assert np.array_equal(source.read([2, 0, 1]), frames[[2, 0, 1]])
+    assert (source.lossy, source.notices) == (False, ())
+
+
+@pytest.mark.parametrize("pix_fmt", PLANES)
+def test_gray_plane(pix_fmt: str) -> None:
+    assert has_gray_plane(av.VideoFormat(pix_fmt))
+
+
+@pytest.mark.parametrize("pix_fmt", ["gbrp", "bgr0", "rgb24", "yuyv422", "ya8", "yuv420p10le"])
+def test_no_gray_plane(pix_fmt: str) -> None:
+    assert not has_gray_plane(av.VideoFormat(pix_fmt))
+
+
+@pytest.mark.fault(14, "FFV1 in RGB, or with gray and alpha mixed", "a warning, and lossy")
+@pytest.mark.parametrize("pix_fmt", ["bgr0", "bgra", "ya8"])
+def test_what_is_converted_is_lossy(tmp_path: Path, frames: Frames, pix_fmt: str) -> None:
+    path = tmp_path / "a.avi"
+    encode(path, frames, "ffv1", pix_fmt, {})
+    source = open_video(path)
+    assert source.lossy
+    assert source.notices == (
+        f"pixels are {pix_fmt}, converted to gray; they are not the camera's",
+    )
+    assert np.array_equal(source.read(range(COUNT)), frames)  # for they have no colour
 
 
 def test_pickled_subset_is_small(avi: Path, tmp_path: Path, frames: Frames) -> None:

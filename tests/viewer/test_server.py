@@ -48,7 +48,7 @@ def ask(
     at = urlsplit(url)
     connection = HTTPConnection(at.hostname or "", at.port or 0, timeout=60)
     try:
-        text = None if body is None else json.dumps(body)
+        text = body if body is None or isinstance(body, bytes) else json.dumps(body)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         connection.request(method, at.path + what, text, sent)
         answer = connection.getresponse()
@@ -151,6 +151,7 @@ def test_other_methods_are_refused(shown: Served, method: str) -> None:
         "frame/0/3",
         "frame/0/0,99999999999999999999",
         "jump/30000/next/source",
+        f"frame/0/{'9' * 6000}",
     ],
 )
 def test_bad_requests_say_what_is_meant(shown: Served, what: str) -> None:
@@ -173,6 +174,11 @@ def test_nothing_else_is_served(shown: Served) -> None:
 
 @pytest.mark.parametrize("body", [[-1], [30000], [1.5], [True], ["1"], {"a": 1}, 3, None])
 def test_marks_that_cannot_be(shown: Served, body: Any) -> None:
+    assert post(shown.url, "list", body).status == 400
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b'{"a":' * 50_000, b"[1e999]", b"\xff\xfe", b""])
+def test_bodies_that_are_no_list(shown: Served, body: bytes) -> None:
     assert post(shown.url, "list", body).status == 400
 
 
