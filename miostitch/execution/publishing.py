@@ -74,8 +74,7 @@ class Run:
         digests: JSON = self._make_digests()
         outputs = [os.path.abspath(self.workspace.final(suffix)) for suffix in (*digests, last)]
         summary = replace(summary, digests=digests, outputs=outputs)
-        write_summary(self.workspace.staged(last), summary)
-        return summary
+        return replace(summary, digest=write_summary(self.workspace.staged(last), summary))
 
     def _make_digests(self) -> dict[str, Digest]:
         """Digests of the products so far, by their endings."""

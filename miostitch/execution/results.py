@@ -7,7 +7,7 @@ field with a default is left out of the JSON where it has that value.
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from hashlib import blake2b
 from pathlib import Path
 from typing import Annotated, Any, Self, get_args, get_type_hints
@@ -28,7 +28,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """All fields in their order, as JSON values."""
-        values = {field: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
+        values = {each: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]
         return {f.name: _to_json(value) for f, value in values.items() if value != f.default}
 
     @classmethod
@@ -85,6 +85,7 @@ Resumed = Annotated[int, "blocks that an interrupted run had finished, not compu
 Versions = Annotated[JSON, "versions of miostitch and of the libraries that write files"]
 Digests = Annotated[JSON, "of every other product, by its ending: `digest` and `size`; see below"]
 Outputs = Annotated[list[str], "full paths of all files and folders written"]
+OwnDigest = Annotated[str | None, "BLAKE2b of the text of this file with an empty digest here"]
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ class StitchSummary(Result):
     versions: Versions
     digests: Digests
     outputs: Outputs
+    digest: OwnDigest = field(default=None, kw_only=True)
     reused: Annotated[bool, "of a workflow: true where it was an earlier run that stitched"] = False
     fps: Fps = None
     measured_fps: MeasuredFps = None
@@ -221,6 +223,7 @@ class EditSummary(Result):
     versions: Versions
     digests: Digests
     outputs: Outputs
+    digest: OwnDigest = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -393,18 +396,29 @@ class ExportSummary(Result):
     outputs: Outputs
 
 
-def write_summary(path: Path, summary: Result) -> None:
-    """Write a summary as JSON, and a digest of its own text as the last field."""
+def write_summary(path: Path, summary: Result) -> str:
+    """Write a summary as JSON, and a digest of its own text as the last field.
+
+    Returns: The digest.
+    """
     text = json.dumps({**summary.to_json(), OWN_DIGEST: ""}, indent=1) + "\n"
     digest = blake2b(text.encode()).hexdigest()
     try:
         path.write_bytes(_with_digest(text.encode(), "", digest))
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
+    return digest
 
 
-def is_as_written(text: bytes, digest: object) -> bool:
-    """Whether the text of a summary is what was written, by the digest that it has."""
+def is_as_written(text: bytes, summary: JSON) -> bool:
+    """Whether the text of a summary is what was written, by the digest that it has.
+
+    Older summaries have none; then at least no field may be unknown.
+    """
+    if OWN_DIGEST not in summary:
+        kinds = (StitchSummary, EditSummary, DenoiseSummary)
+        return summary.keys() <= {each.name for kind in kinds for each in fields(kind)}
+    digest = summary[OWN_DIGEST]
     if not isinstance(digest, str) or not digest.isalnum():
         return False
     return blake2b(_with_digest(text, digest, "")).hexdigest() == digest
@@ -412,8 +426,8 @@ def is_as_written(text: bytes, digest: object) -> bool:
 
 def _with_digest(text: bytes, old: str, new: str) -> bytes:
     """The text of a summary with another digest in its last field."""
-    before, field, after = text.rpartition(f'"{OWN_DIGEST}": "{old}"'.encode())
-    return field and before + f'"{OWN_DIGEST}": "{new}"'.encode() + after
+    before, found, after = text.rpartition(f'"{OWN_DIGEST}": "{old}"'.encode())
+    return found and before + f'"{OWN_DIGEST}": "{new}"'.encode() + after
 
 
 def load_summary(path: Path) -> JSON:

@@ -78,6 +78,11 @@ class RowPlan:
     block: BlockRows
     format: RowFormat
 
+    @classmethod
+    def of(cls, session: Session, form: RowFormat, composed: bool, span: slice) -> "RowPlan":
+        """Plan the rows of some output frames."""
+        return cls(BlockRows.of(session, span, composed=composed), form)
+
     def make(self, tables: Tables) -> Tables:
         """Make them of what was decided of the block."""
         rows = self.block.find(tables[DECIDES[self.block.composed]])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from miostitch.buffers.row_writer import BufferTable, RowFormat
+from miostitch.buffers.row_writer import BufferTable
 from miostitch.config.choices import given, require_one_way, thresholds
 from miostitch.errors import (
     InputError,
@@ -37,7 +37,7 @@ from miostitch.session.session import Session, bring_together
 from miostitch.stitching.block import PANELS, BlockPlan, plan_block
 from miostitch.stitching.copies import learn
 from miostitch.stitching.options import StitchOptions
-from miostitch.stitching.rows import DECIDES, BlockRows, RowPlan
+from miostitch.stitching.rows import DECIDES, RowPlan
 from miostitch.stitching.summary import find_notices, summarise
 from miostitch.stitching.tables import (
     FrameColumns,
@@ -334,23 +334,18 @@ def _write(
         video = VideoFile(path, panels, height, session.fps, checksums=True)
         outputs.append(Output.of(PANELS, video))
     composed = options.by == "buffer"
-    plan_rows = partial(_plan_rows, session, composed)
     with StitchedTables(session, store, space.staged, composed=composed) as tables:
         run_blocks(
             partial(plan, session),
             count,
             block,
             tables.append,
-            Products(space.folder, tuple(outputs), store, partial(plan_rows, tables.row_format)),
+            Products(space.folder, tuple(outputs), store, tables.plan_rows),
             journal=journal,
             progress=run.counted(count),
         )
     consolidate(store)
     return tables
-
-
-def _plan_rows(session: Session, composed: bool, form: RowFormat, span: slice) -> RowPlan:
-    return RowPlan(BlockRows.of(session, span, composed=composed), form)
 
 
 def _video(session: Session, path: Path, codec: Codec) -> Output:
@@ -377,7 +372,7 @@ def _write_unrecoverable(
             Products(
                 workspace.folder,
                 (video,),
-                rows=partial(_plan_rows, session, composed, table.format),
+                rows=partial(RowPlan.of, session, table.format, composed),
             ),
         )
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.frame_table import complete
-from miostitch.buffers.row_writer import BufferTable, RowFormat
+from miostitch.buffers.row_writer import BufferTable
 from miostitch.execution.engine import Tables
 from miostitch.execution.products import SCORES, TIMESTAMPS
 from miostitch.recording.recording import Recording, list_repairs
@@ -34,7 +34,7 @@ from miostitch.session.session import Session
 from miostitch.stitching.block import ALL_COLUMNS, StitchedBlock
 from miostitch.stitching.composition import AGREEMENT
 from miostitch.stitching.options import StitchOptions
-from miostitch.stitching.rows import TIMES
+from miostitch.stitching.rows import TIMES, RowPlan
 from miostitch.store.layout import write_frame_tables, write_group
 from miostitch.text import printable
 
@@ -168,10 +168,10 @@ class StitchedTables:
             self._score_table = files.enter_context(TableWriter(path(SCORES), SCORE_COLUMNS))
             self._files = files.pop_all()
 
-    @property
-    def row_format(self) -> RowFormat:
-        """How the rows that are appended have to be packed."""
-        return self._buffers.format
+    def plan_rows(self, span: slice) -> RowPlan:
+        """Plan the rows of some output frames, which are appended with their tables."""
+        composed = bool(self.composition)
+        return RowPlan.of(self._session, self._buffers.format, composed, span)
 
     def append(self, span: slice, tables: Tables) -> None:
         """Write what belongs to a span of output frames, its rows among it."""

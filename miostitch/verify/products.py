@@ -11,7 +11,7 @@ from miostitch.arrays import I64, U8
 from miostitch.errors import InputError
 from miostitch.execution.digests import file_digest, store_digest, video_digest
 from miostitch.execution.products import STITCHED, STORE, SUMMARY
-from miostitch.execution.results import OWN_DIGEST, is_as_written
+from miostitch.execution.results import is_as_written
 from miostitch.recording.provenance import listed_objects
 from miostitch.schema import chunk_frames
 from miostitch.verify.findings import Findings, Kind
@@ -198,7 +198,7 @@ def check_digests(result: Result) -> None:
             result.findings.add(Kind.CHANGED, path.name, what)
     if last not in result.findings.files:
         text = result.path(SUMMARY).read_bytes()
-        if not is_as_written(text, result.summary.get(OWN_DIGEST)):
+        if not is_as_written(text, result.summary):
             what = "is not what the run has written, by its own digest"
             result.findings.add(Kind.CHANGED, last, what)
 

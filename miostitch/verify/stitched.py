@@ -180,7 +180,7 @@ class StitchCheck:
             TableThread(tables.append, session.shape[0]) as several,
         ):
             for span, computed in self._compare_frames(make_block, None):
-                several.add(span, computed)
+                several.add(span, {**computed, **tables.plan_rows(span).make(computed)})
         chosen = chosen or {**tables.frames, **tables.composition}
         self._check_unrecoverable(make, everything, chosen)
         compare_arrays(store, made)

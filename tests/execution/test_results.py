@@ -96,11 +96,16 @@ def test_a_summary_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_a_summary_knows_its_own_text(tmp_path: Path) -> None:
     path = tmp_path / "S.json"
     write_summary(path, FailedSession('of "digest": ""'))
-    text, digest = path.read_bytes(), json.loads(path.read_text())["digest"]
-    assert is_as_written(text, digest)
+    text, found = path.read_bytes(), json.loads(path.read_text())
+    assert is_as_written(text, found)
     for at in range(len(text)):
         changed = text[:at] + bytes([text[at] ^ 1]) + text[at + 1 :]
-        assert not is_as_written(changed, digest), at
-    assert not is_as_written(text + b" ", digest)
-    for wrong in (None, "", 3, "x", digest[:-1]):
-        assert not is_as_written(text, wrong)
+        assert not is_as_written(changed, found), at
+    assert not is_as_written(text + b" ", found)
+    for wrong in (None, "", 3, "x", found["digest"][:-1]):
+        assert not is_as_written(text, {"digest": wrong})
+
+
+def test_a_summary_of_before_has_no_digest_and_no_unknown_field() -> None:
+    assert is_as_written(b"", {"frames": 3})
+    assert not is_as_written(b"", {"frames": 3, "digesu": "12"})

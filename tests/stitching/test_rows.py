@@ -95,7 +95,7 @@ def test_rows_of_a_composed_frame_stand_as_they_were_received(tmp_path: Path) ->
     for video in swapped.videos:
         change_table(video, late)
     together = swapped.together()
-    gave = composed(together)
+    gave = composed_by(together)
     rows = rows_of_buffers(together, slice(0, len(gave)), gave)
     for _, frame in rows.groupby("reconstructed_frame_index"):
         assert frame[CORRECTED.name].is_monotonic_increasing
