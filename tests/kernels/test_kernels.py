@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from miostitch import schema
 from miostitch.errors import UsageError
 from miostitch.kernels import composition as composing_kernels
-from miostitch.kernels import jit
+from miostitch.kernels import flicker, jit
 from miostitch.kernels import scores as kernels
 from miostitch.kernels import stripes as filtering_kernels
 from miostitch.kernels.jit import Kernel
@@ -219,6 +219,7 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
 
 HOMES = {
     kernels: {"score_frames", "differing_pixels"},
+    flicker: {"subtract_flicker"},
     filtering_kernels: {"stripe_profiles", "subtract_frame", "subtract_stripes"},
     composing_kernels: {
         "identical_buffers",
