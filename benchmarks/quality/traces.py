@@ -177,7 +177,7 @@ def compare_medians(count: int = 2550, size: int = 64) -> dict[str, tuple[float,
     samples = {
         f"all {count:,}": movie.frames,
         "255": movie.frames[filters.sampled_frames(count, size * size)],
-        "31": movie.frames[filters.sampled_frames(count, filters.SAMPLED_BYTES)],
+        "35": movie.frames[filters.sampled_frames(count, filters.SAMPLED_BYTES)],
     }
     found = {}
     for name, sample in samples.items():

@@ -26,9 +26,10 @@ from miostitch.kernels.stripes import (
 )
 
 NEGLIGIBLE = 1e-12  # what is left of a table entry that cancels out
-SAMPLED_FRAMES = 255  # of which a temporal median is taken; odd, so that it is one of the values
+SAMPLED_FRAMES = 255  # of which a temporal median is taken
 SAMPLED_BYTES = 2**26  # fewer frames if they are larger together, but at least as many as
-LEAST_SAMPLED = 31
+LEAST_SAMPLED = 35
+SAMPLED_TOGETHER = 5  # consecutive ones, as few blocks are read then
 
 
 class FlaggedRows(NamedTuple):
@@ -89,9 +90,17 @@ class _Tables(NamedTuple):
 
 
 def sampled_frames(count: int, pixels: int) -> I64:
-    """Choose evenly spaced frames of ``count``, ascending, whose temporal median stands for all."""
-    most = min(max(SAMPLED_BYTES // pixels, LEAST_SAMPLED), SAMPLED_FRAMES, count)
-    return (2 * np.arange(most, dtype=np.int64) + 1) * count // (2 * most)
+    """Choose frames of ``count``, ascending, whose temporal median stands for that of all.
+
+    They come in short runs, which are evenly spaced.
+    """
+    most = min(max(SAMPLED_BYTES // pixels, LEAST_SAMPLED), SAMPLED_FRAMES)
+    if count <= most:
+        return np.arange(count)
+    number = most // SAMPLED_TOGETHER
+    middle = (2 * np.arange(number) + 1) * count // (2 * number)
+    places = np.arange(SAMPLED_TOGETHER) - SAMPLED_TOGETHER // 2
+    return (middle[:, None] + places).ravel()
 
 
 def temporal_median(frames: U8) -> U8:

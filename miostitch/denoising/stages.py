@@ -136,14 +136,14 @@ def require_any_kept(flags: Bools, ds: xr.Dataset) -> None:
 
 
 def sample(ds: xr.Dataset) -> xr.Dataset:
-    """Pick the evenly spaced frames whose temporal median stands for that of all."""
+    """Pick the frames whose temporal median stands for that of all."""
     ds = in_blocks(ds)
     pixels = ds.sizes[HEIGHT] * ds.sizes[WIDTH]
     return pick(ds, filtering.sampled_frames(ds.sizes[FRAME], pixels))
 
 
 def temporal_median(ds: xr.Dataset) -> xr.DataArray:
-    """Find the usual value of every pixel: the median over evenly spaced frames, at most 255.
+    """Find the usual value of every pixel: the median over a sample of at most 255.
 
     Returns
     -------

@@ -368,11 +368,18 @@ def test_nothing_wraps_around_where_flicker_is_subtracted() -> None:
 @given(st.integers(1, 2000), st.sampled_from([1, 40_000, 10**6, 10**8]))
 def test_the_sample_is_spread_evenly_and_bounded(count: int, pixels: int) -> None:
     chosen = filters.sampled_frames(count, pixels)
-    assert 0 <= chosen[0] <= chosen[-1] < count
-    assert len(chosen) == min(count, max(31, min(255, 2**26 // pixels)))
-    steps = np.diff(chosen)
-    assert len(chosen) == 1 or (steps.min() >= 1 and np.ptp(steps) <= 1)
-    assert abs(chosen[0] - (count - 1 - chosen[-1])) <= 1
+    most = max(35, min(255, 2**26 // pixels) // 5 * 5)
+    if count <= most:
+        assert chosen.tolist() == [*range(count)]
+        return
+    assert len(chosen) == most
+    runs = chosen.reshape(-1, 5)
+    assert (np.diff(runs) == 1).all()
+    assert 0 <= runs[0, 0] <= runs[-1, -1] < count
+    steps = np.diff(runs[:, 0])
+    assert steps.min() >= 5
+    assert np.ptp(steps) <= 1
+    assert abs(runs[0, 2] - (count - 1 - runs[-1, 2])) <= 1
 
 
 @given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.just(3), st.just(4))))
