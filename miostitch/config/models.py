@@ -212,7 +212,7 @@ class DenoiseConfig(Header):
     )
     flicker_correction: FlickerCorrectionConfig = Field(
         default=FlickerCorrectionConfig(enable=False),
-        description="Stage 2: subtract changes of brightness that all pixels of a frame or row share.",
+        description="Stage 2: subtract changes of brightness that a frame or a row shares.",
     )
     frequency_masking: FrequencyMaskingConfig = Field(
         default=FrequencyMaskingConfig(enable=False), description="Stage 3: filter stripes."

@@ -297,8 +297,9 @@ def _no_overlap(
     if doubtful:
         return AlignmentError(
             f"the device restarted, and the clocks do not show which run of {ours} is "
-            f"which of {others} ({ranges}); are these recordings of one session, and the segments "
-            "of each in their order?"
+            f"which of {others} ({ranges}); check that these are recordings of one session and the "
+            "segments of each in their order; else trim each recording to one run of the device, "
+            "and stitch the runs one by one"
         )
     return AlignmentError(
         f"no overlap: {ours} shares no frame_num with {others} ({ranges}); "
