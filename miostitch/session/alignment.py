@@ -21,6 +21,7 @@ from miostitch.schema import NO_FRAME
 from miostitch.session.clocks import Clock, estimate_clock, frame_interval, to_first_clock
 from miostitch.session.reboots import (
     USUAL_OFFSET_S,
+    CountAlike,
     Segment,
     in_moments,
     join_by_number,
@@ -100,8 +101,11 @@ def align(
     *,
     method: Literal["auto", "frame-num", "time"] = "auto",
     max_gap: float | None = None,
+    count_alike: CountAlike | None = None,
 ) -> Alignment:
     """Join recordings frame by frame, keeping every frame that any of them saw.
+
+    ``count_alike`` compares pixels where the clocks do not show which boots are the same.
 
     Of several frames with one ``frame_num`` in a boot of a recording, the one with most distinct
     buffers is the candidate; among equals, the first.
@@ -123,7 +127,7 @@ def align(
         gap = 0.5 if max_gap is None else max_gap / interval
         boots = _gather(recordings, segments, partial(join_by_time, gap=gap), interval)
     elif max(map(len, segments)) > 1:
-        boots = _gather(recordings, segments, join_by_number)
+        boots = _gather(recordings, segments, join_by_number, count_alike=count_alike)
     else:
         _require_overlap(recordings, [own[0].frame_num for own in segments])
         boots = [reduce(join_by_number, (own[0] for own in segments))]
@@ -204,13 +208,14 @@ def _gather(
     segments: list[list[Segment]],
     join: Callable[[Segment, Segment], Segment],
     interval: float | None = None,
+    count_alike: CountAlike | None = None,
 ) -> list[Segment]:
     """Join recordings boot by boot, those first that are linked best."""
     boots, waiting = list(segments[0]), list(range(1, len(segments)))
     while waiting:
         links = {}
         for number in waiting:
-            links[number] = link(boots, segments[number], interval)
+            links[number] = link(boots, segments[number], interval, count_alike)
             if links[number][0].certain and abs(links[number][0].offset_s) < _NO_BOOT_S:
                 break  # no other boot lies as near
         else:
