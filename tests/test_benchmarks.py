@@ -1,6 +1,7 @@
 """Every benchmark runs, here once and at a small size."""
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
@@ -87,6 +89,68 @@ def test_a_real_bit_stream_comes_back(
     assert by_frame.startswith("| 1+2+3 | 892 | frame | 798 of 905 |")
     assert by_buffer.startswith("| 1+2+3 | 892 | buffer | 905 of 905 |")
     assert by_buffer.endswith("| 100.0000 % | 116 of 116 | 0 |")
+
+
+def test_the_page_on_traces_says_what_is_measured(recordings: Path) -> None:
+    traces = load(FOLDER / "quality" / "traces.py")
+    weak = next(traces.real_movies(recordings / "capture3" / "truth.avi"))
+    assert len(weak.frames) == 93
+    lines, missed = traces.table_of_movies(iter([weak]))
+    assert not missed
+    page = traces.PAGE.read_text()
+    assert lines[0] in page
+    row = next(each for each in page.splitlines() if each.startswith(f"| {weak.name} |"))
+    assert same_figures(row, lines[2])
+
+
+def same_figures(row: str, other: str) -> bool:
+    """Whether two rows have the same figures, but for the last digits."""
+    one, two = (np.array(re.findall(r"-?\d+\.\d+", each), float) for each in (row, other))
+    return np.allclose(one, two, rtol=0.02, atol=0.2)
+
+
+def test_what_helps_traces_is_seen_on_a_small_movie() -> None:
+    traces = load(FOLDER / "quality" / "traces.py")
+    flickering, quiet, *_, shared = traces.simulated_movies(150, 48)
+    ways = {name: way for name, way in traces.WAYS.items() if "only" not in name}
+    got = {
+        movie.name: {
+            n: traces.measure(movie, traces.denoised(movie.frames, w)) for n, w in ways.items()
+        }
+        for movie in (flickering, quiet, shared)
+    }
+    for name in ("stripe filter, radius 15", "stripe filter, radius 5"):
+        assert got[flickering.name][name].snr_db < got[flickering.name]["not filtered"].snr_db + 0.5
+    for movie in (flickering, shared):
+        better = got[movie.name]["flicker correction"]
+        assert better.snr_db > got[movie.name]["not filtered"].snr_db + 6
+        assert 0.8 < better.gain < 1.05
+    costs = got[quiet.name]["flicker correction"]
+    assert costs.snr_db < got[quiet.name]["not filtered"].snr_db
+    assert costs.gain < got[quiet.name]["not filtered"].gain
+
+
+def test_the_error_of_the_temporal_median_does_not_reach_the_traces() -> None:
+    traces = load(FOLDER / "quality" / "traces.py")
+    every, sampled, few = traces.compare_medians(900, 24).values()
+    assert every[0] == 0 < sampled[0] < few[0] < 1.5
+    for _, figures in (sampled, few):
+        assert abs(figures.correlation - every[1].correlation) < 0.01
+        assert abs(figures.gain - every[1].gain) < 0.01
+
+
+def test_the_script_on_traces_fails_where_a_promise_is_missed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traces = load(FOLDER / "quality" / "traces.py")
+    frames = np.full((40, 24, 24), 50.0)
+    movie = traces.add_cells("amplitude 6, sigma 4", frames, traces.Cells(6, 4, 3))
+    monkeypatch.setattr(traces, "simulated_movies", lambda: iter([movie]))
+    monkeypatch.setattr(traces, "compare_medians", dict)
+    assert traces.main([]) == int("missed" in capsys.readouterr().err)
+    monkeypatch.setattr(traces, "LEAST_CORRELATION", 1.1)
+    assert traces.main([]) == 1
+    assert "missed by the flicker correction: amplitude 6" in capsys.readouterr().err
 
 
 SIMULATED = ["flips", "--frames", "40", "--size", "48"]

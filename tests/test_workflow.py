@@ -43,6 +43,7 @@ SHOWN = {"_freq_mask_freq_domain.avi", "_freq_mask_freq_mask.png", "_min_proj.pn
 PRODUCTS = {
     "denoise_example": CALCIUM | SHOWN,
     "denoise_calcium_imaging": CALCIUM,
+    "denoise_flicker": RESULT | {"_patch_noisy_frames.avi", "_patch_dropped_frames.txt"},
     "denoise_patch": PATCH | {"_denoised.json"},
     "remove_stripe_example": RESULT,
 }

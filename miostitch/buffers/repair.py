@@ -2,10 +2,10 @@
 
 A header says its position in the stream four times over: ``buffer_count`` N is that position,
 ``frame_num = N // factor``, ``frame_buffer_count = N % factor``, ``linked_list = N % ring``. Rows
-in which all four agree are sound; for the others every position that fields or the nearest sound
-rows suggest is a candidate, on which these vote. ``docs/explanation/repair.md`` says which one is
-believed. Repairs depend on :data:`MARGIN` rows to either side and on the rows as recorded, never
-on earlier repairs: any batches give the same result.
+in which all four agree are sound. The others are at the position between the nearest sound rows
+whose fields differ from theirs in fewest bits; where several do, fields and rows vote.
+``docs/explanation/repair.md`` says which one is believed. Repairs depend on :data:`MARGIN` rows to
+either side and on the rows as recorded, never on earlier repairs: any batches give the same result.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,6 +20,11 @@ from miostitch.schema import NO_FRAME, WITNESSES
 
 REACH = 16  # rows to either side in which a sound neighbour is looked for
 MARGIN = 2 * REACH  # rows that a repair depends on: neighbours, and those that prove them sound
+LOST_AT_AN_END = 16  # positions that may be missing where there is a sound row on one side only
+MOST_FLIPPED = 8  # bits in which the fields of a row may differ from those of its position
+FAR_LESS = 2  # by more bits than this a position farther away must be better than all near ones
+MOST_POSITIONS = 2**12  # between two sound rows, that are compared one by one
+COMPARED = 2**20  # positions that are compared at a time
 POSITION_FIELDS = WITNESSES[:4]  # columns that each tell the position in the stream
 PIXEL_COUNT_EVIDENCE = 1 << WITNESSES.index("size of the position")
 NO_PLACE_EVIDENCE = 1 << WITNESSES.index("no place between its neighbours")
@@ -129,13 +134,75 @@ def _cut(
     return part, log[log["row"].isin(part.index)].reset_index(drop=True)
 
 
+@dataclass(frozen=True)
+class _Around:
+    """What the nearest sound rows say of some doubtful ones, (row,) each."""
+
+    before: I64  # Position of the sound row before
+    next_up: I64  # Where the row is if nothing was lost since that
+    has_before: Bools  # Whether there is one in reach
+    after: I64
+    last_down: I64
+    has_after: Bools
+
+    @classmethod
+    def of(cls, rows: I64, sound: Bools, count: I64) -> "_Around":
+        before, next_up, has_before = _neighbour(rows, sound, count, -1)
+        after, last_down, has_after = _neighbour(rows, sound, count, 1)
+        return cls(before, next_up, has_before, after, last_down, has_after)
+
+    @property
+    def reboot(self) -> Bools:
+        """Whether the counter falls from the row before to the one after."""
+        return self.has_before & self.has_after & (self.before > self.after)
+
+    def range(self) -> tuple[I64, I64, Bools]:
+        """First and last position where the rows can be, and whether that is known."""
+        low = np.where(self.has_before, self.before, self.last_down - LOST_AT_AN_END).clip(0)
+        high = np.where(self.has_after, self.after, self.next_up + LOST_AT_AN_END)
+        return low, high, (self.has_before | self.has_after) & ~self.reboot & (low <= high)
+
+    def allows(self, positions: I64) -> Bools:
+        """Whether positions are in order with the sound rows; at a reboot any is."""
+        risen = ~self.has_before | self.reboot | (positions >= self.before)
+        return (
+            risen & (~self.has_after | self.reboot | (positions <= self.after)) & (positions >= 0)
+        )
+
+
 def _decide(
     doubtful: I64, sound: Bools, fields: dict[str, I64], layout: HeaderLayout
 ) -> tuple[I64, I64]:
     """Position and evidence of the doubtful rows; evidence 0 leaves a row as it is."""
     here = {name: values[doubtful] for name, values in fields.items()}
-    before, next_up, has_before = _neighbour(doubtful, sound, fields["buffer_count"], -1)
-    after, last_down, has_after = _neighbour(doubtful, sound, fields["buffer_count"], 1)
+    around = _Around.of(doubtful, sound, fields["buffer_count"])
+    voted, elected = _most_votes(here, around, layout)
+    nearest, fewest, alone = _fewest_bits(here, around, layout)
+    low, high, known = around.range()
+    bits = _flipped_bits(voted, here, layout)
+    inside = ~known | ((low <= voted) & (voted <= high))
+    # Outside is possible only at an end, where more may have been lost than is usual.
+    elected &= np.where(
+        inside, (fewest > MOST_FLIPPED) | (bits <= fewest), bits + FAR_LESS < fewest
+    )
+    by_bits = alone & (fewest <= MOST_FLIPPED) & ~(elected & ~inside)
+    chosen = np.where(by_bits, nearest, voted)
+    neighbours = (
+        around.has_before & (chosen == around.next_up),
+        around.has_after & (chosen == around.last_down),
+    )
+    evidence = np.zeros(doubtful.size, np.int64)
+    witnesses = (*here, "row before", "row after")
+    for name, agrees in zip(
+        witnesses, (*_agreeing(chosen, here, layout), *neighbours), strict=True
+    ):
+        evidence |= agrees.astype(np.int64) << WITNESSES.index(name)
+    sure = (by_bits | elected) & (evidence > 0)
+    return np.where(sure, chosen, here["buffer_count"]), np.where(sure, evidence, 0)
+
+
+def _most_votes(here: dict[str, I64], around: _Around, layout: HeaderLayout) -> tuple[I64, Bools]:
+    """The position with most votes of fields and sound rows, and whether it has enough of them."""
     factor = layout.factor
     own, frame = here["buffer_count"], here["frame_num"]
     position = here["frame_buffer_count"]
@@ -144,30 +211,59 @@ def _decide(
         frame * factor + position,
         frame * factor + own % factor,
         own // factor * factor + position,
-        next_up,
-        last_down,
+        around.next_up,
+        around.last_down,
     ])  # fmt: skip
-    votes = _agreeing(candidates, here, layout)
-    fields_for = votes.sum(axis=0)
-    neighbours = np.stack(
-        [has_before & (candidates == next_up), has_after & (candidates == last_down)]
-    )
-    in_all = fields_for + neighbours.sum(axis=0)
-    reboot = has_before & has_after & (before > after)
-    risen = ~has_before | reboot | (candidates >= before)
-    rising = ~has_after | reboot | (candidates <= after)
-    possible = risen & rising & (candidates >= 0) & (fields_for >= 2) & (in_all >= 3)
+    fields_for = _agreeing(candidates, here, layout).sum(axis=0)
+    in_all = fields_for + (around.has_before & (candidates == around.next_up))
+    in_all += around.has_after & (candidates == around.last_down)
+    possible = around.allows(candidates) & (fields_for >= 2) & (in_all >= 3)
     rank = np.where(possible, fields_for + in_all, 0)
-    rows = np.arange(doubtful.size)
+    rows = np.arange(own.size)
     best = rank.argmax(axis=0)
     chosen = candidates[best, rows]
     rival = np.where(candidates == chosen, 0, rank).max(axis=0)
-    sure = rank[best, rows] > rival
-    evidence = np.zeros(doubtful.size, np.int64)
-    witnesses = (*fields, "row before", "row after")
-    for name, vote in zip(witnesses, (*votes, *neighbours), strict=True):
-        evidence |= vote[best, rows].astype(np.int64) << WITNESSES.index(name)
-    return np.where(sure, chosen, own), np.where(sure, evidence, 0)
+    return chosen, rank[best, rows] > rival
+
+
+def _fewest_bits(
+    here: dict[str, I64], around: _Around, layout: HeaderLayout
+) -> tuple[I64, I64, Bools]:
+    """Of all positions between the sound rows that whose fields differ in fewest bits.
+
+    Returns: The first such position, in how many bits, and whether it is the only one.
+    """
+    low, high, known = around.range()
+    count = np.where(known & (high - low < MOST_POSITIONS), high - low + 1, 0)
+    nearest, fewest = low.copy(), np.full(low.size, 2 * MOST_FLIPPED * 64)
+    alone = np.zeros(low.size, bool)
+    rows = np.flatnonzero(count)
+    for part in np.split(rows, np.flatnonzero(np.diff(count[rows].cumsum() // COMPARED)) + 1):
+        if not part.size:
+            continue
+        starts = np.cumsum(count[part]) - count[part]
+        row = np.repeat(part, count[part])
+        positions = low[row] + np.arange(row.size) - np.repeat(starts, count[part])
+        bits = _flipped_bits(positions, {name: v[row] for name, v in here.items()}, layout)
+        fewest[part] = np.minimum.reduceat(bits, starts)
+        is_best = bits == fewest[row]
+        alone[part] = np.add.reduceat(is_best.astype(np.int64), starts) == 1
+        nearest[part] = np.minimum.reduceat(np.where(is_best, positions, high[row] + 1), starts)
+    return nearest, fewest, alone
+
+
+def _flipped_bits(positions: I64, fields: dict[str, I64], layout: HeaderLayout) -> I64:
+    """In how many bits the fields differ from those of positions, (row,)."""
+    return sum(
+        (_count_bits(_field(name, positions, layout) ^ value) for name, value in fields.items()),
+        np.zeros(positions.size, np.int64),
+    )
+
+
+def _count_bits(values: I64) -> I64:
+    """Bits of each value that are set, of values from 0 on."""
+    counted: I64 = np.bitwise_count(values).astype(np.int64)
+    return counted
 
 
 def _contradicted(sound: Bools, count: I64) -> Bools:
@@ -181,14 +277,12 @@ def _contradicted(sound: Bools, count: I64) -> Bools:
 
 
 def _without_place(sound: Bools, fields: dict[str, I64], layout: HeaderLayout) -> Bools:
-    """Rows whose ``frame_num`` does not lie between the sound rows around them."""
+    """Rows whose ``frame_num`` is none of those where the sound rows around leave a place."""
     rows = np.flatnonzero(~sound)
-    before, _, has_before = _neighbour(rows, sound, fields["buffer_count"], -1)
-    after, _, has_after = _neighbour(rows, sound, fields["buffer_count"], 1)
+    low, high, known = _Around.of(rows, sound, fields["buffer_count"]).range()
     own = fields["frame_num"][rows]
-    outside = (own < before // layout.factor) | (own > after // layout.factor)
     nowhere = np.zeros(len(sound), bool)
-    nowhere[rows] = has_before & has_after & (before <= after) & outside
+    nowhere[rows] = known & ((own < low // layout.factor) | (own > high // layout.factor))
     return nowhere
 
 

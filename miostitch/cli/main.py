@@ -332,7 +332,7 @@ def denoise(
     console: Console,
     **choices: Any,
 ) -> None:
-    """Remove noisy frames, filter stripes and subtract the background.
+    """Remove noisy frames, flicker, stripes and the background, as configured.
 
     The configuration defines what is done and written; see config show. Files next to the video
     are carried along: table, timestamps, scores, store.

@@ -1,7 +1,8 @@
 """Models of the denoise configuration: every setting with its meaning, range and default.
 
-Keys, values and header are those of mio 0.12.1, so that its files load unchanged. Unknown keys,
-values of another type and values out of range, which mio ignores, are refused.
+Keys, values and header are those of mio 0.12.1, so that its files load unchanged;
+``flicker_correction`` is ours. Unknown keys, values of another type and values out of range, which
+mio ignores, are refused.
 """
 
 import json
@@ -128,8 +129,27 @@ class NoisePatchConfig(Block):
         )
 
 
+class FlickerCorrectionConfig(Block):
+    """Stage 2: subtract what all pixels of a frame, or of a row, change by; mio has none such."""
+
+    enable: bool = Field(default=True, description="Whether the stage is on.")
+    rows: bool = Field(
+        default=True, description="Correct the brightness of every row against its frame's."
+    )
+    frames: bool = Field(default=True, description="Correct the brightness of every frame.")
+    output_result: bool = Field(default=False, description="Write the corrected frames.")
+
+    @field_validator("frames")
+    @classmethod
+    def _something_to_correct(cls, value: bool, info: ValidationInfo) -> bool:
+        if info.data.get("enable") and not (value or info.data.get("rows")):
+            msg = "rows or frames must be true; to turn the stage off, set enable: false"
+            raise ValueError(msg)
+        return value
+
+
 class FrequencyMaskingConfig(Header):
-    """Stage 2: filter stripes, which are lines through the centre of a frame's spectrum."""
+    """Stage 3: filter stripes, which are lines through the centre of a frame's spectrum."""
 
     enable: bool = Field(default=True, description="Whether the stage is on.")
     cast_float32: bool = Field(default=True, description=NO_EFFECT)
@@ -154,7 +174,7 @@ class FrequencyMaskingConfig(Header):
 
 
 class MinimumProjectionConfig(Block):
-    """Stage 3: subtract the background, the minimum of every pixel over all frames."""
+    """Stage 4: subtract the background, the minimum of every pixel over all frames."""
 
     enable: bool = Field(default=True, description="Whether the stage is on.")
     normalize: bool = Field(default=True, description="Stretch the result to gray values 0 to 255.")
@@ -190,12 +210,16 @@ class DenoiseConfig(Header):
         default=NoisePatchConfig(enable=False),
         description="Stage 1: leave out frames that look damaged.",
     )
+    flicker_correction: FlickerCorrectionConfig = Field(
+        default=FlickerCorrectionConfig(enable=False),
+        description="Stage 2: subtract changes of brightness that a frame or a row shares.",
+    )
     frequency_masking: FrequencyMaskingConfig = Field(
-        default=FrequencyMaskingConfig(enable=False), description="Stage 2: filter stripes."
+        default=FrequencyMaskingConfig(enable=False), description="Stage 3: filter stripes."
     )
     minimum_projection: MinimumProjectionConfig = Field(
         default=MinimumProjectionConfig(enable=False),
-        description="Stage 3: subtract the background.",
+        description="Stage 4: subtract the background.",
     )
     interactive_display: InteractiveDisplayConfig = Field(
         default=InteractiveDisplayConfig(), description=NO_EFFECT

@@ -14,13 +14,18 @@ from miostitch.denoising import filters as filtering
 from miostitch.denoising.stages import (
     DETECTOR,
     PROJECTION,
+    Filter,
+    correct_flicker,
     drop,
     extremes,
+    flicker_correction,
     mark_rows,
     noise,
     noisy,
     noted,
     remove_stripes,
+    require_any_kept,
+    sample,
     spectra,
     stripe_filter,
     subtract_background,
@@ -109,7 +114,7 @@ def denoise(
     *,
     progress: Callable[[int], None] | None = None,
 ) -> Denoised:
-    """Denoise a recording: drop noisy frames, filter stripes, subtract the background.
+    """Denoise a recording: drop noisy frames, correct flicker, filter stripes, subtract background.
 
     Parameters
     ----------
@@ -136,8 +141,9 @@ def denoise(
     Notes
     -----
     Reads the video once, for what a frame of the result must know of all others: which frames
-    stay, and the background. It reads nothing where neither is asked for. The frames themselves
-    are computed when the result is written. Memory is bounded by the blocks in flight.
+    stay, and the background; before that at most 255 frames for their usual brightness, if flicker
+    is corrected. It reads nothing where none of these is asked for. The frames themselves are
+    computed when the result is written. Memory is bounded by the blocks in flight.
 
     Examples
     --------
@@ -163,17 +169,24 @@ def denoise_and_note(
     """Denoise a recording as :func:`denoise` does, so that a run that is cut off can go on."""
     ds = without_lost(_first(in_blocks(ds), frames_before(ds, config)))
     ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers
-    rows, flags, projections = _first_pass(ds, config, progress, journal)
+    usual = _usual_values(ds, config)
+    filters = _filters(ds, usual, config)
+    rows, flags, projections = _first_pass(ds, config, filters, progress, journal)
     all_of_them = ds.assign_coords({FRAME: np.arange(ds.sizes[FRAME])})
-    kept = filtered = drop(ds, flags) if config.noise_patch.enable else all_of_them
+    kept = drop(ds, flags) if config.noise_patch.enable else all_of_them
+    steady = filtered = (
+        correct_flicker(kept, config.flicker_correction, usual)
+        if config.flicker_correction.enable
+        else kept
+    )
     if config.frequency_masking.enable:
-        filtered = remove_stripes(kept, config.frequency_masking)
+        filtered = remove_stripes(steady, config.frequency_masking)
     result = filtered
     if config.minimum_projection.enable:
         normalize = config.minimum_projection.normalize
         result = subtract_background(filtered, projections, normalize=normalize)
     dropped = pick(ds, np.flatnonzero(flags))
-    stages = {"kept": kept, "filtered": filtered, "result": result}
+    stages = {"kept": kept, "steady": steady, "filtered": filtered, "result": result}
     return Denoised(
         result,
         dropped,
@@ -199,9 +212,46 @@ def _first(ds: xr.Dataset, frames: int) -> xr.Dataset:
     return noted(ds.isel({FRAME: slice(frames)}), step="end", frames=count, end=frames - 1)
 
 
+def _usual_values(ds: xr.Dataset, config: DenoiseConfig) -> xr.DataArray:
+    """The usual value of every pixel, by a sample of the frames that are not noisy.
+
+    No pixel and no reading where nothing needs it.
+    """
+    if not config.flicker_correction.enable:
+        return xr.DataArray(np.empty((0, 0), np.uint8), dims=(HEIGHT, WIDTH))
+    chosen = sample(xr.Dataset({VIDEO.name: ds[VIDEO.name].variable}))
+    tables = xr.Dataset({"frames": chosen[VIDEO.name].variable})
+    if config.noise_patch.enable:
+        tables["noisy"] = noisy(noise(chosen, config.noise_patch), config.noise_patch).variable
+    parts: list[Tables] = []
+    run_blocks(
+        lambda span: LazyBlock.of(xr.Dataset(), tables.isel({FRAME: span})),
+        chosen.sizes[FRAME],
+        max(chosen.chunksizes[FRAME]),
+        lambda span, found: parts.append(found),
+    )
+    frames = np.concatenate([part["frames"] for part in parts])
+    if config.noise_patch.enable:
+        flags = np.concatenate([part["noisy"] for part in parts])
+        require_any_kept(flags, ds)
+        frames = frames[~flags]
+    return xr.DataArray(filtering.temporal_median(frames), dims=(HEIGHT, WIDTH))
+
+
+def _filters(ds: xr.Dataset, usual: xr.DataArray, config: DenoiseConfig) -> list[Filter]:
+    """What the frames go through, one after the other, before the background is subtracted."""
+    found: list[Filter] = []
+    if config.flicker_correction.enable:
+        found.append(flicker_correction(usual.to_numpy(), config.flicker_correction))
+    if config.frequency_masking.enable:
+        found.append(stripe_filter(ds, config.frequency_masking))
+    return found
+
+
 def _first_pass(
     ds: xr.Dataset,
     config: DenoiseConfig,
+    filters: list[Filter],
     progress: Callable[[int], None] | None,
     journal: Journal | None,
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
@@ -226,7 +276,7 @@ def _first_pass(
 
     if patch.enable or config.minimum_projection.enable:
         run_blocks(
-            lambda span: LazyBlock.of(xr.Dataset(), _looked_at(bare, config, span)),
+            lambda span: LazyBlock.of(xr.Dataset(), _looked_at(bare, config, filters, span)),
             count,
             max(bare.chunksizes[FRAME]),
             append,
@@ -236,7 +286,7 @@ def _first_pass(
     if patch.enable:
         coords = {name: each for name, each in ds.coords.items() if {*each.dims} <= {FRAME}}
         known = {**xr.Dataset(coords=coords).compute().coords}
-        lazy = _looked_at(bare, config)
+        lazy = _looked_at(bare, config, filters)
         rows, flags = (
             lazy[name]
             .copy(data=np.concatenate([part[name] for part in parts]))
@@ -246,29 +296,35 @@ def _first_pass(
     return rows, flags, xr.DataArray(found[0], dims=(PROJECTION, HEIGHT, WIDTH))
 
 
-def _looked_at(ds: xr.Dataset, config: DenoiseConfig, span: slice = slice(None)) -> xr.Dataset:
+def _looked_at(
+    ds: xr.Dataset, config: DenoiseConfig, filters: list[Filter], span: slice = slice(None)
+) -> xr.Dataset:
     """What the first pass learns of some frames, lazily."""
     part, found = ds.isel({FRAME: span}), xr.Dataset()
-    drops, stripes = None, None
+    drops = None
     if config.noise_patch.enable:
         found["rows"] = noise(part, config.noise_patch)
         found["noisy"] = drops = noisy(found["rows"], config.noise_patch)
     if config.minimum_projection.enable:
-        if config.frequency_masking.enable:
-            stripes = stripe_filter(ds, config.frequency_masking)
-        found["projections"] = extremes(part[VIDEO.name], drops, stripes)
+        found["projections"] = extremes(part[VIDEO.name], drops, filters)
     return found
 
 
 def _videos(stages: Mapping[str, xr.DataArray], config: DenoiseConfig) -> dict[str, xr.DataArray]:
-    patch, masking = config.noise_patch, config.frequency_masking
+    patch, masking, flicker = (
+        config.noise_patch,
+        config.frequency_masking,
+        config.flicker_correction,
+    )
     made = {}
     if patch.enable and patch.output_result:
         made["_patch.avi"] = stages["kept"]
+    if flicker.enable and flicker.output_result:
+        made["_flicker.avi"] = stages["steady"]
     if masking.enable and masking.output_result:
         made["_freq_mask.avi"] = stages["filtered"]
     if masking.enable and masking.output_freq_domain:
-        made["_freq_mask_freq_domain.avi"] = spectra(stages["kept"])
+        made["_freq_mask_freq_domain.avi"] = spectra(stages["steady"])
     if config.minimum_projection.enable and config.minimum_projection.output_result:
         made["_min_proj.avi"] = stages["result"]
     return made

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from miostitch.arrays import F64, I32, I64, U8, Bools
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import UsageError
+from miostitch.kernels.flicker import subtract_flicker
 from miostitch.kernels.scores import score_frames
 from miostitch.kernels.stripes import (
     WAVE_UNIT,
@@ -25,6 +26,10 @@ from miostitch.kernels.stripes import (
 )
 
 NEGLIGIBLE = 1e-12  # what is left of a table entry that cancels out
+SAMPLED_FRAMES = 255  # of which a temporal median is taken
+SAMPLED_BYTES = 2**26  # fewer frames if they are larger together, but at least as many as
+LEAST_SAMPLED = 35
+SAMPLED_TOGETHER = 5  # consecutive ones, as few blocks are read then
 
 
 class FlaggedRows(NamedTuple):
@@ -82,6 +87,53 @@ class _Tables(NamedTuple):
         profiles = np.empty((len(frames), len(self.source), frames.shape[1]))
         stripe_profiles(frames, self.waves, self.source, self.responses, profiles)
         return profiles, self.real, self.imaginary
+
+
+def sampled_frames(count: int, pixels: int) -> I64:
+    """Choose frames of ``count``, ascending, whose temporal median stands for that of all.
+
+    They come in short runs, which are evenly spaced.
+    """
+    most = min(max(SAMPLED_BYTES // pixels, LEAST_SAMPLED), SAMPLED_FRAMES)
+    if count <= most:
+        return np.arange(count)
+    number = most // SAMPLED_TOGETHER
+    middle = (2 * np.arange(number) + 1) * count // (2 * number)
+    places = np.arange(SAMPLED_TOGETHER) - SAMPLED_TOGETHER // 2
+    return (middle[:, None] + places).ravel()
+
+
+def temporal_median(frames: U8) -> U8:
+    """Median of every pixel (height, width); of an even number the lower of the middle two."""
+    middle = (len(frames) - 1) // 2
+    found: U8 = np.partition(frames, middle, axis=0)[middle].copy()  # not all of them
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class FlickerCorrection:
+    """Subtracts what all pixels of a frame, or of a row of it, differ by from their usual value.
+
+    ``usual`` (height, width) is the temporal median. ``rows``: what rows differ by from the whole
+    frame; ``frames``: what the whole frame differs by. Either is the median over the pixels, which
+    what covers less than half of them does not move. The result is limited to 0 and 255.
+    """
+
+    usual: U8
+    rows: bool = True
+    frames: bool = True
+
+    def apply(self, frames: U8) -> U8:
+        """Correct frames of any strides, uint8 (frame, height, width); the result is a new array.
+
+        >>> usual = np.full((4, 6), 100, np.uint8)
+        >>> frame = usual + np.array([[3], [3], [5], [3]], np.uint8)
+        >>> FlickerCorrection(usual).apply(frame[None]).tolist() == [usual.tolist()]
+        True
+        """
+        out = np.empty(frames.shape, np.uint8)
+        subtract_flicker(frames, self.usual, self.rows, self.frames, out)
+        return out
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ DENOISED = (
     "_patch_noisy_frames.avi",
     "_patch_dropped_frames.txt",
     "_patch_patched_area.avi",
+    "_flicker.avi",
     "_freq_mask.avi",
     "_freq_mask_freq_domain.avi",
     "_freq_mask_freq_mask.png",
@@ -191,7 +192,12 @@ def _numbers(part: xr.Dataset) -> list[int]:
 
 def _enabled(config: DenoiseConfig) -> list[Block]:
     """The stages that are on."""
-    stages = (config.noise_patch, config.frequency_masking, config.minimum_projection)
+    stages = (
+        config.noise_patch,
+        config.flicker_correction,
+        config.frequency_masking,
+        config.minimum_projection,
+    )
     return [stage for stage in stages if stage.enable]
 
 

@@ -5,7 +5,7 @@ go along, and its video is lazy before and after. The numbers come from
 :mod:`miostitch.denoising.filters`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from functools import partial
 from typing import Any
@@ -15,7 +15,11 @@ import numpy as np
 import xarray as xr
 
 from miostitch.arrays import I64, U8, Bools
-from miostitch.config.models import FrequencyMaskingConfig, NoisePatchConfig
+from miostitch.config.models import (
+    FlickerCorrectionConfig,
+    FrequencyMaskingConfig,
+    NoisePatchConfig,
+)
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.denoising import filters as filtering
 from miostitch.editing.picking import in_blocks, pick
@@ -28,6 +32,8 @@ PROJECTION = "projection"
 PROJECTIONS = ("minimum", "maximum")
 NOISE_SETTINGS = (*(each.name for each in fields(ScoreConfig)), "method", "min_rows")
 """Attributes with the settings by which frames are noisy."""
+
+Filter = filtering.FlickerCorrection | filtering.StripeFilter
 
 
 def noise(ds: xr.Dataset, config: NoisePatchConfig | None = None) -> xr.DataArray:
@@ -108,10 +114,7 @@ def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
     if flags.shape != (ds.sizes[FRAME],) or flags.dtype != np.bool_:
         msg = f"flags {flags.dtype} {flags.shape}: bool ({ds.sizes[FRAME]},) is needed"
         raise UsageError(msg)
-    if flags.all():
-        where = ds.attrs.get("recording", "recording")
-        msg = f"{where}: no frame of {len(flags)} is free of noise"
-        raise InputError(f"{msg}; raise the thresholds or min_rows")
+    require_any_kept(flags, ds)
     kept = pick(in_blocks(ds), np.flatnonzero(~flags))
     kept = kept.assign_coords({FRAME: np.arange(kept.sizes[FRAME])})
     return noted(
@@ -122,6 +125,75 @@ def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
         dropped_frames=format_frames(np.flatnonzero(flags)),
         **{name: noisy.attrs[name] for name in NOISE_SETTINGS if name in noisy.attrs},
     )
+
+
+def require_any_kept(flags: Bools, ds: xr.Dataset) -> None:
+    """Refuse to leave out all frames that were looked at."""
+    if flags.all():
+        where = ds.attrs.get("recording", "recording")
+        msg = f"{where}: no frame of {len(flags)} is free of noise"
+        raise InputError(f"{msg}; raise the thresholds or min_rows")
+
+
+def sample(ds: xr.Dataset) -> xr.Dataset:
+    """Pick the frames whose temporal median stands for that of all."""
+    ds = in_blocks(ds)
+    pixels = ds.sizes[HEIGHT] * ds.sizes[WIDTH]
+    return pick(ds, filtering.sampled_frames(ds.sizes[FRAME], pixels))
+
+
+def temporal_median(ds: xr.Dataset) -> xr.DataArray:
+    """Find the usual value of every pixel: the median over a sample of at most 255.
+
+    Returns
+    -------
+    xarray.DataArray
+        Lazy uint8 (height, width). Memory and time do not grow with the video.
+    """
+    video = sample(ds)[VIDEO.name]
+    data = da.map_blocks(
+        filtering.temporal_median,
+        video.data.rechunk({0: -1}),
+        drop_axis=0,
+        dtype=VIDEO.dtype,
+        meta=np.empty((0, 0), VIDEO.dtype),
+    )
+    coords = {name: video.coords[name] for name in (HEIGHT, WIDTH) if name in video.coords}
+    return xr.DataArray(data, coords, (HEIGHT, WIDTH), "usual")
+
+
+def correct_flicker(
+    ds: xr.Dataset,
+    config: FlickerCorrectionConfig | None = None,
+    usual: xr.DataArray | None = None,
+) -> xr.Dataset:
+    """Subtract the changes of brightness that the pixels of a frame, or of a row, share.
+
+    Parameters
+    ----------
+    ds
+        A recording.
+    config
+        Whether rows are corrected, and frames.
+    usual
+        The usual value of every pixel; by default what :func:`temporal_median` gives.
+
+    Raises
+    ------
+    UsageError
+        When computed: ``usual`` is not of frames of this size.
+
+    Notes
+    -----
+    Computes ``usual`` if it is lazy, which reads a sample of the frames.
+    See :class:`miostitch.denoising.filters.FlickerCorrection`.
+    """
+    config = config or FlickerCorrectionConfig()
+    ds = in_blocks(ds)
+    known = (temporal_median(ds) if usual is None else usual).to_numpy()
+    flicker = flicker_correction(known, config)
+    made = ds.assign({VIDEO.name: _mapped(ds[VIDEO.name], flicker.apply)})
+    return noted(made, step="correct_flicker", rows=config.rows, frames=config.frames)
 
 
 def remove_stripes(ds: xr.Dataset, config: FrequencyMaskingConfig | None = None) -> xr.Dataset:
@@ -188,16 +260,16 @@ def subtract_background(
 def extremes(
     video: xr.DataArray,
     noisy: xr.DataArray | None = None,
-    stripes: filtering.StripeFilter | None = None,
+    filters: Sequence[Filter] = (),
 ) -> xr.DataArray:
     """Find the extremes of each block, lazy uint8 (block, projection, height, width).
 
     They are those of the frames that are not ``noisy``, lazy bool (frame,) in the blocks of
-    ``video``, after ``stripes`` has filtered them.
+    ``video``, after all ``filters``, one after the other.
     """
     inputs = (video.data, "fhw") if noisy is None else (video.data, "fhw", noisy.data, "f")
     data = da.blockwise(
-        partial(_extremes_block, stripes=stripes),
+        partial(_extremes_block, filters=filters),
         "fphw",
         *inputs,
         new_axes={"p": len(PROJECTIONS)},
@@ -219,6 +291,11 @@ def mark_rows(video: xr.DataArray, config: NoisePatchConfig) -> xr.DataArray:
 def spectra(video: xr.DataArray) -> xr.DataArray:
     """Draw the spectrum of every frame; see :func:`miostitch.denoising.filters.spectrum`."""
     return _mapped(video, filtering.spectrum)
+
+
+def flicker_correction(usual: U8, config: FlickerCorrectionConfig) -> filtering.FlickerCorrection:
+    """Make the correction for frames of this usual value."""
+    return filtering.FlickerCorrection(usual, rows=config.rows, frames=config.frames)
 
 
 def stripe_filter(ds: xr.Dataset, config: FrequencyMaskingConfig) -> filtering.StripeFilter:
@@ -272,9 +349,9 @@ def _marked_block(frames: U8, config: NoisePatchConfig) -> U8:
     return np.repeat(rows, width, axis=2)
 
 
-def _extremes_block(
-    frames: U8, noisy: Bools | None = None, *, stripes: filtering.StripeFilter | None
-) -> U8:
+def _extremes_block(frames: U8, noisy: Bools | None = None, *, filters: Sequence[Filter]) -> U8:
     if noisy is not None and noisy.any():
         frames = frames[~noisy]
-    return filtering.extremes(frames if stripes is None else stripes.apply(frames))[np.newaxis]
+    for each in filters:
+        frames = each.apply(frames)
+    return filtering.extremes(frames)[np.newaxis]

@@ -22,6 +22,7 @@ from miostitch.schema import NO_FRAME
 from miostitch.session.clocks import Clock, estimate_clock, to_first_clock
 from miostitch.session.reboots import (
     USUAL_OFFSET_S,
+    CountAlike,
     Segment,
     in_moments,
     join_by_number,
@@ -101,8 +102,11 @@ def align(
     *,
     method: Literal["auto", "frame-num", "time"] = "auto",
     max_gap: float | None = None,
+    count_alike: CountAlike | None = None,
 ) -> Alignment:
     """Join recordings frame by frame, keeping every frame that any of them saw.
+
+    ``count_alike`` compares pixels where the clocks do not show which boots are the same.
 
     Of several frames with one ``frame_num`` in a boot of a recording, the one with most distinct
     buffers is the candidate; among equals, the first.
@@ -124,7 +128,7 @@ def align(
         gap = 0.5 if max_gap is None else max_gap / interval
         boots = _gather(recordings, segments, partial(join_by_time, gap=gap), interval)
     elif max(map(len, segments)) > 1:
-        boots = _gather(recordings, segments, join_by_number)
+        boots = _gather(recordings, segments, join_by_number, count_alike=count_alike)
     else:
         _require_overlap(recordings, [own[0].frame_num for own in segments])
         boots = [reduce(join_by_number, (own[0] for own in segments))]
@@ -205,13 +209,14 @@ def _gather(
     segments: list[list[Segment]],
     join: Callable[[Segment, Segment], Segment],
     interval: float | None = None,
+    count_alike: CountAlike | None = None,
 ) -> list[Segment]:
     """Join recordings boot by boot, those first that are linked best."""
     boots, waiting = list(segments[0]), list(range(1, len(segments)))
     while waiting:
         links = {}
         for number in waiting:
-            links[number] = link(boots, segments[number], interval)
+            links[number] = link(boots, segments[number], interval, count_alike)
             if links[number][0].certain and abs(links[number][0].offset_s) < _NO_BOOT_S:
                 break  # no other boot lies as near
         else:
@@ -298,8 +303,9 @@ def _no_overlap(
     if doubtful:
         return AlignmentError(
             f"the device restarted, and the clocks do not show which run of {ours} is "
-            f"which of {others} ({ranges}); are these recordings of one session, and the segments "
-            "of each in their order?"
+            f"which of {others} ({ranges}); check that these are recordings of one session and the "
+            "segments of each in their order; else trim each recording to one run of the device, "
+            "and stitch the runs one by one"
         )
     return AlignmentError(
         f"no overlap: {ours} shares no frame_num with {others} ({ranges}); "

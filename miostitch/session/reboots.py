@@ -2,10 +2,10 @@
 
 From boot to boot the device counts anew, so frames of equal number are the same frame within a
 boot only. Which segments of two recordings show the same boot follows from the receivers' clocks,
-see :func:`agree_on_offset`.
+see :func:`agree_on_offset`; where these leave a doubt, from pixels, see :func:`settle_by_pixels`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
@@ -22,7 +22,14 @@ CERTAIN = 2.0  # how many times the evidence of any other pairing makes one cert
 # Pairs of segments agree on offsets that differ by this or a quarter of the shorter segment.
 TOLERANCE_S = 0.5
 USUAL_OFFSET_S = 60.0  # receivers' clocks are seldom farther apart
+MOST_OFFSETS = 100  # that are tried, the smallest, for rivals that are unlikely by the clocks
+MOST_RIVALS = 8  # other pairings that are compared by pixels
+COMPARED_FRAMES = 8  # of two segments, evenly spaced among those of equal number
+LEAST_ALIKE = 3  # identical buffers in these frames that prove two segments to be one boot
 _SAMPLE = 4096
+
+CountAlike = Callable[[int, I64, int, I64], int]
+"""Counts the identical buffers of frames of a recording and of as many frames of another one."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,7 @@ class Agreement:
     certain: bool = False  # Whether this is twice the evidence of any other pairing
     # Segments of the first and the second recording that show the same boot.
     pairs: tuple[tuple[int, int], ...] = ()
+    rivals: tuple["Agreement", ...] = ()  # Other pairings, those of most evidence
 
 
 def agree_on_offset(offsets: F64, shared: I64, first_spans: F64, second_spans: F64) -> Agreement:
@@ -79,9 +87,10 @@ def agree_on_offset(offsets: F64, shared: I64, first_spans: F64, second_spans: F
     (low, high), (other_low, other_high) = first_spans.T, second_spans.T
     found: list[Agreement] = []
     ceiling, best = shared.max(axis=0, initial=0).sum(), Agreement()
-    for offset in sorted(offsets[enough].tolist(), key=abs):
-        if ceiling / (1 + abs(offset)) < best.evidence / CERTAIN:
-            break  # nor will any larger offset be a rival
+    for tried, offset in enumerate(sorted(offsets[enough].tolist(), key=abs)):
+        hopeless = ceiling / (1 + abs(offset)) < best.evidence / CERTAIN
+        if hopeless and tried >= MOST_OFFSETS:
+            break  # nor will any larger offset make it uncertain
         off = np.where(enough, np.abs(offsets - offset), np.inf)
         agree = off <= tolerance
         overlap = np.minimum.outer(high, other_high - offset)
@@ -95,15 +104,65 @@ def agree_on_offset(offsets: F64, shared: I64, first_spans: F64, second_spans: F
         pairs = tuple((int(i), int(j)) for i, j in np.argwhere(own))
         found.append(Agreement(offset, evidence, True, pairs))
         best = max(best, found[-1], key=lambda one: one.evidence)
-    rivals = [one.evidence for one in found if one.pairs != best.pairs]
-    certain = 0 < best.evidence >= CERTAIN * max(rivals, default=0.0)
-    return replace(best, certain=certain)
+    others = {one.pairs: one for one in sorted(found, key=lambda one: one.evidence)}
+    others.pop(best.pairs, None)
+    rivals = tuple(reversed(others.values()))
+    certain = 0 < best.evidence >= CERTAIN * (rivals[0].evidence if rivals else 0.0)
+    return replace(best, certain=certain, rivals=rivals[:MOST_RIVALS])
+
+
+def settle_by_pixels(
+    agreement: Agreement,
+    boots: Sequence[Segment],
+    parts: Sequence[Segment],
+    count_alike: CountAlike,
+) -> Agreement:
+    """Find the one pairing, if any, all of whose segments have identical buffers.
+
+    Receivers got the same bits of a frame; frames of equal number of different boots differ. What
+    the clocks say is overruled only where not one pair of segments bears it out.
+    """
+    alike: dict[tuple[int, int], bool] = {}
+
+    def is_proven(pair: tuple[int, int]) -> bool:
+        if pair not in alike:
+            found = _count_alike(boots[pair[0]], parts[pair[1]], count_alike)
+            alike[pair] = found >= LEAST_ALIKE
+        return alike[pair]
+
+    if agreement.certain and any(is_proven(pair) for pair in agreement.pairs):
+        return agreement
+    proven = [one for one in (agreement, *agreement.rivals) if all(map(is_proven, one.pairs))]
+    best = max(proven, key=lambda one: len(one.pairs), default=agreement)
+    if proven and all({*one.pairs} <= {*best.pairs} for one in proven):
+        return replace(best, certain=True)
+    return agreement
+
+
+def _count_alike(boot: Segment, part: Segment, count_alike: CountAlike) -> int:
+    """Identical buffers of a few frames that both have."""
+    _, here, there = np.intersect1d(boot.frame_num, part.frame_num, return_indices=True)
+    some = np.unique(np.linspace(0, len(here) - 1, COMPARED_FRAMES).astype(np.int64))
+    here, there = here[some], there[some]
+    first = (boot.source[:, here] != NO_FRAME).argmax(axis=0)  # a recording that has the frame
+    total = 0
+    for row in np.unique(first):
+        own = first == row
+        frames, others = boot.source[row, here[own]], part.source[0, there[own]]
+        total += count_alike(boot.rows[row], frames, part.rows[0], others)
+    return total
 
 
 def link(
-    boots: Sequence[Segment], parts: Sequence[Segment], interval: float | None = None
+    boots: Sequence[Segment],
+    parts: Sequence[Segment],
+    interval: float | None = None,
+    count_alike: CountAlike | None = None,
 ) -> tuple[Agreement, list[tuple[int | None, Segment]]]:
-    """Find the boot, or None, of each segment of a recording, and set its times and counter."""
+    """Find the boot, or None, of each segment of a recording, and set its times and counter.
+
+    Pixels decide where clocks do not and counters can be compared: not with an ``interval``.
+    """
     shape = len(boots), len(parts)
     offsets = np.full(shape, np.nan)
     shared, shifts = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -119,6 +178,8 @@ def link(
             offsets[i, j] = np.median(ahead)
     spans = (np.array([piece.span for piece in pieces]) for pieces in (boots, parts))
     agreement = agree_on_offset(offsets, shared, *spans)
+    if count_alike and interval is None and agreement.pairs:
+        agreement = settle_by_pixels(agreement, boots, parts, count_alike)
     own = {part: boot for boot, part in agreement.pairs}
     moved: list[tuple[int | None, Segment]] = []
     for j, part in enumerate(parts):

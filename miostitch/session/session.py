@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Literal
 
 import numpy as np
@@ -163,7 +163,24 @@ def bring_together(recordings: Sequence[Recording], options: AlignOptions | None
         for recording in recordings
     ]
     options = options or AlignOptions()
-    alignment = align(identities, method=options.method, max_gap=options.max_gap)
+    alignment = align(
+        identities,
+        method=options.method,
+        max_gap=options.max_gap,
+        count_alike=partial(_count_alike, recordings, bounds),
+    )
     everything = np.arange(len(alignment), dtype=np.int32)
     session = Session(tuple(recordings), alignment, bounds, everything, options.one_clock)
     return follow_agreement(session)
+
+
+def _count_alike(
+    recordings: Sequence[Recording], bounds: I64, one: int, frames: I64, other: int, others: I64
+) -> int:
+    """Count the identical buffers of frames of two recordings; empty ones are no witnesses."""
+    shape = (len(frames), -1)
+    here = recordings[one].read(frames.astype(np.int64)).reshape(shape)
+    there = recordings[other].read(others.astype(np.int64)).reshape(shape)
+    same = np.logical_and.reduceat(here == there, bounds[:-1], axis=1)
+    low, high = (ends.reduceat(here, bounds[:-1], axis=1) for ends in (np.minimum, np.maximum))
+    return int((same & (low < high)).sum())

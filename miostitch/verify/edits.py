@@ -30,7 +30,10 @@ from miostitch.verify.products import DROPPED_LIST, Result, Video, check_outputs
 from miostitch.verify.store import compare_arrays, compare_times, create_like
 from miostitch.verify.tables import compare_all_tables, write_stored_tables
 
-OF_KEPT = ("_patch.avi", "_freq_mask.avi", "_freq_mask_freq_domain.avi", "_min_proj.avi")
+OF_KEPT = (
+    *("_patch.avi", "_flicker.avi", "_freq_mask.avi", "_freq_mask_freq_domain.avi"),
+    "_min_proj.avi",
+)
 OF_DROPPED = ("_patch_noisy_frames.avi", "_patch_patched_area.avi")
 COPIES = {"_patch.csv": ".csv", "_patch_timestamp.csv": "_timestamps.csv"}
 """Tables that denoising writes twice, by their second ending."""

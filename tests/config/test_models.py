@@ -22,8 +22,10 @@ from miostitch.config.strict_yaml import MAX_BYTES
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import ConfigError
 
-IDS = ["denoise_calcium_imaging", "denoise_example", "denoise_patch", "remove_stripe_example"]
+IDS = ["denoise_calcium_imaging", "denoise_example", "denoise_flicker", "denoise_patch"]
+IDS += ["remove_stripe_example"]
 STAGES = ["noise_patch", "frequency_masking", "minimum_projection"]
+OURS = "flicker_correction"  # the stage that mio does not have
 
 # every key that mio's files have, its misspelled one among them
 AS_MIO_WRITES = """\
@@ -84,7 +86,7 @@ def parsed(text: str) -> DenoiseConfig:
 
 
 def on(config: DenoiseConfig) -> list[str]:
-    return [stage for stage in STAGES if getattr(config, stage).enable]
+    return [stage for stage in (*STAGES, OURS) if getattr(config, stage).enable]
 
 
 def refused(text: str | bytes) -> str:
@@ -95,10 +97,13 @@ def refused(text: str | bytes) -> str:
 
 def test_what_is_shipped() -> None:
     assert list(shipped_configs()) == IDS
-    calcium, example, patch, stripe = map(load_config, IDS)
+    calcium, example, flicker, patch, stripe = map(load_config, IDS)
     assert on(calcium) == on(example) == STAGES
     assert on(patch) == ["noise_patch"]
     assert on(stripe) == ["frequency_masking"]
+    assert on(flicker) == ["noise_patch", OURS]
+    assert flicker.flicker_correction.rows
+    assert flicker.flicker_correction.frames
     black = [c.noise_patch.black_area_config for c in (calcium, example, patch)]
     assert [b.consecutive_threshold for b in black] == [30, 5, 200]
     assert [b.min_rows for b in black] == [10, 1, 1]
@@ -115,7 +120,10 @@ def test_files_of_mio_load_unchanged() -> None:
     theirs["minimum_projection"]["output_min_projection"] = theirs["minimum_projection"].pop(
         "output_min_proj"
     )
+    assert not config.flicker_correction.enable
     for setting in settings(config):
+        if setting.key[0] == OURS:
+            continue
         given: Any = theirs
         for name in setting.key:
             given = {} if name == "description" else given[name]
@@ -154,13 +162,28 @@ def test_a_named_stage_has_its_defaults() -> None:
     assert empty.noise_patch == config.noise_patch
 
 
+def test_a_flicker_correction_that_corrects_nothing_is_refused() -> None:
+    assert on(parsed("flicker_correction: {}")) == [OURS]
+    for only in ("rows", "frames"):
+        other = {"rows": "frames", "frames": "rows"}[only]
+        stage = parsed(f"flicker_correction: {{{other}: false}}").flicker_correction
+        assert getattr(stage, only)
+        assert not getattr(stage, other)
+    said = refused("flicker_correction:\n  rows: false\n  frames: false")
+    assert said == (
+        "f.yml: line 3: flicker_correction.frames: false: rows or frames must be true; "
+        "to turn the stage off, set enable: false"
+    )
+    assert on(parsed("flicker_correction: {enable: no, rows: no, frames: no}")) == []
+
+
 def test_thresholds_of_the_scores() -> None:
     assert parsed(AS_MIO_WRITES).score_config() == ScoreConfig(1, 31, 21.0)
     assert DenoiseConfig().score_config() == ScoreConfig()
 
 
 def test_notices_are_about_what_would_be_missed() -> None:
-    assert [config.notices for config in shipped_configs().values()] == [[]] * 4
+    assert [config.notices for config in shipped_configs().values()] == [[]] * len(IDS)
     shown = parsed("interactive_display: {show_videos: true}\nend_frame: 0")
     windows, first = shown.notices
     assert "show_videos" in windows
@@ -364,8 +387,16 @@ def values(schema: dict[str, Any], blocks: dict[str, Any]) -> st.SearchStrategy[
     raise AssertionError(schema)
 
 
+def corrects_something(value: dict[str, Any]) -> bool:
+    """Whether a flicker correction that is on has rows or frames to correct."""
+    stage = {"rows": True, "frames": True, "enable": True} | value.get(OURS, {})
+    return not stage["enable"] or stage["rows"] or stage["frames"]
+
+
 SCHEMA = DenoiseConfig.model_json_schema()
-configs = values(SCHEMA, SCHEMA["$defs"]).map(DenoiseConfig.model_validate)
+configs = (
+    values(SCHEMA, SCHEMA["$defs"]).filter(corrects_something).map(DenoiseConfig.model_validate)
+)
 
 
 @given(configs)

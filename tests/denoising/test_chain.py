@@ -44,8 +44,13 @@ DROPPED = {  # in stitch, by all shipped configurations, by position and frame_n
 WHOLE = ("denoise_example", "denoise_calcium_imaging", "denoise_patch")
 
 
+FLICKER = {"output_result": True}
+OFF: dict[str, Any] = {"frequency_masking": None, "minimum_projection": None}
+ONLY_FLICKER = OFF | {"flicker_correction": {}}
+
+
 def config(**stages: dict[str, Any] | None) -> DenoiseConfig:
-    """All stages with small bands and black runs of 3; ``None``: without the stage."""
+    """All stages of mio with small bands and black runs of 3; ``None``: without the stage."""
     usual: dict[str, Any] = {
         "noise_patch": {"method": ["black_area"], "output_result": True}
         | {"black_area_config": {"consecutive_threshold": 3}, "output_noise_patch": True},
@@ -84,10 +89,16 @@ def by_hand(frames: U8, made: DenoiseConfig) -> tuple[U8, dict[str, U8], NDArray
     noisy: NDArray[np.bool_] = np.array([patch.enable and rows.any() for rows in black], np.bool_)
     kept = result = frames[~noisy]
     stripes = filtering.StripeFilter(6, 8, 1, 1)
+    flicker = made.flicker_correction
+    if flicker.enable:
+        usual = np.sort(kept, axis=0)[(len(kept) - 1) // 2]  # the lower of two in the middle
+        correction = filtering.FlickerCorrection(usual, flicker.rows, flicker.frames)
+        result = np.concatenate([correction.apply(frame[None]) for frame in kept])
+    beside = {"_patch.avi": kept, "_flicker.avi": result}
+    beside["_freq_mask_freq_domain.avi"] = filtering.spectrum(result)
     if masking.enable:
-        result = stripes.apply(kept)
-    beside = {"_patch.avi": kept, "_freq_mask.avi": result}
-    beside["_freq_mask_freq_domain.avi"] = filtering.spectrum(kept)
+        result = stripes.apply(result)
+    beside["_freq_mask.avi"] = result
     if projecting.enable:
         above = result - result.min(axis=0)
         result = above
@@ -104,14 +115,16 @@ def by_hand(frames: U8, made: DenoiseConfig) -> tuple[U8, dict[str, U8], NDArray
     st.integers(0, 2**32 - 1),
     st.sets(st.sampled_from(["noise_patch", "frequency_masking", "minimum_projection"])),
     st.booleans(),
+    st.sampled_from([None, {}, FLICKER, {**FLICKER, "rows": False}, {**FLICKER, "frames": False}]),
 )
 def test_any_chunking_gives_what_plain_numpy_gives(
-    chunks: list[int], seed: int, off: set[str], normalize: bool
+    chunks: list[int], seed: int, off: set[str], normalize: bool, flicker: dict[str, Any] | None
 ) -> None:
     frames = damaged_frames(sum(chunks), seed)
-    made_by = config(**dict.fromkeys(off))
+    stages: dict[str, Any] = {"flicker_correction": flicker} | dict.fromkeys(off)
+    made_by = config(**stages)
     if made_by.minimum_projection.enable:
-        made_by = config(**dict.fromkeys(off), minimum_projection={"normalize": normalize})
+        made_by = config(**stages, minimum_projection={"normalize": normalize})
     expected, beside, noisy = by_hand(frames, made_by)
     made = miostitch.denoise(recording(frames, tuple(chunks)), made_by)
     lazy = made.dataset.video, {**made.videos, **made.dropped_videos}
@@ -128,7 +141,7 @@ def test_any_chunking_gives_what_plain_numpy_gives(
 
 def test_stages_one_by_one_give_the_same() -> None:
     frames = damaged_frames(30)
-    all_stages = config()
+    all_stages = config(flicker_correction={"frames": False})
     ds = recording(frames)
     with dask.config.set(scheduler=never):
         rows = stages.noise(ds, all_stages.noise_patch)
@@ -136,7 +149,11 @@ def test_stages_one_by_one_give_the_same() -> None:
         assert rows.sel(detector="gradient").dims == ("frame",)
     kept = stages.drop(ds, flags)
     with dask.config.set(scheduler=never):
-        filtered = stages.remove_stripes(kept, all_stages.frequency_masking)
+        usual = stages.temporal_median(kept)
+    steady = stages.correct_flicker(kept, all_stages.flicker_correction, usual.compute())
+    assert stages.correct_flicker(kept, all_stages.flicker_correction).identical(steady.compute())
+    with dask.config.set(scheduler=never):
+        filtered = stages.remove_stripes(steady, all_stages.frequency_masking)
         projections = stages.background(filtered)
     result = stages.subtract_background(filtered, projections.compute())
     made = miostitch.denoise(ds, all_stages)
@@ -172,6 +189,34 @@ def test_the_frames_are_asked_for_once_beforehand_and_once_to_write(
     asked.clear()
     xr.Dataset({name: video.variable for name, video in made.videos.items()}).compute()
     assert sum(asked) == ds.sizes["frame"]
+
+
+def test_the_usual_brightness_is_that_of_a_sample_of_the_frames_that_are_not_noisy() -> None:
+    frames = damaged_frames(700, share=0.4)
+    ds = recording(frames, 11)
+    made = miostitch.denoise(ds, config(**ONLY_FLICKER))
+    chosen = filtering.sampled_frames(700, 48)
+    assert len(chosen) == 255
+    noisy = np.isin(chosen, made.dropped.frame)
+    assert 50 < noisy.sum() < 150
+    usual = np.sort(frames[chosen[~noisy]], axis=0)[((~noisy).sum() - 1) // 2]
+    expected = filtering.FlickerCorrection(usual).apply(
+        frames[made.rows.sel(detector="black_area") == 0]
+    )
+    np.testing.assert_array_equal(made.dataset.video, expected)
+    steps = [note["step"] for note in made.dataset.attrs["history"]]
+    assert steps == ["before", "drop", "correct_flicker"]
+    note = made.dataset.attrs["history"][-1]
+    assert note == {"step": "correct_flicker", "rows": True, "frames": True}
+
+
+def test_a_sample_of_noisy_frames_alone_is_refused() -> None:
+    frames = np.zeros((600, 6, 8), np.uint8)
+    between = np.setdiff1d(np.arange(600), filtering.sampled_frames(600, 48))
+    frames[between] = 60
+    with pytest.raises(InputError, match="rec: no frame of 255 is free of noise; raise"):
+        miostitch.denoise(recording(frames), config(**ONLY_FLICKER))
+    assert miostitch.denoise(recording(frames), config(**OFF)).dataset.sizes["frame"] == 345
 
 
 def test_a_stitched_store_is_a_recording_too(tmp_path: Path) -> None:

@@ -291,6 +291,106 @@ def test_values_are_stretched_to_the_whole_range() -> None:
         filters.subtract(np.zeros((1, 2, 1), np.uint8), np.zeros((1, 1), np.uint8))
 
 
+def grouped_median(values: NDArray[np.int64]) -> float:
+    """Median of whole numbers, each of which stands for all from half below to half above it."""
+    values = np.sort(values.ravel())
+    edges = np.unique(values)
+    for level in edges:
+        below, here = (values < level).sum(), (values == level).sum()
+        if 2 * (below + here) >= len(values):
+            return float(level - 0.5 + (0.5 * len(values) - below) / here)
+    raise AssertionError("no values")
+
+
+def corrected(frame: U8, usual: U8, *, rows: bool, frames: bool) -> U8:
+    """A frame without the offsets that its rows and pixels share, row by row."""
+    apart = frame.astype(np.int64) - usual
+    of_rows = [grouped_median(row) for row in apart]
+    of_frame = grouped_median(apart)
+    out, rest = np.empty_like(frame), 0.0
+    for y, of_row in enumerate(of_rows):
+        rest += (of_row if rows else of_frame) - (of_frame if rows and not frames else 0.0)
+        whole = int(np.floor(rest + 0.5))
+        rest -= whole
+        out[y] = np.clip(frame[y].astype(int) - whole, 0, 255)
+    return out
+
+
+@given(shares(7, 9), shares(7, 9), st.sampled_from([(True, True), (True, False), (False, True)]))
+def test_flicker_is_what_rows_and_frames_share(
+    frames: U8, more: U8, which: tuple[bool, bool]
+) -> None:
+    usual, (rows, whole) = more[0], which
+    correction = filters.FlickerCorrection(usual, rows, whole)
+    expected = [corrected(frame, usual, rows=rows, frames=whole) for frame in frames]
+    np.testing.assert_array_equal(correction.apply(frames), expected)
+    turned = np.asfortranarray(frames[::-1])
+    np.testing.assert_array_equal(correction.apply(turned), expected[::-1])
+
+
+@given(hnp.arrays(np.int64, (5, 12), elements=st.integers(-20, 20)), st.integers(0, 9))
+def test_any_flicker_of_rows_goes_and_what_covers_less_than_half_of_them_stays(
+    offsets: NDArray[np.int64], seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    usual = rng.integers(60, 120, (12, 15), np.uint8)
+    cells = np.zeros((5, 12, 15), np.int64)
+    cells[:, 3:9, 2:8] = rng.integers(20, 60, (5, 1, 1))  # 6 of 15 pixels of these rows
+    frames = (usual + cells + offsets[..., None]).astype(np.uint8)
+    got = filters.FlickerCorrection(usual).apply(frames)
+    # of the pixels beside the cells some half are below the median of all and half at it
+    assert np.abs(got.astype(int) - (usual + cells)).max() <= 1
+
+
+def test_what_is_rounded_off_is_carried_over_to_the_next_row() -> None:
+    usual = np.full((40, 10), 50, np.uint8)
+    frame = usual.copy()
+    frame[:, :5] += 1  # by half a gray level on average, in every row
+    got = filters.FlickerCorrection(usual, rows=False).apply(frame[None])[0].astype(int)
+    assert got.mean() == usual.mean()
+    means = got.mean(axis=1) - 50
+    assert np.abs(np.cumsum(means)).max() <= 0.5
+
+
+def test_nothing_wraps_around_where_flicker_is_subtracted() -> None:
+    usual = np.full((2, 9), 100, np.uint8)
+    frames = np.full((2, 2, 9), 40, np.uint8)  # 60 are added again
+    frames[0, 0, 0], frames[1] = 250, 160
+    frames[1, 1, 0] = 10
+    got = filters.FlickerCorrection(usual).apply(frames)
+    assert got[0, 0, 0] == 255
+    assert got[1, 1, 0] == 0
+    assert np.unique(got[:, :, 1:]).tolist() == [100]
+    with pytest.raises(UsageError, match="shapes do not fit"):
+        filters.FlickerCorrection(usual[:1]).apply(frames)
+
+
+@given(st.integers(1, 2000), st.sampled_from([1, 40_000, 10**6, 10**8]))
+def test_the_sample_is_spread_evenly_and_bounded(count: int, pixels: int) -> None:
+    chosen = filters.sampled_frames(count, pixels)
+    most = max(35, min(255, 2**26 // pixels) // 5 * 5)
+    if count <= most:
+        assert chosen.tolist() == [*range(count)]
+        return
+    assert len(chosen) == most
+    runs = chosen.reshape(-1, 5)
+    assert (np.diff(runs) == 1).all()
+    assert 0 <= runs[0, 0] <= runs[-1, -1] < count
+    steps = np.diff(runs[:, 0])
+    assert steps.min() >= 5
+    assert np.ptp(steps) <= 1
+    assert abs(runs[0, 2] - (count - 1 - runs[-1, 2])) <= 1
+
+
+@given(hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.just(3), st.just(4))))
+def test_the_temporal_median_is_a_value_of_the_pixel(frames: U8) -> None:
+    got, middle = filters.temporal_median(frames), np.median(frames, axis=0)
+    assert got.dtype == np.uint8
+    if len(frames) % 2:
+        np.testing.assert_array_equal(got, middle)
+    assert ((frames == got).any(axis=0) & (got <= middle)).all()
+
+
 mio = test_peers.mio
 
 FILTER = """

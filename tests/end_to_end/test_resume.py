@@ -249,6 +249,7 @@ EDITS: dict[str, Callable[[list[xr.Dataset]], xr.Dataset]] = {
 DENOISE = DenoiseConfig.model_validate(
     {
         "noise_patch": {"enable": False},
+        "flicker_correction": {},
         "frequency_masking": {"output_freq_domain": True},
         "minimum_projection": {"output_result": True},
     }

@@ -64,11 +64,14 @@ def test_the_same_bytes_as_of_threads(session: list[str], tmp_path: Path, by: st
     assert products(tmp_path / "cluster") == products(tmp_path / "threads")
 
 
-def test_denoising_gives_the_same_bytes_as_of_threads(session: list[str], tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["denoise_calcium_imaging", "denoise_flicker"])
+def test_denoising_gives_the_same_bytes_as_of_threads(
+    session: list[str], tmp_path: Path, name: str
+) -> None:
     options = miostitch.StitchOptions(chunk_frames=7, codec=None, report=False)
     miostitch.stitch_files(session, tmp_path, options)
     [store] = tmp_path.glob("*.zarr")
-    config = miostitch.load_config("denoise_calcium_imaging")
+    config = miostitch.load_config(name)
     miostitch.denoise_files(store, config, tmp_path / "threads")
     with threads_of_this_process() as client, computing_by(cluster.Cluster(client)):
         miostitch.denoise_files(store, config, tmp_path / "cluster")

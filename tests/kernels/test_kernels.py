@@ -21,7 +21,7 @@ from miostitch import schema
 from miostitch.errors import UsageError
 from miostitch.kernels import agreement as agreement_kernels
 from miostitch.kernels import composition as composing_kernels
-from miostitch.kernels import jit
+from miostitch.kernels import flicker, jit
 from miostitch.kernels import scores as kernels
 from miostitch.kernels import stripes as filtering_kernels
 from miostitch.kernels.jit import Kernel
@@ -221,6 +221,7 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
 HOMES = {
     agreement_kernels: {"compare_images"},
     kernels: {"score_frames", "differing_pixels"},
+    flicker: {"subtract_flicker"},
     filtering_kernels: {"stripe_profiles", "subtract_frame", "subtract_stripes"},
     composing_kernels: {
         "identical_buffers",

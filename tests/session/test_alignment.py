@@ -256,11 +256,36 @@ def test_boots_that_share_no_receiver(order: tuple[int, ...]) -> None:
 
 def test_boots_that_cannot_be_told_apart_are_refused() -> None:
     session = receive(1, boots=(100, 100), pause_s=1.0, offset_s=3.2)
-    with pytest.raises(AlignmentError, match="do not show which run"):
+    with pytest.raises(
+        AlignmentError, match=r"do not show which run.*; else trim each recording to one run"
+    ):
         align(session.identities)
     found = align(session.identities, method="frame-num")
     assert found.boot_starts == (0,)
     assert "all the same" in str(found.notices[0])
+
+
+@pytest.mark.parametrize("boots", [(100, 100), (100, 100, 100), (90, 100, 90, 100)])
+@pytest.mark.parametrize("offset_s", [3.2, -6.3])
+def test_boots_are_told_apart_by_identical_buffers(boots: tuple[int, ...], offset_s: float) -> None:
+    session = receive(3, boots=boots, pause_s=1.0, offset_s=offset_s)
+    sizes: list[int] = []
+
+    def count_alike(one: int, frames: Any, other: int, others: Any) -> int:
+        sizes.append(len(frames))
+        return int((session.truth[one][frames] == session.truth[other][others]).sum())
+
+    found = align(session.identities, count_alike=count_alike)
+    assert session.wrong(found) == session.unused(found) == 0
+    assert len(found.boot_starts) == len(boots)
+    assert max(sizes, default=0) <= 8
+
+
+@pytest.mark.parametrize("alike", [0, 2, 64])
+def test_images_that_differ_or_are_all_alike_prove_nothing(alike: int) -> None:
+    session = receive(3, boots=(100, 100, 100), pause_s=1.0, offset_s=3.2)
+    with pytest.raises(AlignmentError, match="do not show which run"):
+        align(session.identities, count_alike=lambda *_: alike)
 
 
 def test_no_overlap_names_the_times() -> None:

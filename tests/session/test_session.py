@@ -10,6 +10,7 @@ from miostitch.errors import AlignmentError, InputError
 from miostitch.kernels.composition import EXCLUDED
 from miostitch.recording.recording import open_recordings
 from miostitch.session.session import AlignOptions, bring_together
+from miostitch.simulation.receivers import SimulationConfig, simulate
 from tests.sessions import Made, change_table, made
 
 session = made()
@@ -101,3 +102,23 @@ def test_recordings_that_do_not_belong_together(tmp_path: Path) -> None:
     assert not bring_together(
         open_recordings(one.names[:1]), AlignOptions(one_clock=False)
     ).one_clock
+
+
+@pytest.mark.parametrize(
+    ("resets", "seed", "offset_s"),
+    [(3, 1, 3.5), (3, 4, 5.0)],
+    ids=["the clocks leave a doubt", "the clocks fit better shifted by one run"],
+)
+def test_runs_are_linked_by_pixels_where_the_clocks_are_seconds_apart(
+    tmp_path: Path, resets: int, seed: int, offset_s: float
+) -> None:
+    config = SimulationConfig(
+        frames=300, seed=seed, height=20, width=20, resets=resets, clock_offset_s=offset_s
+    )
+    simulated = simulate(tmp_path, config)
+    recordings = open_recordings([str(path) for path in simulated.recordings])
+    together = bring_together(recordings)
+    assert together.shape[0] <= config.frames
+    assert len(together.alignment.boot_starts) == resets + 1
+    clock = together.alignment.clocks[1].offset_s
+    assert abs(abs(clock) - offset_s) < 0.5

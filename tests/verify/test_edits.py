@@ -11,6 +11,7 @@ import pytest
 import zarr
 
 import miostitch
+from miostitch.config.models import FlickerCorrectionConfig
 from miostitch.editing.operations import concat, remove_frames, trim
 from miostitch.editing.run import edit_files
 from miostitch.recording.files import ReadOptions
@@ -46,6 +47,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     edit_files([names[0]], folder / "raw_store" / "raw.zarr", lambda p: trim(p[0], 1, 1), "")
     miostitch.denoise_files(store, miostitch.load_config("denoise_example"), folder / "denoised")
+    flicker = miostitch.load_config("denoise_flicker").model_copy(
+        update={"flicker_correction": FlickerCorrectionConfig(output_result=True)}
+    )
+    miostitch.denoise_files(store, flicker, folder / "flicker_denoised")
     stripes = miostitch.load_config("remove_stripe_example")
     miostitch.denoise_files(names[0], stripes, folder / "raw_denoised")
     return folder
@@ -65,7 +70,10 @@ def found(path: Path) -> list[dict[str, Any]]:
 
 @pytest.mark.parametrize(
     "name",
-    ["trim", "removed", "joined", "raw", "raw_store", "lagging", "denoised", "raw_denoised"],
+    [
+        *("trim", "removed", "joined", "raw", "raw_store", "lagging"),
+        *("denoised", "flicker_denoised", "raw_denoised"),
+    ],
 )
 def test_edited_results_are_clean(name: str, made: Path) -> None:
     [result] = verify_files(made / name)["results"]
