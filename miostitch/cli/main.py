@@ -358,13 +358,15 @@ def denoise(
 @option(
     "--to",
     "kind",
-    type=click.Choice(["ucla", "avi-segments", "nwb", "zarr2"]),
+    type=click.Choice(["tiff", "hdf5", "zarr2", "nwb", "ucla", "avi-segments", "mp4"]),
     required=True,
     help="Format to write.",
 )
 @opt.output_in(
-    required=True, show_default=False, help="Folder to write to, or for nwb and zarr2 a file."
+    required=True, show_default=False, help="Folder to write to, or the file if it is one."
 )
+@opt.selects
+@opt.formats
 @opt.describes_session
 @opt.lagging
 @opt.salvage
@@ -385,15 +387,19 @@ def export(
     """Export a recording to the format of another tool.
 
     \b
-    ucla: 0.avi, 1.avi, ..., timeStamps.csv, metaData.json, for roiextractors
-    avi-segments: msCam1.avi, msCam2.avi, ..., timestamps.csv, for minian
+    tiff: one page a frame, for ImageJ, CaImAn, suite2p; needs the extra tiff
+    hdf5: /mov for CaImAn, /data for suite2p; needs the extra hdf5
     zarr2: a Zarr store of format 2, for minian and CaImAn
     nwb: an NWB file with a OnePhotonSeries; needs the extra nwb
+    ucla: 0.avi, 1.avi, ..., timeStamps.csv, metaData.json, for roiextractors
+    avi-segments: msCam1.avi, msCam2.avi, ..., timestamps.csv, for minian
+    mp4: a preview with the contrast stretched and the time of each frame
 
     \b
     Examples:
       miostitch export stitched/S.zarr --to zarr2 -o minian
       miostitch export stitched/S.zarr --to nwb -o S.nwb --subject-id m1
+      miostitch export stitched/S.zarr --to tiff -o S.tif --frames 0-999
     """
     from miostitch.export.plan import ExportOptions
     from miostitch.export.run import export_recording

@@ -195,7 +195,7 @@ class OriginSummary(Result):
 class HistoryStep(Result):
     """A step of a history, but for those of denoising."""
 
-    step: Annotated[str, "`stitch`, `lag`, `trim`, `remove_frames` or `concat`"]
+    step: Annotated[str, "`stitch`, `lag`, `trim`, `remove_frames`, `concat` or `export`"]
     parameters: Annotated[JSON, "how; of a stitch as `config` above"]
     recordings: Annotated[list[str] | None, "of a stitch: their names"] = None
     frames_before: Annotated[int | None, "but of a stitch: frames before the step"] = None

@@ -1,25 +1,36 @@
 """What all exports have in common: a recording, the times of its frames, and a plan."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from miostitch.arrays import Bools
 from miostitch.editing.kept_frames import KeptFrames
-from miostitch.errors import InputError, UsageError, list_warnings
+from miostitch.errors import InputError, Notice, UsageError, list_warnings
 from miostitch.execution.engine import Products, no_tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.execution.products import STORE, TIMESTAMPS
+from miostitch.export.selection import (
+    ALL,
+    Selection,
+    as_slice,
+    bin_video,
+    find_damaged,
+    intact_frames,
+    require_bin,
+    select_frames,
+)
 from miostitch.ranges import format_frames
-from miostitch.recording.datasets import open_dataset, without_lost
+from miostitch.recording.datasets import done_step, open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.frame_times import join_dataset_times, time_of_dataset
 from miostitch.recording.inputs import require_opened_so
@@ -30,6 +41,7 @@ from miostitch.video.writer import Codec, VideoFile
 
 TIMES = ("timestamp_first", "timestamp_last")
 RATE_TOLERANCE = 0.01  # How far the rates of file and clock may be apart before it is said
+MOST_SPEED = 1000.0
 
 Advance = Callable[[int], None] | None  # Called with the number of frames of every written block
 PathOf = Callable[[str], Path]  # Where the product of an ending is made
@@ -41,8 +53,22 @@ class ExportOptions:
 
     Parameters
     ----------
+    frames
+        Frames to export, a list such as ``100-399`` or ``0,5,10-20``; by default all.
+    binning
+        Side of the squares of pixels of which the rounded mean is exported; by default 1.
+    drop_damaged
+        Leave damaged frames out.
     codec
-        Of video files: ``rawvideo`` or ``ffv1``, both lossless.
+        Of AVI files: ``rawvideo`` or ``ffv1``, both lossless.
+    per_file
+        TIFF: frames of each file; by default all are in one.
+    ucla_format
+        UCLA: 2, as version 2 of the Miniscope's software writes its table of times, or 1.
+    speed
+        MP4: how many times as fast as recorded it plays.
+    receivers
+        MP4: show the receivers' frames next to those of the result.
     external
         NWB: keep the frames in an ``.avi`` next to the file.
     session_start
@@ -56,7 +82,14 @@ class ExportOptions:
         NWB: the fluorescent indicator, and the brain area that was imaged.
     """
 
+    frames: str | None = None
+    binning: int = 1
+    drop_damaged: bool = False
     codec: Codec = "rawvideo"
+    per_file: int | None = None
+    ucla_format: Literal[1, 2] = 2
+    speed: float = 1.0
+    receivers: bool = False
     external: bool = False
     session_start: datetime | None = None
     session_description: str | None = None
@@ -72,6 +105,18 @@ class ExportOptions:
         if start is not None and start.tzinfo is None:
             msg = f"session start {start.isoformat()}: say how far from UTC, as in +01:00 or Z"
             raise UsageError(msg)
+        if self.per_file is not None and self.per_file < 1:
+            raise UsageError(f"per_file {self.per_file}: must be a number of frames, at least 1")
+        if not (MOST_SPEED >= self.speed >= 1 / MOST_SPEED):
+            msg = f"speed {self.speed}: must be from {1 / MOST_SPEED:g} to {MOST_SPEED:g}"
+            raise UsageError(msg)
+        if self.ucla_format not in (1, 2):
+            raise UsageError(f"ucla_format {self.ucla_format}: must be 1 or 2")
+
+    @property
+    def selection(self) -> Selection:
+        """What of the recording is exported."""
+        return Selection(self.frames, self.binning, self.drop_damaged)
 
 
 class Plan(NamedTuple):
@@ -83,6 +128,7 @@ class Plan(NamedTuple):
     suffixes: tuple[str, ...]
     needed: int  # Space in bytes, as far as it is known beforehand
     write: Callable[[PathOf, Advance], None]  # Makes the products
+    notices: Sequence[Notice] = ()  # What a user should know before
 
 
 @dataclass(frozen=True)
@@ -91,28 +137,72 @@ class Source:
 
     dataset: xr.Dataset  # What is known of its frames
     kept: KeptFrames  # Its pictures, and the files that it is from
+    block: int  # Frames per task
+    cropped: tuple[int, int] = (0, 0)  # Rows and columns that fill no square of pixels
 
     @classmethod
-    def open(cls, recording: str | os.PathLike[str] | xr.Dataset, reading: ReadOptions) -> "Source":
+    def open(
+        cls,
+        recording: str | os.PathLike[str] | xr.Dataset,
+        reading: ReadOptions,
+        selection: Selection = ALL,
+    ) -> "Source":
         """Open a recording, or take one; of a video next to a store, the store knows more."""
+        given = isinstance(recording, xr.Dataset)
         opened = (
             recording if isinstance(recording, xr.Dataset) else open_dataset(recording, reading)
         )
         if isinstance(recording, xr.Dataset):
             require_opened_so(recording, reading)
+        before = opened.sizes[FRAME]
+        if selection.frames is not None:
+            opened = select_frames(opened, selection.frames)
         dataset = without_lost(opened)
         kept = KeptFrames.of(dataset, reading)
         store = kept.origins[0].store
-        if opened is not recording and store is not None and len(kept.origins) == 1:
+        if not given and store is not None and len(kept.origins) == 1:
             stored = open_dataset(store.path, replace(reading, salvage=False))
-            stored = stored.isel({FRAME: opened.origin_frame.to_numpy()})
+            stored = stored.isel({FRAME: as_slice(opened.origin_frame.to_numpy())})
             if LOST.name in opened.coords:
                 lost = (FRAME, opened[LOST.name].to_numpy())
                 stored = stored.assign_coords({LOST.name: lost})
             dataset = without_lost(stored)
-        elapsed = time_of_dataset(dataset)
-        known = dataset.drop_vars([*dataset.data_vars]).compute()
-        return cls(known if elapsed is None else join_dataset_times(known, [elapsed]), kept)
+        source = cls(dataset, kept, kept.block)
+        return source._select(selection, before)._timed()
+
+    def _select(self, selection: Selection, before: int) -> "Source":
+        """Leave damaged frames out and average pixels, as a step of the history."""
+        _, *sides = self.kept.shape
+        require_bin(selection.binning, *sides)
+        source = self
+        if selection.drop_damaged:
+            intact = as_slice(intact_frames(self.damaged, self.path))
+            kept = replace(
+                self.kept,
+                origin=self.kept.origin[intact],
+                origin_frame=self.kept.origin_frame[intact],
+                video=self.kept.video.isel({FRAME: intact}),
+            )
+            dataset = self.dataset.isel({FRAME: intact})
+            source = replace(self, dataset=dataset, kept=kept)
+        if selection.binning > 1:
+            video = bin_video(source.kept.video, selection.binning)
+            height, width = (side % selection.binning for side in sides)
+            kept = replace(source.kept, video=video)
+            source = replace(source, kept=kept, cropped=(height, width))
+        if selection.parameters:
+            done = done_step("export", selection.parameters, before, source.count)
+            history = [*source.dataset.attrs.get("history", []), done]
+            source = replace(source, dataset=source.dataset.assign_attrs(history=history))
+        return source
+
+    def _timed(self) -> "Source":
+        """The same with all that is known per frame in memory, times from the first frame on."""
+        elapsed = time_of_dataset(self.dataset)
+        known = self.dataset.drop_vars([*self.dataset.data_vars]).compute()
+        if elapsed is not None:
+            known = join_dataset_times(known, [elapsed])
+        return replace(self, dataset=known)
 
     @property
     def path(self) -> str:
@@ -128,6 +218,11 @@ class Source:
     def count(self) -> int:
         """Frames."""
         return self.kept.shape[0]
+
+    @cached_property
+    def damaged(self) -> Bools | None:
+        """Which frames are damaged, (frame,); None where no table says it."""
+        return find_damaged(self.dataset, self.kept)
 
     @property
     def variables(self) -> list[Variable]:
@@ -233,7 +328,7 @@ class Source:
 
     def write_video(self, products: Products, advance: Advance, block: int | None = None) -> None:
         """Hand all pictures to files or a store."""
-        size, video = block or self.kept.block, self.kept.video.to_dataset(name=VIDEO.name)
+        size, video = block or self.block, self.kept.video.to_dataset(name=VIDEO.name)
         run_blocks(
             lambda span: LazyBlock.of(self.kept.part(video, span, size)),
             self.count,

@@ -51,6 +51,10 @@ class InputFile(NamedTuple):
     digest: str
 
 
+UCLA_TABLES = ("timeStamps.csv", "timestamp.dat")
+"""What the software of UCLA's wired Miniscopes writes next to its videos."""
+
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """One receiver's recording: videos that follow each other, and the tables next to them."""
@@ -337,6 +341,9 @@ def _require_files(path: str, *, need_table: bool) -> None:
         raise InputError(f"{path}: is a table; name the video, its table is found next to it")
     if need_table and not os.path.isfile(table_path(path)):
         msg = f"{path}: its table {table_path(path)} is missing; put it next to the video"
+        if any(Path(path).with_name(name).is_file() for name in UCLA_TABLES):
+            msg = f"{path}: is of a UCLA Miniscope, whose software writes no table of buffers"
+            msg = f"{msg} ({table_path(path)}); stitch recordings of wireless receivers"
         raise MissingInputError(msg)
 
 
