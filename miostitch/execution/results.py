@@ -373,6 +373,23 @@ class ExportSummary(Result):
     outputs: Outputs
 
 
+@dataclass(frozen=True)
+class AlignTimesSummary(Result):
+    """How the frames of a recording and of a behaviour camera belong together."""
+
+    frames: Annotated[int, "frames of the recording"]
+    camera_frames: Annotated[int, "frames of the camera"]
+    offset_s: Annotated[float | None, "by which the camera's clock is ahead; null: no events"]
+    drift_ppm: Annotated[float | None, "how much faster it runs; null: fewer than two events"]
+    events: Annotated[int, "shared events that were fitted"]
+    worst_event_s: Annotated[float | None, "distance of the worst event from the fit"]
+    median_error_s: Annotated[float, "median distance of a frame from its nearest camera frame"]
+    worst_error_s: Annotated[float, "largest such distance"]
+    frames_outside: Annotated[int, "frames made before the camera's first or after its last one"]
+    warnings: Notices
+    outputs: Outputs
+
+
 def write_summary(path: Path, summary: Result) -> None:
     """Write a summary as JSON."""
     try:
