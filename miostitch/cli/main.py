@@ -466,7 +466,7 @@ def align_times(
     \b
     Examples:
       miostitch align-times stitched/S.zarr --times cam.csv --unit ms
-      miostitch align-times stitched/S.zarr --times cam.csv --events leds.csv -o aligned
+      miostitch align-times stitched/S.zarr --times cam.csv --events leds.csv
     """
     from miostitch.session import behaviour
 

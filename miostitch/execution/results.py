@@ -371,6 +371,10 @@ class ExportSummary(Result):
     warnings: Notices
     notes: Annotated[list[str], "what is exported otherwise than the files say"]
     outputs: Outputs
+    filled_frames: Annotated[int | None, "with `--fill`: frames that no receiver has"] = None
+    epochs: Annotated[
+        list[Span] | None, "with `--fill`: first and last frame of each part without a gap"
+    ] = None
 
 
 @dataclass(frozen=True)

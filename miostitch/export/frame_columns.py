@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.csv_writer import TableWriter
 from miostitch.export.plan import TIMES, Source
-from miostitch.schema import FRAME, FRAME_VARIABLES, Variable
+from miostitch.schema import FILLED, FRAME, FRAME_VARIABLES, Variable
 
 FRAMES = "frames.csv"
 """In a folder of videos; next to one file, the end of its name behind an underscore."""
@@ -27,7 +27,7 @@ def frame_columns(source: Source) -> dict[str, NDArray[Any]]:
 
 def described_columns(source: Source) -> dict[str, Variable]:
     """What these columns mean."""
-    known = {each.name: each for each in FRAME_VARIABLES}
+    known = {each.name: each for each in (*FRAME_VARIABLES, FILLED)}
     return {name: known[name] for name in frame_columns(source)}
 
 

@@ -18,7 +18,7 @@ from miostitch.export.plan import Advance, ExportOptions, PathOf, Plan, Source, 
 from miostitch.export.selection import bin_video
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording
-from miostitch.schema import FRAME, VIDEO, WIDTH
+from miostitch.schema import FILLED, FRAME, NO_FRAME, VIDEO, WIDTH
 from miostitch.video.preview import PreviewFile, contrast, preview_rate
 
 MP4 = ".mp4"
@@ -72,7 +72,10 @@ def _find_receivers(source: Source) -> tuple[list[Receiver], list[Notice]]:
     receivers, notices = [], []
     for name, each, frames in zip(names, found, table["source_frame"], strict=True):
         if isinstance(each, Recording):
-            receivers.append(Receiver(name, each, frames[source.kept.origin_frame]))
+            own = frames[source.kept.origin_frame]
+            if source.regular is not None:
+                own = np.where(source.regular.filled, NO_FRAME, own)
+            receivers.append(Receiver(name, each, own))
         else:
             notices.append(Notice("", each, "the receiver is left out of the preview"))
     return receivers, notices
@@ -114,16 +117,19 @@ def _texts(source: Source) -> list[str]:
     if "frame_num" in known.coords:
         numbers = known["frame_num"].to_numpy()
     damaged = np.zeros(source.count, np.bool_) if source.damaged is None else source.damaged
-    rows = zip(seconds.tolist(), numbers.tolist(), damaged.tolist(), strict=True)
+    words = np.where(damaged, "damaged", "")
+    if FILLED.name in known.coords:
+        words = np.where(known[FILLED.name].to_numpy(), "filled", words)
+    rows = zip(seconds.tolist(), numbers.tolist(), words.tolist(), strict=True)
     return [_text(*row) for row in rows]
 
 
-def _text(seconds: float, number: int, damaged: bool) -> str:
+def _text(seconds: float, number: int, what: str) -> str:
     """What is written under a frame.
 
-    >>> _text(3723.456, 12, True)
+    >>> _text(3723.456, 12, "damaged")
     '1:02:03.456  #12  damaged'
     """
     clock = f"{timedelta(milliseconds=round(1000 * seconds))}"
     clock = clock[:-3] if "." in clock else f"{clock}.000"
-    return "  ".join([clock, f"#{number}", *(["damaged"] if damaged else [])])
+    return "  ".join([clock, f"#{number}", *filter(None, [what])])

@@ -3,6 +3,7 @@
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,6 +20,7 @@ from miostitch.errors import MiostitchError, ResourceError, UsageError
 from miostitch.execution.engine import Output, Products
 from miostitch.export.chunks import chunk_writer, compress_chunks, frames_per_chunk
 from miostitch.export.plan import Advance, ExportOptions, PathOf, Plan, Source, named
+from miostitch.ranges import runs
 from miostitch.schema import VIDEO
 
 NWB = ".nwb"
@@ -40,6 +42,7 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
         file.add_acquisition(series)
         module = file.create_processing_module("ophys", "what the stitched recording knows")
         module.add(_frames(source))
+        _add_invalid_times(file, source, seconds)
         try:
             with NWBHDF5IO(path(NWB), "w") as io:
                 io.write(file)
@@ -71,7 +74,7 @@ def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np
             msg = f"{source.path}: no times are known; say when the session began: --session-start"
             raise UsageError(msg)
         return start, seconds
-    ahead = 0.0 if start is None else source.timestamps[0, 0] - start.timestamp()
+    ahead = 0.0 if start is None else source.unix[0] - start.timestamp()
     if start is not None and ahead < 0:
         msg = f"session start {start.isoformat()}: is after the first frame, {first.isoformat()}"
         raise UsageError(f"{msg}; give an earlier time")
@@ -148,6 +151,19 @@ def _series(
         **content,
         **timing,
     )
+
+
+def _add_invalid_times(file: NWBFile, source: Source, seconds: NDArray[np.float64]) -> None:
+    """Mark when frames were filled, and gaps between epochs: there is nothing to analyse."""
+    if source.regular is None:
+        return
+    half = 0.5 / source.rate
+    for first, last in runs(np.flatnonzero(source.regular.filled)).tolist():
+        tags = ["filled"]
+        file.add_invalid_time_interval(seconds[first] - half, seconds[last] + half, tags=tags)
+    for (_, last), (first, _) in pairwise(source.regular.epochs):
+        tags = ["not received"]
+        file.add_invalid_time_interval(seconds[last] + half, seconds[first] - half, tags=tags)
 
 
 def _frames(source: Source) -> DynamicTable:

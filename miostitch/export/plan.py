@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import Bools
 from miostitch.editing.kept_frames import KeptFrames
+from miostitch.editing.regular import MOST_FILLED, Fill, RegularFrames, require_fill
 from miostitch.errors import InputError, Notice, UsageError, list_warnings
 from miostitch.execution.engine import Products, no_tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
@@ -24,8 +25,10 @@ from miostitch.export.selection import (
     Selection,
     as_slice,
     bin_video,
+    fill_columns,
     find_damaged,
     intact_frames,
+    regular_times,
     require_bin,
     select_frames,
 )
@@ -34,7 +37,7 @@ from miostitch.recording.datasets import done_step, open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.frame_times import join_dataset_times, time_of_dataset
 from miostitch.recording.inputs import require_opened_so
-from miostitch.schema import FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
+from miostitch.schema import FILLED, FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
 from miostitch.session.clocks import measured_rate
 from miostitch.text import amount, printable
 from miostitch.video.writer import Codec, VideoFile
@@ -59,6 +62,12 @@ class ExportOptions:
         Side of the squares of pixels of which the rounded mean is exported; by default 1.
     drop_damaged
         Leave damaged frames out.
+    fill
+        Export one frame per tick of the device's counter, and fill frames that no receiver has:
+        ``previous`` repeats the frame before, ``linear`` interpolates, ``zero`` is black; by
+        default nothing is filled.
+    max_fill
+        Frames of a gap that are filled; a longer one begins another epoch.
     codec
         Of AVI files: ``rawvideo`` or ``ffv1``, both lossless.
     per_file
@@ -85,6 +94,8 @@ class ExportOptions:
     frames: str | None = None
     binning: int = 1
     drop_damaged: bool = False
+    fill: Fill | None = None
+    max_fill: int = MOST_FILLED
     codec: Codec = "rawvideo"
     per_file: int | None = None
     ucla_format: Literal[1, 2] = 2
@@ -110,6 +121,8 @@ class ExportOptions:
         if not (MOST_SPEED >= self.speed >= 1 / MOST_SPEED):
             msg = f"speed {self.speed}: must be from {1 / MOST_SPEED:g} to {MOST_SPEED:g}"
             raise UsageError(msg)
+        if self.fill is not None:
+            require_fill(self.fill, self.max_fill)
         if self.ucla_format not in (1, 2):
             raise UsageError(f"ucla_format {self.ucla_format}: must be 1 or 2")
 
@@ -139,6 +152,7 @@ class Source:
     kept: KeptFrames  # Its pictures, and the files that it is from
     block: int  # Frames per task
     cropped: tuple[int, int] = (0, 0)  # Rows and columns that fill no square of pixels
+    regular: RegularFrames | None = None  # Where frames that are lacking are filled
 
     @classmethod
     def open(
@@ -204,6 +218,34 @@ class Source:
             known = join_dataset_times(known, [elapsed])
         return replace(self, dataset=known)
 
+    def fill(self, how: Fill, most: int) -> "Source":
+        """Have one frame per tick of the device's counter."""
+        known, count = self.dataset, self.count
+        if not {"frame_num", "time"} <= {*known.coords} or (known["frame_num"] < 0).all():
+            msg = f"{self.path}: has no numbers of the device, by which frames could be filled"
+            raise InputError(f"{msg}; leave --fill out")
+        numbers, seconds = known["frame_num"].to_numpy(), known["time"].to_numpy()
+        regular = RegularFrames.of(numbers, seconds, most, self.path)
+        place = regular.previous
+        done = done_step("export", {"fill": how, "max_fill": most}, count, len(place))
+        history = [*known.attrs.get("history", []), done]
+        dataset = fill_columns(known, regular, self.pixels).assign_attrs(history=history)
+        kept = replace(
+            self.kept,
+            origin=self.kept.origin[place],
+            origin_frame=self.kept.origin_frame[place],
+            video=regular.fill(self.kept.video, how, self.block),
+        )
+        return replace(self, dataset=dataset, kept=kept, regular=regular)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a frame as it was recorded."""
+        origin = self.kept.origins[0]
+        file = origin.video or origin.store
+        assert file is not None
+        return file.height * file.width
+
     @property
     def path(self) -> str:
         """The first file, for messages."""
@@ -222,12 +264,14 @@ class Source:
     @cached_property
     def damaged(self) -> Bools | None:
         """Which frames are damaged, (frame,); None where no table says it."""
-        return find_damaged(self.dataset, self.kept)
+        damaged = find_damaged(self.dataset, self.kept)
+        return damaged if damaged is None or self.regular is None else damaged | self.regular.filled
 
     @property
     def variables(self) -> list[Variable]:
         """What is known per frame."""
-        return [each for each in FRAME_VARIABLES if each.name in self.dataset.coords]
+        known = (*FRAME_VARIABLES, FILLED)
+        return [each for each in known if each.name in self.dataset.coords]
 
     def video_file(self, path: Path, codec: Codec) -> VideoFile:
         """Describe a video file of frames like these."""
@@ -278,35 +322,46 @@ class Source:
             found = lines.of(frames).iloc[place]
             for row, name in zip(times, TIMES, strict=True):
                 row[mine] = pd.to_numeric(found[name], errors="coerce")
+        if self.regular is not None and np.isfinite(times[0]).any():
+            filled = self.regular.filled
+            times[:, filled] = regular_times(self.regular, times[0])[filled]
         return times
+
+    @cached_property
+    def unix(self) -> NDArray[np.float64]:
+        """When each frame was made, Unix time in s, or NaN: received, or by the regular clock."""
+        first = self.timestamps[0]
+        if self.regular is None or not np.isfinite(first).any():
+            return np.asarray(first)
+        return regular_times(self.regular, first)
 
     @property
     def timed(self) -> bool:
         """Whether any frame has a time."""
-        return bool(np.isfinite(self.timestamps[0]).any())
+        return bool(np.isfinite(self.unix).any())
 
     @property
     def start(self) -> datetime | None:
         """Time of the first frame, in UTC."""
-        return datetime.fromtimestamp(self.timestamps[0, 0], UTC) if self.timed else None
+        return datetime.fromtimestamp(self.unix[0], UTC) if self.timed else None
 
     @property
     def duration(self) -> float:
         """Time between the first frame and the last, in s."""
-        known = self.timestamps[0][np.isfinite(self.timestamps[0])]
+        known = self.unix[np.isfinite(self.unix)]
         return float(known[-1] - known[0] if self.timed else (self.count - 1) / self.kept.fps)
 
     def seconds(self) -> NDArray[np.float64]:
         """Time of each frame, in s after the first one, float64 (frame,), or by the frame rate."""
         if not self.timed:
             return np.asarray(np.arange(self.count) / float(self.kept.fps))
-        unknown = np.flatnonzero(~np.isfinite(self.timestamps[0]))
+        unknown = np.flatnonzero(~np.isfinite(self.unix))
         if len(unknown):
             msg = f"{self.path}: frame {unknown[0]}: it has no time, as {len(unknown)} of"
             msg = f"{msg} {amount(self.count, 'frame')}, and this format needs one for each"
             there = format_frames(self.kept.origin_frame[unknown])  # as remove-frames counts
             raise InputError(f"{msg}; leave them out: remove-frames -f {there}")
-        return np.asarray(self.timestamps[0] - self.timestamps[0, 0])
+        return np.asarray(self.unix - self.unix[0])
 
     @property
     def warnings(self) -> list[str]:
@@ -318,7 +373,7 @@ class Source:
                 f"by the frame rate, {float(self.kept.fps):.6g} frames per second"
             )
         else:
-            back = np.flatnonzero(np.diff(self.timestamps[0]) < 0)
+            back = np.flatnonzero(np.diff(self.unix) < 0)
             if len(back):
                 told.append(
                     f"{self.path}: frame {back[0] + 1}: time goes backwards there, in all "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from miostitch.config.choices import choose
+from miostitch.editing.regular import MOST_FILLED, Fill
 from miostitch.errors import Notice, Severity, UsageError, report_notices
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, publish_run
@@ -29,7 +30,7 @@ Kind = Literal["tiff", "hdf5", "zarr2", "nwb", "ucla", "avi-segments", "mp4"]
 EXTRAS = {"tiff": "TIFF", "hdf5": "HDF5", "nwb": "NWB"}
 """Kinds that need another package, of the extra of the same name, and how they are called."""
 
-SELECTING = {"frames", "binning", "drop_damaged"}
+SELECTING = {"frames", "binning", "drop_damaged", "fill", "max_fill"}
 KNOWN: dict[str, set[str]] = {
     "tiff": {"per_file"},
     "hdf5": set(),
@@ -53,6 +54,8 @@ def export_recording(
     frames: str | None = None,
     binning: int | None = None,
     drop_damaged: bool | None = None,
+    fill: Fill | None = None,
+    max_fill: int | None = None,
     per_file: int | None = None,
     ucla_format: Literal[1, 2] | None = None,
     speed: float | None = None,
@@ -100,6 +103,12 @@ def export_recording(
         Side of the squares of pixels of which the rounded mean is exported; by default 1.
     drop_damaged
         Leave damaged frames out; by default False.
+    fill
+        Export one frame per tick of the device's counter, and fill frames that no receiver has:
+        ``previous`` repeats the frame before, ``linear`` interpolates, ``zero`` is black; ``time``
+        is then regular, and ``filled`` marks them. By default nothing is filled.
+    max_fill
+        Frames of a gap that are filled, by default 20; a longer one begins another epoch.
     per_file
         For ``tiff``: frames of each file; by default all are in one.
     ucla_format
@@ -165,6 +174,8 @@ def export_recording(
         frames=frames,
         binning=binning,
         drop_damaged=drop_damaged,
+        fill=fill,
+        max_fill=max_fill,
         per_file=per_file,
         ucla_format=ucla_format,
         speed=speed,
@@ -204,6 +215,8 @@ def _export(
     """Write a recording; see :func:`export_recording`."""
     _require_effect(kind, options)
     source = Source.open(recording, reading, options.selection)
+    if options.fill is not None:
+        source = source.fill(options.fill, options.max_fill)
     plan = _plan(source, output, kind, options)
     notices = [*_list_notices(kind, source, options), *plan.notices]
     report_notices(notices)
@@ -212,11 +225,14 @@ def _export(
         run.require_space(plan.needed)
         plan.write(workspace.staged, run.counted(source.count))
         outputs = workspace.made
+    regular = source.regular
     made = ExportSummary(
         kind=kind,
         frames=source.count,
         duration_s=round(source.duration, 6),
         lost_frames=[lost for origin in source.kept.origins for lost in origin.losses],
+        filled_frames=None if regular is None else int(regular.filled.sum()),
+        epochs=None if regular is None else regular.epochs,
         warnings=source.warnings,
         notes=[printable(str(notice)) for notice in notices],
         outputs=outputs,
@@ -241,6 +257,13 @@ def _list_notices(kind: Kind, source: Source, options: ExportOptions) -> list[No
     if kind not in ("avi-segments", "zarr2") and source.rate_text:
         remedy = "the measured rate is exported"
         notices.append(Notice(source.path, source.rate_text, remedy, Severity.NOTE))
+    interval = 1 / source.rate
+    if source.regular is not None and source.regular.worst_s > interval:
+        text = (
+            f"a frame is up to {source.regular.worst_s:.3f} s from its place in a regular time base"
+        )
+        remedy = "the clock of the receiver was changed, or many times are estimated"
+        notices.append(Notice(source.path, text, remedy))
     if any(source.cropped):
         rows, columns = (amount(n, what) for n, what in zip(source.cropped, SIDES, strict=True))
         text = f"{rows} and {columns} at the end fill no square of {options.binning} pixels"
@@ -277,6 +300,8 @@ def _import_planner(kind: Kind) -> Callable[[Source, Path, ExportOptions], Plan]
 
 def _require_effect(kind: Kind, options: ExportOptions) -> None:
     """Refuse options that this kind of export does not know."""
+    if options.fill is None and options.max_fill != MOST_FILLED:
+        raise UsageError("max_fill: has no effect without fill; give --fill, too")
     if kind == "nwb":
         known = {field.name for field in fields(ExportOptions)}.difference(*KNOWN.values())
         known |= {"session_start"} | ({"codec"} if options.external else set())

@@ -55,7 +55,7 @@ def _times(source: Source, version: int) -> dict[str, NDArray[Any]]:
     columns[BUFFER] = np.zeros(count, np.int64)  # of the software's ring, which does not matter
     columns[DAQ_NUMBER] = source.dataset["frame_num"].to_numpy() if numbered else unknown
     if source.timed:
-        columns[UNIX] = np.round(1000 * source.timestamps[0], 3)
+        columns[UNIX] = np.round(1000 * source.unix, 3)
     return columns
 
 

@@ -394,3 +394,113 @@ def test_the_command_takes_parts(store: Path, tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     done = run(store, "--to", "mp4", "-o", tmp_path / "x.mp4", "--speed", 2, "--receivers")
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "zarr2", "nwb", "ucla", "mp4"])
+def test_every_tick_has_a_frame(kind: Kind, session: Path, tmp_path: Path) -> None:
+    video = session / "in" / "receiver1.avi"
+    known = open_recording(video).load()
+    number = known.frame_num.to_numpy()
+    count = int(number[-1] - number[0]) + 1
+    assert len(number) < count  # else nothing is filled
+    made = export_recording(video, tmp_path, kind, fill="previous", max_fill=60)
+    assert (made["frames"], made["filled_frames"]) == (count, count - len(number))
+    assert made["epochs"] == [[0, count - 1]]
+    received = np.isin(np.arange(count) + number[0], number)
+    place = np.cumsum(received) - 1
+    match kind:
+        case "hdf5":
+            with h5py.File(tmp_path / "receiver1.h5") as file:
+                np.testing.assert_array_equal(file["mov"], known.video.to_numpy()[place])
+                np.testing.assert_array_equal(file["frames/filled"], ~received)
+                np.testing.assert_array_equal(
+                    file["frames/frame_num"], np.arange(count) + number[0]
+                )
+                steps = np.diff(file["frames/time"])
+            np.testing.assert_allclose(steps, steps[0], rtol=1e-6)
+            assert steps[0] == pytest.approx(0.05, rel=0.01)
+        case "zarr2":
+            [store] = made["outputs"]
+            again = xr.open_zarr(store)
+            np.testing.assert_array_equal(again.video, known.video.to_numpy()[place])
+            np.testing.assert_array_equal(again.filled, ~received)
+            assert again.attrs["history"][-1]["parameters"] == {"fill": "previous", "max_fill": 60}
+        case "nwb":
+            with h5py.File(tmp_path / "receiver1.nwb") as file:
+                invalid = file["intervals/invalid_times"]
+                marked = np.zeros(count, bool)
+                times = file["acquisition/OnePhotonSeries/timestamps"][:]
+                for start, stop in zip(invalid["start_time"], invalid["stop_time"], strict=True):
+                    marked |= (times > start) & (times < stop)
+            np.testing.assert_array_equal(marked, ~received)
+        case "ucla":
+            table = pd.read_csv(tmp_path / "timeStamps.csv")
+            assert (np.diff(table["DAQ Frame Number"]) == 1).all()
+            np.testing.assert_allclose(np.diff(table["Time Stamp (ms)"]), 50, rtol=0.02)
+            assert pd.read_csv(tmp_path / "frames.csv").filled.sum() == count - len(number)
+        case _:
+            assert len(preview(tmp_path / "receiver1.mp4")[0]) == count
+
+
+def test_long_gaps_are_epochs(store: Path, tmp_path: Path) -> None:
+    part = miostitch.remove_frames(open_recording(store), "6-9,20")
+    made = export_recording(part, tmp_path / "x.nwb", "nwb", fill="linear", max_fill=2)
+    assert len(made["epochs"]) == 2
+    assert made["filled_frames"] >= 1
+    with h5py.File(tmp_path / "x.nwb") as file:
+        tags = file["intervals/invalid_times/tags"].asstr()[:].tolist()
+    assert {*tags} == {"filled", "not received"}
+
+
+def test_damaged_frames_are_filled_where_they_are_dropped(
+    store: Path, expected: xr.Dataset, tmp_path: Path
+) -> None:
+    options = ExportOptions(drop_damaged=True, fill="zero", max_fill=40)
+    made = export_recording(store, tmp_path / "x.h5", "hdf5", options)
+    intact = expected.frame_num.to_numpy()[~expected.damaged.to_numpy()]
+    assert made["filled_frames"] == intact[-1] + 1 - intact[0] - len(intact) > 5
+    with h5py.File(tmp_path / "x.h5") as file:
+        filled = file["frames/filled"][:]
+        assert not file["mov"][:][filled].any()
+        np.testing.assert_array_equal(file["frames/damaged"][:], filled)
+        assert np.isfinite(file["frames/timestamp_first"][:]).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_fill": 3}, "give --fill"),
+        ({"fill": "best"}, "must be previous, linear or zero"),
+        ({"fill": "zero", "max_fill": -1}, "0 at least"),
+    ],
+)
+def test_impossible_fills_are_refused(
+    options: dict[str, Any], message: str, store: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        export_recording(store, tmp_path / "x", "hdf5", **options)
+
+
+def test_nothing_is_known_of_filled_frames(store: Path, tmp_path: Path) -> None:
+    """An edit would forget which they are: other programs open the store, miostitch does not."""
+    part = miostitch.remove_frames(open_recording(store), "9,20-21")
+    [made] = export_recording(part, tmp_path / "x.zarr", "zarr2", fill="linear")["outputs"]
+    again, number = xr.open_zarr(made), part.frame_num.to_numpy()
+    filled = ~np.isin(again.frame_num, number)
+    np.testing.assert_array_equal(again.filled, filled)
+    assert filled.sum() >= 3
+    np.testing.assert_array_equal(again.video[~filled], part.video)
+    for name in ("num_buffers", "missing_pixels", "damaged", "timestamp_first", "source"):
+        np.testing.assert_array_equal(again[name][~filled], part[name])
+    assert (again.missing_pixels[filled] == 30 * 21).all()
+    assert (again.source[filled] == -1).all()
+    assert again.damaged[filled].all()
+    assert (np.diff(again.time) > 0).all()
+    with pytest.raises(InputError, match="format version None"):
+        open_recording(made)
+
+
+def test_what_has_no_numbers_is_not_filled(tmp_path: Path) -> None:
+    video = write(tmp_path / "a.avi", make_frames(9))
+    with pytest.raises(InputError, match="leave --fill out"):
+        export_recording(video, tmp_path / "x", "hdf5", fill="zero")
