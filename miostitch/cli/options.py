@@ -273,6 +273,16 @@ selects = together(
         **positive,
     ),
     option("--drop-damaged", is_flag=True, help="Leave damaged frames out (default: export them)."),
+    option(
+        "--fill",
+        type=click.Choice(["previous", "linear", "zero"]),
+        help="One frame per tick: fill frames that no receiver has (default: leave them out).",
+    ),
+    option(
+        "--max-fill",
+        help="Frames of a gap that --fill fills at most; others split epochs (default: 20).",
+        **whole,
+    ),
 )
 formats = together(
     option("--per-file", help="TIFF: frames of each file (default: all in one).", **positive),

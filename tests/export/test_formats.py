@@ -392,6 +392,12 @@ def test_the_command_takes_parts(store: Path, tmp_path: Path) -> None:
     assert [len(pages(path)) for path in sorted(tmp_path.glob("*.tif"))] == [4, 4, 2]
     done = run(store, "--to", "ucla", "-o", tmp_path / "u", "--ucla-format", 1, "--drop-damaged")
     assert done.exit_code == 0, done.output
+    fill = ("--fill", "linear", "--max-fill", 0, "--json")
+    done = run(store, "--to", "hdf5", "-o", tmp_path / "x.h5", "--drop-damaged", *fill)
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout)
+    assert made["filled_frames"] == 0
+    assert len(made["epochs"]) > 1
     done = run(store, "--to", "mp4", "-o", tmp_path / "x.mp4", "--speed", 2, "--receivers")
     assert done.exit_code == 0, done.output
 
