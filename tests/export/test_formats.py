@@ -134,6 +134,10 @@ def test_hdf5_has_the_names_of_caiman_and_suite2p(
         for key in ("mov", "data"):
             np.testing.assert_array_equal(file[key], expected.video)
         assert file["mov"] == file["data"]  # one and the same
+        batch = np.arange(3, 19)  # as suite2p reads it, in batches of a list of frames
+        read = file["data"][batch, :, :].astype(np.int16)
+        np.testing.assert_array_equal(read, expected.video[batch])
+        assert len(file) == 3  # with more than one dataset, CaImAn takes the one called mov
         assert file["mov"].chunks == (5, 30, 21)
         assert file["mov"].compression == "gzip"
         assert file["mov"].attrs["fr"] == pytest.approx(20, rel=0.01)
