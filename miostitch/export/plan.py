@@ -126,11 +126,6 @@ class ExportOptions:
         if self.ucla_format not in (1, 2):
             raise UsageError(f"ucla_format {self.ucla_format}: must be 1 or 2")
 
-    @property
-    def selection(self) -> Selection:
-        """What of the recording is exported."""
-        return Selection(self.frames, self.binning, self.drop_damaged)
-
 
 class Plan(NamedTuple):
     """What an export will make, decided before anything is written."""

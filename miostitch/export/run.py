@@ -17,6 +17,7 @@ from miostitch.execution.workspace import Workspace
 from miostitch.export.avi import avi_segments
 from miostitch.export.mp4 import mp4
 from miostitch.export.plan import ExportOptions, Plan, Source
+from miostitch.export.selection import Selection
 from miostitch.export.ucla import ucla
 from miostitch.export.zarr import zarr2
 from miostitch.recording.files import ReadOptions
@@ -214,7 +215,8 @@ def _export(
 ) -> RunResult:
     """Write a recording; see :func:`export_recording`."""
     _require_effect(kind, options)
-    source = Source.open(recording, reading, options.selection)
+    selection = Selection(options.frames, options.binning, options.drop_damaged)
+    source = Source.open(recording, reading, selection)
     if options.fill is not None:
         source = source.fill(options.fill, options.max_fill)
     plan = _plan(source, output, kind, options)
