@@ -17,6 +17,7 @@ from .ranges import parse_frames as parse_frames
 from .recording.datasets import open_recording as open_recording
 from .recording.files import ReadOptions as ReadOptions
 from .report.run import report_files as report_files
+from .session.behaviour import align_times as align_times
 from .session.session import AlignOptions as AlignOptions
 from .simulation.receivers import SimulationConfig as SimulationConfig
 from .simulation.receivers import simulate as simulate

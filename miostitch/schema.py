@@ -184,6 +184,9 @@ ORIGIN_VARIABLES: tuple[Variable, ...] = (
 LOST = _frame("lost", "bool", "the frame cannot be read, or has no row")
 """Coordinate of a recording that was opened with salvage or with a lag."""
 
+FILLED = _frame("filled", "bool", "no receiver has the frame: it is made of those around it")
+"""Coordinate of an export with a regular time base."""
+
 PIXEL_SCORES: tuple[Variable, ...] = (
     _score("black_pixels", "int64", "pixels of rows with a run of black pixels", "pixel"),
     _score("noisy_pixels", "int64", "pixels of rows with a large mean second difference", "pixel"),

@@ -38,6 +38,7 @@ HOMES = {
     "click": "cli",
     "distributed": "execution",
     "filelock": "execution",
+    "h5py": "export",
     "hdmf": "export",
     "isal": "video export",
     "jinja2": "report",
@@ -47,6 +48,7 @@ HOMES = {
     "pydantic": "config",
     "pynwb": "export",
     "rich": "cli",
+    "tifffile": "export",
     "tornado": "viewer",
     "yaml": "config",
     "zarr": "store verify",
@@ -58,7 +60,7 @@ LABELLED = (
 )
 HOMES |= {"dask": LABELLED, "xarray": f"{LABELLED} store report"}
 STARTS = {"cli", "export.run", "config.choices"}
-"""What may import inside functions: start-up time, and the extra that pynwb is."""
+"""What may import inside functions: start-up time, and packages that are extras."""
 
 BAD = """stitching.selection: from miostitch.export.plan import plan
 schema: import miostitch.store.layout

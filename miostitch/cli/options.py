@@ -278,8 +278,51 @@ simulated = together(
         help="Drift of each next receiver's clock, in ppm (default: 5).",
     ),
 )
+selects = together(
+    option(
+        "--frames",
+        metavar="A-B",
+        help="Frames to export, from 0, as 100-399 or 0,5,10-20 (default: all).",
+    ),
+    option(
+        "--bin",
+        "binning",
+        help="Export the mean of every N x N pixels (default: 1, every pixel).",
+        **positive,
+    ),
+    option("--drop-damaged", is_flag=True, help="Leave damaged frames out (default: export them)."),
+    option(
+        "--fill",
+        type=click.Choice(["previous", "linear", "zero"]),
+        help="One frame per tick: fill frames that no receiver has (default: leave them out).",
+    ),
+    option(
+        "--max-fill",
+        help="Frames of a gap that --fill fills at most; others split epochs (default: 20).",
+        **whole,
+    ),
+)
+formats = together(
+    option("--per-file", help="TIFF: frames of each file (default: all in one).", **positive),
+    option(
+        "--ucla-format",
+        type=click.Choice([1, 2]),
+        help="UCLA: version of the Miniscope's software, for its table of times (default: 2).",
+    ),
+    option(
+        "--speed",
+        type=float,
+        metavar="X",
+        help="MP4: how many times as fast as recorded it plays (default: 1).",
+    ),
+    option(
+        "--receivers",
+        is_flag=True,
+        help="MP4: show the receivers' frames next to the result (default: no).",
+    ),
+    option("--codec", type=codecs, help="Codec of .avi files (default: rawvideo)."),
+)
 describes_session = together(
-    option("--codec", type=codecs, help="Codec of video files (default: rawvideo)."),
     option(
         "--session-start",
         type=times,

@@ -7,6 +7,7 @@ from typing import Any
 from miostitch.cli.console import break_line
 from miostitch.execution.products import REPORT
 from miostitch.execution.results import (
+    AlignTimesSummary,
     DenoiseSummary,
     DoctorSummary,
     EditSummary,
@@ -248,6 +249,19 @@ def export_text(made: ExportSummary) -> str:
         left = len(outputs) - LISTED_OUTPUTS
         outputs = [*outputs[: LISTED_OUTPUTS - 2], f"... {left} more ...", *outputs[-2:]]
     return _with_outputs(lines, outputs)
+
+
+def align_times_text(made: AlignTimesSummary) -> str:
+    """How two recordings belong together, and where that is written."""
+    lines = _warnings(made.warnings)
+    lines.append(f"{amount(made.frames, 'frame')}, {made.camera_frames:,} of the camera")
+    if made.offset_s is not None:
+        drift = "" if made.drift_ppm is None else f", drift {made.drift_ppm:+.1f} ppm"
+        events = f"{amount(made.events, 'event')}, the worst {made.worst_event_s} s off"
+        lines.append(f"camera's clock {made.offset_s:+.3f} s{drift}; {events}")
+    nearest = f"{made.median_error_s:.4f} s, at most {made.worst_error_s:.4f} s"
+    lines.append(f"nearest camera frame: half of them within {nearest}")
+    return _with_outputs(lines, made.outputs)
 
 
 def _with_outputs(lines: list[str], outputs: list[str]) -> str:

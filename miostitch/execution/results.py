@@ -201,7 +201,7 @@ class OriginSummary(Result):
 class HistoryStep(Result):
     """A step of a history, but for those of denoising."""
 
-    step: Annotated[str, "`stitch`, `lag`, `trim`, `remove_frames` or `concat`"]
+    step: Annotated[str, "`stitch`, `lag`, `trim`, `remove_frames`, `concat` or `export`"]
     parameters: Annotated[JSON, "how; of a stitch as `config` above"]
     recordings: Annotated[list[str] | None, "of a stitch: their names"] = None
     frames_before: Annotated[int | None, "but of a stitch: frames before the step"] = None
@@ -393,6 +393,27 @@ class ExportSummary(Result):
     lost_frames: Lost
     warnings: Notices
     notes: Annotated[list[str], "what is exported otherwise than the files say"]
+    outputs: Outputs
+    filled_frames: Annotated[int | None, "with `--fill`: frames that no receiver has"] = None
+    epochs: Annotated[
+        list[Span] | None, "with `--fill`: first and last frame of each part without a gap"
+    ] = None
+
+
+@dataclass(frozen=True)
+class AlignTimesSummary(Result):
+    """How the frames of a recording and of a behaviour camera belong together."""
+
+    frames: Annotated[int, "frames of the recording"]
+    camera_frames: Annotated[int, "frames of the camera"]
+    offset_s: Annotated[float | None, "by which the camera's clock is ahead; null: no events"]
+    drift_ppm: Annotated[float | None, "how much faster it runs; null: fewer than two events"]
+    events: Annotated[int, "shared events that were fitted"]
+    worst_event_s: Annotated[float | None, "distance of the worst event from the fit"]
+    median_error_s: Annotated[float, "median distance of a frame from its nearest camera frame"]
+    worst_error_s: Annotated[float, "largest such distance"]
+    frames_outside: Annotated[int, "frames made before the camera's first or after its last one"]
+    warnings: Notices
     outputs: Outputs
 
 

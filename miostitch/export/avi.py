@@ -1,79 +1,78 @@
-"""Exports as a folder of short videos: as UCLA's Miniscope software records, and for minian."""
+"""Export as a folder of short videos: what UCLA's layout and minian's share, and that of minian."""
 
-import json
 import re
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.buffers.csv_writer import TableWriter
-from miostitch.errors import ResourceError, UsageError
 from miostitch.execution.engine import Output, Products
+from miostitch.export.frame_columns import FRAMES, write_frame_columns
 from miostitch.export.plan import TIMES, Advance, ExportOptions, PathOf, Plan, Source
 from miostitch.schema import FRAME, VIDEO
-from miostitch.video.writer import Append, Packed, VideoFile
+from miostitch.video.writer import Append, Packed
 
 FRAMES_PER_FILE = 1000
 """As the software of the Miniscope writes them, and as minian wants them: one task for each."""
 
-UCLA_TIMES = "timeStamps.csv"
-UCLA_FACTS = "metaData.json"
-UCLA_COLUMNS = ("Frame Number", "Time Stamp (ms)")
 MINIAN_TIMES = "timestamps.csv"
-
-
-def ucla(source: Source, output: Path, options: ExportOptions) -> Plan:
-    """Plan a folder as UCLA's Miniscope software records it (roiextractors, neuroconv)."""
-    new, old = _names(source, output, "{}.avi", first=0)
-    others = sorted(p.name for p in output.glob("*.avi") if not re.fullmatch(r"\d+\.avi", p.name))
-    if others:
-        msg = f"{output}: {others[0]} is there, and readers of this folder take every .avi as a"
-        raise UsageError(f"{msg} part of the recording; choose another folder")
-    seconds = source.seconds()
-    start = options.session_start or source.start
-
-    def write(path: PathOf, advance: Advance) -> None:
-        times = (np.arange(source.count), np.round(1000 * seconds, 3))
-        _write_table(path(UCLA_TIMES), dict(zip(UCLA_COLUMNS, times, strict=True)))
-        _write_facts(path(UCLA_FACTS), _facts(source, start, options))
-        _write_videos(source, [path(name) for name in new], options, advance)
-
-    return Plan(output, "", (*new, *old, UCLA_TIMES, UCLA_FACTS), source.kept.video.size, write)
 
 
 def avi_segments(source: Source, output: Path, options: ExportOptions) -> Plan:
     """Plan a folder of short videos as minian reads them."""
-    new, old = _names(source, output, "msCam{}.avi", first=1)
+    new, old = name_segments(source, output, "msCam{}.avi", first=1)
 
     def write(path: PathOf, advance: Advance) -> None:
         times = dict(zip(TIMES, source.timestamps, strict=True))
-        _write_table(path(MINIAN_TIMES), {FRAME: np.arange(source.count), **times})
-        _write_videos(source, [path(name) for name in new], options, advance)
+        write_table(path(MINIAN_TIMES), {FRAME: np.arange(source.count), **times})
+        write_frame_columns(path(FRAMES), source)
+        write_segments(source, [path(name) for name in new], options, advance)
 
-    return Plan(output, "", (*new, *old, MINIAN_TIMES), source.kept.video.size, write)
+    names = (*new, *old, MINIAN_TIMES, FRAMES)
+    return Plan(output, "", names, source.kept.video.size, write)
 
 
-def _names(source: Source, output: Path, pattern: str, first: int) -> tuple[list[str], list[str]]:
+def name_segments(
+    source: Source, output: Path, pattern: str, first: int
+) -> tuple[list[str], list[str]]:
     """Names of the videos that are made, and of those an earlier export left in the folder."""
     files = -(-source.count // FRAMES_PER_FILE)
     new = [pattern.format(number) for number in range(first, first + files)]
+    return new, earlier_names(output, pattern, new)
+
+
+def earlier_names(output: Path, pattern: str, new: list[str]) -> list[str]:
+    """Names of a numbered pattern that are in a folder and are not made again."""
     like = re.compile(re.escape(pattern).replace(r"\{\}", r"\d+"))
     there = (path.name for path in output.iterdir()) if output.is_dir() else ()
-    return new, sorted(name for name in there if like.fullmatch(name) and name not in new)
+    return sorted(name for name in there if like.fullmatch(name) and name not in new)
+
+
+class FrameFile(Protocol):
+    """A file of frames, as the block engine writes them."""
+
+    @property
+    def by_position(self) -> bool:
+        """Whether a task writes the frames itself."""
+
+    def pack(self, first: int, frames: NDArray[np.uint8]) -> Packed:
+        """Write frames at their place, or give what is to be appended."""
+
+    def open(self, count: int) -> AbstractContextManager[Append]:
+        """Begin a file of so many frames and complete it."""
 
 
 @dataclass(frozen=True)
 class Segments:
     """Videos of equally many frames, one after the other."""
 
-    files: tuple[VideoFile, ...]
+    files: Sequence[FrameFile]
     frames: int  # Of each but the last
 
     def pack(self, first: int, frames: NDArray[np.uint8]) -> list[bytes]:
@@ -121,43 +120,17 @@ class Segments:
             start = stop
 
 
-def _write_videos(
+def write_segments(
     source: Source, paths: list[Path], options: ExportOptions, advance: Advance
 ) -> None:
+    """Write the frames into files of the usual number."""
     files = tuple(source.video_file(path, options.codec) for path in paths)
     videos = Segments(files, FRAMES_PER_FILE)
     output = Output(VIDEO.name, videos.pack, videos.open, videos.by_position)
     source.write_video(Products(paths[0].parent, (output,)), advance)
 
 
-def _write_table(path: Path, columns: dict[str, NDArray[Any]]) -> None:
+def write_table(path: Path, columns: dict[str, NDArray[Any]]) -> None:
+    """Write columns of numbers as a CSV."""
     with TableWriter(path, [*columns]) as table:
         table.append(pd.DataFrame(columns))
-
-
-def _write_facts(path: Path, facts: dict[str, Any]) -> None:
-    try:
-        path.write_text(json.dumps(facts, indent=4) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be written: {error.strerror}") from error
-
-
-def _facts(source: Source, start: datetime | None, options: ExportOptions) -> dict[str, Any]:
-    """What the device's ``metaData.json`` says, and when the recording started."""
-    _, height, width = source.kept.shape
-    facts: dict[str, Any] = {
-        "deviceName": "Miniscope",
-        "deviceType": "Miniscope",
-        "frameRate": f"{source.rate:.6g}FPS",
-        "framesPerFile": FRAMES_PER_FILE,
-        "compression": {"rawvideo": "None", "ffv1": "FFV1"}[options.codec],
-        "ROI": {"height": height, "leftEdge": 0, "topEdge": 0, "width": width},
-    }
-    if start is not None:
-        units = ("year", "month", "day", "hour", "minute", "second")
-        facts["recordingStartTime"] = {
-            **{unit: getattr(start, unit) for unit in units},
-            "msec": start.microsecond // 1000,
-            "msecSinceEpoch": int(start.timestamp() * 1000),
-        }
-    return facts

@@ -1,17 +1,15 @@
 """Export as NWB: one OnePhotonSeries, its frames in the file or in a video next to it."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import numpy as np
 from hdmf.common import DynamicTable, VectorData
-from isal import isal_zlib
 from numpy.typing import NDArray
 from pynwb import NWBHDF5IO, H5DataIO, NWBFile
 from pynwb.device import Device
@@ -20,17 +18,15 @@ from pynwb.ophys import ImagingPlane, OnePhotonSeries, OpticalChannel
 
 from miostitch.errors import MiostitchError, ResourceError, UsageError
 from miostitch.execution.engine import Output, Products
+from miostitch.export.chunks import chunk_writer, compress_chunks, frames_per_chunk
 from miostitch.export.plan import Advance, ExportOptions, PathOf, Plan, Source, named
-from miostitch.ranges import spans
+from miostitch.ranges import runs
 from miostitch.schema import VIDEO
-from miostitch.video.writer import Append, Packed
 
 NWB = ".nwb"
 EXTERNAL = "_external.avi"
 SERIES = "OnePhotonSeries"
 
-CHUNK_BYTES = 2**20  # HDF5 keeps a chunk of this size in its cache
-LEVEL = 2  # Of ISA-L's deflate: four times as fast as zlib's level 1 or more, and some 5 % larger
 UNKNOWN_AGE = "P0D/"  # NWB has no word for an unknown age, but a range without an upper end
 
 
@@ -46,16 +42,17 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
         file.add_acquisition(series)
         module = file.create_processing_module("ophys", "what the stitched recording knows")
         module.add(_frames(source))
+        _add_invalid_times(file, source, seconds)
         try:
             with NWBHDF5IO(path(NWB), "w") as io:
                 io.write(file)
                 if video is None:
                     data = file.acquisition[SERIES].data.dataset
-                    pack = partial(compress_chunks, data.chunks)
+                    pack = partial(compress_chunks, data.chunks, axes=(0, 2, 1))
                     output = Output(VIDEO.name, pack, partial(chunk_writer, data))
                     products = Products(path(NWB).parent, (output,))
                     chunk = data.chunks[0]  # blocks of whole ones: they are compressed as they come
-                    block = chunk * max(1, source.kept.block // chunk)
+                    block = chunk * max(1, source.block // chunk)
                     source.write_video(products, advance, block)
         except MiostitchError:  # some are an OSError, too
             raise
@@ -69,33 +66,6 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
     return Plan(folder, stem, (EXTERNAL, NWB), needed, write)
 
 
-def compress_chunks(
-    chunks: tuple[int, int, int], first: int, frames: NDArray[np.uint8]
-) -> list[bytes]:
-    """Chunks (time, width, height) of frames, as HDF5's own filter would have made them.
-
-    Its zlib takes longer than all the rest. ``frames``: whole chunks, but at the end.
-    """
-    packed = []
-    for span in spans(len(frames), chunks[0]):
-        part = frames[span]
-        chunk = np.zeros(chunks, np.uint8)  # the last one reaches beyond the end
-        chunk[: len(part)] = part.transpose(0, 2, 1)
-        packed.append(isal_zlib.compress(chunk, LEVEL))
-    return packed
-
-
-@contextmanager
-def chunk_writer(data: Any, count: int) -> Iterator[Append]:
-    """Take compressed chunks into a dataset (time, width, height)."""
-
-    def append(first: int, packed: Packed) -> None:
-        for number, chunk in enumerate(packed):
-            data.id.write_direct_chunk((first + number * data.chunks[0], 0, 0), chunk)
-
-    yield append
-
-
 def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np.float64]]:
     """When the session began, and the time of each frame after that, in s."""
     seconds, first = source.seconds(), source.start
@@ -104,7 +74,7 @@ def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np
             msg = f"{source.path}: no times are known; say when the session began: --session-start"
             raise UsageError(msg)
         return start, seconds
-    ahead = 0.0 if start is None else source.timestamps[0, 0] - start.timestamp()
+    ahead = 0.0 if start is None else source.unix[0] - start.timestamp()
     if start is not None and ahead < 0:
         msg = f"session start {start.isoformat()}: is after the first frame, {first.isoformat()}"
         raise UsageError(f"{msg}; give an earlier time")
@@ -156,7 +126,7 @@ def _series(
     if not source.timed:
         timing = {"starting_time": 0.0, "rate": float(source.kept.fps)}
     if video is None:
-        chunk = min(count, max(1, CHUNK_BYTES // (height * width)))
+        chunk = frames_per_chunk(count, height, width)
         data = H5DataIO(
             shape=(count, width, height),
             dtype=np.dtype(np.uint8),
@@ -181,6 +151,19 @@ def _series(
         **content,
         **timing,
     )
+
+
+def _add_invalid_times(file: NWBFile, source: Source, seconds: NDArray[np.float64]) -> None:
+    """Mark when frames were filled, and gaps between epochs: there is nothing to analyse."""
+    if source.regular is None:
+        return
+    half = 0.5 / source.rate
+    for first, last in runs(np.flatnonzero(source.regular.filled)).tolist():
+        tags = ["filled"]
+        file.add_invalid_time_interval(seconds[first] - half, seconds[last] + half, tags=tags)
+    for (_, last), (first, _) in pairwise(source.regular.epochs):
+        tags = ["not received"]
+        file.add_invalid_time_interval(seconds[last] + half, seconds[first] - half, tags=tags)
 
 
 def _frames(source: Source) -> DynamicTable:

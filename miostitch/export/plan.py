@@ -1,35 +1,50 @@
 """What all exports have in common: a recording, the times of its frames, and a plan."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from miostitch.arrays import Bools
 from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.editing.kept_frames import KeptFrames
-from miostitch.errors import InputError, UsageError, list_warnings
+from miostitch.editing.regular import MOST_FILLED, Fill, RegularFrames, require_fill
+from miostitch.errors import InputError, Notice, UsageError, list_warnings
 from miostitch.execution.engine import Products, no_tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.execution.products import STORE, TIMESTAMPS
+from miostitch.export.selection import (
+    ALL,
+    Selection,
+    as_slice,
+    bin_video,
+    fill_columns,
+    find_damaged,
+    intact_frames,
+    regular_times,
+    require_bin,
+    select_frames,
+)
 from miostitch.ranges import format_frames
-from miostitch.recording.datasets import open_dataset, without_lost
+from miostitch.recording.datasets import done_step, open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.frame_times import join_dataset_times, time_of_dataset
 from miostitch.recording.inputs import require_opened_so
-from miostitch.schema import FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
+from miostitch.schema import FILLED, FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
 from miostitch.text import amount, printable
 from miostitch.video.writer import Codec, VideoFile
 
 TIMES = ("timestamp_first", "timestamp_last")
 RATE_TOLERANCE = 0.01  # How far the rates of file and clock may be apart before it is said
+MOST_SPEED = 1000.0
 
 Advance = Callable[[int], None] | None  # Called with the number of frames of every written block
 PathOf = Callable[[str], Path]  # Where the product of an ending is made
@@ -41,8 +56,28 @@ class ExportOptions:
 
     Parameters
     ----------
+    frames
+        Frames to export, a list such as ``100-399`` or ``0,5,10-20``; by default all.
+    binning
+        Side of the squares of pixels of which the rounded mean is exported; by default 1.
+    drop_damaged
+        Leave damaged frames out.
+    fill
+        Export one frame per tick of the device's counter, and fill frames that no receiver has:
+        ``previous`` repeats the frame before, ``linear`` interpolates, ``zero`` is black; by
+        default nothing is filled.
+    max_fill
+        Frames of a gap that are filled; a longer one begins another epoch.
     codec
-        Of video files: ``rawvideo`` or ``ffv1``, both lossless.
+        Of AVI files: ``rawvideo`` or ``ffv1``, both lossless.
+    per_file
+        TIFF: frames of each file; by default all are in one.
+    ucla_format
+        UCLA: 2, as version 2 of the Miniscope's software writes its table of times, or 1.
+    speed
+        MP4: how many times as fast as recorded it plays.
+    receivers
+        MP4: show the receivers' frames next to those of the result.
     external
         NWB: keep the frames in an ``.avi`` next to the file.
     session_start
@@ -56,7 +91,16 @@ class ExportOptions:
         NWB: the fluorescent indicator, and the brain area that was imaged.
     """
 
+    frames: str | None = None
+    binning: int = 1
+    drop_damaged: bool = False
+    fill: Fill | None = None
+    max_fill: int = MOST_FILLED
     codec: Codec = "rawvideo"
+    per_file: int | None = None
+    ucla_format: Literal[1, 2] = 2
+    speed: float = 1.0
+    receivers: bool = False
     external: bool = False
     session_start: datetime | None = None
     session_description: str | None = None
@@ -72,6 +116,15 @@ class ExportOptions:
         if start is not None and start.tzinfo is None:
             msg = f"session start {start.isoformat()}: say how far from UTC, as in +01:00 or Z"
             raise UsageError(msg)
+        if self.per_file is not None and self.per_file < 1:
+            raise UsageError(f"per_file {self.per_file}: must be a number of frames, at least 1")
+        if not (MOST_SPEED >= self.speed >= 1 / MOST_SPEED):
+            msg = f"speed {self.speed}: must be from {1 / MOST_SPEED:g} to {MOST_SPEED:g}"
+            raise UsageError(msg)
+        if self.fill is not None:
+            require_fill(self.fill, self.max_fill)
+        if self.ucla_format not in (1, 2):
+            raise UsageError(f"ucla_format {self.ucla_format}: must be 1 or 2")
 
 
 class Plan(NamedTuple):
@@ -83,6 +136,7 @@ class Plan(NamedTuple):
     suffixes: tuple[str, ...]
     needed: int  # Space in bytes, as far as it is known beforehand
     write: Callable[[PathOf, Advance], None]  # Makes the products
+    notices: Sequence[Notice] = ()  # What a user should know before
 
 
 @dataclass(frozen=True)
@@ -91,28 +145,101 @@ class Source:
 
     dataset: xr.Dataset  # What is known of its frames
     kept: KeptFrames  # Its pictures, and the files that it is from
+    block: int  # Frames per task
+    cropped: tuple[int, int] = (0, 0)  # Rows and columns that fill no square of pixels
+    regular: RegularFrames | None = None  # Where frames that are lacking are filled
 
     @classmethod
-    def open(cls, recording: str | os.PathLike[str] | xr.Dataset, reading: ReadOptions) -> "Source":
+    def open(
+        cls,
+        recording: str | os.PathLike[str] | xr.Dataset,
+        reading: ReadOptions,
+        selection: Selection = ALL,
+    ) -> "Source":
         """Open a recording, or take one; of a video next to a store, the store knows more."""
+        given = isinstance(recording, xr.Dataset)
         opened = (
             recording if isinstance(recording, xr.Dataset) else open_dataset(recording, reading)
         )
         if isinstance(recording, xr.Dataset):
             require_opened_so(recording, reading)
+        before = opened.sizes[FRAME]
+        if selection.frames is not None:
+            opened = select_frames(opened, selection.frames)
         dataset = without_lost(opened)
         kept = KeptFrames.of(dataset, reading)
         store = kept.origins[0].store
-        if opened is not recording and store is not None and len(kept.origins) == 1:
+        if not given and store is not None and len(kept.origins) == 1:
             stored = open_dataset(store.path, replace(reading, salvage=False))
-            stored = stored.isel({FRAME: opened.origin_frame.to_numpy()})
+            stored = stored.isel({FRAME: as_slice(opened.origin_frame.to_numpy())})
             if LOST.name in opened.coords:
                 lost = (FRAME, opened[LOST.name].to_numpy())
                 stored = stored.assign_coords({LOST.name: lost})
             dataset = without_lost(stored)
-        elapsed = time_of_dataset(dataset)
-        known = dataset.drop_vars([*dataset.data_vars]).compute()
-        return cls(known if elapsed is None else join_dataset_times(known, [elapsed]), kept)
+        source = cls(dataset, kept, kept.block)
+        return source._select(selection, before)._timed()
+
+    def _select(self, selection: Selection, before: int) -> "Source":
+        """Leave damaged frames out and average pixels, as a step of the history."""
+        _, *sides = self.kept.shape
+        require_bin(selection.binning, *sides)
+        source = self
+        if selection.drop_damaged:
+            intact = as_slice(intact_frames(self.damaged, self.path))
+            kept = replace(
+                self.kept,
+                origin=self.kept.origin[intact],
+                origin_frame=self.kept.origin_frame[intact],
+                video=self.kept.video.isel({FRAME: intact}),
+            )
+            dataset = self.dataset.isel({FRAME: intact})
+            source = replace(self, dataset=dataset, kept=kept)
+        if selection.binning > 1:
+            video = bin_video(source.kept.video, selection.binning)
+            height, width = (side % selection.binning for side in sides)
+            kept = replace(source.kept, video=video)
+            source = replace(source, kept=kept, cropped=(height, width))
+        if selection.parameters:
+            done = done_step("export", selection.parameters, before, source.count)
+            history = [*source.dataset.attrs.get("history", []), done]
+            source = replace(source, dataset=source.dataset.assign_attrs(history=history))
+        return source
+
+    def _timed(self) -> "Source":
+        """The same with all that is known per frame in memory, times from the first frame on."""
+        elapsed = time_of_dataset(self.dataset)
+        known = self.dataset.drop_vars([*self.dataset.data_vars]).compute()
+        if elapsed is not None:
+            known = join_dataset_times(known, [elapsed])
+        return replace(self, dataset=known)
+
+    def fill(self, how: Fill, most: int) -> "Source":
+        """Have one frame per tick of the device's counter."""
+        known, count = self.dataset, self.count
+        if not {"frame_num", "time"} <= {*known.coords} or (known["frame_num"] < 0).all():
+            msg = f"{self.path}: has no numbers of the device, by which frames could be filled"
+            raise InputError(f"{msg}; leave --fill out")
+        numbers, seconds = known["frame_num"].to_numpy(), known["time"].to_numpy()
+        regular = RegularFrames.of(numbers, seconds, most, self.path)
+        place = regular.previous
+        done = done_step("export", {"fill": how, "max_fill": most}, count, len(place))
+        history = [*known.attrs.get("history", []), done]
+        dataset = fill_columns(known, regular, self.pixels).assign_attrs(history=history)
+        kept = replace(
+            self.kept,
+            origin=self.kept.origin[place],
+            origin_frame=self.kept.origin_frame[place],
+            video=regular.fill(self.kept.video, how, self.block),
+        )
+        return replace(self, dataset=dataset, kept=kept, regular=regular)
+
+    @property
+    def pixels(self) -> int:
+        """Pixels of a frame as it was recorded."""
+        origin = self.kept.origins[0]
+        file = origin.video or origin.store
+        assert file is not None
+        return file.height * file.width
 
     @property
     def path(self) -> str:
@@ -129,10 +256,17 @@ class Source:
         """Frames."""
         return self.kept.shape[0]
 
+    @cached_property
+    def damaged(self) -> Bools | None:
+        """Which frames are damaged, (frame,); None where no table says it."""
+        damaged = find_damaged(self.dataset, self.kept)
+        return damaged if damaged is None or self.regular is None else damaged | self.regular.filled
+
     @property
     def variables(self) -> list[Variable]:
         """What is known per frame."""
-        return [each for each in FRAME_VARIABLES if each.name in self.dataset.coords]
+        known = (*FRAME_VARIABLES, FILLED)
+        return [each for each in known if each.name in self.dataset.coords]
 
     def video_file(self, path: Path, codec: Codec) -> VideoFile:
         """Describe a video file of frames like these."""
@@ -183,35 +317,46 @@ class Source:
             found = lines.of(frames).iloc[place]
             for row, name in zip(times, TIMES, strict=True):
                 row[mine] = pd.to_numeric(found[name], errors="coerce")
+        if self.regular is not None and np.isfinite(times[0]).any():
+            filled = self.regular.filled
+            times[:, filled] = regular_times(self.regular, times[0])[filled]
         return times
+
+    @cached_property
+    def unix(self) -> NDArray[np.float64]:
+        """When each frame was made, Unix time in s, or NaN: received, or by the regular clock."""
+        first = self.timestamps[0]
+        if self.regular is None or not np.isfinite(first).any():
+            return np.asarray(first)
+        return regular_times(self.regular, first)
 
     @property
     def timed(self) -> bool:
         """Whether any frame has a time."""
-        return bool(np.isfinite(self.timestamps[0]).any())
+        return bool(np.isfinite(self.unix).any())
 
     @property
     def start(self) -> datetime | None:
         """Time of the first frame, in UTC."""
-        return datetime.fromtimestamp(self.timestamps[0, 0], UTC) if self.timed else None
+        return datetime.fromtimestamp(self.unix[0], UTC) if self.timed else None
 
     @property
     def duration(self) -> float:
         """Time between the first frame and the last, in s."""
-        known = self.timestamps[0][np.isfinite(self.timestamps[0])]
+        known = self.unix[np.isfinite(self.unix)]
         return float(known[-1] - known[0] if self.timed else (self.count - 1) / self.kept.fps)
 
     def seconds(self) -> NDArray[np.float64]:
         """Time of each frame, in s after the first one, float64 (frame,), or by the frame rate."""
         if not self.timed:
             return np.asarray(np.arange(self.count) / float(self.kept.fps))
-        unknown = np.flatnonzero(~np.isfinite(self.timestamps[0]))
+        unknown = np.flatnonzero(~np.isfinite(self.unix))
         if len(unknown):
             msg = f"{self.path}: frame {unknown[0]}: it has no time, as {len(unknown)} of"
             msg = f"{msg} {amount(self.count, 'frame')}, and this format needs one for each"
             there = format_frames(self.kept.origin_frame[unknown])  # as remove-frames counts
             raise InputError(f"{msg}; leave them out: remove-frames -f {there}")
-        return np.asarray(self.timestamps[0] - self.timestamps[0, 0])
+        return np.asarray(self.unix - self.unix[0])
 
     @property
     def warnings(self) -> list[str]:
@@ -223,7 +368,7 @@ class Source:
                 f"by the frame rate, {float(self.kept.fps):.6g} frames per second"
             )
         else:
-            back = np.flatnonzero(np.diff(self.timestamps[0]) < 0)
+            back = np.flatnonzero(np.diff(self.unix) < 0)
             if len(back):
                 told.append(
                     f"{self.path}: frame {back[0] + 1}: time goes backwards there, in all "
@@ -233,7 +378,7 @@ class Source:
 
     def write_video(self, products: Products, advance: Advance, block: int | None = None) -> None:
         """Hand all pictures to files or a store."""
-        size, video = block or self.kept.block, self.kept.video.to_dataset(name=VIDEO.name)
+        size, video = block or self.block, self.kept.video.to_dataset(name=VIDEO.name)
         run_blocks(
             lambda span: LazyBlock.of(self.kept.part(video, span, size)),
             self.count,

@@ -1,27 +1,49 @@
 """Carry a recording into other tools: streamed, with its times, completely or not at all."""
 
 import os
+from collections.abc import Callable
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from miostitch.config.choices import choose
+from miostitch.editing.regular import MOST_FILLED, Fill
 from miostitch.errors import Notice, Severity, UsageError, report_notices
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.results import ExportSummary
 from miostitch.execution.workspace import Workspace
-from miostitch.export.avi import avi_segments, ucla
+from miostitch.export.avi import avi_segments
+from miostitch.export.mp4 import mp4
 from miostitch.export.plan import ExportOptions, Plan, Source
+from miostitch.export.selection import Selection
+from miostitch.export.ucla import ucla
 from miostitch.export.zarr import zarr2
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.inputs import RecordingInput, settle_reading
 from miostitch.recording.run_result import RunResult
-from miostitch.text import printable
+from miostitch.text import amount, printable
 from miostitch.video.writer import Codec
 
-Kind = Literal["ucla", "avi-segments", "nwb", "zarr2"]
+Kind = Literal["tiff", "hdf5", "zarr2", "nwb", "ucla", "avi-segments", "mp4"]
+
+EXTRAS = {"tiff": "TIFF", "hdf5": "HDF5", "nwb": "NWB"}
+"""Kinds that need another package, of the extra of the same name, and how they are called."""
+
+SELECTING = {"frames", "binning", "drop_damaged", "fill", "max_fill"}
+KNOWN: dict[str, set[str]] = {
+    "tiff": {"per_file"},
+    "hdf5": set(),
+    "zarr2": set(),
+    "ucla": {"codec", "session_start", "ucla_format"},
+    "avi-segments": {"codec"},
+    "mp4": {"speed", "receivers"},
+}
+"""Options that an export knows; ``nwb`` knows those of the animal."""
+
+OPTIONS = {"binning": "--bin"}
+SIDES = ("row", "column")
 
 
 def export_recording(
@@ -30,6 +52,15 @@ def export_recording(
     to: Kind,
     options: ExportOptions | None = None,
     *,
+    frames: str | None = None,
+    binning: int | None = None,
+    drop_damaged: bool | None = None,
+    fill: Fill | None = None,
+    max_fill: int | None = None,
+    per_file: int | None = None,
+    ucla_format: Literal[1, 2] | None = None,
+    speed: float | None = None,
+    receivers: bool | None = None,
     codec: Codec | None = None,
     external: bool | None = None,
     session_start: datetime | str | None = None,
@@ -56,16 +87,38 @@ def export_recording(
         A store, a video with or without a table, or what :func:`open_recording` or
         :func:`stitch` gives and any selection of its frames.
     output
-        A folder; for ``nwb`` and ``zarr2`` also a file ending in ``.nwb`` or ``.zarr``.
+        A folder; where one file is written also its name, such as ``x.tif`` or ``x.h5``.
     to
+        ``tiff``: one page a frame, which needs ``miostitch[tiff]``;
+        ``hdf5``: ``/mov`` for CaImAn, which is also ``/data`` for suite2p; ``miostitch[hdf5]``;
+        ``zarr2``: a Zarr store of format 2;
+        ``nwb``: a file with a OnePhotonSeries, which needs ``miostitch[nwb]``;
         ``ucla``: ``0.avi``, ``1.avi``, ... with ``timeStamps.csv`` and ``metaData.json``;
         ``avi-segments``: ``msCam1.avi``, ``msCam2.avi``, ... with ``timestamps.csv``;
-        ``nwb``: a file with a OnePhotonSeries, which needs ``miostitch[nwb]``;
-        ``zarr2``: a Zarr store of format 2.
+        ``mp4``: an H.264 preview.
     options
         What the recording does not say, instead of the keywords up to ``location``.
+    frames
+        Frames to export, a list such as ``100-399``; by default all.
+    binning
+        Side of the squares of pixels of which the rounded mean is exported; by default 1.
+    drop_damaged
+        Leave damaged frames out; by default False.
+    fill
+        Export one frame per tick of the device's counter, and fill frames that no receiver has:
+        ``previous`` repeats the frame before, ``linear`` interpolates, ``zero`` is black; ``time``
+        is then regular, and ``filled`` marks them. By default nothing is filled.
+    max_fill
+        Frames of a gap that are filled, by default 20; a longer one begins another epoch.
+    per_file
+        For ``tiff``: frames of each file; by default all are in one.
+    ucla_format
+        For ``ucla``: the version of the software, 2 (default) or 1.
+    speed, receivers
+        For ``mp4``: how many times as fast as recorded it plays, by default 1; whether the
+        receivers' frames are shown next to those of the result, by default False.
     codec
-        Of video files: ``rawvideo`` (default) or ``ffv1``, both lossless.
+        Of AVI files: ``rawvideo`` (default) or ``ffv1``, both lossless.
     external
         For ``nwb``: keep the frames in an ``.avi`` next to the file; by default False.
     session_start
@@ -92,7 +145,8 @@ def export_recording(
     Raises
     ------
     UsageError
-        The folder holds what would mix with the export, or an option is missing or has no effect.
+        The folder holds what would mix with the export, a package is missing, or an option is
+        missing, impossible or has no effect.
     InputError
         The recording cannot be read, or lacks times of some frames.
     OutputExistsError
@@ -111,13 +165,22 @@ def export_recording(
     >>> session = miostitch.simulate(folder.name, miostitch.SimulationConfig(frames=20))
     >>> made = miostitch.export_recording(session.recordings[0], f"{folder.name}/ucla", "ucla")
     >>> sorted(Path(path).name for path in made["outputs"])
-    ['0.avi', 'metaData.json', 'timeStamps.csv']
+    ['0.avi', 'frames.csv', 'metaData.json', 'timeStamps.csv']
     >>> folder.cleanup()
     """
     options = choose(
         ExportOptions,
         "options",
         options,
+        frames=frames,
+        binning=binning,
+        drop_damaged=drop_damaged,
+        fill=fill,
+        max_fill=max_fill,
+        per_file=per_file,
+        ucla_format=ucla_format,
+        speed=speed,
+        receivers=receivers,
         codec=codec,
         external=external,
         session_start=_read_time(session_start),
@@ -152,20 +215,26 @@ def _export(
 ) -> RunResult:
     """Write a recording; see :func:`export_recording`."""
     _require_effect(kind, options)
-    source = Source.open(recording, reading)
-    notices = _list_notices(kind, source)
-    report_notices(notices)
+    selection = Selection(options.frames, options.binning, options.drop_damaged)
+    source = Source.open(recording, reading, selection)
+    if options.fill is not None:
+        source = source.fill(options.fill, options.max_fill)
     plan = _plan(source, output, kind, options)
+    notices = [*_list_notices(kind, source, options), *plan.notices]
+    report_notices(notices)
     workspace = Workspace(plan.folder, plan.stem, plan.suffixes)
     with publish_run(workspace, source.kept.files, how) as run:
         run.require_space(plan.needed)
         plan.write(workspace.staged, run.counted(source.count))
         outputs = workspace.made
+    regular = source.regular
     made = ExportSummary(
         kind=kind,
         frames=source.count,
         duration_s=round(source.duration, 6),
         lost_frames=[lost for origin in source.kept.origins for lost in origin.losses],
+        filled_frames=None if regular is None else int(regular.filled.sum()),
+        epochs=None if regular is None else regular.epochs,
         warnings=source.warnings,
         notes=[printable(str(notice)) for notice in notices],
         outputs=outputs,
@@ -184,35 +253,65 @@ def _read_time(time: datetime | str | None) -> datetime | None:
         raise UsageError(msg) from error
 
 
-def _list_notices(kind: Kind, source: Source) -> list[Notice]:
-    """Say what the recording was not known to be, in exports that state a frame rate."""
-    if kind not in ("ucla", "nwb") or not source.rate_text:
-        return []
-    remedy = "the measured rate is exported"
-    return [Notice(source.path, source.rate_text, remedy, Severity.NOTE)]
+def _list_notices(kind: Kind, source: Source, options: ExportOptions) -> list[Notice]:
+    """Say what the recording was not known to be, and what of it is left out."""
+    notices = []
+    if kind not in ("avi-segments", "zarr2") and source.rate_text:
+        remedy = "the measured rate is exported"
+        notices.append(Notice(source.path, source.rate_text, remedy, Severity.NOTE))
+    interval = 1 / source.rate
+    if source.regular is not None and source.regular.worst_s > interval:
+        text = (
+            f"a frame is up to {source.regular.worst_s:.3f} s from its place in a regular time base"
+        )
+        remedy = "the clock of the receiver was changed, or many times are estimated"
+        notices.append(Notice(source.path, text, remedy))
+    if any(source.cropped):
+        rows, columns = (amount(n, what) for n, what in zip(source.cropped, SIDES, strict=True))
+        text = f"{rows} and {columns} at the end fill no square of {options.binning} pixels"
+        notices.append(Notice(source.path, text, "they are left out", Severity.NOTE))
+    return notices
 
 
 def _plan(source: Source, output: Path, kind: Kind, options: ExportOptions) -> Plan:
-    if kind != "nwb":
-        planned = {"ucla": ucla, "avi-segments": avi_segments, "zarr2": zarr2}
-        return planned[kind](source, output, options)
+    plain = {"ucla": ucla, "avi-segments": avi_segments, "zarr2": zarr2, "mp4": mp4}
+    if kind in plain:
+        return plain[kind](source, output, options)
     try:
-        from miostitch.export.nwb import nwb
+        planned = _import_planner(kind)
     except ImportError as error:
-        msg = f"NWB needs another package ({error}); pip install 'miostitch[nwb]'"
+        msg = f"{EXTRAS[kind]} needs another package ({error}); pip install 'miostitch[{kind}]'"
         raise UsageError(msg) from error
-    return nwb(source, output, options)
+    return planned(source, output, options)
+
+
+def _import_planner(kind: Kind) -> Callable[[Source, Path, ExportOptions], Plan]:
+    """Import what plans an export that another package writes."""
+    if kind == "tiff":
+        from miostitch.export.tiff import tiff
+
+        return tiff
+    if kind == "hdf5":
+        from miostitch.export.hdf5 import hdf5
+
+        return hdf5
+    from miostitch.export.nwb import nwb
+
+    return nwb
 
 
 def _require_effect(kind: Kind, options: ExportOptions) -> None:
     """Refuse options that this kind of export does not know."""
-    known = {"ucla": {"codec", "session_start"}, "avi-segments": {"codec"}, "zarr2": set[str]()}
-    of_nwb = {field.name for field in fields(ExportOptions)}
-    if not options.external:
-        of_nwb.remove("codec")
+    if options.fill is None and options.max_fill != MOST_FILLED:
+        raise UsageError("max_fill: has no effect without fill; give --fill, too")
+    if kind == "nwb":
+        known = {field.name for field in fields(ExportOptions)}.difference(*KNOWN.values())
+        known |= {"session_start"} | ({"codec"} if options.external else set())
+    else:
+        known = KNOWN[kind] | SELECTING
     for field in fields(ExportOptions):
         chosen = getattr(options, field.name) != field.default
-        if chosen and field.name not in known.get(kind, of_nwb):
-            option = f"--{field.name.replace('_', '-')}"
+        if chosen and field.name not in known:
+            option = OPTIONS.get(field.name, f"--{field.name.replace('_', '-')}")
             msg = f"{field.name}: has no effect on this export ({kind})"
             raise UsageError(f"{msg}; leave {option} out")

@@ -23,7 +23,7 @@ def _write(source: Source, path: PathOf, advance: Advance) -> None:
     create_store(
         store,
         shape=kept.shape,
-        chunk_frames=kept.block,
+        chunk_frames=source.block,
         attrs={name: attrs[name] for name in known if name in attrs}
         | {
             "inputs": kept.inputs,

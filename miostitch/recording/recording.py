@@ -62,6 +62,7 @@ class InputFile(NamedTuple):
     digest: str
 
 
+
 @dataclass(frozen=True, eq=False)
 class Recording:
     """One receiver's recording: videos that follow each other, and the tables next to them."""

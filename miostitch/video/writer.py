@@ -85,7 +85,7 @@ class VideoFile:
         """Whether an earlier run wrote so many frames from the ``first`` on, and all are there."""
         if not (self.by_position and self.checksums):
             return False
-        with _failing(self.path):
+        with failing(self.path):
             with self.checksum_file.open("rb") as file:
                 file.seek(first * 4)
                 noted = file.read(count * 4)
@@ -96,7 +96,7 @@ class VideoFile:
 
         ``frames``: those from the ``first`` on, uint8 (frame, height, width).
         """
-        with _failing(self.path):
+        with failing(self.path):
             if self.checksums:
                 with self.checksum_file.open("r+b") as file:
                     file.seek(first * 4)
@@ -109,7 +109,7 @@ class VideoFile:
     @contextmanager
     def open(self, count: int) -> Iterator[Append]:
         """Begin a file of so many frames, or one that an earlier run began, and complete it."""
-        with _failing(self.path):
+        with failing(self.path):
             if self.checksums:
                 self.checksum_file.touch()
             if self.by_position:
@@ -132,14 +132,14 @@ class _Flusher:
         waiting = (first - self._flushed) * self._file.stride
         if waiting < FLUSH_BYTES or not (self._last is None or self._last.done()):
             return
-        with _failing(self._path):
+        with failing(self._path):
             if self._last is not None:
                 self._last.result()
             self._flushed, self._last = first, self._pool.submit(self._file.flush)
 
     def close(self) -> None:
         self._pool.shutdown()
-        with _failing(self._path):
+        with failing(self._path):
             if self._last is not None:
                 self._last.result()
 
@@ -159,7 +159,7 @@ class _Muxer:
         self._container.start_encoding()
 
     def append(self, first: int, packed: Packed) -> None:
-        with _failing(self._path):
+        with failing(self._path):
             for data in packed:
                 packet = av.Packet(data)
                 packet.stream = self._stream
@@ -171,7 +171,7 @@ class _Muxer:
                 self._count += 1
 
     def close(self) -> None:
-        with _failing(self._path):
+        with failing(self._path):
             self._container.close()
 
 
@@ -192,7 +192,7 @@ class VideoWriter:
         self._file = VideoFile(self.path, width, height, fps, codec)
         self._ended = ""  # Why nothing more can be written
         self._muxer: _Muxer | None = None
-        with _failing(self.path):
+        with failing(self.path):
             if self._file.by_position:
                 self._file.raw.begin(empty=True)
             else:
@@ -221,7 +221,7 @@ class VideoWriter:
         if self._muxer:
             self._muxer.close()
             return
-        with _failing(self.path):
+        with failing(self.path):
             self._file.raw.lay_out(self.frame_count)
 
     def __enter__(self) -> Self:
@@ -246,7 +246,7 @@ def _encode(frames: Frames, fps: Fraction) -> list[bytes]:
 
 
 @contextmanager
-def _failing(path: str) -> Iterator[None]:
+def failing(path: str) -> Iterator[None]:
     """Tell of a failure by the name of the file."""
     try:
         yield

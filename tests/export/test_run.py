@@ -31,6 +31,7 @@ from miostitch.errors import (
     UsageError,
 )
 from miostitch.export import avi as export_avi
+from miostitch.export import chunks as export_chunks
 from miostitch.export import nwb as export_nwb
 from miostitch.export.run import Kind
 from miostitch.recording.files import ReadOptions
@@ -65,7 +66,7 @@ def store(session: Path) -> Path:
 def small_files(monkeypatch: pytest.MonkeyPatch) -> None:
     """Video files that no block of the recording fits."""
     monkeypatch.setattr(export_avi, "FRAMES_PER_FILE", PER_FILE)
-    monkeypatch.setattr(export_nwb, "CHUNK_BYTES", 5 * 600)
+    monkeypatch.setattr(export_chunks, "CHUNK_BYTES", 5 * 600)
 
 
 def edited(store: Path) -> xr.Dataset:
@@ -175,14 +176,15 @@ def test_ucla(source: Any, tmp_path: Path) -> None:
     count = expected.sizes["frame"]
     videos = [f"{n}.avi" for n in range(-(-count // PER_FILE))]
     assert made["outputs"] == [
-        str(tmp_path / "x" / name) for name in (*videos, "timeStamps.csv", "metaData.json")
+        str(tmp_path / "x" / name)
+        for name in (*videos, "timeStamps.csv", "metaData.json", "frames.csv")
     ]
     assert {*content(tmp_path)} == {str(Path(p).relative_to(tmp_path)) for p in made["outputs"]}
     parts = [decode(tmp_path / "x" / name) for name in videos]
     assert [len(part) for part in parts[:-1]] == [PER_FILE] * (len(videos) - 1)
     np.testing.assert_array_equal(np.concatenate(parts), expected.video)
     table = pd.read_csv(tmp_path / "x" / "timeStamps.csv")
-    assert [*table.columns] == ["Frame Number", "Time Stamp (ms)"]
+    assert [*table.columns][:2] == ["Frame Number", "Time Stamp (ms)"]
     assert table["Frame Number"].tolist() == [*range(count)]
     np.testing.assert_allclose(table["Time Stamp (ms)"], 1000 * seconds(expected), atol=6e-4)
     facts = json.loads((tmp_path / "x" / "metaData.json").read_text())
@@ -200,7 +202,8 @@ def test_avi_segments(source: Any, tmp_path: Path) -> None:
     made = export_recording(source, tmp_path, "avi-segments", ExportOptions(codec="ffv1"))
     count = expected.sizes["frame"]
     videos = [tmp_path / f"msCam{n + 1}.avi" for n in range(-(-count // PER_FILE))]
-    assert made["outputs"] == [str(path) for path in (*videos, tmp_path / "timestamps.csv")]
+    tables = tmp_path / "timestamps.csv", tmp_path / "frames.csv"
+    assert made["outputs"] == [str(path) for path in (*videos, *tables)]
     np.testing.assert_array_equal(np.concatenate([*map(decode, videos)]), expected.video)
     table = pd.read_csv(tmp_path / "timestamps.csv")
     assert table.frame.tolist() == [*range(count)]
@@ -407,7 +410,7 @@ def test_a_failed_export_leaves_nothing(
     export_recording(store, tmp_path, kind)
     before = content(tmp_path)
 
-    def full(*args: Any) -> None:
+    def full(*args: Any, **more: Any) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(export_nwb, "compress_chunks", full)
@@ -449,7 +452,7 @@ def test_the_command(store: Path, tmp_path: Path) -> None:
     done = run(store, "--to", "avi-segments", "-o", tmp_path / "m")
     text = done.stdout.splitlines()
     assert text[0].endswith("as avi-segments")
-    assert text[-1] == str(tmp_path / "m" / "timestamps.csv")
+    assert text[-1] == str(tmp_path / "m" / "frames.csv")
     done = run(
         *(store, "--to", "nwb", "-o", tmp_path, "--session-start", "2020-01-31T09:30:00+01:00"),
         *("--subject-id", "m1", "--sex", "M", "--age", "P90D", "--location", "CA1"),

@@ -31,7 +31,7 @@ from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from miostitch.video.source import VideoSource, open_video
 from tests.laziness import never
-from tests.video_files import decode, encode
+from tests.video_files import decode, encode, make_frames, write
 
 
 @pytest.fixture(scope="module")
@@ -320,3 +320,13 @@ def test_stitching_at_the_right_lag(
         "the last frame 49 (frame_num 2566) was not saved as an image" in str(n)
         for n in both[1].notices
     )
+
+
+@pytest.mark.parametrize("table", ["timeStamps.csv", "timestamp.dat"])
+def test_a_recording_of_a_wired_miniscope_is_named_so(tmp_path: Path, table: str) -> None:
+    video = write(tmp_path / "0.avi", make_frames(3))
+    (tmp_path / table).write_text("Frame Number,Time Stamp (ms),Buffer Index\n0,3,0\n")
+    with pytest.raises(MissingInputError, match="is of a UCLA Miniscope") as raised:
+        open_recordings([str(video)])
+    assert str(tmp_path / "0.csv") in str(raised.value)
+    assert open_recordings([str(video)], ReadOptions(need_table=False))[0].shape[0] == 3

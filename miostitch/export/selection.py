@@ -1,0 +1,155 @@
+"""What of a recording is exported: some frames, averaged down, without the damaged ones."""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from miostitch.arrays import F64, I64, U8, Bools
+from miostitch.buffers.elapsed_time import ElapsedTime, read_start
+from miostitch.editing.kept_frames import KeptFrames
+from miostitch.editing.regular import RegularFrames
+from miostitch.errors import InputError, UsageError
+from miostitch.ranges import parse_frames
+from miostitch.schema import COMPOSITE, FILLED, FRAME
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+UINT16_BINS = 16
+"""Up to this size the sum of the pixels of a square fits into 16 bits."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What is exported; by default all of it."""
+
+    frames: str | None = None  # A list as ``parse_frames`` reads it
+    binning: int = 1  # Side of the squares of pixels that are averaged
+    drop_damaged: bool = False
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """What differs from an export of everything, for the history."""
+        return {name: value for name, value in vars(self).items() if value != vars(ALL)[name]}
+
+
+ALL = Selection()
+
+
+def select_frames(dataset: xr.Dataset, text: str) -> xr.Dataset:
+    """Keep the frames of a list."""
+    count, chosen = dataset.sizes[FRAME], parse_frames(text)
+    if chosen[-1] >= count:
+        msg = f"frame {chosen[-1]} is not there to be exported; frames are 0 to {count - 1}"
+        raise UsageError(msg)
+    return dataset.isel({FRAME: as_slice(chosen)})
+
+
+def as_slice(frames: I64) -> Any:
+    """Ascending positions, as a slice where they follow each other: it leaves blocks as they are.
+
+    >>> as_slice(np.array([3, 4, 5])), as_slice(np.array([3, 5]))
+    (slice(3, 6, None), array([3, 5]))
+    """
+    first, last = int(frames[0]), int(frames[-1])
+    return slice(first, last + 1) if last + 1 - first == len(frames) else frames
+
+
+def find_damaged(dataset: xr.Dataset, kept: KeptFrames) -> Bools | None:
+    """Which frames are damaged, (frame,); None where no table says it."""
+    if "damaged" in dataset.coords:
+        return np.asarray(dataset["damaged"].to_numpy())
+    damaged = np.zeros(kept.shape[0], np.bool_)
+    for number, origin in enumerate(kept.origins):
+        mine = kept.origin == number
+        if not mine.any():
+            continue
+        if origin.buffers is None and origin.store is None:
+            return None
+        known = origin.tables.table()["damaged"].to_numpy()
+        damaged[mine] = known[kept.origin_frame[mine]]
+    return damaged
+
+
+def intact_frames(damaged: Bools | None, path: str) -> I64:
+    """Positions of the frames that are not damaged."""
+    if damaged is None:
+        msg = f"{path}: has no table, so that no frame is known to be damaged"
+        raise InputError(f"{msg}; leave --drop-damaged out")
+    if damaged.all():
+        raise InputError(f"{path}: every frame is damaged; leave --drop-damaged out")
+    return np.flatnonzero(~damaged)
+
+
+def fill_columns(known: xr.Dataset, regular: RegularFrames, pixels: int) -> xr.Dataset:
+    """What is known of each frame of a regular time base; of those that are filled, nothing.
+
+    ``pixels``: those of a frame as it was recorded.
+    """
+    place, filled = regular.previous, regular.filled
+    nothing = {
+        "source": COMPOSITE,
+        "num_buffers": 0,
+        "missing_pixels": pixels,
+        "damaged": True,
+        "unrecoverable": True,
+        "time_estimated": True,
+    }
+    columns: dict[str, NDArray[Any]] = {}
+    for name in (each for each in known.coords if known[each].dims == (FRAME,)):
+        values = known[name].to_numpy()[place]
+        if name in nothing:
+            values = np.where(filled, np.array(nothing[str(name)], values.dtype), values)
+        elif values.dtype.kind == "f":  # times, and what is only said of frames that were received
+            values = np.where(filled, np.nan, values)
+        columns[str(name)] = values
+    if "timestamp_first" in columns and np.isfinite(columns["timestamp_first"]).any():
+        times = regular_times(regular, columns["timestamp_first"])
+        for name in ("timestamp_first", "timestamp_last"):
+            columns[name] = np.where(filled, times, columns[name])
+    columns |= {"frame_num": regular.frame_num, "time": regular.seconds, FILLED.name: filled}
+    columns[FRAME] = np.arange(len(place))
+    described = {n: known[n].attrs if n in known.coords else FILLED.attrs for n in columns}
+    elapsed = ElapsedTime(regular.seconds, filled, read_start(known.attrs) + regular.shift)
+    attrs = known.attrs | elapsed.attrs
+    return xr.Dataset(coords={n: (FRAME, c, described[n]) for n, c in columns.items()}, attrs=attrs)
+
+
+def regular_times(regular: RegularFrames, received: F64) -> F64:
+    """Unix time of each frame of a regular time base, (frame,), by when frames were received."""
+    ahead = (received - regular.seconds)[~regular.filled]
+    return np.asarray(regular.seconds + np.median(ahead[np.isfinite(ahead)]))
+
+
+def require_bin(size: int, height: int, width: int) -> None:
+    """Refuse squares that are larger than a frame."""
+    if size < 1 or size > min(height, width):
+        msg = f"bin {size}: must be from 1 to {min(height, width)}, the shorter side of a frame"
+        raise UsageError(msg)
+
+
+def bin_video(video: xr.DataArray, size: int) -> xr.DataArray:
+    """Average squares of pixels, lazily; rows and columns that fill no square are left out."""
+    _, height, width = video.shape
+    chunks = (video.data.chunks[0], (height // size,), (width // size,))
+    whole = video.data.rechunk({1: -1, 2: -1})
+    binned = whole.map_blocks(partial(bin_frames, size=size), dtype=np.uint8, chunks=chunks)
+    return xr.DataArray(binned, dims=video.dims, attrs=video.attrs)
+
+
+def bin_frames(frames: U8, size: int) -> U8:
+    """Mean of each square of pixels, rounded to the nearest gray value.
+
+    >>> bin_frames(np.array([[[0, 1, 9], [1, 4, 9]]], np.uint8), 2).tolist()
+    [[[2]]]
+    """
+    height, width = (side - side % size for side in frames.shape[1:])
+    shape = (len(frames), height // size, width // size)
+    total = np.zeros(shape, np.uint16 if size <= UINT16_BINS else np.uint64)
+    for row in range(size):
+        for column in range(size):
+            total += frames[:, row:height:size, column:width:size]
+    return ((total + size * size // 2) // (size * size)).astype(np.uint8)
