@@ -26,6 +26,21 @@ def thresholds(config: "DenoiseConfig | str | os.PathLike[str]") -> ScoreConfig:
     return to_config(config).score_config()
 
 
+def require_name(name: str | None) -> None:
+    """Refuse a name of products that is no plain name of a file."""
+    if name is not None and (not name.strip() or set(name) & {*"/\\\0"} or name.startswith(".")):
+        raise UsageError(f"name {name!r}: must be a name without folders, not beginning with a dot")
+
+
+def is_session_file(path: "str | os.PathLike[str]") -> bool:
+    """Whether a path names a session file, and no video or folder.
+
+    >>> is_session_file("m1/session.yml"), is_session_file("m1/rec.avi")
+    (True, False)
+    """
+    return str(path).lower().endswith((".yml", ".yaml"))
+
+
 def require_one_way(choices: Mapping[str, Any], **objects: object) -> None:
     """Refuse keywords next to objects that hold such options, for one of them would be ignored.
 

@@ -142,6 +142,9 @@ class RecordingSummary(Result):
     sole_buffers: Annotated[int | None, "by buffer: of these, those that it alone has"] = None
     fps: Fps = None
     measured_fps: MeasuredFps = None
+    tables: Annotated[
+        list[InputPlace] | None, "where its tables are, if not next to its videos under their names"
+    ] = None
 
 
 @dataclass(frozen=True)

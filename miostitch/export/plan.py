@@ -1,12 +1,12 @@
 """What all exports have in common: a recording, the times of its frames, and a plan."""
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -54,6 +54,8 @@ class ExportOptions:
         ISO 8601 duration such as ``P90D``.
     indicator, location
         NWB: the fluorescent indicator, and the brain area that was imaged.
+    experimenter, institution
+        NWB: who recorded, and where.
     """
 
     codec: Codec = "rawvideo"
@@ -66,12 +68,33 @@ class ExportOptions:
     age: str | None = None
     indicator: str = "unknown"
     location: str = "unknown"
+    experimenter: str | None = None
+    institution: str | None = None
 
     def __post_init__(self) -> None:
         start = self.session_start
         if start is not None and start.tzinfo is None:
             msg = f"session start {start.isoformat()}: say how far from UTC, as in +01:00 or Z"
             raise UsageError(msg)
+
+
+def known_options(kind: str, *, external: bool) -> set[str]:
+    """The options that have an effect on a kind of export."""
+    known = {"ucla": {"codec", "session_start"}, "avi-segments": {"codec"}, "zarr2": set[str]()}
+    of_nwb = {field.name for field in fields(ExportOptions)} - (set() if external else {"codec"})
+    return known.get(kind, of_nwb)
+
+
+def describe_session(facts: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Options of a kind of export by what a session file says of the session."""
+    recording = dict(facts.get("recording", {}))
+    if "start" in recording:
+        recording["session_start"] = datetime.fromisoformat(recording.pop("start"))
+    if "description" in recording:
+        recording["session_description"] = recording.pop("description")
+    found = {**facts.get("subject", {}), **recording}
+    known = known_options(kind, external=True)
+    return {name: value for name, value in found.items() if name in known}
 
 
 class Plan(NamedTuple):

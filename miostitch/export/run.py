@@ -1,7 +1,8 @@
 """Carry a recording into other tools: streamed, with its times, completely or not at all."""
 
 import os
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -13,7 +14,13 @@ from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.results import ExportSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.export.avi import avi_segments, ucla
-from miostitch.export.plan import ExportOptions, Plan, Source
+from miostitch.export.plan import (
+    ExportOptions,
+    Plan,
+    Source,
+    describe_session,
+    known_options,
+)
 from miostitch.export.zarr import zarr2
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.inputs import RecordingInput, settle_reading
@@ -40,6 +47,8 @@ def export_recording(
     age: str | None = None,
     indicator: str | None = None,
     location: str | None = None,
+    experimenter: str | None = None,
+    institution: str | None = None,
     lag: int | Literal["auto"] | None = None,
     salvage: bool | None = None,
     strict: bool | None = None,
@@ -72,7 +81,10 @@ def export_recording(
         When the session began, with its offset from UTC, such as ``2026-01-31T09:30:00+01:00``; by
         default the time of the first frame.
     session_description, subject_id, species, sex, age, indicator, location
-        For ``nwb``: what was done, and to which animal; see :class:`ExportOptions`.
+        For ``nwb``: what was done, and to which animal; see :class:`ExportOptions`. By default what
+        the session file said that a result was stitched by.
+    experimenter, institution
+        For ``nwb``: who recorded, and where; by default as the session file said.
     lag, salvage, strict, max_frame_pixels
         How to read a recording that is named by its path; see :func:`denoise_files`.
     reading
@@ -128,6 +140,8 @@ def export_recording(
         age=age,
         indicator=indicator,
         location=location,
+        experimenter=experimenter,
+        institution=institution,
     )
     reading = settle_reading(
         reading, lag=lag, salvage=salvage, strict=strict, max_frame_pixels=max_frame_pixels
@@ -153,6 +167,7 @@ def _export(
     """Write a recording; see :func:`export_recording`."""
     _require_effect(kind, options)
     source = Source.open(recording, reading)
+    options = _as_recorded(options, source, kind)
     notices = _list_notices(kind, source)
     report_notices(notices)
     plan = _plan(source, output, kind, options)
@@ -171,6 +186,15 @@ def _export(
         outputs=outputs,
     )
     return RunResult(made.to_json())
+
+
+def _as_recorded(options: ExportOptions, source: Source, kind: Kind) -> ExportOptions:
+    """The options that were given, and for others what the result says of its session."""
+    facts = source.dataset.attrs.get("session")
+    said = describe_session(facts, kind) if isinstance(facts, Mapping) else {}
+    defaults = {field.name: field.default for field in fields(ExportOptions)}
+    unset = {name: v for name, v in said.items() if getattr(options, name) == defaults[name]}
+    return replace(options, **unset)
 
 
 def _read_time(time: datetime | str | None) -> datetime | None:
@@ -206,13 +230,10 @@ def _plan(source: Source, output: Path, kind: Kind, options: ExportOptions) -> P
 
 def _require_effect(kind: Kind, options: ExportOptions) -> None:
     """Refuse options that this kind of export does not know."""
-    known = {"ucla": {"codec", "session_start"}, "avi-segments": {"codec"}, "zarr2": set[str]()}
-    of_nwb = {field.name for field in fields(ExportOptions)}
-    if not options.external:
-        of_nwb.remove("codec")
+    known = known_options(kind, external=options.external)
     for field in fields(ExportOptions):
         chosen = getattr(options, field.name) != field.default
-        if chosen and field.name not in known.get(kind, of_nwb):
+        if chosen and field.name not in known:
             option = f"--{field.name.replace('_', '-')}"
             msg = f"{field.name}: has no effect on this export ({kind})"
             raise UsageError(f"{msg}; leave {option} out")

@@ -121,7 +121,7 @@ def open_dataset(path: StrPath, options: ReadOptions) -> xr.Dataset:
 def open_sources(paths: Sequence[StrPath], options: ReadOptions) -> list[Recording | Store]:
     """Open recordings and stores that belong together, and report what is found of them."""
     names = [os.fspath(path) for path in paths]
-    videos = [name for name in names if not name.endswith(STORE)]
+    videos = [path for path, name in zip(paths, names, strict=True) if not name.endswith(STORE)]
     found = open_recordings(videos, options)
     report_notices((n for each in found for n in each.notices), strict=options.strict)
     recordings = iter(found)
