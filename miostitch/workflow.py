@@ -23,7 +23,14 @@ from miostitch.execution.memory import give_back
 from miostitch.execution.products import STORE, SUMMARY, VIDEO
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, used_versions
-from miostitch.execution.results import JSON, StitchSummary, TrimStep, WorkflowSummary, read_summary
+from miostitch.execution.results import (
+    JSON,
+    DenoiseSummary,
+    StitchSummary,
+    TrimStep,
+    WorkflowSummary,
+    read_summary,
+)
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import open_dataset, with_pictures_of
 from miostitch.recording.files import StrPath, recording_names, segment_paths
@@ -237,6 +244,38 @@ def find_stitched(
     recordings = open_recordings(inputs, options.reading, names=names)
     same = attrs.get("inputs") == input_facts(recordings)
     return replace(summary, outputs=made) if same else None
+
+
+def find_denoised(
+    recording: StrPath | None,
+    stem: Path,
+    config: DenoiseConfig,
+    trim: tuple[int, int],
+    options: StitchOptions,
+) -> DenoiseSummary | None:
+    """The summary of an earlier denoising, if all of it is there and would come out the same.
+
+    ``recording``: the one that was not stitched; None where the stitched one is unchanged.
+    """
+    ending = "_trimmed" if any(trim) else ""
+    path = stem.with_name(f"{stem.name}{ending}_denoised{SUMMARY}")
+    found = read_summary(str(path))
+    if not found or "dropped_frames" not in found:
+        return None
+    summary = DenoiseSummary.from_json(found)
+    trims = [step["parameters"] for step in summary.history if step.get("step") == "trim"]
+    wanted = [{"start": trim[0], "end": trim[1]}] if any(trim) else []
+    described = json.loads(json.dumps(config.model_dump(mode="json")))
+    if (summary.config, summary.versions, trims) != (described, used_versions(), wanted):
+        return None
+    if not all((stem.parent / Path(each).name).exists() for each in summary.outputs):
+        return None
+    if recording is None:
+        stitched = Store.open(f"{stem}{STORE}").attrs.get("inputs")
+    else:
+        reading = replace(options.reading_alone, lag=options.lag)
+        stitched = input_facts(open_recordings([recording], reading))
+    return summary if summary.inputs == stitched else None
 
 
 def _require_no_choice(options: StitchOptions) -> None:

@@ -13,6 +13,7 @@ from click import option
 
 from miostitch.cli import options as opt
 from miostitch.cli import session, texts
+from miostitch.cli.batch_commands import batch, init
 from miostitch.cli.console import Console, talking
 from miostitch.cli.exit_codes import Group
 from miostitch.cli.look_commands import config, inspect, report, verify, view
@@ -47,6 +48,8 @@ def main() -> None:
       miostitch demo                            # make, stitch and show a session
       miostitch inspect A.avi B.avi             # check the recordings first
       miostitch stitch A.avi B.avi -o stitched  # stitch two recordings
+      miostitch init raw                        # describe the sessions in a folder
+      miostitch batch raw                       # run them all
     """
 
 
@@ -422,7 +425,7 @@ def export(
     console.result(ExportSummary.from_json(made), texts.export_text)
 
 
-for each in (inspect, report, view, verify, config):
+for each in (init, batch, inspect, report, view, verify, config):
     main.add_command(each)
 
 
