@@ -94,8 +94,12 @@ def discover(folders: Sequence[str]) -> tuple[list[FoundSession], list[str]]:
         where = ", ".join(folders)
         msg = "; ".join([f"{where}: no video with a table in it", *found.notes])
         raise MissingInputError(f"{msg}; each x.avi needs its x.csv")
-    sessions = [_describe(group) for group in _group(found.pairs)]
-    return _named_apart(sessions), found.notes
+    return group_sessions(found.pairs), found.notes
+
+
+def group_sessions(pairs: Sequence[Pair]) -> list[FoundSession]:
+    """The sessions that recordings are of, in the order of their start."""
+    return _named_apart([_describe(group) for group in _group(pairs)])
 
 
 def _without_copies(found: Found) -> list[Pair]:

@@ -37,7 +37,7 @@ COLUMNS = (
     "file",
     "report",
 )
-WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 720, 240, 56, 16, 14, 34
+WIDTH, HEIGHT, LEFT, RIGHT, TOP, BOTTOM = 480, 220, 64, 12, 14, 34
 """Of the chart, and the room around its lines."""
 
 
@@ -115,7 +115,9 @@ def _row(outcome: SessionOutcome, folder: Path) -> dict[str, Any]:
         "outcome": outcome,
         "link": None if link is None else link.as_posix(),
         "start": "" if outcome.start is None else outcome.start[:16].replace("T", " "),
-        "duration": "" if outcome.duration_s is None else clock(outcome.duration_s, 0).rstrip("."),
+        "duration": ""
+        if outcome.duration_s is None
+        else clock(outcome.duration_s).partition(".")[0],
         "intact": _share(outcome.intact, outcome.frames),
         "agreement": "" if outcome.agreement is None else f"{100 * outcome.agreement:.2f} %",
         "lag": ", ".join(str(each.lag) for each in receivers),

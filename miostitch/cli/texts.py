@@ -347,7 +347,7 @@ def init_text(found: dict[str, Any]) -> str:
         state = {"written": "written", "proposed": "not written", "exists": "exists, not changed"}
         head = f"{session['name']}: {from_here(session['path'])} ({state[session['state']]})"
         about = [f"  {'start':10} {session['start']}"]
-        about.append(f"  {'duration':10} {clock(session['duration_s'], 0).rstrip('.')}")
+        about.append(f"  {'duration':10} {clock(session['duration_s']).partition('.')[0]}")
         rows = [
             (each["name"], str(len(each["segments"])), f"{each['frames']:,}", _segments(each))
             for each in session["receivers"]
