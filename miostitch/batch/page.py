@@ -15,7 +15,7 @@ from miostitch.text import amount, clock
 
 CSV, HTML = "batch.csv", "batch.html"
 TEMPLATE = Path(__file__).with_name("templates") / "batch.html"
-MARK = "<title>miostitch batch"
+MARK, MARKED = "<title>miostitch batch", 4096  # and the characters in which it is
 COLUMNS = (
     "name",
     "state",
@@ -53,12 +53,7 @@ class Line(NamedTuple):
 def write_tables(outcomes: Sequence[SessionOutcome], folder: Path) -> list[str]:
     """Write both tables, in the place of those of an earlier batch alone."""
     texts = {CSV: csv_text(outcomes), HTML: html_text(outcomes, folder)}
-    begins = {CSV: ",".join(COLUMNS[:3]), HTML: MARK}
-    for name, begin in begins.items():
-        path = folder / name
-        if path.exists() and begin not in path.read_text("utf-8", "replace")[:4096]:
-            msg = f"{path}: exists and is no table of a batch"
-            raise OutputExistsError(f"{msg}; move it away, or name another folder with -o")
+    require_own_tables(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
@@ -68,6 +63,16 @@ def write_tables(outcomes: Sequence[SessionOutcome], folder: Path) -> list[str]:
     except OSError as error:
         raise ResourceError(f"{folder}: cannot be written: {error.strerror}") from error
     return [str(folder / name) for name in texts]
+
+
+def require_own_tables(folder: Path) -> None:
+    """Refuse to write over what is no table of an earlier batch."""
+    begins = {CSV: ",".join(COLUMNS[:3]), HTML: MARK}
+    for name, begin in begins.items():
+        path = folder / name
+        if path.exists() and begin not in path.read_text("utf-8", "replace")[:MARKED]:
+            msg = f"{path}: exists and is no table of a batch"
+            raise OutputExistsError(f"{msg}; move it away, or name another folder with -o")
 
 
 def csv_text(outcomes: Sequence[SessionOutcome]) -> str:

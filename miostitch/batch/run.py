@@ -13,7 +13,7 @@ from pathlib import Path
 from dask.system import CPU_COUNT
 
 from miostitch.batch.outcome import describe_failure, describe_results
-from miostitch.batch.page import write_tables
+from miostitch.batch.page import require_own_tables, write_tables
 from miostitch.batch.proposal import find_session_files
 from miostitch.config.choices import is_session_file, thresholds
 from miostitch.config.files import load_config
@@ -54,6 +54,7 @@ def run_batch(
     files = find_sessions(paths)
     _require_own_products(files)
     folder = Path(os.path.abspath(options.output or _common_folder(files)))
+    require_own_tables(folder)
     outcomes = {path: describe_failure(path, "not begun", 0, None) for path in files}
     try:
         made = (
