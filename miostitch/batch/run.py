@@ -10,8 +10,6 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
-from dask.system import CPU_COUNT
-
 from miostitch.batch.outcome import describe_failure, describe_results
 from miostitch.batch.page import require_own_tables, write_tables
 from miostitch.batch.proposal import find_session_files
@@ -19,7 +17,7 @@ from miostitch.config.choices import is_session_file, thresholds
 from miostitch.config.files import load_config
 from miostitch.config.session_file import SessionFile, load_session
 from miostitch.errors import ConfigError, MiostitchError, MissingInputError, UsageError
-from miostitch.execution.executors import at_most
+from miostitch.execution.executors import at_most, thread_count
 from miostitch.execution.progress import Progress
 from miostitch.execution.results import BatchSummary, SessionOutcome
 from miostitch.recording.files import recordings_of
@@ -159,7 +157,7 @@ def _start(path: str, options: BatchOptions) -> tuple[Connection, SpawnProcess]:
     """Start a session in a process, which takes no signal before it can end cleanly."""
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    threads = max(1, CPU_COUNT // options.jobs)
+    threads = max(1, thread_count() // options.jobs)
     process = context.Process(target=_work, args=(theirs, path, options.force, threads))
     before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS) if POSIX else set()
     try:
