@@ -175,7 +175,7 @@ TABLES |= {
 
 TABLES |= {
     ".".join(["session", *block]): partial(config_settings, block, session_file.SessionModel)
-    for block in ((), ("options",), ("options", "trim"), ("subject",), ("recording",))
+    for block in ((), ("options",), ("subject",), ("recording",))
 }
 TABLES["session.behaviour"] = partial(config_settings, (), session_file.Behaviour)
 

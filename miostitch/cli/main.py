@@ -48,7 +48,7 @@ def main() -> None:
       miostitch demo                            # make, stitch and show a session
       miostitch inspect A.avi B.avi             # check the recordings first
       miostitch stitch A.avi B.avi -o stitched  # stitch two recordings
-      miostitch init raw                        # describe the sessions in a folder
+      miostitch init raw                        # describe sessions in a folder
       miostitch batch raw                       # run them all
     """
 
