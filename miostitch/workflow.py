@@ -23,10 +23,17 @@ from miostitch.execution.memory import give_back
 from miostitch.execution.products import STORE, SUMMARY, VIDEO
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, used_versions
-from miostitch.execution.results import JSON, StitchSummary, TrimStep, WorkflowSummary, read_summary
+from miostitch.execution.results import (
+    JSON,
+    DenoiseSummary,
+    StitchSummary,
+    TrimStep,
+    WorkflowSummary,
+    read_summary,
+)
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import open_dataset, with_pictures_of
-from miostitch.recording.files import recording_names, segment_paths, stitched_stem
+from miostitch.recording.files import StrPath, recording_names, segment_paths
 from miostitch.recording.inputs import RecordingInput, open_input
 from miostitch.recording.recording import open_recordings
 from miostitch.recording.run_result import RunResult
@@ -35,6 +42,7 @@ from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import run_stitch, settle_stitch
 from miostitch.stitching.tables import input_facts
 from miostitch.store.reader import Store
+from miostitch.text import printable
 
 
 def workflow_files(
@@ -167,11 +175,13 @@ def _run(
         _require_no_choice(options)
         reading = replace(reading, lag=options.lag, strict=options.strict)
         dataset, told = open_input(inputs[0], reading)
-        stem = Path(dataset.attrs["origins"][0]).stem
+        if options.session is not None:
+            dataset = dataset.assign_attrs(session=dict(options.session))
+        stem = options.name or Path(dataset.attrs["origins"][0]).stem
         workspace = Workspace(folder, stem + ending, DENOISED)
     else:
         specs, options = settle_stitch(inputs, options)
-        stem = stitched_stem(recording_names(specs), options.name)
+        stem = options.stem(specs)
         workspace = Workspace(folder, stem + ending, DENOISED)
         workspace.check([p for spec in specs for p in segment_paths(spec)], force=options.force)
         stitched = _stitch(specs, folder / stem, options, trim, progress)
@@ -197,7 +207,7 @@ def _run(
 
 
 def _stitch(
-    inputs: Sequence[str],
+    inputs: Sequence[StrPath],
     stem: Path,
     options: StitchOptions,
     trim: tuple[int, int],
@@ -208,7 +218,7 @@ def _stitch(
     def accept(count: int) -> None:
         editing.require_left(count, *trim)
 
-    before = None if options.force else _stitched_before(inputs, stem, options)
+    before = None if options.force else find_stitched(inputs, stem, options)
     if before is not None:
         accept(before.frames)
         return replace(before, reused=True)
@@ -217,8 +227,8 @@ def _stitch(
     return summary
 
 
-def _stitched_before(
-    inputs: Sequence[str], stem: Path, options: StitchOptions
+def find_stitched(
+    inputs: Sequence[StrPath], stem: Path, options: StitchOptions
 ) -> StitchSummary | None:
     """The summary of an earlier stitch, if all of it is there and would come out the same."""
     try:
@@ -231,9 +241,45 @@ def _stitched_before(
     made = [os.fspath(stem.with_name(Path(path).name)) for path in summary.outputs]
     if not all(map(os.path.exists, made)):
         return None
-    recordings = open_recordings(inputs, options.reading, names=recording_names(inputs))
-    same = Store.open(f"{stem}{STORE}").attrs.get("inputs") == input_facts(recordings)
+    names = recording_names(inputs)
+    attrs = Store.open(f"{stem}{STORE}").attrs
+    if attrs.get("recordings") != [*map(printable, names)]:
+        return None
+    recordings = open_recordings(inputs, options.reading, names=names)
+    same = attrs.get("inputs") == input_facts(recordings)
     return replace(summary, outputs=made) if same else None
+
+
+def find_denoised(
+    recording: StrPath | None,
+    stem: Path,
+    config: DenoiseConfig,
+    trim: tuple[int, int],
+    options: StitchOptions,
+) -> DenoiseSummary | None:
+    """The summary of an earlier denoising, if all of it is there and would come out the same.
+
+    ``recording``: the one that was not stitched; None where the stitched one is unchanged.
+    """
+    ending = "_trimmed" if any(trim) else ""
+    path = stem.with_name(f"{stem.name}{ending}_denoised{SUMMARY}")
+    found = read_summary(str(path))
+    if not found or "dropped_frames" not in found:
+        return None
+    summary = DenoiseSummary.from_json(found)
+    trims = [step["parameters"] for step in summary.history if step.get("step") == "trim"]
+    wanted = [{"start": trim[0], "end": trim[1]}] if any(trim) else []
+    described = json.loads(json.dumps(config.model_dump(mode="json")))
+    if (summary.config, summary.versions, trims) != (described, used_versions(), wanted):
+        return None
+    if not all((stem.parent / Path(each).name).exists() for each in summary.outputs):
+        return None
+    if recording is None:
+        stitched = Store.open(f"{stem}{STORE}").attrs.get("inputs")
+    else:
+        reading = replace(options.reading_alone, lag=options.lag)
+        stitched = input_facts(open_recordings([recording], reading))
+    return summary if summary.inputs == stitched else None
 
 
 def _require_no_choice(options: StitchOptions) -> None:

@@ -23,6 +23,7 @@ ROOMS = (
     "editing",
     "denoising",
     "workflow inspect",
+    "batch",
     "export",
     "viewer",
     "verify",

@@ -5,6 +5,7 @@
 the codes in them; ``errors`` is the exceptions and their exit codes; ``rooms`` is
 the rooms of the package in the order that ``tests/test_layers.py`` enforces; ``config`` is the
 settings at the top of a configuration, ``config.noise_patch`` and so on those of a block of it;
+``session``, ``session.options`` and so on are those of a session file;
 ``shipped`` is the shipped configurations; ``products`` is the products of a result, and
 ``StitchSummary`` and so on are the objects of ``S.json`` and of ``--json``.
 """
@@ -24,6 +25,7 @@ from sphinx.util.docutils import SphinxDirective
 
 from miostitch import errors, schema
 from miostitch.config import models as config
+from miostitch.config import session_file
 from miostitch.config.files import shipped_configs
 from miostitch.config.strict_yaml import scalar_text
 from miostitch.execution import products, results
@@ -75,12 +77,15 @@ def error_classes() -> Iterator[Row]:
         yield each.exit_code, code(each.__name__), parents, each.__doc__.splitlines()[0]
 
 
-def config_settings(block: tuple[str, ...]) -> Iterator[Row]:
+def config_settings(
+    block: tuple[str, ...], model: type[config.Block] = config.DenoiseConfig
+) -> Iterator[Row]:
     yield "key", "allowed", "default", "meaning"
-    for key, value, default, allowed, doc in config.settings(config.DenoiseConfig()):
+    for key, value, default, allowed, doc in config.settings(model()):
         is_here = key[:1] == block if block else len(key) == 1
         if is_here and not isinstance(value, config.Block):
-            yield code(".".join(key[len(block) :])), allowed, code(scalar_text(default)), doc
+            shown = "" if default in ("", {}) else code(scalar_text(default))
+            yield code(".".join(key[len(block) :])), allowed, shown, doc
 
 
 def product_files() -> Iterator[Row]:
@@ -168,12 +173,19 @@ TABLES |= {
 }
 
 
+TABLES |= {
+    ".".join(["session", *block]): partial(config_settings, block, session_file.SessionModel)
+    for block in ((), ("options",), ("subject",), ("recording",))
+}
+TABLES["session.behaviour"] = partial(config_settings, (), session_file.Behaviour)
+
+
 class SchemaTable(SphinxDirective):
     required_arguments = 1
 
     def run(self) -> list[Node]:
         header, *rows = TABLES[self.arguments[0]]()
-        for source in (schema, errors, config, products, results):
+        for source in (schema, errors, config, session_file, products, results):
             self.env.note_dependency(source.__file__)
         lines = [header, ["---"] * len(header), *rows]
         text = "\n".join(f"| {' | '.join(map(escape, line))} |" for line in lines)

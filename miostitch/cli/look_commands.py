@@ -1,22 +1,25 @@
 """Commands that show what there is: recordings, results and configurations."""
 
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click import option
 
 from miostitch.cli import options as opt
-from miostitch.cli import texts
+from miostitch.cli import session, texts
 from miostitch.cli.console import Console, collect_garbage, talking
 from miostitch.cli.exit_codes import DIFFERENT, NOT_CHECKED, RESOURCES
+
+if TYPE_CHECKING:
+    from miostitch.recording.files import StrPath
 
 
 @click.command()
 @opt.takes_recordings
 @opt.reads
 @talking
-def inspect(names: list[str], console: Console, **choices: Any) -> None:
+def inspect(names: "list[StrPath]", console: Console, **choices: Any) -> None:
     """Check recordings before stitching, without writing anything.
 
     \b
@@ -53,7 +56,7 @@ def report(directory: str, output: str | None, force: bool, console: Console) ->
 
 
 @click.command()
-@opt.takes_recordings
+@opt.takes_anything
 @option(
     "--port",
     type=click.IntRange(1024, 65535),
@@ -82,7 +85,7 @@ def report(directory: str, output: str | None, force: bool, console: Console) ->
 @opt.reads
 @talking
 def view(
-    names: list[str],
+    names: "list[StrPath]",
     port: int | None,
     browser: bool,
     marks: str | None,
@@ -92,13 +95,15 @@ def view(
 ) -> None:
     """Look at recordings and results in the browser.
 
-    Shows a store next to the recordings it was made from, or any videos and stores side by side.
+    Shows a store next to the recordings it was made from, or any videos and stores side by side;
+    of a session file its result, or its recordings before that is stitched.
     Only browsers of this machine that know the printed address are answered.
 
     \b
     Examples:
       miostitch view stitched/S.zarr --marks marks.txt
       miostitch view A.avi B.avi
+      miostitch view session.yml
     """
     from miostitch.viewer.run import ViewOptions, view
 
@@ -109,7 +114,7 @@ def view(
 
 
 @click.command()
-@click.argument("path", metavar="DIR", type=click.Path())
+@click.argument("path", metavar="DIR|SESSION.yml", type=click.Path())
 @opt.recordings_too(
     "recordings",
     help="Where a recording is now; one for each, in the order of the run (default: search).",
@@ -125,8 +130,8 @@ def verify(path: str, recordings: tuple[str, ...], allow_missing: bool, console:
 
     Reads every output again: checksums, counts, every frame, row and score are compared with the
     recordings, or with the files that were edited. DIR is a folder of results, or the .zarr or
-    .json of one. Exit code 1: there are differences; 7: none, but an input is missing or cannot be
-    read.
+    .json of one; of a session file it is the session's result. Exit code 1: there are differences;
+    7: none, but an input is missing or cannot be read.
 
     \b
     Examples:
@@ -135,8 +140,9 @@ def verify(path: str, recordings: tuple[str, ...], allow_missing: bool, console:
     """
     from miostitch.verify.run import verify_files
 
+    path, originals = session.find_result(path, recordings)
     with console.progress("verifying") as progress:
-        found: dict[str, Any] = verify_files(path, recordings, progress=progress)
+        found: dict[str, Any] = verify_files(path, originals, progress=progress)
     console.result(found, texts.verify_text)
     if found["differences"]:
         click.get_current_context().exit(DIFFERENT)

@@ -12,7 +12,8 @@ import click
 from click import option
 
 from miostitch.cli import options as opt
-from miostitch.cli import texts
+from miostitch.cli import session, texts
+from miostitch.cli.batch_commands import batch, init
 from miostitch.cli.console import Console, talking
 from miostitch.cli.exit_codes import Group
 from miostitch.cli.look_commands import config, doctor, inspect, report, verify, view
@@ -28,11 +29,12 @@ from miostitch.execution.results import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from xarray import Dataset
 
     from miostitch.export.run import Kind
+    from miostitch.recording.files import StrPath
     from miostitch.simulation.receivers import Simulation, SimulationConfig
     from miostitch.stitching.options import StitchOptions
 
@@ -47,6 +49,8 @@ def main() -> None:
       miostitch demo                            # make, stitch and show a session
       miostitch inspect A.avi B.avi             # check the recordings first
       miostitch stitch A.avi B.avi -o stitched  # stitch two recordings
+      miostitch init raw                        # describe sessions in a folder
+      miostitch batch raw                       # run them all
     """
 
 
@@ -99,7 +103,7 @@ def main() -> None:
 @talking
 @opt.computes
 def stitch(
-    names: list[str],
+    names: "list[StrPath]",
     output: str,
     console: Console,
     codec: Literal["rawvideo", "ffv1"] | None,
@@ -117,6 +121,7 @@ def stitch(
       miostitch stitch left/rec.avi right/rec.avi -o stitched
       miostitch stitch A1.avi,A2.avi B.avi -o stitched --debug-video
       miostitch stitch A.avi B.avi --by buffer  # combine all receivers
+      miostitch stitch session.yml              # as init wrote it
     """
     from miostitch.stitching.options import StitchOptions
 
@@ -130,19 +135,20 @@ def stitch(
 @main.command()
 @opt.takes_recordings
 @opt.denoises_to
-@opt.denoises_by
+@opt.works_by
 @opt.trims
 @opt.aligns
 @opt.stitches
 @talking
 @opt.computes
 def workflow(
-    names: list[str],
+    names: "list[StrPath]",
     output: str | None,
-    config: str,
+    config: str | None,
     start: int,
     end: int,
     console: Console,
+    no_avi: bool = False,
     **choices: Any,
 ) -> None:
     """Stitch, trim and denoise in one step.
@@ -151,15 +157,21 @@ def workflow(
     checked before the first frame is written.
 
     \b
-    Example:
+    Examples:
       miostitch workflow A.avi B.avi -o out -c denoise_example -s 100 -e 20
+      miostitch workflow session.yml
     """
     from miostitch.config.files import load_config
     from miostitch.stitching.options import StitchOptions
     from miostitch.workflow import workflow_files
 
+    if config is None:
+        raise UsageError(
+            "no configuration given; name one with -c, or in the session file: denoise"
+        )
     chosen = load_config(config)
     options = StitchOptions(score=chosen.score_config(), **opt.given(choices))
+    options = replace(options, codec=None) if no_avi else options
     with console.progress("workflow") as progress:
         summary = workflow_files(names, chosen, output, (start, end), options, progress=progress)
     console.result(WorkflowSummary.from_json(summary), texts.workflow_text)
@@ -212,7 +224,7 @@ def demo(output: str, force: bool, console: Console) -> None:
 
 
 @main.command()
-@opt.takes_recordings
+@opt.takes_videos
 @opt.output_in(default="stitched", help="Folder to write to, or a file ending in .avi or .zarr.")
 @opt.trims
 @opt.edits
@@ -235,7 +247,7 @@ def trim(names: list[str], start: int, end: int, **choices: Any) -> None:
 
 
 @main.command("remove-frames")
-@opt.takes_recordings
+@opt.takes_videos
 @opt.output_in(default="stitched", help="Folder to write to, or a file ending in .avi or .zarr.")
 @option(
     "-f",
@@ -265,7 +277,7 @@ def remove_frames(names: list[str], frames: tuple[str, ...], **choices: Any) -> 
 
 
 @main.command()
-@opt.takes_recordings
+@opt.takes_videos
 @opt.output_in(
     required=True, show_default=False, help="Folder to write to, or a file ending in .avi or .zarr."
 )
@@ -296,7 +308,12 @@ def concat(names: list[str], **choices: Any) -> None:
 @opt.force
 @talking
 def score(
-    names: list[str], output: str, config: str | None, force: bool, console: Console, **choices: Any
+    names: "list[StrPath]",
+    output: str,
+    config: str | None,
+    force: bool,
+    console: Console,
+    **choices: Any,
 ) -> None:
     """Count the noisy and black pixels of every frame.
 
@@ -317,7 +334,7 @@ def score(
 
 
 @main.command()
-@opt.takes_recordings
+@opt.takes_videos
 @opt.denoises_to
 @opt.denoises_by
 @opt.edits
@@ -355,7 +372,7 @@ def denoise(
 
 
 @main.command()
-@click.argument("recording", type=click.Path(), metavar="ZARR|VIDEO")
+@click.argument("recording", type=click.Path(), metavar="ZARR|VIDEO|SESSION.yml")
 @option(
     "--to",
     "kind",
@@ -405,7 +422,8 @@ def export(
     from miostitch.export.plan import ExportOptions
     from miostitch.export.run import export_recording
 
-    options = ExportOptions(**opt.given(choices))
+    recording, described = session.describe_result(recording, kind, choices)
+    options = ExportOptions(**opt.given(described))
     reading = opt.reading({"lag": lag, "salvage": salvage, "strict": strict})
     with console.progress("exporting") as progress:
         made = export_recording(
@@ -476,12 +494,12 @@ def align_times(
     console.result(AlignTimesSummary.from_json(made), texts.align_times_text)
 
 
-for each in (inspect, report, view, verify, doctor, config):
+for each in (init, batch, inspect, report, view, verify, doctor, config):
     main.add_command(each)
 
 
 def _stitch(
-    names: list[str], output: str, options: "StitchOptions", console: Console
+    names: "Sequence[StrPath]", output: str, options: "StitchOptions", console: Console
 ) -> StitchSummary:
     """Stitch; where table and video disagree, ask a user once whether to continue."""
     from miostitch.stitching.run import run_stitch

@@ -12,8 +12,10 @@ import click
 from click import option
 from click.shell_completion import CompletionItem
 
+from miostitch.cli import session
 from miostitch.cli.console import Command
 from miostitch.config import choices
+from miostitch.config.choices import is_session_file
 from miostitch.errors import UsageError
 
 if TYPE_CHECKING:
@@ -97,16 +99,38 @@ recordings_too = functools.partial(
 )
 
 
-def takes_recordings(command: Command) -> Command:
+def takes_videos(command: Command) -> Command:
     """Add the ways to name recordings; the command gets their names."""
 
-    @click.argument("inputs", nargs=-1, type=click.Path(), metavar="VIDEO...")
+    def read(names: list[str], kwargs: dict[str, Any]) -> dict[str, Any]:
+        for name in filter(is_session_file, names):
+            msg = "is a session file; name the result that this command is to read"
+            raise UsageError(f"{name}: {msg}")
+        return {"names": names, **kwargs}
+
+    return _takes(command, "VIDEO...", read)
+
+
+def takes_recordings(command: Command) -> Command:
+    """Add the ways to name recordings, or the session file that names them and sets options."""
+    return _takes(command, "VIDEO...|SESSION.yml", session.read_names)
+
+
+def takes_anything(command: Command) -> Command:
+    """The same; of a session that has a result, the command gets that."""
+    return _takes(command, "VIDEO...|SESSION.yml", session.read_names_or_result)
+
+
+def _takes(
+    command: Command, metavar: str, read: Callable[[list[str], dict[str, Any]], dict[str, Any]]
+) -> Command:
+    @click.argument("inputs", nargs=-1, type=click.Path(), metavar=metavar)
     @recordings_too("more", help="A recording, as with mio; may be repeated (default: none).")
     @functools.wraps(command)
     def wrapped(*, inputs: tuple[str, ...], more: tuple[str, ...], **kwargs: Any) -> Any:
         if not inputs + more:
             raise UsageError("no recording given; name at least one video")
-        return command(names=[*inputs, *more], **kwargs)
+        return command(**read([*inputs, *more], kwargs))
 
     return wrapped
 
@@ -121,6 +145,9 @@ named_config = functools.partial(
     option, "-c", "--config", metavar="ID|PATH", shell_complete=config_ids
 )
 denoises_by = named_config(required=True, help="Configuration: an id of config list, or a file.")
+works_by = named_config(
+    help="Configuration: an id of config list, or a file (default: denoise of the session file)."
+)
 scores_by = named_config(help="Configuration with the noise thresholds (default: those of mio).")
 replacing = functools.partial(
     option,
@@ -158,6 +185,11 @@ restart = option(
 )
 edits = together(lagging, reads, strict, restart)
 stitches = together(
+    option(
+        "--name",
+        metavar="NAME",
+        help="Name of the products (default: those of the recordings, joined).",
+    ),
     reads,
     strict,
     restart,
@@ -351,6 +383,8 @@ describes_session = together(
         "--indicator", metavar="NAME", help="nwb: the indicator, as GCaMP6f (default: unknown)."
     ),
     option("--location", metavar="NAME", help="nwb: the brain area, as CA1 (default: unknown)."),
+    option("--experimenter", metavar="NAME", help="nwb: who recorded (default: unknown)."),
+    option("--institution", metavar="NAME", help="nwb: where (default: unknown)."),
 )
 
 

@@ -8,6 +8,7 @@ from miostitch.cli.console import break_line
 from miostitch.execution.products import REPORT
 from miostitch.execution.results import (
     AlignTimesSummary,
+    BatchSummary,
     DenoiseSummary,
     DoctorSummary,
     EditSummary,
@@ -20,10 +21,11 @@ from miostitch.execution.results import (
     LagEvidence,
     ScoreSummary,
     SessionMember,
+    SessionOutcome,
     StitchSummary,
     WorkflowSummary,
 )
-from miostitch.text import amount, from_here
+from miostitch.text import amount, clock, from_here
 
 WIDTH = 80
 """Columns that tables and sentences fit in."""
@@ -360,6 +362,63 @@ def _finding_text(finding: dict[str, Any]) -> str:
     return ": ".join(
         [finding["file"], *([", ".join(places)] if places else []), finding["message"]]
     )
+
+
+def init_text(found: dict[str, Any]) -> str:
+    """The sessions that were found, what to check of them, and where their files are."""
+    parts = []
+    for session in found["sessions"]:
+        state = {"written": "written", "proposed": "not written", "exists": "exists, not changed"}
+        head = f"{session['name']}: {from_here(session['path'])} ({state[session['state']]})"
+        about = [f"  {'start':10} {session['start']}"]
+        about.append(f"  {'duration':10} {clock(session['duration_s']).partition('.')[0]}")
+        rows = [
+            (each["name"], str(len(each["segments"])), f"{each['frames']:,}", _segments(each))
+            for each in session["receivers"]
+        ]
+        table = _table([("receiver", "segments", "frames", "first and last"), *rows])
+        checks = [f"  - check: {question}" for question in session["questions"]]
+        parts.append("\n".join([head, *about, *(f"  {line}" for line in table), *checks]))
+    left = [f"left out: {from_here(each)}" for each in found["left_out"]]
+    return "\n\n".join([*parts, *(["\n".join(left)] if left else [])])
+
+
+def _segments(receiver: dict[str, Any]) -> str:
+    names = [os.path.basename(each["video"]) for each in receiver["segments"]]
+    return names[0] if len(names) == 1 else f"{names[0]} ... {names[-1]}"
+
+
+def outcome_line(outcome: SessionOutcome) -> str:
+    """What became of a session, as soon as it is over."""
+    error = f": {from_here(outcome.error)}" if outcome.error else ""
+    return f"{outcome.name}: {outcome.state}{error}"
+
+
+def batch_text(made: BatchSummary) -> str:
+    """One line per session, and where the tables are."""
+    rows = []
+    for each in made.sessions:
+        shares = [r.lost for r in each.receivers or [] if r.lost is not None]
+        share = None if each.intact is None or not each.frames else each.intact / each.frames
+        rows.append(
+            (
+                each.name,
+                each.state,
+                "" if each.frames is None else f"{each.frames:,}",
+                "" if share is None else f"{100 * share:.1f}",
+                "" if each.not_received is None else f"{each.not_received:,}",
+                " ".join(f"{100 * lost:.1f}" for lost in shares),
+                str(len(each.warnings or [])),
+                str(each.exit_code),
+            )
+        )
+    heads = ("session", "state", "frames", "intact %", "not received", "lost %", "warnings", "exit")
+    look = f"{amount(made.attention, 'session')} to look at" if made.attention else "all are fine"
+    failed = [
+        f"{each.name}: {from_here(each.error)}" for each in made.sessions if each.error is not None
+    ]
+    total = f"{amount(len(made.sessions), 'session')}, {look}"
+    return _with_outputs([*failed, *_table([heads, *rows]), "", total], made.outputs)
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:

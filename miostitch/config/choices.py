@@ -26,6 +26,22 @@ def thresholds(config: "DenoiseConfig | str | os.PathLike[str]") -> ScoreConfig:
     return to_config(config).score_config()
 
 
+def require_name(name: str | None) -> None:
+    """Refuse a name of products that is none of a file on every system."""
+    bad = name is not None and (set(name) & {*'/\\\0:*?"<>|'} or name.startswith("."))
+    if name is not None and (bad or not name.strip(" .")):
+        raise UsageError(f"name {name!r}: must be a file name without folder and ending")
+
+
+def is_session_file(path: "str | os.PathLike[str]") -> bool:
+    """Whether a path names a session file, and no video or folder.
+
+    >>> is_session_file("m1/session.yml"), is_session_file("m1/rec.avi")
+    (True, False)
+    """
+    return str(path).lower().endswith((".yml", ".yaml"))
+
+
 def require_one_way(choices: Mapping[str, Any], **objects: object) -> None:
     """Refuse keywords next to objects that hold such options, for one of them would be ignored.
 

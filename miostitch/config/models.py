@@ -297,13 +297,14 @@ def checked(model: type[AnyBlock], value: dict[str, Any]) -> AnyBlock | list[Pro
         found = error.errors(include_url=False)
     # a list whose only item is wrong counts as empty, too
     around = {each["loc"][:end] for each in found for end in range(len(each["loc"]))}
-    return [
+    problems = [
         Problem(each["loc"], _problem(model, each)) for each in found if each["loc"] not in around
     ]
+    return [*{each.what: each for each in problems}.values()]
 
 
 def _problem(model: type[Block], error: "ErrorDetails") -> str:
-    *around, name = [part for part in error["loc"] if isinstance(part, str)]
+    *around, name = _key_of(model, error["loc"])
     block = model
     for part in around:
         block = type(block.model_fields[part].default)
@@ -318,6 +319,19 @@ def _problem(model: type[Block], error: "ErrorDetails") -> str:
         quotes = "text" in allowed and isinstance(error["input"], int | float)
         wrong = f"{allowed} is needed{'; put it in quotes' if quotes else ''}"
     return f"{'.'.join([*around, name])}: {_shown(error['input'])}: {wrong}"
+
+
+def _key_of(model: type[Block], location: tuple[str | int, ...]) -> list[str]:
+    """The names in the place of an error, up to the setting that has it: unions add their kinds."""
+    key: list[str] = []
+    block: type[Block] | None = model
+    for part in location:
+        if block is None or not isinstance(part, str):
+            continue
+        key.append(part)
+        field = block.model_fields.get(part)
+        block = type(field.default) if field and isinstance(field.default, Block) else None
+    return key
 
 
 def _suggest(model: type[Block], block: type[Block], name: str) -> str:
@@ -355,6 +369,10 @@ def _allowed(schema: dict[str, Any]) -> str:
     match schema:
         case {"anyOf": list(options)}:
             return " or ".join(map(_allowed, options))
+        case {"enum": list(names)}:
+            return " or ".join(map(str, names))
+        case {"const": value}:
+            return str(value)
         case {"type": "boolean"}:
             return "true or false"
         case {"type": "null"}:
@@ -367,8 +385,14 @@ def _allowed(schema: dict[str, Any]) -> str:
             return f"a whole number from {least} to {most}"
         case {"type": "integer", "minimum": least}:
             return f"a whole number >= {least}"
+        case {"type": "integer"}:
+            return "a whole number"
+        case {"type": "object"}:
+            return "a block of names"
         case {"type": "number", "minimum": least}:
             return f"a finite number >= {least:g}"
         case {"type": "array", "items": {"enum": list(names)}}:
             return f"a list of {', '.join(names)}"
+        case {"type": "array"}:
+            return "a list"
     return "a block of keys"

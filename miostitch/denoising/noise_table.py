@@ -23,7 +23,7 @@ from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.results import NoiseSummary, ScoreSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, open_sources, without_lost
-from miostitch.recording.files import ReadOptions, recording_names
+from miostitch.recording.files import ReadOptions, RecordingFiles, recording_names
 from miostitch.recording.inputs import RecordingInput, open_input, require_list, settle_reading
 from miostitch.recording.run_result import RunResult
 from miostitch.recording.sidecars import find_origin
@@ -103,7 +103,8 @@ def score_files(
     require_list(inputs)
     opened = [_open(each, reading) for each in inputs]
     specs = [_spec_of(each) for each in inputs]
-    names = recording_names(specs)
+    named = [each if isinstance(each, RecordingFiles) else _spec_of(each) for each in inputs]
+    names = recording_names(named)
     done = counted(progress, sum(dataset.sizes[FRAME] for dataset in opened))
     found = []
     for spec, name, dataset in zip(specs, names, opened, strict=True):

@@ -301,6 +301,8 @@ class Edit(KeptFrames):
             if name not in ("ome", "format_version", START_TIME, MEASURED_FPS)
             and all(each.get(name) == value for each in facts)
         }
+        if "session" in self.attrs:
+            kept["session"] = self.attrs["session"]
         create_store(
             store,
             shape=self.shape,

@@ -147,6 +147,9 @@ class RecordingSummary(Result):
     sole_buffers: Annotated[int | None, "by buffer: of these, those that it alone has"] = None
     fps: Fps = None
     measured_fps: MeasuredFps = None
+    tables: Annotated[
+        list[InputPlace] | None, "where its tables are, if not next to its videos under their names"
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -258,6 +261,53 @@ class WorkflowSummary(Result):
     steps: Annotated[list[JSON], "the summaries of the steps, each with its name as `step`"]
     warnings: Annotated[list[str], "those of all steps"]
     outputs: Annotated[list[str], "those of all steps"]
+
+
+@dataclass(frozen=True)
+class ReceiverOutcome(Result):
+    """What a receiver gave to a session of a batch."""
+
+    name: Annotated[str, "its name"]
+    lag: Annotated[int, "the lag that was applied"]
+    lost: Annotated[float | None, "share of the buffers of all frames that it lacks; null: unknown"]
+
+
+@dataclass(frozen=True)
+class SessionOutcome(Result):
+    """What became of a session of a batch."""
+
+    name: Annotated[str, "name of the session"]
+    file: Annotated[str, "its session file: the full path"]
+    state: Annotated[str, "`done`, `unchanged`, `failed`, `interrupted` or `not begun`"]
+    exit_code: Annotated[int, "that of the same run on its own"]
+    error: Annotated[str | None, "why it failed"] = None
+    start: Annotated[str | None, "when its first frame was made, in UTC"] = None
+    duration_s: Annotated[float | None, "from the first to the last frame, in s"] = None
+    frames: Annotated[int | None, "frames of the stitched result"] = None
+    intact: Annotated[int | None, "frames that are complete and not noisy"] = None
+    doubtful: Annotated[int | None, "intact frames of which it is doubtful"] = None
+    damaged: Annotated[int | None, "frames that are incomplete or noisy"] = None
+    not_received: Annotated[int | None, "frames of which no receiver got anything"] = None
+    denoised: Annotated[int | None, "frames of the denoised result"] = None
+    agreement: Annotated[float | None, "share of the shared buffers that are identical"] = None
+    receivers: Annotated[list[ReceiverOutcome] | None, "one for each receiver"] = None
+    battery: Annotated[int | None, "battery voltage at the end, as the device sent it"] = None
+    warnings: Annotated[list[str] | None, "those of its run"] = None
+    report: Annotated[str | None, "its quality report: the full path"] = None
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether somebody should look at it."""
+        return bool(self.exit_code or self.warnings)
+
+
+@dataclass(frozen=True)
+class BatchSummary(Result):
+    """What became of a batch."""
+
+    sessions: Annotated[list[SessionOutcome], "one for each session, in their order"]
+    attention: Annotated[int, "sessions that failed or have warnings"]
+    outputs: Annotated[list[str], "paths of `batch.csv` and `batch.html`"]
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,8 @@ def _described(source: Source, start: datetime, options: ExportOptions) -> NWBFi
         session_description=options.session_description or f"miniscope recording {source.stem}",
         identifier=str(uuid4()),
         session_start_time=start,
+        experimenter=None if options.experimenter is None else [options.experimenter],
+        institution=options.institution,
         notes=f"exported from {Path(source.path).name} by {software}",
     )
     file.subject = Subject(

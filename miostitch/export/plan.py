@@ -1,12 +1,12 @@
 """What all exports have in common: a recording, the times of its frames, and a plan."""
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -89,6 +89,8 @@ class ExportOptions:
         ISO 8601 duration such as ``P90D``.
     indicator, location
         NWB: the fluorescent indicator, and the brain area that was imaged.
+    experimenter, institution
+        NWB: who recorded, and where.
     """
 
     frames: str | None = None
@@ -110,6 +112,8 @@ class ExportOptions:
     age: str | None = None
     indicator: str = "unknown"
     location: str = "unknown"
+    experimenter: str | None = None
+    institution: str | None = None
 
     def __post_init__(self) -> None:
         start = self.session_start
@@ -125,6 +129,38 @@ class ExportOptions:
             require_fill(self.fill, self.max_fill)
         if self.ucla_format not in (1, 2):
             raise UsageError(f"ucla_format {self.ucla_format}: must be 1 or 2")
+
+
+SELECTING = {"frames", "binning", "drop_damaged", "fill", "max_fill"}
+KNOWN: dict[str, set[str]] = {
+    "tiff": {"per_file"},
+    "hdf5": set(),
+    "zarr2": set(),
+    "ucla": {"codec", "session_start", "ucla_format"},
+    "avi-segments": {"codec"},
+    "mp4": {"speed", "receivers"},
+}
+"""Options that an export knows besides; ``nwb`` knows those of the animal."""
+
+
+def known_options(kind: str, *, external: bool) -> set[str]:
+    """The options that have an effect on a kind of export."""
+    if kind in KNOWN:
+        return KNOWN[kind] | SELECTING
+    of_nwb = {field.name for field in fields(ExportOptions)}.difference(*KNOWN.values())
+    return of_nwb | {"session_start"} | ({"codec"} if external else set())
+
+
+def describe_session(facts: Mapping[str, Any], kind: str) -> dict[str, Any]:
+    """Options of a kind of export by what a session file says of the session."""
+    recording = dict(facts.get("recording", {}))
+    if "start" in recording:
+        recording["session_start"] = datetime.fromisoformat(recording.pop("start"))
+    if "description" in recording:
+        recording["session_description"] = recording.pop("description")
+    found = {**facts.get("subject", {}), **recording}
+    known = known_options(kind, external=True)
+    return {name: value for name, value in found.items() if name in known}
 
 
 class Plan(NamedTuple):

@@ -1,8 +1,8 @@
 """Carry a recording into other tools: streamed, with its times, completely or not at all."""
 
 import os
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
@@ -16,7 +16,13 @@ from miostitch.execution.results import ExportSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.export.avi import avi_segments
 from miostitch.export.mp4 import mp4
-from miostitch.export.plan import ExportOptions, Plan, Source
+from miostitch.export.plan import (
+    ExportOptions,
+    Plan,
+    Source,
+    describe_session,
+    known_options,
+)
 from miostitch.export.selection import Selection
 from miostitch.export.ucla import ucla
 from miostitch.export.zarr import zarr2
@@ -30,17 +36,6 @@ Kind = Literal["tiff", "hdf5", "zarr2", "nwb", "ucla", "avi-segments", "mp4"]
 
 EXTRAS = {"tiff": "TIFF", "hdf5": "HDF5", "nwb": "NWB"}
 """Kinds that need another package, of the extra of the same name, and how they are called."""
-
-SELECTING = {"frames", "binning", "drop_damaged", "fill", "max_fill"}
-KNOWN: dict[str, set[str]] = {
-    "tiff": {"per_file"},
-    "hdf5": set(),
-    "zarr2": set(),
-    "ucla": {"codec", "session_start", "ucla_format"},
-    "avi-segments": {"codec"},
-    "mp4": {"speed", "receivers"},
-}
-"""Options that an export knows; ``nwb`` knows those of the animal."""
 
 OPTIONS = {"binning": "--bin"}
 SIDES = ("row", "column")
@@ -71,6 +66,8 @@ def export_recording(
     age: str | None = None,
     indicator: str | None = None,
     location: str | None = None,
+    experimenter: str | None = None,
+    institution: str | None = None,
     lag: int | Literal["auto"] | None = None,
     salvage: bool | None = None,
     strict: bool | None = None,
@@ -125,7 +122,10 @@ def export_recording(
         When the session began, with its offset from UTC, such as ``2026-01-31T09:30:00+01:00``; by
         default the time of the first frame.
     session_description, subject_id, species, sex, age, indicator, location
-        For ``nwb``: what was done, and to which animal; see :class:`ExportOptions`.
+        For ``nwb``: what was done, and to which animal; see :class:`ExportOptions`. By default what
+        the session file said that a result was stitched by.
+    experimenter, institution
+        For ``nwb``: who recorded, and where; by default as the session file said.
     lag, salvage, strict, max_frame_pixels
         How to read a recording that is named by its path; see :func:`denoise_files`.
     reading
@@ -191,6 +191,8 @@ def export_recording(
         age=age,
         indicator=indicator,
         location=location,
+        experimenter=experimenter,
+        institution=institution,
     )
     reading = settle_reading(
         reading, lag=lag, salvage=salvage, strict=strict, max_frame_pixels=max_frame_pixels
@@ -219,6 +221,7 @@ def _export(
     source = Source.open(recording, reading, selection)
     if options.fill is not None:
         source = source.fill(options.fill, options.max_fill)
+    options = _as_recorded(options, source, kind)
     plan = _plan(source, output, kind, options)
     notices = [*_list_notices(kind, source, options), *plan.notices]
     report_notices(notices)
@@ -240,6 +243,15 @@ def _export(
         outputs=outputs,
     )
     return RunResult(made.to_json())
+
+
+def _as_recorded(options: ExportOptions, source: Source, kind: Kind) -> ExportOptions:
+    """The options that were given, and for others what the result says of its session."""
+    facts = source.dataset.attrs.get("session")
+    said = describe_session(facts, kind) if isinstance(facts, Mapping) else {}
+    defaults = {field.name: field.default for field in fields(ExportOptions)}
+    unset = {name: v for name, v in said.items() if getattr(options, name) == defaults[name]}
+    return replace(options, **unset)
 
 
 def _read_time(time: datetime | str | None) -> datetime | None:
@@ -304,11 +316,7 @@ def _require_effect(kind: Kind, options: ExportOptions) -> None:
     """Refuse options that this kind of export does not know."""
     if options.fill is None and options.max_fill != MOST_FILLED:
         raise UsageError("max_fill: has no effect without fill; give --fill, too")
-    if kind == "nwb":
-        known = {field.name for field in fields(ExportOptions)}.difference(*KNOWN.values())
-        known |= {"session_start"} | ({"codec"} if options.external else set())
-    else:
-        known = KNOWN[kind] | SELECTING
+    known = known_options(kind, external=options.external)
     for field in fields(ExportOptions):
         chosen = getattr(options, field.name) != field.default
         if chosen and field.name not in known:

@@ -125,7 +125,7 @@ def open_dataset(path: StrPath, options: ReadOptions) -> xr.Dataset:
 def open_sources(paths: Sequence[StrPath], options: ReadOptions) -> list[Recording | Store]:
     """Open recordings and stores that belong together, and report what is found of them."""
     names = [os.fspath(path) for path in paths]
-    videos = [name for name in names if not name.endswith(STORE)]
+    videos = [path for path, name in zip(paths, names, strict=True) if not name.endswith(STORE)]
     found = open_recordings(videos, options)
     recordings = iter(found)
     opened: list[Recording | Store] = []

@@ -28,7 +28,7 @@ ORIGIN = [variable.name for variable in ORIGIN_VARIABLES]
 class Inputs:
     """Recordings of a session by their paths, and how they are read."""
 
-    specs: list[str]
+    specs: list[StrPath]
     options: ReadOptions
 
 
@@ -79,14 +79,14 @@ def settle_inputs(inputs: Sequence[RecordingInput], options: ReadOptions) -> Inp
     """
     require_list(inputs)
     read: list[ReadOptions] = []
-    specs = []
+    specs: list[StrPath] = []
     for each in inputs:
         if isinstance(each, xr.Dataset):
             recording = require_untouched(each)
             read.append(replace(recording.options, strict=options.strict))
             specs.append(",".join(each.attrs["origins"]))
         else:
-            specs.append(os.fspath(each))
+            specs.append(each)
     if len(read) == len(specs) and options.lag == "auto" and not options.salvage:
         options = replace(options, lag=read[0].lag, salvage=read[0].salvage)
     for name in ("lag", "salvage"):

@@ -4,7 +4,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ class FoundVideo:
     path: str  # Where it is; empty if there is no file of its name
     looked: Sequence[str]  # Folders in which it was looked for
     source: VideoSource | None = None  # The video, if it is what it was
+    table: str = ""  # Its table, if that is elsewhere than next to it under its name
 
     def require(self) -> VideoSource:
         """The video, if the very file is there."""
@@ -74,8 +76,11 @@ def find_videos(
     """
     places = list(dict.fromkeys([*folders, *_folders(result, summary)]))
     return [
-        [_find(video, places, max_frame_pixels) for video in group]
-        for group in video_groups(inputs)
+        [
+            replace(_find(video, places, max_frame_pixels), table=_find_table(video, table, places))
+            for video, table in zip(videos, tables, strict=True)
+        ]
+        for videos, tables in zip(video_groups(inputs), table_groups(inputs), strict=True)
     ]
 
 
@@ -119,6 +124,23 @@ def video_groups(inputs: Any) -> list[list[Input]]:
     return groups
 
 
+def table_groups(inputs: Any) -> list[list[Input]]:
+    """The tables of the videos of each recording; nothing for a video without one."""
+    groups = video_groups(inputs)
+    tables: list[list[Input]] = []
+    first = 0
+    for group in groups:
+        last = first + len(group)
+        here = [*takewhile(_is_no_video, inputs[last : last + len(group)])]
+        tables.append([*here, *({} for _ in group[len(here) :])])
+        first = last + len(here)
+    return tables
+
+
+def _is_no_video(each: Input) -> bool:
+    return Path(each["name"]).suffix.lower() not in FORMATS
+
+
 def _folders(
     path: str, summary: Mapping[str, Any], generations: int = GENERATIONS
 ) -> Iterator[str]:
@@ -126,8 +148,13 @@ def _folders(
     here = os.path.dirname(path) or "."
     yield here
     recordings = listed_objects(summary, "recordings")
-    segments = [place for each in recordings for place in listed_objects(each, "segments")]
-    for each in [*recordings, *segments]:
+    files = [
+        place
+        for each in recordings
+        for name in ("segments", "tables")
+        for place in listed_objects(each, name)
+    ]
+    for each in [*recordings, *files]:
         for name in ("relative_path", "path"):
             if isinstance(each.get(name), str):
                 yield os.path.normpath(os.path.join(here, os.path.dirname(_real_name(each[name]))))
@@ -150,6 +177,15 @@ def _real_name(shown: str) -> str:
     encoded = os.fsencode(shown)
     byte = re.sub(rb"\\x([0-9a-f]{2})", lambda m: bytes.fromhex(m[1].decode()), encoded)
     return os.fsdecode(byte)
+
+
+def _find_table(video: Input, table: Input, folders: Sequence[str]) -> str:
+    """Where the table of a video is, if its name is not that of the video."""
+    name = table.get("name", "")
+    if not name or name == Path(video["name"]).with_suffix(".csv").name:
+        return ""
+    found = (os.path.join(folder, n) for folder in folders for n in (name, _real_name(name)))
+    return next((p for p in found if os.path.isfile(p)), "")
 
 
 def _find(video: Input, folders: Sequence[str], max_frame_pixels: int) -> FoundVideo:

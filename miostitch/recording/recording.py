@@ -38,11 +38,13 @@ from miostitch.errors import (
 from miostitch.execution.results import LostFrames
 from miostitch.recording.files import (
     ReadOptions,
+    RecordingFiles,
+    Segment,
     StrPath,
     describe_missing_table,
+    find_segments,
     find_unused_table,
     require_recorded,
-    segment_paths,
     table_path,
 )
 from miostitch.recording.fitting import compare_rates, fit_bare, fit_table
@@ -60,7 +62,6 @@ class InputFile(NamedTuple):
     path: str
     size: int
     digest: str
-
 
 
 @dataclass(frozen=True, eq=False)
@@ -218,7 +219,12 @@ class Recording:
     def segment(self, path: str) -> "Recording":
         """The recording that one of the videos makes alone, called by this path."""
         number = [os.path.abspath(video.path) for video in self.videos].index(path)
-        tables = [table.moved(table_path(path)) for table in self.tables[number : number + 1]]
+        tables = [
+            table.moved(
+                table_path(path) if _is_next_to(table, path) else os.path.abspath(table.path)
+            )
+            for table in self.tables[number : number + 1]
+        ]
         videos = [replace(self.videos[number], path=path)]
         alone = Recording.of_files(Path(path).stem, videos, tables, self.options)
         return alone.with_lag(self.lag)
@@ -241,6 +247,13 @@ class Recording:
     def read(self, frames: I64) -> U8:
         """Frames in any order, uint8 (frame, height, width)."""
         return self.reader(frames).read()
+
+    @property
+    def strayed_tables(self) -> list[str]:
+        """Paths of its tables, if any of them does not stand next to its video under its name."""
+        pairs = [*zip(self.tables, self.videos, strict=False)]
+        astray = not all(_is_next_to(table, video.path) for table, video in pairs)
+        return [table.path for table, _ in pairs] if astray else []
 
     @property
     def buffer_columns(self) -> tuple[str, ...]:
@@ -374,34 +387,40 @@ def open_recordings(
 
 def _open_files(spec: StrPath, options: ReadOptions) -> Recording:
     """Open the videos and tables of a recording, which are not fitted yet."""
-    paths = segment_paths(spec)
-    for path in paths:
-        _require_files(path, need_table=options.need_table)
+    segments = find_segments(spec)
+    for segment in segments:
+        _require_files(segment, need_table=options.need_table)
     videos = [
-        open_video(path, max_frame_pixels=options.max_frame_pixels, salvage=options.salvage)
-        for path in paths
+        open_video(
+            segment.video, max_frame_pixels=options.max_frame_pixels, salvage=options.salvage
+        )
+        for segment in segments
     ]
     if len({(video.height, video.width) for video in videos}) > 1:
         sizes = ", ".join(f"{v.path}: {v.width}x{v.height}" for v in videos)
         raise InputError(f"the segments of one recording differ in frame size ({sizes})")
     tables = [
-        read_metadata(table_path(path), salvage=options.salvage, repair=options.repair)
-        for path in paths
-        if os.path.isfile(table_path(path))
+        read_metadata(segment.table_path, salvage=options.salvage, repair=options.repair)
+        for segment in segments
+        if os.path.isfile(segment.table_path)
     ]
     if tables and len(tables) < len(videos):
-        raise MissingInputError(f"{paths[0]}: some segments have a table and others none")
-    found = Recording.of_files(Path(videos[0].path).stem, videos, tables, options)
-    unused = [notice for path in paths if not tables for notice in find_unused_table(path)]
+        raise MissingInputError(f"{videos[0].path}: some segments have a table and others none")
+    name = spec.name if isinstance(spec, RecordingFiles) else ""
+    found = Recording.of_files(name or Path(videos[0].path).stem, videos, tables, options)
+    unused = [notice for each in segments if not tables for notice in find_unused_table(each.video)]
     return replace(found, notices=(*found.notices, *unused))
 
 
-def _require_files(path: str, *, need_table: bool) -> None:
+def _require_files(segment: Segment, *, need_table: bool) -> None:
     """Check that a video, and its table if need be, are there."""
+    path = segment.video
     require_recorded(path)
     if path.lower().endswith(".csv"):
         raise InputError(f"{path}: is a table; name the video, its table is found next to it")
-    if need_table and not os.path.isfile(table_path(path)):
+    if segment.table and not os.path.isfile(segment.table):
+        raise MissingInputError(f"{segment.table}: no such table; check the path")
+    if need_table and not os.path.isfile(segment.table_path):
         raise MissingInputError(f"{path}: {describe_missing_table(path)}")
 
 
@@ -429,7 +448,8 @@ def remember_recording(recording: Recording) -> Recording:
     paths = _paths(recording)
     keys = [_key(path, options) for path in paths]
     known = _opened.get(keys[0])
-    if known is not None and (known.name, _paths(known)) == (recording.name, paths):
+    same = known is not None and (known.name, _paths(known)) == (recording.name, paths)
+    if known is not None and same and _table_paths(known) == _table_paths(recording):
         return known
     _opened.update(dict.fromkeys(keys, recording))
     return recording
@@ -437,6 +457,15 @@ def remember_recording(recording: Recording) -> Recording:
 
 def _paths(recording: Recording) -> list[str]:
     return [os.path.abspath(video.path) for video in recording.videos]
+
+
+def _table_paths(recording: Recording) -> list[str]:
+    return [os.path.abspath(table.path) for table in recording.tables]
+
+
+def _is_next_to(table: Metadata, video: str) -> bool:
+    """Whether a table is the one that is found next to a video under its name."""
+    return os.path.abspath(table.path) == os.path.abspath(table_path(video))
 
 
 def reopen_video(path: str, options: ReadOptions) -> Recording:

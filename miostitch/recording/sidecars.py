@@ -266,7 +266,11 @@ class Origin:
     def files(self) -> list[str]:
         """Everything that is read."""
         stem = Path(self.path).with_suffix("")
-        found = [self.path, table_path(self.path)] if self.has_table else [self.path]
+        found = [self.path]
+        if isinstance(self.buffers, Recording):
+            found += [table.path for table in self.buffers.tables]
+        elif self.has_table:
+            found.append(table_path(self.path))
         found += [opened.path for opened in (self.video, self.store) if opened is not None]
         return found + [f"{stem}{suffix}" for suffix in self.lines]
 

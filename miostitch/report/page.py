@@ -32,6 +32,10 @@ BOKEH = ("bokeh.min.js", "bokeh-api.min.js")
 # Most bytes of a compressed timeline, and most counts of it, which the browser holds; beyond, more
 # frames share its finest bin.
 TIMELINE_BYTES, TIMELINE_CELLS = 900_000, 2**23
+PLAIN_POLICY = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; "
+    "form-action 'none'"
+)
 COMPRESSION = 3  # what more costs in time it does not give in size
 
 
@@ -122,17 +126,36 @@ def _policy(scripts: Iterable[str]) -> str:
     )
 
 
+def render_plain(template: Path, facts: Mapping[str, Any]) -> str:
+    """Make a page without scripts, in the style of the report, of a template elsewhere."""
+    page: str = (
+        _environment(template.parent)
+        .get_template(template.name)
+        .render(
+            **facts,
+            style="".join((TEMPLATES / name).read_text("utf-8") for name in STYLES),
+            policy=PLAIN_POLICY,
+            version=version("miostitch"),
+        )
+    )
+    return page
+
+
 @cache
 def _template() -> Any:
+    return _environment(TEMPLATES).get_template("report.html")
+
+
+def _environment(folder: Path) -> Environment:
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
+        loader=FileSystemLoader(folder),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"quote": shlex.quote, "repr": repr, "breakable": _breakable}
-    return environment.get_template("report.html")
+    return environment
 
 
 def _breakable(text: str) -> Markup:

@@ -1,17 +1,19 @@
 """How to stitch: the options of a whole run, and those of a lazy result."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
+from miostitch.config.choices import require_name
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import UsageError
-from miostitch.recording.files import ReadOptions, require_stem
+from miostitch.recording.files import ReadOptions, StrPath, recording_names, stitched_stem
 from miostitch.session.session import AlignOptions
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.video.writer import Codec
 
-NO_RESULT = ("name", "strict", "force", "restart", "memory_limit", "report")
-"""Options that change nothing in the products."""
+NO_RESULT = ("name", "session", "strict", "force", "restart", "memory_limit", "report")
+"""Options that change nothing in the frames and what is known of them."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class StitchOptions:
         Memory that this process may use, in bytes; it bounds the threads, never the chunks.
     name
         What the products are called, without ending; by default after the recordings.
+    session
+        What a session file says of the session, as JSON values, for the store's attributes.
     """
 
     by: Literal["frame", "buffer"] = "frame"
@@ -114,6 +118,7 @@ class StitchOptions:
     restart: bool = False
     memory_limit: int | None = None
     name: str | None = None
+    session: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.codec not in {None, *get_args(Codec)}:
@@ -125,8 +130,7 @@ class StitchOptions:
         if not (self.lag == "auto" or isinstance(self.lag, int)):
             raise UsageError(f"lag {self.lag!r}: must be auto or a number of frames")
         require_way(self.by)
-        if self.name is not None:
-            require_stem(self.name)
+        require_name(self.name)
         for name in ("chunk_frames", "max_frame_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -146,6 +150,10 @@ class StitchOptions:
     def aligning(self) -> AlignOptions:
         """How to align."""
         return AlignOptions(self.align, self.max_gap, one_clock=not self.keep_clocks)
+
+    def stem(self, inputs: Sequence[StrPath]) -> str:
+        """How the products of a stitch of these are called."""
+        return stitched_stem(recording_names(inputs), self.name)
 
     @property
     def provenance(self) -> dict[str, Any]:

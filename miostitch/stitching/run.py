@@ -27,7 +27,7 @@ from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import Run, RunOptions, publish_run
 from miostitch.execution.results import StitchSummary
 from miostitch.execution.workspace import Workspace
-from miostitch.recording.files import recording_names, segment_paths, stitched_stem, table_path
+from miostitch.recording.files import Segment, StrPath, find_segments, recording_names
 from miostitch.recording.inputs import RecordingInput, settle_inputs
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.recording.run_result import RunResult
@@ -177,7 +177,7 @@ def stitch_files(
 
 def settle_stitch(
     inputs: Sequence[RecordingInput], options: StitchOptions
-) -> tuple[list[str], StitchOptions]:
+) -> tuple[list[StrPath], StitchOptions]:
     """Paths of recordings, some of which may be open, and how they are stitched."""
     found = settle_inputs(inputs, options.reading)
     return found.specs, replace(options, lag=found.options.lag, salvage=found.options.salvage)
@@ -197,17 +197,17 @@ def _written(
 
 
 def run_stitch(
-    inputs: Sequence[str],
-    output: str | os.PathLike[str],
+    inputs: Sequence[StrPath],
+    output: StrPath,
     options: StitchOptions,
     *,
     accept: Callable[[int], None] | None = None,
     progress: Progress | None = None,
 ) -> StitchSummary:
     """Stitch recordings and publish the products; see :func:`stitch_files`."""
-    paths, names = _check_inputs(inputs), recording_names(inputs)
-    workspace = Workspace(Path(output), stitched_stem(names, options.name), STITCHED)
-    files = [*paths, *map(table_path, paths)]
+    segments, names = _check_inputs(inputs), recording_names(inputs)
+    workspace = Workspace(Path(output), options.stem(inputs), STITCHED)
+    files = [path for each in segments for path in (each.video, each.table_path)]
     how = RunOptions(options.force, options.restart, progress)
     with publish_run(workspace, files, how, resumable=True) as run:
         with passing():
@@ -278,13 +278,13 @@ def _make(
     return summarise(*found), tables.frames
 
 
-def _check_inputs(inputs: Sequence[str]) -> list[str]:
-    """All files a run reads, each checked to be there and there only once."""
+def _check_inputs(inputs: Sequence[StrPath]) -> list[Segment]:
+    """All segments that a run reads, each checked to be there and there only once."""
     if not inputs:
         raise UsageError("no recording given; name at least one video")
-    paths = [path for spec in inputs for path in segment_paths(spec)]
+    segments = [segment for spec in inputs for segment in find_segments(spec)]
     seen: dict[tuple[int, int], str] = {}
-    for path in paths:
+    for path in (segment.video for segment in segments):
         try:
             stat = os.stat(path)
         except OSError as error:
@@ -295,7 +295,7 @@ def _check_inputs(inputs: Sequence[str]) -> list[str]:
             msg = f"{path}: is the same file as {seen[identity]}; name each recording once"
             raise UsageError(msg)
         seen[identity] = path
-    return paths
+    return segments
 
 
 def _uncompressed_bytes(session: Session, options: StitchOptions) -> int:

@@ -15,7 +15,7 @@ from miostitch.config.choices import choose, given, require_one_way, thresholds
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import report_notices
 from miostitch.recording.datasets import stitch_history
-from miostitch.recording.files import ReadOptions, recording_names, stitched_stem
+from miostitch.recording.files import ReadOptions, StrPath, recording_names, stitched_stem
 from miostitch.recording.inputs import RecordingInput, settle_inputs
 from miostitch.recording.recording import open_recordings
 from miostitch.schema import (
@@ -58,7 +58,7 @@ class LazyStitch:
     session: Session
 
     @classmethod
-    def open(cls, specs: Sequence[str], options: StitchOptions) -> "LazyStitch":
+    def open(cls, specs: Sequence[StrPath], options: StitchOptions) -> "LazyStitch":
         """Open recordings of one session."""
         names = recording_names(specs)
         opened = open_recordings(specs, options.reading, names=names, measure=True)
@@ -255,7 +255,7 @@ def _way(
     return given({"by": by, "score": None if config is None else thresholds(config)})
 
 
-def stitch_lazily(specs: Sequence[str], options: StitchOptions) -> xr.Dataset:
+def stitch_lazily(specs: Sequence[StrPath], options: StitchOptions) -> xr.Dataset:
     """Stitch recordings, and say what should be known of them."""
     stitched = LazyStitch.open(specs, options)
     report_notices(find_notices(stitched.session), strict=options.strict)

@@ -120,6 +120,8 @@ def _describe_files(recording: Recording, folder: Path) -> dict[str, Any]:
         "path": path,
         "relative_path": relative_path,
         "segments": [InputPlace(*input_place(each.path, folder)) for each in recording.videos],
+        "tables": [InputPlace(*input_place(path, folder)) for path in recording.strayed_tables]
+        or None,
         "name": printable(recording.name),
         "unidentified": int(((table.frame_num < 0) & (table.num_rows > 0)).sum()),
         "lag": recording.lag,

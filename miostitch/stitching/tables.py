@@ -122,6 +122,7 @@ def store_attrs(session: Session, options: StitchOptions) -> dict[str, Any]:
         "fps": str(session.fps),
         "config": options.provenance,
         "versions": {"miostitch": version("miostitch")},
+        **({} if options.session is None else {"session": dict(options.session)}),
     }
 
 

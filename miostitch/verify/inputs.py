@@ -7,6 +7,7 @@ from typing import Any
 
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import InputError, MissingInputError
+from miostitch.recording.files import RecordingFiles, Segment, StrPath, segment_paths
 from miostitch.recording.provenance import find_videos, listed_objects, video_groups
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.session.session import Session, bring_together
@@ -43,7 +44,7 @@ def stitch_options(store: Store, summary: dict[str, Any]) -> StitchOptions:
     return StitchOptions()
 
 
-def open_inputs(store: Store, summary: dict[str, Any], specs: Sequence[str]) -> Inputs:
+def open_inputs(store: Store, summary: dict[str, Any], specs: Sequence[StrPath]) -> Inputs:
     """Open the recordings of a result; what is not there or has changed is noted.
 
     ``specs``: where they are now, for each in the order of the run; others are looked for.
@@ -55,10 +56,11 @@ def open_inputs(store: Store, summary: dict[str, Any], specs: Sequence[str]) -> 
         what = f"inputs do not name the files of {amount(len(names), 'recording')}"
         findings.add(Kind.ATTRIBUTES, store.name, what, column="inputs")
         videos = [[] for _ in names]
-    found: list[str] = []
+    found: list[StrPath] = []
     for number, (name, group) in enumerate(zip(names, videos, strict=True)):
-        paths = [each.path for each in group]
-        spec = ",".join(paths) if paths and all(paths) else ""
+        segments = [Segment(each.path, each.table) for each in group]
+        there = segments and all(segment.video for segment in segments)
+        spec = RecordingFiles(tuple(segments)) if there else ""
         found.append(specs[number] if number < len(specs) else spec)
         if not found[-1]:
             _skip(findings, group[0].name if group else name, f"{name} is not there")
@@ -80,7 +82,7 @@ def open_inputs(store: Store, summary: dict[str, Any], specs: Sequence[str]) -> 
 
 
 def _open(
-    store: Store, options: StitchOptions, known: Sequence[dict[str, Any]], specs: Sequence[str]
+    store: Store, options: StitchOptions, known: Sequence[dict[str, Any]], specs: Sequence[StrPath]
 ) -> list[Recording | None]:
     """Open recordings together if all are there, else each of them alone."""
     names = store.recordings
@@ -99,7 +101,7 @@ def _open(
             _skip(store.findings, Path(spec).name, str(error))
             opened.append(None)
         except InputError as error:
-            file = Path(spec.split(",")[0]).name
+            file = Path(segment_paths(spec)[0]).name
             store.findings.add(Kind.INPUT, file, f"cannot be read any more: {error}")
             _skip(store.findings, file, f"{name} cannot be read")
             opened.append(None)

@@ -27,7 +27,7 @@ SUMMARY_KEYS = frozenset(("outputs", "digests"))
 
 def verify_files(
     path: str | os.PathLike[str],
-    recordings: Sequence[str] = (),
+    recordings: Sequence[str | os.PathLike[str]] = (),
     *,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def _summary(path: Path) -> dict[str, Any]:
 
 
 def _verify(
-    folder: Path, stem: str, recordings: Sequence[str], progress: Progress | None
+    folder: Path, stem: str, recordings: Sequence[str | os.PathLike[str]], progress: Progress | None
 ) -> dict[str, Any]:
     """Verify one result."""
     path, findings = folder / f"{stem}{STORE}", Findings()

@@ -46,7 +46,7 @@ OF_THE_RUN = ("warnings", "notes", "resumed_blocks", "config", "versions", "dige
 COPIED = (Evidence.SINGLE, Evidence.IDENTICAL, Evidence.MAJORITY)
 """Evidence of buffers that are a copy of a recording's."""
 
-PATHS = ("path", "relative_path", "table", "file")
+PATHS = ("path", "relative_path", "table", "tables", "file")
 """Keys of a summary that depend on where the inputs are."""
 
 Make = Callable[[Session, set[str], slice], Block]
@@ -54,7 +54,10 @@ Make = Callable[[Session, set[str], slice], Block]
 
 
 def check_stitched(
-    result: Result, recordings: Sequence[str], folder: Path, progress: Progress | None
+    result: Result,
+    recordings: Sequence[str | os.PathLike[str]],
+    folder: Path,
+    progress: Progress | None,
 ) -> dict[str, Any]:
     """Compare frames, tables and summary; ``folder`` is for what is made again."""
     store = result.store

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from miostitch.recording.files import ReadOptions
+from miostitch.recording.files import ReadOptions, StrPath
 from miostitch.viewer.cache import BlockCache
 from miostitch.viewer.server import Marks, Viewer
 from miostitch.viewer.sources import open_scene
@@ -28,7 +28,7 @@ class ViewOptions:
 
 
 def view(
-    names: Sequence[str],
+    names: Sequence[StrPath],
     options: ViewOptions | None = None,
     *,
     reading: ReadOptions | None = None,

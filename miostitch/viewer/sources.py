@@ -17,7 +17,7 @@ from miostitch.buffers.elapsed_time import ElapsedTime, measured_rate, read_star
 from miostitch.buffers.frame_table import complete
 from miostitch.errors import AlignmentError, Notice
 from miostitch.execution.products import STORE
-from miostitch.recording.files import ReadOptions, recording_names
+from miostitch.recording.files import ReadOptions, StrPath, recording_names
 from miostitch.recording.frame_times import time_of_recording, time_of_store, timed_root
 from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording, open_recordings
@@ -39,7 +39,7 @@ TABLE_BLOCK = 4096  # frames of a store whose tables are read at a time
 
 
 def open_scene(
-    names: Sequence[str],
+    names: Sequence[StrPath],
     cache: BlockCache,
     options: ReadOptions | None = None,
     *,
@@ -47,8 +47,8 @@ def open_scene(
 ) -> Scene:
     """Open what is to be looked at."""
     options = options or ReadOptions(need_table=False)
-    if len(names) == 1 and names[0].endswith(STORE):
-        return _open_result(names[0], cache, options, folders)
+    if len(names) == 1 and (path := os.fspath(names[0])).endswith(STORE):
+        return _open_result(path, cache, options, folders)
     return _open_side_by_side(names, cache, options)
 
 
@@ -165,13 +165,14 @@ class _Opened(NamedTuple):
     notices: Sequence[Notice] = ()
 
 
-def _open_side_by_side(names: Sequence[str], cache: BlockCache, options: ReadOptions) -> Scene:
+def _open_side_by_side(names: Sequence[StrPath], cache: BlockCache, options: ReadOptions) -> Scene:
     titles = [printable(name) for name in recording_names(names)]
-    videos = [name for name in names if not name.endswith(STORE)]
+    paths = [os.fspath(name) for name in names]
+    videos = [n for n, path in zip(names, paths, strict=True) if not path.endswith(STORE)]
     recordings = iter(open_recordings(videos, options, measure=True))
     opened = [
-        _open_store(name, cache) if name.endswith(STORE) else _open_recording(next(recordings))
-        for name in names
+        _open_store(path, cache) if path.endswith(STORE) else _open_recording(next(recordings))
+        for path in paths
     ]
     places, frame_num, notices, note = _align([each.identity for each in opened])
 
