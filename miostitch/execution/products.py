@@ -42,10 +42,10 @@ LINE_TABLES = {p.suffix: p.frame_column for p in PRODUCTS if p.frame_column}
 
 OF_ROWS = tuple(product.suffix for product in PRODUCTS if product.of_rows)
 SYSTEM_FILES = re.compile(
-    r"\._.*|\.ds_store|\.directory|thumbs\.db|ehthumbs.*\.db|desktop\.ini|\.nfs.*|\.fuse_hidden.*|@eadir",
+    r"\._.*|~\$.*|\.~lock\..*|\.ds_store|\.directory|thumbs\.db|ehthumbs.*\.db|desktop\.ini|\.nfs.*|\.fuse_hidden.*|@eadir",
     re.IGNORECASE,
 )
-"""Names of what macOS, Windows, Linux and storage devices leave in any folder."""
+"""Names of what systems, storage devices and office programs leave in any folder."""
 
 NAMED = (VIDEO, STORE)
 """Products by which a user can name a result."""

@@ -4,10 +4,11 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
 from miostitch.errors import InputError, MissingInputError, Notice, UsageError
+from miostitch.execution.products import is_of_system
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 
 if TYPE_CHECKING:  # pydantic takes a tenth of a second to load
@@ -179,7 +180,11 @@ def find_nearby_tables(video: str) -> list[str]:
     own, found = _names(stem), []
     for name in sorted(_list(folder)):
         other, ending = os.path.splitext(name)
-        if ending.lower() != ".csv" or is_of_system(name) or name == Path(table_path(video)).name:
+        if (
+            ending.lower() != ".csv"
+            or is_of_system(PurePath(name))
+            or name == Path(table_path(video)).name
+        ):
             continue
         theirs = _names(other)
         # of two numbers after one name, as rec_1 and rec_2, neither is a copy of the other
@@ -192,20 +197,10 @@ def _has_video(table: str) -> bool:
     return os.path.exists(Path(table).with_suffix(".avi"))
 
 
-def is_of_system(name: str) -> bool:
-    """Whether an operating system or a program keeps a file for itself.
-
-    >>> [is_of_system(name) for name in ("._A.avi", "~$A.csv", "Thumbs.db", "A.avi")]
-    [True, True, True, False]
-    """
-    hidden = name.startswith(("._", "~$", ".~lock."))
-    return hidden or name.lower() in (".ds_store", "thumbs.db", "desktop.ini")
-
-
 def require_recorded(path: str) -> None:
     """Refuse a path that names no recording but looks like one, and say what it is."""
     name = os.path.basename(path)
-    if is_of_system(name):
+    if is_of_system(PurePath(name)):
         shown = name.removeprefix("._")
         other = os.path.join(os.path.dirname(path), shown)
         there = shown != name and os.path.exists(other)

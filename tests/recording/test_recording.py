@@ -326,7 +326,9 @@ def test_stitching_at_the_right_lag(
 def test_a_recording_of_a_wired_miniscope_is_named_so(tmp_path: Path, table: str) -> None:
     video = write(tmp_path / "0.avi", make_frames(3))
     (tmp_path / table).write_text("Frame Number,Time Stamp (ms),Buffer Index\n0,3,0\n")
-    with pytest.raises(MissingInputError, match="is of a UCLA Miniscope") as raised:
+    with pytest.raises(
+        MissingInputError, match="recording of the Miniscope DAQ software"
+    ) as raised:
         open_recordings([str(video)])
     assert str(tmp_path / "0.csv") in str(raised.value)
     assert open_recordings([str(video)], ReadOptions(need_table=False))[0].shape[0] == 3
