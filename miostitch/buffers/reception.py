@@ -20,9 +20,10 @@ _AT_ONCE = 4096  # frames whose rows are looked at together
 
 def longest_frame(frames: FrameTable) -> float:
     """Learn within what time the buffers of a frame are received, in s; infinite: not known."""
-    steps = np.diff(frames.timestamp_first[np.isfinite(frames.timestamp_first)])
+    with np.errstate(over="ignore"):  # a corrupt time may be any number
+        steps = np.diff(frames.timestamp_first[np.isfinite(frames.timestamp_first)])
+        spans = frames.timestamp_last - frames.timestamp_first
     rising = steps[steps > 0]
-    spans = frames.timestamp_last - frames.timestamp_first
     took = spans[spans > 0]
     usual = [float(np.median(found)) for found in (rising, took) if found.size]
     return MOST_INTERVALS * max(usual) if rising.size else np.inf
@@ -38,7 +39,8 @@ def settle_reception(
     """
     first, last = frames.timestamp_first.copy(), frames.timestamp_last.copy()
     known = np.isfinite(first)
-    odd = np.flatnonzero(known & ~((last >= first) & (last - first <= longest_s)))
+    with np.errstate(over="ignore"):
+        odd = np.flatnonzero(known & ~((last >= first) & (last - first <= longest_s)))
     if not len(odd):
         return frames, 0
     usual = np.setdiff1d(np.flatnonzero(known), odd, assume_unique=True)
