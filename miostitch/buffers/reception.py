@@ -15,6 +15,7 @@ from miostitch.buffers.header_check import find_failed
 from miostitch.schema import CORRECTED
 
 MOST_INTERVALS = 8  # frames' time within which the buffers of one are received
+LEAST_S = 1.0  # or this long, if that is longer: a busy computer takes a row late
 _AT_ONCE = 4096  # frames whose rows are looked at together
 
 
@@ -26,7 +27,7 @@ def longest_frame(frames: FrameTable) -> float:
     rising = steps[steps > 0]
     took = spans[spans > 0]
     usual = [float(np.median(found)) for found in (rising, took) if found.size]
-    return MOST_INTERVALS * max(usual) if rising.size else np.inf
+    return max(LEAST_S, MOST_INTERVALS * max(usual)) if rising.size else np.inf
 
 
 def settle_reception(

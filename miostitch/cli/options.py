@@ -185,11 +185,6 @@ restart = option(
 )
 edits = together(lagging, reads, strict, restart)
 stitches = together(
-    option(
-        "--name",
-        metavar="NAME",
-        help="Name of the products (default: those of the recordings, joined).",
-    ),
     reads,
     strict,
     restart,
