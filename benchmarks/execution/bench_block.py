@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import TableWriter
 from miostitch.schema import COLUMNS, chunk_frames
 from miostitch.store.chunks import write_block
 from miostitch.store.layout import create_store

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from miostitch.buffers.csv_writer import TableWriter, csv_text
+from miostitch.buffers.csv_files import TableWriter, csv_text
 from miostitch.schema import COLUMN_BY_NAME, CORRECTED, NO_FRAME
 from miostitch.store.layout import BufferColumns
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import TableWriter
 from miostitch.config.files import to_config
 from miostitch.config.models import DenoiseConfig, NoisePatchConfig
 from miostitch.denoising.filters import METHODS

@@ -13,14 +13,14 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import FrameLines, TableWriter
 from miostitch.buffers.elapsed_time import join_times
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.editing.kept_frames import FrameOrigins
 from miostitch.errors import MiostitchError
 from miostitch.execution.products import LINE_TABLES, STORE, TABLE, TIMESTAMPS, VIDEO
 from miostitch.recording.datasets import union
-from miostitch.recording.sidecars import FrameLines, Origin, lines_at, rows_at
+from miostitch.recording.sidecars import Origin, lines_at, rows_at
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
     FRAME,

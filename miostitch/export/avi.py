@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import TableWriter
 from miostitch.execution.engine import Output, Products
 from miostitch.export.frame_columns import FRAMES, write_frame_columns
 from miostitch.export.plan import TIMES, Advance, ExportOptions, PathOf, Plan, Source

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import TableWriter
 from miostitch.export.plan import TIMES, Source
 from miostitch.schema import FILLED, FRAME, FRAME_VARIABLES, Variable
 

@@ -5,13 +5,11 @@ tables with one line per frame, and a store next to a video or a video next to a
 must describe the same number of frames, or they are no sidecars.
 """
 
-import csv
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
-from io import StringIO
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,13 +18,14 @@ import pandas as pd
 import xarray as xr
 
 from miostitch.arrays import I64
+from miostitch.buffers.csv_files import REMEDY, FrameLines
 from miostitch.buffers.elapsed_time import ElapsedTime
 from miostitch.buffers.table import Metadata, read_metadata
 from miostitch.errors import InputError, MismatchError, Notice, UsageError
 from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE, TABLE
 from miostitch.execution.products import VIDEO as AVI
 from miostitch.execution.results import LostFrames
-from miostitch.ranges import join_ranges, runs
+from miostitch.ranges import join_ranges
 from miostitch.recording.datasets import open_store_beside
 from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.fitting import lost_frames, salvaged
@@ -39,9 +38,7 @@ from miostitch.store.validation import reading
 from miostitch.text import amount, printable
 from miostitch.video.source import VideoSource, open_video
 
-# How much of a table is in memory while its lines are counted, and while they are checked.
-SCANNED_BYTES, CHECKED_LINES = 2**22, 2**14
-REMEDY, LEFT_OUT = "make it again, or --salvage leaves it out", "it is left out"
+LEFT_OUT = "it is left out"
 REPAIRS = "repairs"
 
 
@@ -132,83 +129,6 @@ class RecordedFrames:
         }
         columns = {v.name: known[v.name][:count].astype(v.dtype) for v in FRAME_VARIABLES}
         return xr.Dataset({name: (FRAME, values) for name, values in columns.items()})
-
-
-class FrameLines:
-    """A table with one line per frame, of which only the places of the lines are in memory.
-
-    A last line without its end may be cut in a cell; it is not counted, and ``cut`` is true.
-    """
-
-    def __init__(self, path: str, key: str) -> None:
-        self._path, self._key = path, key
-        ends = [np.zeros(1, np.int64)]
-        try:
-            with open(path, "rb") as file:
-                header = file.readline()
-                position = start = file.tell()
-                while text := file.read(SCANNED_BYTES):
-                    found = np.flatnonzero(np.frombuffer(text, np.uint8) == ord("\n"))
-                    ends.append(found + position + 1)
-                    position += len(text)
-        except OSError as error:
-            what = f"cannot be read: {error.strerror}"
-            raise InputError(Notice(path, what, REMEDY)) from error
-        self._starts = np.concatenate(ends)
-        self._starts[0] = start
-        self.cut = bool(position > self._starts[-1])
-        text_of_header = header.decode("utf-8-sig", "replace").rstrip("\r\n")
-        self.columns = next(csv.reader([text_of_header]), [""])
-        self.count = len(self._starts) - 1
-        if key not in self.columns or len({*self.columns}) < len(self.columns):
-            what = f"no column {key}" if key not in self.columns else "two columns of one name"
-            what = f"line 1: {what if header else 'the file is empty'}"
-            raise InputError(Notice(path, what, REMEDY))
-
-    def of(self, frames: I64) -> pd.DataFrame:
-        """Lines of distinct frames, ascending, in their order; every cell as it stands there."""
-        rows = self._cells(frames)
-        for frame, row in zip(frames.tolist(), rows, strict=False):
-            if len(row) != len(self.columns):
-                what = f"has {amount(len(row), 'cell')}, where there should be {len(self.columns)}"
-                raise self._wrong(frame, what)
-        lines = pd.DataFrame(rows, columns=self.columns)
-        told = pd.to_numeric(lines[self._key], errors="coerce").to_numpy()
-        both = min(len(told), len(frames))
-        wrong = frames[:both][told[:both] != frames[:both]]
-        if len(told) != len(frames) or len(wrong):
-            at = int(wrong[0] if len(wrong) else frames[-1])
-            raise self._wrong(at, f"does not list frame {at}")
-        return lines
-
-    def check(self, count: int) -> None:
-        """Read the lines of the first `count` frames, some at a time."""
-        for start in range(0, count, CHECKED_LINES):
-            self.of(np.arange(start, min(start + CHECKED_LINES, count)))
-
-    def _cells(self, frames: I64) -> list[list[str]]:
-        """Cells of lines as they stand in the text."""
-        text = bytearray()
-        try:
-            with open(self._path, "rb") as file:
-                for first, last in runs(frames):
-                    start, stop = self._starts[[first, last + 1]].tolist()
-                    file.seek(start)
-                    text += file.read(stop - start)
-        except OSError as error:
-            raise InputError(f"{self._path}: cannot be read any more: {error.strerror}") from error
-        rows: list[list[str]] = []
-        try:
-            rows += csv.reader(StringIO(text.decode()))
-        except UnicodeDecodeError as error:
-            line = text.count(b"\n", 0, error.start)
-            raise self._wrong(int(frames[line]), "is not UTF-8") from error
-        except csv.Error as error:
-            raise self._wrong(int(frames[len(rows)]), f"is no line: {error}") from error
-        return rows
-
-    def _wrong(self, frame: int, what: str) -> MismatchError:
-        return MismatchError(Notice(self._path, f"line {frame + 2} {what}", REMEDY))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from miostitch.arrays import F64
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import TableWriter
 from miostitch.errors import (
     InputError,
     Notice,

@@ -19,7 +19,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.arrays import U8
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import TableWriter
 from miostitch.errors import ResourceError, UsageError
 from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.workspace import Workspace

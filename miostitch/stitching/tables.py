@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import TableWriter
 from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.row_writer import BufferTable

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import TableWriter
 from miostitch.execution.products import LINE_TABLES, TIMESTAMPS
 from miostitch.text import amount
 from miostitch.verify.findings import LISTED, Findings, Kind

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from miostitch import schema
 from miostitch.buffers import parser as table_parser
 from miostitch.buffers import table as metadata
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import TableWriter
 from miostitch.buffers.table import Metadata, buffer_layout, read_metadata
 from miostitch.errors import MetadataError, MiostitchError, MissingInputError, UsageError
 from tests.tables import (

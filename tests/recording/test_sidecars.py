@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from miostitch.buffers.csv_files import FrameLines
 from miostitch.errors import InputError, MismatchError
-from miostitch.recording.sidecars import FrameLines, lines_at, rows_at
+from miostitch.recording.sidecars import lines_at, rows_at
 
 CELLS = st.sampled_from(["", "0", "1.50", "-3", "a b", '"x, y"', "ü"])
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from miostitch.buffers.csv_writer import TableWriter
+from miostitch.buffers.csv_files import TableWriter
 from miostitch.buffers.table import read_metadata
 from miostitch.errors import ResourceError
 from tests.tables import LAWS, REQUIRED, session, table_of
