@@ -68,7 +68,7 @@ def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path)
         (["stitch"], 2, "no recording given"),
         (["stitch", "{0}", "{0}"], 2, "same file"),
         (["stitch", "{0}", "nowhere.avi"], 3, "nowhere.avi: no such video"),
-        (["stitch", "{0}", "--chunk-frames", "0"], 2, "0 is not in the range x>=1"),
+        (["stitch", "{0}", "--chunk-frames", "0"], 2, "0 is not in the range 1<=x"),
         (["stitch", "{0}", "--colour"], 2, "No such option"),
         (["stitch", "{0}", "--by", "pixel"], 2, "--by"),
         (["stitch", "{0}", "--lag", "1.5"], 2, "'1.5': give auto or a number of frames"),
