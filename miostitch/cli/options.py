@@ -62,6 +62,10 @@ def _read_lag(text: str) -> int:
     return lag
 
 
+def _read_numbers(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(",")))
+
+
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
     """Add several options, to be shown in this order."""
 
@@ -237,6 +241,10 @@ aligns = together(
         help="Write the quality report, an HTML page (default: yes).",
     ),
 )
+own_values = _read(
+    lambda text: next(iter(each)) if len(each := _read_numbers(text)) == 1 else each,
+    "give a number, or one for each receiver with commas in between",
+)
 simulated = together(
     option("--frames", help="Frames that the device records (default: 200).", **positive),
     option("--receivers", help="Receivers (default: 2).", type=WholeNumber(1, 127), metavar="N"),
@@ -251,8 +259,9 @@ simulated = together(
     ),
     option(
         "--buffer-loss",
-        help="Share of buffers that are lost, per receiver (default: 0.03).",
-        **share,
+        type=own_values,
+        metavar="P[,P...]",
+        help="Share of buffers that are lost, for all or for each receiver (default: 0.03).",
     ),
     option(
         "--frame-loss", help="Share of frames that are lost completely (default: 0.01).", **share
@@ -267,6 +276,24 @@ simulated = together(
     option("--header-flips", help="Share of headers with flipped bits (default: 0.002).", **share),
     option(
         "--bursts", help="Share of faults that start a burst of faults (default: 0.1).", **share
+    ),
+    option(
+        "--bit-errors",
+        type=own_values,
+        metavar="P[,P...]",
+        help="Share of bits that are flipped, for all or for each receiver (default: 0).",
+    ),
+    option(
+        "--noise-bursts",
+        type=own_values,
+        metavar="N[,N...]",
+        help="Bursts of noise per million bits, for all or for each receiver (default: 0).",
+    ),
+    option("--noise-bits", help="Mean length of a burst of noise (default: 4000).", **positive),
+    option(
+        "--failed-headers",
+        help="Share of buffers whose header fails its check (default: 0).",
+        **share,
     ),
     option(
         "--late-start",

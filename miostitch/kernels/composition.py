@@ -19,6 +19,7 @@ UNIT = 64  # costs are integers, in 1/64 nat
 _SWITCH = 7 * UNIT  # inside a stretch the right copy changes about once in a thousand pixels
 _CALM = UNIT // 4  # a burst that spoils few bits leaves many pixels right in between
 _VOTE = 11 * UNIT // 2  # a wrong value is one of 256
+STRETCH = _SWITCH // _CALM  # pixels; differences that are further apart are decided one by one
 _TELLING_ZEROS = 32  # fewer at the end of a buffer may be dark pixels that noise hides elsewhere
 _NEVER = 2**40  # price of a copy that ends before the pixel
 
@@ -225,30 +226,27 @@ def _predict(near: I16, weights: I32, guess: I32) -> None:
 
 
 @part
-def _is_proven(frames: U8, have: I32, bounds: I64, f: int, b: int) -> bool:
-    """Whether two recordings delivered the whole buffer and agree on it."""
-    lo, hi = bounds[b], bounds[b + 1]
-    for r in range(frames.shape[0]):
-        for s in range(r):
-            whole = have[r, f, b] == hi - lo and have[s, f, b] == hi - lo
-            if whole and _same(frames[r, f, lo:hi], frames[s, f, lo:hi]):
-                return True
-    return False
+def _shared_pixels(have: I32, f: int, b: int) -> int:
+    """Count the pixels, from the first one, that at least two recordings delivered of a buffer."""
+    most, second = np.int32(0), np.int32(0)
+    for r in range(have.shape[0]):
+        size = have[r, f, b]
+        second = max(second, min(most, size))
+        most = max(most, size)
+    return int(second)
 
 
 @kernel(types.void(*_COPIES, types.int64, types.int64, _COUNTS, _COUNTS))
 def spread(
     frames: U8, have: I32, bounds: I64, width: int, step: int, sums: I64, counts: I64
 ) -> None:
-    """Add up the differences of proven pixels to each neighbour, into sums and counts (8)."""
+    """Add up the differences of agreed pixels to each neighbour, into sums and counts (8)."""
     known = np.empty((3, frames.shape[2]), np.int16)
     held = np.full(3, -2)
     for f in range(frames.shape[1]):
         _find_agreed_around(frames, have, bounds, f, known, held)
         for b in range(bounds.size - 1):
-            if not _is_proven(frames, have, bounds, f, b):
-                continue
-            where = np.arange(bounds[b], bounds[b + 1], step)
+            where = np.arange(bounds[b], bounds[b] + _shared_pixels(have, f, b), step)
             near = np.empty((NEIGHBOURS, where.size), np.int16)
             _find_neighbours(known, f, where, width, near)
             for d in range(where.size):
@@ -263,15 +261,13 @@ def spread(
 def tally(
     frames: U8, have: I32, bounds: I64, width: int, step: int, weights: I32, table: I64
 ) -> None:
-    """Count how often proven pixels have which value at which prediction, into table (256, 256)."""
+    """Count how often agreed pixels have which value at which prediction, into table (256, 256)."""
     known = np.empty((3, frames.shape[2]), np.int16)
     held = np.full(3, -2)
     for f in range(frames.shape[1]):
         _find_agreed_around(frames, have, bounds, f, known, held)
         for b in range(bounds.size - 1):
-            if not _is_proven(frames, have, bounds, f, b):
-                continue
-            where = np.arange(bounds[b], bounds[b + 1], step)
+            where = np.arange(bounds[b], bounds[b] + _shared_pixels(have, f, b), step)
             near = np.empty((NEIGHBOURS, where.size), np.int16)
             guess = np.empty(where.size, np.int32)
             _find_neighbours(known, f, where, width, near)
@@ -327,11 +323,16 @@ def _price_values(copy: U8, hi: int, where: I64, guess: I32, cost: I32, prices: 
 
 
 @part
-def _price_contradiction(copy: U8, other: U8, hi: int, where: I64, prices: I64) -> None:
-    """Raise the prices (d) of a copy (p) where another one, that ends at hi, has other values."""
+def _price_contradiction(copy: U8, other: U8, hi: int, trust: int, where: I64, prices: I64) -> None:
+    """Raise the prices (d) of a copy (p) where another one, that ends at hi, has other values.
+
+    Where a stretch of these begins, that costs trust, too: how seldom the other one errs.
+    """
+    end = -1
     for d in range(where.size):
         if where[d] < hi and other[where[d]] != copy[where[d]]:
-            prices[d] += _VOTE
+            prices[d] += _VOTE if where[d] < end else _VOTE + trust
+            end = where[d] + STRETCH
 
 
 @part
@@ -374,6 +375,7 @@ def _resolve_buffer(
     width: int,
     weights: I32,
     cost: I32,
+    trust: I32,
     f: int,
     b: int,
     known: I16,
@@ -401,7 +403,8 @@ def _resolve_buffer(
         _predict(own, weights, guess)
         _price_values(frames[r, f], end, where, guess, cost, prices[r])
         for s in range(recordings):
-            _price_contradiction(frames[r, f], frames[s, f], lo + have[s, f, b], where, prices[r])
+            other_end = lo + have[s, f, b]
+            _price_contradiction(frames[r, f], frames[s, f], other_end, trust[s], where, prices[r])
     _find_cheapest_path(where, prices, back)
     share = np.zeros(recordings, np.int64)
     for d in range(where.size):
@@ -410,7 +413,7 @@ def _resolve_buffer(
     return int(np.argmax(share))
 
 
-@kernel(types.void(*_COPIES, types.int64, _WEIGHTS, _COST, types.int64, *_COMPOSED))
+@kernel(types.void(*_COPIES, types.int64, _WEIGHTS, _COST, _WEIGHTS, types.int64, *_COMPOSED))
 def compose(
     frames: U8,
     have: I32,
@@ -418,6 +421,7 @@ def compose(
     width: int,
     weights: I32,
     cost: I32,
+    trust: I32,
     start: int,
     out: U8,
     chosen: I8,
@@ -444,6 +448,8 @@ def compose(
             missing[n] += hi - lo - size
             if proof == STRETCHES:
                 _find_agreed_around(frames, have, bounds, f, known, held)
-                r = _resolve_buffer(frames, have, bounds, width, weights, cost, f, b, known, out[n])
+                r = _resolve_buffer(
+                    frames, have, bounds, width, weights, cost, trust, f, b, known, out[n]
+                )
             chosen[n, b] = r
             evidence[n, b] = proof

@@ -8,7 +8,7 @@ session begins like a shorter one.
 import math
 from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import get_args
+from typing import TypeAlias, get_args
 
 import numpy as np
 
@@ -22,9 +22,13 @@ HEADER_PIXELS = 48
 EPOCH_US = 1_764_712_600_000_000
 BOOT_US = 1_500_000
 NEURON_PIXELS = 20
+OwnValues: TypeAlias = float | tuple[float, ...]
+"""One value for all receivers, or one for each."""
+
 BOUNDS: dict[str, tuple[float, float]] = {
     **dict.fromkeys(("frames", "receivers", "height", "width"), (1, 2**31)),
-    **dict.fromkeys(("buffer_pixels", "burst_length"), (1, 2**31)),
+    **dict.fromkeys(("buffer_pixels", "burst_length", "noise_bits"), (1, 2**31)),
+    "noise_bursts": (0, 1e5),
     **dict.fromkeys(("clock_offset_s", "clock_drift_ppm"), (-1e9, 1e9)),
     "fps": (0.001, 1e6),
     "lag": (-(2**31), 2**31),
@@ -54,7 +58,8 @@ class SimulationConfig:
     first_frame_num
         ``frame_num`` of the first frame.
     buffer_loss, frame_loss
-        Probability that a buffer, or all buffers of a frame, do not arrive.
+        Probability that a buffer, or all buffers of a frame, do not arrive; the former may differ
+        between receivers: then it is a tuple, one for each.
     corruption
         Probability that a stretch of a buffer's pixels has bit errors.
     truncation
@@ -69,6 +74,17 @@ class SimulationConfig:
         Probability that a loss or a corruption is the start of a burst.
     burst_length
         Mean length of a burst in buffers, in frames for complete frames.
+    bit_errors
+        Probability that a bit of a pixel is flipped, independently of all others; a tuple: one for
+        each receiver.
+    noise_bursts
+        Bursts of noise per million bits; a tuple: one for each receiver.
+    noise_bits
+        Mean length of such a burst in bits. It flips one bit in 2, in 4 or in 8, and reaches
+        into the next buffers.
+    failed_headers
+        Probability that the check of a buffer's header fails. Above 0 the tables have the column
+        ``header_crc_ok``; the pixels of such a buffer are zero, and it begins no frame.
     late_start_frames, early_end_frames
         Receiver r starts r times the former late, and the receivers before the last end as many
         times the latter early; neither takes more than a quarter of the session.
@@ -95,7 +111,7 @@ class SimulationConfig:
     buffer_pixels: int | None = None
     fps: Fraction | int = 20
     first_frame_num: int = 2500
-    buffer_loss: float = 0.03
+    buffer_loss: OwnValues = 0.03
     frame_loss: float = 0.01
     corruption: float = 0.01
     truncation: float = 0.002
@@ -103,6 +119,10 @@ class SimulationConfig:
     header_flips: float = 0.002
     bursts: float = 0.1
     burst_length: int = 6
+    bit_errors: OwnValues = 0.0
+    noise_bursts: OwnValues = 0.0
+    noise_bits: int = 4000
+    failed_headers: float = 0.0
     late_start_frames: int = 3
     early_end_frames: int = 5
     resets: int = 0
@@ -114,7 +134,11 @@ class SimulationConfig:
     def __post_init__(self) -> None:
         for field in fields(self):
             value, kind = getattr(self, field.name), field.type
-            low, high = BOUNDS.get(field.name, (0, 1 if kind is float else 2**31))
+            share = kind is float or kind == OwnValues
+            low, high = BOUNDS.get(field.name, (0, 1 if share else 2**31))
+            if kind == OwnValues:
+                self._require_own(field.name, value, low, high)
+                continue
             kinds = get_args(kind) or ((float, int) if kind is float else (kind,))
             if isinstance(value, kinds) and (value is None or low <= value <= high):
                 continue
@@ -124,6 +148,14 @@ class SimulationConfig:
         if max(self.resets, abs(self.lag)) >= self.frames:
             msg = f"{amount(self.frames, 'frame')}: too few for {amount(self.resets, 'reset')}"
             raise UsageError(f"{msg} and a lag of {self.lag}")
+
+    def _require_own(self, name: str, values: object, low: float, high: float) -> None:
+        """Refuse values of which some receiver has none, or one that it cannot have."""
+        each = values if isinstance(values, tuple) else (values,)
+        wrong = [v for v in each if not (isinstance(v, float | int) and low <= v <= high)]
+        if wrong or len(each) not in (1, self.receivers):
+            msg = f"{name}={values!r}: give a number (float or int) from {low} to {high}"
+            raise UsageError(f"{msg}, or one for each of {amount(self.receivers, 'receiver')}")
 
     @property
     def edges(self) -> I64:
@@ -137,6 +169,13 @@ class SimulationConfig:
         most = self.frames // 4
         early = (self.receivers - 1 - receiver) * self.early_end_frames
         return min(receiver * self.late_start_frames, most), self.frames - min(early, most)
+
+
+def own_value(values: OwnValues, receiver: int) -> float:
+    """The value of one receiver."""
+    if not isinstance(values, tuple):
+        return values
+    return values[receiver if len(values) > 1 else 0]
 
 
 def draw(config: SimulationConfig, shape: tuple[int, ...], *key: int) -> U64:
@@ -261,6 +300,7 @@ class Faults:
     """Faults of one block on its way to one receiver, all (frame, buffer)."""
 
     lost: Bools
+    failed: Bools  # The check of the header failed
     corrupted: Bools
     short: Bools
     flipped: Bools
@@ -281,7 +321,7 @@ class Air:
         """Draw the faults of one block, always for a whole one."""
         config, (frames, buffers) = self.config, self.shape
         raw = draw(config, (10, frames, buffers), 2, self.receiver, sent.block)
-        losses = self._draw_lengths(raw[0], raw[1], config.buffer_loss)
+        losses = self._draw_lengths(raw[0], raw[1], own_value(config.buffer_loss, self.receiver))
         whole = buffers * self._draw_lengths(raw[2, :, 0], raw[3, :, 0], config.frame_loss)
         losses[:, 0] = np.maximum(losses[:, 0], whole)
         lost = self._find_covered("loss", losses)
@@ -302,7 +342,11 @@ class Air:
         arrived[:n] += np.where(short[:n], 0, sent.overhang)
         flipped = chance(raw[8], config.header_flips)
         corrupted &= ~short
-        return Faults(lost[:n], corrupted[:n], short[:n], flipped[:n], arrived[:n], raw[9, :n])
+        checks = draw(config, self.shape, 4, self.receiver, sent.block)
+        failed = chance(checks, config.failed_headers)
+        return Faults(
+            lost[:n], failed[:n], corrupted[:n], short[:n], flipped[:n], arrived[:n], raw[9, :n]
+        )
 
     def _draw_lengths(self, events: U64, extent: U64, probability: float) -> I64:
         burst = 1 + below(extent, 2 * self.config.burst_length - 1)

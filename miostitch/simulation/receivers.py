@@ -9,7 +9,7 @@ import os
 import re
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -24,6 +24,7 @@ from miostitch.errors import ResourceError, UsageError
 from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.workspace import Workspace
 from miostitch.schema import COLUMNS, NO_FRAME
+from miostitch.simulation.bit_errors import BitErrors
 from miostitch.simulation.device import (
     EPOCH_US,
     Air,
@@ -39,6 +40,10 @@ __all__ = ["DEFAULT_CONFIG", "Simulation", "SimulationConfig", "simulate"]
 
 DEFAULT_CONFIG = SimulationConfig()
 TABLE_COLUMNS = tuple(column.name for column in COLUMNS)
+FLAGS = (("orphan", "?"), ("failed", "?"))
+CHECKED = "header_crc_ok"
+"""Column of whether the check of a buffer's header succeeded."""
+
 TRUTH_ARRAYS = ("video_frame", "corrupted", "short")
 FILES = (".avi", ".csv")
 RECEIVER = re.compile(r"receiver[0-9]+\.(avi|csv)")
@@ -115,11 +120,15 @@ class _Receiver:
         config = self.config = device.config
         self.device, self.number, self.video, self.table = device, number, video, table
         self.air = Air(config, number, device.block_frames)
+        self.bit_errors = BitErrors(config, number)
+        # Bits flipped in the block at hand, (frame, pixel), and its buffers that have some.
+        self.flipped_bits: U8 | None = None
+        self.noisy = np.zeros((0, 0), bool)
         shape = (config.frames, len(self.air.sizes))
         self.video_frame = np.full(shape, NO_FRAME, np.int32)
         self.corrupted, self.short = np.zeros(shape, bool), np.zeros(shape, bool)
         self.flips = [np.zeros(0, FLIP_RECORD)]
-        self.counts = dict.fromkeys(("rows", "orphans", "overruns"), 0)
+        self.counts = dict.fromkeys(("rows", "orphans", "failed", "overruns"), 0)
         self.open_image: U8 | None = None
         self.memory = np.empty((0, 0), np.uint8)
         self.fragment = self.last_num = NO_FRAME
@@ -129,13 +138,19 @@ class _Receiver:
     def receive(self, sent: Sent) -> None:
         """Receive one block, and write it to the files."""
         faults = self.air.send(sent)
+        self.flipped_bits = self.bit_errors.draw(sent.first, len(sent.pixels))
+        if self.flipped_bits is not None:
+            flipped = np.maximum.reduceat(self.flipped_bits, self.device.edges[:-1], axis=1) > 0
+            self.noisy = flipped & ~(faults.short | faults.corrupted)
+            faults = replace(faults, corrupted=faults.corrupted | self.noisy)
         rows = self._read(sent, faults)
         arrived = rows["frame"], rows["buffer"]
         at = sent.first + rows["frame"], rows["buffer"]
         self.corrupted[at] = faults.corrupted[arrived]
         self.short[at] = faults.short[arrived]
-        if not rows["orphan"].all():
-            self._write_fragments(sent, faults, rows[~rows["orphan"]])
+        named = ~(rows["orphan"] | rows["failed"])
+        if named.any():
+            self._write_fragments(sent, faults, rows[named])
         self._write_table(sent, faults, rows)
 
     def finish(self) -> None:
@@ -161,7 +176,7 @@ class _Receiver:
     def _read(self, sent: Sent, faults: Faults) -> Rows:
         at = np.nonzero(~faults.lost)
         numbers = ("frame", "buffer", "fragment", *sent.header)
-        rows = np.zeros(len(at[0]), [*((name, "<i8") for name in numbers), ("orphan", "?")])
+        rows = np.zeros(len(at[0]), [*((name, "<i8") for name in numbers), *FLAGS])
         rows["frame"], rows["buffer"] = at
         for name, values in sent.header.items():
             rows[name] = values[at]
@@ -171,12 +186,14 @@ class _Receiver:
             for number, (name, width) in enumerate(FLIPPABLE):
                 own = bits % len(FLIPPABLE) == number
                 rows[name][hit[own]] ^= 1 << bits[own] // len(FLIPPABLE) % width
-        named = rows["frame_buffer_count"] < len(self.air.sizes)
+        rows["failed"] = faults.failed[at]
+        named = (rows["frame_buffer_count"] < len(self.air.sizes)) & ~rows["failed"]
         num, new = rows["frame_num"][named], np.zeros(len(rows), np.int64)
         new[named] = num != np.append(self.last_num, num)[:-1]
-        rows["orphan"], rows["fragment"] = ~named, self.fragment + np.cumsum(new)
+        rows["orphan"] = ~(named | rows["failed"])
+        rows["fragment"] = self.fragment + np.cumsum(new)
         if self.fragment < 0:  # mio waits for the start of a frame
-            rows = rows[np.logical_or.accumulate(rows["frame_buffer_count"] == 0)]
+            rows = rows[np.logical_or.accumulate(named & (rows["frame_buffer_count"] == 0))]
             rows["fragment"] -= rows["fragment"][:1]
         return rows
 
@@ -222,7 +239,9 @@ class _Receiver:
         """Pixels of one buffer as they arrive."""
         edges, entropy = self.device.edges, self.device.entropy
         payload = sent.pixels[frame, edges[buffer] : edges[buffer + 1]].copy()
-        if faults.corrupted[frame, buffer]:
+        if self.flipped_bits is not None and self.noisy[frame, buffer]:
+            payload ^= self.flipped_bits[frame, edges[buffer] : edges[buffer + 1]]
+        elif faults.corrupted[frame, buffer]:
             detail, size = int(faults.detail[frame, buffer]), len(payload)
             stretch = payload[detail % size :][: 1 + (detail >> 20) % size]
             begin = (detail >> 40) % (len(entropy) - size)
@@ -243,22 +262,28 @@ class _Receiver:
         ahead_us = config.clock_offset_s * 1e6 + session_us * config.clock_drift_ppm / 1e6
         time_us = sent.time_us[at] + below(faults.detail[at] >> np.uint64(16), wait_us)
         time_us = time_us + np.rint(self.number * ahead_us).astype(np.int64)
-        place = self.air.sizes[np.where(rows["orphan"], 0, rows["frame_buffer_count"])]
+        known = rows["frame_buffer_count"] < len(self.air.sizes)
+        place = self.air.sizes[np.where(known, rows["frame_buffer_count"], 0)]
         columns = {
             **{name: rows[name] for name in sent.header},
             "buffer_recv_index": self.received + np.arange(len(rows["frame"])),
             "buffer_recv_unix_time": time_us / 1e6,
-            "black_padding_px": np.where(rows["orphan"], -1, place - faults.arrived[at]),
+            "black_padding_px": np.where(
+                rows["orphan"], -1, np.where(rows["failed"], 0, place - faults.arrived[at])
+            ),
             "reconstructed_frame_index": np.where(
                 rows["orphan"], NO_FRAME, rows["fragment"] - self.table_shift
             ),
         }
+        if CHECKED in self.table.columns:
+            columns[CHECKED] = np.where(rows["failed"], "False", "True")
         keep = rows["fragment"] >= self.table_shift
         self.received += len(rows["frame"])
         self._log_flips(sent, rows[keep])
         self.table.append(pd.DataFrame(columns)[keep])
         self.counts["rows"] += int(keep.sum())
         self.counts["orphans"] += int(rows["orphan"][keep].sum())
+        self.counts["failed"] += int(rows["failed"][keep].sum())
         whole = self.air.sizes[rows["buffer"]] + sent.overhang[at]
         self.counts["overruns"] += int((faults.arrived[at] > whole)[keep].sum())
 
@@ -377,9 +402,11 @@ def _transmit(
             stack.enter_context(VideoWriter(f"{stem}.avi", width=width, height=height, fps=fps))
             for stem in stems
         ]
-        tables = [stack.enter_context(TableWriter(f"{stem}.csv", TABLE_COLUMNS)) for stem in stems]
+        own = (*TABLE_COLUMNS, CHECKED) if config.failed_headers else TABLE_COLUMNS
+        tables = [stack.enter_context(TableWriter(f"{stem}.csv", own)) for stem in stems[:-1]]
+        tables.append(stack.enter_context(TableWriter(f"{stems[-1]}.csv", TABLE_COLUMNS)))
         files = zip(range(config.receivers), videos, tables, strict=False)
-        receivers = [_Receiver(device, *own) for own in files]
+        receivers = [_Receiver(device, *each) for each in files]
         for block in range(-(-config.frames // device.block_frames)):
             sent = device.send(block)
             videos[-1].write(sent.pixels.reshape(-1, height, width))

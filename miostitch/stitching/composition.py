@@ -9,8 +9,10 @@ The rules, in the order in which they decide one buffer:
    bits. Every differing pixel has a price per copy: how surprising its value is next to the
    neighbours in the image and in the frames before and after, and how many copies contradict it.
    The cheapest path through the differing pixels wins, where changing the copy inside a stretch
-   costs too. How surprising a value is was learned from the pixels that two copies prove
+   costs too. How surprising a value is was learned from the pixels on which two copies agree
    (:func:`learn_model`): there is no threshold to set.
+5. Receivers are not equal: to call a copy wrong costs the more, the more seldom its recording was
+   found wrong when some frames were composed before.
 
 Neighbours count only where all copies agree and are read from the recordings, never from earlier
 decisions: the result does not depend on how a session is cut into blocks. Choosing between copies,
@@ -19,7 +21,7 @@ chapter 2, appendix G), taking blocks from a clean copy what dvrescue does for D
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -39,6 +41,11 @@ AGREEMENT = ("shared", "identical")
 
 SAMPLE_STEP = 7  # every seventh pixel teaches as much as all, and is no divisor of usual widths
 PRIOR_COUNT = 20  # pixels of the overall distribution that each prediction starts with
+TRUST_FRAMES = 64  # frames that are composed to find which recordings err more often
+TRUST_ROUNDS = 2  # the second one believes what the first one found
+CLEARLY = 3  # standard errors by which recordings differ that are not equal
+MOST_RECORDINGS = 127  # what a source's number can tell
+PRIOR_PIXELS = 10_000  # right ones that each recording starts with
 UNFORESEEN = 0.02  # share of pixels, cells lighting up and motion, that no neighbour foretells
 
 
@@ -88,10 +95,12 @@ class Copies:
 
 @dataclass(frozen=True)
 class PixelModel:
-    """What the pixels of a session look like, learned from those that two copies prove."""
+    """What the pixels of a session look like, and which recordings are right more often."""
 
     weights: I32  # Weight of each neighbour in a prediction, int32 (neighbour,)
     cost: I32  # Surprise in 1/64 nat, int32 (prediction, value)
+    # How much more seldom each errs than the worst, in 1/64 nat, 0 if not known: int32 (recording,)
+    trust: I32
 
 
 @dataclass(frozen=True)
@@ -179,9 +188,9 @@ def whole_sources(
 
 
 def learn_model(samples: Iterable[Copies]) -> PixelModel:
-    """Learn what pixels look like next to their neighbours, where two copies prove them.
+    """Learn what pixels look like next to their neighbours, where two copies agree, and trust.
 
-    Neighbours weigh as the inverse square of their mean difference. Without any proven pixel the
+    Neighbours weigh as the inverse square of their mean difference. Without any such pixel the
     model is the prior: a Laplace distribution around the mean of the neighbours.
     """
     held = [(copies, copies.presence()) for copies in samples]
@@ -195,13 +204,46 @@ def learn_model(samples: Iterable[Copies]) -> PixelModel:
     weights = np.maximum(1, np.rint(64 * precision / precision.max())).astype(np.int32)
     for known in where:
         kernels.tally(*known, weights, table)
-    return PixelModel(weights, _surprise(table))
+    model = PixelModel(weights, _surprise(table), np.zeros(MOST_RECORDINGS, np.int32))
+    frames = sum(copies.frames.shape[1] for copies, _ in held)
+    some = held[:: max(1, -(-frames // TRUST_FRAMES))]
+    for _ in range(TRUST_ROUNDS if some and len(some[0][1]) > 1 else 0):
+        model = replace(model, trust=_find_trust(some, model))
+    return model
+
+
+def _find_trust(held: Sequence[tuple[Copies, I32]], model: PixelModel) -> I32:
+    """Compose some frames and count where errors of each recording begin, int32 (recording,)."""
+    recordings = len(held[0][1])
+    begun, pixels = np.ones((2, recordings), np.int64)
+    for copies, have in held:
+        made = _compose(copies, have, model)
+        size = np.diff(copies.bounds)
+        judged = (have == size) & ((have > 0).sum(axis=0) > 1)
+        for number, frames in enumerate(copies.frames):
+            wrong = (frames != made.frames) & np.repeat(judged[number], size, axis=1)
+            pixels[number] += (judged[number] * size).sum()
+            apart = np.diff(np.flatnonzero(wrong), prepend=-kernels.STRETCH)
+            begun[number] += (apart >= kernels.STRETCH).sum()
+    share = begun / (pixels + PRIOR_PIXELS)
+    worst = int(np.argmax(share))
+    better = np.log(share[worst] / share)
+    clear = better > CLEARLY * np.sqrt(1 / begun + 1 / begun[worst])
+    trust = np.zeros(MOST_RECORDINGS, np.int32)
+    trust[:recordings] = np.rint(kernels.UNIT * np.where(clear, better, 0))
+    return trust
 
 
 def compose_block(
     copies: Copies, model: PixelModel, before: int = 0, after: int = 0
 ) -> Composition:
     """Compose the frames of a block."""
+    return _compose(copies, copies.presence(), model, before, after)
+
+
+def _compose(
+    copies: Copies, have: I32, model: PixelModel, before: int = 0, after: int = 0
+) -> Composition:
     frames = copies.frames.shape[1] - before - after
     buffers = len(copies.bounds) - 1
     composition = Composition(
@@ -212,11 +254,12 @@ def compose_block(
     )
     kernels.compose(
         copies.frames,
-        copies.presence(),
+        have,
         copies.bounds,
         copies.width,
         model.weights,
         model.cost,
+        model.trust,
         before,
         composition.frames,
         composition.recording,
