@@ -77,6 +77,8 @@ def open_inputs(store: Store, summary: dict[str, Any], specs: Sequence[StrPath])
             session = bring_together(recordings, options.aligning)
         except InputError as error:
             findings.add(Kind.INPUT, store.name, str(error))
+            what = "tables and scores, for the recordings cannot be stitched again"
+            findings.add(Kind.NOT_CHECKED, store.name, what)
     _compare_files(findings, opened, files)
     return Inputs(options, opened, session)
 
