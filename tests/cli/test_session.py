@@ -134,7 +134,7 @@ def test_refusals(
 
 @pytest.mark.parametrize("name", ["", "a/b", ".hidden", "a\0b"])
 def test_a_name_must_be_one(name: str) -> None:
-    with pytest.raises(ValueError, match="must be a name without folders"):
+    with pytest.raises(ValueError, match="must be a file name without folder and ending"):
         StitchOptions(name=name)
 
 

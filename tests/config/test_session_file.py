@@ -60,7 +60,11 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         ("T09:30:00Z", "", "line 8: recording.start: '2026-01-31': a time with its offset"),
         ("unit: ms", "unit: h", "line 9: behaviour: unit: 'h': s or ms is needed"),
         ("name: cam, ", "", "line 9: behaviour: each needs name: and timestamps:"),
-        ("\nsubject", "\nname: a/b\nsubject", "line 7: name 'a/b': must be a name without folders"),
+        (
+            "\nsubject",
+            "\nname: a/b\nsubject",
+            "line 7: name 'a/b': must be a file name without folder and ending",
+        ),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(

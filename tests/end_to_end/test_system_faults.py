@@ -22,6 +22,7 @@ from miostitch.buffers import parser as table_parser
 from miostitch.buffers.table import read_metadata
 from miostitch.config.files import parse_config
 from miostitch.errors import InputError, MetadataError, ResourceError, VideoError
+from miostitch.recording.files import Segment
 from miostitch.recording.recording import Recording
 from miostitch.video.source import open_video
 from tests.faults import case, slow
@@ -67,7 +68,9 @@ def test_an_output_that_cannot_be_written(
     monkeypatch.setattr(
         "miostitch.stitching.run.open_recordings", lambda *_, **__: pytest.fail("read")
     )
-    monkeypatch.setattr("miostitch.stitching.run._check_inputs", lambda inputs: list(inputs))
+    monkeypatch.setattr(
+        "miostitch.stitching.run._check_inputs", lambda paths: [*map(Segment, paths)]
+    )
     with pytest.raises(ResourceError, match="cannot be written") as refused:
         miostitch.stitch_files(names, unwritable / below)
     assert refused.value.exit_code == 5
