@@ -63,7 +63,7 @@ def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
         (
             "\nsubject",
             "\nname: a/b\nsubject",
-            "line 7: name 'a/b': must be a file name without folder and ending",
+            "line 7: name 'a/b': must be a file name",
         ),
     ],
 )
