@@ -287,8 +287,7 @@ def noted_before_a_cut(
     "command",
     [
         "trim",
-        "denoise",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("remove-frames", "concat")),
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("denoise", "remove-frames", "concat")),
     ],
 )
 def test_an_edit_goes_on(

@@ -64,7 +64,9 @@ def test_the_same_bytes_as_of_threads(session: list[str], tmp_path: Path, by: st
     assert products(tmp_path / "cluster") == products(tmp_path / "threads")
 
 
-@pytest.mark.parametrize("name", ["denoise_calcium_imaging", "denoise_flicker"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("denoise_calcium_imaging", marks=pytest.mark.slow), "denoise_flicker"]
+)
 def test_denoising_gives_the_same_bytes_as_of_threads(
     session: list[str], tmp_path: Path, name: str
 ) -> None:

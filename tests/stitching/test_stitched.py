@@ -76,7 +76,7 @@ def test_it_has_what_the_store_has(session: Made, tmp_path: Path, how: dict[str,
     assert lazy.recording.values.tolist() == stored.attrs["recordings"]
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 @pytest.mark.parametrize(
     "edit",
     [
@@ -94,7 +94,7 @@ def test_edited_and_written_it_is_as_the_store_would_be(
     assert_same_files(tmp_path / "lazy", tmp_path / "stored")
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_denoised_and_exported_it_is_as_the_store_would_be(tmp_path: Path, by: Any) -> None:
     session = Made(tmp_path / "session", **CONFIGS["two"])
     lazy, stored = (
@@ -111,7 +111,7 @@ def test_denoised_and_exported_it_is_as_the_store_would_be(tmp_path: Path, by: A
     assert_same(*(miostitch.denoise(each, config).dataset for each in (lazy, stored)))
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 @pytest.mark.parametrize("names", [("stitch", "video", 2), ("capture3", "receiver", 3)])
 def test_real_recordings(recordings: Path, tmp_path: Path, names: Any, by: Any) -> None:
     folder, stem, count = names
@@ -226,6 +226,7 @@ def test_a_store_is_no_recording_to_stitch(session: Made, tmp_path: Path) -> Non
         miostitch.stitch([lazy])
 
 
+@pytest.mark.slow
 def test_a_workflow_takes_open_recordings(tmp_path: Path) -> None:
     session = Made(tmp_path / "session", **CONFIGS["lagging"])
     lag = session.config.lag

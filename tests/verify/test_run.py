@@ -682,7 +682,7 @@ def test_tampering_with_composed_results_is_found(name: str, output: Path) -> No
     ("change", "witnesses"),
     [
         (PIXEL, [("pixels", AVI), ("pixels", STORE), ("pixels", LOST)]),
-        (AVI_PIXEL, [("pixels", AVI)]),
+        pytest.param(AVI_PIXEL, [("pixels", AVI)], marks=pytest.mark.slow),
         (CELL, [("rows", CSV)]),
     ],
 )
@@ -783,7 +783,10 @@ def other(tmp_path_factory: pytest.TempPathFactory) -> Path:
 SUFFIXES = (".zarr", ".avi", ".csv", "_scores.csv", "_debug.avi", "_report.html")
 
 
-@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize(
+    "suffix",
+    [*SUFFIXES[:2], *(pytest.param(each, marks=pytest.mark.slow) for each in SUFFIXES[2:])],
+)
 def test_a_product_of_another_run_is_found(suffix: str, other: Path, output: Path) -> None:
     product = output / f"{STEM}{suffix}"
     shutil.rmtree(product) if product.is_dir() else product.unlink()
