@@ -72,7 +72,7 @@ def make_report(example: Example, target: Path) -> None:
         made = miostitch.simulate(folder, example.session)
         paths = [*map(str, made.recordings)]
         if example.denoise:
-            miostitch.workflow_files(paths, folder / "out", "denoise_calcium_imaging")
+            miostitch.workflow_files(paths, "denoise_calcium_imaging", folder / "out")
         else:
             miostitch.stitch_files(paths, folder / "out", by=example.by)
         [report] = sorted((folder / "out").rglob("*_report.html"))[-1:]

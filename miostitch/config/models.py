@@ -368,7 +368,10 @@ def _allowed(schema: dict[str, Any]) -> str:
     """Describe in words what a JSON schema allows."""
     match schema:
         case {"anyOf": list(options)}:
-            return " or ".join(map(_allowed, options))
+            # in an order of their own: Python knows unions that were named before in another one
+            return " or ".join(
+                sorted(map(_allowed, options), key=lambda each: (each == "null", each))
+            )
         case {"enum": list(names)}:
             return " or ".join(map(str, names))
         case {"const": value}:
