@@ -33,20 +33,20 @@ EXAMPLES = (
         "by-frame",
         "Two receivers, by frame",
         "The best frame of the two, as stitch does without an option.",
-        miostitch.SimulationConfig(frames=400, buffer_loss=0.01, **SIZE),
+        miostitch.SimulationConfig(frames=200, buffer_loss=0.01, **SIZE),
     ),
     Example(
         "by-buffer",
         "The same session, by buffer",
         "Frames combined from what both received: fewer are damaged.",
-        miostitch.SimulationConfig(frames=400, buffer_loss=0.01, **SIZE),
+        miostitch.SimulationConfig(frames=200, buffer_loss=0.01, **SIZE),
         by="buffer",
     ),
     Example(
         "poor-reception",
         "Three receivers with poor reception",
         "Every receiver lost much; what nobody received stays damaged, and the report says where.",
-        miostitch.SimulationConfig(frames=400, receivers=3, buffer_loss=0.15, **SIZE),
+        miostitch.SimulationConfig(frames=200, receivers=3, buffer_loss=0.15, **SIZE),
         by="buffer",
     ),
     Example(

@@ -319,6 +319,7 @@ def test_an_edit_goes_on(
 
 
 @pytest.mark.fault(47, "edit, store or version changed", "begins again and says why")
+@pytest.mark.slow
 def test_another_edit_begins_anew_and_says_why(
     stitched: Path,
     tmp_path: Path,
