@@ -11,23 +11,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import numpy as np
 
 from miostitch.buffers.header import Header, read_header
 from miostitch.errors import InputError, MetadataError
-from miostitch.execution.products import STORE, SUMMARY
+from miostitch.execution.products import STORE, SUMMARY, is_of_system
 from miostitch.execution.results import read_summary
+from miostitch.recording.files import is_copied_name
 from miostitch.video.source import FORMATS, open_video
 
 ENDS_BYTES = 64 * 1024  # read of a table at its start and at its end
 ROWS = 9  # of each end that are believed together: a single one may have flipped bits
 SIMILAR = 0.6  # of two names, at which they may belong together
 TRUTH = "truth"  # what the simulated device sent is no receiver's recording
-COPY = re.compile(r"( ?- copy( ?\(\d+\))?| ?\(\d+\)|[-_ ]copy|[-_ ]\d+)$", re.IGNORECASE)
-"""What copying a file, or recording again under the same name, adds to a stem."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,8 @@ def _is_ours(place: str, name: str) -> bool:
     """Whether a file may be a recording's: no system's, no partial download."""
     suffix = Path(name).suffix.lower()
     known = suffix in FORMATS or suffix == ".csv"
-    return known and not name.startswith((".", "~", "$")) and os.path.isfile(f"{place}/{name}")
+    left = name.startswith(".") or is_of_system(PurePath(name))
+    return known and not left and os.path.isfile(f"{place}/{name}")
 
 
 def _without_results(place: str, names: Sequence[str]) -> list[str]:
@@ -136,8 +136,8 @@ def _pair_up(place: str, names: Sequence[str], found: Found) -> None:
         paths = os.path.join(place, video), os.path.join(place, table)
         found.pairs.append(Pair(*paths, tables[table], question))
     for name in alone:
-        copied = COPY.sub("", Path(name).stem)
-        like = next((v for v in videos if v != name and Path(v).stem == copied), None)
+        stem, others = Path(name).stem, (v for v in videos if len(v) < len(name))
+        like = next((v for v in others if is_copied_name(stem, Path(v).stem)), None)
         why = "no table of its name" + (f"; perhaps a copy of {like}" if like else "")
         found.notes.append(f"{os.path.join(place, name)}: {why}; left out")
     found.notes += [f"{os.path.join(place, n)}: no video of its name; left out" for n in left]
@@ -158,8 +158,7 @@ def _near_names(videos: Sequence[str], tables: Sequence[str]) -> Iterator[tuple[
 
 def _likeness(one: str, other: str) -> float:
     """How alike two stems are: 1 where they differ in what copying adds alone."""
-    bare = [COPY.sub("", stem).lower() for stem in (one, other)]
-    if bare[0] == bare[1] or one.lower() in bare or other.lower() in bare:
+    if is_copied_name(one, other):
         return 1.0
     return SequenceMatcher(None, one.lower(), other.lower()).ratio()
 

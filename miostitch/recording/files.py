@@ -177,7 +177,7 @@ def stitched_stem(names: Sequence[str], name: str | None = None) -> str:
 def find_nearby_tables(video: str) -> list[str]:
     """Tables next to a video with nearly its name, those without a video of their own first."""
     stem, folder = Path(video).stem, os.path.dirname(video) or "."
-    own, found = _names(stem), []
+    found = []
     for name in sorted(_list(folder)):
         other, ending = os.path.splitext(name)
         if (
@@ -186,9 +186,7 @@ def find_nearby_tables(video: str) -> list[str]:
             or name == Path(table_path(video)).name
         ):
             continue
-        theirs = _names(other)
-        # of two numbers after one name, as rec_1 and rec_2, neither is a copy of the other
-        if theirs[0] in own or own[0] in theirs:
+        if is_copied_name(stem, other):
             found.append(os.path.join(os.path.dirname(video), name))
     return sorted(found, key=lambda path: (_has_video(path), -len(path)))
 
@@ -250,6 +248,18 @@ def _list(folder: str) -> list[str]:
         return os.listdir(folder)
     except OSError:  # the error of opening the video says more
         return []
+
+
+def is_copied_name(one: str, other: str) -> bool:
+    """Whether one stem is the other with what copying and downloading append.
+
+    Of two numbers after one name neither is a copy of the other.
+
+    >>> is_copied_name("rec (1)", "rec"), is_copied_name("rec_1", "rec_2")
+    (True, False)
+    """
+    names, others = _names(one), _names(other)
+    return names[0] in others or others[0] in names
 
 
 def _names(stem: str) -> list[str]:
