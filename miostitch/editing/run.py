@@ -23,13 +23,14 @@ from miostitch.execution.products import EDITED, NAMED, STORE, TABLE, TIMESTAMPS
 from miostitch.execution.products import VIDEO as AVI
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import Run, RunOptions, file_states, publish_run, used_versions
-from miostitch.execution.results import EditSummary, OriginSummary
+from miostitch.execution.results import EditSummary, InputPlace, OriginSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.datasets import label_frames, list_lag_notices, open_sources
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.inputs import require_opened_so, settle_reading
 from miostitch.recording.provenance import input_place
 from miostitch.recording.run_result import RunResult
+from miostitch.recording.sidecars import Origin
 from miostitch.schema import MEASURED_FPS, START_TIME, VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
@@ -209,12 +210,7 @@ class Edit(KeptFrames):
             frames=len(self.origin),
             history=self.attrs.get("history", []),
             origins=[
-                OriginSummary(
-                    *input_place(each.path, run.workspace.output),
-                    each.frames,
-                    lags.get(each.path, 0),
-                    each.repair,
-                )
+                _describe_origin(each, lags.get(each.path, 0), run.workspace.output)
                 for each in self.origins
             ],
             origin_frames=self.origin_runs,
@@ -339,3 +335,10 @@ def _named_kind(target: Path) -> str:
         )
         raise UsageError(msg)
     return ""
+
+
+def _describe_origin(origin: Origin, lag: int, folder: Path) -> OriginSummary:
+    """What a summary in a folder says of a file of frames."""
+    place, table = input_place(origin.path, folder), origin.table_elsewhere
+    elsewhere = InputPlace(*input_place(table, folder)) if table else None
+    return OriginSummary(*place, origin.frames, lag, origin.repair, elsewhere)

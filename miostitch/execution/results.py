@@ -198,6 +198,7 @@ class OriginSummary(Result):
     frames: Annotated[int, "how many it has"]
     lag: Annotated[int, "the lag that was applied"]
     repair: Annotated[bool, "false: flipped headers of its table were left as received"] = True
+    table: Annotated[InputPlace | None, "its table, if not next to it under its name"] = None
 
 
 @dataclass(frozen=True)

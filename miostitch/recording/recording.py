@@ -221,7 +221,7 @@ class Recording:
         number = [os.path.abspath(video.path) for video in self.videos].index(path)
         tables = [
             table.moved(
-                table_path(path) if _is_next_to(table, path) else os.path.abspath(table.path)
+                table_path(path) if is_next_to(table, path) else os.path.abspath(table.path)
             )
             for table in self.tables[number : number + 1]
         ]
@@ -252,7 +252,7 @@ class Recording:
     def strayed_tables(self) -> list[str]:
         """Paths of its tables, if any of them does not stand next to its video under its name."""
         pairs = [*zip(self.tables, self.videos, strict=False)]
-        astray = not all(_is_next_to(table, video.path) for table, video in pairs)
+        astray = not all(is_next_to(table, video.path) for table, video in pairs)
         return [table.path for table, _ in pairs] if astray else []
 
     @property
@@ -463,7 +463,7 @@ def _table_paths(recording: Recording) -> list[str]:
     return [os.path.abspath(table.path) for table in recording.tables]
 
 
-def _is_next_to(table: Metadata, video: str) -> bool:
+def is_next_to(table: Metadata, video: str) -> bool:
     """Whether a table is the one that is found next to a video under its name."""
     return os.path.abspath(table.path) == os.path.abspath(table_path(video))
 

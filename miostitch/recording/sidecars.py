@@ -27,10 +27,15 @@ from miostitch.execution.products import VIDEO as AVI
 from miostitch.execution.results import LostFrames
 from miostitch.ranges import join_ranges
 from miostitch.recording.datasets import open_store_beside
-from miostitch.recording.files import ReadOptions, table_path
+from miostitch.recording.files import ReadOptions, RecordingFiles, Segment, table_path
 from miostitch.recording.fitting import lost_frames, salvaged
 from miostitch.recording.frame_times import time_of_recording, time_of_store
-from miostitch.recording.recording import Recording, list_repairs, reopen_video
+from miostitch.recording.recording import (
+    Recording,
+    is_next_to,
+    list_repairs,
+    reopen_video,
+)
 from miostitch.schema import FRAME, FRAME_VARIABLES, REPAIR, VIDEO
 from miostitch.store.chunks import damaged_blocks
 from miostitch.store.reader import Store
@@ -183,6 +188,12 @@ class Origin:
         return Fraction(self.store.attrs["fps"])
 
     @property
+    def table_elsewhere(self) -> str:
+        """Its table, if that is not next to it under its name."""
+        tables = self.buffers.tables if isinstance(self.buffers, Recording) else ()
+        return next((t.path for t in tables if not is_next_to(t, self.path)), "")
+
+    @property
     def files(self) -> list[str]:
         """Everything that is read."""
         stem = Path(self.path).with_suffix("")
@@ -195,11 +206,15 @@ class Origin:
         return found + [f"{stem}{suffix}" for suffix in self.lines]
 
 
-def find_origin(path: str, options: ReadOptions) -> Origin:
-    """Open a video or a store and everything next to it."""
+def find_origin(path: str, options: ReadOptions, table: str = "") -> Origin:
+    """Open a video or a store and everything next to it; the table of a video may be elsewhere."""
     if path.endswith(STORE):
         return _of_store(Store.open(path), options)
-    recording = reopen_video(path, replace(options, need_table=False))
+    reading = replace(options, need_table=False)
+    if table:
+        recording = Recording.open(RecordingFiles((Segment(path, table),)), reading)
+    else:
+        recording = reopen_video(path, reading)
     return _of_video(path, recording, options)
 
 

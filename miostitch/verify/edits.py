@@ -116,8 +116,12 @@ def _find_source(result: Result) -> Source | None:
         salvage, repair = bool(summary.get("lost_frames")), bool(each.get("repair", True))
         reading = ReadOptions(salvage, repair=repair, need_table=False, lag=lag)
         try:
-            lazy = path.endswith(LAZY)
-            origins.append(_find_stitch(result, path) if lazy else find_origin(path, reading))
+            if path.endswith(LAZY):
+                origins.append(_find_stitch(result, path))
+            else:
+                table = each.get("table")
+                place = recorded_place(table, result.folder) if isinstance(table, dict) else ""
+                origins.append(find_origin(path, reading, place))
         except (InputError, UsageError) as error:
             if Path(path).exists():
                 findings.add(Kind.INPUT, file, f"cannot be read any more: {error}")

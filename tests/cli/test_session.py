@@ -9,7 +9,7 @@ import zarr
 
 import miostitch
 from miostitch.stitching.options import StitchOptions
-from tests.commands import run
+from tests.commands import run, run_installed
 from tests.folders import content
 
 SMALL = miostitch.SimulationConfig(frames=24, height=20, width=20, seed=2)
@@ -168,3 +168,6 @@ subject: {{subject_id: m1}}
     session: Any = zarr.open_group(tmp_path / "alone_denoised.zarr", mode="r").attrs["session"]
     assert session["subject"] == {"subject_id": "m1"}
     assert (tmp_path / "alone_denoised.csv").exists()
+    # by a program of its own: here the recording may still be open
+    found = json.loads(run_installed("verify", str(tmp_path), "--json").stdout)
+    assert (found["differences"], found["not_checked"]) == (0, 0)
