@@ -49,6 +49,7 @@ docs: $(VENV)/test.stamp $(VENV)/docs.stamp  ## docs/_build/html/index.html
 dist: $(VENV)/release.stamp  ## source and wheel for a release, checked, in dist/
 	rm -rf dist
 	$(BIN)/python -m build
+	rm -rf build *.egg-info  # what is left would pass for an installed version
 	$(BIN)/twine check --strict dist/*
 
 bench: $(VENV)/bench.stamp  ## time the working tree

@@ -87,3 +87,13 @@ def renumber(videos: Sequence[Path], ahead: int) -> None:
             )
 
         change_table(path, change)
+
+
+def mismatched(session: list[str], folder: Path) -> str:
+    """A copy of the first video with a table of ten frames."""
+    video = folder / "short.avi"
+    video.write_bytes(Path(session[0]).read_bytes())
+    rows = Path(session[0]).with_suffix(".csv").read_text().splitlines(keepends=True)
+    kept = [row for row in rows[1:] if 0 <= int(row.rsplit(",", 1)[1]) < 10]
+    video.with_suffix(".csv").write_text("".join([rows[0], *kept]))
+    return str(video)

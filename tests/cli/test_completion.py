@@ -2,11 +2,9 @@
 
 import os
 import re
-import select
 import shutil
 import subprocess
 import sys
-import termios
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +17,10 @@ from miostitch.cli import main as cli
 from miostitch.cli import options
 from miostitch.config.files import shipped_configs
 from tests.commands import COMMAND
-from tests.terminals import on_a_terminal
+
+select = pytest.importorskip("select")
+termios = pytest.importorskip("termios", reason="Windows has no pseudo-terminals")
+on_a_terminal = pytest.importorskip("tests.terminals").on_a_terminal
 
 PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "use-in-scripts.md"
 """Says which line each shell needs, and in which file."""
