@@ -17,6 +17,7 @@ DATA = {
     "py.typed",
     "__init__.pyi",
     *(f"config/shipped/{path.name}" for path in ROOT.glob("miostitch/config/shipped/*.yml")),
+    *(f"batch/templates/{path.name}" for path in ROOT.glob("miostitch/batch/templates/*")),
     *(f"report/templates/{path.name}" for path in ROOT.glob("miostitch/report/templates/*")),
     *(f"viewer/static/{path.name}" for path in ROOT.glob("miostitch/viewer/static/*")),
 }
