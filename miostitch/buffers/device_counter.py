@@ -33,3 +33,30 @@ def counter_resets(frame_num: NDArray[np.int64]) -> NDArray[np.int64]:
         elif score > best:  # wrong numbers beside a reset make several falls of it
             resets[-1], best = fall, score
     return np.array(resets, np.int64)
+
+
+def device_runs(frame_num: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Number the runs of the device between resets of its counter, (frame,), from 0."""
+    run = np.zeros(len(frame_num), np.int64)
+    run[counter_resets(frame_num)] = 1
+    return run.cumsum()
+
+
+def count_numbers(frame_num: NDArray[np.int64]) -> tuple[int, int]:
+    """Count the numbers that are lost and those that are repeated, in each run of the device.
+
+    ``frame_num``: of frames in their order, (frame,), each known.
+    """
+    run = device_runs(frame_num)
+    pairs = np.unique(np.stack([run, frame_num], axis=1), axis=0)
+    steps, same = np.diff(pairs[:, 1]), np.diff(pairs[:, 0]) == 0
+    return int((steps[same] - 1).sum()), len(frame_num) - len(pairs)
+
+
+def join_fragments(
+    frame_num: NDArray[np.int64], num_buffers: NDArray[np.integer], most: int
+) -> NDArray[np.int64]:
+    """Buffers of each frame, of which fragments with the same number in one run are parts."""
+    run = device_runs(frame_num)
+    _, frame = np.unique(np.stack([run, frame_num], axis=1), axis=0, return_inverse=True)
+    return np.bincount(frame.ravel(), num_buffers).clip(max=most).astype(np.int64)

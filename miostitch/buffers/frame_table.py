@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.arrays import F64, I16, I32, I64, U8, U64, Bools
-from miostitch.buffers.device_counter import counter_resets
+from miostitch.buffers.device_counter import device_runs
 from miostitch.kernels.composition import EXCLUDED
 from miostitch.ranges import run_starts
 from miostitch.schema import CORRECTED, NO_FRAME
@@ -98,10 +98,8 @@ class FrameTable:
         """Count the buffers of each known frame of each boot, fragments of a frame together."""
         known = self.frame_num >= 0
         number = self.frame_num[known]
-        boot = np.zeros(len(number), np.int64)
-        boot[counter_resets(number)] = 1
-        fragments = {"boot": boot.cumsum(), "number": number, "have": self.buffers[known]}
-        frames = folded(fragments, ("boot", "number"), {"have": np.bitwise_or})
+        fragments = {"run": device_runs(number), "number": number, "have": self.buffers[known]}
+        frames = folded(fragments, ("run", "number"), {"have": np.bitwise_or})
         received: U8 = np.bitwise_count(frames["have"] & _low_bits(buffers))
         return received
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from miostitch.buffers.device_counter import count_numbers
 from miostitch.buffers.frame_table import MASK_BITS
 from miostitch.errors import InputError, MetadataError
 from miostitch.execution.results import (
@@ -147,13 +148,13 @@ def _describe_table(recording: Recording) -> InspectedTable:
         rows, span = sum(t.row_count for t in recording.tables), (frame_num[0], frame_num[-1])
         return InspectedTable(rows, (int(span[0]), int(span[1])), buffers_per_frame=expected)
     received = table.received(expected)
-    jumps = np.diff(frame_num)
+    lost, repeated = count_numbers(table.frame_num[table.frame_num >= 0])
     return InspectedTable(
         rows=sum(t.row_count for t in recording.tables),
         orphan_rows=sum(t.orphan_rows for t in recording.tables),
         frame_num=(int(frame_num[0]), int(frame_num[-1])),
-        lost_frames=int((jumps - 1).sum()),
-        repeated_frames=int((table.frame_num >= 0).sum()) - len(frame_num),
+        lost_frames=lost,
+        repeated_frames=repeated,
         buffers_per_frame=expected,
         incomplete_frames=int((received < expected).sum()),
         buffers_lost=table.count_lost(expected),

@@ -18,6 +18,7 @@ from PIL import Image
 
 import miostitch
 from miostitch.errors import UsageError
+from miostitch.inspect.recordings import inspect_recordings
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from tests.laziness import never
@@ -57,6 +58,21 @@ def test_a_recording_tells_its_losses(session: Path) -> None:
         "width": 20,
         "fps": "20",
     }
+
+
+def test_buffers_lost_are_those_of_inspect(tmp_path: Path) -> None:
+    config = miostitch.SimulationConfig(
+        frames=300, receivers=1, seed=3, height=30, width=20, header_flips=0.05, resets=1
+    )
+    video = miostitch.simulate(tmp_path, config).recordings[0]
+    table = inspect_recordings([video]).to_json()["recordings"][0]["table"]
+    told = miostitch.open_recording(video).miostitch.summary()
+    assert told["lost_buffers"] == table["buffers_lost"]
+    assert told["lost_frames"] == table["lost_frames"]
+    assert table["repeated_frames"] > 0  # fragments of one frame
+    assert (
+        table["lost_frames"] < 300
+    )  # none between the runs
 
 
 def test_it_speaks_of_the_frames_that_are_left(session: Path) -> None:
