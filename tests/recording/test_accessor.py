@@ -70,9 +70,7 @@ def test_buffers_lost_are_those_of_inspect(tmp_path: Path) -> None:
     assert told["lost_buffers"] == table["buffers_lost"]
     assert told["lost_frames"] == table["lost_frames"]
     assert table["repeated_frames"] > 0  # fragments of one frame
-    assert (
-        table["lost_frames"] < 300
-    )  # none between the runs
+    assert table["lost_frames"] < 300  # none between the runs
 
 
 def test_it_speaks_of_the_frames_that_are_left(session: Path) -> None:
