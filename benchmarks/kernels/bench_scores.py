@@ -47,7 +47,7 @@ class Kernels:
         kernels.score_frames(self.frames, value_threshold, 5, 20.0, self.scores)
 
     def time_differing_pixels(self, _):
-        kernels.differing_pixels(self.frames, self.other, self.counts)
+        kernels.differing_pixels(self.frames, self.other, np.arange(FRAMES), self.counts)
 
     def track_score_frames(self, value_threshold):
         return best_rate(lambda: self.time_score_frames(value_threshold))

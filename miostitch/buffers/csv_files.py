@@ -2,9 +2,9 @@
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from io import BytesIO, StringIO
+from io import StringIO
 from typing import Self
 
 import numpy as np
@@ -44,7 +44,7 @@ class TableWriter:
 
     def append(self, table: pd.DataFrame) -> None:
         """Write the rows of `table`, which has at least the columns of the file."""
-        self._write(csv_text(table[self.columns]))
+        self._write(csv_text({name: table[name] for name in self.columns}))
 
     def append_text(self, lines: NDArray[np.uint8]) -> None:
         """Write lines that :func:`csv_text` made of the columns of the file."""
@@ -69,7 +69,7 @@ class TableWriter:
             with suppress(OSError):
                 self._file.close()
 
-    def _write(self, text: bytes | memoryview) -> None:
+    def _write(self, text: bytes | pa.Buffer | memoryview) -> None:
         try:
             self._file.write(text)
         except OSError as error:
@@ -80,14 +80,14 @@ class TableWriter:
         return ResourceError(f"{self.path}: cannot be written: {error.strerror}; {remedy}")
 
 
-def csv_text(rows: pd.DataFrame) -> bytes | memoryview:
+def csv_text(columns: Mapping[str, pd.Series]) -> bytes | pa.Buffer:
     """Lines of a table, as a :class:`TableWriter` writes them."""
-    table = pa.Table.from_pandas(rows, preserve_index=False)
-    text = BytesIO()
+    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    text = pa.BufferOutputStream()
     try:
         options = pa_csv.WriteOptions(include_header=False, quoting_style="none")
         pa_csv.write_csv(table, text, options)
-        return text.getbuffer()
+        return text.getvalue()
     except pa.ArrowInvalid:  # a cell needs quotes, and pyarrow would quote all text or none
         cells = [column.cast(pa.string()).to_pylist() for column in table.columns]
         quoted = StringIO()

@@ -35,17 +35,12 @@ class RowFormat:
 
     def pack(self, rows: pd.DataFrame) -> PackedRows:
         """Make of rows what is written: missing columns are filled, unknown ones left out."""
-        rows = rows.reindex(columns=list(self.columns))
-        if CORRECTED.name in self.columns:
-            rows[CORRECTED.name] = rows[CORRECTED.name].fillna(rows["buffer_recv_unix_time"])
-        if rows.isna().any(axis=None):
-            rows = rows.fillna({name: _default(name) for name in self.columns})
-        rows = rows.astype({n: c.dtype for n, c in COLUMN_BY_NAME.items() if n in self.columns})
+        columns = {name: _complete(rows, name) for name in self.columns}
         packed: dict[str, NDArray[Any]] = {}
         if self.text:
-            packed[TEXT] = np.frombuffer(csv_text(rows), np.uint8)
+            packed[TEXT] = np.frombuffer(csv_text(columns), np.uint8)
         if self.arrays:
-            packed |= {COLUMN + name: rows[name].to_numpy() for name in self.columns}
+            packed |= {COLUMN + name: values.to_numpy() for name, values in columns.items()}
         return packed
 
 
@@ -82,6 +77,16 @@ class BufferTable:
             self._table.__exit__(*failure)
         if self._arrays and failure[0] is None:
             self._arrays.close()
+
+
+def _complete(rows: pd.DataFrame, name: str) -> pd.Series:
+    """A column as it is written, with values also where a recording's table lacks it."""
+    known = COLUMN_BY_NAME.get(name)
+    missing = rows["buffer_recv_unix_time"] if known is CORRECTED else _default(name)
+    values = rows[name] if name in rows else pd.Series(missing, rows.index)
+    if values.hasnans:
+        values = values.fillna(missing)
+    return values if known is None else values.astype(np.dtype(known.dtype))
 
 
 def _default(column: str) -> int | str:

@@ -124,14 +124,18 @@ def score_frames(
             out[2, i] = _edge_energy(frame, smooth, slope, energy)
 
 
-@kernel(types.void(_FRAMES, _FRAMES, types.int64[:]))
-def differing_pixels(a: U8, b: U8, out: I64) -> None:
-    """Count the pixels in which frames a and b (n, h, w) differ, into out (n)."""
+@kernel(types.void(_FRAMES, _FRAMES, types.int64[:], types.int64[:]))
+def differing_pixels(a: U8, b: U8, frames: I64, out: I64) -> None:
+    """Count the pixels in which some frames (k) of a and b (n, h, w) differ, into out (k)."""
     n, h, w = a.shape
-    if b.shape != a.shape or out.size != n:
-        raise UsageError("differing_pixels: a and b must have one shape, out its first length")
+    if b.shape != a.shape or out.size != frames.size:
+        raise UsageError("differing_pixels: a and b must have one shape, out and frames one length")
+    for i in frames:
+        if not 0 <= i < n:
+            raise UsageError("differing_pixels: a frame that is not there")
     count = np.zeros(w, np.uint8)
-    for i in range(n):
+    for at in range(frames.size):
+        i = frames[at]
         total = 0
         for y in range(h):
             for x in range(w):
@@ -140,4 +144,4 @@ def differing_pixels(a: U8, b: U8, out: I64) -> None:
                 for x in range(w):
                     total += count[x]
                 count[:] = 0
-        out[i] = total
+        out[at] = total

@@ -283,9 +283,9 @@ def count_differences(
     pairs = low.astype(np.int64) * len(candidates) + high
     for pair in np.unique(pairs[compared]).tolist():
         first, second = divmod(pair, len(candidates))
-        mine = compared & (pairs == pair)
-        counts = np.empty(int(mine.sum()), np.int64)
-        differing_pixels(candidates[first][mine], candidates[second][mine], counts)
+        mine = np.flatnonzero(compared & (pairs == pair))
+        counts = np.empty(len(mine), np.int64)
+        differing_pixels(candidates[first], candidates[second], mine, counts)
         out[mine] = counts
     return out
 
@@ -304,9 +304,9 @@ def count_agreement(
     # where all pictures are the same, every shared buffer is
     shared = shared_counts(delivered)
     out = np.stack([shared, shared], axis=1)
-    frames = [block[differ].reshape(-1, bounds[-1]) for block in candidates]
-    out[differ] = shared_buffers(frames, delivered[:, differ], bounds)
-    return out
+    frames = [block.reshape(-1, bounds[-1]) for block in candidates]
+    compared = np.where(differ, delivered, np.uint64(0))
+    return np.where(differ[:, np.newaxis], shared_buffers(frames, compared, bounds), out)
 
 
 def side_by_side(candidates: Sequence[Frames], present: NDArray[np.bool_]) -> Frames:

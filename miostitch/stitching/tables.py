@@ -261,14 +261,15 @@ def score_rows(
     block: StitchedBlock,
 ) -> pd.DataFrame:
     """Lines of ``S_scores.csv`` for some output frames."""
-    names: NDArray[Any] = np.array([printable(r.name) for r in session.recordings], object)
+    # to pick text from an array of pyarrow takes a tenth of the time of picking objects
+    names = pd.array([printable(r.name) for r in session.recordings], dtype="string[pyarrow]")
     columns = np.arange(len(positions))
     none = block.other == NO_FRAME
     rows: dict[str, Any] = {
         "index": positions,
         "frame_num": frames["frame_num"],
         "selected_video": names[block.selected],
-        "compare_video": np.where(none, np.array(None), names[block.other]),
+        "compare_video": names.take(block.other, allow_fill=True),
     }
     for role, number, empty in (
         ("selected", block.selected, np.zeros_like(none)),

@@ -93,7 +93,7 @@ class Findings:
     ) -> None:
         """Note the first wrong pixel of each of these ``frames``, uint8 (frame, height, width)."""
         counts = np.empty(len(found), np.int64)
-        differing_pixels(found, expected, counts)
+        differing_pixels(found, expected, np.arange(len(found)), counts)
         for at in np.flatnonzero(counts).tolist():
             row, column = np.argwhere(found[at] != expected[at])[0].tolist()
             self.add(

@@ -161,7 +161,7 @@ def test_views_score_as_their_copies(view: Callable[[U8], U8], rng: np.random.Ge
     kernels.score_frames(frames, 20, 2, 85.0, out)
     np.testing.assert_array_equal(out, expected(frames, 20, 2, 85.0))
     different = np.zeros(len(frames), np.int64)
-    kernels.differing_pixels(frames, frames.copy(), different)
+    kernels.differing_pixels(frames, frames.copy(), np.arange(len(frames)), different)
     assert not different.any()
 
 
@@ -174,9 +174,10 @@ def test_read_only_frames_are_taken(rng: np.random.Generator) -> None:
 @given(FRAMES, st.data())
 def test_differing_pixels_equal_the_reference(a: U8, data: st.DataObject) -> None:
     b = np.where(data.draw(hnp.arrays(np.bool_, a.shape)), a ^ 1, a)
-    out = np.full(len(a), -1, np.int64)
-    kernels.differing_pixels(a, b, out)
-    np.testing.assert_array_equal(out, (a != b).sum(axis=(1, 2)))
+    some = np.array(data.draw(st.permutations(range(len(a))))[:3], np.int64)
+    out = np.full(len(some), -1, np.int64)
+    kernels.differing_pixels(a, b, some, out)
+    np.testing.assert_array_equal(out, (a != b).sum(axis=(1, 2))[some])
 
 
 @given(FRAMES, st.data())
@@ -198,7 +199,7 @@ def test_identical_buffers_equal_the_reference(a: U8, data: st.DataObject) -> No
 def test_differing_pixels_count_tall_frames(h: int) -> None:
     a = np.zeros((2, h, 7), np.uint8)
     out = np.zeros(2, np.int64)
-    kernels.differing_pixels(a, ~a, out)
+    kernels.differing_pixels(a, ~a, np.arange(2), out)
     assert out.tolist() == [7 * h, 7 * h]
 
 
@@ -210,9 +211,12 @@ def test_a_wrong_call_is_refused_before_anything_is_written() -> None:
     with pytest.raises(UsageError, match="score_frames: out"):
         kernels.score_frames(frames, 0, 5, 20.0, out[:1])
     with pytest.raises(UsageError, match="differing_pixels: a and b"):
-        kernels.differing_pixels(frames, frames[:1], out[0])
+        kernels.differing_pixels(frames, frames[:1], np.arange(2), out[0])
     with pytest.raises(UsageError, match="differing_pixels: a and b"):
-        kernels.differing_pixels(frames, frames, out[0, :1])
+        kernels.differing_pixels(frames, frames, np.arange(2), out[0, :1])
+    for absent in (-1, 2):
+        with pytest.raises(UsageError, match="differing_pixels: a frame that is not there"):
+            kernels.differing_pixels(frames, frames, np.array([absent]), out[0, :1])
     with pytest.raises(TypeError, match="No matching definition"):
         kernels.score_frames(frames.astype(np.int16), 0, 5, 20.0, out)
     assert (out == -1).all()
