@@ -80,9 +80,9 @@ class TableWriter:
         return ResourceError(f"{self.path}: cannot be written: {error.strerror}; {remedy}")
 
 
-def csv_text(columns: Mapping[str, pd.Series]) -> bytes | pa.Buffer:
+def csv_text(columns: Mapping[str, pd.Series | pa.ChunkedArray]) -> bytes | pa.Buffer:
     """Lines of a table, as a :class:`TableWriter` writes them."""
-    table = pa.table({name: pa.array(values) for name, values in columns.items()})
+    table = pa.table(dict(columns))
     text = pa.BufferOutputStream()
     try:
         options = pa_csv.WriteOptions(include_header=False, quoting_style="none")

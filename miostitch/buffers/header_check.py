@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from miostitch.arrays import Bools
@@ -21,11 +22,16 @@ def unknown_checks(values: Iterable[str]) -> list[str]:
     return [value for value in values if _plain(value) not in FAILED | PASSED | UNCHECKED]
 
 
-def find_failed(rows: pd.DataFrame) -> Bools:
+def find_failed(rows: pd.DataFrame | pa.Table) -> Bools:
     """Find the rows whose header failed its check, (row,); without the column none did."""
-    if CHECKED.name not in rows:
+    if not has_column(rows, CHECKED.name):
         return np.zeros(len(rows), np.bool_)
     return failed_checks(rows[CHECKED.name].to_numpy())
+
+
+def has_column(rows: pd.DataFrame | pa.Table, name: str) -> bool:
+    """Whether rows have a column, be they of pandas or of pyarrow."""
+    return name in (rows if isinstance(rows, pd.DataFrame) else rows.column_names)
 
 
 def failed_checks(values: NDArray[Any]) -> Bools:

@@ -8,10 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from miostitch.arrays import F64, I64, Bools
 from miostitch.buffers.frame_table import FrameTable
-from miostitch.buffers.header_check import find_failed
+from miostitch.buffers.header_check import find_failed, has_column
 from miostitch.schema import CORRECTED
 
 MOST_INTERVALS = 8  # frames' time within which the buffers of one are received
@@ -65,9 +66,9 @@ def settle_reception(
     return replace(frames, timestamp_first=first, timestamp_last=last), left_out
 
 
-def reception_times(rows: pd.DataFrame) -> F64:
+def reception_times(rows: pd.DataFrame | pa.Table) -> F64:
     """When rows were received: of a stitched table on the one clock of all of its rows, (row,)."""
-    clock = CORRECTED.name if CORRECTED.name in rows else "buffer_recv_unix_time"
+    clock = CORRECTED.name if has_column(rows, CORRECTED.name) else "buffer_recv_unix_time"
     return np.asarray(rows[clock].to_numpy(), np.float64)
 
 

@@ -7,9 +7,12 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from miostitch.buffers.csv_files import TableWriter, csv_text
+from miostitch.buffers.table import Rows
 from miostitch.schema import COLUMN_BY_NAME, CORRECTED, NO_FRAME
 from miostitch.store.layout import BufferColumns
 
@@ -33,7 +36,7 @@ class RowFormat:
         """Write these columns: the corrected time last, the others as they are."""
         return cls(tuple(sorted(columns, key=lambda name: name == CORRECTED.name)), text, arrays)
 
-    def pack(self, rows: pd.DataFrame) -> PackedRows:
+    def pack(self, rows: Rows) -> PackedRows:
         """Make of rows what is written: missing columns are filled, unknown ones left out."""
         columns = {name: _complete(rows, name) for name in self.columns}
         packed: dict[str, NDArray[Any]] = {}
@@ -60,7 +63,9 @@ class BufferTable:
 
     def append(self, rows: pd.DataFrame) -> None:
         """Write rows: missing columns are filled, unknown ones left out."""
-        self.append_packed(self.format.pack(rows))
+        self.append_packed(
+            self.format.pack(pa.Table.from_pandas(rows, preserve_index=False, nthreads=1))
+        )
 
     def append_packed(self, packed: PackedRows) -> None:
         """Write rows that were packed as :attr:`format` says, wherever that was."""
@@ -79,14 +84,17 @@ class BufferTable:
             self._arrays.close()
 
 
-def _complete(rows: pd.DataFrame, name: str) -> pd.Series:
+def _complete(rows: Rows, name: str) -> pa.ChunkedArray:
     """A column as it is written, with values also where a recording's table lacks it."""
     known = COLUMN_BY_NAME.get(name)
-    missing = rows["buffer_recv_unix_time"] if known is CORRECTED else _default(name)
-    values = rows[name] if name in rows else pd.Series(missing, rows.index)
-    if values.hasnans:
-        values = values.fillna(missing)
-    return values if known is None else values.astype(np.dtype(known.dtype))
+    dtype = pa.string() if known is None else pa.type_for_alias(known.dtype)
+    there = name in rows.column_names
+    values = rows[name].cast(dtype) if there else pa.chunked_array([pa.nulls(len(rows), dtype)])
+    if not values.null_count:
+        return values
+    if known is CORRECTED:
+        return pc.coalesce(values, rows["buffer_recv_unix_time"])
+    return values.fill_null(_default(name))
 
 
 def _default(column: str) -> int | str:

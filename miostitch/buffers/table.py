@@ -7,14 +7,15 @@ the blocks that hold the rows asked for.
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import chain
-from typing import BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64
@@ -27,6 +28,9 @@ from miostitch.buffers.repair import NO_REPAIRS, derive_layout, repair_batches
 from miostitch.errors import MetadataError, MissingInputError, UsageError
 from miostitch.schema import CORRECTED, NO_FRAME
 from miostitch.text import amount
+
+Rows: TypeAlias = pa.Table
+"""Rows of a table, column by column: what pyarrow does with them does not hold the GIL."""
 
 _CACHED_BLOCKS = 16
 _SPARE_FRAMES = 2**20
@@ -110,7 +114,7 @@ class Metadata:
         Parses the blocks of text whose range of frames meets `frames`, and keeps the last few of
         this process. A file in disorder costs time, not memory.
         """
-        return self.row_reader(frames).read(frames)
+        return as_frame(self.row_reader(frames).read(frames))
 
     def row_reader(self, frames: I64) -> "RowReader":
         """What a task needs to read the rows of these frames, and no more."""
@@ -131,7 +135,7 @@ class Metadata:
         """Stream the whole table in the order of the file, about 14,000 rows at a time."""
         for block in self._blocks:
             cells = self._repaired_cells(block)
-            yield _parse_block(self._parser, cells, *block.item()[:5])
+            yield as_frame(_parse_block(self._parser, cells, *block.item()[:5]))
 
     def _repaired_cells(self, block: np.void) -> Cells:
         row, rows = int(block["row"]), int(block["rows"])
@@ -152,27 +156,41 @@ class RowReader:
     blocks: NDArray[np.void]  # Those that have rows of the frames, (block,)
     cells: tuple[Cells, ...]  # Repaired cells of each of them
 
-    def read(self, frames: I64) -> pd.DataFrame:
+    def read(self, frames: I64) -> Rows:
         """Rows in the order of `frames`, within a frame as they were received."""
         order = np.argsort(frames)
         wanted = np.asarray(frames, "int64")[order]
-        parts, ranks = [], []
+        parts, ranks = [], [order[:0]]
         for number in np.flatnonzero(_touches(self.blocks, wanted)).tolist():
             at = self.blocks[number].item()[:5]
             table = _cached_block(self.digest, self.parser, self.cells[number], *at)
             index = table["reconstructed_frame_index"].to_numpy()
-            place = np.searchsorted(wanted, index, "left")
-            hit = place < np.searchsorted(wanted, index, "right")
-            parts.append(table[hit])
+            place = np.searchsorted(wanted, index)
+            hit = np.flatnonzero(wanted[place.clip(max=len(wanted) - 1)] == index)
+            parts.append(table.take(hit))
             ranks.append(order[place[hit]])
-        if not parts:
-            nothing: pd.DataFrame = self.parser.no_rows().to_pandas()
-            return nothing
-        found = pd.concat(parts) if len(parts) > 1 else parts[0]
+        found = join_rows(parts or [self.parser.no_rows()])
         by_rank = np.argsort(np.concatenate(ranks), kind="stable")
         if (np.diff(by_rank) < 0).any():  # else it is a copy of millions of rows for nothing
-            found = found.iloc[by_rank]
-        return found.reset_index(drop=True)
+            found = found.take(by_rank)
+        return found
+
+
+def join_rows(parts: Sequence[Rows]) -> Rows:
+    """Put rows one after the other; a column that some of them lack is null there."""
+    return pa.concat_tables(parts, promote_options="default")
+
+
+def set_columns(rows: Rows, columns: Mapping[str, NDArray[Any]]) -> Rows:
+    """Replace columns of rows, or append them; NaN becomes null."""
+    known = {name: rows[name] for name in rows.column_names}
+    return pa.table(known | {n: pa.array(v, from_pandas=True) for n, v in columns.items()})
+
+
+def as_frame(rows: Rows) -> pd.DataFrame:
+    """Rows for those who work with pandas."""
+    frame: pd.DataFrame = rows.to_pandas()
+    return frame
 
 
 def _touches(blocks: NDArray[np.void], wanted: I64) -> NDArray[np.bool_]:
@@ -354,7 +372,7 @@ class _Reading:
 
 def _parse_block(
     parser: TableParser, repaired: Cells, start: int, size: int, line: int, row: int, rows: int
-) -> pd.DataFrame:
+) -> Rows:
     try:
         with open(parser.path, "rb") as file:
             file.seek(start)
@@ -365,12 +383,11 @@ def _parse_block(
     if len(parsed.table) != rows:
         msg = f"{parser.path}: line {line}: the file changed while it was used; run again"
         raise MetadataError(msg)
-    frame: pd.DataFrame = repaired.put_into(parsed.table, row).to_pandas()
-    return frame
+    return repaired.put_into(parsed.table, row)
 
 
 @lru_cache(_CACHED_BLOCKS)
-def _cached_block(digest: str, parser: TableParser, repaired: Cells, *block: int) -> pd.DataFrame:
+def _cached_block(digest: str, parser: TableParser, repaired: Cells, *block: int) -> Rows:
     """Parse a block, or recall it; `digest` tells apart two contents under one path."""
     return _parse_block(parser, repaired, *block)
 

@@ -25,7 +25,15 @@ from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.buffers.header_check import find_failed
 from miostitch.buffers.reception import reception_times
-from miostitch.buffers.table import Metadata, RowReader, buffer_layout, read_metadata
+from miostitch.buffers.table import (
+    Metadata,
+    RowReader,
+    Rows,
+    as_frame,
+    buffer_layout,
+    join_rows,
+    read_metadata,
+)
 from miostitch.errors import (
     InputError,
     MetadataError,
@@ -270,7 +278,7 @@ class Recording:
 
         The column ``reconstructed_frame_index`` counts within the file the row came from.
         """
-        return self.row_reader(frames).read(frames)
+        return as_frame(self.row_reader(frames).read(frames))
 
     def row_reader(self, frames: I64) -> "RecordingRows":
         """What a task needs to read the rows of these frames, and no more."""
@@ -304,7 +312,7 @@ class RecordingRows:
     # Of each table the places of the frames in it, -1 for those that are not, and its reader.
     parts: tuple[tuple[I64, RowReader], ...]
 
-    def read(self, frames: I64) -> pd.DataFrame:
+    def read(self, frames: I64) -> Rows:
         """Rows as of :meth:`Recording.rows`, of some of the frames."""
         at, pieces, places = np.searchsorted(self.frames, frames), [], []
         for place, table in self.parts:
@@ -313,8 +321,7 @@ class RecordingRows:
             places.append(np.repeat(inside, self.num_rows[at[inside]]))
         if len(pieces) == 1:
             return pieces[0]
-        rows = pd.concat(pieces, ignore_index=True)
-        return rows.iloc[np.argsort(np.concatenate(places), kind="stable")]
+        return join_rows(pieces).take(np.argsort(np.concatenate(places), kind="stable"))
 
     def of_each_row(self, values: I64, frames: I64) -> I64:
         """Repeat a value of each of some frames for every row that is read of it."""
@@ -324,7 +331,7 @@ class RecordingRows:
         """The device's number of each of some frames, (frame,)."""
         return self.frame_num[np.searchsorted(self.frames, frames)]
 
-    def timely(self, rows: pd.DataFrame, frames: I64) -> Bools:
+    def timely(self, rows: Rows, frames: I64) -> Bools:
         """Which rows of these frames, as :meth:`read` gives them, say when their frame came."""
         first = np.repeat(self.first[at := np.searchsorted(self.frames, frames)], self.num_rows[at])
         return ~find_failed(rows) & (np.abs(reception_times(rows) - first) <= self.longest_s)

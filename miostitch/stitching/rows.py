@@ -8,7 +8,9 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import I64
 from miostitch.buffers.header_check import find_failed
+from miostitch.buffers.reception import reception_times
 from miostitch.buffers.row_writer import RowFormat
+from miostitch.buffers.table import Rows, as_frame, join_rows, set_columns
 from miostitch.execution.engine import Tables
 from miostitch.recording.recording import RecordingRows
 from miostitch.schema import CORRECTED, NO_FRAME
@@ -22,6 +24,7 @@ TIMELY = "\0timely"
 """Column that says which row was received with its frame."""
 
 RECEIVED = "buffer_recv_unix_time"
+PADDING = "black_padding_px"
 PLACE = ("reconstructed_frame_index", "frame_buffer_count")
 
 TIMES = "times"
@@ -66,7 +69,7 @@ class BlockRows:
         count = source_frame.shape[1]
         return cls(span.start, count, tuple(candidates), session.buffers, composed)
 
-    def find(self, decides: NDArray[np.int8]) -> pd.DataFrame:
+    def find(self, decides: NDArray[np.int8]) -> Rows:
         """Rows by what gave the frames, or the buffers."""
         return _of_buffers(self, decides) if self.composed else _of_frames(self, decides)
 
@@ -102,7 +105,7 @@ def rows_of_frames(session: Session, span: slice, source: NDArray[np.int8]) -> p
     Returns: The tables' columns, ``reconstructed_frame_index`` counting output frames, and
     :data:`RECEIVER`, and the corrected time; by frame, then as received.
     """
-    return _of_frames(BlockRows.of(session, span, composed=False), source)
+    return as_frame(_of_frames(BlockRows.of(session, span, composed=False), source))
 
 
 def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int8]) -> pd.DataFrame:
@@ -114,43 +117,43 @@ def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int
     lost, as of one that the buffer before it swallowed, has that of the first other recording that
     has one, else none.
     """
-    return _of_buffers(BlockRows.of(session, span, composed=True), buffer_source)
+    return as_frame(_of_buffers(BlockRows.of(session, span, composed=True), buffer_source))
 
 
-def _of_frames(block: BlockRows, source: NDArray[np.int8]) -> pd.DataFrame:
+def _of_frames(block: BlockRows, source: NDArray[np.int8]) -> Rows:
     parts = []
     for number, candidate in enumerate(block.candidates):
         mine = np.flatnonzero(source == number)
         parts.append(_rows(block, number, candidate.source_frame[mine], block.start + mine))
-    return _in_order(pd.concat(parts, ignore_index=True))
+    rows = join_rows(parts)
+    return rows.take(np.argsort(rows[PLACE[0]].to_numpy(), kind="stable"))
 
 
-def _of_buffers(block: BlockRows, buffer_source: NDArray[np.int8]) -> pd.DataFrame:
+def _of_buffers(block: BlockRows, buffer_source: NDArray[np.int8]) -> Rows:
     parts = []
     for number, candidate in enumerate(block.candidates):
         present = np.flatnonzero(candidate.source_frame != NO_FRAME)
         whole = _valid_rows(block, number, candidate.source_frame[present], present)
         parts += [whole, _valid_rows(block, number, candidate.fragments, candidate.places)]
-    rows = pd.concat(parts, ignore_index=True)
-    place, position = (
-        rows[name].to_numpy() for name in ("reconstructed_frame_index", "frame_buffer_count")
-    )
+    rows = join_rows(parts)
+    place, position = (rows[name].to_numpy() for name in PLACE)
     gave = buffer_source[place, position]
     delivered = gave != NO_FRAME
-    nothing = pd.Series(0, rows.index)
-    short = rows.get("black_padding_px", nothing).fillna(0).clip(lower=0).to_numpy()
+    short = np.zeros(len(place), np.int64)
+    if PADDING in rows.column_names:
+        short = rows[PADDING].fill_null(0).to_numpy().clip(min=0)
     order = np.lexsort((short, rows[RECEIVER].to_numpy() != gave, position, place))
     order = order[delivered[order]]
     first = np.ones(len(order), bool)
     at = place * block.buffers + position
     first[1:] = np.diff(at[order]) != 0
-    chosen: pd.DataFrame = rows.iloc[order[first]].copy()
-    chosen["reconstructed_frame_index"] += block.start
-    by = (CORRECTED.name, PLACE[0])  # a stable sort leaves equal times by position
-    return chosen.iloc[np.lexsort([chosen[name].to_numpy() for name in by])]
+    chosen = order[first]
+    # a stable sort leaves equal times by position
+    chosen = chosen[np.lexsort((rows[CORRECTED.name].to_numpy()[chosen], place[chosen]))]
+    return set_columns(rows.take(chosen), {PLACE[0]: place[chosen] + block.start})
 
 
-def frame_times(rows: pd.DataFrame, span: slice) -> NDArray[np.float64]:
+def frame_times(rows: pd.DataFrame | Rows, span: slice) -> NDArray[np.float64]:
     """Time of reception of the first and the last buffer of some output frames.
 
     Returns: float64 (2, frame) in s, on the first recording's clock unless the session keeps the
@@ -158,11 +161,12 @@ def frame_times(rows: pd.DataFrame, span: slice) -> NDArray[np.float64]:
     and the latest.
     """
     # within a frame rows stand as received, and its first buffer is not always the first
-    rows = rows[rows[TIMELY].to_numpy()]
-    rows = rows.iloc[np.lexsort([rows[name].to_numpy() for name in reversed(PLACE)])]
-    received, receiver = rows[CORRECTED.name].to_numpy(), rows[RECEIVER].to_numpy()
+    timely = rows[TIMELY].to_numpy()
+    names = (*PLACE, CORRECTED.name, RECEIVER)
+    columns = [rows[name].to_numpy()[timely] for name in names]
+    order = np.lexsort(columns[1::-1])
+    index, _, received, receiver = (column[order] for column in columns)
     positions = np.arange(span.start, span.stop)
-    index = rows["reconstructed_frame_index"].to_numpy()
     first, stop = (np.searchsorted(index, positions, side) for side in ("left", "right"))
     times = np.full((2, len(positions)), np.nan)
     there = first < stop
@@ -178,22 +182,24 @@ def frame_times(rows: pd.DataFrame, span: slice) -> NDArray[np.float64]:
     return times
 
 
-def _rows(block: BlockRows, number: int, frames: I64, places: I64) -> pd.DataFrame:
+def _rows(block: BlockRows, number: int, frames: I64, places: I64) -> Rows:
     """Rows of frames of a recording's video, which are told where they go."""
     own = block.candidates[number]
     rows = own.rows.read(frames)
-    rows[TIMELY] = own.rows.timely(rows, frames)
     if own.clock is None:
-        rows[CORRECTED.name] = rows[RECEIVED]
+        time = rows[RECEIVED].to_numpy()
     else:  # what was stitched before is on one clock already, which is this recording's
-        received = rows.get(CORRECTED.name, rows[RECEIVED]).to_numpy()
-        rows[CORRECTED.name] = to_first_clock(received, own.clock)
-    rows["reconstructed_frame_index"] = own.rows.of_each_row(places, frames)
-    rows[RECEIVER] = number
-    return rows
+        time = to_first_clock(reception_times(rows), own.clock)
+    columns = {
+        TIMELY: own.rows.timely(rows, frames),
+        CORRECTED.name: time,
+        PLACE[0]: own.rows.of_each_row(places, frames),
+        RECEIVER: np.full(len(rows), number),
+    }
+    return set_columns(rows, columns)
 
 
-def _valid_rows(block: BlockRows, number: int, frames: I64, places: I64) -> pd.DataFrame:
+def _valid_rows(block: BlockRows, number: int, frames: I64, places: I64) -> Rows:
     """Rows as of :func:`_rows` that are of their frame, and of a buffer of it.
 
     A row of another frame stands there only where a flipped header put it. Aligned by time, what
@@ -202,10 +208,6 @@ def _valid_rows(block: BlockRows, number: int, frames: I64, places: I64) -> pd.D
     rows, reader = _rows(block, number, frames, places), block.candidates[number].rows
     own = reader.of_each_row(reader.numbers(frames), frames)
     valid = (rows["frame_num"].to_numpy() == own) & ~find_failed(rows)
-    valid &= rows["frame_buffer_count"].between(0, block.buffers - 1).to_numpy()
-    kept: pd.DataFrame = rows[valid]
-    return kept
-
-
-def _in_order(rows: pd.DataFrame) -> pd.DataFrame:
-    return rows.iloc[np.argsort(rows["reconstructed_frame_index"].to_numpy(), kind="stable")]
+    position = rows["frame_buffer_count"].to_numpy()
+    valid &= (position >= 0) & (position < block.buffers)
+    return rows.take(np.flatnonzero(valid))

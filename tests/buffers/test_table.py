@@ -154,7 +154,7 @@ def test_rows_parse_only_what_they_need(
     parsed: list[int] = []
     parse = metadata._parse_block
 
-    def spy(parser: Any, repaired: Any, *block: int) -> pd.DataFrame:
+    def spy(parser: Any, repaired: Any, *block: int) -> metadata.Rows:
         parsed.append(block[0])
         return parse(parser, repaired, *block)
 
