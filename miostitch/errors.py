@@ -47,19 +47,39 @@ def rank_notices(notices: Iterable[Notice]) -> list[Notice]:
     return sorted(dict.fromkeys(notices), key=lambda notice: -notice.severity)
 
 
-def merge_notices(notices: Iterable[Notice]) -> list[list[Notice]]:
-    """Bring notices together that differ in path and numbers alone, as those of segments do."""
+def merge_notices(notices: Iterable[Notice]) -> dict[Notice, list[Notice]]:
+    """Bring notices to one that differ in path and numbers alone, as those of segments do.
+
+    Returns: Each notice as it is told, with a count, and all that it stands for; ranked.
+    """
     alike: dict[object, list[Notice]] = {}
-    for notice in notices:
+    for notice in rank_notices(notices):
         said = notice.text + notice.remedy
         kind = notice.severity, NUMBER.sub("", said) if notice.path else said
         alike.setdefault(kind, []).append(notice)
-    return [*alike.values()]
+    return {_count_others(*group): group for group in alike.values()}
+
+
+def _count_others(first: Notice, *others: Notice) -> Notice:
+    if not others:
+        return first
+    return replace(first, path=f"{first.path} (and {len(others)} more like it)")
+
+
+def list_errors(notices: Iterable[Notice]) -> list[str]:
+    """The texts of what no result can be right with, each kind once."""
+    return [str(n) for n in merge_notices(notices) if n.severity == Severity.ERROR]
 
 
 def list_warnings(notices: Iterable[Notice]) -> list[str]:
-    """The texts of all notices but the usual ones, the most severe first."""
-    return [str(notice) for notice in rank_notices(notices) if notice.severity > Severity.NOTE]
+    """The texts of what is neither usual nor an error, most severe first, each kind once."""
+    between = (Severity.WARNING, Severity.DOUBT)
+    return [str(n) for n in merge_notices(notices) if n.severity in between]
+
+
+def list_notes(notices: Iterable[Notice]) -> list[str]:
+    """The texts of what is usual, each kind once."""
+    return [str(n) for n in merge_notices(notices) if n.severity == Severity.NOTE]
 
 
 def report_notices(notices: Iterable[Notice], *, strict: bool = False) -> None:
@@ -72,11 +92,9 @@ def report_notices(notices: Iterable[Notice], *, strict: bool = False) -> None:
     """
     ranked = rank_notices(notices)
     refused = [n for n in ranked if n.severity >= (Severity.DOUBT if strict else Severity.ERROR)]
-    for first, *more in merge_notices(n for n in ranked if n not in refused):
-        path = f"{first.path} (and {len(more)} more like it)" if more else first.path
-        covers = [printable(str(notice)) for notice in (first, *more)]
-        said = printable(str(replace(first, path=path)))
-        logger.log(first.severity, "%s", said, extra={"covers": covers})
+    for told, alike in merge_notices(n for n in ranked if n not in refused).items():
+        covers = [printable(str(notice)) for notice in alike]
+        logger.log(told.severity, "%s", printable(str(told)), extra={"covers": covers})
     if refused:
         raise InputError("; ".join(map(str, refused)))
 

@@ -14,6 +14,8 @@ from miostitch.errors import (
     MissingInputError,
     Notice,
     Severity,
+    list_errors,
+    list_notes,
     list_warnings,
     report_notices,
 )
@@ -66,6 +68,10 @@ def test_findings_are_ranked_and_those_of_segments_are_one_line(
         (logging.INFO, "seg3.avi (and 2 more like it): frame 3 has no image"),
     ]
     assert list_warnings([*usual, warning, doubt]) == [str(doubt), str(warning)]
+    assert list_notes([*usual, warning]) == ["seg3.avi (and 2 more like it): frame 3 has no image"]
+    error = replace(doubt, severity=Severity.ERROR)
+    assert list_errors([*usual, error, doubt]) == [str(error)]
+    assert list_warnings([error, *usual]) == []
 
 
 @pytest.mark.parametrize("severity", Severity)

@@ -74,6 +74,13 @@ class Alignment:
     def __len__(self) -> int:
         return len(self.frame_num)
 
+    def frame_num_runs(self, frames: I32 | None = None) -> list[tuple[int, int]]:
+        """The lowest and highest number that frames, or all, have of each boot."""
+        every = np.arange(len(self)) if frames is None else frames
+        number, segment = self.frame_num[every], self.segment[every]
+        parts = np.split(number, np.flatnonzero(np.diff(segment)) + 1) if len(number) else []
+        return [(int(part.min()), int(part.max())) for part in parts]
+
     @property
     def segment(self) -> I64:
         """Boot of the device that each output frame belongs to, from 0, (frame,)."""

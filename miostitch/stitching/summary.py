@@ -9,7 +9,7 @@ import numpy as np
 from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.repair import describe_evidence
-from miostitch.errors import Notice, Severity, list_warnings, rank_notices
+from miostitch.errors import Notice, Severity, list_notes, list_warnings, rank_notices
 from miostitch.execution.publishing import used_versions
 from miostitch.execution.results import (
     JSON,
@@ -22,10 +22,14 @@ from miostitch.execution.results import (
 from miostitch.recording.provenance import input_place
 from miostitch.recording.recording import Recording
 from miostitch.schema import COMPOSITE, MEASURED_FPS, NO_FRAME, Evidence
+from miostitch.session.alignment import Duplicate
 from miostitch.session.clocks import Clock
 from miostitch.session.session import Session
 from miostitch.stitching.tables import FrameColumns, StitchedTables
-from miostitch.text import printable
+from miostitch.text import amount, printable
+
+REPORTED_DUPLICATES = 20
+"""Numbers in several frames that a note lists."""
 
 REPORTED_REPAIRS = 1000
 """Repaired cells that a summary lists; the store has them all."""
@@ -62,7 +66,7 @@ def summarise(
         identical_shared_buffers=int(tables.agreement[1]),
         recordings=_describe_recordings(session, tables, folder),
         warnings=[printable(text) for text in list_warnings(notices)],
-        notes=[printable(str(n)) for n in notices if n.severity == Severity.NOTE],
+        notes=[printable(text) for text in list_notes(notices)],
         resumed_blocks=resumed_blocks,
         config=config,
         versions=used_versions(),
@@ -70,6 +74,7 @@ def summarise(
         outputs=[],
         fps=str(session.fps),
         measured_fps=None if rate is None else float(rate),
+        frame_num_runs=session.alignment.frame_num_runs(session.kept),
     )
 
 
@@ -161,18 +166,33 @@ def _count_given(composition: FrameColumns, number: int) -> dict[str, Any]:
 def find_notices(session: Session) -> list[Notice]:
     """What is known of the recordings before the first frame is written, most severe first."""
     notices = [notice for r in session.recordings for notice in r.notices]
-    notices += session.alignment.notices
+    return rank_notices([*notices, *find_session_notices(session)])
+
+
+def find_session_notices(session: Session) -> list[Notice]:
+    """What is known of recordings together, besides what is known of each."""
+    notices = [*session.alignment.notices]
     rates = {str(video.fps): video.path for r in session.recordings for video in r.videos}
     if len(rates) > 1:
         found = ", ".join(f"{path}: {rate} frames/s" for rate, path in rates.items())
         notices.append(Notice("", f"frame rates differ ({found})", "the first is used"))
-    for duplicate in session.alignment.duplicates:
-        path = session.recordings[duplicate.recording].path
-        frames = ", ".join(map(str, sorted([duplicate.kept, *duplicate.dropped])))
-        text = f"frame_num {duplicate.frame_num} occurs in frames {frames}"
-        remedy = f"frame {duplicate.kept} is used, it has most buffers"
-        notices.append(Notice(path, text, remedy, Severity.NOTE))
-    return rank_notices(notices)
+    for number, recording in enumerate(session.recordings):
+        own = [each for each in session.alignment.duplicates if each.recording == number]
+        if own:
+            notices.append(_describe_duplicates(recording.path, own))
+    return notices
+
+
+def _describe_duplicates(path: str, duplicates: Sequence[Duplicate]) -> Notice:
+    """Say which numbers occur in several frames of a recording, and which frame is used."""
+    shown = [
+        f"{each.frame_num} occurs in frames {each.kept} and {', '.join(map(str, each.dropped))}"
+        for each in duplicates[:REPORTED_DUPLICATES]
+    ]
+    more = len(duplicates) - len(shown)
+    rest = f"; and {amount(more, 'number')} more" if more else ""
+    remedy = "the frame listed first has most buffers and is used"
+    return Notice(path, f"frame_num {'; '.join(shown)}{rest}", remedy, Severity.NOTE)
 
 
 def _measured_fps(recording: Recording, session: Session) -> float | None:
