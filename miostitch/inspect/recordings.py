@@ -31,8 +31,8 @@ from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.lag import Lag
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import NO_FRAME
+from miostitch.session.findings import find_session_notices
 from miostitch.session.session import bring_together
-from miostitch.stitching.summary import find_session_notices
 
 
 def inspect_recording(

@@ -9,7 +9,7 @@ import numpy as np
 from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.repair import describe_evidence
-from miostitch.errors import Notice, Severity, list_notes, list_warnings, rank_notices
+from miostitch.errors import Notice, list_notes, list_warnings, rank_notices
 from miostitch.execution.publishing import used_versions
 from miostitch.execution.results import (
     JSON,
@@ -19,17 +19,14 @@ from miostitch.execution.results import (
     RepairedCell,
     StitchSummary,
 )
-from miostitch.recording.provenance import input_place
+from miostitch.origins.provenance import input_place
 from miostitch.recording.recording import Recording
 from miostitch.schema import COMPOSITE, MEASURED_FPS, NO_FRAME, Evidence
-from miostitch.session.alignment import Duplicate
 from miostitch.session.clocks import Clock
+from miostitch.session.findings import find_session_notices
 from miostitch.session.session import Session
 from miostitch.stitching.tables import FrameColumns, StitchedTables
-from miostitch.text import amount, printable
-
-REPORTED_DUPLICATES = 20
-"""Numbers in several frames that a note lists."""
+from miostitch.text import printable
 
 REPORTED_REPAIRS = 1000
 """Repaired cells that a summary lists; the store has them all."""
@@ -167,32 +164,6 @@ def find_notices(session: Session) -> list[Notice]:
     """What is known of the recordings before the first frame is written, most severe first."""
     notices = [notice for r in session.recordings for notice in r.notices]
     return rank_notices([*notices, *find_session_notices(session)])
-
-
-def find_session_notices(session: Session) -> list[Notice]:
-    """What is known of recordings together, besides what is known of each."""
-    notices = [*session.alignment.notices]
-    rates = {str(video.fps): video.path for r in session.recordings for video in r.videos}
-    if len(rates) > 1:
-        found = ", ".join(f"{path}: {rate} frames/s" for rate, path in rates.items())
-        notices.append(Notice("", f"frame rates differ ({found})", "the first is used"))
-    for number, recording in enumerate(session.recordings):
-        own = [each for each in session.alignment.duplicates if each.recording == number]
-        if own:
-            notices.append(_describe_duplicates(recording.path, own))
-    return notices
-
-
-def _describe_duplicates(path: str, duplicates: Sequence[Duplicate]) -> Notice:
-    """Say which numbers occur in several frames of a recording, and which frame is used."""
-    shown = [
-        f"{each.frame_num} occurs in frames {each.kept} and {', '.join(map(str, each.dropped))}"
-        for each in duplicates[:REPORTED_DUPLICATES]
-    ]
-    more = len(duplicates) - len(shown)
-    rest = f"; and {amount(more, 'number')} more" if more else ""
-    remedy = "the frame listed first has most buffers and is used"
-    return Notice(path, f"frame_num {'; '.join(shown)}{rest}", remedy, Severity.NOTE)
 
 
 def _measured_fps(recording: Recording, session: Session) -> float | None:

@@ -16,10 +16,10 @@ from miostitch.editing.tables import EditedTables, StoredTables
 from miostitch.errors import InputError, UsageError
 from miostitch.execution.products import LINE_TABLES, STORE
 from miostitch.execution.progress import Progress, counted
+from miostitch.origins.provenance import find_videos, listed_objects, recorded_place
+from miostitch.origins.sidecars import Origin, find_origin
 from miostitch.ranges import join_ranges, runs, spans
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.provenance import find_videos, listed_objects, recorded_place
-from miostitch.recording.sidecars import Origin, find_origin
 from miostitch.schema import FRAME, chunk_frames
 from miostitch.stitching.stitched import LAZY
 from miostitch.stitching.stitched_origin import StitchedOrigin, find_stitched

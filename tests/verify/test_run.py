@@ -18,7 +18,7 @@ import miostitch
 from miostitch.cli.main import main
 from miostitch.editing.run import edit_files
 from miostitch.errors import MissingInputError
-from miostitch.recording.provenance import find_originals
+from miostitch.origins.provenance import find_originals
 from miostitch.report.run import report_files
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
