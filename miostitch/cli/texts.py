@@ -27,7 +27,7 @@ from miostitch.execution.results import (
     StitchSummary,
     WorkflowSummary,
 )
-from miostitch.text import amount, clock, from_here
+from miostitch.text import amount, clock, describe_reasons, from_here
 
 WIDTH = 80
 """Columns that tables and sentences fit in."""
@@ -221,7 +221,8 @@ def _denoised(made: DenoiseSummary) -> str:
     if not made.config["noise_patch"]["enable"]:
         return frames  # nobody looked for noise
     removed = amount(len(made.dropped_frames), "frame")
-    return f"{frames} of {made.frames_before:,} kept, {removed} removed for noise or black areas"
+    why = describe_reasons(made.dropped_as or {})
+    return f"{frames} of {made.frames_before:,} kept, {removed} removed{why}"
 
 
 def workflow_text(made: WorkflowSummary) -> str:

@@ -245,6 +245,10 @@ class DenoiseSummary(EditSummary):
     dropped_frame_num: Annotated[list[int], "their `frame_num`, of those that have one"]
     kept_frame_num: Annotated[list[Span], "runs of `frame_num` that were kept: first and last"]
     config: Annotated[JSON, "the configuration with all its defaults"]
+    dropped_as: Annotated[
+        JSON | None,
+        "frames left out for `noise`, for `black areas`, for `both`; absent: no stage",
+    ] = field(default=None, kw_only=True)
     notices: Annotated[list[str], "settings of the configuration that do not do what one may think"]
 
 
