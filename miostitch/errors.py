@@ -18,6 +18,13 @@ logger = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"-?\d[\d.]*")
 
+OPTION = re.compile(r"(--(no-)?([a-z]+(?:-[a-z]+)*)(?: (auto|\d+|time|frame-num|buffer))?)")
+"""An option in a message: all of it, whether it is negated, its name, and its value."""
+
+FLAGS = {"force", "salvage", "strict", "restart", "report", "repair", "drop-damaged"}
+KEYWORDS = {"bin": "binning"}  # of options that are called otherwise
+ONLY_COMMANDS = {"inputs", "port", "marks"}  # options of what Python has no function for
+
 
 class Severity(IntEnum):
     """How much a finding matters; the values are levels of :mod:`logging`."""
@@ -99,10 +106,37 @@ def report_notices(notices: Iterable[Notice], *, strict: bool = False) -> None:
         raise InputError("; ".join(map(str, refused)))
 
 
+def keywords_of_options(text: str) -> dict[str, str]:
+    """The keywords of Python that are options of the command line in a message.
+
+    >>> keywords_of_options("exists; replace it with --force, or use --lag auto")
+    {'--force': 'force=True', '--lag auto': "lag='auto'"}
+    """
+    found = {}
+    for option, negated, name, value in OPTION.findall(text):
+        keyword = KEYWORDS.get(name, name.replace("-", "_"))
+        if name in ONLY_COMMANDS:
+            continue
+        if name in FLAGS:
+            found[option] = f"{keyword}={not negated}"
+        elif value:
+            found[option] = f"{keyword}={value if value.isdigit() else repr(value)}"
+        else:
+            found[option] = f"{keyword}=..."
+    return found
+
+
 class MiostitchError(Exception):
     """Base of every error that miostitch raises on purpose."""
 
     exit_code = 6
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        if keywords := keywords_of_options(str(self)):
+            said = ", ".join(f"{option} is {keyword}" for option, keyword in keywords.items())
+            self.add_note(f"In Python: {said}.")
+
     # OSError, a parent of some, would print errno-style tuples; the message alone is wanted.
     __str__ = Exception.__str__
 
