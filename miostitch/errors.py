@@ -22,7 +22,7 @@ OPTION = re.compile(r"(--(no-)?([a-z]+(?:-[a-z]+)*)(?: (auto|\d+|time|frame-num|
 """An option in a message: all of it, whether it is negated, its name, and its value."""
 
 FLAGS = {"force", "salvage", "strict", "restart", "report", "repair", "drop-damaged"}
-KEYWORDS = {"bin": "binning"}  # of options that are called otherwise
+KEYWORDS = {"bin": "binning", "input": "recordings"}  # of options that are called otherwise
 ONLY_COMMANDS = {"inputs", "port", "marks"}  # options of what Python has no function for
 
 

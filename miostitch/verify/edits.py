@@ -78,12 +78,15 @@ def _read(origin: Origin, frames: I64) -> U8:
     return origin.video.read(frames)
 
 
+NO_SUMMARY = "is missing; an exported store has none: verify the result that it was made of"
+
+
 def check_edit(result: Result, folder: Path, progress: Progress | None) -> dict[str, Any]:
     """Check one result; return its kind and its frames."""
     summary, store = result.summary, result.store
     denoised = "dropped_frames" in summary
     if not check_outputs(result):
-        result.findings.add(Kind.MISSING_FILE, f"{result.stem}.json", "is missing")
+        result.findings.add(Kind.MISSING_FILE, f"{result.stem}.json", NO_SUMMARY)
     count = summary.get("frames")
     if not isinstance(count, int):
         count = store.shape[0] if store else 0
