@@ -255,7 +255,9 @@ def test_elapsed_and_clock_time(store: str) -> None:
     start = np.datetime64(stored.attrs["start_time"].removesuffix("+00:00"))
     with opened([store]) as page:
         clock = page.locator("#clock").inner_text()
-        assert clock == f"{str(start)[:21].replace('T', ' ')} UTC"
+        hour = page.evaluate("time => new Date(time).getHours()", f"{start}Z")
+        local = f"{hour:02}{str(start)[13:19]}"
+        assert clock == f"{str(start)[:21].replace('T', ' ')} UTC, {local} local"
         for text, seconds in (("0:00:01.5", 1.5), ("2", 2.0), ("9:00:00", 32400.0), ("0", 0.0)):
             page.locator("#time").fill(text)
             page.locator("#time").press("Enter")
