@@ -18,6 +18,13 @@ logger = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"-?\d[\d.]*")
 
+OPTION = re.compile(r"(--(no-)?([a-z]+(?:-[a-z]+)*)(?: (auto|\d+|time|frame-num|buffer))?)")
+"""An option in a message: all of it, whether it is negated, its name, and its value."""
+
+FLAGS = {"force", "salvage", "strict", "restart", "report", "repair", "drop-damaged"}
+KEYWORDS = {"bin": "binning", "input": "recordings"}  # of options that are called otherwise
+ONLY_COMMANDS = {"inputs", "port", "marks"}  # options of what Python has no function for
+
 
 class Severity(IntEnum):
     """How much a finding matters; the values are levels of :mod:`logging`."""
@@ -47,19 +54,39 @@ def rank_notices(notices: Iterable[Notice]) -> list[Notice]:
     return sorted(dict.fromkeys(notices), key=lambda notice: -notice.severity)
 
 
-def merge_notices(notices: Iterable[Notice]) -> list[list[Notice]]:
-    """Bring notices together that differ in path and numbers alone, as those of segments do."""
+def merge_notices(notices: Iterable[Notice]) -> dict[Notice, list[Notice]]:
+    """Bring notices to one that differ in path and numbers alone, as those of segments do.
+
+    Returns: Each notice as it is told, with a count, and all that it stands for; ranked.
+    """
     alike: dict[object, list[Notice]] = {}
-    for notice in notices:
+    for notice in rank_notices(notices):
         said = notice.text + notice.remedy
         kind = notice.severity, NUMBER.sub("", said) if notice.path else said
         alike.setdefault(kind, []).append(notice)
-    return [*alike.values()]
+    return {_count_others(*group): group for group in alike.values()}
+
+
+def _count_others(first: Notice, *others: Notice) -> Notice:
+    if not others:
+        return first
+    return replace(first, path=f"{first.path} (and {len(others)} more like it)")
+
+
+def list_errors(notices: Iterable[Notice]) -> list[str]:
+    """The texts of what no result can be right with, each kind once."""
+    return [str(n) for n in merge_notices(notices) if n.severity == Severity.ERROR]
 
 
 def list_warnings(notices: Iterable[Notice]) -> list[str]:
-    """The texts of all notices but the usual ones, the most severe first."""
-    return [str(notice) for notice in rank_notices(notices) if notice.severity > Severity.NOTE]
+    """The texts of what is neither usual nor an error, most severe first, each kind once."""
+    between = (Severity.WARNING, Severity.DOUBT)
+    return [str(n) for n in merge_notices(notices) if n.severity in between]
+
+
+def list_notes(notices: Iterable[Notice]) -> list[str]:
+    """The texts of what is usual, each kind once."""
+    return [str(n) for n in merge_notices(notices) if n.severity == Severity.NOTE]
 
 
 def report_notices(notices: Iterable[Notice], *, strict: bool = False) -> None:
@@ -72,19 +99,44 @@ def report_notices(notices: Iterable[Notice], *, strict: bool = False) -> None:
     """
     ranked = rank_notices(notices)
     refused = [n for n in ranked if n.severity >= (Severity.DOUBT if strict else Severity.ERROR)]
-    for first, *more in merge_notices(n for n in ranked if n not in refused):
-        path = f"{first.path} (and {len(more)} more like it)" if more else first.path
-        covers = [printable(str(notice)) for notice in (first, *more)]
-        said = printable(str(replace(first, path=path)))
-        logger.log(first.severity, "%s", said, extra={"covers": covers})
+    for told, alike in merge_notices(n for n in ranked if n not in refused).items():
+        covers = [printable(str(notice)) for notice in alike]
+        logger.log(told.severity, "%s", printable(str(told)), extra={"covers": covers})
     if refused:
         raise InputError("; ".join(map(str, refused)))
+
+
+def keywords_of_options(text: str) -> dict[str, str]:
+    """The keywords of Python that are options of the command line in a message.
+
+    >>> keywords_of_options("exists; replace it with --force, or use --lag auto")
+    {'--force': 'force=True', '--lag auto': "lag='auto'"}
+    """
+    found = {}
+    for option, negated, name, value in OPTION.findall(text):
+        keyword = KEYWORDS.get(name, name.replace("-", "_"))
+        if name in ONLY_COMMANDS:
+            continue
+        if name in FLAGS:
+            found[option] = f"{keyword}={not negated}"
+        elif value:
+            found[option] = f"{keyword}={value if value.isdigit() else repr(value)}"
+        else:
+            found[option] = f"{keyword}=..."
+    return found
 
 
 class MiostitchError(Exception):
     """Base of every error that miostitch raises on purpose."""
 
     exit_code = 6
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)
+        if keywords := keywords_of_options(str(self)):
+            said = ", ".join(f"{option} is {keyword}" for option, keyword in keywords.items())
+            self.add_note(f"In Python: {said}.")
+
     # OSError, a parent of some, would print errno-style tuples; the message alone is wanted.
     __str__ = Exception.__str__
 

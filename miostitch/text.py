@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 
 # Half of a character, which JSON may hold; those that stand for a byte of a file name are kept.
@@ -31,6 +31,16 @@ def amount(number: int, noun: str) -> str:
     ('1 frame', '2,345 frames')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def describe_reasons(counts: Mapping[str, int]) -> str:
+    """Why some frames were removed, as words to add to how many.
+
+    >>> describe_reasons({"noise": 7, "black areas": 0, "both": 1})
+    ' (7 for noise, 1 for both)'
+    """
+    said = [f"{number:,} for {reason}" for reason, number in counts.items() if number]
+    return f" ({', '.join(said)})" if said else ""
 
 
 def from_here(text: str) -> str:

@@ -1,12 +1,16 @@
 """What users are told: as a text, with what it concerns and what to do about it."""
 
+import inspect
 import logging
 import pickle
+import traceback
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+import miostitch
 from miostitch import errors
 from miostitch.errors import (
     InputError,
@@ -14,9 +18,12 @@ from miostitch.errors import (
     MissingInputError,
     Notice,
     Severity,
+    list_errors,
+    list_notes,
     list_warnings,
     report_notices,
 )
+from tests.test_words import messages
 
 
 @pytest.mark.parametrize(
@@ -66,6 +73,10 @@ def test_findings_are_ranked_and_those_of_segments_are_one_line(
         (logging.INFO, "seg3.avi (and 2 more like it): frame 3 has no image"),
     ]
     assert list_warnings([*usual, warning, doubt]) == [str(doubt), str(warning)]
+    assert list_notes([*usual, warning]) == ["seg3.avi (and 2 more like it): frame 3 has no image"]
+    error = replace(doubt, severity=Severity.ERROR)
+    assert list_errors([*usual, error, doubt]) == [str(error)]
+    assert list_warnings([error, *usual]) == []
 
 
 @pytest.mark.parametrize("severity", Severity)
@@ -75,3 +86,31 @@ def test_what_puts_a_result_in_doubt_is_refused_if_strict(severity: Severity, st
     refused = severity == Severity.ERROR or (strict and severity == Severity.DOUBT)
     with pytest.raises(InputError, match=r"a\.avi: is odd; look") if refused else nullcontext():
         report_notices(notices, strict=strict)
+
+
+def test_errors_name_keywords_to_who_calls_from_python() -> None:
+    error = errors.OutputExistsError("a.avi: exists; replace it with --force")
+    assert str(error) == "a.avi: exists; replace it with --force"
+    assert error.__notes__ == ["In Python: --force is force=True."]
+    assert "In Python" in "".join(traceback.format_exception(error))
+    back = pickle.loads(pickle.dumps(error))
+    assert (str(back), back.__notes__) == (str(error), error.__notes__)
+    raised = errors.InputError(Notice("a.avi", "is odd", "use --lag auto or --no-repair"))
+    assert raised.__notes__ == ["In Python: --lag auto is lag='auto', --no-repair is repair=False."]
+    assert not hasattr(errors.InputError("a.avi: is broken -- or empty"), "__notes__")
+
+
+def test_every_option_of_a_message_is_a_keyword_of_a_public_function() -> None:
+    public = [getattr(miostitch, name) for name in dir(miostitch) if not name.startswith("_")]
+    functions = [each for each in public if callable(each)]
+    known = {name for each in functions for name in inspect.signature(each).parameters}
+    package = Path(miostitch.__file__).parent
+    rooms = [path for path in package.rglob("*.py") if path.parent.name != "cli"]
+    texts = [text for path in rooms for _, text in messages(path)]
+    said = {
+        keyword.partition("=")[0]
+        for text in texts
+        for keyword in errors.keywords_of_options(text).values()
+    }
+    assert len(said) > 10
+    assert said - known == set()

@@ -16,6 +16,7 @@ ROOMS = (
     "buffers",
     "execution",
     "recording",
+    "origins",
     "session",
     "simulation",
     "report",
@@ -57,7 +58,8 @@ HOMES = {
 """The rooms that may import a library; of all others that import dask and xarray."""
 
 LABELLED = (
-    "execution recording session stitching editing denoising workflow inspect export viewer verify"
+    "execution recording origins session stitching editing denoising workflow inspect export "
+    "viewer verify"
 )
 HOMES |= {"dask": LABELLED, "xarray": f"{LABELLED} store report"}
 STARTS = {"cli", "export.run", "config.choices"}

@@ -42,6 +42,15 @@ def device_runs(frame_num: NDArray[np.int64]) -> NDArray[np.int64]:
     return run.cumsum()
 
 
+def run_spans(frame_num: NDArray[np.int64]) -> list[tuple[int, int]]:
+    """The lowest and the highest number of each run of the device between restarts.
+
+    ``frame_num``: of frames in their order, (frame,), each known.
+    """
+    runs = np.split(frame_num, counter_resets(frame_num)) if len(frame_num) else []
+    return [(int(run.min()), int(run.max())) for run in runs]
+
+
 def count_numbers(frame_num: NDArray[np.int64]) -> tuple[int, int]:
     """Count the numbers that are lost and those that are repeated, in each run of the device.
 

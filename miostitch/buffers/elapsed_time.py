@@ -1,6 +1,5 @@
 """Elapsed time of every frame: finite and strictly increasing, whatever was received when."""
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,14 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.arrays import F64, I64, Bools
+from miostitch.buffers.clock_steps import FrameCount, bridge_steps, longest_increasing
 from miostitch.errors import InputError
-from miostitch.schema import NO_FRAME, START_TIME, TIME_VARIABLES
+from miostitch.schema import START_TIME, TIME_VARIABLES
 
 LEAST_STEP_S = 1e-6
 """What two frames are apart at least."""
-
-MOST_LOST = 1000
-"""Frames that may be lost between two frames; a counter that jumps farther is wrong."""
 
 
 @dataclass(frozen=True)
@@ -77,32 +74,37 @@ def measured_rate(frame_num: I64, time: F64) -> float | None:
 def measure_time(frame_num: I64, received: F64, fps: Fraction) -> ElapsedTime:
     """Measure the time of every frame.
 
-    A frame has the time at which it was received, unless that contradicts the times of others: as
-    few as possible are then left out (the rest is a longest increasing subsequence). Those, and
-    frames of which nothing was received, are estimated: between two frames in proportion to the
-    device's counter; before the first one and after the last one by the usual interval, which is
-    that of the video where fewer than two frames have a time. Without any time, frames are counted.
+    A frame has the time at which it was received, unless that contradicts the others. Where the
+    clock steps while the device's counter goes on, the step is taken out; the frames on one side of
+    it are estimated: as few as possible. So are frames whose times do not rise with the others, and
+    those of which nothing was received: they have a time between those around them in proportion
+    to the counter, before the first one and after the last one by the usual interval, which is that
+    of the video where fewer than two frames have a time. Without any time, frames are counted.
 
     ``frame_num, received``: the device's counter, -1 if unknown, and the time of reception in s,
     NaN if unknown, of the frames in the order of the video, (frame,).
     """
-    positions = np.arange(len(frame_num))
+    positions, counted = np.arange(len(frame_num)), FrameCount.by_counter(frame_num)
+    place = counted.place
     known = np.flatnonzero(np.isfinite(received))
-    known = known[_longest_increasing(received[known] - LEAST_STEP_S * known)]
-    place = _count_frames(frame_num)
+    times, setting = bridge_steps(place[known], counted.untold[known], received[known])
+    rising = longest_increasing(times - LEAST_STEP_S * known)
+    known, times, setting = known[rising], times[rising], setting[rising]
     if not len(known):
         seconds = (place - place[:1]) / float(fps)
         return ElapsedTime(seconds, np.ones(len(frame_num), np.bool_), np.nan)
-    times = received[known] - received[known[0]]
+    right = np.flatnonzero(setting == np.bincount(setting).argmax())
+    seconds = np.interp(place, place[known], times - times[0])
     steps = np.diff(times) / np.diff(place[known])
     interval = float(np.median(steps)) if len(steps) else float(1 / fps)
-    seconds = np.interp(place, place[known], times)
     first, last = known[0], known[-1]
     seconds[:first] = (positions[:first] - first) * interval
-    seconds[last:] = times[-1] + (positions[last:] - last) * interval
+    seconds[last:] = times[-1] - times[0] + (positions[last:] - last) * interval
+    seconds -= seconds[0]
     estimated = np.ones(len(frame_num), np.bool_)
-    estimated[known] = False
-    return ElapsedTime(seconds - seconds[0], estimated, float(received[first] + seconds[0]))
+    estimated[known[right]] = False
+    start = float(received[known[right[0]]] - seconds[known[right[0]]])
+    return ElapsedTime(seconds, estimated, start)
 
 
 def join_times(
@@ -143,31 +145,3 @@ def read_start(attrs: Mapping[str, Any]) -> float:
         return datetime.fromisoformat(told).timestamp()
     except (TypeError, ValueError) as error:
         raise InputError(f"{START_TIME} {told!r} is no time: {error}; make it again") from error
-
-
-def _count_frames(frame_num: I64) -> F64:
-    """Where each frame stands among those of the device, those lost between two included."""
-    steps = np.diff(frame_num, prepend=frame_num[:1] - 1)
-    numbered = frame_num != NO_FRAME
-    told = numbered & np.append(False, numbered[:-1]) & (steps > 0) & (steps <= MOST_LOST)
-    return np.cumsum(np.where(told, steps, 1)).astype(np.float64)
-
-
-def _longest_increasing(values: F64) -> I64:
-    """Positions of a longest subsequence that is strictly increasing."""
-    if (np.diff(values) > 0).all():
-        return np.arange(len(values))
-    lowest: list[float] = []  # last value of the best subsequence of each length, and its position
-    ends: list[int] = []
-    previous = np.full(len(values), NO_FRAME)
-    for position, value in enumerate(values.tolist()):
-        length = bisect_left(lowest, value)
-        previous[position] = ends[length - 1] if length else NO_FRAME
-        lowest[length : length + 1] = [value]
-        ends[length : length + 1] = [position]
-    chain = np.empty(len(ends), np.int64)
-    position = ends[-1]
-    for place in reversed(range(len(ends))):
-        chain[place] = position
-        position = int(previous[position])
-    return chain

@@ -10,6 +10,7 @@ from miostitch.cli import options as opt
 from miostitch.cli import session, texts
 from miostitch.cli.console import Console, collect_garbage, talking
 from miostitch.cli.exit_codes import DIFFERENT, NOT_CHECKED, RESOURCES
+from miostitch.errors import UsageError
 
 if TYPE_CHECKING:
     from miostitch.recording.files import StrPath
@@ -115,6 +116,7 @@ def view(
 
 @click.command()
 @click.argument("path", metavar="DIR|SESSION.yml", type=click.Path())
+@click.argument("more", metavar="", nargs=-1)
 @opt.recordings_too(
     "recordings",
     help="Where a recording is now; one for each, in the order of the run (default: search).",
@@ -125,7 +127,13 @@ def view(
     help="Exit with code 0 even if an input is missing (default: no).",
 )
 @talking
-def verify(path: str, recordings: tuple[str, ...], allow_missing: bool, console: Console) -> None:
+def verify(
+    path: str,
+    more: tuple[str, ...],
+    recordings: tuple[str, ...],
+    allow_missing: bool,
+    console: Console,
+) -> None:
     """Check results against the original recordings.
 
     Reads every output again: checksums, counts, every frame, row and score are compared with the
@@ -140,6 +148,8 @@ def verify(path: str, recordings: tuple[str, ...], allow_missing: bool, console:
     """
     from miostitch.verify.run import verify_files
 
+    if more:
+        raise UsageError(f"{more[0]}: one result at a time; name its recordings with -i")
     path, originals = session.find_result(path, recordings)
     with console.progress("verifying") as progress:
         found: dict[str, Any] = verify_files(path, originals, progress=progress)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 from miostitch.cli.console import break_line
@@ -22,15 +23,17 @@ from miostitch.execution.results import (
     ScoreSummary,
     SessionMember,
     SessionOutcome,
+    Span,
     StitchSummary,
     WorkflowSummary,
 )
-from miostitch.text import amount, clock, from_here
+from miostitch.text import amount, clock, describe_reasons, from_here
 
 WIDTH = 80
 """Columns that tables and sentences fit in."""
 
 SHORTEST_NAME = 12  # columns that the names of a table have at least
+LISTED_RUNS = 8  # runs of the device whose frame_num are listed
 LISTED_OUTPUTS = 6  # paths that an export lists
 
 RECORDING_COLUMNS = {
@@ -102,13 +105,13 @@ def inspect_text(found: InspectSummary) -> str:
     lines = []
     for recording in found.recordings:
         facts = _video_facts(recording) | _table_facts(recording.table)
-        lines += [recording.path, *_facts(facts), *_notes(recording.notices)]
+        lines += [recording.path, *_facts(facts), *_findings(recording)]
     match found.session:
         case FailedSession(error):
-            lines += ["together", *_notes([error])]
+            lines += ["together", *_indented("error", [error])]
         case InspectedSession() as session:
             facts = _session_facts(session)
-            lines += ["together", *_facts(facts), *_notes(session.notices), ""]
+            lines += ["together", *_facts(facts), *_findings(session), ""]
             lines += _session_table(session.recordings)
     return "\n".join(lines)
 
@@ -152,12 +155,11 @@ def _table_facts(table: InspectedTable | None) -> dict[str, str]:
     rows = amount(table.rows, "row")
     if table.frame_num is None:
         return {"table": rows, "frame_num": "unknown"}
-    first, last = table.frame_num
     lost = f"{table.buffers_lost} lost of {amount(table.incomplete_frames or 0, 'frame')}"
     repairable = amount(table.repairable_cells or 0, "header cell")
     return {
         "table": f"{rows}, {table.orphan_rows} of no frame, {repairable} to repair",
-        "frame_num": f"{first} to {last}, {table.lost_frames} lost, "
+        "frame_num": f"{_runs(table.frame_num_runs)}, {table.lost_frames} lost, "
         f"{table.repeated_frames} repeated",
         "buffers": f"{table.buffers_per_frame} per frame, {lost}, "
         f"{amount(table.padded_pixels or 0, 'pixel')} padded",
@@ -168,9 +170,18 @@ def _session_facts(session: InspectedSession) -> dict[str, str]:
     frames = f"{session.frames}, {session.seen_by_all} in every receiver"
     return {
         "frames": f"{frames}; {session.lost_frame_num} more in no receiver",
+        "frame_num": _runs(session.frame_num_runs),
         "repeated": f"{session.repeated_frame_num} frame_num in several frames",
         "restarts": f"{session.boots - 1} of the device",
     }
+
+
+def _runs(spans: Sequence[Span] | None) -> str:
+    """The numbers of each run of the device, of which only a few are listed."""
+    listed = [f"{first} to {last}" for first, last in (spans or [])]
+    more = len(listed) - LISTED_RUNS
+    text = ", then ".join(listed[:LISTED_RUNS])
+    return f"{text}, and {amount(more, 'run')} more" if more > 0 else text
 
 
 def _session_table(recordings: list[SessionMember]) -> list[str]:
@@ -201,7 +212,7 @@ def edit_text(made: EditSummary) -> str:
 
 def denoise_text(made: DenoiseSummary) -> str:
     """What denoising left of how many frames."""
-    lines = [*_warnings(made.warnings), *_notes(made.notices), _denoised(made)]
+    lines = [*_warnings(made.warnings), *_indented("note", made.notices), _denoised(made)]
     return _with_outputs(lines, made.outputs)
 
 
@@ -210,7 +221,8 @@ def _denoised(made: DenoiseSummary) -> str:
     if not made.config["noise_patch"]["enable"]:
         return frames  # nobody looked for noise
     removed = amount(len(made.dropped_frames), "frame")
-    return f"{frames} of {made.frames_before:,} kept, {removed} removed for noise or black areas"
+    why = describe_reasons(made.dropped_as or {})
+    return f"{frames} of {made.frames_before:,} kept, {removed} removed{why}"
 
 
 def workflow_text(made: WorkflowSummary) -> str:
@@ -225,7 +237,7 @@ def workflow_text(made: WorkflowSummary) -> str:
                 told = f"{amount(step['frames'], 'frame')} of {step['frames_before']:,}"
             case _:
                 denoised = DenoiseSummary.from_json(step)
-                lines += _notes(denoised.notices)
+                lines += _indented("note", denoised.notices)
                 told = _denoised(denoised)
         lines.append(f"{step['step']}: {told}")
     return _with_outputs(lines, made.outputs)
@@ -278,8 +290,14 @@ def _warnings(warnings: list[str]) -> list[str]:
     return [f"warning: {from_here(warning)}" for warning in warnings]
 
 
-def _notes(notices: list[str]) -> list[str]:
-    return [f"  note: {from_here(notice)}" for notice in notices]
+def _findings(found: InspectedRecording | InspectedSession) -> list[str]:
+    """What is found, most severe first, each with the word by which a stitch would say it."""
+    by_word = {"error": found.errors, "warning": found.warnings, "note": found.notes}
+    return [line for word, texts in by_word.items() for line in _indented(word, texts)]
+
+
+def _indented(word: str, texts: Sequence[str]) -> list[str]:
+    return [f"  {word}: {from_here(text)}" for text in texts]
 
 
 def _short(paths: list[str]) -> list[str]:

@@ -14,8 +14,10 @@ from miostitch.denoising import filters as filtering
 from miostitch.denoising.stages import (
     DETECTOR,
     PROJECTION,
+    REASONS,
     Filter,
     correct_flicker,
+    count_reasons,
     drop,
     extremes,
     flicker_correction,
@@ -38,7 +40,7 @@ from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.recording.accessor import RecordingAccessor
 from miostitch.recording.datasets import without_lost
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
-from miostitch.text import show_facts, show_facts_html
+from miostitch.text import describe_reasons, show_facts, show_facts_html
 from miostitch.video.png import thumbnail_uri
 
 PER_FRAME = ("rows", "noisy")  # what the first pass learns of each frame
@@ -91,11 +93,19 @@ class Denoised:
     def _title(self) -> str:
         return f"denoised {RecordingAccessor(self.dataset).name}"
 
+    @property
+    def reasons(self) -> dict[str, int] | None:
+        """How many frames were left out for noise, for black areas, for both; None: for nothing."""
+        steps = self.dataset.attrs.get("history", [])
+        found: dict[str, int] | None = next((s[REASONS] for s in steps[::-1] if REASONS in s), None)
+        return found if len(self.rows) else None
+
     def _facts(self) -> list[tuple[str, str]]:
         """What is left and what was removed, and what else there is to be written."""
         facts = dict(RecordingAccessor(self.dataset).facts)
         kept, gone = self.dataset.sizes[FRAME], self.dropped.sizes[FRAME]
-        lines = [("frames", facts["frames"]), ("removed", f"{gone} of {kept + gone} as noisy")]
+        why = describe_reasons(self.reasons or {})
+        lines = [("frames", facts["frames"]), ("removed", f"{gone} of {kept + gone} frames{why}")]
         lines += [(name, facts[name]) for name in ("duration", "frame_num") if name in facts]
         extras = [*self.videos, *self.dropped_videos, *self.images, *self.texts]
         return [*lines, ("also made", ", ".join(extras))] if extras else lines
@@ -293,6 +303,7 @@ def _first_pass(
             .assign_coords(known)
             for name in PER_FRAME
         )
+        flags = flags.assign_attrs({REASONS: count_reasons(rows.to_numpy(), patch)})
     return rows, flags, xr.DataArray(found[0], dims=(PROJECTION, HEIGHT, WIDTH))
 
 

@@ -169,6 +169,7 @@ def denoise_opened(
             dropped_frame_num=dropped,
             kept_frame_num=runs(np.array(kept, np.int64)).tolist(),
             config=described,
+            dropped_as=made.reasons,
             notices=config.notices,
         )
         return run.finish(summary)

@@ -33,6 +33,9 @@ PROJECTIONS = ("minimum", "maximum")
 NOISE_SETTINGS = (*(each.name for each in fields(ScoreConfig)), "method", "min_rows")
 """Attributes with the settings by which frames are noisy."""
 
+REASONS = "dropped_as"
+"""Attribute with how many frames are noisy for which reason, see :func:`count_reasons`."""
+
 Filter = filtering.FlickerCorrection | filtering.StripeFilter
 
 
@@ -123,8 +126,16 @@ def drop(ds: xr.Dataset, noisy: xr.DataArray) -> xr.Dataset:
         frames=len(flags),
         dropped=int(flags.sum()),
         dropped_frames=format_frames(np.flatnonzero(flags)),
-        **{name: noisy.attrs[name] for name in NOISE_SETTINGS if name in noisy.attrs},
+        **{name: noisy.attrs[name] for name in (*NOISE_SETTINGS, REASONS) if name in noisy.attrs},
     )
+
+
+def count_reasons(rows: I64, config: NoisePatchConfig) -> dict[str, int]:
+    """Count the noisy frames by what is wrong with them; ``rows``: flagged, (frame, detector)."""
+    alone = [config.model_copy(update={"method": (name,)}) for name in filtering.METHODS]
+    noise, black = (_noisy_block(rows, each) & (each.method[0] in config.method) for each in alone)
+    found = {"noise": noise & ~black, "black areas": black & ~noise, "both": noise & black}
+    return {reason: int(frames.sum()) for reason, frames in found.items()}
 
 
 def require_any_kept(flags: Bools, ds: xr.Dataset) -> None:

@@ -11,9 +11,9 @@ import xarray as xr
 
 from miostitch.arrays import I64
 from miostitch.errors import UsageError
+from miostitch.origins.sidecars import Origin, find_origin
 from miostitch.recording.datasets import in_chunks, without_lost
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.sidecars import Origin, find_origin
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
 from miostitch.stitching.stitched_origin import find_stitched
 

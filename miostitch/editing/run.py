@@ -25,12 +25,12 @@ from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import Run, RunOptions, file_states, publish_run, used_versions
 from miostitch.execution.results import EditSummary, InputPlace, OriginSummary
 from miostitch.execution.workspace import Workspace
+from miostitch.origins.provenance import input_place
+from miostitch.origins.sidecars import Origin
 from miostitch.recording.datasets import label_frames, list_lag_notices, open_sources
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.inputs import require_opened_so, settle_reading
-from miostitch.recording.provenance import input_place
 from miostitch.recording.run_result import RunResult
-from miostitch.recording.sidecars import Origin
 from miostitch.schema import MEASURED_FPS, START_TIME, VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store

@@ -19,8 +19,8 @@ from miostitch.buffers.row_writer import BufferTable
 from miostitch.editing.kept_frames import FrameOrigins
 from miostitch.errors import MiostitchError
 from miostitch.execution.products import LINE_TABLES, STORE, TABLE, TIMESTAMPS, VIDEO
+from miostitch.origins.sidecars import Origin, lines_at, rows_at
 from miostitch.recording.datasets import union
-from miostitch.recording.sidecars import Origin, lines_at, rows_at
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
     FRAME,

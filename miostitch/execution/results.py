@@ -76,9 +76,14 @@ class LostFrames(Result):
 
 
 Notices = Annotated[list[str], "what a user should know, most severe first"]
+Errors = Annotated[list[str], "what a stitch would refuse"]
+Notes = Annotated[list[str], "what is usual; `stitch` prints it with `-v`"]
 Fps = Annotated[str | None, "frame rate of the video file, as `20` or `30000/1001`"]
 MeasuredFps = Annotated[
     float | None, "frames per s by the device's counter and the clock; absent: unknown"
+]
+RunSpans = Annotated[
+    list[Span], "of each run of the device between restarts: its lowest and highest `frame_num`"
 ]
 Lost = Annotated[list[LostFrames], "with `--salvage`: what is left out as damaged"]
 Resumed = Annotated[int, "blocks that an interrupted run had finished, not computed again"]
@@ -165,14 +170,14 @@ class StitchSummary(Result):
     unrecoverable: Annotated[int, "frames with buffers that no receiver got complete"]
     not_received: Annotated[int, "frames of which no receiver got anything"]
     missing_pixels: Annotated[int, "missing pixels of all frames"]
-    lost_frame_num: Annotated[list[Span], "runs of `frame_num` that were not received: first, last"]
+    lost_frame_num: Annotated[list[Span], "`frame_num` not received, run by run: first, last"]
     dropped_frame_num: Annotated[list[int], "frames left out by `--drop-damaged`"]
     composed: Annotated[int, "frames that equal no single recording's frame; 0 by frame"]
     shared_buffers: Annotated[int, "buffers that several receivers got complete"]
     identical_shared_buffers: Annotated[int, "of these, those that are the same bit for bit"]
     recordings: Annotated[list[RecordingSummary], "one for each recording, in the order given"]
     warnings: Notices
-    notes: Annotated[list[str], "what is usual; printed with `-v`"]
+    notes: Notes
     resumed_blocks: Resumed
     config: Annotated[JSON, "the options that decide the result, as `StitchOptions` names them"]
     versions: Versions
@@ -182,6 +187,7 @@ class StitchSummary(Result):
     reused: Annotated[bool, "of a workflow: true where it was an earlier run that stitched"] = False
     fps: Fps = None
     measured_fps: MeasuredFps = None
+    frame_num_runs: RunSpans | None = None
 
     @property
     def by_frame(self) -> bool:
@@ -239,6 +245,10 @@ class DenoiseSummary(EditSummary):
     dropped_frame_num: Annotated[list[int], "their `frame_num`, of those that have one"]
     kept_frame_num: Annotated[list[Span], "runs of `frame_num` that were kept: first and last"]
     config: Annotated[JSON, "the configuration with all its defaults"]
+    dropped_as: Annotated[
+        JSON | None,
+        "frames left out for `noise`, for `black areas`, for `both`; absent: no stage",
+    ] = field(default=None, kw_only=True)
     notices: Annotated[list[str], "settings of the configuration that do not do what one may think"]
 
 
@@ -330,8 +340,9 @@ class InspectedTable(Result):
 
     rows: Annotated[int, "its rows"]
     frame_num: Annotated[Span | None, "the least and the greatest; null: none is valid"]
+    frame_num_runs: RunSpans | None = None
     orphan_rows: Annotated[int | None, "rows that belong to no frame"] = None
-    lost_frames: Annotated[int | None, "numbers between these two that are missing"] = None
+    lost_frames: Annotated[int | None, "numbers that are missing in these runs"] = None
     repeated_frames: Annotated[int | None, "frames whose number another has too"] = None
     buffers_per_frame: Annotated[int | None, "buffers that make a frame"] = None
     incomplete_frames: Annotated[int | None, "frames that lack buffers"] = None
@@ -356,7 +367,9 @@ class InspectedRecording(Result):
     lag: Annotated[int | None, "frames by which the video is behind its table; null: unknown"]
     lag_evidence: Annotated[LagEvidence, "what that rests on"]
     table: Annotated[InspectedTable | None, "what the table says; null: there is none"]
-    notices: Notices
+    errors: Errors
+    warnings: Notices
+    notes: Notes
 
 
 @dataclass(frozen=True)
@@ -379,8 +392,11 @@ class InspectedSession(Result):
     lost_frame_num: Annotated[int, "numbers that no recording has"]
     repeated_frame_num: Annotated[int, "numbers that stand in several frames of a recording"]
     boots: Annotated[int, "runs of the device, from one restart to the next"]
+    frame_num_runs: RunSpans
     recordings: Annotated[list[SessionMember], "one for each recording"]
-    notices: Notices
+    errors: Errors
+    warnings: Notices
+    notes: Notes
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from miostitch.execution.engine import Output, Products
 from miostitch.export.frame_columns import FRAMES, write_frame_columns
 from miostitch.export.plan import Advance, ExportOptions, PathOf, Plan, Source, named
 from miostitch.export.selection import bin_video
-from miostitch.recording.provenance import find_originals
+from miostitch.origins.provenance import find_originals
 from miostitch.recording.recording import Recording
 from miostitch.schema import FILLED, FRAME, NO_FRAME, VIDEO, WIDTH
 from miostitch.video.preview import PreviewFile, contrast, preview_rate

@@ -7,9 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from miostitch.buffers.device_counter import count_numbers
+from miostitch.buffers.device_counter import count_numbers, run_spans
 from miostitch.buffers.frame_table import MASK_BITS
-from miostitch.errors import InputError, MetadataError
+from miostitch.errors import (
+    InputError,
+    MetadataError,
+    Notice,
+    list_errors,
+    list_notes,
+    list_warnings,
+)
 from miostitch.execution.results import (
     FailedSession,
     InspectedRecording,
@@ -24,6 +31,7 @@ from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.lag import Lag
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import NO_FRAME
+from miostitch.session.findings import find_session_notices
 from miostitch.session.session import bring_together
 
 
@@ -68,12 +76,7 @@ def inspect_recordings(
 def _describe(recording: Recording) -> InspectedRecording:
     frames, height, width = recording.shape
     video, lag = recording.videos[0], recording.measured_lag
-    notices = [*map(str, recording.notices)]
-    if not recording.tables:
-        missing = table_path(recording.path)
-        notices.append(f"no table {missing}; stitching needs one next to the video")
-    elif recording.known_bounds is None:
-        notices.append(_describe_layout(recording))
+    notices = [*recording.notices, *_find_obstacles(recording)]
     return InspectedRecording(
         path=recording.path,
         segments=len(recording.videos),
@@ -87,16 +90,29 @@ def _describe(recording: Recording) -> InspectedRecording:
         lag=lag.lag,
         lag_evidence=_describe_lag(lag),
         table=_describe_table(recording) if recording.tables else None,
-        notices=notices,
+        **_by_severity(notices),
     )
 
 
-def _describe_layout(recording: Recording) -> str:
-    """Say why the tables of a recording make no frame."""
+def _by_severity(notices: Sequence[Notice]) -> dict[str, list[str]]:
+    """What is found, apart by how much it matters."""
+    return {
+        "errors": list_errors(notices),
+        "warnings": list_warnings(notices),
+        "notes": list_notes(notices),
+    }
+
+
+def _find_obstacles(recording: Recording) -> list[Notice]:
+    """What keeps a recording, which can be looked at, from being stitched."""
+    if not recording.tables:
+        missing = f"no table {table_path(recording.path)}"
+        return [Notice("", missing, "stitching needs one next to the video")]
     try:
-        return f"{len(recording.bounds) - 1} buffers per frame"
+        recording.bounds  # noqa: B018 (which is computed, or cannot be)
     except MetadataError as error:
-        return str(error)
+        return [error.notice]
+    return []
 
 
 def _describe_lag(lag: Lag) -> LagEvidence:
@@ -111,9 +127,10 @@ def _describe_lag(lag: Lag) -> LagEvidence:
 
 def _compare(recordings: list[Recording]) -> InspectedSession | FailedSession:
     try:
-        alignment = bring_together(recordings).alignment
+        session = bring_together(recordings)
     except InputError as error:
         return FailedSession(str(error))
+    alignment = session.alignment
     present = alignment.source_frame != NO_FRAME
     lost = sum(stop - start + 1 for start, stop in alignment.lost_frame_num)
     return InspectedSession(
@@ -122,6 +139,7 @@ def _compare(recordings: list[Recording]) -> InspectedSession | FailedSession:
         lost_frame_num=lost,
         repeated_frame_num=len(alignment.duplicates),
         boots=len(alignment.boot_starts),
+        frame_num_runs=alignment.frame_num_runs(),
         recordings=[
             SessionMember(
                 path=recording.path,
@@ -134,25 +152,28 @@ def _compare(recordings: list[Recording]) -> InspectedSession | FailedSession:
                 recordings, present, alignment.unlinked, alignment.clocks, strict=True
             )
         ],
-        notices=[*map(str, alignment.notices)],
+        **_by_severity(find_session_notices(session)),
     )
 
 
 def _describe_table(recording: Recording) -> InspectedTable:
     table = recording.frames
-    frame_num = distinct(table.frame_num[table.frame_num >= 0])
+    known = table.frame_num[table.frame_num >= 0]
+    frame_num = distinct(known)
+    rows = sum(t.row_count for t in recording.tables)
     if not len(frame_num):
-        return InspectedTable(sum(t.row_count for t in recording.tables), frame_num=None)
+        return InspectedTable(rows, frame_num=None)
+    span = int(frame_num[0]), int(frame_num[-1])
     expected = _buffers_per_frame(recording)
     if expected > MASK_BITS:
-        rows, span = sum(t.row_count for t in recording.tables), (frame_num[0], frame_num[-1])
-        return InspectedTable(rows, (int(span[0]), int(span[1])), buffers_per_frame=expected)
+        return InspectedTable(rows, span, run_spans(known), buffers_per_frame=expected)
     received = table.received(expected)
-    lost, repeated = count_numbers(table.frame_num[table.frame_num >= 0])
+    lost, repeated = count_numbers(known)
     return InspectedTable(
-        rows=sum(t.row_count for t in recording.tables),
+        rows=rows,
         orphan_rows=sum(t.orphan_rows for t in recording.tables),
-        frame_num=(int(frame_num[0]), int(frame_num[-1])),
+        frame_num=span,
+        frame_num_runs=run_spans(known),
         lost_frames=lost,
         repeated_frames=repeated,
         buffers_per_frame=expected,

@@ -8,7 +8,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
 from miostitch.errors import InputError, MissingInputError, Notice, UsageError
-from miostitch.execution.products import is_of_system
+from miostitch.execution.products import STORE, is_of_system
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 
 if TYPE_CHECKING:  # pydantic takes a tenth of a second to load
@@ -206,6 +206,9 @@ def require_recorded(path: str) -> None:
         raise InputError(f"{path}: is kept by the operating system and no recording; {remedy}")
     if name.lower().endswith(UNFINISHED):
         raise InputError(f"{path}: is not downloaded completely; download it again")
+    if os.path.isdir(path) and path.lower().rstrip(os.sep).endswith(STORE):
+        look = "view shows a store, verify checks it, and open_recording opens it in Python"
+        raise InputError(f"{path}: is a store and no video; name a video; {look}")
     if os.path.isdir(path):
         of = " of the Miniscope DAQ software" if _is_ucla(path) else ""
         raise MissingInputError(f"{path}: is a folder{of}; name the video in it; check the path")

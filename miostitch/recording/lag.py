@@ -114,8 +114,18 @@ class Pictures:
         there[beside[(beside >= 0) & (beside < len(there))]] = False
         return there
 
+    @property
+    def segments(self) -> list["Pictures"]:
+        """The pictures of each segment alone."""
+        return [self._cut(first, stop) for first, stop in pairwise(self.first_frames)]
 
-def measure_lag(pictures: Pictures, bounds: I64) -> Lag:
+    def _cut(self, first: int, stop: int) -> "Pictures":
+        lost = self.lost[(self.lost >= first) & (self.lost < stop)] - first
+        frames = self.frames.placed(-first, stop - first)
+        return Pictures(frames, (0, stop - first), lambda some: self.read(some + first), lost)
+
+
+def measure_lag(pictures: Pictures, bounds: I64, *, most_sites: int = _MOST_SITES) -> Lag:
     """Find the lag at which missing buffers are black.
 
     Looked at are frames that lack a buffer which a frame around them has: only such a buffer tells
@@ -134,11 +144,20 @@ def measure_lag(pictures: Pictures, bounds: I64) -> Lag:
     telling &= np.uint64((1 << buffers) - 1)
     sites = np.flatnonzero((telling > 0) & pictures.reach(LAGS[0], LAGS[-1]))
     if len(telling) > MOST_PICTURES:
-        sites = sites[_spread(len(sites), _MOST_SITES)]
+        sites = sites[_spread(len(sites), most_sites)]
     if not len(sites):
         return Lag()
     black = _seen(pictures.read, sites[:, None] + LAGS, bounds, _black)
     return _judged(mask_bits(telling[sites], buffers), mask_bits(have[sites], buffers), black)
+
+
+def measure_segment_lags(pictures: Pictures, bounds: I64) -> tuple[Lag, ...]:
+    """Find the lag of each segment alone; none where there is one segment."""
+    segments = pictures.segments
+    if len(segments) == 1:
+        return ()
+    most = max(2 * _FEWEST, _MOST_SITES // len(segments))
+    return tuple(measure_lag(each, bounds, most_sites=most) for each in segments)
 
 
 def measure_shared_lag(
@@ -260,7 +279,7 @@ def settle_lags(recordings: Sequence["Recording"], lag: int | Literal["auto"]) -
     ]
     settled = []
     for number, recording in enumerate(recordings):
-        notices = [*doubts[number]]
+        notices = [*doubts[number], *_split_segments(recordings, number, applied[number])]
         if recording.tables and not notices:
             notices += _told(recording, measured[number], applied[number], asked=lag != "auto")
         comparison = compared.get(number)
@@ -285,6 +304,45 @@ def _told(recording: "Recording", measured: Lag, applied: int, *, asked: bool) -
     return [Notice(recording.path, measured.describe(), remedy, Severity.DOUBT)]
 
 
+def _split_segments(recordings: Sequence["Recording"], number: int, applied: int) -> list[Notice]:
+    """Say that segments of a recording have different lags, of which one is used for all."""
+    recording, found = recordings[number], recordings[number].segment_lags
+    with suppress(MetadataError, VideoError):  # aligning and reading report that
+        found = _tell_segments(recordings, number)
+    pairs = zip(recording.videos, found, strict=False)
+    known = {video.path: lag for video, lag in pairs if lag.lag is not None}
+    if len({found.lag for found in known.values()}) < 2:
+        return []
+    parts = ", ".join(f"{path} by {found.lag} ({found})" for path, found in known.items())
+    text = f"the segments of {recording.name} are shifted differently against their tables: {parts}"
+    remedy = f"lag {applied} is used for all; write each segment with its own --lag by concat"
+    return [Notice("", text, f"{remedy}, and use what was written", Severity.DOUBT)]
+
+
+def _tell_segments(recordings: Sequence["Recording"], number: int) -> tuple[Lag, ...]:
+    """What the missing buffers of each segment tell, else a recording whose own are conclusive."""
+    mine = recordings[number]
+    others = [each for each in recordings if each is not mine and _is_level_all_over(each)]
+    others = [each for each in others if each.shape[1:] == mine.shape[1:]]
+    if not others or all(found.lag is not None for found in mine.segment_lags):
+        return mine.segment_lags
+    told = []
+    for found, pictures in zip(mine.segment_lags, mine.pictures.segments, strict=True):
+        if found.lag is None:
+            shared = [len(shared_frames(pictures, each.pictures)[0]) for each in others]
+            other = others[shared.index(max(shared))]
+            lag = other.measured_lag.lag or 0
+            found = _compare(pictures, mine, other, lag, len(mine.videos))
+        told.append(found)
+    return tuple(told)
+
+
+def _is_level_all_over(recording: "Recording") -> bool:
+    """Whether missing buffers tell one lag of a recording, and of no segment another one."""
+    lags = {found.lag for found in recording.segment_lags} - {None}
+    return recording.measured_lag.lag is not None and lags <= {recording.measured_lag.lag}
+
+
 def _compare_lags(recordings: Sequence["Recording"]) -> dict[int, Comparison]:
     """Compare each recording with one other, unless all have told a lag of 0.
 
@@ -305,17 +363,20 @@ def _compare_lags(recordings: Sequence["Recording"]) -> dict[int, Comparison]:
         partner = others[shared.index(max(shared))]
         lag = recordings[partner].measured_lag.lag or 0
         with suppress(MetadataError, VideoError):  # aligning and reading report that
-            found = _compare(mine, recordings[partner], lag, len(exact) - 1)
+            found = _compare(mine.pictures, mine, recordings[partner], lag, len(exact) - 1)
             compared[number] = Comparison(partner, lag, found)
     return compared
 
 
-def _compare(mine: "Recording", other: "Recording", other_lag: int, partners: int) -> Lag:
-    """Measure against another recording."""
+def _compare(
+    pictures: Pictures, mine: "Recording", other: "Recording", other_lag: int, partners: int
+) -> Lag:
+    """Measure pictures of a recording, or of a segment, against another recording."""
     _, height, width = mine.shape
     bounds = buffer_layout([*mine.tables, *other.tables], height * width)
-    pair = mine.pictures, other.pictures
-    return measure_shared_lag(*pair, other_lag, bounds, name=other.name, partners=partners)
+    return measure_shared_lag(
+        pictures, other.pictures, other_lag, bounds, name=other.name, partners=partners
+    )
 
 
 def _believed(

@@ -56,7 +56,14 @@ from miostitch.recording.files import (
     table_path,
 )
 from miostitch.recording.fitting import compare_rates, fit_bare, fit_table
-from miostitch.recording.lag import Lag, Pictures, SettledLag, measure_lag, settle_lags
+from miostitch.recording.lag import (
+    Lag,
+    Pictures,
+    SettledLag,
+    measure_lag,
+    measure_segment_lags,
+    settle_lags,
+)
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, REPAIRED_COLUMNS
 from miostitch.video.readers import FrameReader
 from miostitch.video.source import VideoSource, open_video
@@ -85,6 +92,7 @@ class Recording:
     notices: tuple[Notice, ...] = ()  # What a user should be told about the files
     lag: int = 0  # Picture ``i + lag`` of a video has the row of frame ``i`` of its table
     measured_lag: Lag = field(default_factory=Lag)  # What the pictures say, if they were asked
+    segment_lags: tuple[Lag, ...] = ()  # The same of each of several segments alone
     losses: tuple[LostFrames, ...] = ()  # What was left out because the files are damaged
     lag_notices: tuple[Notice, ...] = ()  # Those of the notices that a measured lag gives rise to
 
@@ -219,10 +227,12 @@ class Recording:
         if not self.exact or self.known_bounds is None:  # aligning reports that
             return self
         try:
-            return replace(self, measured_lag=measure_lag(self.pictures, self.known_bounds))
+            found = measure_lag(self.pictures, self.known_bounds)
+            segments = measure_segment_lags(self.pictures, self.known_bounds)
         except VideoError as error:  # reading it for a result will be refused, looking at it is not
             text = f"whether the video is shifted against its table was not measured: {error}"
             return self.with_lag_notices(Notice(self.path, text))
+        return replace(self, measured_lag=found, segment_lags=segments)
 
     def segment(self, path: str) -> "Recording":
         """The recording that one of the videos makes alone, called by this path."""

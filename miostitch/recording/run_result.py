@@ -10,7 +10,7 @@ from miostitch.execution.products import STORE, SUMMARY, VIDEO
 from miostitch.recording.frame_times import time_of_store
 from miostitch.store.chunks import read_frames
 from miostitch.store.reader import Store
-from miostitch.text import amount, clock, printable, show_facts, show_facts_html
+from miostitch.text import amount, clock, describe_reasons, printable, show_facts, show_facts_html
 from miostitch.video.png import thumbnail_uri
 from miostitch.video.source import open_video
 
@@ -59,7 +59,8 @@ class RunResult(dict[str, Any]):
                 facts.append((printable(Path(each["path"]).name), f"{counts} of {each['frames']}"))
         facts += [(name.replace("_", " "), f"{self[name]:,}") for name in COUNTS if name in self]
         if "dropped_frames" in self:
-            facts.append(("removed", f"{amount(len(self['dropped_frames']), 'frame')} as noisy"))
+            why = describe_reasons(self.get("dropped_as", {}))
+            facts.append(("removed", f"{amount(len(self['dropped_frames']), 'frame')}{why}"))
         if "duration_s" in self:
             facts.append(("duration", clock(round(self["duration_s"], 3), 3)))
         if self.get("warnings"):

@@ -8,7 +8,7 @@ from miostitch.execution.results import JSON
 from miostitch.report.data import ReportData
 from miostitch.report.statistics import FrameStates, device_runs, intact_alone
 from miostitch.report.tables import count, percent
-from miostitch.text import amount, clock
+from miostitch.text import amount, clock, describe_reasons
 
 STATES = {
     "intact": "complete and without noise",
@@ -25,7 +25,7 @@ STATES_ALONE = STATES | {
 """The same where there is one receiver."""
 
 REMOVERS = {
-    "drop": "denoise (noisy or black frames)",
+    "drop": "denoise",
     "end": "denoise (end_frame)",
     "trim": "trim",
     "remove_frames": "remove-frames",
@@ -85,7 +85,8 @@ def removed_frames(summary: JSON, history: Any) -> list[tuple[str, int, int]]:
         elif step == "end":
             left = each["end"] + 1
         if step in REMOVERS and before is not None and left is not None and left < before:
-            found.append((REMOVERS[str(step)], before - left, before))
+            why = describe_reasons(each.get("dropped_as", {}))
+            found.append((f"{REMOVERS[str(step)]}{why}", before - left, before))
     return found
 
 

@@ -15,7 +15,7 @@ from miostitch.execution.products import REPORT, STORE
 from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.results import JSON, load_summary
 from miostitch.execution.workspace import Workspace
-from miostitch.recording.provenance import find_originals
+from miostitch.origins.provenance import find_originals
 from miostitch.recording.recording import Recording
 from miostitch.report import tables
 from miostitch.report.data import ReportData, pixels_changed, read_data, read_repairs

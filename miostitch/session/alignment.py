@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 
 from miostitch.arrays import F64, I16, I32, I64
+from miostitch.buffers.clock_steps import find_steps
 from miostitch.buffers.device_counter import counter_resets
 from miostitch.buffers.elapsed_time import frame_interval
 from miostitch.errors import AlignmentError, Notice, Severity, UsageError
@@ -73,6 +74,13 @@ class Alignment:
 
     def __len__(self) -> int:
         return len(self.frame_num)
+
+    def frame_num_runs(self, frames: I32 | None = None) -> list[tuple[int, int]]:
+        """The lowest and highest number that frames, or all, have of each boot."""
+        every = np.arange(len(self)) if frames is None else frames
+        number, segment = self.frame_num[every], self.segment[every]
+        parts = np.split(number, np.flatnonzero(np.diff(segment)) + 1) if len(number) else []
+        return [(int(part.min()), int(part.max())) for part in parts]
 
     @property
     def segment(self) -> I64:
@@ -155,12 +163,7 @@ def _segments(
             text = f"the device restarted {where} {numbers}"
             remedy = "" if cut else "frames are matched by frame_num all the same"
             notices.append(Notice(recording.name, text, remedy))
-        seen = time[known][np.isfinite(time[known])]
-        back = np.flatnonzero(np.diff(seen) < -_STEP_S)
-        if back.size:
-            text = f"times of reception go backwards {amount(back.size, 'time')}, by up to "
-            text += f"{-np.diff(seen).min():.3f} s"
-            notices.append(Notice(recording.name, text, "they are kept as they are"))
+        notices += _describe_clock(recording.name, frame_num, time[known])
         own = []
         for frames in np.split(known, resets if cut else []):
             key, position, repeated = _best_pieces(number, recording, frames)
@@ -168,6 +171,25 @@ def _segments(
             duplicates += repeated
         segments.append(own)
     return segments, duplicates, notices
+
+
+def _describe_clock(path: str, frame_num: I64, time: F64) -> list[Notice]:
+    """Say where a clock was set while the device ran, or goes back otherwise; (frame,)."""
+    notices, seen = [], np.flatnonzero(np.isfinite(time))
+    set_at, steps = find_steps(frame_num, time)
+    if len(set_at):
+        largest = int(np.abs(steps).argmax())
+        text = f"its clock was set {amount(len(set_at), 'time')} while the device counted on, "
+        text += f"at frame_num {frame_num[set_at[largest]]} by {steps[largest]:+.3f} s"
+        remedy = "times of reception are kept as they are, elapsed time is without these steps"
+        notices.append(Notice(path, text, remedy))
+    change = np.diff(time[seen])[~np.isin(seen[1:], set_at)]
+    back = np.flatnonzero(change < -_STEP_S)
+    if back.size:
+        text = f"times of reception go backwards {amount(back.size, 'time')}, by up to "
+        text += f"{-change.min():.3f} s"
+        notices.append(Notice(path, text, "they are kept as they are"))
+    return notices
 
 
 def _best_pieces(

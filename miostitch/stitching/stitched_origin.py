@@ -13,8 +13,8 @@ import xarray as xr
 from miostitch.arrays import I64, U8
 from miostitch.buffers.elapsed_time import ElapsedTime, measure_time, read_start
 from miostitch.execution.products import SCORES, STORE, TABLE, TIMESTAMPS, VIDEO
+from miostitch.origins.sidecars import Origin
 from miostitch.recording.recording import list_repairs
-from miostitch.recording.sidecars import Origin
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
     FRAME,

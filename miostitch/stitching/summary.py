@@ -9,7 +9,7 @@ import numpy as np
 from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.repair import describe_evidence
-from miostitch.errors import Notice, Severity, list_warnings, rank_notices
+from miostitch.errors import Notice, list_notes, list_warnings, rank_notices
 from miostitch.execution.publishing import used_versions
 from miostitch.execution.results import (
     JSON,
@@ -19,10 +19,11 @@ from miostitch.execution.results import (
     RepairedCell,
     StitchSummary,
 )
-from miostitch.recording.provenance import input_place
+from miostitch.origins.provenance import input_place
 from miostitch.recording.recording import Recording
 from miostitch.schema import COMPOSITE, MEASURED_FPS, NO_FRAME, Evidence
 from miostitch.session.clocks import Clock
+from miostitch.session.findings import find_session_notices
 from miostitch.session.session import Session
 from miostitch.stitching.tables import FrameColumns, StitchedTables
 from miostitch.text import printable
@@ -62,7 +63,7 @@ def summarise(
         identical_shared_buffers=int(tables.agreement[1]),
         recordings=_describe_recordings(session, tables, folder),
         warnings=[printable(text) for text in list_warnings(notices)],
-        notes=[printable(str(n)) for n in notices if n.severity == Severity.NOTE],
+        notes=[printable(text) for text in list_notes(notices)],
         resumed_blocks=resumed_blocks,
         config=config,
         versions=used_versions(),
@@ -70,6 +71,7 @@ def summarise(
         outputs=[],
         fps=str(session.fps),
         measured_fps=None if rate is None else float(rate),
+        frame_num_runs=session.alignment.frame_num_runs(session.kept),
     )
 
 
@@ -161,18 +163,7 @@ def _count_given(composition: FrameColumns, number: int) -> dict[str, Any]:
 def find_notices(session: Session) -> list[Notice]:
     """What is known of the recordings before the first frame is written, most severe first."""
     notices = [notice for r in session.recordings for notice in r.notices]
-    notices += session.alignment.notices
-    rates = {str(video.fps): video.path for r in session.recordings for video in r.videos}
-    if len(rates) > 1:
-        found = ", ".join(f"{path}: {rate} frames/s" for rate, path in rates.items())
-        notices.append(Notice("", f"frame rates differ ({found})", "the first is used"))
-    for duplicate in session.alignment.duplicates:
-        path = session.recordings[duplicate.recording].path
-        frames = ", ".join(map(str, sorted([duplicate.kept, *duplicate.dropped])))
-        text = f"frame_num {duplicate.frame_num} occurs in frames {frames}"
-        remedy = f"frame {duplicate.kept} is used, it has most buffers"
-        notices.append(Notice(path, text, remedy, Severity.NOTE))
-    return rank_notices(notices)
+    return rank_notices([*notices, *find_session_notices(session)])
 
 
 def _measured_fps(recording: Recording, session: Session) -> float | None:

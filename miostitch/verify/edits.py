@@ -16,10 +16,10 @@ from miostitch.editing.tables import EditedTables, StoredTables
 from miostitch.errors import InputError, UsageError
 from miostitch.execution.products import LINE_TABLES, STORE
 from miostitch.execution.progress import Progress, counted
+from miostitch.origins.provenance import find_videos, listed_objects, recorded_place
+from miostitch.origins.sidecars import Origin, find_origin
 from miostitch.ranges import join_ranges, runs, spans
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.provenance import find_videos, listed_objects, recorded_place
-from miostitch.recording.sidecars import Origin, find_origin
 from miostitch.schema import FRAME, chunk_frames
 from miostitch.stitching.stitched import LAZY
 from miostitch.stitching.stitched_origin import StitchedOrigin, find_stitched
@@ -78,12 +78,15 @@ def _read(origin: Origin, frames: I64) -> U8:
     return origin.video.read(frames)
 
 
+NO_SUMMARY = "is missing; an exported store has none: verify the result that it was made of"
+
+
 def check_edit(result: Result, folder: Path, progress: Progress | None) -> dict[str, Any]:
     """Check one result; return its kind and its frames."""
     summary, store = result.summary, result.store
     denoised = "dropped_frames" in summary
     if not check_outputs(result):
-        result.findings.add(Kind.MISSING_FILE, f"{result.stem}.json", "is missing")
+        result.findings.add(Kind.MISSING_FILE, f"{result.stem}.json", NO_SUMMARY)
     count = summary.get("frames")
     if not isinstance(count, int):
         count = store.shape[0] if store else 0

@@ -7,8 +7,8 @@ from typing import Any
 
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import InputError, MissingInputError
+from miostitch.origins.provenance import find_videos, listed_objects, video_groups
 from miostitch.recording.files import RecordingFiles, Segment, StrPath, segment_paths
-from miostitch.recording.provenance import find_videos, listed_objects, video_groups
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.session.session import Session, bring_together
 from miostitch.stitching.options import StitchOptions

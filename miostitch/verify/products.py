@@ -12,7 +12,7 @@ from miostitch.errors import InputError
 from miostitch.execution.digests import file_digest, store_digest, video_digest
 from miostitch.execution.products import STITCHED, STORE, SUMMARY
 from miostitch.execution.results import is_as_written
-from miostitch.recording.provenance import listed_objects
+from miostitch.origins.provenance import listed_objects
 from miostitch.schema import chunk_frames
 from miostitch.verify.findings import Findings, Kind
 from miostitch.verify.store import Store

@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from miostitch.errors import MissingInputError
+from miostitch.errors import InputError, MissingInputError
 from miostitch.execution.products import STORE, TABLE, VIDEO
 from miostitch.execution.progress import Progress
 from miostitch.verify.edits import check_edit
@@ -80,6 +80,10 @@ def _stems(path: Path) -> tuple[Path, list[str]]:
     """The folder, and the stems of its results."""
     if path.suffix in (STORE, ".json") and path.exists():
         return path.parent, [path.stem]
+    if path.is_file():
+        msg = f"{path}: is a recording, an exported file or a single product, which is not checked"
+        remedy = "name the folder of a result, or its .zarr or .json, and recordings with --input"
+        raise InputError(f"{msg}; {remedy}")
     if not path.is_dir():
         raise MissingInputError(f"{path}: no such folder; name the folder of a result")
     found = {each.stem for each in path.glob(f"*{STORE}") if not each.name.startswith(".")}

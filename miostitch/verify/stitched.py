@@ -20,8 +20,8 @@ from miostitch.errors import InputError
 from miostitch.execution.engine import Block, Tables, TableThread
 from miostitch.execution.products import STORE
 from miostitch.execution.progress import Progress, counted
+from miostitch.origins.provenance import listed_objects
 from miostitch.ranges import spans
-from miostitch.recording.provenance import listed_objects
 from miostitch.recording.recording import Recording
 from miostitch.schema import NO_FRAME, VIDEO, Evidence
 from miostitch.session.session import Session

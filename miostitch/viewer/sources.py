@@ -17,9 +17,9 @@ from miostitch.buffers.elapsed_time import ElapsedTime, measured_rate, read_star
 from miostitch.buffers.frame_table import complete
 from miostitch.errors import AlignmentError, Notice
 from miostitch.execution.products import STORE
+from miostitch.origins.provenance import find_originals
 from miostitch.recording.files import ReadOptions, StrPath, recording_names
 from miostitch.recording.frame_times import time_of_recording, time_of_store, timed_root
-from miostitch.recording.provenance import find_originals
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import (
     FRAME,

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from miostitch.buffers.device_counter import count_numbers, device_runs, join_fragments
+from miostitch.buffers.device_counter import count_numbers, device_runs, join_fragments, run_spans
 from tests.tables import LAWS
 
 RUNS = st.lists(
@@ -26,6 +26,7 @@ def test_losses_are_counted_in_each_run_of_the_device(runs: list[list[int]], twi
     ]
     lost = sum(run[-1] - run[0] + 1 - len(set(run)) for run in runs)
     assert count_numbers(number) == (lost, 1)
+    assert run_spans(number) == [(run[0], run[-1]) for run in runs]
 
 
 def test_disorder_is_no_loss() -> None:
@@ -36,6 +37,7 @@ def test_disorder_is_no_loss() -> None:
 
 def test_no_frame_has_no_loss() -> None:
     assert count_numbers(np.empty(0, np.int64)) == (0, 0)
+    assert run_spans(np.empty(0, np.int64)) == []
 
 
 def test_fragments_of_a_frame_are_joined() -> None:

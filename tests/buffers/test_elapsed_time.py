@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
+from miostitch.arrays import F64
 from miostitch.buffers.elapsed_time import ElapsedTime, join_times, measure_time, read_start
 from miostitch.errors import InputError
 
@@ -150,3 +152,72 @@ def test_the_start_is_told_in_utc_and_read_back() -> None:
     assert [file_of(start, [0.0]).attrs for start in (np.nan, 1e300, -1e17)] == [{}] * 3
     with pytest.raises(InputError, match="start_time 'noon' is no time"):
         read_start({"start_time": "noon"})
+
+
+def set_clock(true: NDArray[np.floating], steps: dict[int, float]) -> F64:
+    """Times by a clock that is set before some frames."""
+    clock = np.asarray(START + true, np.float64)
+    for frame, step in steps.items():
+        clock[frame:] += step
+    return clock
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    count=st.integers(200, 400),
+    lost=st.sampled_from([0, 0.1, 1]),
+    steps=st.dictionaries(
+        st.integers(1, 4).map(lambda place: 40 * place),
+        st.floats(1, 4000) | st.floats(-4000, -1),
+        max_size=3,
+    ),
+    flipped=st.booleans(),
+)
+def test_a_clock_that_is_set_does_not_change_the_time(
+    seed: int, count: int, lost: float, steps: dict[int, float], flipped: bool
+) -> None:
+    rng = np.random.default_rng(seed)
+    frame_num = 5 + np.cumsum(1 + rng.poisson(lost, count))
+    true = frame_num / 20 + rng.uniform(0, 0.005, count)
+    clock = set_clock(true, steps)
+    if flipped:  # bit errors of the counter, which are no loss and no step
+        frame_num[17::40] += 512
+        frame_num[29::40] -= 3
+    found = measure_time(frame_num, clock, FPS)
+    np.testing.assert_allclose(found.seconds, true - true[0], atol=0.2 if flipped else 0.05)
+    right = ~found.estimated
+    np.testing.assert_allclose((found.start + found.seconds)[right], clock[right], atol=2e-6)
+    edges = [0, *sorted(steps), count]
+    assert right.sum() >= max(np.diff(edges))
+
+
+def test_frames_after_a_step_are_estimated_until_the_clock_is_right_again() -> None:
+    clock = set_clock(0.05 * np.arange(300), {100: 300, 180: -300})
+    found = measure_time(np.arange(300), clock, FPS)
+    np.testing.assert_allclose(found.seconds, 0.05 * np.arange(300), atol=1e-6)
+    assert np.flatnonzero(found.estimated).tolist() == [*range(100, 180)]
+
+
+def test_a_pause_that_the_counter_does_not_count_is_one() -> None:
+    """Of a restart, and of a loss that is longer than a counter tells."""
+    for frame_num in (np.r_[500:700, 0:200], np.r_[0:200, 7000:7200]):
+        clock = set_clock(0.05 * np.arange(400), {200: 300})
+        found = measure_time(frame_num, clock, FPS)
+        np.testing.assert_allclose(found.seconds, clock - START, atol=1e-6)
+        assert not found.estimated.any()
+
+
+def test_a_counter_that_jumps_for_good_is_not_followed() -> None:
+    clock = set_clock(0.05 * np.arange(300), {})
+    found = measure_time(np.r_[0:150, 650:800], clock, FPS)
+    np.testing.assert_allclose(found.seconds, clock - START, atol=1e-6)
+    assert not found.estimated.any()
+
+
+def test_a_receiver_that_is_busy_for_a_moment_is_no_step() -> None:
+    clock = set_clock(0.05 * np.arange(300), {})
+    clock[100:110] = clock[110] - 0.001 * np.arange(10, 0, -1)
+    clock[200:240] = clock[240] - 0.001 * np.arange(40, 0, -1)
+    found = measure_time(np.arange(300), clock, FPS)
+    np.testing.assert_allclose(found.seconds, clock - START, atol=1e-6)
+    assert not found.estimated.any()

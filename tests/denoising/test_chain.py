@@ -28,6 +28,7 @@ from miostitch.ranges import format_frames
 from miostitch.recording import recording as opening
 from miostitch.recording.lag import Lag
 from miostitch.video.readers import FrameReader
+from tests.commands import run
 from tests.editing.test_picking import tasks
 from tests.end_to_end import test_peers
 from tests.laziness import never
@@ -283,6 +284,7 @@ def test_what_was_done_is_noted_and_the_input_left_as_it_was() -> None:
         "gradient_threshold": 20.0,
         "method": ["black_area"],
         "min_rows": 1,
+        "dropped_as": {"noise": 0, "black areas": history[2]["dropped"], "both": 0},
     }
     assert history[2]["dropped"] > 0
     assert json.loads(json.dumps(history)) == history
@@ -528,3 +530,21 @@ def test_memory_hardly_grows_with_the_frames(tmp_path: Path) -> None:
     assert max(long.values()) < 2**30
     for when in ("first", "peak"):
         assert long[when] - short[when] < BYTES_PER_FRAME * (long["frames"] - short["frames"])
+
+
+def test_removed_frames_are_counted_by_reason(tmp_path: Path) -> None:
+    small = miostitch.SimulationConfig(frames=200, height=30, width=40, receivers=1, seed=2)
+    [video] = miostitch.simulate(tmp_path, small).recordings
+    config = miostitch.load_config("denoise_example")
+    asked = ("denoise", str(video), "-c", "denoise_example", "-o", str(tmp_path / "out"))
+    text = run(*asked).stdout
+    [summary] = (tmp_path / "out").glob("*_denoised.json")
+    made = json.loads(summary.read_text("utf-8"))
+    reasons = made["dropped_as"]
+    assert sum(reasons.values()) == len(made["dropped_frames"]) > 0
+    rows = miostitch.denoise(miostitch.open_recording(video), config).rows
+    least = config.noise_patch.black_area_config.min_rows
+    noise, black = rows.sel(detector="gradient") > 0, rows.sel(detector="black_area") >= least
+    assert reasons["both"] == int((noise & black).sum())
+    assert reasons["black areas"] == int((black & ~noise).sum()) > 0
+    assert f"{reasons['black areas']} for black areas" in text

@@ -25,7 +25,8 @@ from miostitch.execution.results import (
 
 LOST = LostFrames("a.avi", (3, 5), (103, 105), None, "zeroed")
 NOISE = NoiseSummary("a.avi", 9, 1, 0, [LOST, replace(LOST, frame_num=None, byte=7)], "a_noise.csv")
-SESSION = InspectedSession(9, 8, 0, 0, 1, [SessionMember("a.avi", 9, 0, 0.5, None)], [])
+MEMBER = SessionMember("a.avi", 9, 0, 0.5, None)
+SESSION = InspectedSession(9, 8, 0, 0, 1, [(3, 11)], [MEMBER], [], ["odd"], [])
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ import miostitch
 from miostitch.buffers.table import read_metadata
 from miostitch.config.files import config_text, parse_config
 from miostitch.errors import MiostitchError
+from miostitch.origins.sidecars import find_origin
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.sidecars import find_origin
 from miostitch.video.source import open_video
 from tests.config.test_models import AS_MIO_WRITES, WORDS
 from tests.tables import lines_of, session

@@ -31,16 +31,16 @@ def test_recordings_are_compared(session: list[Path], tmp_path: Path) -> None:
     assert together["frames"] == stitched["frames"]
     assert together["lost_frame_num"] == lost > 0
     assert together["boots"] == 2
-    assert together["repeated_frame_num"] == sum(
-        "occurs in frames" in note for note in stitched["notes"]
-    )
+    assert together["frame_num_runs"] == stitched["frame_num_runs"]
+    for key in ("errors", "warnings", "notes"):
+        assert {*together[key]} <= {*stitched.get(key, [])}, key
     for mine, theirs in zip(together["recordings"], stitched["recordings"], strict=True):
         assert (mine["path"], mine["frames"], mine["only_here"]) == tuple(
             theirs[name] for name in ("path", "frames", "sole")
         )
     offsets = [recording["offset_s"] for recording in together["recordings"]]
     assert offsets == pytest.approx([0, 0.35, 0.7], abs=0.01)
-    assert any("device restarted" in notice for notice in together["notices"])
+    assert any("device restarted" in warning for warning in together["warnings"])
     assert 0 < together["seen_by_all"] < together["frames"]
     assert found["recordings"] == [inspect_recording(path) for path in session]
 
@@ -63,7 +63,7 @@ def test_one_recording_and_videos_alone_are_not_compared(
     assert found["session"] is None
     assert found["recordings"][1]["table"] is None
     assert found["recordings"][1]["lag"] is None
-    assert "stitching needs one" in found["recordings"][1]["notices"][-1]
+    assert "stitching needs one" in found["recordings"][1]["warnings"][-1]
     with pytest.raises(MissingInputError):
         inspect_recordings([alone], ReadOptions())
 
@@ -102,7 +102,7 @@ def test_the_lag_and_its_evidence(tmp_path: Path, lag: int) -> None:
     assert found["lag"] == lag
     assert evidence["missing_buffers"] == evidence["black_at_that_lag"] > 5
     assert (evidence["black_at_lag_0"] == evidence["black_at_that_lag"]) == (lag == 0)
-    assert any("behind its table" in notice for notice in found["notices"]) == (lag != 0)
+    assert any("behind its table" in warning for warning in found["warnings"]) == (lag != 0)
 
 
 def test_real_recordings(recordings: Path) -> None:
@@ -133,7 +133,13 @@ def test_real_recordings(recordings: Path) -> None:
         "repeated_frame_num": 2,
         "boots": 1,
         "recordings": 0,
-        "notices": [],
+        "frame_num_runs": [[2514, 2565]],
+        "errors": [],
+        "warnings": [],
+        "notes": [
+            f"{videos[0]}: frame_num 2529 occurs in frames 16 and 17; 2543 occurs in frames 31 and "
+            "32; the frame listed first has most buffers and is used"
+        ],
     }
     assert [each["only_here"] for each in found["session"]["recordings"]] == [3, 5]
     coded = inspect_recording(recordings / "noise" / "wireless_corrupted_extended.mp4")

@@ -11,6 +11,7 @@ import miostitch
 from miostitch.errors import InputError, MissingInputError
 from miostitch.recording.files import ReadOptions, find_nearby_tables
 from miostitch.recording.recording import Recording
+from tests.commands import run
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +136,15 @@ def test_incomplete_downloads_are_called_that(recorded: Path, tmp_path: Path, en
     shutil.copy(recorded, tmp_path / f"A.avi{ending}")
     with pytest.raises(InputError, match="is not downloaded completely"):
         Recording.open(tmp_path / f"A.avi{ending}", ReadOptions(need_table=False))
+
+
+def test_a_store_is_called_one_and_what_looks_at_it(tmp_path: Path) -> None:
+    store = tmp_path / "S.zarr"
+    store.mkdir()
+    for path in (str(store), f"{store}/"):
+        with pytest.raises(
+            InputError, match=r"S\.zarr/?: is a store and no video; .* view .* verify"
+        ):
+            Recording.open(path)
+    told = run("inspect", str(store), code=3).stderr
+    assert "is a store and no video" in told

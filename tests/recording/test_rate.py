@@ -1,6 +1,8 @@
 """A frame rate that the times of the table contradict is said by whatever hands it on."""
 
+import json
 import logging
+import shutil
 import struct
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from miostitch.recording.datasets import open_sources
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import Recording
 from miostitch.stitching.run import stitch_files
+from tests.commands import run
 
 SAID = "the file says 30 frames/s, the timestamps say 20"
 
@@ -44,6 +47,31 @@ def test_commands_that_hand_the_rate_on_say_so(
     with caplog.at_level(logging.WARNING):
         open_sources([store], ReadOptions())
     assert SAID in caplog.text
+
+
+def test_what_is_said_of_several_recordings_is_one_line_in_summary_and_report(
+    video: Path, tmp_path: Path
+) -> None:
+    for suffix in (".avi", ".csv"):
+        shutil.copy(video.with_suffix(suffix), tmp_path / f"other{suffix}")
+    made = stitch_files([video, tmp_path / "other.avi"], tmp_path / "o")
+    [said] = [warning for warning in made["warnings"] if SAID in warning]
+    assert said.startswith(f"{video} (and 1 more like it): ")
+    [note] = [note for note in made["notes"] if "not saved as an image" in note]
+    assert "(and 1 more like it)" in note
+    [report] = (tmp_path / "o").glob("*.html")
+    assert report.read_text("utf-8").count("the timestamps say 20") == 1
+
+
+def test_inspect_says_it_as_the_warning_that_it_is(video: Path) -> None:
+    found = json.loads(run("inspect", str(video), "--json").stdout)["recordings"][0]
+    assert [SAID in text for text in found["warnings"]].count(True) == 1
+    assert not [text for text in found["errors"] + found["notes"] if SAID in text]
+    lines = run("inspect", str(video)).stdout.splitlines()
+    words = [line.split(":")[0].strip() for line in lines if line.startswith("  ") and ": " in line]
+    assert words == sorted(words, key=["error", "warning", "note"].index)
+    assert words.count("note") == len(found["notes"]) > 0
+    assert any(line.startswith("  warning: ") and SAID in line for line in lines)
 
 
 def test_a_right_rate_is_not_contradicted(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import miostitch
 from miostitch.recording.run_result import RunResult
+from miostitch.text import describe_reasons
 
 
 @pytest.fixture(scope="module")
@@ -65,5 +66,8 @@ def test_a_denoised_recording_is_shown_short(made: RunResult) -> None:
     [store] = [path for path in made["outputs"] if path.endswith(".zarr")]
     denoised = miostitch.denoise(miostitch.open_recording(store), "denoise_example")
     assert len(repr(denoised)) < 600
-    assert f"{denoised.dropped.sizes['frame']} of {made['frames']} as noisy" in repr(denoised)
+    removed = denoised.dropped.sizes["frame"]
+    why = describe_reasons(denoised.reasons or {})
+    assert why.startswith(" (") == (removed > 0)
+    assert f"{removed} of {made['frames']} frames{why}" in repr(denoised)
     assert 'src="data:image/png;base64,' in denoised._repr_html_()

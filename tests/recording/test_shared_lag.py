@@ -15,6 +15,7 @@ from miostitch.recording import lag as lag_module
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.lag import Lag
 from miostitch.recording.recording import Recording, open_recordings
+from tests.commands import run
 
 AUTO = ReadOptions(lag="auto")
 CONFIG = miostitch.SimulationConfig(frames=150, height=30, width=40, resets=1)
@@ -168,3 +169,56 @@ def test_real_recordings_lag_alike(recordings: Path) -> None:
         alone.notices[-1]
     )
     assert "; lag 0 is used" in str(alone.notices[-1])
+
+
+def in_segments(
+    folder: Path, receivers: Sequence[Sequence[int]], losses: Sequence[Sequence[bool]]
+) -> list[str]:
+    """Recordings in segments, each with its lag, with missing buffers or none."""
+    specs = []
+    for number, (lags, lossy) in enumerate(zip(receivers, losses, strict=True)):
+        parts = []
+        for part, (lag, some) in enumerate(zip(lags, lossy, strict=True)):
+            config = replace(CONFIG if some else NOTHING_LOST, resets=0, lag=lag)
+            config = replace(config, first_frame_num=1000 * part, receivers=len(receivers))
+            made = miostitch.simulate(folder / f"{number}{part}", config)
+            parts.append(str(made.recordings[number]))
+        specs.append(",".join(parts))
+    return specs
+
+
+@pytest.mark.parametrize("lags", [(0, 1), (1, 1), (2, 0), (1, 2)])
+@pytest.mark.parametrize("lossy", [(True, True), (False, True), (True, False), (False, False)])
+def test_segments_whose_lags_differ_are_in_doubt(
+    lags: tuple[int, int], lossy: tuple[bool, bool], tmp_path: Path
+) -> None:
+    specs = in_segments(tmp_path, [lags, (0, 0)], [lossy, (True, True)])
+    loaded = open_recordings(specs, replace(AUTO, salvage=True), measure=True)
+    doubts = [n for n in loaded[0].lag_notices if "shifted differently" in str(n)]
+    assert len(doubts) == (lags[0] != lags[1])
+    for doubt in doubts:
+        assert doubt.severity == Severity.DOUBT
+        for path, lag in zip(specs[0].split(","), lags, strict=True):
+            assert f"{path} by {lag} (" in doubt.text
+        with pytest.raises(InputError, match="shifted differently"):
+            report_notices([doubt], strict=True)
+    assert not [n for n in loaded[1].lag_notices if "shifted differently" in str(n)]
+
+
+def test_segments_are_in_doubt_whatever_lag_is_asked_for_and_alone(tmp_path: Path) -> None:
+    [spec] = in_segments(tmp_path, [(1, 0)], [(True, True)])
+    for options in (AUTO, ReadOptions(lag=0), ReadOptions(lag=1)):
+        options = replace(options, salvage=True)
+        loaded = Recording.open(spec, options, measure=True)
+        [doubt] = [n for n in loaded.lag_notices if "shifted differently" in str(n)]
+        assert f"lag {loaded.lag} is used for all" in doubt.remedy
+
+
+def test_what_is_written_of_each_segment_with_its_lag_is_level(tmp_path: Path) -> None:
+    [spec] = in_segments(tmp_path, [(1, 0)], [(True, True)])
+    first, second = spec.split(",")
+    run("concat", first, "-o", str(tmp_path / "level" / "first.avi"), "--lag", "1")
+    mended = f"{tmp_path / 'level' / 'first.avi'},{second}"
+    loaded = Recording.open(mended, AUTO, measure=True)
+    assert (loaded.measured_lag.lag, loaded.lag) == (0, 0)
+    assert not [n for n in loaded.lag_notices if n.severity >= Severity.DOUBT]

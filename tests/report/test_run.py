@@ -613,11 +613,12 @@ def test_removed_frames_are_named_with_the_step() -> None:
         {"step": "stitch", "parameters": {}},
         {"step": "trim", "frames_before": 100, "frames_after": 90},
         {"step": "end", "frames": 90, "end": 79},
-        {"step": "drop", "frames": 80, "dropped": 5},
+        {"step": "drop", "frames": 80, "dropped": 5, "dropped_as": {"noise": 4, "both": 1}},
         {"step": "remove_stripes"},
         {"step": "remove_frames", "frames_before": 75, "frames_after": 75},
     ]
     assert [number for _, number, _ in removed_frames({}, history)] == [10, 10, 5]
+    assert removed_frames({}, history)[-1][0] == "denoise (4 for noise, 1 for both)"
     dropped = {"recordings": [], "dropped_frame_num": [4, 9], "frames": 8}
     assert removed_frames(dropped, []) == [("stitch --drop-damaged", 2, 10)]
 

@@ -1,5 +1,6 @@
 """The outer join, against a plain dictionary and against receivers whose frames are known."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -320,7 +321,13 @@ def test_clocks_and_notices() -> None:
     assert second.drift_ppm == pytest.approx(100, abs=10)
     assert third.frames > 2000
     stepped = align(receive(2, step_s=-1.0, offset_s=3600).identities)
-    assert any("backwards 1 time," in str(notice) for notice in stepped.notices)
+    said = [str(notice) for notice in stepped.notices if "its clock was set" in str(notice)]
+    assert [text[:5] for text in said] == ["1.avi", "2.avi"]
+    assert re.search(r"its clock was set 1 time .* at frame_num \d+ by -(1\.0|0\.9)\d\d s", said[0])
+    assert not [notice for notice in stepped.notices if "backwards" in str(notice)]
+    swapped = receive(1).identities[0]
+    swapped.time[[50, 51]] = swapped.time[[51, 50]]
+    assert any("backwards 1 time," in str(notice) for notice in align([swapped]).notices)
     assert any("1.avi: its clock is 3600 s ahead" in str(notice) for notice in stepped.notices)
 
 

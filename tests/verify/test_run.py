@@ -17,8 +17,8 @@ from numcodecs import Zstd
 import miostitch
 from miostitch.cli.main import main
 from miostitch.editing.run import edit_files
-from miostitch.errors import MissingInputError
-from miostitch.recording.provenance import find_originals
+from miostitch.errors import InputError, MissingInputError
+from miostitch.origins.provenance import find_originals
 from miostitch.report.run import report_files
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
@@ -927,6 +927,13 @@ def test_the_command_tells_and_exits(output: Path) -> None:
 def test_a_folder_without_results_is_no_folder_of_results(tmp_path: Path) -> None:
     with pytest.raises(MissingInputError, match="no result in it"):
         verify_files(tmp_path)
+    exported = tmp_path / "x.nwb"
+    exported.touch()
+    with pytest.raises(InputError, match=r"x\.nwb: is .* an exported file .*; name the folder"):
+        verify_files(exported)
+    swapped = CliRunner().invoke(main, ["verify", "A.avi", "B.avi"])
+    assert swapped.exit_code == 2
+    assert "B.avi: one result at a time; name its recordings with -i" in swapped.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"digests": {}}'])

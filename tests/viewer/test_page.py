@@ -255,7 +255,9 @@ def test_elapsed_and_clock_time(store: str) -> None:
     start = np.datetime64(stored.attrs["start_time"].removesuffix("+00:00"))
     with opened([store]) as page:
         clock = page.locator("#clock").inner_text()
-        assert clock == f"{str(start)[:21].replace('T', ' ')} UTC"
+        hour = page.evaluate("time => new Date(time).getHours()", f"{start}Z")
+        local = f"{hour:02}{str(start)[13:19]}"
+        assert clock == f"{str(start)[:21].replace('T', ' ')} UTC, {local} local"
         for text, seconds in (("0:00:01.5", 1.5), ("2", 2.0), ("9:00:00", 32400.0), ("0", 0.0)):
             page.locator("#time").fill(text)
             page.locator("#time").press("Enter")
@@ -266,6 +268,47 @@ def test_elapsed_and_clock_time(store: str) -> None:
         assert page.locator("#time").input_value() == "0:00:00.000"
         count = int(stored.damaged.sum())
         page.locator("#damage", has_text=f"{count} of {len(times)} frames are damaged").wait_for()
+
+
+def seen(page: Any) -> tuple[float, float, float]:
+    """How far the first image is enlarged, and its left and upper edge, as shares of it."""
+    found = page.evaluate("""() => {
+      const canvas = document.querySelector("figure canvas").getBoundingClientRect();
+      const window = document.querySelector("figure .seen").getBoundingClientRect();
+      const left = (window.left - canvas.left) / canvas.width;
+      return [canvas.width / window.width, left, (window.top - canvas.top) / canvas.height];
+    }""")
+    return found[0], found[1], found[2]
+
+
+def test_images_are_enlarged_and_moved_together(store: str) -> None:
+    with opened([store]) as page:
+        assert seen(page) == pytest.approx((1, 0, 0), abs=1e-3)
+        page.keyboard.press("+")
+        page.keyboard.press("+")
+        assert seen(page)[0] == pytest.approx(2.25, abs=0.01)
+        edge = (1 - 1 / 2.25) / 2  # the middle stays where it is
+        assert seen(page)[1:] == pytest.approx((edge, edge), abs=0.01)
+        scales = page.evaluate("""() => [...document.querySelectorAll("figure canvas")].map(
+            (each) => getComputedStyle(each).transform.split("(")[1].split(",")[0])""")
+        assert {*scales} == {"2.25"}
+        box = page.locator("figure .seen").first.bounding_box()
+        middle = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(*middle)
+        page.mouse.down()
+        page.mouse.move(middle[0] + box["width"] / 10, middle[1])
+        page.mouse.up()
+        assert seen(page)[1] == pytest.approx(edge - 0.1 / 2.25, abs=0.01)
+        page.mouse.move(middle[0] + 5 * box["width"], middle[1])
+        page.keyboard.press("0")
+        assert seen(page) == pytest.approx((1, 0, 0), abs=1e-3)
+        page.mouse.move(box["x"] + 1, box["y"] + 1)
+        page.mouse.wheel(0, -100)
+        page.wait_for_function("document.querySelector('#pictures').classList.contains('zoomed')")
+        assert seen(page) == pytest.approx((1.25, 0, 0), abs=0.02)
+        page.locator("#zoom-out").click()
+        page.locator("#zoom-out").click()
+        assert seen(page) == pytest.approx((1, 0, 0), abs=1e-3)
 
 
 def test_nothing_is_clipped(session: Made, store: str) -> None:

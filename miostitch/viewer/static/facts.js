@@ -67,11 +67,12 @@ export class Facts {
     return typeof value === "boolean" ? (value ? "yes" : "no") : value.toLocaleString("en");
   }
 
-  // When a frame was received: the date and time, if that is known.
+  // When a frame was received: the date and time, if that is known, and the time on clocks here.
   clock(seconds) {
     if (this.scene.start === null) return "by the file's frame rate";
     const text = utc(this.scene.start + seconds);
-    return text && `${text.slice(0, 21)} UTC`;
+    const here = new Date((this.scene.start + seconds) * 1000).toLocaleTimeString("en-GB");
+    return text && `${text.slice(0, 21)} UTC, ${here} local`;
   }
 }
 

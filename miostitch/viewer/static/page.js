@@ -7,6 +7,7 @@ import {
   autoContrast, contrastTable, draw, drawAbsence, drawTimeline, sourceColour, subtract,
 } from "./images.js";
 import { Player } from "./player.js";
+import { Zoom } from "./zoom.js";
 
 const AHEAD = 4;
 const by = (id) => document.getElementById(id);
@@ -20,6 +21,7 @@ let busy = false;
 let timeline = {};
 let pointed = null; // [x, y] under the pointer
 let automatic = true; // the contrast is set when there are images, until the user sets it
+const zoom = new Zoom(by("pictures"));
 const figures = []; // one per panel, and the difference last
 
 async function start() {
@@ -67,7 +69,10 @@ function buildFigures() {
   const names = [...scene.panels.map((p) => p.name), "difference"];
   names.forEach((name, number) => {
     const figure = document.createElement("figure");
-    const canvas = figure.appendChild(document.createElement("canvas"));
+    const seen = figure.appendChild(document.createElement("div"));
+    const canvas = seen.appendChild(document.createElement("canvas"));
+    seen.className = "seen";
+    zoom.listen(canvas);
     const caption = figure.appendChild(document.createElement("figcaption"));
     canvas.setAttribute("role", "img");
     canvas.addEventListener("pointermove", (event) => point(event, canvas));
@@ -406,6 +411,7 @@ const KEYS = {
   n: (back) => jumpToMark(back ? -1 : 1),
   a: stretch,
   r: () => setContrast(0, 255),
+  "+": () => zoom.by(1.5), "=": () => zoom.by(1.5), "-": () => zoom.by(1 / 1.5), 0: () => zoom.fit(),
 };
 
 function press(event) {
@@ -427,6 +433,7 @@ const CLICKS = {
   "source-previous": () => jump("source", "previous"), "source-next": () => jump("source", "next"),
   "mark-previous": () => jumpToMark(-1), "mark-next": () => jumpToMark(1),
   mark: toggleMark, range: markRange, clear: () => marks.clear(), reset: () => setContrast(0, 255),
+  "zoom-in": () => zoom.by(1.5), "zoom-out": () => zoom.by(1 / 1.5), fit: () => zoom.fit(),
 };
 
 function listen() {

@@ -10,7 +10,7 @@ import xarray as xr
 
 import miostitch
 from miostitch.editing.run import edit_files
-from miostitch.recording.provenance import find_originals
+from miostitch.origins.provenance import find_originals
 from miostitch.recording.recording import Recording
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from miostitch.buffers.csv_files import FrameLines
 from miostitch.errors import InputError, MismatchError
-from miostitch.recording.sidecars import lines_at, rows_at
+from miostitch.origins.sidecars import lines_at, rows_at
 
 CELLS = st.sampled_from(["", "0", "1.50", "-3", "a b", '"x, y"', "ü"])
 
