@@ -88,6 +88,7 @@ FAULTS = {
     70: "header that the recorder found damaged",
     71: "receivers that do not show the same images",
     72: "row received long after its frame",
+    73: "frames missing in the middle of a video or of its table",
 }
 
 

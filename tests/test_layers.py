@@ -15,6 +15,7 @@ ROOMS = (
     "store",
     "buffers",
     "execution",
+    "fitting",
     "recording",
     "origins",
     "session",

@@ -89,6 +89,18 @@ class FrameTable:
         short["frame"] += lag
         return replace(table, short=short)
 
+    def shown(self, frame: I64) -> "FrameTable":
+        """The table of pictures that each show this frame of it, ascending, or -1 for none."""
+        table, some = FrameTable.blank(len(frame)), frame != NO_FRAME
+        for name, array in vars(table).items():
+            if name != "short":
+                array[some] = vars(self)[name][frame[some]]
+        picture = np.full(len(self), NO_FRAME)
+        picture[frame[some]] = np.flatnonzero(some)
+        short = self.short.copy()
+        short["frame"] = picture[short["frame"]]
+        return replace(table, short=short[short["frame"] != NO_FRAME])
+
     @property
     def delivered(self) -> U64:
         """Bit k set: buffer k was received whole, and belongs where it stands, (frame,)."""

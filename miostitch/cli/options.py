@@ -163,7 +163,7 @@ force_only = replacing("--force")
 salvage = option(
     "--salvage",
     is_flag=True,
-    help="Use the part where video and table agree, if they do not everywhere (default: no).",
+    help="Use what is certain of damaged files, and where video and table differ (default: no).",
 )
 strict = option(
     "--strict", is_flag=True, help="Stop with exit code 3 if the result is in doubt (default: no)."

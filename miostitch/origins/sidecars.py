@@ -25,10 +25,10 @@ from miostitch.errors import InputError, MismatchError, Notice, UsageError
 from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE, TABLE
 from miostitch.execution.products import VIDEO as AVI
 from miostitch.execution.results import LostFrames
+from miostitch.fitting.tables import lost_frames, salvaged
 from miostitch.ranges import join_ranges
 from miostitch.recording.datasets import open_store_beside
 from miostitch.recording.files import ReadOptions, RecordingFiles, Segment, table_path
-from miostitch.recording.fitting import lost_frames, salvaged
 from miostitch.recording.frame_times import time_of_recording, time_of_store
 from miostitch.recording.recording import (
     Recording,

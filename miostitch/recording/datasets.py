@@ -20,10 +20,10 @@ from miostitch.arrays import I64, U8, Bools
 from miostitch.errors import InputError, Notice, UsageError, report_notices
 from miostitch.execution.products import STORE
 from miostitch.execution.results import JSON, HistoryStep, read_summary
+from miostitch.fitting.tables import compare_rates
 from miostitch.ranges import format_frames
 from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.recording.files import ReadOptions, StrPath
-from miostitch.recording.fitting import compare_rates
 from miostitch.recording.frame_times import (
     from_first_frame,
     time_coordinates,

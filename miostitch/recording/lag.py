@@ -18,6 +18,7 @@ from miostitch.arrays import I64, U8, U64, Bools
 from miostitch.buffers.frame_table import MASK_BITS, FrameTable, mask_bits
 from miostitch.buffers.table import buffer_layout
 from miostitch.errors import MetadataError, Notice, Severity, VideoError
+from miostitch.fitting.cuts import Placement
 from miostitch.schema import NO_FRAME
 from miostitch.text import amount
 
@@ -92,6 +93,8 @@ class SettledLag:
     measured: Lag
     applied: int
     notices: tuple[Notice, ...] = ()
+    # Of each video which frames of its table it shows, where one lag does not do.
+    placements: tuple[Placement | None, ...] = ()
 
 
 @dataclass(frozen=True)

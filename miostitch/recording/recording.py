@@ -44,6 +44,8 @@ from miostitch.errors import (
     VideoError,
 )
 from miostitch.execution.results import LostFrames
+from miostitch.fitting.cuts import Placement
+from miostitch.fitting.tables import Fit, compare_rates, fit_bare, fit_placed, fit_table
 from miostitch.recording.files import (
     ReadOptions,
     RecordingFiles,
@@ -55,15 +57,8 @@ from miostitch.recording.files import (
     require_recorded,
     table_path,
 )
-from miostitch.recording.fitting import compare_rates, fit_bare, fit_table
-from miostitch.recording.lag import (
-    Lag,
-    Pictures,
-    SettledLag,
-    measure_lag,
-    measure_segment_lags,
-    settle_lags,
-)
+from miostitch.recording.lag import Lag, Pictures, measure_lag, measure_segment_lags
+from miostitch.recording.placing import settle_placements
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, REPAIRED_COLUMNS
 from miostitch.video.readers import FrameReader
 from miostitch.video.source import VideoSource, open_video
@@ -95,6 +90,8 @@ class Recording:
     segment_lags: tuple[Lag, ...] = ()  # The same of each of several segments alone
     losses: tuple[LostFrames, ...] = ()  # What was left out because the files are damaged
     lag_notices: tuple[Notice, ...] = ()  # Those of the notices that a measured lag gives rise to
+    # Of each video which frames of its table it shows, where that is no matter of one lag; or none.
+    placements: tuple[Placement | None, ...] = ()
 
     @classmethod
     def open(
@@ -193,13 +190,8 @@ class Recording:
 
     def with_lag(self, lag: int) -> "Recording":
         """Fit the tables to the videos, once."""
-        salvage = self.options.salvage
         try:
-            if self.tables:
-                pairs = zip(self.videos, self.tables, strict=True)
-                fits = [fit_table(video, table, lag, salvage=salvage) for video, table in pairs]
-            else:
-                fits = [fit_bare(video, salvage=salvage) for video in self.videos]
+            fits = [self._fit(number, lag) for number in range(len(self.videos))]
         except MismatchError as error:
             found = (self.measured() if self.measured_lag.lag is None else self).measured_lag
             if found.lag in (None, lag):
@@ -216,6 +208,19 @@ class Recording:
             lag=lag,
             losses=tuple(loss for fit in fits for loss in fit.losses),
         )
+
+    def _fit(self, number: int, lag: int) -> Fit:
+        """Fit the table of a video to it."""
+        video, salvage = self.videos[number], self.options.salvage
+        if not self.tables:
+            return fit_bare(video, salvage=salvage)
+        if placement := self.placement(number):
+            return fit_placed(video, self.tables[number], placement)
+        return fit_table(video, self.tables[number], lag, salvage=salvage)
+
+    def placement(self, number: int) -> Placement | None:
+        """Which frames of its table a video shows; none where that is a matter of one lag."""
+        return self.placements[number] if self.placements else None
 
     def with_lag_notices(self, *said: Notice) -> "Recording":
         """The same with notices that a measured lag gives rise to."""
@@ -245,7 +250,8 @@ class Recording:
         ]
         videos = [replace(self.videos[number], path=path)]
         alone = Recording.of_files(Path(path).stem, videos, tables, self.options)
-        return alone.with_lag(self.lag)
+        found = self.placement(number)
+        return replace(alone, placements=(found,) if found else ()).with_lag(self.lag)
 
     def reader(self, frames: I64) -> "BlockReader":
         """What a task needs to read these frames, -1 for none, and no more."""
@@ -297,8 +303,10 @@ class Recording:
         for number, table in enumerate(self.tables):
             start, stop = self.first_frames[number : number + 2]
             place = frames - start - self.lag  # in the table; a picture may have no row there
-            has_row = (place >= 0) & (place < len(table.frames))
-            here = (frames >= start) & (frames < stop) & has_row
+            inside = (frames >= start) & (frames < stop)
+            if placement := self.placement(number):
+                place = placement.frame[(frames - start).clip(0, stop - start - 1)]
+            here = inside & (place >= 0) & (place < len(table.frames))
             parts.append((np.where(here, place, NO_FRAME), table.row_reader(place[here])))
         return RecordingRows(
             frames,
@@ -389,13 +397,12 @@ def open_recordings(
         opened = [*pool.map(partial(_open_files, options=options), specs)]
         if names is not None:
             opened = [replace(each, name=name) for each, name in zip(opened, names, strict=True)]
-        if measure or options.lag == "auto":
+        measured = measure or options.lag == "auto"
+        if measured:
             opened = [*pool.map(Recording.measured, opened)]
-            settled = settle_lags(opened, options.lag)
-        else:
-            settled = [SettledLag(Lag(), options.lag) for _ in opened]
+    settled = settle_placements(opened, options.lag, measured=measured)
     return [
-        replace(each, measured_lag=its.measured)
+        replace(each, measured_lag=its.measured, placements=its.placements)
         .with_lag(its.applied)
         .with_lag_notices(*its.notices)
         for each, its in zip(opened, settled, strict=True)

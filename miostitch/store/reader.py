@@ -24,6 +24,7 @@ from miostitch.schema import (
     OLDER_VERSIONS,
     VIDEO,
 )
+from miostitch.store.contract import require_contract
 from miostitch.store.validation import reading, require_chunks, require_plain
 from miostitch.text import amount
 
@@ -51,6 +52,7 @@ class Store:
         """Open a folder that is a complete store of this format."""
         root = _require_store(path)
         with reading(path):
+            require_contract(path, root)
             video = root[VIDEO.name]
             arrays = dict(root[BUFFERS].arrays()) if BUFFERS in root else {}  # type: ignore[union-attr]
             names = {str(each.attrs.get(COLUMN_NAME, key)): key for key, each in arrays.items()}

@@ -79,6 +79,7 @@ class VideoSource:
     codec: Codec
     frame_count: int  # Frames, lost ones included
     checksummed: bool  # Whether coded frames carry checksums, which every read verifies
+    ends_early: bool  # Whether the file shows that its writer or a copy of it was interrupted
     notices: tuple[str, ...]  # Messages for the user about the file
     lost: I64  # Frames that are lost in holes of the file; to read one is an error
     converted: bool  # Whether pixels are not gray, and are converted
@@ -172,8 +173,11 @@ def open_video(
             if checksummed and salvage:
                 index = index.without(there[[not intact(frame) for frame in there]])
             lost = index.lost
+            ends_early = stream.frames > len(index.position) or not stream.frames
         else:
+            said = len(notices)
             index, checksummed, lost = _stamp_index(name, container, salvage, notices)
+            ends_early = len(notices) > said
             indexed = (index.stamps, index.keys)
             fps = _fraction(name, stream.average_rate)
         frame_count = len(indexed[0])
@@ -191,6 +195,7 @@ def open_video(
         codec=codec,
         frame_count=frame_count,
         checksummed=checksummed,
+        ends_early=ends_early,
         notices=tuple(notices),
         lost=lost,
         converted=converted,

@@ -274,7 +274,8 @@ def test_table_and_video_disagree(
     code, answer = inspect(video)
     assert code == 3
     assert "--salvage" in answer["error"]
-    recording = Recording.open(video, ReadOptions(salvage=True))
+    # so few frames show no place where some are missing: the end is asked for
+    recording = Recording.open(video, ReadOptions(salvage=True, lag=0))
     (loss,) = recording.losses
     base = pictures if why.startswith("the video") or lost[0] < 0 else 0
     assert loss.frames == (base + lost[0], base + lost[1])
@@ -295,7 +296,7 @@ def test_an_index_beyond_the_video(session: Path, video: Path) -> None:
     code, answer = inspect(video)
     assert code == 3
     assert "describes frames 0 to 500, but" in answer["error"]
-    read = Recording.open(video, ReadOptions(salvage=True))
+    read = Recording.open(video, ReadOptions(salvage=True, lag=0))
     assert read.shape[0] == Recording.open(session / "receiver1.avi").shape[0]
     assert read.losses[0].frames[1] == 500
 

@@ -18,6 +18,7 @@ from miostitch.errors import (
     UsageError,
 )
 from miostitch.execution.results import LostFrames
+from miostitch.fitting.cuts import Placement
 from miostitch.ranges import runs
 from miostitch.schema import NO_FRAME
 from miostitch.text import amount, printable
@@ -27,6 +28,8 @@ RATE_TOLERANCE = 0.1
 """How far the frame rates of a file and of its timestamps may be apart before it is said."""
 
 WITHOUT, LEFT_OUT = "--salvage leaves them out", "they are left out"
+
+_NAMED = 3  # places in one message
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,8 @@ def fit_table(video: VideoSource, table: Metadata, lag: int, *, salvage: bool) -
         raise UsageError(f"{video.path}: at lag {lag} {none}; set --lag")
     notices = [*_unpaired_start(video, table, lag), *_unpaired_end(video, table, lag, salvage)]
     kept = table.frames.placed(lag, pictures)
-    holes = _find_holes(video, kept)
-    if holes:
-        error = TruncatedVideoError(Notice(video.path, _holes_text(video, holes), WITHOUT))
-        notices.append(salvaged(error, LEFT_OUT, salvage=salvage))
-        # a picture that is not there cannot be a candidate, whatever its rows say
-        known = kept.frame_num.copy()
-        known[video.lost] = NO_FRAME
-        kept = replace(kept, frame_num=known)
+    kept, holes, said = _without_holes(video, kept, salvage)
+    notices += said
     bare = first + np.flatnonzero(kept.num_rows[first:] == 0)
     if len(bare):
         text = f"no row for {len(bare)} of {amount(pictures, 'frame')} of {video.path}"
@@ -62,6 +59,62 @@ def fit_table(video: VideoSource, table: Metadata, lag: int, *, salvage: bool) -
         notices.append(salvaged(MismatchError(missing), LEFT_OUT, salvage=salvage))
     losses = (*holes, *_beyond(video, table, lag), *_bare(table, bare))
     return Fit(kept, tuple(notices), losses)
+
+
+def fit_placed(video: VideoSource, table: Metadata, placement: Placement) -> Fit:
+    """Bring a table to one row per picture, each of the frame that it shows for certain."""
+    kept = table.frames.shown(placement.frame)
+    kept, holes, notices = _without_holes(video, kept, salvage=True)
+    open_ = np.setdiff1d(np.flatnonzero(placement.frame == NO_FRAME), video.lost)
+    unknown, why = np.full(2, NO_FRAME), "which frame of the table it shows is not certain"
+    losses = [lost_frames(video.path, first, last, unknown, why) for first, last in _runs(open_)]
+    number, why = table.frames.frame_num, "the video does not show it for certain"
+    losses += [
+        lost_frames(table.path, first, last, number[[first, last]], why)
+        for first, last in _runs(placement.missing)
+    ]
+    notices = (*notices, _placed_notice(video, table, placement, len(open_)))
+    return Fit(kept, notices, (*holes, *losses))
+
+
+def _runs(numbers: I64) -> list[list[int]]:
+    return runs(numbers).tolist() if len(numbers) else []
+
+
+def _placed_notice(
+    video: VideoSource, table: Metadata, placement: Placement, left_out: int
+) -> Notice:
+    """Say where frames are missing, and what was done."""
+    number, said = table.frames.frame_num.tolist(), []
+    for kind, sign in (("images", 1), ("rows", -1)):
+        places = [
+            f"of {amount(abs(more), 'frame')} between frame_num {number[before]} "
+            f"and {number[behind]}"
+            for before, behind, more in placement.breaks
+            if more * sign > 0
+        ]
+        if len(places) > _NAMED:
+            places[_NAMED:] = [f"in {len(places) - _NAMED} more places"]
+        if places:
+            said.append(f"{kind} {', '.join(places)} are missing")
+    what = " and ".join(said) or "some images could be of other frames"
+    done = "what follows is brought to its rows" if said else "the others are used"
+    rest = f"; {amount(left_out, 'image')} that could be of other frames left out"
+    return Notice(video.path, what, done + (rest if left_out else ""))
+
+
+def _without_holes(
+    video: VideoSource, kept: FrameTable, salvage: bool
+) -> tuple[FrameTable, list[LostFrames], tuple[Notice, ...]]:
+    """Take out what is lost in holes: what is not there cannot be a candidate."""
+    holes = _find_holes(video, kept)
+    if not holes:
+        return kept, [], ()
+    error = TruncatedVideoError(Notice(video.path, _holes_text(video, holes), WITHOUT))
+    notice = salvaged(error, LEFT_OUT, salvage=salvage)
+    known = kept.frame_num.copy()
+    known[video.lost] = NO_FRAME
+    return replace(kept, frame_num=known), holes, (notice,)
 
 
 def fit_bare(video: VideoSource, *, salvage: bool) -> Fit:
@@ -122,7 +175,7 @@ def _unpaired_end(video: VideoSource, table: Metadata, lag: int, salvage: bool) 
         table.path,
         f"describes frames 0 to {described - 1}, but {video.path} has frames 0 to "
         f"{pictures - 1}{at}",
-        f"--salvage uses the first {kept}",
+        "--salvage finds where frames are missing",
     )
     return [salvaged(MismatchError(mismatch), f"salvaged the first {kept}", salvage=salvage)]
 

@@ -1,0 +1,148 @@
+"""Which frames of its table a recording shows: by one lag, or place by place where it is torn."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from miostitch.arrays import I64
+from miostitch.buffers.frame_table import MASK_BITS, FrameTable
+from miostitch.errors import MismatchError, Notice, Severity
+from miostitch.fitting.cuts import Placement, place_pictures
+from miostitch.fitting.evidence import (
+    PictureBuffers,
+    Reference,
+    Witnesses,
+    make_reference,
+    survey_pictures,
+)
+from miostitch.recording.lag import Lag, SettledLag, settle_lags
+
+if TYPE_CHECKING:  # opening recordings places them
+    from miostitch.recording.recording import Recording
+
+_Seen = list[tuple[FrameTable, PictureBuffers]]
+"""Of each video its table, one row per picture, and what is seen of its pictures."""
+
+
+def settle_placements(
+    recordings: Sequence["Recording"], lag: int | Literal["auto"], *, measured: bool
+) -> list[SettledLag]:
+    """Tell the lag of each recording; of those that are torn also which frame each picture shows.
+
+    ``measured``: whether their lags have been measured, and are compared with each other.
+    """
+    torn = [number for number, each in enumerate(recordings) if _is_torn(each)]
+    level = [number for number in range(len(recordings)) if number not in torn]
+
+    def settle(numbers: Sequence[int]) -> dict[int, SettledLag]:
+        some = [recordings[number] for number in numbers]
+        if measured:
+            return dict(zip(numbers, settle_lags(some, lag), strict=True))
+        return {number: SettledLag(Lag(), 0 if lag == "auto" else lag) for number in numbers}
+
+    settled = settle(level)
+    sure = {n for n, its in settled.items() if lag != "auto" or its.measured.lag is not None}
+    placements = _place(recordings, {n: settled[n].applied for n in sure}, torn)
+    for number in torn:
+        recording, found = recordings[number], placements.get(number, [])
+        if any(each.proven for each in found):
+            settled[number] = _settled(recording, found, lag)
+            continue
+        settled |= settle([number])
+        for place in _mismatched(recording):
+            if lag == "auto" and not recording.videos[place].ends_early:
+                raise MismatchError(_unknown(recording, place))
+    return [settled[number] for number in range(len(recordings))]
+
+
+def _mismatched(recording: "Recording") -> list[int]:
+    """Videos whose table has another number of frames, but for one at the end, which is usual."""
+    pairs = enumerate(zip(recording.videos, recording.tables, strict=False))
+    return [n for n, (video, table) in pairs if len(table.frames) - video.frame_count not in (0, 1)]
+
+
+def _is_torn(recording: "Recording") -> bool:
+    """Whether one lag may not do for a recording that is to be salvaged."""
+    measured = recording.measured_lag
+    inconclusive = measured.lag is None and measured.looked_at > 0
+    doubtful = inconclusive and recording.options.lag == "auto"
+    return recording.options.salvage and bool(_mismatched(recording) or doubtful)
+
+
+def _place(
+    recordings: Sequence["Recording"], lags: dict[int, int], torn: Sequence[int]
+) -> dict[int, list[Placement]]:
+    """Place the pictures of torn recordings, by lost buffers and by the pixels of the others."""
+    seen: dict[int, list[PictureBuffers]] = {}
+    known: dict[int, _Seen] = {}  # of recordings whose frames are certain
+    found: dict[int, list[Placement]] = {}
+    for number in [*torn, *torn] if len(torn) > 1 else torn:  # where one is certain tells of others
+        recording = recordings[number]
+        bounds = _usable_bounds(recording)
+        if bounds is None:
+            continue
+        for other, each in enumerate(recordings):
+            own = _usable_bounds(each)
+            if other not in seen and own is not None and np.array_equal(own, bounds):
+                seen[other] = [survey_pictures(video, bounds) for video in each.videos]
+                if other in lags:
+                    known[other] = _by_lag(each, seen[other], lags[other])
+        others = [part for other, parts in known.items() if other != number for part in parts]
+        reference = make_reference(others, len(bounds) - 1)
+        found[number] = _place_one(recording, seen[number], bounds, reference)
+        pairs = zip(recording.tables, found[number], strict=True)
+        tables = [table.frames.shown(each.frame) for table, each in pairs]
+        known[number] = [*zip(tables, seen[number], strict=True)]
+    return found
+
+
+def _place_one(
+    recording: "Recording", seen: Sequence[PictureBuffers], bounds: I64, reference: Reference
+) -> list[Placement]:
+    """Place the pictures of each video of a recording."""
+    found, mismatched = [], _mismatched(recording)
+    asked = recording.options.lag != "auto"
+    for place, video in enumerate(recording.videos):
+        witnesses = Witnesses(recording.tables[place].frames, seen[place], bounds, reference)
+        to_the_ends = asked or video.ends_early or place not in mismatched
+        found.append(place_pictures(witnesses, to_the_ends=to_the_ends))
+    return found
+
+
+def _usable_bounds(recording: "Recording") -> I64 | None:
+    """The buffers of a recording whose pixels can be compared with rows."""
+    bounds = recording.known_bounds if recording.exact else None
+    return None if bounds is None or len(bounds) - 1 > MASK_BITS else bounds
+
+
+def _by_lag(recording: "Recording", seen: Sequence[PictureBuffers], lag: int) -> _Seen:
+    pairs = zip(recording.videos, recording.tables, strict=True)
+    tables = [table.frames.placed(lag, video.frame_count) for video, table in pairs]
+    return [*zip(tables, seen, strict=True)]
+
+
+def _settled(
+    recording: "Recording", found: Sequence[Placement], lag: int | Literal["auto"]
+) -> SettledLag:
+    """The lag where one does for all, else the placements."""
+    proven = [each for each in found if each.proven]
+    first = proven[0].lag
+    notices = []
+    if lag not in ("auto", first):
+        text = f"the video begins with a lag of {first}, and not of {lag}"
+        done = "its images decide"
+        notices = [Notice(recording.path, text, done, Severity.DOUBT)]
+    if all(each.is_shift and each.lag == first for each in proven):
+        return SettledLag(recording.measured_lag, first, tuple(notices))
+    placements = tuple(each if each.proven else None for each in found)
+    return SettledLag(recording.measured_lag, first, tuple(notices), placements)
+
+
+def _unknown(recording: "Recording", place: int) -> Notice:
+    video, table = recording.videos[place], recording.tables[place]
+    text = f"describes frames 0 to {len(table.frames) - 1}, but {video.path} has frames 0 to "
+    text += f"{video.frame_count - 1}, and nothing shows where frames are missing"
+    first = min(video.frame_count, len(table.frames))
+    remedy = f"if they are missing at the end, use --lag 0 for the first {first}"
+    return Notice(table.path, text, remedy)
