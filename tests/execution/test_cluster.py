@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import dask
 import distributed
 import numpy as np
 import pytest
@@ -62,6 +63,35 @@ def test_the_same_bytes_as_of_threads(session: list[str], tmp_path: Path, by: st
             miostitch.stitch_files(session, tmp_path / "cluster", options)
         assert runner.workers == 2
     assert products(tmp_path / "cluster") == products(tmp_path / "threads")
+
+
+@pytest.mark.parametrize("by", ["frame", pytest.param("buffer", marks=pytest.mark.slow)])
+def test_the_same_bytes_whatever_the_number_of_threads(
+    session: list[str], tmp_path: Path, by: str
+) -> None:
+    made = []
+    for threads in (1, 2, 3):
+        folder = tmp_path / f"{threads}"
+        options = miostitch.StitchOptions(by=by, chunk_frames=7, debug_video=True, report=False)  # type: ignore[arg-type]
+        with dask.config.set(num_workers=threads):
+            miostitch.stitch_files(session, folder, options)
+        made.append(products(folder))
+    assert made[0] == made[1] == made[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("by", "codec"), [("frame", "ffv1"), ("buffer", "rawvideo")])
+def test_the_same_bytes_whatever_the_number_of_processes(
+    session: list[str], tmp_path: Path, by: str, codec: str
+) -> None:
+    command = [Path(sys.executable).with_name("miostitch"), "stitch", *session, "-q", "--no-report"]
+    choices = ["--by", by, "--codec", codec, "--chunk-frames", "7", "--debug-video"]
+    made = []
+    for workers in ([], ["--workers", "1"], ["--workers", "2"], ["--workers", "4"]):
+        folder = tmp_path / "-".join(["out", *workers])
+        subprocess.run([*command, *choices, *workers, "-o", folder], check=True, timeout=300)
+        made.append(products(folder))
+    assert all(each == made[0] for each in made[1:])
 
 
 @pytest.mark.parametrize(
