@@ -190,7 +190,9 @@ def test_without_a_terminal_a_mismatch_is_exit_code_3(session: list[str], tmp_pa
     video = mismatched(session, tmp_path)
     done = run("stitch", video, "-o", str(tmp_path / "out"), code=3)
     assert "--salvage" in done.stderr
-    run("stitch", video, "-o", str(tmp_path / "out"), "--salvage", "-q")
+    salvaging = ("stitch", video, "-o", str(tmp_path / "out"), "--salvage", "-q")
+    assert "--lag 0" in run(*salvaging, code=3).stderr  # where they agree is not known
+    run(*salvaging, "--lag", "0")
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 3), ("", 130)])
@@ -199,7 +201,7 @@ def test_a_mismatch_is_asked_about(
 ) -> None:
     video = mismatched(session, tmp_path)
     monkeypatch.setattr(console.Console, "may_ask", True)
-    args = ["stitch", video, "-o", str(tmp_path / "out"), "--no-report"]
+    args = ["stitch", video, "-o", str(tmp_path / "out"), "--no-report", "--lag", "0"]
     done = CliRunner().invoke(cli.main, args, input=answer)
     assert done.exit_code == code, done.stderr
     assert "Continue with the part where they agree?" in done.stderr
@@ -448,7 +450,7 @@ def test_inspect(session: list[str]) -> None:
 def test_why_recordings_cannot_be_stitched_is_a_note(session: list[str], tmp_path: Path) -> None:
     run("simulate", str(tmp_path), "--frames", "20", "--height", "20", "--width", "50")
     text = run("inspect", session[0], str(tmp_path / "receiver1.avi")).stdout
-    assert re.search(r"^together\n  note: .* has frames of 50x40 and ", text, re.MULTILINE)
+    assert re.search(r"^together\n  error: .* has frames of 50x40 and ", text, re.MULTILINE)
 
 
 def test_simulate_is_the_same_every_time(session: list[str], tmp_path: Path) -> None:

@@ -84,12 +84,13 @@ def test_the_same_bytes_whatever_the_number_of_threads(
 def test_the_same_bytes_whatever_the_number_of_processes(
     session: list[str], tmp_path: Path, by: str, codec: str
 ) -> None:
-    command = [Path(sys.executable).with_name("miostitch"), "stitch", *session, "-q", "--no-report"]
+    program = str(Path(sys.executable).with_name("miostitch"))
+    command = [program, "stitch", *session, "-q", "--no-report"]
     choices = ["--by", by, "--codec", codec, "--chunk-frames", "7", "--debug-video"]
     made = []
     for workers in ([], ["--workers", "1"], ["--workers", "2"], ["--workers", "4"]):
         folder = tmp_path / "-".join(["out", *workers])
-        subprocess.run([*command, *choices, *workers, "-o", folder], check=True, timeout=300)
+        subprocess.run([*command, *choices, *workers, "-o", str(folder)], check=True, timeout=300)
         made.append(products(folder))
     assert all(each == made[0] for each in made[1:])
 
