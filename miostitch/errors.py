@@ -73,20 +73,33 @@ def _count_others(first: Notice, *others: Notice) -> Notice:
     return replace(first, path=f"{first.path} (and {len(others)} more like it)")
 
 
+def merge_texts(texts: Iterable[str]) -> list[str]:
+    """The same of notices that are texts already.
+
+    >>> merge_texts(["a1.avi: frame 3 has no image", "a2.avi: frame 40 has no image"])
+    ['a1.avi (and 1 more like it): frame 3 has no image']
+    """
+    notices = [
+        Notice(path if found else "", said if found else path)
+        for path, found, said in (text.partition(": ") for text in texts)
+    ]
+    return [str(notice) for notice in merge_notices(notices)]
+
+
 def list_errors(notices: Iterable[Notice]) -> list[str]:
-    """The texts of what no result can be right with, each kind once."""
-    return [str(n) for n in merge_notices(notices) if n.severity == Severity.ERROR]
+    """The texts of what no result can be right with."""
+    return [str(n) for n in rank_notices(notices) if n.severity == Severity.ERROR]
 
 
 def list_warnings(notices: Iterable[Notice]) -> list[str]:
-    """The texts of what is neither usual nor an error, most severe first, each kind once."""
+    """The texts of what is neither usual nor an error, most severe first."""
     between = (Severity.WARNING, Severity.DOUBT)
-    return [str(n) for n in merge_notices(notices) if n.severity in between]
+    return [str(n) for n in rank_notices(notices) if n.severity in between]
 
 
 def list_notes(notices: Iterable[Notice]) -> list[str]:
-    """The texts of what is usual, each kind once."""
-    return [str(n) for n in merge_notices(notices) if n.severity == Severity.NOTE]
+    """The texts of what is usual."""
+    return [str(n) for n in rank_notices(notices) if n.severity == Severity.NOTE]
 
 
 def report_notices(notices: Iterable[Notice], *, strict: bool = False) -> None:

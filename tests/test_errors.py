@@ -21,6 +21,7 @@ from miostitch.errors import (
     list_errors,
     list_notes,
     list_warnings,
+    merge_texts,
     report_notices,
 )
 from tests.test_words import messages
@@ -73,7 +74,10 @@ def test_findings_are_ranked_and_those_of_segments_are_one_line(
         (logging.INFO, "seg3.avi (and 2 more like it): frame 3 has no image"),
     ]
     assert list_warnings([*usual, warning, doubt]) == [str(doubt), str(warning)]
-    assert list_notes([*usual, warning]) == ["seg3.avi (and 2 more like it): frame 3 has no image"]
+    texts = list_notes([*usual, warning])  # for programs, which may want to know all of them
+    assert texts == [f"seg{n}.avi: frame {n} has no image" for n in (3, 40, 500)]
+    assert merge_texts(texts) == ["seg3.avi (and 2 more like it): frame 3 has no image"]
+    assert merge_texts(["no path 1", "no path 2", "no path 1"]) == ["no path 1", "no path 2"]
     error = replace(doubt, severity=Severity.ERROR)
     assert list_errors([*usual, error, doubt]) == [str(error)]
     assert list_warnings([error, *usual]) == []

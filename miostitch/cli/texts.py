@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from miostitch.cli.console import break_line
+from miostitch.errors import merge_texts
 from miostitch.execution.products import REPORT
 from miostitch.execution.results import (
     AlignTimesSummary,
@@ -293,7 +294,7 @@ def _warnings(warnings: list[str]) -> list[str]:
 def _findings(found: InspectedRecording | InspectedSession) -> list[str]:
     """What is found, most severe first, each with the word by which a stitch would say it."""
     by_word = {"error": found.errors, "warning": found.warnings, "note": found.notes}
-    return [line for word, texts in by_word.items() for line in _indented(word, texts)]
+    return [line for word, texts in by_word.items() for line in _indented(word, merge_texts(texts))]
 
 
 def _indented(word: str, texts: Sequence[str]) -> list[str]:

@@ -51,7 +51,7 @@ def settle_placements(
             continue
         settled |= settle([number])
         for place in _mismatched(recording):
-            if lag == "auto" and not recording.videos[place].ends_early:
+            if lag == "auto" and _may_be_cut(recording, place):
                 raise MismatchError(_unknown(recording, place))
     return [settled[number] for number in range(len(recordings))]
 
@@ -60,6 +60,15 @@ def _mismatched(recording: "Recording") -> list[int]:
     """Videos whose table has another number of frames, but for one at the end, which is usual."""
     pairs = enumerate(zip(recording.videos, recording.tables, strict=False))
     return [n for n, (video, table) in pairs if len(table.frames) - video.frame_count not in (0, 1)]
+
+
+def _may_be_cut(recording: "Recording", place: int) -> bool:
+    """Whether a video may lack images anywhere.
+
+    Of a table that is too short the rows themselves say which images they belong to.
+    """
+    video, table = recording.videos[place], recording.tables[place]
+    return video.frame_count < len(table.frames) and not video.ends_early
 
 
 def _is_torn(recording: "Recording") -> bool:

@@ -23,6 +23,7 @@ from markupsafe import Markup, escape
 from numpy.typing import NDArray
 
 from miostitch.arrays import F64, I64
+from miostitch.errors import merge_texts
 from miostitch.report.data import ReportData
 from miostitch.report.statistics import binned, tracks
 
@@ -154,7 +155,12 @@ def _environment(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"quote": shlex.quote, "repr": repr, "breakable": _breakable}
+    environment.filters |= {
+        "quote": shlex.quote,
+        "repr": repr,
+        "breakable": _breakable,
+        "merged": merge_texts,
+    }
     return environment
 
 
