@@ -82,6 +82,11 @@ class Metadata:
     _blocks: NDArray[np.void] = field(repr=False)
 
     @property
+    def stitched(self) -> bool:
+        """Whether it is the table of a result, whose video is not behind it."""
+        return CORRECTED.name in self.columns
+
+    @property
     def notices(self) -> tuple[str, ...]:
         """What the user should know, one sentence each."""
         usual = (self.repair_notice, self.check_notice)

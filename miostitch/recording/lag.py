@@ -296,6 +296,8 @@ def settle_lags(recordings: Sequence["Recording"], lag: int | Literal["auto"]) -
 
 def _told(recording: "Recording", measured: Lag, applied: int, *, asked: bool) -> list[Notice]:
     """What a user should know of the lag that is used, where nothing contradicts it."""
+    if measured.lag is None and all(table.stitched for table in recording.tables):
+        return []
     if measured.lag is None:
         why = measured if recording.exact else "its codec is lossy"
         text = f"it is unknown whether the video is shifted against its table ({why})"
@@ -318,8 +320,8 @@ def _split_segments(recordings: Sequence["Recording"], number: int, applied: int
         return []
     parts = ", ".join(f"{path} by {found.lag} ({found})" for path, found in known.items())
     text = f"the segments of {recording.name} are shifted differently against their tables: {parts}"
-    remedy = f"lag {applied} is used for all; write each segment with its own --lag by concat"
-    return [Notice("", text, f"{remedy}, and use what was written", Severity.DOUBT)]
+    remedy = f"lag {applied} is used for all; --salvage uses each segment with its own"
+    return [Notice("", text, remedy, Severity.DOUBT)]
 
 
 def _tell_segments(recordings: Sequence["Recording"], number: int) -> tuple[Lag, ...]:

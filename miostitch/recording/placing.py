@@ -63,12 +63,11 @@ def _mismatched(recording: "Recording") -> list[int]:
 
 
 def _may_be_cut(recording: "Recording", place: int) -> bool:
-    """Whether a video may lack images anywhere.
-
-    Of a table that is too short the rows themselves say which images they belong to.
-    """
+    """Whether images may be missing anywhere: a result is not shifted, and its rows count them."""
     video, table = recording.videos[place], recording.tables[place]
-    return video.frame_count < len(table.frames) and not video.ends_early
+    if table.stitched and len(table.frames) < video.frame_count:
+        return False
+    return not video.ends_early
 
 
 def _is_torn(recording: "Recording") -> bool:
@@ -137,15 +136,26 @@ def _settled(
     """The lag where one does for all, else the placements."""
     proven = [each for each in found if each.proven]
     first = proven[0].lag
-    notices = []
+    notices = _unproven(recording, found, first)
     if lag not in ("auto", first):
         text = f"the video begins with a lag of {first}, and not of {lag}"
         done = "its images decide"
-        notices = [Notice(recording.path, text, done, Severity.DOUBT)]
+        notices.append(Notice(recording.path, text, done, Severity.DOUBT))
     if all(each.is_shift and each.lag == first for each in proven):
         return SettledLag(recording.measured_lag, first, tuple(notices))
     placements = tuple(each if each.proven else None for each in found)
     return SettledLag(recording.measured_lag, first, tuple(notices), placements)
+
+
+def _unproven(recording: "Recording", found: Sequence[Placement], lag: int) -> list[Notice]:
+    """Segments that are used at the lag of the others, though it does not fit their tables."""
+    notices = []
+    for video, table, each in zip(recording.videos, recording.tables, found, strict=True):
+        if not each.proven and len(table.frames) - (video.frame_count - lag) not in (0, 1):
+            text = f"nothing shows which images belong to which of its {len(table.frames)} frames"
+            done = f"lag {lag} is used as for the other segments; leave the segment out"
+            notices.append(Notice(video.path, text, f"{done} if you doubt it", Severity.DOUBT))
+    return notices
 
 
 def _unknown(recording: "Recording", place: int) -> Notice:

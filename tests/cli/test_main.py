@@ -190,7 +190,9 @@ def test_without_a_terminal_a_mismatch_is_exit_code_3(session: list[str], tmp_pa
     video = mismatched(session, tmp_path)
     done = run("stitch", video, "-o", str(tmp_path / "out"), code=3)
     assert "--salvage" in done.stderr
-    run("stitch", video, "-o", str(tmp_path / "out"), "--salvage", "-q")
+    salvaging = ("stitch", video, "-o", str(tmp_path / "out"), "--salvage", "-q")
+    assert "--lag 0" in run(*salvaging, code=3).stderr  # where they agree is not known
+    run(*salvaging, "--lag", "0")
 
 
 @pytest.mark.parametrize(("answer", "code"), [("y\n", 0), ("n\n", 3), ("", 130)])
@@ -199,7 +201,7 @@ def test_a_mismatch_is_asked_about(
 ) -> None:
     video = mismatched(session, tmp_path)
     monkeypatch.setattr(console.Console, "may_ask", True)
-    args = ["stitch", video, "-o", str(tmp_path / "out"), "--no-report"]
+    args = ["stitch", video, "-o", str(tmp_path / "out"), "--no-report", "--lag", "0"]
     done = CliRunner().invoke(cli.main, args, input=answer)
     assert done.exit_code == code, done.stderr
     assert "Continue with the part where they agree?" in done.stderr
