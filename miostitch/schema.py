@@ -205,7 +205,7 @@ SCORE_VARIABLES: tuple[Variable, ...] = (
 
 
 class Evidence(IntEnum):
-    """Why a composed buffer is what it is; see :mod:`miostitch.stitching.composition`."""
+    """Why a composed buffer is what it is; see :mod:`miostitch.composing.composition`."""
 
     NOBODY = 0
     SINGLE = 1

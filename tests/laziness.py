@@ -3,9 +3,9 @@
 import numpy as np
 import xarray as xr
 
+from miostitch.composing.composition import AGREEMENT, PixelModel
 from miostitch.schema import POSITION
 from miostitch.session.session import Session
-from miostitch.stitching.composition import AGREEMENT, PixelModel
 from miostitch.stitching.lazy import Axes, LazyBlocks, LearnedModel, lazy_video
 from miostitch.stitching.options import StitchConfig
 

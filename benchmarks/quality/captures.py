@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from miostitch.composing.composition import Copies, compose_block
+from miostitch.composing.copies import learn, plan_copies
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import open_recordings
 from miostitch.session.session import Session, bring_together
-from miostitch.stitching.composition import Copies, compose_block
-from miostitch.stitching.copies import learn, plan_copies
 from miostitch.stitching.stitched import stitch
 
 

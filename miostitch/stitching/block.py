@@ -8,6 +8,8 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.composing.composition import PixelModel, shared_buffers, shared_counts
+from miostitch.composing.copies import ComposedBlock, CopiesPlan, compose, plan_copies
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.execution.engine import Block
 from miostitch.kernels.scores import differing_pixels
@@ -15,8 +17,6 @@ from miostitch.recording.recording import BlockReader
 from miostitch.schema import NO_FRAME, PIXEL_SCORES
 from miostitch.session.agreement import comparable, judge_frames
 from miostitch.session.session import Session
-from miostitch.stitching.composition import PixelModel, shared_buffers, shared_counts
-from miostitch.stitching.copies import ComposedBlock, CopiesPlan, compose, plan_copies
 from miostitch.stitching.selection import Choice, find_alike, find_equal, score_candidates, select
 
 PANELS = "debug"
@@ -298,7 +298,7 @@ def count_agreement(
 ) -> NDArray[np.int16]:
     """Count the buffers that several recordings delivered, and those that are all alike.
 
-    Returns: int16 (frame, agreement) as of :func:`miostitch.stitching.composition.shared_buffers`.
+    Returns: int16 (frame, agreement) as of :func:`miostitch.composing.composition.shared_buffers`.
     """
     differ = (alike != alike[0]).any(axis=0)
     # where all pictures are the same, every shared buffer is

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import I64
 from miostitch.buffers.elapsed_time import measure_time
+from miostitch.composing.composition import PixelModel
+from miostitch.composing.copies import learn
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.execution.engine import Tables, run_blocks, spans
 from miostitch.schema import (
@@ -31,8 +33,6 @@ from miostitch.schema import (
 )
 from miostitch.session.session import Session
 from miostitch.stitching.block import ALL_COLUMNS, BlockPlan, StitchedBlock, plan_block
-from miostitch.stitching.composition import PixelModel
-from miostitch.stitching.copies import learn
 from miostitch.stitching.options import StitchConfig
 from miostitch.stitching.rows import frame_times, rows_of_buffers, rows_of_frames
 from miostitch.stitching.tables import FrameColumns, candidate_scores, frame_columns, score_rows

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.composing.copies import learn
 from miostitch.config.choices import given, require_one_way, thresholds
 from miostitch.errors import (
     InputError,
@@ -35,7 +36,6 @@ from miostitch.report.run import write_report
 from miostitch.schema import VIDEO, chunk_frames
 from miostitch.session.session import Session, bring_together
 from miostitch.stitching.block import PANELS, BlockPlan, plan_block
-from miostitch.stitching.copies import learn
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.rows import DECIDES, RowPlan
 from miostitch.stitching.summary import find_notices, summarise

@@ -15,6 +15,7 @@ from miostitch.buffers.csv_files import TableWriter
 from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.composing.composition import AGREEMENT
 from miostitch.execution.engine import Tables
 from miostitch.execution.products import SCORES, TIMESTAMPS
 from miostitch.recording.recording import Recording, list_repairs
@@ -32,7 +33,6 @@ from miostitch.session.agreement import AgreementWatch
 from miostitch.session.clocks import time_attrs
 from miostitch.session.session import Session
 from miostitch.stitching.block import ALL_COLUMNS, StitchedBlock
-from miostitch.stitching.composition import AGREEMENT
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.rows import TIMES, RowPlan
 from miostitch.store.layout import write_frame_tables, write_group

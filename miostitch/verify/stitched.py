@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from miostitch.arrays import I64, U8, Bools
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.buffers.table import buffer_layout
+from miostitch.composing.composition import PixelModel
+from miostitch.composing.copies import learn
 from miostitch.errors import InputError
 from miostitch.execution.engine import Block, Tables, TableThread
 from miostitch.execution.products import STORE
@@ -26,8 +28,6 @@ from miostitch.recording.recording import Recording
 from miostitch.schema import NO_FRAME, VIDEO, Evidence
 from miostitch.session.session import Session
 from miostitch.stitching.block import PANELS, plan_block
-from miostitch.stitching.composition import PixelModel
-from miostitch.stitching.copies import learn
 from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
 from miostitch.stitching.summary import summarise
 from miostitch.stitching.tables import StitchedTables, column_names, damage_flags

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miostitch.composing.composition import shared_buffers
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.stitching.block import (
     MARK_DARK,
@@ -20,7 +21,6 @@ from miostitch.stitching.block import (
     gather,
     side_by_side,
 )
-from miostitch.stitching.composition import shared_buffers
 from miostitch.stitching.selection import find_alike, score_pixels, select
 
 Case = tuple[np.ndarray, np.ndarray]

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from miostitch.stitching.composition import (
+from miostitch.composing.composition import (
     Composition,
     Copies,
     PixelModel,

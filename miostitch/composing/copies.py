@@ -11,12 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.config.thresholds import ScoreConfig
-from miostitch.kernels.scores import score_frames
-from miostitch.recording.recording import BlockReader
-from miostitch.schema import NO_FRAME, chunk_frames
-from miostitch.session.session import Session
-from miostitch.stitching.composition import (
+from miostitch.composing.composition import (
     Composition,
     Copies,
     PixelModel,
@@ -26,6 +21,11 @@ from miostitch.stitching.composition import (
     shared_buffers,
     whole_sources,
 )
+from miostitch.config.thresholds import ScoreConfig
+from miostitch.kernels.scores import score_frames
+from miostitch.recording.recording import BlockReader
+from miostitch.schema import NO_FRAME, chunk_frames
+from miostitch.session.session import Session
 
 SAMPLED_FRAMES = 256
 """Most frames from which the look of a session's pixels is learned."""
