@@ -17,10 +17,10 @@ from miostitch.composing.composition import (
     PixelModel,
     compose_block,
     glue_piece,
-    learn_model,
     shared_buffers,
     whole_sources,
 )
+from miostitch.composing.learning import learn_model
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.kernels.scores import score_frames
 from miostitch.recording.recording import BlockReader
@@ -95,8 +95,6 @@ class ComposedBlock:
 
 def learn(session: Session) -> PixelModel:
     """Learn what pixels look like from up to 256 frames, in runs from all over the session."""
-    if len(session.recordings) == 1:
-        return learn_model([])
     whole = replace(session, kept=np.arange(len(session.alignment), dtype=np.int32))
     count, height, width = whole.shape
     sampled = min(SAMPLED_FRAMES, chunk_frames(height, width), count)

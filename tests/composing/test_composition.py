@@ -15,10 +15,10 @@ from miostitch.composing.composition import (
     PixelModel,
     compose_block,
     glue_piece,
-    learn_model,
     shared_buffers,
     whole_sources,
 )
+from miostitch.composing.learning import learn_model
 from miostitch.errors import UsageError
 from miostitch.schema import EVIDENCE, Evidence
 

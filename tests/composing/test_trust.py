@@ -13,8 +13,8 @@ from miostitch.composing.composition import (
     Copies,
     PixelModel,
     compose_block,
-    learn_model,
 )
+from miostitch.composing.learning import learn_model
 
 SIDE, FRAMES = 40, 60
 BOUNDS = np.array([0, 410, 820, 1230, 1600])  # not along the rows
