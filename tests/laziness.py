@@ -42,9 +42,7 @@ def stitch_frames(
     if composed:
         positions = ((POSITION, session.buffers),)
         fields |= {"buffer_source": ("int8", positions), "buffer_evidence": ("uint8", positions)}
-    blocks = LazyBlocks.plan(
-        session, span, block, config, LearnedModel(session, model) if composed else None
-    )
+    blocks = LazyBlocks.plan(session, span, block, config, LearnedModel(session, model))
     made = {"video": lazy_video(blocks, session)}
     for name, (dtype, axes) in fields.items():
         made[name] = blocks.field(name, np.dtype(dtype), axes)

@@ -24,6 +24,7 @@ NOISE = 7.0  # nats that speak for noise in one exact buffer of many
 STEEP = 3.0  # how much a nat more says, as the likeliest of many places counts
 FLIPS = 0.6  # share of the flips found that are none of a burst's edges
 MOST_BURSTS = 0.99  # of a receiver's buffers
+DECIMALS = 6  # that are kept: none of them depends on how a machine rounds
 
 
 def buffer_confidence(made: Composition, model: PixelModel, bounds: I64) -> F32:
@@ -35,12 +36,12 @@ def buffer_confidence(made: Composition, model: PixelModel, bounds: I64) -> F32:
     by_evidence[Evidence.IDENTICAL] = by_evidence[Evidence.MAJORITY] = SURE
     by_evidence[Evidence.STRETCHES] = DECIDED * clue
     found = np.take_along_axis(by_evidence, made.evidence[np.newaxis].astype(np.intp), axis=0)[0]
-    return np.where(made.clue == MISSING, 0, found).astype(np.float32)
+    return _rounded(np.where(made.clue == MISSING, 0, found))
 
 
 def frame_confidence(buffers: F32) -> F32:
     """Tell how likely all buffers of a frame (frame, buffer) are exact, float32 (frame,)."""
-    return np.asarray(np.prod(buffers, axis=1, dtype=np.float64)).astype(np.float32)
+    return _rounded(np.prod(buffers, axis=1, dtype=np.float64))
 
 
 def single_confidence(noise: F64, recording: I8, model: PixelModel, sizes: I64) -> F64:
@@ -90,7 +91,11 @@ def chosen_confidence(
     whose = np.broadcast_to(source[:, np.newaxis], noise.shape)
     alone = single_confidence(noise.astype(np.float64), whose, model, np.diff(bounds))
     found = SURE * np.where(confirmed, 1, alone / (1 + against))
-    return np.where(_buffers(own, bounds), found, 0).astype(np.float32)
+    return _rounded(np.where(_buffers(own, bounds), found, 0))
+
+
+def _rounded(probability: F64) -> F32:
+    return np.asarray(np.round(probability, DECIMALS)).astype(np.float32)
 
 
 def _buffers(masks: U64, bounds: I64) -> Bools:

@@ -20,7 +20,7 @@ MOST_RECORDINGS = 127  # what a source's number can tell
 PRIOR_PIXELS = 10_000  # right ones that each recording starts with
 UNFORESEEN = 0.02  # share of pixels, cells lighting up and motion, that no neighbour foretells
 LAPLACE = 4  # gray values by which pixels differ from their neighbours where nothing is learned
-PRIOR_FLIPS = (0.5, 100_000)  # flipped pixels, and pixels, that each recording starts with
+PRIOR_FLIPS = (0.5, 50_000)  # flipped pixels, and pixels, that each recording starts with
 PRIOR_BURSTS = (0.5, 5)  # buffers with a burst, and buffers
 ALONE = 1  # pixels of a stretch of errors that is a flipped bit and no burst
 
