@@ -19,7 +19,6 @@ from miostitch.composing.copies import learn, plan_copies
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import open_recordings
 from miostitch.session.session import Session, bring_together
-from miostitch.stitching.block import gather
 from miostitch.stitching.selection import find_alike
 from miostitch.stitching.stitched import stitch
 
@@ -59,7 +58,6 @@ def load(folder: Path) -> Capture:
     }
     flat = [frames.reshape(count, -1) for frames in read]
     chosen = chosen_confidence(
-        gather(flat, source),
         source,
         flat,
         find_alike(read),

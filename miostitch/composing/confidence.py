@@ -15,7 +15,7 @@ import numpy as np
 from miostitch.arrays import F32, F64, I8, I64, U8, U64, Bools
 from miostitch.composing.composition import Composition, PixelModel
 from miostitch.kernels.composition import MISSING
-from miostitch.kernels.confidence import noise_of_buffers, odds_against
+from miostitch.kernels.confidence import judge_chosen
 from miostitch.schema import Evidence
 
 SURE = 0.9995  # of copies that agree: a repaired header may have put both into the wrong place
@@ -24,6 +24,7 @@ NOISE = 7.0  # nats that speak for noise in one exact buffer of many
 STEEP = 3.0  # how much a nat more says, as the likeliest of many places counts
 FLIPS = 0.6  # share of the flips found that are none of a burst's edges
 MOST_BURSTS = 0.99  # of a receiver's buffers
+COMPARED = 16  # frames at a time, in one array
 DECIMALS = 6  # that are kept: none of them depends on how a machine rounds
 
 
@@ -50,14 +51,18 @@ def single_confidence(noise: F64, recording: I8, model: PixelModel, sizes: I64) 
     ``noise``: how much speaks for noise, in nats; ``recording``: whose it is; ``sizes``: of the
     buffers, in pixels.
     """
-    burst = np.minimum(model.bursts, MOST_BURSTS)[recording]
     flipped = FLIPS * model.flips[recording] * sizes
-    odds = burst / (1 - burst) * np.exp(np.clip(STEEP * (noise - NOISE), -50, 50))
-    return np.asarray(np.exp(-flipped) / (1 + odds))
+    return np.asarray(np.exp(-flipped) / (1 + _noise_odds(noise, recording, model)))
+
+
+def _noise_odds(noise: F64, recording: I8, model: PixelModel) -> F64:
+    """Odds that there is a burst of noise in a copy of a buffer, (frame, buffer)."""
+    burst = np.minimum(model.bursts, MOST_BURSTS)[recording]
+    likelihood = np.exp(np.clip(STEEP * (noise - NOISE), -50, 50))
+    return np.asarray(burst / (1 - burst) * likelihood)
 
 
 def chosen_confidence(
-    chosen: U8,
     source: I8,
     candidates: Sequence[U8],
     alike: I8,
@@ -67,30 +72,29 @@ def chosen_confidence(
 ) -> F32:
     """Tell how likely each buffer of chosen candidates is exact, float32 (frame, buffer).
 
-    ``chosen``: uint8 (frame, pixel), each of the recording ``source`` (frame,); ``candidates``: of
-    each recording, uint8 (frame, pixel); ``alike``: the first recording with the same pixels,
-    (recording, frame); ``delivered``: bit k set: buffer k is complete, (recording, frame).
+    ``source``: which recording was chosen, (frame,); ``candidates``: of each recording, uint8
+    (frame, pixel); ``alike``: the first recording with the same pixels, (recording, frame);
+    ``delivered``: bit k set: buffer k is complete, (recording, frame).
     """
     places = np.arange(len(source))
     own, same = delivered[source, places], alike == alike[source, places]
     other = np.arange(len(alike))[:, np.newaxis] != source
     alike_too = np.where(same & other, delivered, np.uint64(0))
-    confirmed = _buffers(np.bitwise_or.reduce(alike_too, axis=0) & own, bounds)
-    against = np.zeros((len(source), len(bounds) - 1))
-    for number, frames in enumerate(candidates):
-        shared = np.where(same[number], np.uint64(0), delivered[number] & own)
-        lead = (model.trust[source] - model.trust[number]).astype(np.int32)
-        odds = np.zeros_like(against)
-        odds_against(chosen, frames, shared, bounds, model.surprise, lead, odds)
-        confirmed |= odds < 0
-        against += np.maximum(odds, 0)
-    bits = np.uint64(1) << np.arange(len(bounds) - 1, dtype=np.uint64)
-    unconfirmed = own & ~np.bitwise_or.reduce(np.where(confirmed, bits, np.uint64(0)), axis=1)
-    noise = np.zeros(against.shape, np.float32)
-    noise_of_buffers(chosen, unconfirmed, bounds, model.surprise, noise)
+    open_ = np.flatnonzero(own & ~np.bitwise_or.reduce(alike_too, axis=0))
+    against = np.full((len(source), len(bounds) - 1), -1.0)  # where copies are equal
+    noise = np.zeros_like(against)
+    for start in range(0, len(open_), COMPARED):
+        at = open_[start : start + COMPARED]
+        frames = np.stack([each[at] for each in candidates])
+        part = np.empty((2, len(at), len(bounds) - 1))
+        judge_chosen(
+            *(frames, source[at], delivered[:, at], bounds, model.surprise, model.trust, *part)
+        )
+        against[at], noise[at] = part
     whose = np.broadcast_to(source[:, np.newaxis], noise.shape)
-    alone = single_confidence(noise.astype(np.float64), whose, model, np.diff(bounds))
-    found = SURE * np.where(confirmed, 1, alone / (1 + against))
+    alone = single_confidence(noise, whose, model, np.diff(bounds))
+    compared = 1 / (1 + np.maximum(against, 0)) / (1 + _noise_odds(noise, whose, model))
+    found = SURE * np.select([against < 0, against > 0], [np.ones_like(alone), compared], alone)
     return _rounded(np.where(_buffers(own, bounds), found, 0))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numba import types
 
 from miostitch.arrays import F32, I8, I16, I32, I64, U8, U64, Bools
-from miostitch.kernels.confidence import STRETCH, UNIT, find_noise, same, share_of_paths
+from miostitch.kernels.confidence import STRETCH, UNIT, VOTE, find_noise, same, share_of_paths
 from miostitch.kernels.jit import kernel, part
 from miostitch.schema import Evidence
 
@@ -22,7 +22,6 @@ _SWITCH = (
     STRETCH * UNIT // 4
 )  # 7 nats: inside a stretch the right copy changes about once in a thousand pixels
 _CALM = _SWITCH // STRETCH  # a burst that spoils few bits leaves many pixels right in between
-_VOTE = 11 * UNIT // 2  # a wrong value is one of 256
 _TELLING_ZEROS = 32  # fewer at the end of a buffer may be dark pixels that noise hides elsewhere
 _NEITHER = 7 * UNIT  # that no copy is right begins as seldom
 _NEVER = 2**40  # price of a copy that ends before the pixel
@@ -325,7 +324,7 @@ def _price_contradiction(copy: U8, other: U8, hi: int, trust: int, where: I64, p
     end = -1
     for d in range(where.size):
         if where[d] < hi and other[where[d]] != copy[where[d]]:
-            prices[d] += _VOTE if where[d] < end else _VOTE + trust
+            prices[d] += VOTE if where[d] < end else VOTE + trust
             end = where[d] + STRETCH
 
 
@@ -369,7 +368,7 @@ def _price_neither(ends: I64, trust: I32, where: I64, neither: I64) -> None:
     for d in range(where.size):
         for r in range(ends.size):
             if where[d] < ends[r]:
-                neither[d] += _VOTE if where[d] < end else _VOTE + trust[r]
+                neither[d] += VOTE if where[d] < end else VOTE + trust[r]
         end = where[d] + STRETCH
 
 

@@ -7,11 +7,12 @@ float64 in one order and of table values that are rounded: every machine finds t
 import numpy as np
 from numba import types
 
-from miostitch.arrays import F32, F64, I32, I64, U8, U64
+from miostitch.arrays import F64, I8, I32, I64, U8, U64
 from miostitch.kernels.jit import kernel, part
 
 STRETCH = 28  # pixels; differences that are further apart are decided one by one
 UNIT = 64  # costs are integers, in 1/64 nat
+VOTE = 11 * UNIT // 2  # a wrong value is one of 256
 _ROUND = 2.0**-48  # libraries differ in what stands behind
 _REACH = 32 * UNIT  # what is less likely by more counts nothing
 _LIKELY = np.rint(np.exp(-np.arange(_REACH) / UNIT) / _ROUND) * _ROUND
@@ -19,11 +20,8 @@ _SMALL, _SCALE = 2.0**-200, 2.0**200
 _MOST = _REACH - 1
 MOST_SURPRISE = 2**15
 
-_FLAT = types.Array(types.uint8, 2, "C", readonly=True)
-_MASKS = types.Array(types.uint64, 1, "A", readonly=True)
 _BOUNDS = types.Array(types.int64, 1, "A", readonly=True)
 _SURPRISE = types.Array(types.int32, 1, "C", readonly=True)
-_LEADS = types.Array(types.int32, 1, "A", readonly=True)
 
 
 @part
@@ -141,19 +139,6 @@ def count_distances(frames: U8, have: I32, bounds: I64, out: I64) -> None:
                         out[_distance(frames[r, f], i) + 255] += 1
 
 
-@kernel(types.void(_FLAT, _MASKS, _BOUNDS, _SURPRISE, types.float32[:, ::1]))
-def noise_of_buffers(frames: U8, masks: U64, bounds: I64, surprise: I32, out: F32) -> None:
-    """Find how much speaks for noise in the buffers of frames (n, p) set in masks (n).
-
-    out (n, k): in nats; what is not in masks stays as it is.
-    """
-    for f in range(frames.shape[0]):
-        for k in range(bounds.size - 1):
-            if masks[f] >> np.uint64(k) & np.uint64(1):
-                noise = find_noise(frames[f], bounds[k], bounds[k + 1], surprise)
-                out[f, k] = noise / UNIT
-
-
 @part
 def _share_of(margin: int) -> float:
     """Return how likely one of two is that leads the other by a margin."""
@@ -164,41 +149,76 @@ def _share_of(margin: int) -> float:
 
 
 @part
-def _odds_of_stretches(a: U8, b: U8, lo: int, hi: int, surprise: I32, lead: int) -> float:
-    """Return the odds that somewhere in lo:hi copy b (p) is right and not a.
+def _odds_of_stretches(
+    frames: U8, masks: U64, lo: int, hi: int, k: int, c: int, s: int, surprise: I32, lead: int
+) -> float:
+    """Return the odds that somewhere in lo:hi, buffer k, copy s is right and not copy c.
 
-    Each stretch of pixels on which they differ is decided by how the pixels go with their
-    neighbours, and by the lead of a.
+    frames (R, p), masks (R). Each stretch of pixels on which they differ is decided by how the
+    pixels go with their neighbours, by what the others have there, and by the lead of c.
     """
     right, end, margin = 1.0, -1, 0
     for i in range(lo, hi):
-        if a[i] == b[i]:
+        mine, other = frames[c, i], frames[s, i]
+        if mine == other:
             continue
         if i >= end:
             right *= _share_of(margin) if end >= 0 else 1.0
             margin = lead
         end = i + STRETCH
+        for r in range(masks.size):
+            if r != c and r != s and masks[r] >> np.uint64(k) & np.uint64(1):
+                margin += VOTE * (int(frames[r, i] == mine) - int(frames[r, i] == other))
         if lo < i < hi - 1:
-            gain = surprise[_distance(b, i) + 255] - surprise[_distance(a, i) + 255]
-            margin = max(-_MOST, min(_MOST, margin + gain))
+            margin += surprise[_distance(frames[s], i) + 255]
+            margin -= surprise[_distance(frames[c], i) + 255]
+        margin = max(-_MOST, min(_MOST, margin))
     right *= _share_of(margin)
-    return 1.0 / max(right, _SMALL) - 1.0
+    return max(1.0 / max(right, _SMALL) - 1.0, _SMALL)  # never 0, which is that nothing differs
 
 
-@kernel(types.void(_FLAT, _FLAT, _MASKS, _BOUNDS, _SURPRISE, _LEADS, types.float64[:, ::1]))
-def odds_against(
-    chosen: U8, others: U8, masks: U64, bounds: I64, surprise: I32, lead: I32, out: F64
+@kernel(
+    types.void(
+        types.Array(types.uint8, 3, "C", readonly=True),
+        types.Array(types.int8, 1, "A", readonly=True),
+        types.Array(types.uint64, 2, "A", readonly=True),
+        _BOUNDS,
+        _SURPRISE,
+        _SURPRISE,
+        types.float64[:, ::1],
+        types.float64[:, ::1],
+    )
+)
+def judge_chosen(
+    frames: U8,
+    source: I8,
+    masks: U64,
+    bounds: I64,
+    surprise: I32,
+    trust: I32,
+    against: F64,
+    noise: F64,
 ) -> None:
-    """Find the odds that a buffer of the others is right and not the chosen one, into out (n, k).
+    """Find what speaks against the buffers of chosen frames, into against and noise (n, k).
 
-    chosen, others (n, p); masks (n): the buffers to compare; lead (n): how much more seldom the
-    chosen one errs. Equal buffers get -1; what is not in masks stays as it is.
+    frames (R, n, p); source (n): which recording was chosen; masks (R, n): the buffers that each
+    delivered; trust (R or more). against: the odds that another copy is right, 0
+    if there is none, -1 if one is equal; noise: how much speaks for noise, in nats, where none is.
     """
-    for f in range(chosen.shape[0]):
+    for f in range(source.size):
+        c = source[f]
         for k in range(bounds.size - 1):
-            if masks[f] >> np.uint64(k) & np.uint64(1):
-                lo, hi = bounds[k], bounds[k + 1]
-                if same(chosen[f, lo:hi], others[f, lo:hi]):
-                    out[f, k] = -1
-                else:
-                    out[f, k] = _odds_of_stretches(chosen[f], others[f], lo, hi, surprise, lead[f])
+            lo, hi = bounds[k], bounds[k + 1]
+            against[f, k], noise[f, k] = 0.0, 0.0
+            if not masks[c, f] >> np.uint64(k) & np.uint64(1):
+                continue
+            for s in range(frames.shape[0]):
+                if s != c and masks[s, f] >> np.uint64(k) & np.uint64(1):
+                    if same(frames[c, f, lo:hi], frames[s, f, lo:hi]):
+                        against[f, k] = -1.0
+                        break
+                    against[f, k] += _odds_of_stretches(
+                        frames[:, f], masks[:, f], lo, hi, k, c, s, surprise, trust[c] - trust[s]
+                    )
+            if against[f, k] >= 0:
+                noise[f, k] = find_noise(frames[c, f], lo, hi, surprise) / UNIT

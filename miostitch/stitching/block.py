@@ -213,10 +213,8 @@ class _ChosenFrames(_Frames):
     def confidence(self) -> NDArray[np.float32]:
         plan, count = self._plan, len(self.source)
         flat = [frames.reshape(count, -1) for frames in self.candidates]
-        chosen = gather(flat, self.source)
-        return chosen_confidence(
-            chosen, self.source, flat, self.alike, plan.comparable, self.model, plan.bounds
-        )
+        known = self.alike, plan.comparable, self.model, plan.bounds
+        return chosen_confidence(self.source, flat, *known)
 
     @property
     def buffer_source(self) -> NDArray[np.int8]:
@@ -280,7 +278,7 @@ class _ComposedFrames(_Frames):
 
 
 def gather(candidates: Sequence[Frames], source: NDArray[np.int8]) -> Frames:
-    """Take every frame from its source, of (frame, ...) as the candidates have it."""
+    """Take every frame from its source, uint8 (frame, height, width)."""
     if (source == source[0]).all():
         return candidates[int(source[0])]
     out = np.empty_like(candidates[0])

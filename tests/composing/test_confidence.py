@@ -71,7 +71,7 @@ def choose_first(made: Session) -> tuple[np.ndarray, F32]:
     bits = np.uint64(1) << np.arange(len(SIZES), dtype=np.uint64)
     delivered = np.bitwise_or.reduce(np.where(have, bits, np.uint64(0)), axis=2)
     chosen = frames[source, np.arange(FRAMES)]
-    found = chosen_confidence(chosen, source, [*frames], alike, delivered, made.model, BOUNDS)
+    found = chosen_confidence(source, [*frames], alike, delivered, made.model, BOUNDS)
     return chosen, found
 
 
