@@ -110,11 +110,17 @@ def find_noise(copy: U8, lo: int, hi: int, surprise: I32) -> int:
     surprise (511): how much more a pixel's distance from the mean of its neighbours speaks for
     noise than for an image, by the distance + 255.
     """
-    most = sum_ = 0
-    for i in range(lo + 1, hi - 1):
-        sum_ = max(0, sum_ + surprise[_distance(copy, i) + 255])
+    most = sum_ = np.int64(0)
+    part = copy[lo:hi]
+    before, value = np.int64(part[0]), np.int64(part[min(1, part.size - 1)])
+    for i in range(2, part.size):
+        after = np.int64(part[i])
+        place = value - ((before + after + 1) >> 1) + 255
+        sum_ += surprise[np.uint64(place)]
+        sum_ &= ~(sum_ >> 63)  # not below 0, without a branch that nobody could predict
         most = max(most, sum_)
-    return min(most, MOST_SURPRISE)
+        before, value = value, after
+    return int(min(most, np.int64(MOST_SURPRISE)))
 
 
 @kernel(
