@@ -55,7 +55,7 @@ def learn_model(samples: Iterable[Copies]) -> PixelModel:
     distances = np.zeros(511, np.int64)
     for copies, have in held:
         count_distances(copies.frames, have, copies.bounds, distances)
-    nothing = np.zeros(len(held[0][1]) if held else 1, np.int64)
+    nothing = np.zeros(len(held[0][1]) if held else MOST_RECORDINGS, np.int64)
     model = PixelModel(
         weights,
         _surprise(table),
@@ -65,7 +65,7 @@ def learn_model(samples: Iterable[Copies]) -> PixelModel:
     )
     frames = sum(copies.frames.shape[1] for copies, _ in held)
     some = held[:: max(1, -(-frames // TRUST_FRAMES))]
-    for _ in range(TRUST_ROUNDS if len(nothing) > 1 else 0):
+    for _ in range(TRUST_ROUNDS if some and len(nothing) > 1 else 0):
         errors = count_errors(some, model)
         flips, bursts = _error_rates(errors)
         model = replace(model, trust=_find_trust(errors), flips=flips, bursts=bursts)
