@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-FORMAT_VERSION = "2"
+FORMAT_VERSION = "3"
 """Version of the stores that are written; it rises with every array that is added."""
 
-OLDER_VERSIONS = ("1",)
-"""Versions that are still read; version 1 has neither times nor ``scores/identical``."""
+OLDER_VERSIONS = ("1", "2")
+"""Versions that are still read: 2 has no confidence, 1 neither times nor ``scores/identical``."""
 
 FRAME = "frame"
 HEIGHT = "height"
@@ -32,6 +32,12 @@ MAX_RECORDINGS = 127
 
 COMPOSITE = -1
 """Value of ``source`` for a frame that was composed from several recordings."""
+
+CERTAIN = 0.95
+"""Confidence of a frame from which it is counted as exact."""
+
+DOUBTFUL = 0.5
+"""Confidence below which an intact frame is called doubtful."""
 
 CHUNK_BYTES = 16 * 2**20
 """Target size of one chunk of ``video`` in bytes; see :func:`chunk_frames`."""
@@ -148,6 +154,7 @@ def _repair(name: str, dtype: str, doc: str, **more: Any) -> Variable:
 
 
 _COUNTER = "the device's frame counter, -1 for a frame without a row in the table"
+_LIKELY = "probability, NaN if unknown, that the"
 _GIVER = "position in the attribute `recordings` of the one that gave"
 
 FRAME_VARIABLES: tuple[Variable, ...] = (
@@ -159,9 +166,12 @@ FRAME_VARIABLES: tuple[Variable, ...] = (
     _frame("missing_pixels", "int32", "pixels not delivered", "pixel"),
     _frame("damaged", "bool", "pixels are missing or the frame is flagged noisy"),
     _frame("unrecoverable", "bool", "pixels are missing that no recording delivered"),
+    _frame("confidence", "float32", f"{_LIKELY} frame is exactly what the device sent"),
     _frame("time", "float64", "elapsed time since the first frame, strictly increasing", "s"),
     _frame("time_estimated", "bool", "the time is estimated from those of other frames"),
 )
+
+CONFIDENCE = next(v for v in FRAME_VARIABLES if v.name == "confidence")
 
 TIME_VARIABLES = tuple(v for v in FRAME_VARIABLES if v.name in ("time", "time_estimated"))
 """What is measured of all frames together; see :mod:`miostitch.buffers.elapsed_time`."""
@@ -205,7 +215,7 @@ SCORE_VARIABLES: tuple[Variable, ...] = (
 
 
 class Evidence(IntEnum):
-    """Why a composed buffer is what it is; see :mod:`miostitch.stitching.composition`."""
+    """Why a composed buffer is what it is; see :mod:`miostitch.composing.composition`."""
 
     NOBODY = 0
     SINGLE = 1
@@ -232,6 +242,13 @@ COMPOSITION_VARIABLES: tuple[Variable, ...] = (
         "why the buffer is what it is",
         group="/composition",
         flags=EVIDENCE,
+    ),
+    Variable(
+        "confidence",
+        (FRAME, POSITION),
+        "float32",
+        f"{_LIKELY} buffer is exactly what the device sent",
+        group="/composition",
     ),
 )
 

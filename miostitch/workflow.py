@@ -284,7 +284,7 @@ def find_denoised(
 
 def _require_no_choice(options: StitchOptions) -> None:
     """Refuse choices that would have no effect, since one recording alone is not stitched."""
-    for name in ("by", "align", "max_gap", "memory_limit", "report"):
+    for name in ("by", "align", "max_gap", "min_confidence", "memory_limit", "report"):
         if getattr(options, name) != getattr(StitchOptions, name):
             option = f"--{'no-' if name == 'report' else ''}{name.replace('_', '-')}"
             msg = f"{name}: has no effect, since one recording is not stitched"

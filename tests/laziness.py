@@ -3,9 +3,9 @@
 import numpy as np
 import xarray as xr
 
+from miostitch.composing.composition import AGREEMENT, PixelModel
 from miostitch.schema import POSITION
 from miostitch.session.session import Session
-from miostitch.stitching.composition import AGREEMENT, PixelModel
 from miostitch.stitching.lazy import Axes, LazyBlocks, LearnedModel, lazy_video
 from miostitch.stitching.options import StitchConfig
 
@@ -42,9 +42,7 @@ def stitch_frames(
     if composed:
         positions = ((POSITION, session.buffers),)
         fields |= {"buffer_source": ("int8", positions), "buffer_evidence": ("uint8", positions)}
-    blocks = LazyBlocks.plan(
-        session, span, block, config, LearnedModel(session, model) if composed else None
-    )
+    blocks = LazyBlocks.plan(session, span, block, config, LearnedModel(session, model))
     made = {"video": lazy_video(blocks, session)}
     for name, (dtype, axes) in fields.items():
         made[name] = blocks.field(name, np.dtype(dtype), axes)

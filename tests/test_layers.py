@@ -20,6 +20,7 @@ ROOMS = (
     "origins",
     "session",
     "simulation",
+    "composing",
     "report",
     "stitching",
     "editing",

@@ -2,21 +2,28 @@
 
 ``python benchmarks/quality/captures.py FOLDER...`` prints a table in Markdown. Each FOLDER holds
 ``receiver1``, ``receiver2`` and so on, and ``truth`` (.avi + .csv): a capture, or a session of
-``miostitch simulate``. It counts exact buffers by frame, by buffer and by three simple rules.
+``miostitch simulate``. It counts exact buffers by frame, by buffer and by three simple rules, and
+shows how often buffers and frames are exact that are said to be so with some confidence.
 """
 
 import argparse
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
+from miostitch.composing.composition import Copies, compose_block
+from miostitch.composing.confidence import buffer_confidence, chosen_confidence, frame_confidence
+from miostitch.composing.copies import learn, plan_copies
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import open_recordings
 from miostitch.session.session import Session, bring_together
-from miostitch.stitching.composition import Copies, compose_block
-from miostitch.stitching.copies import learn, plan_copies
+from miostitch.stitching.selection import find_alike
 from miostitch.stitching.stitched import stitch
+
+STEPS = (0, 0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.98, 1.01)
+CERTAIN = 0.95
 
 
 class Capture(NamedTuple):
@@ -26,6 +33,7 @@ class Capture(NamedTuple):
     truth: np.ndarray  # (frame, pixel)
     there: np.ndarray  # which buffers the truth has, (frame, buffer)
     ways: dict[str, np.ndarray]  # frames (frame, pixel) of each way to choose
+    confidence: dict[str, np.ndarray]  # of each buffer, by frame and by buffer: (frame, buffer)
 
 
 def load(folder: Path) -> Capture:
@@ -39,7 +47,8 @@ def load(folder: Path) -> Capture:
     read = [r.reader(frames).read() for r, frames in zip(session.recordings, own, strict=True)]
     copies = plan_copies(session, slice(0, count)).copies(read)
     source = stitch(videos, by="frame").source.to_numpy()
-    composed = compose_block(copies, learn(session))
+    model = learn(session)
+    composed = compose_block(copies, model)
     ways = {
         "by frame": copies.frames[source, np.arange(count)],
         "by buffer": composed.frames,
@@ -47,7 +56,20 @@ def load(folder: Path) -> Capture:
         "pixel majority": majority_of_pixels(copies),
         "bit majority": majority_of_bits(copies),
     }
-    return Capture(copies, truth[at], there[at] & (at >= 0)[:, None], ways)
+    flat = [frames.reshape(count, -1) for frames in read]
+    chosen = chosen_confidence(
+        source,
+        flat,
+        find_alike(read),
+        session.delivered(slice(0, count)),
+        model,
+        session.bounds,
+    )
+    confidence = {
+        "by frame": chosen,
+        "by buffer": buffer_confidence(composed, model, session.bounds),
+    }
+    return Capture(copies, truth[at], there[at] & (at >= 0)[:, None], ways, confidence)
 
 
 def open_session(videos: list[str]) -> Session:
@@ -129,11 +151,41 @@ def print_counts(captures: dict[str, Capture]) -> None:
         print(f"| {name} | {' | '.join(map(str, cells))} |")
 
 
+def print_calibration(captures: dict[str, Capture]) -> None:
+    """Print how often buffers of a confidence are exact, and what it tells of frames."""
+    for way in ("by frame", "by buffer"):
+        pairs = [(c.confidence[way], exact_buffers(c, c.ways[way])) for c in captures.values()]
+        sure = np.concatenate([each.ravel() for each, _ in pairs])
+        right = np.concatenate([each.ravel() for _, each in pairs])
+        print(f"\n| {way}: confidence | buffers | mean | exact |\n|---|---|---|---|")
+        for low, high in pairwise(STEPS):
+            of = (sure >= low) & (sure < high)
+            if of.any():
+                mean, share = sure[of].mean(), right[of].mean()
+                print(f"| {low:g} to {min(high, 1):g} | {of.sum()} | {mean:.3f} | {share:.3f} |")
+        print(f"\n| {way} | frames | exact | certain | of these exact | of exact | Brier | base |")
+        print("|---" * 8 + "|")
+        for name, (each, exact) in zip(captures, pairs, strict=True):
+            print(f"| {name} | {describe_frames(frame_confidence(each), exact.all(axis=1))} |")
+        frames = np.concatenate([frame_confidence(each) for each, _ in pairs])
+        exact = np.concatenate([each.all(axis=1) for _, each in pairs])
+        print(f"| all | {describe_frames(frames, exact)} |")
+
+
+def describe_frames(confidence: np.ndarray, exact: np.ndarray) -> str:
+    certain = confidence >= CERTAIN
+    brier, base = ((confidence - exact) ** 2).mean(), exact.mean() * (1 - exact.mean())
+    shares = (exact & certain).sum() / np.maximum(1, [certain.sum(), exact.sum()])
+    counts = f"{len(exact)} | {exact.sum()} | {certain.sum()}"
+    return f"{counts} | {shares[0]:.3f} | {shares[1]:.3f} | {brier:.4f} | {base:.4f}"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", type=Path, nargs="+")
     captures = {folder.name: load(folder) for folder in parser.parse_args().folders}
     print_counts(captures)
+    print_calibration(captures)
 
 
 if __name__ == "__main__":

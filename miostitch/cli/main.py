@@ -62,6 +62,7 @@ def main() -> None:
     is_flag=True,
     help="Leave damaged frames out, and list them (default: keep them).",
 )
+@opt.min_confidence
 @option(
     "--unrecoverable-video",
     is_flag=True,
@@ -136,6 +137,7 @@ def stitch(
 @opt.works_by
 @opt.trims
 @opt.aligns
+@opt.min_confidence
 @opt.stitches
 @talking
 @opt.computes

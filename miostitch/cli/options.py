@@ -332,6 +332,12 @@ simulated = together(
         help="Drift of each next receiver's clock, in ppm (default: 5).",
     ),
 )
+min_confidence = option(
+    "--min-confidence",
+    type=click.FloatRange(0, 1),
+    metavar="P",
+    help="Leave out frames that are exact with a lower probability, as 0.95 (default: none).",
+)
 selects = together(
     option(
         "--frames",
@@ -345,6 +351,7 @@ selects = together(
         **positive,
     ),
     option("--drop-damaged", is_flag=True, help="Leave damaged frames out (default: export them)."),
+    min_confidence,
     option(
         "--fill",
         type=click.Choice(["previous", "linear", "zero"]),

@@ -28,6 +28,7 @@ from miostitch.execution.results import (
     StitchSummary,
     WorkflowSummary,
 )
+from miostitch.schema import CERTAIN
 from miostitch.text import amount, clock, describe_reasons, from_here
 
 WIDTH = 80
@@ -53,6 +54,8 @@ RECORDING_COLUMNS = {
 def stitch_text(made: StitchSummary) -> str:
     """What a stitch made of which recording."""
     lines = [*_warnings(made.warnings), _quality(made)]
+    if made.certain is not None:
+        lines.append(_certainty(made))
     if made.unrecoverable:
         lines.append(f"{amount(made.unrecoverable, 'frame')} incomplete in every receiver")
     if made.by_frame and len(made.recordings) > 1 and made.damaged > made.unrecoverable:
@@ -62,7 +65,7 @@ def stitch_text(made: StitchSummary) -> str:
     if made.composed:
         lines.append(f"{amount(made.composed, 'frame')} combined from several receivers")
     if made.dropped_frame_num:
-        lines.append(f"{amount(len(made.dropped_frame_num), 'damaged frame')} left out")
+        lines.append(_left_out(made))
     if made.not_received:
         lines.append(f"{amount(made.not_received, 'frame')} not received by any receiver")
     if shared := made.shared_buffers:
@@ -78,6 +81,15 @@ def stitch_text(made: StitchSummary) -> str:
     return _with_outputs(lines, made.outputs)
 
 
+def _left_out(made: StitchSummary) -> str:
+    """How many frames were left out, and why."""
+    uncertain = made.dropped_uncertain
+    damaged = len(made.dropped_frame_num) - uncertain
+    said = [amount(damaged, "damaged frame")] if damaged else []
+    said += [f"{amount(uncertain, 'frame')} of low confidence"] if uncertain else []
+    return f"{' and '.join(said)} left out"
+
+
 def _quality(made: StitchSummary) -> str:
     """How many frames are as they should be, and how many are not."""
     share = f"{100 * made.intact / max(made.frames, 1):.1f} %"
@@ -90,6 +102,15 @@ def _quality(made: StitchSummary) -> str:
         if count
     ]
     return ", ".join([f"{amount(made.frames, 'frame')}: {made.intact:,} intact ({share})", *faults])
+
+
+def _certainty(made: StitchSummary) -> str:
+    """How many frames are exact, bit for bit, as far as can be told."""
+    share = f"{100 * (made.certain or 0) / max(made.frames, 1):.1f} %"
+    are = "is" if made.certain == 1 else "are"
+    certainty = f"{100 * CERTAIN:.0f} % certainty"
+    said = f"{amount(made.certain or 0, 'frame')} ({share}) {are} exact with {certainty}"
+    return f"{said}; {made.doubtful:,} intact ones are doubtful" if made.doubtful else said
 
 
 def _cell(value: Any, key: str) -> str:

@@ -54,6 +54,12 @@ class SessionOptions(Block):
     )
     trim: Trim = Field(default=Trim(), description="Frames to remove before denoising.")
     drop_damaged: bool | None = Field(default=None, description="Leave damaged frames out.")
+    min_confidence: float | None = Field(
+        default=None,
+        ge=0,
+        le=1,
+        description="Leave out frames that are exact with a lower probability.",
+    )
     unrecoverable_video: bool | None = Field(
         default=None, description="Also write a video of the frames that no receiver got complete."
     )

@@ -192,7 +192,7 @@ class StoredTables:
         first = next(each for each in arrays if each is not None)
         frame, (recordings, codes) = self.sources.origin_frame, self.recordings
         sizes = {**first.sizes, FRAME: len(frame), RECORDING: len(recordings)}
-        absent = NO_FRAME if first.dtype.kind in "if" else 0
+        absent = {"i": NO_FRAME, "f": np.nan}.get(first.dtype.kind, 0)
         out = np.full([sizes[dim] for dim in first.dims], absent, first.dtype)
         for number, array in enumerate(arrays):
             places = np.flatnonzero(self.sources.origin == number)

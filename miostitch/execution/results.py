@@ -171,7 +171,9 @@ class StitchSummary(Result):
     not_received: Annotated[int, "frames of which no receiver got anything"]
     missing_pixels: Annotated[int, "missing pixels of all frames"]
     lost_frame_num: Annotated[list[Span], "`frame_num` not received, run by run: first, last"]
-    dropped_frame_num: Annotated[list[int], "frames left out by `--drop-damaged`"]
+    dropped_frame_num: Annotated[
+        list[int], "frames left out by `--drop-damaged` and `--min-confidence`"
+    ]
     composed: Annotated[int, "frames that equal no single recording's frame; 0 by frame"]
     shared_buffers: Annotated[int, "buffers that several receivers got complete"]
     identical_shared_buffers: Annotated[int, "of these, those that are the same bit for bit"]
@@ -188,6 +190,11 @@ class StitchSummary(Result):
     fps: Fps = None
     measured_fps: MeasuredFps = None
     frame_num_runs: RunSpans | None = None
+    certain: Annotated[int | None, "frames with a confidence of at least 0.95"] = None
+    doubtful: Annotated[int | None, "intact frames with a confidence below 0.5"] = None
+    dropped_uncertain: Annotated[
+        int, "of the frames left out, those by `--min-confidence` alone; absent: none"
+    ] = 0
 
     @property
     def by_frame(self) -> bool:

@@ -13,7 +13,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
-from miostitch.arrays import Bools
+from miostitch.arrays import I64, Bools
 from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.editing.kept_frames import KeptFrames
 from miostitch.editing.regular import MOST_FILLED, Fill, RegularFrames, require_fill
@@ -26,6 +26,7 @@ from miostitch.export.selection import (
     Selection,
     as_slice,
     bin_video,
+    confident_frames,
     fill_columns,
     find_damaged,
     intact_frames,
@@ -62,6 +63,9 @@ class ExportOptions:
         Side of the squares of pixels of which the rounded mean is exported; by default 1.
     drop_damaged
         Leave damaged frames out.
+    min_confidence
+        Leave out frames whose confidence, the probability that they are exact, is lower; None
+        exports them all.
     fill
         Export one frame per tick of the device's counter, and fill frames that no receiver has:
         ``previous`` repeats the frame before, ``linear`` interpolates, ``zero`` is black; by
@@ -96,6 +100,7 @@ class ExportOptions:
     frames: str | None = None
     binning: int = 1
     drop_damaged: bool = False
+    min_confidence: float | None = None
     fill: Fill | None = None
     max_fill: int = MOST_FILLED
     codec: Codec = "rawvideo"
@@ -120,6 +125,8 @@ class ExportOptions:
         if start is not None and start.tzinfo is None:
             msg = f"session start {start.isoformat()}: say how far from UTC, as in +01:00 or Z"
             raise UsageError(msg)
+        if not (self.min_confidence is None or 0 <= self.min_confidence <= 1):
+            raise UsageError(f"min_confidence {self.min_confidence}: must be from 0 to 1")
         if self.per_file is not None and self.per_file < 1:
             raise UsageError(f"per_file {self.per_file}: must be a number of frames, at least 1")
         if not (MOST_SPEED >= self.speed >= 1 / MOST_SPEED):
@@ -131,7 +138,7 @@ class ExportOptions:
             raise UsageError(f"ucla_format {self.ucla_format}: must be 1 or 2")
 
 
-SELECTING = {"frames", "binning", "drop_damaged", "fill", "max_fill"}
+SELECTING = {"frames", "binning", "drop_damaged", "min_confidence", "fill", "max_fill"}
 KNOWN: dict[str, set[str]] = {
     "tiff": {"per_file"},
     "hdf5": set(),
@@ -221,15 +228,9 @@ class Source:
         require_bin(selection.binning, *sides)
         source = self
         if selection.drop_damaged:
-            intact = as_slice(intact_frames(self.damaged, self.path))
-            kept = replace(
-                self.kept,
-                origin=self.kept.origin[intact],
-                origin_frame=self.kept.origin_frame[intact],
-                video=self.kept.video.isel({FRAME: intact}),
-            )
-            dataset = self.dataset.isel({FRAME: intact})
-            source = replace(self, dataset=dataset, kept=kept)
+            source = source._take(intact_frames(source.damaged, source.path))
+        if (least := selection.min_confidence) is not None:
+            source = source._take(confident_frames(source.dataset, least, source.path))
         if selection.binning > 1:
             video = bin_video(source.kept.video, selection.binning)
             height, width = (side % selection.binning for side in sides)
@@ -240,6 +241,17 @@ class Source:
             history = [*source.dataset.attrs.get("history", []), done]
             source = replace(source, dataset=source.dataset.assign_attrs(history=history))
         return source
+
+    def _take(self, frames: I64) -> "Source":
+        """The same with some of the frames only."""
+        chosen = as_slice(frames)
+        kept = replace(
+            self.kept,
+            origin=self.kept.origin[chosen],
+            origin_frame=self.kept.origin_frame[chosen],
+            video=self.kept.video.isel({FRAME: chosen}),
+        )
+        return replace(self, dataset=self.dataset.isel({FRAME: chosen}), kept=kept)
 
     def _timed(self) -> "Source":
         """The same with all that is known per frame in memory, times from the first frame on."""

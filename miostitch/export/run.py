@@ -50,6 +50,7 @@ def export_recording(
     frames: str | None = None,
     binning: int | None = None,
     drop_damaged: bool | None = None,
+    min_confidence: float | None = None,
     fill: Fill | None = None,
     max_fill: int | None = None,
     per_file: int | None = None,
@@ -101,6 +102,8 @@ def export_recording(
         Side of the squares of pixels of which the rounded mean is exported; by default 1.
     drop_damaged
         Leave damaged frames out; by default False.
+    min_confidence
+        Leave out frames that are exact with a lower probability; by default none.
     fill
         Export one frame per tick of the device's counter, and fill frames that no receiver has:
         ``previous`` repeats the frame before, ``linear`` interpolates, ``zero`` is black; ``time``
@@ -175,6 +178,7 @@ def export_recording(
         frames=frames,
         binning=binning,
         drop_damaged=drop_damaged,
+        min_confidence=min_confidence,
         fill=fill,
         max_fill=max_fill,
         per_file=per_file,
@@ -217,7 +221,9 @@ def _export(
 ) -> RunResult:
     """Write a recording; see :func:`export_recording`."""
     _require_effect(kind, options)
-    selection = Selection(options.frames, options.binning, options.drop_damaged)
+    selection = Selection(
+        options.frames, options.binning, options.drop_damaged, options.min_confidence
+    )
     source = Source.open(recording, reading, selection)
     if options.fill is not None:
         source = source.fill(options.fill, options.max_fill)

@@ -13,7 +13,7 @@ from miostitch.editing.kept_frames import KeptFrames
 from miostitch.editing.regular import RegularFrames
 from miostitch.errors import InputError, UsageError
 from miostitch.ranges import parse_frames
-from miostitch.schema import COMPOSITE, FILLED, FRAME
+from miostitch.schema import COMPOSITE, CONFIDENCE, FILLED, FRAME
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,6 +29,7 @@ class Selection:
     frames: str | None = None  # A list as ``parse_frames`` reads it
     binning: int = 1  # Side of the squares of pixels that are averaged
     drop_damaged: bool = False
+    min_confidence: float | None = None  # Frames that are less likely exact are left out
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -82,6 +83,19 @@ def intact_frames(damaged: Bools | None, path: str) -> I64:
     if damaged.all():
         raise InputError(f"{path}: every frame is damaged; leave --drop-damaged out")
     return np.flatnonzero(~damaged)
+
+
+def confident_frames(dataset: xr.Dataset, least: float, path: str) -> I64:
+    """Positions of the frames that are exact with at least some confidence."""
+    known = dataset[CONFIDENCE.name].to_numpy() if CONFIDENCE.name in dataset.coords else np.nan
+    if np.isnan(known).all():
+        msg = f"{path}: the confidence of its frames is not known"
+        raise InputError(f"{msg}; leave --min-confidence out, or export a stitched store")
+    kept = np.flatnonzero(known >= least)
+    if not len(kept):
+        msg = f"{path}: no frame has a confidence of {least:g}; give a lower --min-confidence"
+        raise InputError(msg)
+    return kept
 
 
 def fill_columns(known: xr.Dataset, regular: RegularFrames, pixels: int) -> xr.Dataset:

@@ -8,19 +8,22 @@ All arithmetic is on integers, so that every machine composes the same bytes.
 import numpy as np
 from numba import types
 
-from miostitch.arrays import I8, I16, I32, I64, U8, U64, Bools
+from miostitch.arrays import F32, I8, I16, I32, I64, U8, U64, Bools
+from miostitch.kernels.confidence import STRETCH, UNIT, VOTE, find_noise, same, share_of_paths
 from miostitch.kernels.jit import kernel, part
 from miostitch.schema import Evidence
 
 NOBODY, SINGLE, IDENTICAL, MAJORITY, STRETCHES = (int(evidence) for evidence in Evidence)
 EXCLUDED = -1
+MISSING = -1
+"""Clue of a buffer of which pixels are missing."""
 
-UNIT = 64  # costs are integers, in 1/64 nat
-_SWITCH = 7 * UNIT  # inside a stretch the right copy changes about once in a thousand pixels
-_CALM = UNIT // 4  # a burst that spoils few bits leaves many pixels right in between
-_VOTE = 11 * UNIT // 2  # a wrong value is one of 256
-STRETCH = _SWITCH // _CALM  # pixels; differences that are further apart are decided one by one
+_SWITCH = (
+    STRETCH * UNIT // 4
+)  # 7 nats: inside a stretch the right copy changes about once in a thousand pixels
+_CALM = _SWITCH // STRETCH  # a burst that spoils few bits leaves many pixels right in between
 _TELLING_ZEROS = 32  # fewer at the end of a buffer may be dark pixels that noise hides elsewhere
+_NEITHER = 7 * UNIT  # that no copy is right begins as seldom
 _NEVER = 2**40  # price of a copy that ends before the pixel
 
 NEIGHBOURS = 8  # two on either side in the row, above, below, the frame before, the frame after
@@ -37,23 +40,13 @@ _BOUNDS = types.Array(types.int64, 1, "A", readonly=True)
 _WEIGHTS = types.Array(types.int32, 1, "C", readonly=True)
 _COST = types.Array(types.int32, 2, "C", readonly=True)
 _COPIES = (_FRAMES, _HAVE, _BOUNDS)
+_MODEL = (_WEIGHTS, _COST, _WEIGHTS, _WEIGHTS)
 _COUNTS = types.int64[::1]
 _TABLE = types.int64[:, ::1]
-_COMPOSED = (types.uint8[:, ::1], types.int8[:, ::1], types.uint8[:, ::1], types.int32[::1])
-
-
-@part
-def _same(a: U8, b: U8) -> bool:
-    """Whether two ranges hold the same bytes."""
-    for lo in range(0, a.size, 1024):
-        x = a[lo : lo + 1024]
-        y = b[lo : lo + 1024]
-        differ = np.uint8(0)
-        for i in range(x.size):  # from 0 and without a branch: this one is vectorised
-            differ |= x[i] ^ y[i]
-        if differ:
-            return False
-    return True
+_COMPOSED = (
+    *(types.uint8[:, ::1], types.int8[:, ::1], types.uint8[:, ::1]),
+    *(types.float32[:, ::1], types.int32[::1]),
+)
 
 
 @part
@@ -78,7 +71,7 @@ def identical_buffers(a: U8, b: U8, masks: U64, bounds: I64, out: U64) -> None:
         for k in range(bounds.size - 1):
             bit = np.uint64(1) << np.uint64(k)
             lo, hi = bounds[k], bounds[k + 1]
-            if masks[f] & bit and _same(a[f, lo:hi], b[f, lo:hi]):
+            if masks[f] & bit and same(a[f, lo:hi], b[f, lo:hi]):
                 out[f] |= bit
 
 
@@ -92,7 +85,7 @@ def whole_sources(frames: U8, own: I64, present: Bools, composed: U8, out: I8) -
     for i in range(own.size):
         out[i] = -1
         for r in range(frames.shape[0]):
-            if present[r, i] and _same(frames[r, own[i]], composed[i]):
+            if present[r, i] and same(frames[r, own[i]], composed[i]):
                 out[i] = r
                 break
 
@@ -293,7 +286,7 @@ def _vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]
         alike = 0
         for s in range(recordings):
             if have[s, f, b] == size:
-                alike += s == r or _same(frames[r, f, lo : lo + size], frames[s, f, lo : lo + size])
+                alike += s == r or same(frames[r, f, lo : lo + size], frames[s, f, lo : lo + size])
         if best < 0 or size > have[best, f, b] or (size == have[best, f, b] and alike > votes):
             best, votes = r, alike
         if alike == copies:
@@ -304,7 +297,7 @@ def _vote(frames: U8, have: I32, bounds: I64, f: int, b: int) -> tuple[int, int]
     for r in range(recordings):  # copies that only end before the longest one
         size = have[r, f, b]
         if 0 < size < have[best, f, b]:
-            alike += _same(frames[r, f, lo : lo + size], frames[best, f, lo : lo + size])
+            alike += same(frames[r, f, lo : lo + size], frames[best, f, lo : lo + size])
     if alike == copies:
         return best, IDENTICAL
     if 2 * votes > copies:
@@ -331,7 +324,7 @@ def _price_contradiction(copy: U8, other: U8, hi: int, trust: int, where: I64, p
     end = -1
     for d in range(where.size):
         if where[d] < hi and other[where[d]] != copy[where[d]]:
-            prices[d] += _VOTE if where[d] < end else _VOTE + trust
+            prices[d] += VOTE if where[d] < end else VOTE + trust
             end = where[d] + STRETCH
 
 
@@ -368,6 +361,18 @@ def _find_cheapest_path(where: I64, prices: I64, back: U8) -> None:
 
 
 @part
+def _price_neither(ends: I64, trust: I32, where: I64, neither: I64) -> None:
+    """Write into neither (d) what it costs that no copy, up to its end (R), is right where (d)."""
+    neither[:] = 0
+    end = -1
+    for d in range(where.size):
+        for r in range(ends.size):
+            if where[d] < ends[r]:
+                neither[d] += VOTE if where[d] < end else VOTE + trust[r]
+        end = where[d] + STRETCH
+
+
+@part
 def _resolve_buffer(
     frames: U8,
     have: I32,
@@ -380,12 +385,12 @@ def _resolve_buffer(
     b: int,
     known: I16,
     out: U8,
-) -> int:
+) -> tuple[int, float]:
     """Decide the pixels of a buffer on which the copies differ, into out (p).
 
     Where the copies differ on neighbours in the row, too, each copy is judged by its own: noise is
     at odds with itself. Above and below they may be another burst's, and are left out.
-    The recording taken most often is returned.
+    The recording taken most often is returned, and the clue.
     """
     recordings = frames.shape[0]
     lo = bounds[b]
@@ -405,15 +410,21 @@ def _resolve_buffer(
         for s in range(recordings):
             other_end = lo + have[s, f, b]
             _price_contradiction(frames[r, f], frames[s, f], other_end, trust[s], where, prices[r])
+    neither = np.empty(where.size, np.int64)
+    _price_neither(lo + have[:, f, b].astype(np.int64), trust, where, neither)
+    costs = prices.copy()
     _find_cheapest_path(where, prices, back)
     share = np.zeros(recordings, np.int64)
     for d in range(where.size):
         share[back[d, 0]] += 1
         out[where[d]] = frames[back[d, 0], f, where[d]]
-    return int(np.argmax(share))
+    clue = share_of_paths(where, costs, neither, frames[:, f], out, _SWITCH, _CALM, _NEITHER)
+    return int(np.argmax(share)), clue
 
 
-@kernel(types.void(*_COPIES, types.int64, _WEIGHTS, _COST, _WEIGHTS, types.int64, *_COMPOSED))
+@kernel(
+    types.void(*_COPIES, types.int64, _WEIGHTS, _COST, _WEIGHTS, _WEIGHTS, types.int64, *_COMPOSED)
+)
 def compose(
     frames: U8,
     have: I32,
@@ -422,10 +433,12 @@ def compose(
     weights: I32,
     cost: I32,
     trust: I32,
+    surprise: I32,
     start: int,
     out: U8,
     chosen: I8,
     evidence: U8,
+    clue: F32,
     missing: I32,
 ) -> None:
     """Compose the frames from start on of frames (R, m, p) into out (n, p).
@@ -446,10 +459,15 @@ def compose(
             _copy_range(frames[r, f, lo : lo + size], out[n, lo : lo + size])
             out[n, lo + size : hi] = 0
             missing[n] += hi - lo - size
+            clue[n, b] = 0
+            if proof == SINGLE:
+                clue[n, b] = find_noise(out[n], lo, lo + size, surprise) / UNIT
             if proof == STRETCHES:
                 _find_agreed_around(frames, have, bounds, f, known, held)
-                r = _resolve_buffer(
+                r, clue[n, b] = _resolve_buffer(
                     frames, have, bounds, width, weights, cost, trust, f, b, known, out[n]
                 )
+            if size < hi - lo:
+                clue[n, b] = MISSING
             chosen[n, b] = r
             evidence[n, b] = proof

@@ -130,6 +130,7 @@ class RecordedFrames:
             "missing_pixels": missing,
             "damaged": missing > 0,
             "unrecoverable": missing > 0,
+            "confidence": np.full(count, np.nan),
             **self.elapsed.columns,
         }
         columns = {v.name: known[v.name][:count].astype(v.dtype) for v in FRAME_VARIABLES}

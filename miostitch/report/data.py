@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.arrays import I8, I16, I32, I64, U8, Bools
+from miostitch.arrays import F32, I8, I16, I32, I64, U8, Bools
 from miostitch.buffers.header_check import failed_checks
 from miostitch.buffers.table import vote_layout
 from miostitch.report.clock import FrameClock
@@ -38,6 +38,8 @@ class Frames:
     missing_pixels: I32
     damaged: Bools
     unrecoverable: Bools
+    # How likely each frame is exact, NaN unknown; None in a store of an older version.
+    confidence: F32 | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +87,13 @@ class ReportData:
     def count(self) -> int:
         """Frames of the result."""
         return len(self.frames.source)
+
+    @cached_property
+    def confidence(self) -> F32:
+        """How likely each frame is exact, (frame,); NaN unknown."""
+        if self.frames.confidence is None:
+            return np.full(self.count, np.nan, np.float32)
+        return self.frames.confidence
 
     @cached_property
     def present(self) -> Bools:
@@ -137,7 +146,7 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
         width=store.width,
         bounds=bounds,
         buffers=buffers,
-        frames=Frames(**{name: columns[name] for name in _names(Frames)}),
+        frames=Frames(**{n: columns[n] for n in _names(Frames) if n in columns}),
         scores=scores,
         composition=composition,
         lost=lost,

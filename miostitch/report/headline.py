@@ -4,10 +4,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from miostitch.execution.results import JSON
 from miostitch.report.data import ReportData
 from miostitch.report.statistics import FrameStates, device_runs, intact_alone
 from miostitch.report.tables import count, percent
+from miostitch.schema import CERTAIN, DOUBTFUL
 from miostitch.text import amount, clock, describe_reasons
 
 STATES = {
@@ -130,6 +133,7 @@ def _frame_figures(data: ReportData, summary: JSON, config: JSON) -> list[tuple[
         ("frames", count(data.count), _counter_text(data)),
         ("intact", percent(intact, data.count), f"{amount(intact, 'frame')} of the result"),
     ]
+    figures += _confidence_figures(data)
     alone = intact_alone(data)
     if alone and len(alone) > 1:
         best = max(range(len(alone)), key=lambda number: alone[number])
@@ -144,6 +148,19 @@ def _frame_figures(data: ReportData, summary: JSON, config: JSON) -> list[tuple[
         note = "frames lost by all receivers; not in the result"
         figures.append(("not received", count(summary["not_received"]), note))
     return figures
+
+
+def _confidence_figures(data: ReportData) -> list[tuple[str, str, str]]:
+    """How many frames are exact bit for bit, as far as can be told; nothing where nobody knows."""
+    if np.isnan(data.confidence).all():
+        return []
+    certain = int((data.confidence >= CERTAIN).sum())
+    are = "is" if certain == 1 else "are"
+    note = f"{amount(certain, 'frame')} {are} exact with {100 * CERTAIN:.0f} % certainty"
+    doubtful = int(((data.confidence < DOUBTFUL) & ~data.frames.damaged).sum())
+    if doubtful:
+        note += f"; {amount(doubtful, 'intact frame')} {'is' if doubtful == 1 else 'are'} doubtful"
+    return [("exact with certainty", percent(certain, data.count), note)]
 
 
 def _counter_text(data: ReportData) -> str:

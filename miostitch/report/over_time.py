@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import I64
 from miostitch.report.data import ReportData
+from miostitch.schema import CERTAIN
 from miostitch.store.layout import BUFFER_CHUNK
 from miostitch.store.reader import BUFFERS, Store
 
@@ -36,6 +37,9 @@ class OverTime:
     # Share of the buffers of the result's frames that each receiver lacks, (recording, bin).
     lost: list[list[float | None]]
     damaged: list[float | None]  # Share of frames of the result, (bin,)
+    uncertain: list[
+        float | None
+    ]  # Share of those not exact with certainty; None if unknown, (bin,)
     # Median of the values that the device sent, by the names of :data:`VOLTAGES`, (bin,).
     voltages: dict[str, list[float | None]]
 
@@ -54,6 +58,10 @@ def describe_over_time(store: Store, data: ReportData) -> OverTime:
         [round(width * n, 3) for n in range(bins + 1)],
         [_shares(each, buffers) for each in lost],
         _shares(np.bincount(at, data.frames.damaged, bins), frames),
+        _shares(
+            np.bincount(at, data.confidence < CERTAIN, bins),
+            np.bincount(at, ~np.isnan(data.confidence), bins),
+        ),
         _voltages(store, at, bins),
     )
 

@@ -156,6 +156,8 @@ def parts_table(data: ReportData) -> Table:
 def over_time_table(found: OverTime, data: ReportData) -> Table:
     """Losses and voltages over time."""
     columns: dict[str, Sequence[float | None]] = {"damaged in the result %": found.damaged}
+    if any(each is not None for each in found.uncertain):
+        columns["not exact with certainty %"] = found.uncertain
     columns = {f"R{n}: buffers lost %": each for n, each in enumerate(found.lost, 1)} | columns
     shares = {
         name: [None if v is None else round(100 * v, 2) for v in values]

@@ -1,6 +1,6 @@
 """A block of the result: its plan, and what a task makes of the candidates."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from itertools import pairwise
@@ -8,6 +8,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from miostitch.composing.composition import PixelModel, shared_buffers, shared_counts
+from miostitch.composing.confidence import chosen_confidence
+from miostitch.composing.copies import ComposedBlock, CopiesPlan, compose, plan_copies
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.execution.engine import Block
 from miostitch.kernels.scores import differing_pixels
@@ -15,8 +18,6 @@ from miostitch.recording.recording import BlockReader
 from miostitch.schema import NO_FRAME, PIXEL_SCORES
 from miostitch.session.agreement import comparable, judge_frames
 from miostitch.session.session import Session
-from miostitch.stitching.composition import PixelModel, shared_buffers, shared_counts
-from miostitch.stitching.copies import ComposedBlock, CopiesPlan, compose, plan_copies
 from miostitch.stitching.selection import Choice, find_alike, find_equal, score_candidates, select
 
 PANELS = "debug"
@@ -51,6 +52,7 @@ class StitchedBlock:
     agrees: NDArray[np.int8]  # As of ``judge_frames``, (frame, recording)
     buffer_source: NDArray[np.int8]  # As of ``Composition``, (frame, position); empty by frame
     buffer_evidence: NDArray[np.uint8]
+    confidence: NDArray[np.float32]  # How likely each buffer is exact, (frame, position)
 
 
 ALL_COLUMNS = tuple(column.name for column in fields(StitchedBlock))
@@ -73,12 +75,15 @@ class BlockPlan:
     bounds: NDArray[np.int64]  # Limits of the buffers in the flattened frame (buffer + 1)
     config: ScoreConfig
     copies: CopiesPlan | None = None  # By buffer
-    model: PixelModel | None = None  # Of which composition needs one
+    model: PixelModel | None = None  # Which confidence needs, and composition
     columns: tuple[str, ...] = ALL_COLUMNS  # Columns of :class:`StitchedBlock` that are wanted
 
-    def frames(self) -> "_Frames":
-        """The frames, of which nothing is made yet."""
-        return _ChosenFrames(self) if self.copies is None else _ComposedFrames(self)
+    def frames(self, learn: Callable[[], PixelModel] | None = None) -> "_Frames":
+        """The frames, of which nothing is made yet.
+
+        ``learn``: learns the model when it is needed, if the plan has none.
+        """
+        return (_ChosenFrames if self.copies is None else _ComposedFrames)(self, learn)
 
     def make(self, videos: Collection[str], *, tables: bool) -> Block:
         """Make a block: ``video``, ``debug``, and the columns."""
@@ -121,8 +126,15 @@ def plan_block(
 class _Frames:
     """Frames in the making: each part is worked out once, when it is asked for."""
 
-    def __init__(self, plan: BlockPlan) -> None:
-        self._plan = plan
+    def __init__(self, plan: BlockPlan, learn: Callable[[], PixelModel] | None) -> None:
+        self._plan, self._learn = plan, learn
+
+    @property
+    def model(self) -> PixelModel:
+        if self._plan.model is not None:
+            return self._plan.model
+        assert self._learn is not None
+        return self._learn()
 
     @cached_property
     def candidates(self) -> list[Frames]:
@@ -198,6 +210,13 @@ class _ChosenFrames(_Frames):
         return np.asarray(((self.alike == chosen) & self._plan.present).T)
 
     @property
+    def confidence(self) -> NDArray[np.float32]:
+        plan, count = self._plan, len(self.source)
+        flat = [frames.reshape(count, -1) for frames in self.candidates]
+        known = self.alike, plan.comparable, self.model, plan.bounds
+        return chosen_confidence(self.source, flat, *known)
+
+    @property
     def buffer_source(self) -> NDArray[np.int8]:
         return np.empty((len(self.source), 0), np.int8)
 
@@ -213,8 +232,7 @@ class _ComposedFrames(_Frames):
     def composed(self) -> ComposedBlock:
         plan = self._plan
         assert plan.copies is not None
-        assert plan.model is not None
-        return compose(plan.copies, self.candidates, plan.model, plan.config)
+        return compose(plan.copies, self.candidates, self.model, plan.config)
 
     @property
     def source(self) -> NDArray[np.int8]:
@@ -245,6 +263,10 @@ class _ComposedFrames(_Frames):
                 equal[number] = find_equal(block, self.video)
         places = np.arange(len(self.source))
         return np.asarray((equal[self.alike, places] & self._plan.present).T)
+
+    @property
+    def confidence(self) -> NDArray[np.float32]:
+        return self.composed.confidence
 
     @property
     def buffer_source(self) -> NDArray[np.int8]:
@@ -298,7 +320,7 @@ def count_agreement(
 ) -> NDArray[np.int16]:
     """Count the buffers that several recordings delivered, and those that are all alike.
 
-    Returns: int16 (frame, agreement) as of :func:`miostitch.stitching.composition.shared_buffers`.
+    Returns: int16 (frame, agreement) as of :func:`miostitch.composing.composition.shared_buffers`.
     """
     differ = (alike != alike[0]).any(axis=0)
     # where all pictures are the same, every shared buffer is

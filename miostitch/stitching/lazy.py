@@ -1,7 +1,7 @@
 """The result of a stitch as lazy arrays, of which each block is one task, and its tables."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property, partial
 from threading import RLock
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import I64
 from miostitch.buffers.elapsed_time import measure_time
+from miostitch.composing.composition import PixelModel
+from miostitch.composing.copies import learn
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.execution.engine import Tables, run_blocks, spans
 from miostitch.schema import (
@@ -31,8 +33,6 @@ from miostitch.schema import (
 )
 from miostitch.session.session import Session
 from miostitch.stitching.block import ALL_COLUMNS, BlockPlan, StitchedBlock, plan_block
-from miostitch.stitching.composition import PixelModel
-from miostitch.stitching.copies import learn
 from miostitch.stitching.options import StitchConfig
 from miostitch.stitching.rows import frame_times, rows_of_buffers, rows_of_frames
 from miostitch.stitching.tables import FrameColumns, candidate_scores, frame_columns, score_rows
@@ -80,7 +80,7 @@ class SessionTables:
         self.blocks[span.start] = known
         return known
 
-    def compute(self, frames: I64, config: ScoreConfig, model: PixelModel | None) -> None:
+    def compute(self, frames: I64, config: ScoreConfig, model: PixelModel) -> None:
         """Compute the blocks of these frames that are not known yet."""
         starts = np.unique(frames // self.size * self.size).tolist()
         spans = [self._span(start) for start in starts if start not in self.blocks]
@@ -186,13 +186,12 @@ class LearnedModel:
 class MadeBlock:
     """A block that is made as far as it is asked for, each part once."""
 
-    def __init__(self, plan: BlockPlan, model: LearnedModel | None, span: slice) -> None:
+    def __init__(self, plan: BlockPlan, model: LearnedModel, span: slice) -> None:
         self.span, self._plan, self._model, self._lock = span, plan, model, RLock()
 
     @cached_property
     def _frames(self) -> object:
-        model = None if self._model is None else self._model.model()
-        return replace(self._plan, model=model).frames()
+        return self._plan.frames(self._model.model)
 
     def part(self, name: str) -> NDArray[Any]:
         """The video, or a column of :class:`StitchedBlock`."""
@@ -228,7 +227,7 @@ class LazyBlocks:
         span: slice,
         block: int,
         config: StitchConfig,
-        model: LearnedModel | None,
+        model: LearnedModel,
     ) -> "LazyBlocks":
         """Plan some output frames in blocks of a size."""
         parts = [
@@ -325,7 +324,7 @@ def _measure(
     return measure_time(frame_num, received, fps).columns[name]
 
 
-def _make(plan: BlockPlan, model: LearnedModel | None, span: slice) -> NDArray[Any]:
+def _make(plan: BlockPlan, model: LearnedModel, span: slice) -> NDArray[Any]:
     made = np.empty(1, object)
     made[0] = MadeBlock(plan, model, span)
     return made

@@ -65,6 +65,9 @@ class StitchOptions:
         Leave every time on the clock of its own receiver.
     drop_damaged
         Leave damaged frames out.
+    min_confidence
+        Leave out frames whose confidence, the probability that they are exact, is lower; None
+        keeps them all.
     unrecoverable_video
         Also write the frames with pixels that no receiver got, as ``S_unrecoverable.avi``.
     codec
@@ -104,6 +107,7 @@ class StitchOptions:
     lag: int | Literal["auto"] = "auto"
     keep_clocks: bool = False
     drop_damaged: bool = False
+    min_confidence: float | None = None
     unrecoverable_video: bool = False
     codec: Codec | None = "rawvideo"
     debug_video: bool = False
@@ -131,10 +135,17 @@ class StitchOptions:
             raise UsageError(f"lag {self.lag!r}: must be auto or a number of frames")
         require_way(self.by)
         require_name(self.name)
+        if not (self.min_confidence is None or 0 <= self.min_confidence <= 1):
+            raise UsageError(f"min_confidence {self.min_confidence}: must be from 0 to 1")
         for name in ("chunk_frames", "max_frame_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} {value}: at least 1 is needed")
+
+    @property
+    def drops(self) -> bool:
+        """Whether frames may be left out for what they are."""
+        return self.drop_damaged or self.min_confidence is not None
 
     @property
     def reading(self) -> ReadOptions:

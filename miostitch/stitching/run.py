@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.composing.confidence import frame_confidence
+from miostitch.composing.copies import learn
 from miostitch.config.choices import given, require_one_way, thresholds
 from miostitch.errors import (
     InputError,
@@ -35,7 +37,6 @@ from miostitch.report.run import write_report
 from miostitch.schema import VIDEO, chunk_frames
 from miostitch.session.session import Session, bring_together
 from miostitch.stitching.block import PANELS, BlockPlan, plan_block
-from miostitch.stitching.copies import learn
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.rows import DECIDES, RowPlan
 from miostitch.stitching.summary import find_notices, summarise
@@ -44,6 +45,7 @@ from miostitch.stitching.tables import (
     StitchedTables,
     column_names,
     damage_flags,
+    left_out,
     store_attrs,
 )
 from miostitch.store.chunks import set_aside, take_over
@@ -69,6 +71,7 @@ def stitch_files(
     max_gap: float | None = None,
     keep_clocks: bool | None = None,
     drop_damaged: bool | None = None,
+    min_confidence: float | None = None,
     unrecoverable_video: bool | None = None,
     codec: Codec | None = None,
     no_avi: bool | None = None,
@@ -111,8 +114,10 @@ def stitch_files(
         With ``align="time"``: largest time difference of a match, in s; half a frame by default.
     no_avi
         Write no ``S.avi``; the store has the frames. It excludes ``codec``.
-    keep_clocks, drop_damaged, unrecoverable_video, codec, debug_video, zarr_format, chunk_frames
+    keep_clocks, drop_damaged, min_confidence, unrecoverable_video, codec, debug_video
         What is written; see :class:`StitchOptions`, also for the defaults.
+    zarr_format, chunk_frames
+        How the store is laid out; see there.
     max_frame_pixels, salvage, repair, strict
         How it is read; see there.
     report, force, restart, memory_limit
@@ -152,6 +157,7 @@ def stitch_files(
         "max_gap": max_gap,
         "keep_clocks": keep_clocks,
         "drop_damaged": drop_damaged,
+        "min_confidence": min_confidence,
         "unrecoverable_video": unrecoverable_video,
         "codec": codec,
         "debug_video": debug_video,
@@ -258,24 +264,33 @@ def _make(
         plan_block,
         config=options.score,
         composed=options.by == "buffer",
-        model=learn(session) if options.by == "buffer" else None,
+        model=learn(session),
     )
-    if options.drop_damaged:
+    uncertain = 0
+    if options.drops:
         flags = _find_damage(session, options, plan, run.journal("damage"))
-        session = session.only(~flags["damaged"])
+        damaged, unsure = left_out(flags, options)
+        session, uncertain = session.only(~(damaged | unsure)), int(unsure.sum())
         if not len(session.kept):
-            msg = f"no frame of {len(flags['damaged'])} is intact; stitch without --drop-damaged"
-            raise InputError(msg)
+            raise InputError(_nothing_left(len(damaged), uncertain, options))
     journal = run.journal("video")
     tables = _write(session, options, plan, run, journal)
-    if not options.drop_damaged:
+    if not options.drops:
         flags = tables.frames
     if options.unrecoverable_video and flags["unrecoverable"].any():
         part = everything.only(flags["unrecoverable"])
         _write_unrecoverable(part, options, plan, run.workspace)
     folder = run.workspace.output
     found = session, tables, notices, options.provenance, journal.recalled, folder
-    return summarise(*found), tables.frames
+    return summarise(*found, uncertain), tables.frames
+
+
+def _nothing_left(frames: int, uncertain: int, options: StitchOptions) -> str:
+    """Say why every frame would be left out, and what to do."""
+    if not uncertain:
+        return f"no frame of {frames} is intact; stitch without --drop-damaged"
+    least = f"--min-confidence {options.min_confidence:g}"
+    return f"no frame of {frames} is left with {least}; give a lower one, or stitch without it"
 
 
 def _check_inputs(inputs: Sequence[StrPath]) -> list[Segment]:
@@ -385,14 +400,16 @@ def _block(session: Session, options: StitchOptions) -> int:
 def _find_damage(
     session: Session, options: StitchOptions, plan: PlanBlock, journal: Journal
 ) -> FrameColumns:
-    """Which frames are damaged and which unrecoverable, bool (frame,), before any is written."""
+    """Which frames are damaged, unrecoverable, and how sure, (frame,), before any is written."""
     count = session.shape[0]
     flags: FrameColumns = {n: np.empty(count, bool) for n in ("damaged", "unrecoverable")}
-    columns = ("missing_pixels", "noisy_pixels")
+    flags["confidence"] = np.empty(count, np.float32)
+    columns = ("missing_pixels", "noisy_pixels", "confidence")
 
     def append(span: slice, tables: Tables) -> None:
-        pixels = (tables[name] for name in columns)
+        *pixels, confidence = (tables[name] for name in columns)
         found = damage_flags(session, span, *pixels, composed=options.by == "buffer")
+        found["confidence"] = frame_confidence(confidence)
         for name, values in found.items():
             flags[name][span] = values
 

@@ -84,9 +84,9 @@ class LazyStitch:
         return chunk_frames(*self.session.shape[1:])
 
     @cached_property
-    def model(self) -> LearnedModel | None:
-        """What pixels look like, which composition needs."""
-        return LearnedModel(self.session) if self.options.by == "buffer" else None
+    def model(self) -> LearnedModel:
+        """What pixels look like, which composition and confidence need."""
+        return LearnedModel(self.session)
 
     @cached_property
     def tables(self) -> SessionTables:

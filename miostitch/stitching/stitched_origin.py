@@ -134,9 +134,8 @@ class StitchedFrames:
     def known(self) -> SessionTables:
         """Tables of all frames."""
         stitch = self._stitch
-        model = None if stitch.model is None else stitch.model.model()
         every = np.arange(self.frames)  # the time of one frame depends on all others
-        stitch.tables.compute(every, stitch.options.score, model)
+        stitch.tables.compute(every, stitch.options.score, stitch.model.model())
         return stitch.tables
 
     @cached_property

@@ -21,7 +21,7 @@ from miostitch.execution.results import (
 )
 from miostitch.origins.provenance import input_place
 from miostitch.recording.recording import Recording
-from miostitch.schema import COMPOSITE, MEASURED_FPS, NO_FRAME, Evidence
+from miostitch.schema import CERTAIN, COMPOSITE, DOUBTFUL, MEASURED_FPS, NO_FRAME, Evidence
 from miostitch.session.clocks import Clock
 from miostitch.session.findings import find_session_notices
 from miostitch.session.session import Session
@@ -39,8 +39,12 @@ def summarise(
     config: JSON,
     resumed_blocks: int,
     folder: Path,
+    uncertain: int = 0,
 ) -> StitchSummary:
-    """Summarise a finished stitch into a folder; its outputs are not known yet."""
+    """Summarise a finished stitch into a folder; its outputs are not known yet.
+
+    ``uncertain``: frames that were left out for their confidence.
+    """
     frames = tables.frames
     kept = np.zeros(len(session.alignment), bool)
     kept[session.kept] = True
@@ -72,6 +76,9 @@ def summarise(
         fps=str(session.fps),
         measured_fps=None if rate is None else float(rate),
         frame_num_runs=session.alignment.frame_num_runs(session.kept),
+        certain=int((frames["confidence"] >= CERTAIN).sum()),
+        doubtful=int(((frames["confidence"] < DOUBTFUL) & ~frames["damaged"]).sum()),
+        dropped_uncertain=uncertain,
     )
 
 

@@ -1,6 +1,6 @@
 """The tables of a stitched recording, written span by span behind the blocks."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,8 @@ from miostitch.buffers.csv_files import TableWriter
 from miostitch.buffers.elapsed_time import measure_time
 from miostitch.buffers.frame_table import complete
 from miostitch.buffers.row_writer import BufferTable
+from miostitch.composing.composition import AGREEMENT
+from miostitch.composing.confidence import frame_confidence
 from miostitch.execution.engine import Tables
 from miostitch.execution.products import SCORES, TIMESTAMPS
 from miostitch.recording.recording import Recording, list_repairs
@@ -32,7 +34,6 @@ from miostitch.session.agreement import AgreementWatch
 from miostitch.session.clocks import time_attrs
 from miostitch.session.session import Session
 from miostitch.stitching.block import ALL_COLUMNS, StitchedBlock
-from miostitch.stitching.composition import AGREEMENT
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.rows import TIMES, RowPlan
 from miostitch.store.layout import write_frame_tables, write_group
@@ -49,8 +50,9 @@ SCORE_COLUMNS = (
     "selected_edge_score",
     "compare_edge_score",
     "diff_pixels",
+    "confidence",
 )
-"""Columns of ``S_scores.csv``: mio's, and the pixels in which the two candidates differ."""
+"""Columns of ``S_scores.csv``: mio's, the pixels in which the two candidates differ, confidence."""
 
 IDENTICAL = "identical"
 KNOWN_SCORES = tuple(
@@ -91,7 +93,20 @@ def frame_columns(
         "num_buffers": num_buffers,
         "missing_pixels": block.missing_pixels,
         **flags,
+        "confidence": frame_confidence(block.confidence),
     }
+
+
+def left_out(
+    flags: Mapping[str, NDArray[Any]], options: StitchOptions
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Tell which frames are left out as damaged, and which of the others for their confidence.
+
+    ``flags``: ``damaged`` and ``confidence`` of each frame, (frame,).
+    """
+    damaged = flags["damaged"] & options.drop_damaged
+    least = 0.0 if options.min_confidence is None else options.min_confidence
+    return damaged, (flags["confidence"] < least) & ~damaged
 
 
 def damage_flags(
@@ -281,6 +296,8 @@ def score_rows(
         edges = -scores["edge_energy"][number, columns]
         rows[f"{role}_edge_score"] = _nullable(edges, ~block.tie)
     rows["diff_pixels"] = _nullable(block.diff_pixels, none)
+    # as text: programs write one and the same number in several ways
+    rows["confidence"] = np.char.mod("%.6f", frame_confidence(block.confidence))
     return pd.DataFrame(rows)[list(SCORE_COLUMNS)]
 
 

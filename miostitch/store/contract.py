@@ -12,6 +12,7 @@ import zarr
 
 from miostitch.errors import InputError
 from miostitch.schema import (
+    CONFIDENCE,
     FORMAT_VERSION,
     FRAME_VARIABLES,
     MEASURED_FPS,
@@ -19,6 +20,9 @@ from miostitch.schema import (
     TIME_VARIABLES,
     VIDEO,
 )
+
+ADDED_VARIABLES = (*TIME_VARIABLES, CONFIDENCE)
+"""What stores of older versions need not have."""
 
 REMEDY = "copy the store again, or stitch again"
 
@@ -80,7 +84,7 @@ def require_contract(path: str, root: zarr.Group) -> None:
     older = attrs["format_version"] != FORMAT_VERSION
     arrays = dict(root.arrays())
     for variable in FRAME_VARIABLES:
-        if variable.name not in arrays and variable in TIME_VARIABLES and older:
+        if variable.name not in arrays and variable in ADDED_VARIABLES and older:
             continue
         if variable.name not in arrays:
             raise InputError(f"{path}: the array {variable.name!r} is missing; {REMEDY}")

@@ -20,7 +20,9 @@ from miostitch.schema import (
     BUFFER,
     COLUMN_BY_NAME,
     COLUMN_NAME,
+    CONFIDENCE,
     FORMAT_VERSION,
+    FRAME,
     OLDER_VERSIONS,
     VIDEO,
 )
@@ -92,6 +94,9 @@ class Store:
             if name not in found.xindexes
         }
         opened: xr.Dataset = found.assign(named)
+        if not group and CONFIDENCE.name not in opened:  # a store of an older version
+            unknown = np.full(self.frames, np.nan, CONFIDENCE.dtype)
+            opened = opened.assign({CONFIDENCE.name: (FRAME, unknown, CONFIDENCE.attrs)})
         return opened
 
     def arrays(

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 from miostitch.arrays import I64, U8, Bools
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.buffers.table import buffer_layout
+from miostitch.composing.composition import PixelModel
+from miostitch.composing.confidence import frame_confidence
+from miostitch.composing.copies import learn
 from miostitch.errors import InputError
 from miostitch.execution.engine import Block, Tables, TableThread
 from miostitch.execution.products import STORE
@@ -26,11 +29,9 @@ from miostitch.recording.recording import Recording
 from miostitch.schema import NO_FRAME, VIDEO, Evidence
 from miostitch.session.session import Session
 from miostitch.stitching.block import PANELS, plan_block
-from miostitch.stitching.composition import PixelModel
-from miostitch.stitching.copies import learn
 from miostitch.stitching.rows import rows_of_buffers, rows_of_frames
 from miostitch.stitching.summary import summarise
-from miostitch.stitching.tables import StitchedTables, column_names, damage_flags
+from miostitch.stitching.tables import StitchedTables, column_names, damage_flags, left_out
 from miostitch.text import amount
 from miostitch.verify.findings import Kind
 from miostitch.verify.inputs import Inputs, open_inputs
@@ -164,11 +165,13 @@ class StitchCheck:
     def with_inputs(self, everything: Session) -> None:
         """Stitch again, and compare everything."""
         store, composed, session = self.store, self.inputs.composed, everything
-        make = partial(self._make, learn(everything) if composed else None)
+        make = partial(self._make, learn(everything))
         chosen: dict[str, NDArray[Any]] = {}
-        if self.inputs.options.drop_damaged:
+        uncertain, options = 0, self.inputs.options
+        if options.drops:
             chosen = self._survey(make, everything)
-            session = everything.only(~chosen["damaged"])
+            damaged, unsure = left_out(chosen, options)
+            session, uncertain = everything.only(~(damaged | unsure)), int(unsure.sum())
         if session.shape != store.shape:
             what = f"{amount(store.shape[0], 'frame')}, the recordings have {session.shape[0]}"
             store.findings.add(Kind.COUNT, store.name, what)
@@ -190,12 +193,11 @@ class StitchCheck:
         compare_times(store, made)
         compare_all_tables(self.result, self.folder, TABLES)
         if self.result.summary:
-            again = summarise(session, tables, [], {}, 0, self.result.folder).to_json()
-            _compare_summary(self.result, {n: v for n, v in again.items() if n not in OF_THE_RUN})
+            again = summarise(session, tables, [], {}, 0, self.result.folder, uncertain)
+            known = again.to_json()
+            _compare_summary(self.result, {n: v for n, v in known.items() if n not in OF_THE_RUN})
 
-    def _make(
-        self, model: PixelModel | None, session: Session, videos: set[str], span: slice
-    ) -> Block:
+    def _make(self, model: PixelModel, session: Session, videos: set[str], span: slice) -> Block:
         score, composed = self.inputs.options.score, self.inputs.composed
         plan = plan_block(session, span, score, composed=composed, model=model)
         return plan.make(videos, tables=True)
@@ -218,7 +220,7 @@ class StitchCheck:
         Returns: Which frames are in the video of the unrecoverable ones, (frame,).
         """
         store = self.store
-        flags = None if self.inputs.options.drop_damaged else store.values("unrecoverable")
+        flags = None if self.inputs.options.drops else store.values("unrecoverable")
         count, unrecoverable = store.shape[0], None if flags is None else int(flags.sum())
         counts = {".avi": count, "_debug.avi": count, "_unrecoverable.avi": unrecoverable}
         for suffix, frames in counts.items():
@@ -265,6 +267,7 @@ class StitchCheck:
             known = make(session, set(), span).tables
             pixels = known["missing_pixels"], known["noisy_pixels"]
             flags = damage_flags(session, span, *pixels, composed=composed)
+            flags["confidence"] = frame_confidence(known["confidence"])
             return {**flags, **{name: known[name] for name in names}}
 
         parts = [*self.pool.map(survey, spans(session.shape[0], self.store.block))]
@@ -285,7 +288,7 @@ class StitchCheck:
             for span in parts:
                 table.append(rows_of(session, span, source[span]))
         video = self.result.videos.get("_unrecoverable.avi")
-        if options.drop_damaged and video is not None:
+        if options.drops and video is not None:
 
             def compare(span: slice) -> None:
                 frames = make(session, {VIDEO.name}, span).videos[VIDEO.name]

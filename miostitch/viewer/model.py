@@ -28,7 +28,7 @@ RECORDING_BLOCK_BYTES = 2**21  # in which videos are read; small, for some are s
 Facts = dict[str, int | float | bool | None]
 """What is known of a frame; None where a number is missing."""
 
-What = Literal["damaged", "source"]
+What = Literal["damaged", "doubtful", "source"]
 
 SEARCHED = "is being looked for"  # why there is nothing to be seen of a recording yet
 
@@ -115,8 +115,8 @@ class Scene:
     count: int  # Frames
     fps: Fraction  # Frames per second
     panels: list[Panel]  # The videos; in the first one frames are marked
-    # Give whole columns that moving about needs: ``frame_num`` int64, ``damaged`` bool, ``source``
-    # int8, ``time`` float64, (frame,).
+    # Give whole columns that moving about needs: ``frame_num`` int64, ``damaged`` and ``doubtful``
+    # bool, ``source`` int8, ``time`` float64, (frame,).
     columns: Mapping[str, Callable[[], NDArray[Any]]]
     # Seconds from the first frame to a position, without reading the whole column.
     elapsed: Callable[[int], float]
@@ -143,7 +143,7 @@ class Scene:
         return self.columns[name]() if name in self.columns else None
 
     def jump(self, at: int, what: What, step: Literal[-1, 1]) -> int | None:
-        """The next, or the previous, frame that is damaged or has another source.
+        """The next, or the previous, frame that is damaged, doubtful, or has another source.
 
         Returns: Its position; None if there is none.
         """

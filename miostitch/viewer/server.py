@@ -315,7 +315,7 @@ ROUTES = (
     (f"({'|'.join(re.escape(name) for name in ASSETS if name != PAGE)})", _Asset),
     ("scene", _Description),
     (f"frame/{NUMBER}/([0-9,]*)", _Frame),
-    (f"jump/{NUMBER}/(next|previous)/(damaged|source)", _Jump),
+    (f"jump/{NUMBER}/(next|previous)/(damaged|doubtful|source)", _Jump),
     (f"find/{NUMBER}", _Find),
     (f"time/{NUMBER}", _Time),
     ("timeline/([1-9][0-9]{0,3})", _Timeline),

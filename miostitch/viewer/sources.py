@@ -22,6 +22,8 @@ from miostitch.recording.files import ReadOptions, StrPath, recording_names
 from miostitch.recording.frame_times import time_of_recording, time_of_store, timed_root
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import (
+    CONFIDENCE,
+    DOUBTFUL,
     FRAME,
     FRAME_VARIABLES,
     MEASURED_FPS,
@@ -76,6 +78,11 @@ class _LoadedTables:
             if name not in self._columns:
                 self._columns[name] = self._read("", slice(None), [name])[name].to_numpy()
             return self._columns[name]
+
+    def doubtful(self) -> Bools:
+        """Which intact frames are likely not exact, (frame,)."""
+        doubt = self.column(CONFIDENCE.name) < DOUBTFUL
+        return np.asarray(doubt & ~self.column("damaged"))
 
     def row(self, frame: int) -> FrameInfo:
         """What is known of a frame."""
@@ -139,12 +146,15 @@ def _open_result(
                 panel.note = f"{original}; name its folder with --inputs"
         tables.load(closing)
 
+    moving = ("frame_num", "damaged", "source", "time")
+    columns: dict[str, Callable[[], NDArray[Any]]]
+    columns = {name: partial(tables.column, name) for name in moving}
     return Scene(
         printable(os.path.basename(path)),
         frames.shape[0],
         Fraction(tables.attrs["fps"]),
         [Panel("result", tables.row, frames), *receivers],
-        {name: partial(tables.column, name) for name in ("frame_num", "damaged", "source", "time")},
+        columns | {"doubtful": tables.doubtful},
         tables.elapsed,
         _known(read_start(tables.attrs)),
         tables.attrs["recordings"],

@@ -676,7 +676,7 @@ def stored(
     for start in range(0, tables.count, TABLE_CHUNK):
         size = min(TABLE_CHUNK, tables.count - start)
         write_block(str(path), start, np.zeros((size, *shape[1:]), np.uint8))
-    frames |= vars(tables.frames) | {"time": tables.clock.time}
+    frames |= vars(tables.frames) | {"time": tables.clock.time, "confidence": tables.confidence}
     write_frame_tables(str(path), frames, attrs={"start_time": "2023-11-14T22:13:20+00:00"})
     scores |= {name: each for name, each in vars(tables.scores).items() if each is not None}
     write_group(str(path), "scores", SCORE_VARIABLES, scores.__getitem__, attrs)

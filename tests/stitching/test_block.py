@@ -8,6 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from miostitch.composing.composition import shared_buffers
+from miostitch.composing.learning import learn_model
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.stitching.block import (
     MARK_DARK,
@@ -20,7 +22,6 @@ from miostitch.stitching.block import (
     gather,
     side_by_side,
 )
-from miostitch.stitching.composition import shared_buffers
 from miostitch.stitching.selection import find_alike, score_pixels, select
 
 Case = tuple[np.ndarray, np.ndarray]
@@ -67,7 +68,7 @@ def test_a_block_by_frame_is_chosen_by_what_was_received_and_how_it_looks(
         np.array([0, 5, 12]),
     )
     inputs: Any = (tuple(map(Given, video)), *known, config)
-    plan = BlockPlan(*inputs)
+    plan = replace(BlockPlan(*inputs), model=learn_model([]))
     made = plan.make(["video", PANELS], tables=True)
     block = StitchedBlock(**made.tables)
     scores = np.stack([score_pixels(frames, config) for frames in video], axis=1)
@@ -95,7 +96,7 @@ def test_only_what_is_wanted_is_made() -> None:
     masks = one.astype(np.uint64)
     known: tuple[Any, ...] = (one > 0, one, one, one, masks, masks, np.array([0, 12]))
     inputs: Any = ((Unread(),), *known, ScoreConfig())
-    plan = replace(BlockPlan(*inputs), columns=())
+    plan = replace(BlockPlan(*inputs), model=learn_model([]), columns=())
     assert plan.make([], tables=True).tables == {}
     with pytest.raises(AssertionError, match="read"):
         plan.make(["video"], tables=False)

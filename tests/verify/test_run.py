@@ -49,7 +49,10 @@ CLEAN: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     ),
     "resets": (
         {"frames": 80, "resets": 2},
-        {"by": "buffer", "drop_damaged": True, "chunk_frames": 16, "report": False},
+        {
+            **{"by": "buffer", "drop_damaged": True, "min_confidence": 0.9},
+            **{"chunk_frames": 16, "report": False},
+        },
     ),
     "clocks": (
         {"frames": 80, "clock_offset_s": 3.0, "clock_drift_ppm": 300.0},

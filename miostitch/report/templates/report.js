@@ -419,11 +419,13 @@ async function drawOverTime(id, series, title, percent) {
 }
 
 async function drawAllOverTime() {
-  const {lost, damaged, voltages} = data.over_time;
+  const {lost, damaged, uncertain, voltages} = data.over_time;
   await drawOverTime("plot-lost", [
     {values: damaged, shade: colour("result"), who: "result", wide: true},
+    ...(uncertain.some((share) => share !== null)
+      ? [{values: uncertain, shade: colour("damaged"), who: "not exact with certainty"}] : []),
     ...lost.map((values, n) => ({values, shade: ofReceiver(n), who: `R${n + 1}`})),
-  ], "lost or damaged, %", true);
+  ], "lost, damaged or uncertain, %", true);
   for (const [name, values] of Object.entries(voltages)) {
     await drawOverTime(`plot-${name}`, [{values, shade: colour("result"), who: name}], "raw value", false);
   }

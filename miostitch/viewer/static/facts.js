@@ -9,6 +9,7 @@ const WORDS = {
   frame_num: "device's frame number", timestamp_first: "first buffer received (UTC)",
   timestamp_last: "last buffer received (UTC)", source: "taken from", num_buffers: "buffers received",
   missing_pixels: "missing pixels", damaged: "damaged", unrecoverable: "incomplete in every receiver",
+  confidence: "probability of being exact",
   time_estimated: "time is estimated", black_padding: "pixels filled with zeros",
   black_pixels: "pixels in black rows", noisy_pixels: "pixels in noisy rows",
   edge_energy: "sharpness (edge energy)", identical: "identical to the result",

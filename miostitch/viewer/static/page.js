@@ -117,7 +117,7 @@ function forgetFrames() {
 }
 
 function offerJumps() {
-  for (const what of ["damaged", "source"]) {
+  for (const what of ["damaged", "doubtful", "source"]) {
     const known = scene.columns.includes(what);
     for (const side of ["previous", "next"]) by(`${what}-${side}`).disabled = !known;
     by(`${what}-what`).classList.toggle("off", !known);
@@ -318,11 +318,13 @@ async function attempt(action) {
   }
 }
 
+const NAMES = { damaged: "damaged frame", doubtful: "doubtful frame", source: "change of the receiver" };
+
 async function jump(what, to) {
   player.stop();
   const { frame } = await ask(`jump/${wanted}/${to}/${what}`);
   if (frame !== null) return go(frame);
-  by("told").textContent = `no ${to} ${what === "damaged" ? "damaged frame" : "change of the receiver"}`;
+  by("told").textContent = `no ${to} ${NAMES[what]}`;
 }
 
 function jumpToMark(step) {
@@ -406,6 +408,7 @@ const KEYS = {
   End: () => move(scene.frames - 1),
   " ": () => player.toggle(),
   d: (back) => scene.columns.includes("damaged") && jump("damaged", back ? "previous" : "next"),
+  u: (back) => scene.columns.includes("doubtful") && jump("doubtful", back ? "previous" : "next"),
   s: (back) => scene.columns.includes("source") && jump("source", back ? "previous" : "next"),
   m: (range) => (range ? markRange() : toggleMark()),
   n: (back) => jumpToMark(back ? -1 : 1),
@@ -430,6 +433,7 @@ const CLICKS = {
   previous: () => move(wanted - 1), next: () => move(wanted + 1),
   play: () => player.toggle(), auto: stretch, copy, save,
   "damaged-previous": () => jump("damaged", "previous"), "damaged-next": () => jump("damaged", "next"),
+  "doubtful-previous": () => jump("doubtful", "previous"), "doubtful-next": () => jump("doubtful", "next"),
   "source-previous": () => jump("source", "previous"), "source-next": () => jump("source", "next"),
   "mark-previous": () => jumpToMark(-1), "mark-next": () => jumpToMark(1),
   mark: toggleMark, range: markRange, clear: () => marks.clear(), reset: () => setContrast(0, 255),

@@ -9,18 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miostitch.buffers.frame_table import SHORT, FrameTable
-from miostitch.errors import UsageError
-from miostitch.schema import EVIDENCE, Evidence
-from miostitch.stitching.composition import (
+from miostitch.composing.composition import (
     EXCLUDED,
     Copies,
     PixelModel,
     compose_block,
     glue_piece,
-    learn_model,
     shared_buffers,
     whole_sources,
 )
+from miostitch.composing.learning import learn_model
+from miostitch.errors import UsageError
+from miostitch.schema import EVIDENCE, Evidence
 
 WIDTH, HEIGHT, FRAMES = 40, 30, 6
 BOUNDS = np.array([0, 310, 620, 930, 1200])  # not along the rows

@@ -10,7 +10,7 @@ The rules, in the order in which they decide one buffer:
    neighbours in the image and in the frames before and after, and how many copies contradict it.
    The cheapest path through the differing pixels wins, where changing the copy inside a stretch
    costs too. How surprising a value is was learned from the pixels on which two copies agree
-   (:func:`learn_model`): there is no threshold to set.
+   (:mod:`miostitch.composing.learning`): there is no threshold to set.
 5. Receivers are not equal: to call a copy wrong costs the more, the more seldom its recording was
    found wrong when some frames were composed before.
 
@@ -20,33 +20,20 @@ and voting where there are three, is what best source selection does in telemetr
 chapter 2, appendix G), taking blocks from a clean copy what dvrescue does for DV tapes.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
 
+from miostitch.arrays import F32, F64, I8, I32, I64, U8
 from miostitch.errors import UsageError
 from miostitch.kernels import composition as kernels
-
-U8 = npt.NDArray[np.uint8]
-I8 = npt.NDArray[np.int8]
-I32 = npt.NDArray[np.int32]
-I64 = npt.NDArray[np.int64]
 
 EXCLUDED = kernels.EXCLUDED
 AGREEMENT = ("shared", "identical")
 """What :func:`shared_buffers` counts."""
-
-SAMPLE_STEP = 7  # every seventh pixel teaches as much as all, and is no divisor of usual widths
-PRIOR_COUNT = 20  # pixels of the overall distribution that each prediction starts with
-TRUST_FRAMES = 64  # frames that are composed to find which recordings err more often
-TRUST_ROUNDS = 2  # the second one believes what the first one found
-CLEARLY = 3  # standard errors by which recordings differ that are not equal
-MOST_RECORDINGS = 127  # what a source's number can tell
-PRIOR_PIXELS = 10_000  # right ones that each recording starts with
-UNFORESEEN = 0.02  # share of pixels, cells lighting up and motion, that no neighbour foretells
 
 
 @dataclass(frozen=True)
@@ -101,6 +88,11 @@ class PixelModel:
     cost: I32  # Surprise in 1/64 nat, int32 (prediction, value)
     # How much more seldom each errs than the worst, in 1/64 nat, 0 if not known: int32 (recording,)
     trust: I32
+    # How much more the distance of a pixel from the mean of the pixels next to it, + 255, speaks
+    # for noise than for an image, in 1/64 nat: int32 (distance,)
+    surprise: I32
+    flips: F64  # Flipped pixels that stand alone, per pixel: float64 (recording,)
+    bursts: F64  # Bursts of errors, per buffer: float64 (recording,)
 
 
 @dataclass(frozen=True)
@@ -112,6 +104,10 @@ class Composition:
     # buffer); -1 nobody.
     recording: I8
     evidence: U8  # :class:`miostitch.schema.Evidence`, uint8 (frame, buffer)
+    # What else is known of the buffer, float32 (frame, buffer). Where the copies differ: the share
+    # of the likelihood that the chosen pixels have; of a single copy: how much speaks for noise,
+    # in nats.
+    clue: F32
     missing_pixels: I32  # Pixels that nobody delivered, int32 (frame,)
 
     @classmethod
@@ -187,69 +183,24 @@ def whole_sources(
     return source
 
 
-def learn_model(samples: Iterable[Copies]) -> PixelModel:
-    """Learn what pixels look like next to their neighbours, where two copies agree, and trust.
-
-    Neighbours weigh as the inverse square of their mean difference. Without any such pixel the
-    model is the prior: a Laplace distribution around the mean of the neighbours.
-    """
-    held = [(copies, copies.presence()) for copies in samples]
-    sums = np.ones(kernels.NEIGHBOURS, np.int64)
-    counts = np.ones(kernels.NEIGHBOURS, np.int64)
-    table = np.zeros((256, 256), np.int64)
-    where = [(c.frames, have, c.bounds, c.width, SAMPLE_STEP) for c, have in held]
-    for known in where:
-        kernels.spread(*known, sums, counts)
-    precision = (counts / sums) ** 2
-    weights = np.maximum(1, np.rint(64 * precision / precision.max())).astype(np.int32)
-    for known in where:
-        kernels.tally(*known, weights, table)
-    model = PixelModel(weights, _surprise(table), np.zeros(MOST_RECORDINGS, np.int32))
-    frames = sum(copies.frames.shape[1] for copies, _ in held)
-    some = held[:: max(1, -(-frames // TRUST_FRAMES))]
-    for _ in range(TRUST_ROUNDS if some and len(some[0][1]) > 1 else 0):
-        model = replace(model, trust=_find_trust(some, model))
-    return model
-
-
-def _find_trust(held: Sequence[tuple[Copies, I32]], model: PixelModel) -> I32:
-    """Compose some frames and count where errors of each recording begin, int32 (recording,)."""
-    recordings = len(held[0][1])
-    begun, pixels = np.ones((2, recordings), np.int64)
-    for copies, have in held:
-        made = _compose(copies, have, model)
-        size = np.diff(copies.bounds)
-        judged = (have == size) & ((have > 0).sum(axis=0) > 1)
-        for number, frames in enumerate(copies.frames):
-            wrong = (frames != made.frames) & np.repeat(judged[number], size, axis=1)
-            pixels[number] += (judged[number] * size).sum()
-            apart = np.diff(np.flatnonzero(wrong), prepend=-kernels.STRETCH)
-            begun[number] += (apart >= kernels.STRETCH).sum()
-    share = begun / (pixels + PRIOR_PIXELS)
-    worst = int(np.argmax(share))
-    better = np.log(share[worst] / share)
-    clear = better > CLEARLY * np.sqrt(1 / begun + 1 / begun[worst])
-    trust = np.zeros(MOST_RECORDINGS, np.int32)
-    trust[:recordings] = np.rint(kernels.UNIT * np.where(clear, better, 0))
-    return trust
-
-
 def compose_block(
     copies: Copies, model: PixelModel, before: int = 0, after: int = 0
 ) -> Composition:
     """Compose the frames of a block."""
-    return _compose(copies, copies.presence(), model, before, after)
+    return compose_copies(copies, copies.presence(), model, before, after)
 
 
-def _compose(
+def compose_copies(
     copies: Copies, have: I32, model: PixelModel, before: int = 0, after: int = 0
 ) -> Composition:
+    """Compose the frames of a block, of whose buffers it is known how much each copy delivered."""
     frames = copies.frames.shape[1] - before - after
     buffers = len(copies.bounds) - 1
     composition = Composition(
         np.empty((frames, copies.frames.shape[2]), np.uint8),
         np.empty((frames, buffers), np.int8),
         np.empty((frames, buffers), np.uint8),
+        np.empty((frames, buffers), np.float32),
         np.empty(frames, np.int32),
     )
     kernels.compose(
@@ -260,30 +211,12 @@ def _compose(
         model.weights,
         model.cost,
         model.trust,
+        model.surprise,
         before,
         composition.frames,
         composition.recording,
         composition.evidence,
+        composition.clue,
         composition.missing_pixels,
     )
     return composition
-
-
-def _surprise(table: I64) -> I32:
-    """Integer cost (prediction, value) of counts (prediction, value).
-
-    The residuals of all predictions together are the prior of each single one, and a Laplace
-    distribution is the prior of those.
-    """
-    value = np.arange(256)
-    residual = value - value[:, None]
-    laplace = np.exp(-np.abs(np.arange(-255, 256)) / 4)
-    counts = np.bincount((residual + 255).ravel(), table.ravel(), minlength=511)
-    overall = counts + PRIOR_COUNT * laplace / laplace.sum()
-    prior = overall[residual + 255]
-    prior /= prior.sum(axis=1, keepdims=True)
-    share = table + PRIOR_COUNT * prior
-    share /= share.sum(axis=1, keepdims=True)
-    share = (1 - UNFORESEEN) * share + UNFORESEEN / 256
-    cost: I32 = np.rint(-kernels.UNIT * np.log(share)).astype(np.int32)
-    return cost

@@ -8,13 +8,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from miostitch.stitching.composition import (
+from miostitch.composing.composition import (
     Composition,
     Copies,
     PixelModel,
     compose_block,
-    learn_model,
 )
+from miostitch.composing.learning import learn_model
 
 SIDE, FRAMES = 40, 60
 BOUNDS = np.array([0, 410, 820, 1230, 1600])  # not along the rows

@@ -11,9 +11,9 @@ import pytest
 import xarray as xr
 
 import miostitch
+from miostitch.composing.copies import learn
 from miostitch.schema import COLUMNS, Evidence
 from miostitch.session.session import Session
-from miostitch.stitching.copies import learn
 from miostitch.stitching.options import StitchConfig
 from miostitch.stitching.rows import RECEIVER, rows_of_buffers
 from tests.laziness import never, stitch_frames

@@ -11,21 +11,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.config.thresholds import ScoreConfig
-from miostitch.kernels.scores import score_frames
-from miostitch.recording.recording import BlockReader
-from miostitch.schema import NO_FRAME, chunk_frames
-from miostitch.session.session import Session
-from miostitch.stitching.composition import (
+from miostitch.composing.composition import (
     Composition,
     Copies,
     PixelModel,
     compose_block,
     glue_piece,
-    learn_model,
     shared_buffers,
     whole_sources,
 )
+from miostitch.composing.confidence import buffer_confidence
+from miostitch.composing.learning import learn_model
+from miostitch.config.thresholds import ScoreConfig
+from miostitch.kernels.scores import score_frames
+from miostitch.recording.recording import BlockReader
+from miostitch.schema import NO_FRAME, chunk_frames
+from miostitch.session.session import Session
 
 SAMPLED_FRAMES = 256
 """Most frames from which the look of a session's pixels is learned."""
@@ -54,6 +55,7 @@ class CopiesPlan:
     # Per recording, pixels delivered of each piece (piece, buffer).
     piece_given: tuple[NDArray[np.int32], ...]
     bounds: NDArray[np.int64]  # Limits of the buffers in the flattened frame (buffer + 1)
+    exact: NDArray[np.bool_]  # Whether the video of a recording is lossless, (recording,)
 
     def copies(self, candidates: Sequence[Frames]) -> Copies:
         """Bring all frames at hand together.
@@ -87,6 +89,7 @@ class ComposedBlock:
     """A composed block and what is recorded of it."""
 
     composition: Composition  # Frames, and how every buffer was decided
+    confidence: NDArray[np.float32]  # How likely each buffer is exact, (frame, buffer)
     # The first recording whose frame is the composed one bit for bit, int8 (frame,); -1: none.
     source: NDArray[np.int8]
     noisy_pixels: NDArray[np.int64]  # Pixels of noisy rows of the composed frames, int64 (frame,)
@@ -95,8 +98,6 @@ class ComposedBlock:
 
 def learn(session: Session) -> PixelModel:
     """Learn what pixels look like from up to 256 frames, in runs from all over the session."""
-    if len(session.recordings) == 1:
-        return learn_model([])
     whole = replace(session, kept=np.arange(len(session.alignment), dtype=np.int32))
     count, height, width = whole.shape
     sampled = min(SAMPLED_FRAMES, chunk_frames(height, width), count)
@@ -133,6 +134,7 @@ def plan_copies(session: Session, span: slice) -> CopiesPlan:
         tuple(places),
         tuple(piece_given),
         session.bounds,
+        np.array([recording.exact for recording in session.recordings]),
     )
 
 
@@ -161,4 +163,6 @@ def compose(
     )
     shared = shared_buffers(copies.frames, copies.whole_buffers(), plan.bounds)
     source = whole_sources(copies, plan.own, plan.present, out.frames)
-    return ComposedBlock(out, source, scores[1], shared[plan.own])
+    confidence = buffer_confidence(out, model, plan.bounds)
+    confidence[~plan.exact[out.recording]] = 0  # a lossy video has no pixel as it was sent
+    return ComposedBlock(out, confidence, source, scores[1], shared[plan.own])
