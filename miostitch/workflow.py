@@ -55,6 +55,7 @@ def workflow_files(
     trim_start: int | None = None,
     trim_end: int | None = None,
     by: Literal["frame", "buffer"] | None = None,
+    select: Literal["rule", "confidence"] | None = None,
     lag: int | Literal["auto"] | None = None,
     align: Literal["auto", "frame-num", "time"] | None = None,
     max_gap: float | None = None,
@@ -86,7 +87,7 @@ def workflow_files(
         How to stitch, instead of the keywords after the next two.
     trim_start, trim_end
         Frames to leave out at the start, and at the end.
-    by, lag, align, max_gap
+    by, select, lag, align, max_gap
         How to stitch; see :func:`stitch_files`.
     max_frame_pixels, salvage, strict, report, force, restart, memory_limit
         How to read, and to run; see :class:`StitchOptions`.
@@ -130,6 +131,7 @@ def workflow_files(
     config = to_config(config)
     choices = {
         "by": by,
+        "select": select,
         "lag": lag,
         "align": align,
         "max_gap": max_gap,
@@ -284,7 +286,7 @@ def find_denoised(
 
 def _require_no_choice(options: StitchOptions) -> None:
     """Refuse choices that would have no effect, since one recording alone is not stitched."""
-    for name in ("by", "align", "max_gap", "min_confidence", "memory_limit", "report"):
+    for name in ("by", "select", "align", "max_gap", "min_confidence", "memory_limit", "report"):
         if getattr(options, name) != getattr(StitchOptions, name):
             option = f"--{'no-' if name == 'report' else ''}{name.replace('_', '-')}"
             msg = f"{name}: has no effect, since one recording is not stitched"

@@ -226,6 +226,11 @@ aligns = together(
         help="frame: the best receiver's frame (default); buffer: combined from all receivers.",
     ),
     option(
+        "--select",
+        type=click.Choice(["rule", "confidence"]),
+        help="By frame, which frame is the best: by the rule of mio (default), or by confidence.",
+    ),
+    option(
         "--align", type=alignments, help="How frames of the receivers are matched (default: auto)."
     ),
     option(

@@ -37,6 +37,10 @@ class SessionOptions(Block):
         default=None,
         description="frame: the best receiver's frame; buffer: combined from all receivers.",
     )
+    select: Literal["rule", "confidence"] | None = Field(
+        default=None,
+        description="By frame, which frame is the best: by the rule of mio, or by confidence.",
+    )
     lag: Literal["auto"] | int | None = Field(
         default=None, description="Frames by which each video is behind its table."
     )

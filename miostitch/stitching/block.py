@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.composing.composition import PixelModel, shared_buffers, shared_counts
-from miostitch.composing.confidence import chosen_confidence
+from miostitch.composing.confidence import chosen_confidence, frame_confidence
 from miostitch.composing.copies import ComposedBlock, CopiesPlan, compose, plan_copies
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.execution.engine import Block
@@ -18,7 +18,15 @@ from miostitch.recording.recording import BlockReader
 from miostitch.schema import NO_FRAME, PIXEL_SCORES
 from miostitch.session.agreement import comparable, judge_frames
 from miostitch.session.session import Session
-from miostitch.stitching.selection import Choice, find_alike, find_equal, score_candidates, select
+from miostitch.stitching.options import StitchConfig
+from miostitch.stitching.selection import (
+    Choice,
+    find_alike,
+    find_equal,
+    prefer_likely,
+    score_candidates,
+    select,
+)
 
 PANELS = "debug"
 """The candidates side by side, as a video."""
@@ -77,6 +85,7 @@ class BlockPlan:
     copies: CopiesPlan | None = None  # By buffer
     model: PixelModel | None = None  # Which confidence needs, and composition
     columns: tuple[str, ...] = ALL_COLUMNS  # Columns of :class:`StitchedBlock` that are wanted
+    by_confidence: bool = False  # By frame, whether confidence overrules the rule
 
     def frames(self, learn: Callable[[], PixelModel] | None = None) -> "_Frames":
         """The frames, of which nothing is made yet.
@@ -98,9 +107,8 @@ class BlockPlan:
 def plan_block(
     session: Session,
     span: slice,
-    config: ScoreConfig,
+    config: StitchConfig,
     *,
-    composed: bool,
     model: PixelModel | None = None,
     columns: tuple[str, ...] = ALL_COLUMNS,
 ) -> BlockPlan:
@@ -116,10 +124,11 @@ def plan_block(
         session.delivered(span),
         comparable(session, span),
         session.bounds,
-        config,
-        plan_copies(session, span) if composed else None,
+        config.score,
+        plan_copies(session, span) if config.composed else None,
         model,
         columns,
+        config.select == "confidence",
     )
 
 
@@ -183,6 +192,15 @@ class _Frames:
 class _ChosenFrames(_Frames):
     """Frames of which each is the best of its candidates."""
 
+    @cached_property
+    def choice(self) -> Choice:
+        plan, rule = self._plan, super().choice
+        if not plan.by_confidence:
+            return rule
+        ones = np.ones_like(rule.source)
+        likely = [frame_confidence(self._confidence_of(n * ones)) for n in range(len(plan.present))]
+        return prefer_likely(rule, np.where(plan.present, likely, -1))
+
     @property
     def source(self) -> NDArray[np.int8]:
         return self.choice.source
@@ -211,10 +229,14 @@ class _ChosenFrames(_Frames):
 
     @property
     def confidence(self) -> NDArray[np.float32]:
-        plan, count = self._plan, len(self.source)
-        flat = [frames.reshape(count, -1) for frames in self.candidates]
+        return self._confidence_of(self.source)
+
+    def _confidence_of(self, source: NDArray[np.int8]) -> NDArray[np.float32]:
+        """Tell how likely the buffers of these candidates are exact, (frame, position)."""
+        plan = self._plan
+        flat = [frames.reshape(len(source), -1) for frames in self.candidates]
         known = self.alike, plan.comparable, self.model, plan.bounds
-        return chosen_confidence(self.source, flat, *known)
+        return chosen_confidence(source, flat, *known)
 
     @property
     def buffer_source(self) -> NDArray[np.int8]:

@@ -19,7 +19,6 @@ from miostitch.arrays import I64
 from miostitch.buffers.elapsed_time import measure_time
 from miostitch.composing.composition import PixelModel
 from miostitch.composing.copies import learn
-from miostitch.config.thresholds import ScoreConfig
 from miostitch.execution.engine import Tables, run_blocks, spans
 from miostitch.schema import (
     FRAME,
@@ -59,13 +58,13 @@ class SessionTables:
     """
 
     session: Session
-    composed: bool
+    config: StitchConfig
     size: int  # Frames per block
     owner: object = None  # Kept alive with them
     blocks: dict[int, BlockTables] = field(default_factory=dict)  # By their first frame
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SessionTables, (self.session, self.composed, self.size)
+        return SessionTables, (self.session, self.config, self.size)
 
     def note(self, span: slice, block: StitchedBlock) -> BlockTables:
         """Keep what was computed of a block."""
@@ -80,11 +79,11 @@ class SessionTables:
         self.blocks[span.start] = known
         return known
 
-    def compute(self, frames: I64, config: ScoreConfig, model: PixelModel) -> None:
+    def compute(self, frames: I64, model: PixelModel) -> None:
         """Compute the blocks of these frames that are not known yet."""
         starts = np.unique(frames // self.size * self.size).tolist()
         spans = [self._span(start) for start in starts if start not in self.blocks]
-        plan = partial(plan_block, self.session, config=config, composed=self.composed, model=model)
+        plan = partial(plan_block, self.session, config=self.config, model=model)
 
         def append(numbers: slice, tables: Tables) -> None:
             begin = 0
@@ -122,7 +121,7 @@ class SessionTables:
         return score_rows(some, frames, known, scores, block)
 
     def _find_rows(self, session: Session, span: slice, block: StitchedBlock) -> pd.DataFrame:
-        if self.composed:
+        if self.config.composed:
             return rows_of_buffers(session, span, block.buffer_source)
         return rows_of_frames(session, span, block.source)
 
@@ -234,14 +233,9 @@ class LazyBlocks:
             slice(span.start + part.start, span.start + part.stop)
             for part in spans(span.stop - span.start, block)
         ]
-        composed = config.by == "buffer"
         name = f"stitch-{tokenize(object())}"  # the plans decide nothing in the names of arrays
         tasks: dict[Any, Any] = {
-            (name, number): (
-                partial(
-                    _make, plan_block(session, part, config.score, composed=composed), model, part
-                ),
-            )
+            (name, number): (partial(_make, plan_block(session, part, config), model, part),)
             for number, part in enumerate(parts)
         }
         graph = HighLevelGraph.from_collections(name, tasks, dependencies=[])

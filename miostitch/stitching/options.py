@@ -26,24 +26,33 @@ class StitchConfig:
         Thresholds of the noise scores.
     by
         ``frame``: the best candidate; ``buffer``: composed of all of them.
+    select
+        By frame, which candidate is the best: ``rule``: that of mio; ``confidence``: the one that
+        is exact with the highest probability, and that of the rule where none has a higher one.
 
     Raises
     ------
     UsageError
-        ``by`` is neither.
+        There is no such way, or by buffer something is to be selected.
     """
 
     score: ScoreConfig = field(default_factory=ScoreConfig)
     by: Literal["frame", "buffer"] = "frame"
+    select: Literal["rule", "confidence"] = "rule"
 
     def __post_init__(self) -> None:
-        require_way(self.by)
+        if self.by not in ("frame", "buffer"):
+            raise UsageError(f"by {self.by!r}: must be frame or buffer")
+        if self.select not in ("rule", "confidence"):
+            raise UsageError(f"select {self.select!r}: must be rule or confidence")
+        if self.composed and self.select != "rule":
+            msg = "by buffer no frame is selected; leave --select out, or stitch with --by frame"
+            raise UsageError(msg)
 
-
-def require_way(by: str) -> None:
-    """Refuse a way to stitch that there is not."""
-    if by not in ("frame", "buffer"):
-        raise UsageError(f"by {by!r}: must be frame or buffer")
+    @property
+    def composed(self) -> bool:
+        """Whether frames are composed of several candidates."""
+        return self.by == "buffer"
 
 
 @dataclass(frozen=True)
@@ -54,6 +63,8 @@ class StitchOptions:
     ----------
     by
         ``frame``: the best candidate of every frame; ``buffer``: composed of all of them.
+    select
+        By frame, which candidate is the best; see :class:`StitchConfig`.
     score
         Thresholds of the noise scores.
     align, max_gap
@@ -101,6 +112,7 @@ class StitchOptions:
     """
 
     by: Literal["frame", "buffer"] = "frame"
+    select: Literal["rule", "confidence"] = "rule"
     score: ScoreConfig = field(default_factory=ScoreConfig)
     align: Literal["auto", "frame-num", "time"] = "auto"
     max_gap: float | None = None
@@ -133,7 +145,7 @@ class StitchOptions:
             raise UsageError(f"zarr_format {self.zarr_format}: must be 2 or 3")
         if not (self.lag == "auto" or isinstance(self.lag, int)):
             raise UsageError(f"lag {self.lag!r}: must be auto or a number of frames")
-        require_way(self.by)
+        _ = self.config  # refuses ways that there are not
         require_name(self.name)
         if not (self.min_confidence is None or 0 <= self.min_confidence <= 1):
             raise UsageError(f"min_confidence {self.min_confidence}: must be from 0 to 1")
@@ -141,6 +153,11 @@ class StitchOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise UsageError(f"{name} {value}: at least 1 is needed")
+
+    @property
+    def config(self) -> StitchConfig:
+        """How frames are made of their candidates."""
+        return StitchConfig(self.score, self.by, self.select)
 
     @property
     def drops(self) -> bool:

@@ -65,6 +65,7 @@ def stitch_files(
     options: StitchOptions | None = None,
     *,
     by: Literal["frame", "buffer"] | None = None,
+    select: Literal["rule", "confidence"] | None = None,
     config: "DenoiseConfig | str | os.PathLike[str] | None" = None,
     lag: int | Literal["auto"] | None = None,
     align: Literal["auto", "frame-num", "time"] | None = None,
@@ -103,6 +104,9 @@ def stitch_files(
         How to stitch, instead of the keywords.
     by
         ``frame``: the best receiver's frame (default); ``buffer``: combined from all receivers.
+    select
+        By frame, which receiver's is the best: by ``rule``, that of mio (default), or the one that
+        is exact with the highest ``confidence``.
     config
         Configuration with the noise thresholds: an id, a path or an object; by default those of
         mio.
@@ -152,6 +156,7 @@ def stitch_files(
     """
     choices = {
         "by": by,
+        "select": select,
         "lag": lag,
         "align": align,
         "max_gap": max_gap,
@@ -250,7 +255,7 @@ def _plan(session: Session, options: StitchOptions) -> MemoryPlan:
         count,
         _block(session, options) * height * width,
         len(session.recordings),
-        composed=options.by == "buffer",
+        composed=options.config.composed,
         debug=options.debug_video,
     )
 
@@ -262,8 +267,7 @@ def _make(
     everything = session
     plan = partial(
         plan_block,
-        config=options.score,
-        composed=options.by == "buffer",
+        config=options.config,
         model=learn(session),
     )
     uncertain = 0
@@ -348,7 +352,7 @@ def _write(
         path = str(space.staged(DEBUG))
         video = VideoFile(path, panels, height, session.fps, checksums=True)
         outputs.append(Output.of(PANELS, video))
-    composed = options.by == "buffer"
+    composed = options.config.composed
     with StitchedTables(session, store, space.staged, composed=composed) as tables:
         run_blocks(
             partial(plan, session),
@@ -374,7 +378,7 @@ def _write_unrecoverable(
     session: Session, options: StitchOptions, plan: PlanBlock, workspace: Workspace
 ) -> None:
     """Write a video of a part of the frames, and its rows."""
-    composed = options.by == "buffer"
+    composed = options.config.composed
     video = _video(session, workspace.staged(f"{UNRECOVERABLE}.avi"), options.codec or "rawvideo")
     with BufferTable(
         column_names(session), workspace.staged(f"{UNRECOVERABLE}.csv"), None
@@ -408,7 +412,7 @@ def _find_damage(
 
     def append(span: slice, tables: Tables) -> None:
         *pixels, confidence = (tables[name] for name in columns)
-        found = damage_flags(session, span, *pixels, composed=options.by == "buffer")
+        found = damage_flags(session, span, *pixels, composed=options.config.composed)
         found["confidence"] = frame_confidence(confidence)
         for name, values in found.items():
             flags[name][span] = values

@@ -100,6 +100,21 @@ def select(
     return Choice(source, other, tie)
 
 
+def prefer_likely(rule: Choice, likely: NDArray[np.floating]) -> Choice:
+    """Choose the candidate that is exact with the highest probability.
+
+    Where none has a higher one than the choice of the rule, that stands.
+
+    ``likely``: probability that the frame is exact, -1 where absent, (recording, frame).
+    """
+    columns = np.arange(likely.shape[1])
+    best = likely.argmax(axis=0).astype(np.int8)
+    overruled = likely[best, columns] > likely[rule.source, columns]
+    source = np.where(overruled, best, rule.source)
+    other = np.where(overruled, rule.source, rule.other)
+    return Choice(source, other, rule.tie & (~overruled | (rule.other == best)))
+
+
 def _best(
     present: NDArray[np.bool_],
     num_buffers: NDArray[np.integer],

@@ -91,12 +91,12 @@ class LazyStitch:
     @cached_property
     def tables(self) -> SessionTables:
         """What is known of the frames."""
-        return SessionTables(self.session, self.options.by == "buffer", self.block, self)
+        return SessionTables(self.session, self.options.config, self.block, self)
 
     def dataset(self) -> xr.Dataset:
         """The result, lazily; see :func:`stitch`."""
         session, count = self.session, self.session.shape[0]
-        config = StitchConfig(self.options.score, self.options.by)
+        config = self.options.config
         blocks = LazyBlocks.plan(session, slice(0, count), self.block, config, self.model)
         noisy = blocks.field("noisy_pixels", np.dtype(np.int64))
         places = np.zeros(count, np.int16), np.arange(count)
@@ -127,6 +127,7 @@ def stitch(
     config: "StitchConfig | DenoiseConfig | str | os.PathLike[str] | None" = None,
     *,
     by: Literal["frame", "buffer"] | None = None,
+    select: Literal["rule", "confidence"] | None = None,
     lag: int | Literal["auto"] | None = None,
     align: Literal["auto", "frame-num", "time"] | None = None,
     max_gap: float | None = None,
@@ -147,9 +148,12 @@ def stitch(
         as they were opened; an edited one is refused.
     config
         Configuration with the noise thresholds: an id, a path or an object; by default those of
-        mio. Or a :class:`StitchConfig`, instead of ``by``.
+        mio. Or a :class:`StitchConfig`, instead of ``by`` and ``select``.
     by
         ``frame``: the best receiver's frame (default); ``buffer``: combined from all receivers.
+    select
+        By frame, which receiver's is the best: by ``rule``, that of mio (default), or the one that
+        is exact with the highest ``confidence``.
     lag
         Frames by which each video is behind its table; ``auto`` measures it (default).
     align
@@ -240,19 +244,19 @@ def stitch(
         }
     inputs = settle_inputs(recordings, reading)
     made = {name: getattr(inputs.options, name) for name in read}
-    options = StitchOptions(**made, **given(aligned), **_way(config, by))
+    options = StitchOptions(**made, **given(aligned), **_way(config, by=by, select=select))
     return stitch_lazily(inputs.specs, options)
 
 
 def _way(
     config: "StitchConfig | DenoiseConfig | str | os.PathLike[str] | None",
-    by: Literal["frame", "buffer"] | None,
+    **ways: str | None,
 ) -> dict[str, Any]:
-    """How frames are made: ``by`` and thresholds, as far as they are given."""
+    """How frames are made: the ways to do it and thresholds, as far as they are given."""
     if isinstance(config, StitchConfig):
-        require_one_way({"by": by}, config=config)
-        return {"by": config.by, "score": config.score}
-    return given({"by": by, "score": None if config is None else thresholds(config)})
+        require_one_way(ways, config=config)
+        return {"by": config.by, "select": config.select, "score": config.score}
+    return given({**ways, "score": None if config is None else thresholds(config)})
 
 
 def stitch_lazily(specs: Sequence[StrPath], options: StitchOptions) -> xr.Dataset:

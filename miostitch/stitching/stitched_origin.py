@@ -135,7 +135,7 @@ class StitchedFrames:
         """Tables of all frames."""
         stitch = self._stitch
         every = np.arange(self.frames)  # the time of one frame depends on all others
-        stitch.tables.compute(every, stitch.options.score, stitch.model.model())
+        stitch.tables.compute(every, stitch.model.model())
         return stitch.tables
 
     @cached_property

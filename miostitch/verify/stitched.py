@@ -198,8 +198,7 @@ class StitchCheck:
             _compare_summary(self.result, {n: v for n, v in known.items() if n not in OF_THE_RUN})
 
     def _make(self, model: PixelModel, session: Session, videos: set[str], span: slice) -> Block:
-        score, composed = self.inputs.options.score, self.inputs.composed
-        plan = plan_block(session, span, score, composed=composed, model=model)
+        plan = plan_block(session, span, self.inputs.options.config, model=model)
         return plan.make(videos, tables=True)
 
     def _compare_frames(

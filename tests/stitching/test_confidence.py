@@ -88,6 +88,35 @@ def test_frames_below_the_least_confidence_are_left_out(
     assert opened(tmp_path / "cli").sizes["frame"] == kept.sum()
 
 
+def test_likely_candidates_overrule_the_rule(tmp_path: Path) -> None:
+    session = Made(tmp_path / "in", frames=60, receivers=3, seed=8, bit_errors=2e-5)
+    miostitch.stitch_files(session.names, tmp_path / "rule", **QUIET)
+    run("stitch", *session.names, "-o", str(tmp_path / "likely"), "--select", "confidence")
+    rule, likely = opened(tmp_path / "rule"), opened(tmp_path / "likely")
+    other = (rule.source != likely.source).to_numpy()
+    assert 0 < other.sum() < len(other)
+    sure, before = likely.confidence.to_numpy(), rule.confidence.to_numpy()
+    assert (sure[other] > before[other]).all()
+    np.testing.assert_array_equal(sure[~other], before[~other])
+    assert miostitch.verify_files(tmp_path / "likely")["differences"] == 0
+    lazy = miostitch.stitch(session.names, select="confidence")
+    np.testing.assert_array_equal(lazy.source, likely.source)
+    np.testing.assert_array_equal(lazy.video, likely.video)
+    scores = pd.read_csv(next((tmp_path / "likely").glob("*_scores.csv")))
+    names = np.array(likely.attrs["recordings"])
+    assert (scores.selected_video == names[likely.source.to_numpy()]).all()
+    told = scores.compare_video.to_numpy()[other]
+    assert (told == names[rule.source.to_numpy()[other]]).all()
+
+
+def test_nothing_is_selected_by_buffer() -> None:
+    for options in (StitchOptions, miostitch.StitchConfig):
+        with pytest.raises(UsageError, match="by buffer no frame is selected"):
+            options(by="buffer", select="confidence")
+        with pytest.raises(UsageError, match="select 'best': must be rule or confidence"):
+            options(select="best")  # type: ignore[arg-type]
+
+
 def test_least_confidence_that_no_frame_has_is_an_error(noisy: Made, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no frame of .* is left with --min-confidence 1; give a"):
         miostitch.stitch_files(noisy.names, tmp_path, min_confidence=1.0, **QUIET)

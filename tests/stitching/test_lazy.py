@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 import miostitch
+from miostitch.composing.copies import learn
 from miostitch.errors import UsageError
 from miostitch.recording import recording as opening
 from miostitch.recording.files import ReadOptions
@@ -148,6 +149,7 @@ def test_every_source_frame_is_read_once(
 ) -> None:
     asked: list[int] = []
     read = FrameReader.read
+    model = learn(bring_together([Recording.open(path) for path in session]))
 
     def counting(self: FrameReader, out: np.ndarray | None = None) -> np.ndarray:
         asked.append(int((np.asarray(self.frames) >= 0).sum()))
@@ -156,6 +158,7 @@ def test_every_source_frame_is_read_once(
     monkeypatch.setattr(FrameReader, "read", counting)
     monkeypatch.setattr(opening, "measure_lag", lambda *_: Lag(0))  # reads some, once more
     monkeypatch.setattr("miostitch.session.session.follow_agreement", lambda found: found)  # too
+    monkeypatch.setattr("miostitch.stitching.run.learn", lambda _: model)  # too
     options = StitchOptions(debug_video=True, chunk_frames=5, report=False)  # it shows some
     stitch_files([str(path) for path in session], tmp_path, options)
     together = bring_together([Recording.open(path) for path in session])
