@@ -272,6 +272,8 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
     reading = _Reading(path, file, salvage)
     failures = 0
     tally, sizes, logs = FrameTally(), Fold(("position", "pixels"), rows=np.add), []
+    # the rows of a result were repaired when it was made, and come from several receivers
+    repair = repair and CORRECTED.name not in reading.parser.columns
     for table, log in _repaired(reading.batches(), repair=repair):
         rows = {name: table[name].to_numpy() for name in _TALLIED if name in table}
         moved = log[log["column"] == "frame_buffer_count"]

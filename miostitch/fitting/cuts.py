@@ -52,6 +52,15 @@ class Placement:
         level = np.arange(len(self.frame)) - self.lag
         return bool((self.frame == np.where(level < self.frames, level, NO_FRAME).clip(-1)).all())
 
+    def shifted(self) -> "Placement":
+        """The same of a video that is not torn: if what is certain has one shift, all has that."""
+        at = np.flatnonzero(self.frame != NO_FRAME)
+        if len({*(at - self.frame[at]).tolist()}) != 1:
+            return self
+        level = np.arange(len(self.frame)) - self.lag
+        inside = (level >= 0) & (level < self.frames)
+        return Placement(np.where(inside, level, NO_FRAME), self.frames)
+
     @cached_property
     def missing(self) -> I64:
         """Frames of the table that no picture shows for certain; one at the end is usual."""

@@ -33,6 +33,8 @@ def settle_placements(
     ``measured``: whether their lags have been measured, and are compared with each other.
     """
     torn = [number for number, each in enumerate(recordings) if _is_torn(each)]
+    if torn and lag == "auto":  # those whose lag only a torn one may show are placed with it
+        torn += [n for n, each in enumerate(recordings) if n not in torn and _is_open(each)]
     level = [number for number in range(len(recordings)) if number not in torn]
 
     def settle(numbers: Sequence[int]) -> dict[int, SettledLag]:
@@ -47,6 +49,7 @@ def settle_placements(
     for number in torn:
         recording, found = recordings[number], placements.get(number, [])
         if any(each.proven for each in found):
+            _require_most(recording, found)
             settled[number] = _settled(recording, found, lag)
             continue
         settled |= settle([number])
@@ -60,6 +63,16 @@ def _mismatched(recording: "Recording") -> list[int]:
     """Videos whose table has another number of frames, but for one at the end, which is usual."""
     pairs = enumerate(zip(recording.videos, recording.tables, strict=False))
     return [n for n, (video, table) in pairs if len(table.frames) - video.frame_count not in (0, 1)]
+
+
+def _require_most(recording: "Recording", found: Sequence[Placement]) -> None:
+    """Refuse to leave out most of a video: what is left might be mistaken for all of it."""
+    for video, each in zip(recording.videos, found, strict=True):
+        certain, possible = int((each.frame != NO_FRAME).sum()), min(len(each.frame), each.frames)
+        if each.proven and 2 * certain < possible:
+            text = f"only {certain} of {possible} images can be assigned to a row for certain"
+            remedy = "leave this recording out, or set --lag N to use it as it is"
+            raise MismatchError(Notice(video.path, text, remedy))
 
 
 def _may_be_cut(recording: "Recording", place: int) -> bool:
@@ -76,6 +89,11 @@ def _is_torn(recording: "Recording") -> bool:
     inconclusive = measured.lag is None and measured.looked_at > 0
     doubtful = inconclusive and recording.options.lag == "auto"
     return recording.options.salvage and bool(_mismatched(recording) or doubtful)
+
+
+def _is_open(recording: "Recording") -> bool:
+    """Whether the lag of a recording is not known."""
+    return bool(recording.tables) and recording.measured_lag.lag is None
 
 
 def _place(
@@ -98,7 +116,9 @@ def _place(
                     known[other] = _by_lag(each, seen[other], lags[other])
         others = [part for other, parts in known.items() if other != number for part in parts]
         reference = make_reference(others, len(bounds) - 1)
-        found[number] = _place_one(recording, seen[number], bounds, reference)
+        placed = _place_one(recording, seen[number], bounds, reference)
+        whole = not _is_torn(recording)
+        found[number] = [each.shifted() for each in placed] if whole else placed
         pairs = zip(recording.tables, found[number], strict=True)
         tables = [table.frames.shown(each.frame) for table, each in pairs]
         known[number] = [*zip(tables, seen[number], strict=True)]
