@@ -121,7 +121,7 @@ def _contradicted_end(copies: U8, have: I32, lo: int, r: int) -> int:
         reach = int(have[s])
         while reach > 0 and copies[s, lo + reach - 1] == 0:
             reach -= 1
-        reaches = end - reach < _TELLING_ZEROS
+        reaches = have[s] >= end and end - reach < _TELLING_ZEROS
         if head >= _TELLING_ZEROS and reaches and _is_lit(copies[s, lo : lo + head]):
             return 0
         stop = min(end, have[s])
