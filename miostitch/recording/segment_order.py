@@ -102,8 +102,10 @@ def order_segments(paths: Sequence[str], ends: Sequence[TableEnds | None]) -> li
             raise InputError(Notice("", text, REMEDY))
     for before, after in wrong:
         if known[after].first_num > known[before].last_num:
-            text = f"{paths[after]} is given after {paths[before]}, as its frame_num is higher"
-            text = f"{text}, but was received before it"
+            text = (
+                f"{paths[after]} is given after {paths[before]} and its frame_num is higher, but "
+            )
+            text += "it was received earlier"
             raise InputError(Notice("", text, REMEDY))
     return order
 

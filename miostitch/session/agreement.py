@@ -223,7 +223,7 @@ def _leave_out(session: "Session", stretches: Sequence[Stretch]) -> tuple["Sessi
         if len(session.recordings) == 2:  # and nothing in their images tells which one is right
             if stretch.recording == 0:  # the same stretch is the other one's
                 continue
-            why = "; which of the two is wrong could not be told, and the first is kept"
+            why = ": the images do not show which of the two is wrong"
         path = session.recordings[wrong].path
         span = slice(stretch.first, stretch.last + 1)
         count = int((source_frame[wrong, span] != NO_FRAME).sum())

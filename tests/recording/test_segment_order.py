@@ -58,7 +58,7 @@ def test_after_a_restart_the_clock_decides(number: int) -> None:
     later = TableEnds(number, number + 999, 200.0, 250.0, 1000)
     assert order_segments(["a", "b"], [FIRST, later]) == [0, 1]
     if number < FIRST.first_num:  # else counter and clock contradict each other
-        with pytest.raises(InputError, match=r"a is given after b.* but was received before it"):
+        with pytest.raises(InputError, match=r"a is given after b.* but it was received earlier"):
             order_segments(["b", "a"], [later, FIRST])
     else:
         assert order_segments(["b", "a"], [later, FIRST]) == [1, 0]
