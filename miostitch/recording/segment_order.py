@@ -102,10 +102,8 @@ def order_segments(paths: Sequence[str], ends: Sequence[TableEnds | None]) -> li
             raise InputError(Notice("", text, REMEDY))
     for before, after in wrong:
         if known[after].first_num > known[before].last_num:
-            text = (
-                f"{paths[after]} is given after {paths[before]} and its frame_num is higher, but "
-            )
-            text += "it was received earlier"
+            text = f"{paths[after]} is given after {paths[before]} "
+            text += "and its frame_num is higher, but it was received earlier"
             raise InputError(Notice("", text, REMEDY))
     return order
 
