@@ -33,6 +33,17 @@ def amount(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def tell_apart(paths: Sequence[str]) -> list[str]:
+    """The names of files; their paths where several have one name.
+
+    >>> tell_apart(["left/1.avi", "left/2.avi"]), tell_apart(["left/1.avi", "right/1.avi"])
+    (['1.avi', '2.avi'], ['left/1.avi', 'right/1.avi'])
+    """
+    names = [os.path.basename(path) for path in paths]
+    pairs = zip(names, paths, strict=True)
+    return [name if names.count(name) == 1 else path for name, path in pairs]
+
+
 def describe_reasons(counts: Mapping[str, int]) -> str:
     """Why some frames were removed, as words to add to how many.
 

@@ -89,6 +89,7 @@ FAULTS = {
     71: "receivers that do not show the same images",
     72: "row received long after its frame",
     73: "frames missing in the middle of a video or of its table",
+    74: "noise recorded while the device is off",
 }
 
 

@@ -14,12 +14,12 @@ from pathlib import Path
 
 from miostitch.batch.files import Found, Pair, look_into, natural
 from miostitch.errors import MissingInputError, UsageError
+from miostitch.recording.segment_order import follows, sort_by_time
 
 APART_S = 5.0  # by which the clocks of receivers may differ
 FAR_APART_S = 120.0  # by which those of recordings in one folder may, which is asked about
 DRIFT = 1e-3  # share of the time between two recordings by which their clocks may run apart
 PAUSE_S = 60.0  # without any recording, after which another session begins
-OVERLAP_S = 1.0  # of two segments of one receiver at most
 GAP_S = 2.0  # between two segments of one receiver, from which on it is asked about
 LABEL = re.compile(r"(?:^|[_/\\])(sub|ses)-([^_/\\]+)")
 RUNS = 6  # numbers of a name, from its end, that may count segments
@@ -121,10 +121,16 @@ def labels(path: str) -> dict[str, str]:
     return dict(LABEL.findall(path))
 
 
+def _in_order(pairs: Sequence[Pair]) -> list[Pair]:
+    """Recordings in the order of their reception, those of one moment by their names."""
+    named = sorted(pairs, key=lambda each: natural(each.video))
+    return [named[place] for place in sort_by_time([pair.ends for pair in named])]
+
+
 def _group(pairs: Sequence[Pair]) -> list[_Group]:
     """Sessions, in the order of their start."""
     groups: list[_Group] = []
-    for pair in sorted(pairs, key=lambda each: (each.ends.first_time, natural(each.video))):
+    for pair in _in_order(pairs):
         fitting = [(group, link) for group in groups if (link := _link(group, pair)) is not None]
         # a certain one before one to be asked about
         fitting.sort(key=lambda each: bool(each[1]))
@@ -148,7 +154,7 @@ def _link(group: _Group, pair: Pair) -> str | None:
         return None
     named = "ses" in labels(pair.video)
     ends = [other.ends.last_time for other in group.pairs]
-    longest = max(map(_length, group.pairs))
+    longest = max(other.ends.duration_s for other in group.pairs)
     pause = pair.ends.first_time - max(ends)
     same_folder = any(_folder(other) == _folder(pair) for other in group.pairs)
     # a segment that is missing leaves a gap of its length
@@ -184,7 +190,7 @@ def _folder(pair: Pair) -> str:
 
 def _describe(group: _Group) -> FoundSession:
     """Receivers, name and place of a session."""
-    pairs = sorted(group.pairs, key=lambda each: (each.ends.first_time, natural(each.video)))
+    pairs = _in_order(group.pairs)
     folder = os.path.commonpath([_folder(pair) for pair in pairs])
     parts = _split(pairs, folder)
     names = _names(parts, folder)
@@ -237,14 +243,7 @@ def _masked(name: str, numbers: set[int]) -> str:
 
 def _follow(segments: Sequence[Pair]) -> bool:
     """Whether recordings follow each other in time."""
-    return all(
-        _gap(before, after) >= -min(OVERLAP_S, 0.2 * _length(before), 0.2 * _length(after))
-        for before, after in pairwise(segments)
-    )
-
-
-def _length(pair: Pair) -> float:
-    return pair.ends.last_time - pair.ends.first_time
+    return all(follows(after.ends, before.ends) for before, after in pairwise(segments))
 
 
 def _gap(before: Pair, after: Pair) -> float:
@@ -268,7 +267,7 @@ def _gaps(receiver: Receiver) -> Iterator[str]:
     """Say where segments of a receiver are missing, by their time."""
     for before, after in pairwise(receiver.segments):
         gap = _gap(before, after)
-        if gap > min(GAP_S, 0.5 * _length(before)):
+        if gap > min(GAP_S, 0.5 * before.ends.duration_s):
             names = [os.path.basename(pair.video) for pair in (before, after)]
             yield (
                 f"{receiver.name}: {gap:,.1f} s are missing between {names[0]} and {names[1]}; "

@@ -21,29 +21,12 @@ from miostitch.errors import InputError, MetadataError
 from miostitch.execution.products import STORE, SUMMARY, is_of_system
 from miostitch.execution.results import read_summary
 from miostitch.recording.files import is_copied_name
+from miostitch.recording.segment_order import FRAMES, TableEnds
 from miostitch.video.source import FORMATS, open_video
 
 ENDS_BYTES = 64 * 1024  # read of a table at its start and at its end
-ROWS = 9  # of each end that are believed together: a single one may have flipped bits
 SIMILAR = 0.6  # of two names, at which they may belong together
 TRUTH = "truth"  # what the simulated device sent is no receiver's recording
-
-
-@dataclass(frozen=True)
-class TableEnds:
-    """What the first and the last rows of a table say."""
-
-    first_num: int
-    last_num: int
-    first_time: float  # Unix time in s, by the clock of the receiver
-    last_time: float
-    frames: int  # Frames of its video, as the last row counts them
-
-    @property
-    def rate(self) -> float:
-        """Frames per s."""
-        passed = self.last_time - self.first_time
-        return (self.last_num - self.first_num) / passed if passed > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -197,7 +180,7 @@ def _table_ends(place: str, name: str, notes: list[str]) -> TableEnds | None:
     if not rows or not last:
         notes.append(f"{path}: has no row that can be read; left out")
         return None
-    begin, end = np.array(rows[:ROWS]), np.array(last[-ROWS:])
+    begin, end = np.array(rows[:FRAMES]), np.array(last[-FRAMES:])
     (num, time, _), (end_num, end_time, index) = np.median(begin, 0), np.median(end, 0)
     return TableEnds(int(num), int(end_num), float(time), float(end_time), int(index) + 1)
 

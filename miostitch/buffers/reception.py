@@ -25,9 +25,9 @@ def longest_frame(frames: FrameTable) -> float:
     with np.errstate(over="ignore"):  # a corrupt time may be any number
         steps = np.diff(frames.timestamp_first[np.isfinite(frames.timestamp_first)])
         spans = frames.timestamp_last - frames.timestamp_first
-    rising = steps[steps > 0]
-    took = spans[spans > 0]
-    usual = [float(np.median(found)) for found in (rising, took) if found.size]
+        rising = steps[steps > 0]
+        took = spans[spans > 0]
+        usual = [float(np.median(found)) for found in (rising, took) if found.size]
     return max(LEAST_S, MOST_INTERVALS * max(usual)) if rising.size else np.inf
 
 

@@ -19,6 +19,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64
+from miostitch.buffers.device_counter import find_noise
 from miostitch.buffers.frame_table import MASK_BITS, Fold, FrameTable, FrameTally, folded
 from miostitch.buffers.header import read_header
 from miostitch.buffers.header_check import find_failed
@@ -76,6 +77,7 @@ class Metadata:
     oddities: tuple[str, ...]  # What the user should know, one sentence each
     digest: str  # blake2b of the whole file, hexadecimal
     longest_frame_s: float  # Within what time the buffers of a frame are received, in s
+    noise: I64  # First and last frame of stretches whose numbers are noise's, (stretch, 2)
     dropped_rows: int  # Faulty rows that were dropped
     faults: tuple[tuple[int, str], ...]  # Line and fault of the first thousand of them
     _parser: TableParser = field(repr=False)
@@ -259,12 +261,21 @@ def vote_layout(seen: I64, frame_pixels: int) -> I64:
 
 
 def _settled(read: Metadata) -> Metadata:
-    """Leave out the times of rows that were not received with their frame."""
+    """Leave out the numbers of noise, and the times of rows not received with their frame."""
+    read = _without_noise(read)
     longest = longest_frame(read.frames)
     frames, late = settle_reception(read.frames, longest, read.rows)
     far = f"{amount(late, 'row')} received long before or after their frame; their times left out"
     oddities = (*read.oddities, far) if late else read.oddities
     return replace(read, frames=frames, longest_frame_s=longest, oddities=oddities)
+
+
+def _without_noise(read: Metadata) -> Metadata:
+    """Leave out the numbers of frames that were made of noise."""
+    noise, number = find_noise(read.frames.frame_num), read.frames.frame_num.copy()
+    for first, last in noise.tolist():
+        number[first : last + 1] = NO_FRAME
+    return replace(read, frames=replace(read.frames, frame_num=number), noise=noise)
 
 
 def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metadata:
@@ -312,6 +323,7 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
         digest=reading.digest.hexdigest(),
         failed_rows=failures,
         longest_frame_s=np.inf,
+        noise=np.empty((0, 2), np.int64),
         dropped_rows=oddities.faults.count + oddities.cut.count,
         faults=tuple(oddities.listed),
         _parser=parser,

@@ -49,6 +49,7 @@ def fit_table(video: VideoSource, table: Metadata, lag: int, *, salvage: bool) -
         none = f"none of its {amount(pictures, 'frame')} has a row"
         raise UsageError(f"{video.path}: at lag {lag} {none}; set --lag")
     notices = [*_unpaired_start(video, table, lag), *_unpaired_end(video, table, lag, salvage)]
+    notices += describe_noise(video, table, lag)
     kept = table.frames.placed(lag, pictures)
     kept, holes, said = _without_holes(video, kept, salvage)
     notices += said
@@ -131,6 +132,22 @@ def compare_rates(path: str, said: Fraction, measured: float | None) -> list[Not
         return []
     text = f"the file says {float(said):.4g} frames/s, the timestamps say {measured:.4g}"
     return [Notice(path, text, "use the timestamps; the rate of the video is not changed")]
+
+
+def describe_noise(video: VideoSource, table: Metadata, lag: int) -> list[Notice]:
+    """Say where a recording has noise instead of frames, and how to remove it."""
+    pictures, said = video.frame_count, []
+    for first, last in (table.noise + lag).clip(0, pictures - 1).tolist():
+        text = f"frames {first} to {last} are noise, as received while the device is off: their "
+        text += "frame_num do not count"
+        command = f"miostitch remove-frames {video.path} --frames {first}-{last} -o FOLDER"
+        if last == pictures - 1:
+            command = f"miostitch trim {video.path} -e {last - first + 1} -o FOLDER"
+        elif not first:
+            command = f"miostitch trim {video.path} -s {last + 1} -o FOLDER"
+        remedy = f"stitching leaves them out; remove them with {command}"
+        said.append(Notice(video.path, text, remedy))
+    return said
 
 
 def lost_frames(

@@ -91,27 +91,42 @@ def whole_sources(frames: U8, own: I64, present: Bools, composed: U8, out: I8) -
 
 
 @part
+def _is_lit(copy: U8) -> bool:
+    """Whether more than half of the pixels, which are zeros elsewhere, were sent as something."""
+    lit = 0
+    for i in range(copy.size):
+        lit += copy[i] != 0
+    return 2 * lit > copy.size
+
+
+@part
 def _contradicted_end(copies: U8, have: I32, lo: int, r: int) -> int:
     """Return the pixels of a copy of a buffer before zeros that another copy contradicts.
 
     copies (R, p), have (R). Where receivers lost the same pixels, many copies may agree on zeros;
     where one has pixels, more than half of them not zero, those were sent. Single ones are errors.
+    A copy has no beginning without its head: of one with zeros there nothing is left, unless it
+    reaches further than what contradicts it.
     """
     end = int(have[r])
     start = end
     while start > 0 and copies[r, lo + start - 1] == 0:
         start -= 1
-    if end - start < _TELLING_ZEROS:
-        return end
+    head = 0
+    while head < start and copies[r, lo + head] == 0:
+        head += 1
     for s in range(have.size):
-        stop = min(end, have[s])
-        if s == r or stop - start < _TELLING_ZEROS:
+        if s == r:
             continue
-        lit = 0
-        for i in range(lo + start, lo + stop):
-            lit += copies[s, i] != 0
-        if 2 * lit > stop - start:
-            return start
+        reach = int(have[s])
+        while reach > 0 and copies[s, lo + reach - 1] == 0:
+            reach -= 1
+        reaches = have[s] >= end and end - reach < _TELLING_ZEROS
+        if head >= _TELLING_ZEROS and reaches and _is_lit(copies[s, lo : lo + head]):
+            return 0
+        stop = min(end, have[s])
+        if stop - start >= _TELLING_ZEROS and _is_lit(copies[s, lo + start : lo + stop]):
+            end = start
     return end
 
 
@@ -121,7 +136,7 @@ def presence(frames: U8, given: I32, bounds: I64, have: I32) -> None:
 
     frames (R, m, p); given (R, m, k): pixels by the rows, 0 without a row, EXCLUDED for a copy that
     must not be used. A range without a row that is not all zero was delivered; a range with a row
-    was delivered even if black, but for zeros at its end that another copy contradicts.
+    was delivered even if black, but for zeros at its ends that another copy contradicts.
     """
     recordings, count, buffers = given.shape
     for r in range(recordings):

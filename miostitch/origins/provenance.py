@@ -57,8 +57,22 @@ def recorded_place(facts: dict[str, Any], folder: str | os.PathLike[str]) -> str
     relative, absolute = (facts.get(name) for name in ("relative_path", "path"))
     places = [os.path.join(folder, relative)] if isinstance(relative, str) else []
     places += [os.path.join(folder, absolute)] if isinstance(absolute, str) else []
-    there = [place for place in places if os.path.exists(place)]
+    there = [found for place in places if (found := _find_printed(os.path.normpath(place)))]
     return os.path.normpath([*there, *reversed(places), ""][0])
+
+
+def _find_printed(path: str) -> str:
+    """The file that a summary names, in which bytes of other encodings are escapes; or nothing."""
+    if os.path.exists(path):
+        return path
+    folder, name = os.path.split(path)
+    if "\\" not in path or not name:
+        return ""
+    parent = _find_printed(folder) if folder else "."
+    if not (parent and os.path.isdir(parent)):
+        return ""
+    alike = [each for each in sorted(os.listdir(parent)) if printable(each) == name]
+    return os.path.join(parent, alike[0]) if alike else ""
 
 
 def find_videos(

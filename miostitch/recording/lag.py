@@ -143,7 +143,7 @@ def measure_lag(pictures: Pictures, bounds: I64, *, most_sites: int = _MOST_SITE
     for step in range(1, LAGS[-1] + 1):
         around[step:] |= have[:-step]
         around[:-step] |= have[step:]
-    telling = np.where(frames.num_rows > 0, ~have & around, np.uint64(0))
+    telling = np.where(frames.frame_num != NO_FRAME, ~have & around, np.uint64(0))
     telling &= np.uint64((1 << buffers) - 1)
     sites = np.flatnonzero((telling > 0) & pictures.reach(LAGS[0], LAGS[-1]))
     if len(telling) > MOST_PICTURES:

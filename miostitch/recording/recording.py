@@ -59,6 +59,7 @@ from miostitch.recording.files import (
 )
 from miostitch.recording.lag import Lag, Pictures, measure_lag, measure_segment_lags
 from miostitch.recording.placing import settle_placements
+from miostitch.recording.segment_order import describe_order, find_ends, order_segments
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, REPAIRED_COLUMNS
 from miostitch.video.readers import FrameReader
 from miostitch.video.source import VideoSource, open_video
@@ -430,10 +431,25 @@ def _open_files(spec: StrPath, options: ReadOptions) -> Recording:
     ]
     if tables and len(tables) < len(videos):
         raise MissingInputError(f"{videos[0].path}: some segments have a table and others none")
+    notices = [] if tables else [n for each in segments for n in find_unused_table(each.video)]
+    if len(tables) > 1:
+        videos, tables, notices = _put_in_order(videos, tables)
     name = spec.name if isinstance(spec, RecordingFiles) else ""
     found = Recording.of_files(name or Path(videos[0].path).stem, videos, tables, options)
-    unused = [notice for each in segments if not tables for notice in find_unused_table(each.video)]
-    return replace(found, notices=(*found.notices, *unused))
+    return replace(found, notices=(*found.notices, *notices))
+
+
+def _put_in_order(
+    videos: list[VideoSource], tables: list[Metadata]
+) -> tuple[list[VideoSource], list[Metadata], list[Notice]]:
+    """Put segments in the order of their reception, and say so where they were in another."""
+    paths = [video.path for video in videos]
+    order = order_segments(paths, [find_ends(table.frames) for table in tables])
+    if order == sorted(order):
+        return videos, tables, []
+    said = describe_order([paths[place] for place in order])
+    notice = Notice(paths[0], said, severity=Severity.NOTE)
+    return [videos[place] for place in order], [tables[place] for place in order], [notice]
 
 
 def _require_files(segment: Segment, *, need_table: bool) -> None:

@@ -219,13 +219,16 @@ def _leave_out(session: "Session", stretches: Sequence[Stretch]) -> tuple["Sessi
     alignment, notices = session.alignment, []
     source_frame = alignment.source_frame.copy()
     for stretch in stretches:
-        if len(session.recordings) == 2 and stretch.recording == 0:
-            continue
-        path = session.recordings[stretch.recording].path
+        wrong, why = stretch.recording, ""
+        if len(session.recordings) == 2:  # and nothing in their images tells which one is right
+            if stretch.recording == 0:  # the same stretch is the other one's
+                continue
+            why = ": the images do not show which of the two is wrong"
+        path = session.recordings[wrong].path
         span = slice(stretch.first, stretch.last + 1)
-        count = int((source_frame[stretch.recording, span] != NO_FRAME).sum())
-        source_frame[stretch.recording, span] = NO_FRAME
-        remedy = f"{count} frames of {path} are left out"
+        count = int((source_frame[wrong, span] != NO_FRAME).sum())
+        source_frame[wrong, span] = NO_FRAME
+        remedy = f"{count} frames of {path} are left out{why}"
         notices.append(_notice(session, stretch, Severity.DOUBT, remedy))
     return _without_empty(
         replace(session, alignment=replace(alignment, source_frame=source_frame))

@@ -12,7 +12,7 @@ from miostitch.recording.files import RecordingFiles, Segment, StrPath, segment_
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.session.session import Session, bring_together
 from miostitch.stitching.options import StitchOptions
-from miostitch.text import amount
+from miostitch.text import amount, tell_apart
 from miostitch.verify.findings import Findings, Kind
 from miostitch.verify.store import Store
 
@@ -119,12 +119,14 @@ def _compare_files(findings: Findings, recordings: Sequence[Recording | None], i
     groups = video_groups(inputs)
     if len(groups) != len(recordings):
         return
+    paths = [file.path for each in recordings if each for file in each.inputs]
+    names = dict(zip(paths, tell_apart(paths), strict=True))
     first = 0
     for recording, group in zip(recordings, groups, strict=True):
         known = inputs[first : first + 2 * len(group)]  # each video has a table
         first += 2 * len(group)
         for file, was in zip(recording.inputs if recording else (), known, strict=False):
-            name = Path(file.path).name
+            name = names[file.path]
             if file.size != was.get("size"):
                 what = f"has {file.size} bytes, had {was.get('size')}"
                 findings.add(Kind.INPUT, name, what)

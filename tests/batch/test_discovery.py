@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from miostitch.batch.discovery import FoundSession, discover, group_sessions, labels
-from miostitch.batch.files import Pair, TableEnds
+from miostitch.batch.files import Pair
 from miostitch.batch.proposal import find_session_files, propose
 from miostitch.config.session_file import load_session
 from miostitch.errors import MissingInputError, OutputExistsError, UsageError
+from miostitch.recording.segment_order import TableEnds
 from miostitch.schema import REQUIRED_COLUMNS
 from tests.batch.trees import simulate
 

@@ -306,6 +306,32 @@ def test_zeros_that_another_copy_contradicts_were_not_delivered(
     assert not composed.missing_pixels.any()
 
 
+@pytest.mark.parametrize("zeros", [1, 2])
+def test_zeros_at_the_head_that_another_copy_contradicts_were_not_delivered(
+    model: PixelModel, zeros: int
+) -> None:
+    size, bounds = 200, np.array([0, 200, 400])
+    truth = np.random.default_rng(0).integers(90, 110, (3, 2 * size)).astype(np.uint8)
+    frames = np.stack([truth] * (zeros + 1))
+    frames[:zeros, 0, :150] = 0
+    frames[:zeros, 1, size : size + 40] = 0
+    frames[:zeros, 2, :10] = 0  # so few may be dark pixels
+    given = np.full((zeros + 1, 3, 2), size, np.int32)
+    composed = compose_block(Copies(frames, given, bounds, 20), model)
+    np.testing.assert_array_equal(composed.frames[:2], truth[:2])
+    assert composed.evidence[0].tolist() == [Evidence.SINGLE, Evidence.IDENTICAL]
+    assert composed.evidence[1].tolist() == [Evidence.IDENTICAL, Evidence.SINGLE]
+    # what the other copy lacks is not given away with them
+    given[zeros, 0, 0] = 180
+    frames[zeros, 0, 180:size] = 0
+    composed = compose_block(Copies(frames, given, bounds, 20), model)
+    np.testing.assert_array_equal(composed.frames[0, 180:size], truth[0, 180:size])
+    # nor where that copy ends with zeros
+    given[zeros, 0, 0], frames[zeros, 0, 100:size] = size, 0
+    composed = compose_block(Copies(frames, given, bounds, 20), model)
+    np.testing.assert_array_equal(composed.frames[0, 150:size], truth[0, 150:size])
+
+
 def test_dark_buffers_in_which_one_copy_has_errors_stay_dark(model: PixelModel) -> None:
     size, bounds = 200, np.array([0, 200])
     frames = np.zeros((3, 1, size), np.uint8)

@@ -77,6 +77,14 @@ def test_a_stretch_that_is_not_of_its_frames_is_named_and_left_out(
     assert any("are left out" in str(notice) for notice in salvaged.alignment.notices)
 
 
+def test_that_it_cannot_be_told_which_of_two_is_wrong_is_said(tmp_path: Path) -> None:
+    session = made(tmp_path, 2)
+    change_video(session.videos[0], shifted)
+    notices = opened(session, SALVAGE).alignment.notices
+    [said] = [str(notice) for notice in notices if "left out" in str(notice)]
+    assert said.endswith("left out: the images do not show which of the two is wrong")
+
+
 @pytest.mark.fault(71, "two sessions that count alike", "refused")
 def test_another_session_with_the_same_counters(tmp_path: Path) -> None:
     first = made(tmp_path / "a", 1)
