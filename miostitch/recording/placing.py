@@ -17,6 +17,7 @@ from miostitch.fitting.evidence import (
     survey_pictures,
 )
 from miostitch.recording.lag import Lag, SettledLag, settle_lags
+from miostitch.schema import NO_FRAME
 
 if TYPE_CHECKING:  # opening recordings places them
     from miostitch.recording.recording import Recording
