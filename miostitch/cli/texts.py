@@ -59,9 +59,11 @@ def stitch_text(made: StitchSummary) -> str:
     if made.unrecoverable:
         lines.append(f"{amount(made.unrecoverable, 'frame')} incomplete in every receiver")
     if made.by_frame and len(made.recordings) > 1 and made.damaged > made.unrecoverable:
+        fewer = made.unrecoverable < made.incomplete
         text = f"{made.unrecoverable:,} instead of {amount(made.incomplete, 'incomplete frame')}"
-        noisy = " and fewer noisy ones" if made.noisy else ""
-        lines.append(f"Combining buffers (--by buffer) would leave {text}{noisy}.")
+        less = [text] * fewer + ["fewer noisy frames"] * bool(made.noisy)
+        if less:
+            lines.append(f"Combining buffers (--by buffer) would leave {' and '.join(less)}.")
     if made.composed:
         lines.append(f"{amount(made.composed, 'frame')} combined from several receivers")
     if made.dropped_frame_num:
@@ -110,7 +112,10 @@ def _certainty(made: StitchSummary) -> str:
     are = "is" if made.certain == 1 else "are"
     certainty = f"{100 * CERTAIN:.0f} % certainty"
     said = f"{amount(made.certain or 0, 'frame')} ({share}) {are} exact with {certainty}"
-    return f"{said}; {made.doubtful:,} intact ones are doubtful" if made.doubtful else said
+    if not made.doubtful:
+        return said
+    are = "is" if made.doubtful == 1 else "are"
+    return f"{said}; {made.doubtful:,} of the intact ones {are} doubtful"
 
 
 def _cell(value: Any, key: str) -> str:

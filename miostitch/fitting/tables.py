@@ -98,10 +98,11 @@ def _placed_notice(
             places[_NAMED:] = [f"in {len(places) - _NAMED} more places"]
         if places:
             said.append(f"{kind} {', '.join(places)} are missing")
-    what = " and ".join(said) or "some images could be of other frames"
-    done = "what follows is brought to its rows" if said else "the others are used"
-    rest = f"; {amount(left_out, 'image')} that could be of other frames left out"
-    return Notice(video.path, what, done + (rest if left_out else ""))
+    rest = f"{left_out} of {amount(len(placement.frame), 'image')} cannot be assigned to a row"
+    if not said:
+        return Notice(video.path, rest, "left out")
+    done = "what follows is brought to its rows"
+    return Notice(video.path, " and ".join(said), f"{done}; {rest}; left out" if left_out else done)
 
 
 def _without_holes(
@@ -131,7 +132,7 @@ def compare_rates(path: str, said: Fraction, measured: float | None) -> list[Not
     if measured is None or abs(float(said) / measured - 1) <= RATE_TOLERANCE:
         return []
     text = f"the file says {float(said):.4g} frames/s, the timestamps say {measured:.4g}"
-    return [Notice(path, text, "use the timestamps; the rate of the video is not changed")]
+    return [Notice(path, text, "analyse it by its time stamps; the file keeps its rate")]
 
 
 def describe_noise(video: VideoSource, table: Metadata, lag: int) -> list[Notice]:

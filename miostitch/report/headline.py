@@ -60,7 +60,7 @@ def describe_result(data: ReportData, summary: JSON, config: JSON, history: Any)
     ]
     unseen = summary.get("not_received", 0)
     mood = "damaged" if states["intact"] < total or unseen else "good"
-    sentence = _sentence(states, total, unseen, alone=alone)
+    sentence = _sentence(states, total, unseen, alone=alone, doubtful=_count_doubtful(data))
     if _is_shifted(summary):
         mood = "shifted"
         sentence = (
@@ -101,9 +101,13 @@ def _removed_text(removed: Iterable[tuple[str, int, int]]) -> str:
     return "; then ".join(said) + "." if said else ""
 
 
-def _sentence(states: Mapping[str, int], total: int, unseen: int, *, alone: bool) -> str:
+def _sentence(
+    states: Mapping[str, int], total: int, unseen: int, *, alone: bool, doubtful: int
+) -> str:
     intact = states["intact"]
     said = f"{count(intact)} of {amount(total, 'frame')} ({percent(intact, total)}) are intact"
+    if doubtful:
+        said += f", but {count(doubtful)} of these {'is' if doubtful == 1 else 'are'} doubtful"
     phrases = {
         "noisy": "noisy",
         "incomplete": "incomplete although another receiver has the missing pixels",
@@ -157,10 +161,14 @@ def _confidence_figures(data: ReportData) -> list[tuple[str, str, str]]:
     certain = int((data.confidence >= CERTAIN).sum())
     are = "is" if certain == 1 else "are"
     note = f"{amount(certain, 'frame')} {are} exact with {100 * CERTAIN:.0f} % certainty"
-    doubtful = int(((data.confidence < DOUBTFUL) & ~data.frames.damaged).sum())
-    if doubtful:
+    if doubtful := _count_doubtful(data):
         note += f"; {amount(doubtful, 'intact frame')} {'is' if doubtful == 1 else 'are'} doubtful"
     return [("exact with certainty", percent(certain, data.count), note)]
+
+
+def _count_doubtful(data: ReportData) -> int:
+    """Frames that are intact and yet probably not exact; a confidence that is NaN is unknown."""
+    return int(((data.confidence < DOUBTFUL) & ~data.frames.damaged).sum())
 
 
 def _counter_text(data: ReportData) -> str:

@@ -41,6 +41,7 @@ def table_of(lost: Bools) -> FrameTable:
     table = FrameTable.blank(len(lost))
     table.buffers[:] = (~lost @ (1 << np.arange(BUFFERS))).astype(np.uint64)
     table.num_rows[:] = (~lost).sum(axis=1)
+    table.frame_num[:] = np.where(table.num_rows > 0, np.arange(len(lost)), -1)
     return table
 
 

@@ -1,6 +1,7 @@
 """Recordings whose video or table lacks frames in the middle, from the files to the result."""
 
 import json
+import shutil
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -96,9 +97,16 @@ def test_rows_missing_under_a_whole_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.fault(73, "one of two segments is cut", "salvage: right, or left out")
+def later(table: pd.DataFrame) -> pd.DataFrame:
+    return table.assign(
+        buffer_recv_unix_time=table.buffer_recv_unix_time + 60, frame_num=table.frame_num + 1000
+    )
+
+
 def test_a_cut_in_one_of_two_segments(tmp_path: Path) -> None:
     made = Made(tmp_path, receivers=2, seed=5, **SIZE)
     names = ",".join(made.names)  # as if they were two parts of one recording
+    change_table(made.videos[1], later)
     whole = Recording.open(names)
     left = without(whole.videos[1].frame_count, (70, 5))
     change_video(made.videos[1], lambda frames: frames[left])
@@ -143,3 +151,19 @@ def test_a_lag_that_is_asked_for_is_not_taken_where_images_contradict_it(tmp_pat
     found = Recording.open(made.names[0], ReadOptions(salvage=True, lag=0))
     assert_right(found, whole, left, 20)
     assert any("a lag of 1, and not of 0" in str(notice) for notice in found.notices)
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_receiver_whose_lag_a_cut_one_shows(recordings: Path, tmp_path: Path, order: int) -> None:
+    cut, other = (recordings / "stitch" / f"video{n}.avi" for n in (1, 2))
+    mine = tmp_path / "cut.avi"
+    for suffix in (".avi", ".csv"):
+        shutil.copy(cut.with_suffix(suffix), mine.with_suffix(suffix))
+    change_video(mine, lambda frames: np.delete(frames, slice(20, 25), axis=0))
+    paths = [str(mine), str(other)][::order]
+    made = miostitch.stitch_files(paths, tmp_path / "out", salvage=True, report=False)
+    assert made["frames"] >= 49
+    assert made["buffers"]["shared"] == made["buffers"]["identical"] > 300
+    change_video(mine, lambda frames: np.delete(frames, slice(5, 12), axis=0))
+    with pytest.raises(MismatchError, match="images can be assigned to a row for certain"):
+        miostitch.stitch_files(paths[::-1], tmp_path / "none", salvage=True, report=False)
