@@ -184,8 +184,10 @@ class FrameTally:
         placed = (recorded == position) & ~failed
         padding = np.where(failed, 0, rows.get("black_padding_px", nothing).clip(min=0))
         buffers = np.where(placed, _bit(position), np.uint64(0))
-        # complex numbers order by real part, then imaginary part: by position, then time
-        moment = position + 1j * rows.get(CORRECTED.name, rows["buffer_recv_unix_time"])
+        # complex numbers order by real part, then imaginary part: by position, then time; the
+        # rows of a result come from several receivers, and are ordered by time alone
+        time = rows.get(CORRECTED.name, rows["buffer_recv_unix_time"])
+        moment = (time if CORRECTED.name in rows else position) + 1j * time
         self._votes.add(
             {
                 "frame": frame,

@@ -449,12 +449,10 @@ class _Oddities:
         return not self._fine and self._rows >= LEAST_ROWS
 
     def look_at(self, parsed: ParsedBlock) -> None:
-        # of a stitched table the times of one clock, where those as received are of several
-        corrected = CORRECTED.name in parsed.table.column_names
-        clock = CORRECTED.name if corrected else "buffer_recv_unix_time"
-        times = np.append(self._last_time, parsed.table[clock].to_numpy())
+        stitched = CORRECTED.name in parsed.table.column_names
+        times = np.append(self._last_time, parsed.table["buffer_recv_unix_time"].to_numpy())
         backwards = np.flatnonzero(times[1:] < times[:-1])
-        if len(backwards):
+        if len(backwards) and not stitched:  # whose rows stand by frame, of several receivers
             self.backwards.note(len(backwards), f"line {parsed.lines[backwards[0]]}")
         self._last_time = times[-1]
         self._rows += len(times) - 1
