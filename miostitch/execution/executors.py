@@ -1,5 +1,6 @@
 """Where blocks are computed: by the threads of this process, or by what a caller has set up."""
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -9,6 +10,10 @@ from typing import Protocol, Self, TypeVar
 
 import dask
 from dask.system import CPU_COUNT
+
+from miostitch.text import amount
+
+logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
@@ -112,6 +117,12 @@ def thread_count() -> int:
 def executor() -> Iterator[Executor]:
     """What computes blocks in this context, by default threads of its own; cancelled on failure."""
     current = _EXECUTOR.get()
+    if current is None:
+        logger.info(
+            "computed by %s of this process, which begin at once and share memory; --workers N "
+            "uses processes instead, which pays on machines with many cores",
+            amount(thread_count(), "thread"),
+        )
     with Threads(thread_count()) if current is None else nullcontext(current.result()) as chosen:
         try:
             yield chosen

@@ -1,5 +1,6 @@
 """Where blocks are computed, and how many at a time."""
 
+import logging
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import CancelledError, Future
@@ -96,3 +97,14 @@ def test_a_failure_cancels_what_has_not_begun() -> None:
     ):
         raise KeyError
     assert recorder.asked == ["cancel"]
+
+
+def test_what_computes_the_blocks_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "miostitch")
+    with dask.config.set(num_workers=3), executor():
+        pass
+    with dask.config.set(num_workers=3), computing_by(Threads(1)), executor():
+        pass  # whoever sets it up knows it
+    [record] = caplog.records
+    assert record.getMessage().startswith("computed by 3 threads of this process")
+    assert "--workers" in record.getMessage()
