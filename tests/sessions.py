@@ -65,6 +65,15 @@ def change_table(video: Path, change: Callable[[pd.DataFrame], pd.DataFrame]) ->
     change(pd.read_csv(path)).to_csv(path, index=False)
 
 
+def received_later(video: Path, seconds: float = 600) -> Path:
+    """Have a recording received later, as the next segment of another one is."""
+    change_table(
+        video,
+        lambda rows: rows.assign(buffer_recv_unix_time=rows.buffer_recv_unix_time + seconds),
+    )
+    return video
+
+
 def change_video(video: Path, change: Callable[[Frames], Frames]) -> None:
     write(video, change(decode(video)))
 

@@ -18,6 +18,7 @@ from miostitch.recording import recording
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import reopen_video
 from miostitch.video import source
+from tests.sessions import received_later
 
 Count = Counter[str]
 
@@ -71,7 +72,7 @@ def test_an_opened_recording_travels_with_every_selection(
 
 def test_segments_travel_together(video: Path, tmp_path: Path, opened: Count) -> None:
     config = miostitch.SimulationConfig(frames=30, seed=4, height=24, width=40, receivers=1)
-    other = miostitch.simulate(tmp_path / "other", config).recordings[0]
+    other = received_later(miostitch.simulate(tmp_path / "other", config).recordings[0])
     both = miostitch.open_recording(f"{video},{other}")
     opened.clear()
     made = miostitch.write_recording(both, tmp_path / "b.zarr")

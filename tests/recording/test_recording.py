@@ -31,6 +31,7 @@ from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from miostitch.video.source import VideoSource, open_video
 from tests.laziness import never
+from tests.sessions import received_later
 from tests.video_files import decode, encode, make_frames, write
 
 
@@ -122,6 +123,7 @@ def test_segments(tmp_path: Path) -> None:
 def test_a_frame_that_is_in_no_segment_is_never_black(tmp_path: Path) -> None:
     config = miostitch.SimulationConfig(frames=20, height=30, width=40, receivers=1)
     parts = [miostitch.simulate(tmp_path / n, config).recordings[0] for n in ("a", "b")]
+    received_later(parts[1])
     both = Recording.open(",".join(map(str, parts)))
     count = both.shape[0]
     assert both.read(np.array([count - 1, 0])).any(axis=(1, 2)).all()
@@ -189,6 +191,7 @@ def test_an_applied_lag_gives_every_picture_its_rows(lag: int, extra: bool, tmp_
 def test_segments_share_one_lag(tmp_path: Path) -> None:
     config = miostitch.SimulationConfig(frames=100, height=30, width=40, lag=1, header_flips=0)
     made = [miostitch.simulate(tmp_path / str(n), replace(config, seed=n)) for n in (1, 2)]
+    received_later(made[1].recordings[0])
     spec = ",".join(str(session.recordings[0]) for session in made)
     loaded = Recording.open(spec, ReadOptions(lag="auto"), measure=True)
     alone = [Recording.open(session.recordings[0], measure=True).measured_lag for session in made]
@@ -255,6 +258,7 @@ def test_holes_are_places_of_pictures_not_of_rows(tmp_path: Path) -> None:
     )
     video = miostitch.simulate(tmp_path, config).recordings[0]
     before = miostitch.simulate(tmp_path / "before", config).recordings[0]
+    received_later(video)
     sound = Recording.open(video, ReadOptions(lag=1), measure=True)
     content = bytearray(video.read_bytes())
     place = int(open_video(video).index.position[20])  # type: ignore[union-attr]

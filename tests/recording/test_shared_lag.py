@@ -4,7 +4,6 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +16,7 @@ from miostitch.recording.files import ReadOptions
 from miostitch.recording.lag import Lag
 from miostitch.recording.recording import Recording, open_recordings
 from tests.commands import run
-from tests.sessions import change_table
+from tests.sessions import received_later
 
 AUTO = ReadOptions(lag="auto")
 CONFIG = miostitch.SimulationConfig(frames=150, height=30, width=40, resets=1)
@@ -177,10 +176,6 @@ def test_real_recordings_lag_alike(recordings: Path) -> None:
     assert "; lag 0 is used" in str(alone.notices[-1])
 
 
-def received_later(seconds: float, table: pd.DataFrame) -> pd.DataFrame:
-    return table.assign(buffer_recv_unix_time=table.buffer_recv_unix_time + seconds)
-
-
 def in_segments(
     folder: Path, receivers: Sequence[Sequence[int]], losses: Sequence[Sequence[bool]]
 ) -> list[str]:
@@ -193,7 +188,7 @@ def in_segments(
             config = replace(config, first_frame_num=1000 * part, seed=config.seed + part)
             config = replace(config, receivers=len(receivers))
             made = miostitch.simulate(folder / f"{number}{part}", config)
-            change_table(made.recordings[number], partial(received_later, 600.0 * part))
+            received_later(made.recordings[number], 600 * part)
             parts.append(str(made.recordings[number]))
         specs.append(",".join(parts))
     return specs

@@ -62,7 +62,7 @@ from miostitch.store.layout import (
 )
 from miostitch.store.reader import Store
 from tests.folders import content
-from tests.sessions import Made
+from tests.sessions import Made, received_later
 
 STEM = "receiver1__receiver2_stitched"
 EVIL = """<img src=x onerror=alert(1)>'"&</script><script>alert(2)</script>{{ 7*7 }}$$x$$"""
@@ -363,7 +363,10 @@ def test_the_frames_left_out_by_the_code_of_the_page(
 
 
 def test_a_video_stitched_alone_and_in_segments(session: Made, tmp_path: Path) -> None:
-    names = [f"{session.names[0]},{session.names[1]}"]
+    second = tmp_path / "second.avi"
+    for suffix in (".avi", ".csv"):
+        shutil.copy(session.videos[1].with_suffix(suffix), second.with_suffix(suffix))
+    names = [f"{session.names[0]},{received_later(second)}"]
     stitch_files(names, tmp_path, StitchOptions(codec=None, align="frame-num"))
     page = page_of(tmp_path / "receiver1_stitched_report.html")
     assert not any("not there" in each for each in page.words.split("."))
@@ -459,7 +462,7 @@ def test_a_shifted_result_is_not_to_be_used(recordings: Path, tmp_path: Path) ->
     assert "Do not use this result" in page.words
     stitch_files(names, tmp_path / "auto", StitchOptions(codec=None, lag="auto"))
     page = page_of(tmp_path / "auto" / "video1__video2_stitched_report.html")
-    assert "52 of 52 frames (100 %) are intact." in page.words
+    assert "52 of 52 frames (100 %) are intact, but 2 of these are doubtful." in page.words
 
 
 # ---- the figures ----
