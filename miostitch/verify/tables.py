@@ -108,6 +108,7 @@ def _compare(found: Path, expected: Path, findings: Findings) -> None:
 def _chunks(path: Path) -> Iterator[pd.DataFrame]:
     """A table as text, chunk by chunk; the index counts all rows."""
     options: dict[str, Any] = {"dtype": str, "na_filter": False, "chunksize": CHUNK_ROWS}
+    options["skip_blank_lines"] = False  # which would shift the numbers of all rows behind
     names = _header(path) or None
     with pd.read_csv(path, encoding="utf-8", names=names, header=0, **options) as reader:
         yield from reader
