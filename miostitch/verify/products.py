@@ -97,8 +97,8 @@ class Result:
 
 def check_outputs(result: Result) -> set[str]:
     """Look for every file that the summary names, and return their names."""
-    listed, findings = result.summary.get("outputs"), result.findings
-    if not isinstance(listed, list) or not all(isinstance(path, str) for path in listed):
+    listed, findings = _listed_outputs(result), result.findings
+    if listed is None:
         if result.path(".json").exists():
             findings.add(Kind.UNREADABLE, f"{result.stem}.json", "is no summary of a run")
         return set()
@@ -112,6 +112,14 @@ def check_outputs(result: Result) -> set[str]:
         elif path.is_file() and not path.stat().st_size and not name.endswith(DROPPED_LIST):
             findings.add(Kind.UNREADABLE, name, "is empty")
     return names
+
+
+def _listed_outputs(result: Result) -> list[str] | None:
+    """The outputs that a summary names, or None where it is none."""
+    listed: Any = result.summary.get("outputs")
+    if isinstance(listed, list) and all(isinstance(path, str) for path in listed):
+        return listed
+    return None
 
 
 def _named_now(result: Result, outputs: Sequence[str]) -> set[str]:
@@ -180,11 +188,12 @@ def check_attrs(result: Result, store: Store) -> None:
 
 def check_digests(result: Result) -> None:
     """Compare every product, of which nothing else was found, with the digest made of it."""
-    if not result.summary.get("outputs"):
+    listed = _listed_outputs(result)
+    if not listed:
         return  # there is no summary, which is noted
     digests, last = result.summary.get("digests"), f"{result.stem}.json"
     digests = digests if isinstance(digests, dict) else {}
-    outputs = _named_now(result, result.summary["outputs"]) - {last}
+    outputs = _named_now(result, listed) - {last}
     if outputs != {f"{result.base}{suffix}" for suffix in digests}:
         _wrong(result, "digests", "does not have one for each of the outputs")
     for suffix, digest in digests.items():

@@ -196,6 +196,10 @@ def _open_members(store: Store) -> None:
         except FAULTS as error:
             store.findings.add(Kind.SCHEMA, store.name, f"{name} cannot be opened: {error}")
             continue
+        attributes: Any = member.metadata.attributes  # of format 2 whatever is in the file
+        if not isinstance(attributes, dict):
+            store.findings.add(Kind.ATTRIBUTES, store.name, f"{name}: attributes are no object")
+            continue
         if isinstance(member, zarr.Group):
             store.groups.add(name)
         else:

@@ -947,3 +947,17 @@ def test_a_summary_that_is_damaged_hides_no_result(content: bytes, tmp_path: Pat
     found = verify_files(tmp_path)
     assert [each["stem"] for each in found["results"]] == ["a"]
     assert found["differences"]
+
+
+@pytest.mark.parametrize("attributes", ["[]", "3", "null"])
+def test_attributes_that_are_no_object_are_found(tmp_path: Path, attributes: str) -> None:
+    folder = make(tmp_path, {}, {"zarr_format": 2, "codec": None, "report": False})
+    (folder / STORE / "buffers" / "frame_num" / ".zattrs").write_text(attributes)
+    assert any("buffers/frame_num" in each["message"] for each in findings(folder))
+
+
+@pytest.mark.parametrize("summary", ['{"outputs": 3}', '{"outputs": [3]}', "[]", "5", "{}"])
+def test_a_summary_of_something_else_is_found(tmp_path: Path, summary: str) -> None:
+    folder = make(tmp_path, {}, {"codec": None, "report": False})
+    (folder / f"{STEM}.json").write_text(summary)
+    assert any(each["file"] == f"{STEM}.json" for each in findings(folder))
