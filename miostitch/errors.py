@@ -23,7 +23,7 @@ OPTION = re.compile(r"(--(no-)?([a-z]+(?:-[a-z]+)*)(?: (auto|\d+|time|frame-num|
 
 FLAGS = {"force", "salvage", "strict", "restart", "report", "repair", "drop-damaged"}
 KEYWORDS = {"bin": "binning", "input": "recordings"}  # of options that are called otherwise
-ONLY_COMMANDS = {"inputs", "port", "marks"}  # options of what Python has no function for
+ONLY_COMMANDS = {"inputs", "port", "marks", "workers"}  # options of what Python has no function for
 
 
 class Severity(IntEnum):
