@@ -115,8 +115,7 @@ def view(
 
 
 @click.command()
-@click.argument("path", metavar="DIR|SESSION.yml", type=click.Path())
-@click.argument("more", metavar="", nargs=-1)
+@click.argument("paths", metavar="DIR|SESSION.yml", type=click.Path(), nargs=-1, required=True)
 @opt.recordings_too(
     "recordings",
     help="Where a recording is now; one for each, in the order of the run (default: search).",
@@ -128,8 +127,7 @@ def view(
 )
 @talking
 def verify(
-    path: str,
-    more: tuple[str, ...],
+    paths: tuple[str, ...],
     recordings: tuple[str, ...],
     allow_missing: bool,
     console: Console,
@@ -148,9 +146,9 @@ def verify(
     """
     from miostitch.verify.run import verify_files
 
-    if more:
-        raise UsageError(f"{more[0]}: one result at a time; name its recordings with -i")
-    path, originals = session.find_result(path, recordings)
+    if len(paths) > 1:
+        raise UsageError(f"{paths[1]}: one result at a time; name its recordings with -i")
+    path, originals = session.find_result(paths[0], recordings)
     with console.progress("verifying") as progress:
         found: dict[str, Any] = verify_files(path, originals, progress=progress)
     console.result(found, texts.verify_text)
