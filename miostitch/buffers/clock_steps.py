@@ -44,7 +44,7 @@ class FrameCount:
         run = np.repeat(np.arange(len(right)), [len(part) for part in right])
         passed, steps = np.diff(at), np.diff(frame_num[at])
         told = (np.diff(run) == 0) & (steps - passed < MOST_LOST)
-        steps = np.where(told, np.maximum(steps, passed), passed)
+        steps = np.where(told, steps, passed)
         count = np.arange(len(frame_num))
         if not len(at):
             return cls(count.astype(np.float64), np.zeros(len(count), np.int64))
