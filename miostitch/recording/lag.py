@@ -311,17 +311,23 @@ def _told(recording: "Recording", measured: Lag, applied: int, *, asked: bool) -
 
 def _split_segments(recordings: Sequence["Recording"], number: int, applied: int) -> list[Notice]:
     """Say that segments of a recording have different lags, of which one is used for all."""
-    recording, found = recordings[number], recordings[number].segment_lags
-    with suppress(MetadataError, VideoError):  # aligning and reading report that
-        found = _tell_segments(recordings, number)
-    pairs = zip(recording.videos, found, strict=False)
-    known = {video.path: lag for video, lag in pairs if lag.lag is not None}
-    if len({found.lag for found in known.values()}) < 2:
+    recording, known = recordings[number], differing_lags(recordings, number)
+    if not known:
         return []
     parts = ", ".join(f"{path} by {found.lag} ({found})" for path, found in known.items())
     text = f"the segments of {recording.name} are shifted differently against their tables: {parts}"
     remedy = f"lag {applied} is used for all; --salvage uses each segment with its own"
     return [Notice("", text, remedy, Severity.DOUBT)]
+
+
+def differing_lags(recordings: Sequence["Recording"], number: int) -> dict[str, Lag]:
+    """The lags that are told of the segments of a recording, by path; none if they are the same."""
+    recording, found = recordings[number], recordings[number].segment_lags
+    with suppress(MetadataError, VideoError):  # aligning and reading report that
+        found = _tell_segments(recordings, number)
+    pairs = zip(recording.videos, found, strict=False)
+    known = {video.path: lag for video, lag in pairs if lag.lag is not None}
+    return known if len({lag.lag for lag in known.values()}) > 1 else {}
 
 
 def _tell_segments(recordings: Sequence["Recording"], number: int) -> tuple[Lag, ...]:

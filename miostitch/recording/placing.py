@@ -16,7 +16,7 @@ from miostitch.fitting.evidence import (
     make_reference,
     survey_pictures,
 )
-from miostitch.recording.lag import Lag, SettledLag, settle_lags
+from miostitch.recording.lag import Lag, SettledLag, differing_lags, settle_lags
 from miostitch.schema import NO_FRAME
 
 if TYPE_CHECKING:  # opening recordings places them
@@ -33,10 +33,11 @@ def settle_placements(
 
     ``measured``: whether their lags have been measured, and are compared with each other.
     """
-    torn = [number for number, each in enumerate(recordings) if _is_torn(each)]
-    if torn and lag == "auto":  # those whose lag only a torn one may show are placed with it
-        torn += [n for n, each in enumerate(recordings) if n not in torn and _is_open(each)]
-    level = [number for number in range(len(recordings)) if number not in torn]
+    torn = [number for number in range(len(recordings)) if _is_torn(recordings, number)]
+    # those whose lag only a torn one may show are placed with it
+    whole = [n for n, each in enumerate(recordings) if n not in torn and _is_open(each)]
+    placed = [*torn, *whole] if torn and lag == "auto" else torn
+    level = [number for number in range(len(recordings)) if number not in placed]
 
     def settle(numbers: Sequence[int]) -> dict[int, SettledLag]:
         some = [recordings[number] for number in numbers]
@@ -46,8 +47,8 @@ def settle_placements(
 
     settled = settle(level)
     sure = {n for n, its in settled.items() if lag != "auto" or its.measured.lag is not None}
-    placements = _place(recordings, {n: settled[n].applied for n in sure}, torn)
-    for number in torn:
+    placements = _place(recordings, {n: settled[n].applied for n in sure}, placed, whole)
+    for number in placed:
         recording, found = recordings[number], placements.get(number, [])
         if any(each.proven for each in found):
             _require_most(recording, found)
@@ -84,12 +85,15 @@ def _may_be_cut(recording: "Recording", place: int) -> bool:
     return not video.ends_early
 
 
-def _is_torn(recording: "Recording") -> bool:
+def _is_torn(recordings: Sequence["Recording"], number: int) -> bool:
     """Whether one lag may not do for a recording that is to be salvaged."""
-    measured = recording.measured_lag
+    recording, measured = recordings[number], recordings[number].measured_lag
+    if not recording.options.salvage or _mismatched(recording):
+        return recording.options.salvage
+    if recording.options.lag != "auto":
+        return False
     inconclusive = measured.lag is None and measured.looked_at > 0
-    doubtful = inconclusive and recording.options.lag == "auto"
-    return recording.options.salvage and bool(_mismatched(recording) or doubtful)
+    return inconclusive or bool(differing_lags(recordings, number))
 
 
 def _is_open(recording: "Recording") -> bool:
@@ -98,13 +102,20 @@ def _is_open(recording: "Recording") -> bool:
 
 
 def _place(
-    recordings: Sequence["Recording"], lags: dict[int, int], torn: Sequence[int]
+    recordings: Sequence["Recording"],
+    lags: dict[int, int],
+    numbers: Sequence[int],
+    whole: Sequence[int],
 ) -> dict[int, list[Placement]]:
-    """Place the pictures of torn recordings, by lost buffers and by the pixels of the others."""
+    """Place the pictures of some recordings, by lost buffers and by the pixels of the others.
+
+    ``lags``: of the recordings whose frames are certain; ``whole``: those that are not torn.
+    """
     seen: dict[int, list[PictureBuffers]] = {}
     known: dict[int, _Seen] = {}  # of recordings whose frames are certain
     found: dict[int, list[Placement]] = {}
-    for number in [*torn, *torn] if len(torn) > 1 else torn:  # where one is certain tells of others
+    rounds = min(2, len(numbers))  # where one is certain tells of the others
+    for number in [*numbers] * rounds:
         recording = recordings[number]
         bounds = _usable_bounds(recording)
         if bounds is None:
@@ -118,8 +129,7 @@ def _place(
         others = [part for other, parts in known.items() if other != number for part in parts]
         reference = make_reference(others, len(bounds) - 1)
         placed = _place_one(recording, seen[number], bounds, reference)
-        whole = not _is_torn(recording)
-        found[number] = [each.shifted() for each in placed] if whole else placed
+        found[number] = [each.shifted() for each in placed] if number in whole else placed
         pairs = zip(recording.tables, found[number], strict=True)
         tables = [table.frames.shown(each.frame) for table, each in pairs]
         known[number] = [*zip(tables, seen[number], strict=True)]

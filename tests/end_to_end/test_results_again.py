@@ -6,23 +6,16 @@ import numpy as np
 import pytest
 
 import miostitch
+from tests.sessions import Made
 
 
 @pytest.mark.parametrize("by", ["frame", "buffer"])
 def test_the_table_of_a_result_is_taken_as_it_is(
     by: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    config = miostitch.SimulationConfig(
-        frames=80,
-        receivers=3,
-        height=30,
-        width=40,
-        seed=3,
-        header_flips=0.03,
-        clock_offset_s=-0.011,
-    )
-    made = miostitch.simulate(tmp_path / "in", config)
-    miostitch.stitch_files(made.recordings, tmp_path / "out", by=by, report=False)  # type: ignore[arg-type]
+    flips = {"header_flips": 0.03, "clock_offset_s": -0.011}
+    made = Made(tmp_path / "in", frames=80, receivers=3, seed=3, **flips)
+    miostitch.stitch_files(made.names, tmp_path / "out", by=by, report=False)  # type: ignore[arg-type]
     [video] = (tmp_path / "out").glob("*.avi")
     caplog.clear()
     read = miostitch.open_recording(video)
