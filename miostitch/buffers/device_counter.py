@@ -70,13 +70,13 @@ def device_runs(frame_num: NDArray[np.int64]) -> NDArray[np.int64]:
     return run.cumsum()
 
 
-def run_spans(frame_num: NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The lowest and the highest number of each run of the device between restarts.
+def run_spans(frame_num: NDArray[np.int64], run: NDArray[np.integer]) -> list[tuple[int, int]]:
+    """The lowest and the highest number of each run of the device that has frames.
 
-    ``frame_num``: of frames in their order, (frame,), each known.
+    ``frame_num``: of frames in their order, each known; ``run``: which run they are of, (frame,).
     """
-    runs = np.split(frame_num, counter_resets(frame_num)) if len(frame_num) else []
-    return [(int(run.min()), int(run.max())) for run in runs]
+    parts = np.split(frame_num, np.flatnonzero(np.diff(run)) + 1) if len(frame_num) else []
+    return [(int(part.min()), int(part.max())) for part in parts]
 
 
 def count_numbers(frame_num: NDArray[np.int64]) -> tuple[int, int]:

@@ -284,7 +284,7 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
     failures = 0
     tally, sizes, logs = FrameTally(), Fold(("position", "pixels"), rows=np.add), []
     # the rows of a result were repaired when it was made, and come from several receivers
-    repair = repair and CORRECTED.name not in reading.parser.columns
+    repair = repair and not reading.stitched
     for table, log in _repaired(reading.batches(), repair=repair):
         rows = {name: table[name].to_numpy() for name in _TALLIED if name in table}
         moved = log[log["column"] == "frame_buffer_count"]
@@ -357,7 +357,8 @@ class _Reading:
         columns, dialect = self._header.columns, self._header.dialect
         self.parser = TableParser(path, columns, max_frame, salvage, dialect=dialect)
         self.digest = hashlib.blake2b(self._header.text)
-        self.oddities = _Oddities()
+        self.stitched = CORRECTED.name in columns
+        self.oddities = _Oddities(ordered=not self.stitched)
         self.blocks: list[tuple[int, ...]] = []
 
     def batches(self) -> Iterator[pd.DataFrame]:
@@ -425,9 +426,13 @@ class _Occurrences:
 
 
 class _Oddities:
-    """What the user should know about a table."""
+    """What the user should know about a table.
 
-    def __init__(self) -> None:
+    ``ordered``: whether rows stand as received; of a result, of several receivers, they do not.
+    """
+
+    def __init__(self, *, ordered: bool) -> None:
+        self._ordered = ordered
         self.headers, self.faults, self.cut = _Occurrences(), _Occurrences(), _Occurrences()
         self.backwards, self.ties, self.full = _Occurrences(), _Occurrences(), _Occurrences()
         self._fine, self._rows = False, 0
@@ -449,10 +454,9 @@ class _Oddities:
         return not self._fine and self._rows >= LEAST_ROWS
 
     def look_at(self, parsed: ParsedBlock) -> None:
-        stitched = CORRECTED.name in parsed.table.column_names
         times = np.append(self._last_time, parsed.table["buffer_recv_unix_time"].to_numpy())
         backwards = np.flatnonzero(times[1:] < times[:-1])
-        if len(backwards) and not stitched:  # whose rows stand by frame, of several receivers
+        if self._ordered and len(backwards):
             self.backwards.note(len(backwards), f"line {parsed.lines[backwards[0]]}")
         self._last_time = times[-1]
         self._rows += len(times) - 1

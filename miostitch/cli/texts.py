@@ -59,11 +59,7 @@ def stitch_text(made: StitchSummary) -> str:
     if made.unrecoverable:
         lines.append(f"{amount(made.unrecoverable, 'frame')} incomplete in every receiver")
     if made.by_frame and len(made.recordings) > 1 and made.damaged > made.unrecoverable:
-        fewer = made.unrecoverable < made.incomplete
-        text = f"{made.unrecoverable:,} instead of {amount(made.incomplete, 'incomplete frame')}"
-        less = [text] * fewer + ["fewer noisy frames"] * bool(made.noisy)
-        if less:
-            lines.append(f"Combining buffers (--by buffer) would leave {' and '.join(less)}.")
+        lines.append(f"Combining buffers (--by buffer) would leave {_left_by_buffer(made)}.")
     if made.composed:
         lines.append(f"{amount(made.composed, 'frame')} combined from several receivers")
     if made.dropped_frame_num:
@@ -81,6 +77,17 @@ def stitch_text(made: StitchSummary) -> str:
     ]
     lines += ["", *_table([tuple(shown), *rows])]
     return _with_outputs(lines, made.outputs)
+
+
+def _left_by_buffer(made: StitchSummary) -> str:
+    """What would be wrong with fewer frames if their buffers were combined."""
+    said = []
+    if made.unrecoverable < made.incomplete:
+        incomplete = amount(made.incomplete, "incomplete frame")
+        said.append(f"{made.unrecoverable:,} instead of {incomplete}")
+    if made.noisy:
+        said.append("fewer noisy frames")
+    return " and ".join(said)
 
 
 def _left_out(made: StitchSummary) -> str:

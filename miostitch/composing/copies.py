@@ -24,7 +24,7 @@ from miostitch.composing.confidence import buffer_confidence
 from miostitch.composing.learning import learn_model
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.kernels.scores import score_frames
-from miostitch.recording.recording import BlockReader
+from miostitch.recording.block_readers import BlockReader
 from miostitch.schema import NO_FRAME, chunk_frames
 from miostitch.session.session import Session
 

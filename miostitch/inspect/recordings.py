@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from miostitch.buffers.device_counter import count_numbers, run_spans
+from miostitch.buffers.device_counter import count_numbers, device_runs, run_spans
 from miostitch.buffers.frame_table import MASK_BITS
 from miostitch.errors import (
     InputError,
@@ -26,7 +26,6 @@ from miostitch.execution.results import (
     LagEvidence,
     SessionMember,
 )
-from miostitch.ranges import distinct
 from miostitch.recording.files import ReadOptions, table_path
 from miostitch.recording.lag import Lag
 from miostitch.recording.recording import Recording, open_recordings
@@ -159,21 +158,20 @@ def _compare(recordings: list[Recording]) -> InspectedSession | FailedSession:
 def _describe_table(recording: Recording) -> InspectedTable:
     table = recording.frames
     known = table.frame_num[table.frame_num >= 0]
-    frame_num = distinct(known)
     rows = sum(t.row_count for t in recording.tables)
-    if not len(frame_num):
+    if not len(known):
         return InspectedTable(rows, frame_num=None)
-    span = int(frame_num[0]), int(frame_num[-1])
+    span, spans = (int(known.min()), int(known.max())), run_spans(known, device_runs(known))
     expected = _buffers_per_frame(recording)
     if expected > MASK_BITS:
-        return InspectedTable(rows, span, run_spans(known), buffers_per_frame=expected)
+        return InspectedTable(rows, span, spans, buffers_per_frame=expected)
     received = table.received(expected)
     lost, repeated = count_numbers(known)
     return InspectedTable(
         rows=rows,
         orphan_rows=sum(t.orphan_rows for t in recording.tables),
         frame_num=span,
-        frame_num_runs=run_spans(known),
+        frame_num_runs=spans,
         lost_frames=lost,
         repeated_frames=repeated,
         buffers_per_frame=expected,

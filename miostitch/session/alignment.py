@@ -15,7 +15,7 @@ import numpy as np
 
 from miostitch.arrays import F64, I16, I32, I64
 from miostitch.buffers.clock_steps import find_steps
-from miostitch.buffers.device_counter import counter_resets
+from miostitch.buffers.device_counter import counter_resets, run_spans
 from miostitch.buffers.elapsed_time import frame_interval
 from miostitch.errors import AlignmentError, Notice, Severity, UsageError
 from miostitch.ranges import distinct, run_starts
@@ -78,9 +78,7 @@ class Alignment:
     def frame_num_runs(self, frames: I32 | None = None) -> list[tuple[int, int]]:
         """The lowest and highest number that frames, or all, have of each boot."""
         every = np.arange(len(self)) if frames is None else frames
-        number, segment = self.frame_num[every], self.segment[every]
-        parts = np.split(number, np.flatnonzero(np.diff(segment)) + 1) if len(number) else []
-        return [(int(part.min()), int(part.max())) for part in parts]
+        return run_spans(self.frame_num[every], self.segment[every])
 
     @property
     def segment(self) -> I64:

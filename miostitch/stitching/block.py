@@ -14,7 +14,7 @@ from miostitch.composing.copies import ComposedBlock, CopiesPlan, compose, plan_
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.execution.engine import Block
 from miostitch.kernels.scores import differing_pixels
-from miostitch.recording.recording import BlockReader
+from miostitch.recording.block_readers import BlockReader
 from miostitch.schema import NO_FRAME, PIXEL_SCORES
 from miostitch.session.agreement import comparable, judge_frames
 from miostitch.session.session import Session

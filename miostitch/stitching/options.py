@@ -41,18 +41,23 @@ class StitchConfig:
     select: Literal["rule", "confidence"] = "rule"
 
     def __post_init__(self) -> None:
-        if self.by not in ("frame", "buffer"):
-            raise UsageError(f"by {self.by!r}: must be frame or buffer")
-        if self.select not in ("rule", "confidence"):
-            raise UsageError(f"select {self.select!r}: must be rule or confidence")
-        if self.composed and self.select != "rule":
-            msg = "by buffer no frame is selected; leave --select out, or stitch with --by frame"
-            raise UsageError(msg)
+        _require_ways(self.by, self.select)
 
     @property
     def composed(self) -> bool:
         """Whether frames are composed of several candidates."""
         return self.by == "buffer"
+
+
+def _require_ways(by: str, select: str) -> None:
+    """Refuse ways to stitch that there are not."""
+    if by not in ("frame", "buffer"):
+        raise UsageError(f"by {by!r}: must be frame or buffer")
+    if select not in ("rule", "confidence"):
+        raise UsageError(f"select {select!r}: must be rule or confidence")
+    if by == "buffer" and select != "rule":
+        msg = "by buffer no frame is selected; leave --select out, or stitch with --by frame"
+        raise UsageError(msg)
 
 
 @dataclass(frozen=True)
@@ -145,7 +150,7 @@ class StitchOptions:
             raise UsageError(f"zarr_format {self.zarr_format}: must be 2 or 3")
         if not (self.lag == "auto" or isinstance(self.lag, int)):
             raise UsageError(f"lag {self.lag!r}: must be auto or a number of frames")
-        _ = self.config  # refuses ways that there are not
+        _require_ways(self.by, self.select)
         require_name(self.name)
         if not (self.min_confidence is None or 0 <= self.min_confidence <= 1):
             raise UsageError(f"min_confidence {self.min_confidence}: must be from 0 to 1")

@@ -12,7 +12,7 @@ from miostitch.buffers.reception import reception_times
 from miostitch.buffers.row_writer import RowFormat
 from miostitch.buffers.table import Rows, as_frame, join_rows, set_columns
 from miostitch.execution.engine import Tables
-from miostitch.recording.recording import RecordingRows
+from miostitch.recording.block_readers import RecordingRows
 from miostitch.schema import CORRECTED, NO_FRAME
 from miostitch.session.clocks import Clock, to_first_clock
 from miostitch.session.session import Session

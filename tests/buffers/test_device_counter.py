@@ -26,7 +26,7 @@ def test_losses_are_counted_in_each_run_of_the_device(runs: list[list[int]], twi
     ]
     lost = sum(run[-1] - run[0] + 1 - len(set(run)) for run in runs)
     assert count_numbers(number) == (lost, 1)
-    assert run_spans(number) == [(run[0], run[-1]) for run in runs]
+    assert run_spans(number, device_runs(number)) == [(run[0], run[-1]) for run in runs]
 
 
 def test_disorder_is_no_loss() -> None:
@@ -37,7 +37,7 @@ def test_disorder_is_no_loss() -> None:
 
 def test_no_frame_has_no_loss() -> None:
     assert count_numbers(np.empty(0, np.int64)) == (0, 0)
-    assert run_spans(np.empty(0, np.int64)) == []
+    assert run_spans(np.empty(0, np.int64), np.empty(0, np.int64)) == []
 
 
 def test_fragments_of_a_frame_are_joined() -> None:
