@@ -33,6 +33,12 @@ def require_name(name: str | None) -> None:
         raise UsageError(f"name {name!r}: must be a file name without folder and ending")
 
 
+def require_probability(name: str, value: float | None) -> None:
+    """Refuse a number that is no probability; None is none."""
+    if not (value is None or 0 <= value <= 1):
+        raise UsageError(f"{name} {value}: must be from 0 to 1")
+
+
 def is_session_file(path: "str | os.PathLike[str]") -> bool:
     """Whether a path names a session file, and no video or folder.
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import I64, Bools
 from miostitch.buffers.elapsed_time import measured_rate
+from miostitch.config.choices import require_probability
 from miostitch.editing.kept_frames import KeptFrames
 from miostitch.editing.regular import MOST_FILLED, Fill, RegularFrames, require_fill
 from miostitch.errors import InputError, Notice, UsageError, list_warnings
@@ -125,8 +126,7 @@ class ExportOptions:
         if start is not None and start.tzinfo is None:
             msg = f"session start {start.isoformat()}: say how far from UTC, as in +01:00 or Z"
             raise UsageError(msg)
-        if not (self.min_confidence is None or 0 <= self.min_confidence <= 1):
-            raise UsageError(f"min_confidence {self.min_confidence}: must be from 0 to 1")
+        require_probability("min_confidence", self.min_confidence)
         if self.per_file is not None and self.per_file < 1:
             raise UsageError(f"per_file {self.per_file}: must be a number of frames, at least 1")
         if not (MOST_SPEED >= self.speed >= 1 / MOST_SPEED):

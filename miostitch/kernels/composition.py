@@ -18,10 +18,8 @@ EXCLUDED = -1
 MISSING = -1
 """Clue of a buffer of which pixels are missing."""
 
-_SWITCH = (
-    STRETCH * UNIT // 4
-)  # 7 nats: inside a stretch the right copy changes about once in a thousand pixels
-_CALM = _SWITCH // STRETCH  # a burst that spoils few bits leaves many pixels right in between
+_CALM = UNIT // 4  # a burst that spoils few bits leaves many pixels right in between
+_SWITCH = STRETCH * _CALM  # inside a stretch the right copy changes about once in a thousand pixels
 _TELLING_ZEROS = 32  # fewer at the end of a buffer may be dark pixels that noise hides elsewhere
 _NEITHER = 7 * UNIT  # that no copy is right begins as seldom
 _NEVER = 2**40  # price of a copy that ends before the pixel

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, get_args
 
-from miostitch.config.choices import require_name
+from miostitch.config.choices import require_name, require_probability
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import UsageError
 from miostitch.recording.files import ReadOptions, StrPath, recording_names, stitched_stem
@@ -152,8 +152,7 @@ class StitchOptions:
             raise UsageError(f"lag {self.lag!r}: must be auto or a number of frames")
         _require_ways(self.by, self.select)
         require_name(self.name)
-        if not (self.min_confidence is None or 0 <= self.min_confidence <= 1):
-            raise UsageError(f"min_confidence {self.min_confidence}: must be from 0 to 1")
+        require_probability("min_confidence", self.min_confidence)
         for name in ("chunk_frames", "max_frame_pixels"):
             value = getattr(self, name)
             if value is not None and value < 1:
