@@ -56,10 +56,9 @@ def load(folder: Path) -> Capture:
         "pixel majority": majority_of_pixels(copies),
         "bit majority": majority_of_bits(copies),
     }
-    flat = [frames.reshape(count, -1) for frames in read]
     chosen = chosen_confidence(
         source,
-        flat,
+        np.stack(read).reshape(len(read), count, -1),
         find_alike(read),
         session.delivered(slice(0, count)),
         model,

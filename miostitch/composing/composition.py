@@ -27,7 +27,7 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 
-from miostitch.arrays import F32, F64, I8, I32, I64, U8
+from miostitch.arrays import F32, F64, I8, I32, I64, U8, Bools
 from miostitch.errors import UsageError
 from miostitch.kernels import composition as kernels
 
@@ -109,6 +109,8 @@ class Composition:
     # in nats.
     clue: F32
     missing_pixels: I32  # Pixels that nobody delivered, int32 (frame,)
+    # The first recording whose frame is the composed one bit for bit, int8 (frame,); -1: none.
+    source: I8
 
     @classmethod
     def concat(cls, parts: "Sequence[Composition]") -> "Composition":
@@ -166,47 +168,46 @@ def shared_counts(delivered: npt.NDArray[np.uint64]) -> npt.NDArray[np.int16]:
     return np.bitwise_count(shared).astype(np.int16)
 
 
-def whole_sources(
-    copies: Copies, own: npt.NDArray[np.intp], present: npt.NDArray[np.bool_], composed: U8
-) -> I8:
-    """Find the recording that has a composed frame as a whole.
-
-    ``own``: which of them were composed, (frame,); ``present``: which recording has which of the
-    composed frames, (recording, frame): a frame may be as black as no frame; ``composed``: the
-    composed frames, uint8 (frame, pixel).
-
-    Returns: The first recording whose frame is the composed one bit for bit, int8 (frame,); -1
-    none.
-    """
-    source = np.empty(len(own), np.int8)
-    kernels.whole_sources(copies.frames, own.astype(np.int64), present, composed, source)
-    return source
-
-
 def compose_block(
-    copies: Copies, model: PixelModel, before: int = 0, after: int = 0
+    copies: Copies,
+    model: PixelModel,
+    before: int = 0,
+    after: int = 0,
+    present: Bools | None = None,
 ) -> Composition:
-    """Compose the frames of a block."""
-    return compose_copies(copies, copies.presence(), model, before, after)
+    """Compose the frames of a block, but for some before and after them, which help to decide.
+
+    ``present``: which recording has which of the frames, (recording, frame), by default all: a
+    frame may be as black as no frame.
+    """
+    return compose_copies(copies, copies.presence(), model, before, after, present)
 
 
 def compose_copies(
-    copies: Copies, have: I32, model: PixelModel, before: int = 0, after: int = 0
+    copies: Copies,
+    have: I32,
+    model: PixelModel,
+    before: int = 0,
+    after: int = 0,
+    present: Bools | None = None,
 ) -> Composition:
     """Compose the frames of a block, of whose buffers it is known how much each copy delivered."""
-    frames = copies.frames.shape[1] - before - after
+    recordings, frames, pixels = copies.frames.shape
+    frames -= before + after
     buffers = len(copies.bounds) - 1
     composition = Composition(
-        np.empty((frames, copies.frames.shape[2]), np.uint8),
+        np.empty((frames, pixels), np.uint8),
         np.empty((frames, buffers), np.int8),
         np.empty((frames, buffers), np.uint8),
         np.empty((frames, buffers), np.float32),
         np.empty(frames, np.int32),
+        np.empty(frames, np.int8),
     )
     kernels.compose(
         copies.frames,
         have,
         copies.bounds,
+        np.ones((recordings, frames), np.bool_) if present is None else present,
         copies.width,
         model.weights,
         model.cost,
@@ -218,5 +219,6 @@ def compose_copies(
         composition.evidence,
         composition.clue,
         composition.missing_pixels,
+        composition.source,
     )
     return composition

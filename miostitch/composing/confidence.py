@@ -8,8 +8,6 @@ The constants were fitted to simulated channels; ``benchmarks/quality/captures.p
 they hold.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from miostitch.arrays import F32, F64, I8, I64, U8, U64, Bools
@@ -24,7 +22,6 @@ NOISE = 7.0  # nats that speak for noise in one exact buffer of many
 STEEP = 3.0  # how much a nat more says, as the likeliest of many places counts
 FLIPS = 0.6  # share of the flips found that are none of a burst's edges
 MOST_BURSTS = 0.99  # of a receiver's buffers
-COMPARED = 16  # frames at a time, in one array
 DECIMALS = 6  # that are kept: none of them depends on how a machine rounds
 
 
@@ -64,7 +61,7 @@ def _noise_odds(noise: F64, recording: I8, model: PixelModel) -> F64:
 
 def chosen_confidence(
     source: I8,
-    candidates: Sequence[U8],
+    candidates: U8,
     alike: I8,
     delivered: U64,
     model: PixelModel,
@@ -72,8 +69,8 @@ def chosen_confidence(
 ) -> F32:
     """Tell how likely each buffer of chosen candidates is exact, float32 (frame, buffer).
 
-    ``source``: which recording was chosen, (frame,); ``candidates``: of each recording, uint8
-    (frame, pixel); ``alike``: the first recording with the same pixels, (recording, frame);
+    ``source``: which recording was chosen, (frame,); ``candidates``: uint8 (recording,
+    frame, pixel); ``alike``: the first recording with the same pixels, (recording, frame);
     ``delivered``: bit k set: buffer k is complete, (recording, frame).
     """
     places = np.arange(len(source))
@@ -83,14 +80,9 @@ def chosen_confidence(
     open_ = np.flatnonzero(own & ~np.bitwise_or.reduce(alike_too, axis=0))
     against = np.full((len(source), len(bounds) - 1), -1.0)  # where copies are equal
     noise = np.zeros_like(against)
-    for start in range(0, len(open_), COMPARED):
-        at = open_[start : start + COMPARED]
-        frames = np.stack([each[at] for each in candidates])
-        part = np.empty((2, len(at), len(bounds) - 1))
-        judge_chosen(
-            *(frames, source[at], delivered[:, at], bounds, model.surprise, model.trust, *part)
-        )
-        against[at], noise[at] = part
+    judge_chosen(
+        candidates, open_, source, delivered, bounds, model.surprise, model.trust, against, noise
+    )
     whose = np.broadcast_to(source[:, np.newaxis], noise.shape)
     alone = single_confidence(noise, whose, model, np.diff(bounds))
     compared = 1 / (1 + np.maximum(against, 0)) / (1 + _noise_odds(noise, whose, model))

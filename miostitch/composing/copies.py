@@ -18,7 +18,6 @@ from miostitch.composing.composition import (
     compose_block,
     glue_piece,
     shared_buffers,
-    whole_sources,
 )
 from miostitch.composing.confidence import buffer_confidence
 from miostitch.composing.learning import learn_model
@@ -57,25 +56,30 @@ class CopiesPlan:
     bounds: NDArray[np.int64]  # Limits of the buffers in the flattened frame (buffer + 1)
     exact: NDArray[np.bool_]  # Whether the video of a recording is lossless, (recording,)
 
-    def copies(self, candidates: Sequence[Frames]) -> Copies:
-        """Bring all frames at hand together.
-
-        ``candidates``: the block's own frames per recording, uint8 (frame, height, width).
-        """
-        _, height, width = candidates[0].shape
-        frames = np.empty((len(candidates), self.count, height * width), np.uint8)
-        given = self.given.copy()
+    def read(self, readers: Sequence[BlockReader]) -> "CopiesAtHand":
+        """Read all frames at hand, and the pieces; ``readers``: of the block's own frames."""
+        height, width = readers[0].shape[1:]
+        frames = np.empty((len(readers), self.count, height, width), np.uint8)
         beside = np.delete(np.arange(self.count), self.own)
-        for number, block in enumerate(candidates):
-            extra = self.readers[number].read().reshape(-1, height * width)
-            frames[number, self.own] = block.reshape(-1, height * width)
-            frames[number, beside] = extra[: len(beside)]
-            pieces = extra[len(beside) :]
-            for place, piece, rows in zip(
-                self.places[number], pieces, self.piece_given[number], strict=True
-            ):
-                glue_piece(frames[number, place], given[number, place], piece, rows, self.bounds)
-        return Copies(frames, given, self.bounds, width)
+        pieces = []
+        for mine, reader, others in zip(frames, readers, self.readers, strict=True):
+            mine[beside], found = np.split(others.read(), [len(beside)])
+            pieces.append(found)
+            if self.is_run:
+                reader.read(mine[self.span])
+            else:
+                mine[self.own] = reader.read()
+        return CopiesAtHand(self, frames, tuple(pieces))
+
+    @property
+    def span(self) -> slice:
+        """From the block's first frame to its last."""
+        return slice(int(self.own[0]), int(self.own[-1]) + 1)
+
+    @property
+    def is_run(self) -> bool:
+        """Whether the block's frames follow each other."""
+        return bool(self.own[-1] - self.own[0] + 1 == len(self.own))
 
     def runs(self) -> Iterator[slice]:
         """Runs of the block's frames that follow each other, among the frames at hand."""
@@ -85,13 +89,43 @@ class CopiesPlan:
 
 
 @dataclass(frozen=True)
+class CopiesAtHand:
+    """The frames of a block and those next to it, as they were read."""
+
+    plan: CopiesPlan
+    frames: Frames  # (recording, frame at hand, height, width)
+    pieces: tuple[Frames, ...]  # Of each recording, (piece, height, width)
+
+    @property
+    def candidates(self) -> Frames:
+        """The block's own frames, uint8 (recording, frame, height, width)."""
+        return self.frames[:, self.plan.span if self.plan.is_run else self.plan.own]
+
+    def glued(self) -> Copies:
+        """All copies, with their pieces."""
+        plan = self.plan
+        count, width = self.frames.shape[1], self.frames.shape[3]
+        frames, given = self.frames.reshape(len(self.frames), count, -1), plan.given.copy()
+        if any(map(len, self.pieces)):
+            frames = frames.copy()  # candidates stay as they are
+        for number, pieces in enumerate(self.pieces):
+            known = zip(plan.places[number], pieces, plan.piece_given[number], strict=True)
+            for place, piece, rows in known:
+                copy = frames[number, place], given[number, place]
+                glue_piece(*copy, piece.reshape(-1), rows, plan.bounds)
+        return Copies(frames, given, plan.bounds, width)
+
+    def has_pieces(self) -> NDArray[np.bool_]:
+        """Which of the block's frames some recording has in pieces, (frame,)."""
+        return np.isin(self.plan.own, np.concatenate(self.plan.places))
+
+
+@dataclass(frozen=True)
 class ComposedBlock:
     """A composed block and what is recorded of it."""
 
     composition: Composition  # Frames, and how every buffer was decided
     confidence: NDArray[np.float32]  # How likely each buffer is exact, (frame, buffer)
-    # The first recording whose frame is the composed one bit for bit, int8 (frame,); -1: none.
-    source: NDArray[np.int8]
     noisy_pixels: NDArray[np.int64]  # Pixels of noisy rows of the composed frames, int64 (frame,)
     agreement: NDArray[np.int16]  # Shared and identical buffers, int16 (frame, agreement)
 
@@ -108,7 +142,8 @@ def learn(session: Session) -> PixelModel:
 
 def _read_copies(session: Session, span: slice) -> Copies:
     own = zip(session.recordings, session.source_frame(span), strict=True)
-    return plan_copies(session, span).copies([recording.reader(at).read() for recording, at in own])
+    readers = [recording.reader(frames) for recording, frames in own]
+    return plan_copies(session, span).read(readers).glued()
 
 
 def plan_copies(session: Session, span: slice) -> CopiesPlan:
@@ -138,22 +173,22 @@ def plan_copies(session: Session, span: slice) -> CopiesPlan:
     )
 
 
-def compose(
-    plan: CopiesPlan, candidates: Sequence[Frames], model: PixelModel, config: ScoreConfig
-) -> ComposedBlock:
-    """Compose a block of its candidates, per recording uint8 (frame, height, width).
+def compose(at_hand: CopiesAtHand, model: PixelModel, config: ScoreConfig) -> ComposedBlock:
+    """Compose a block.
 
     The result does not depend on the blocks.
     """
-    copies = plan.copies(candidates)
-    count, height, width = candidates[0].shape
-    parts = []
+    plan, copies = at_hand.plan, at_hand.glued()
+    height, width = at_hand.frames.shape[2:]
+    parts, done = [], 0
     for run in plan.runs():
         before, after = min(1, run.start), min(1, plan.count - run.stop)
-        at_hand = copies.part(slice(run.start - before, run.stop + after))
-        parts.append(compose_block(at_hand, model, before, after))
+        near = copies.part(slice(run.start - before, run.stop + after))
+        here = plan.present[:, done : done + run.stop - run.start]
+        parts.append(compose_block(near, model, before, after, here))
+        done += run.stop - run.start
     out = Composition.concat(parts)
-    scores = np.empty((2, count), np.int64)
+    scores = np.empty((2, done), np.int64)
     score_frames(
         out.frames.reshape(-1, height, width),
         config.value_threshold,
@@ -162,7 +197,6 @@ def compose(
         scores,
     )
     shared = shared_buffers(copies.frames, copies.whole_buffers(), plan.bounds)
-    source = whole_sources(copies, plan.own, plan.present, out.frames)
     confidence = buffer_confidence(out, model, plan.bounds)
     confidence[~plan.exact[out.recording]] = 0  # a lossy video has no pixel as it was sent
-    return ComposedBlock(out, confidence, source, scores[1], shared[plan.own])
+    return ComposedBlock(out, confidence, scores[1], shared[plan.own])

@@ -43,7 +43,7 @@ _COUNTS = types.int64[::1]
 _TABLE = types.int64[:, ::1]
 _COMPOSED = (
     *(types.uint8[:, ::1], types.int8[:, ::1], types.uint8[:, ::1]),
-    *(types.float32[:, ::1], types.int32[::1]),
+    *(types.float32[:, ::1], types.int32[::1], types.int8[::1]),
 )
 
 
@@ -71,21 +71,6 @@ def identical_buffers(a: U8, b: U8, masks: U64, bounds: I64, out: U64) -> None:
             lo, hi = bounds[k], bounds[k + 1]
             if masks[f] & bit and same(a[f, lo:hi], b[f, lo:hi]):
                 out[f] |= bit
-
-
-@kernel(types.void(_FRAMES, types.int64[::1], _PRESENT, _FLAT, types.int8[::1]))
-def whole_sources(frames: U8, own: I64, present: Bools, composed: U8, out: I8) -> None:
-    """Find the first recording whose frame equals the composed one, -1 if none does, into out (n).
-
-    frames (R, m, p); own (n): which of the m each composed frame is; present (R, n): whether the
-    recording has it; composed (n, p).
-    """
-    for i in range(own.size):
-        out[i] = -1
-        for r in range(frames.shape[0]):
-            if present[r, i] and same(frames[r, own[i]], composed[i]):
-                out[i] = r
-                break
 
 
 @part
@@ -436,12 +421,20 @@ def _resolve_buffer(
 
 
 @kernel(
-    types.void(*_COPIES, types.int64, _WEIGHTS, _COST, _WEIGHTS, _WEIGHTS, types.int64, *_COMPOSED)
+    types.void(
+        *_COPIES,
+        _PRESENT,
+        types.int64,
+        *(_WEIGHTS, _COST, _WEIGHTS, _WEIGHTS),
+        types.int64,
+        *_COMPOSED,
+    )
 )
 def compose(
     frames: U8,
     have: I32,
     bounds: I64,
+    present: Bools,
     width: int,
     weights: I32,
     cost: I32,
@@ -453,12 +446,14 @@ def compose(
     evidence: U8,
     clue: F32,
     missing: I32,
+    whole: I8,
 ) -> None:
     """Compose the frames from start on of frames (R, m, p) into out (n, p).
 
     chosen (n, k) is the recording that gave most of what had to be decided, -1 nobody; evidence
-    (n, k) the code; missing (n) the pixels that nobody delivered. The frames before and after these
-    only help to predict.
+    (n, k) the code; missing (n) the pixels that nobody delivered; whole (n) the first recording,
+    of those that have the frame by present (R, n), whose frame equals the composed one, -1 none.
+    The frames before and after these only help to predict.
     """
     known = np.empty((3, frames.shape[2]), np.int16)
     held = np.full(3, -2)
@@ -484,3 +479,8 @@ def compose(
                 clue[n, b] = MISSING
             chosen[n, b] = r
             evidence[n, b] = proof
+        whole[n] = -1
+        for r in range(frames.shape[0]):
+            if present[r, n] and same(frames[r, f], out[n]):
+                whole[n] = r
+                break

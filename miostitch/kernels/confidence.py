@@ -20,7 +20,7 @@ _SMALL, _SCALE = 2.0**-200, 2.0**200
 _MOST = _REACH - 1
 MOST_SURPRISE = 2**15
 
-_BOUNDS = types.Array(types.int64, 1, "A", readonly=True)
+_PLACES = _BOUNDS = types.Array(types.int64, 1, "A", readonly=True)
 _SURPRISE = types.Array(types.int32, 1, "C", readonly=True)
 
 
@@ -186,6 +186,7 @@ def _odds_of_stretches(
 @kernel(
     types.void(
         types.Array(types.uint8, 3, "C", readonly=True),
+        _PLACES,
         types.Array(types.int8, 1, "A", readonly=True),
         types.Array(types.uint64, 2, "A", readonly=True),
         _BOUNDS,
@@ -197,6 +198,7 @@ def _odds_of_stretches(
 )
 def judge_chosen(
     frames: U8,
+    places: I64,
     source: I8,
     masks: U64,
     bounds: I64,
@@ -207,11 +209,12 @@ def judge_chosen(
 ) -> None:
     """Find what speaks against the buffers of chosen frames, into against and noise (n, k).
 
-    frames (R, n, p); source (n): which recording was chosen; masks (R, n): the buffers that each
-    delivered; trust (R or more). against: the odds that another copy is right, 0
-    if there is none, -1 if one is equal; noise: how much speaks for noise, in nats, where none is.
+    frames (R, n, p); places: which frames are judged; source (n): which recording was chosen;
+    masks (R, n): the buffers that each delivered; trust (R or more). against: the odds that another
+    copy is right, 0 if there is none, -1 if one is equal; noise: how much speaks for noise, in
+    nats, where none is.
     """
-    for f in range(source.size):
+    for f in places:
         c = source[f]
         for k in range(bounds.size - 1):
             lo, hi = bounds[k], bounds[k + 1]

@@ -58,11 +58,16 @@ class BlockReader:
     # Places in the block and the reader of the frames that go there.
     parts: tuple[tuple[I64, FrameReader], ...]
 
-    def read(self) -> U8:
-        """The block, uint8 (frame, height, width); zero where no part has a frame."""
+    def read(self, out: U8 | None = None) -> U8:
+        """The block, into a C-contiguous or a new array; zero where no part has a frame.
+
+        Returns: uint8 (frame, height, width).
+        """
+        if out is None:
+            out = np.empty(self.shape, np.uint8)
         if len(self.parts) == 1 and len(self.parts[0][0]) == self.shape[0]:
-            return self.parts[0][1].read()
-        block = np.zeros(self.shape, np.uint8)
+            return self.parts[0][1].read(out)
+        out[:] = 0
         for places, reader in self.parts:
-            block[places] = reader.read()
-        return block
+            out[places] = reader.read()
+        return out

@@ -1,28 +1,34 @@
 """A block of the result: its plan, and what a task makes of the candidates."""
 
-from collections.abc import Callable, Collection, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, fields
-from functools import cached_property
-from itertools import pairwise
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.composing.composition import PixelModel, shared_buffers, shared_counts
 from miostitch.composing.confidence import chosen_confidence, frame_confidence
-from miostitch.composing.copies import ComposedBlock, CopiesPlan, compose, plan_copies
+from miostitch.composing.copies import (
+    ComposedBlock,
+    CopiesAtHand,
+    CopiesPlan,
+    compose,
+    plan_copies,
+)
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.execution.engine import Block
 from miostitch.kernels.scores import differing_pixels
 from miostitch.recording.block_readers import BlockReader
-from miostitch.schema import NO_FRAME, PIXEL_SCORES
+from miostitch.schema import NO_FRAME, PIXEL_SCORES, VIDEO
 from miostitch.session.agreement import comparable, judge_frames
 from miostitch.session.session import Session
 from miostitch.stitching.options import StitchConfig
 from miostitch.stitching.selection import (
+    Candidates,
     Choice,
     find_alike,
-    find_equal,
     prefer_likely,
     score_candidates,
     select,
@@ -97,11 +103,11 @@ class BlockPlan:
     def make(self, videos: Collection[str], *, tables: bool) -> Block:
         """Make a block: ``video``, ``debug``, and the columns."""
         made = self.frames()
-        columns = self.columns if tables else ()
-        return Block(
-            {name: getattr(made, name) for name in videos},
-            {name: getattr(made, name) for name in columns},
-        )
+        columns = {name: getattr(made, name) for name in (self.columns if tables else ())}
+        shown = {name: getattr(made, name) for name in videos if name != VIDEO.name}
+        if VIDEO.name in videos:
+            shown[VIDEO.name] = made.take_video()
+        return Block(shown, columns)
 
 
 def plan_block(
@@ -132,7 +138,26 @@ def plan_block(
     )
 
 
-class _Frames:
+_Part = TypeVar("_Part")
+
+
+class _once(Generic[_Part]):  # noqa: N801 (a decorator)
+    """A property that is worked out when it is first asked for, and kept.
+
+    That of functools lets one thread at a time work it out, of all blocks there are, before Python
+    3.12: the threads would wait for each other.
+    """
+
+    def __init__(self, make: Callable[[Any], _Part]) -> None:
+        self._make, self._name = make, make.__name__
+
+    def __get__(self, frames: object, owner: type) -> _Part:
+        made: _Part = self._make(frames)
+        vars(frames)[self._name] = made  # which is found first from now on
+        return made
+
+
+class _Frames(ABC):
     """Frames in the making: each part is worked out once, when it is asked for."""
 
     def __init__(self, plan: BlockPlan, learn: Callable[[], PixelModel] | None) -> None:
@@ -145,19 +170,24 @@ class _Frames:
         assert self._learn is not None
         return self._learn()
 
-    @cached_property
-    def candidates(self) -> list[Frames]:
-        return [reader.read() for reader in self._plan.readers]
+    @_once
+    def candidates(self) -> Frames:
+        """The frames of each recording, (recording, frame, height, width)."""
+        readers = self._plan.readers
+        out = np.empty((len(readers), *readers[0].shape), np.uint8)
+        for reader, frames in zip(readers, out, strict=True):
+            reader.read(frames)
+        return out
 
-    @cached_property
+    @_once
     def alike(self) -> NDArray[np.int8]:
         return find_alike(self.candidates)
 
-    @cached_property
+    @_once
     def scores(self) -> NDArray[np.int64]:
         return score_candidates(self.candidates, self.alike, self._plan.config)
 
-    @cached_property
+    @_once
     def choice(self) -> Choice:
         plan, [black, noisy, edge] = self._plan, self.scores.T
         flaws = plan.black_padding + black + noisy
@@ -178,7 +208,7 @@ class _Frames:
     @property
     def agrees(self) -> NDArray[np.int8]:
         plan = self._plan
-        return judge_frames(self.candidates, plan.comparable, plan.bounds, self.alike).T
+        return judge_frames([*self.candidates], plan.comparable, plan.bounds, self.alike).T
 
     @property
     def diff_pixels(self) -> NDArray[np.int64]:
@@ -188,11 +218,20 @@ class _Frames:
     def debug(self) -> Frames:
         return side_by_side(self.candidates, self._plan.present)
 
+    @property
+    @abstractmethod
+    def video(self) -> Frames:
+        """The frames of the result."""
+
+    def take_video(self) -> Frames:
+        """Make the frames, after which nothing else can be asked for any more."""
+        return self.video
+
 
 class _ChosenFrames(_Frames):
     """Frames of which each is the best of its candidates."""
 
-    @cached_property
+    @_once
     def choice(self) -> Choice:
         plan, rule = self._plan, super().choice
         if not plan.by_confidence:
@@ -208,6 +247,9 @@ class _ChosenFrames(_Frames):
     @property
     def video(self) -> Frames:
         return gather(self.candidates, self.source)
+
+    def take_video(self) -> Frames:
+        return gather(self.candidates, self.source, spoil=True)
 
     @property
     def missing_pixels(self) -> Counts:
@@ -234,7 +276,7 @@ class _ChosenFrames(_Frames):
     def _confidence_of(self, source: NDArray[np.int8]) -> NDArray[np.float32]:
         """Tell how likely the buffers of these candidates are exact, (frame, position)."""
         plan = self._plan
-        flat = [frames.reshape(len(source), -1) for frames in self.candidates]
+        flat = self.candidates.reshape(len(plan.readers), len(source), -1)
         known = self.alike, plan.comparable, self.model, plan.bounds
         return chosen_confidence(source, flat, *known)
 
@@ -250,15 +292,23 @@ class _ChosenFrames(_Frames):
 class _ComposedFrames(_Frames):
     """Frames that are composed of all their copies."""
 
-    @cached_property
-    def composed(self) -> ComposedBlock:
+    @_once
+    def at_hand(self) -> CopiesAtHand:
         plan = self._plan
         assert plan.copies is not None
-        return compose(plan.copies, self.candidates, self.model, plan.config)
+        return plan.copies.read(plan.readers)
+
+    @_once
+    def candidates(self) -> Frames:
+        return self.at_hand.candidates
+
+    @_once
+    def composed(self) -> ComposedBlock:
+        return compose(self.at_hand, self.model, self._plan.config)
 
     @property
     def source(self) -> NDArray[np.int8]:
-        return self.composed.source
+        return self.composed.composition.source
 
     @property
     def video(self) -> Frames:
@@ -278,13 +328,12 @@ class _ComposedFrames(_Frames):
 
     @property
     def identical(self) -> NDArray[np.bool_]:
-        equal = np.zeros_like(self.alike, np.bool_)
-        for number, block in enumerate(self.candidates):
-            own = self.alike[number] == number  # all others were compared with an earlier one
-            if own.any():
-                equal[number] = find_equal(block, self.video)
         places = np.arange(len(self.source))
-        return np.asarray((equal[self.alike, places] & self._plan.present).T)
+        equal = (self.alike == self.alike[self.source, places]) & (self.source != NO_FRAME)
+        # what was found there is whether a candidate and its pieces are the composed frame
+        for frame in np.flatnonzero(self.at_hand.has_pieces()).tolist():
+            equal[:, frame] = (self.candidates[:, frame] == self.video[frame]).all(axis=(1, 2))
+        return np.asarray((equal & self._plan.present).T)
 
     @property
     def confidence(self) -> NDArray[np.float32]:
@@ -299,20 +348,24 @@ class _ComposedFrames(_Frames):
         return self.composed.composition.evidence
 
 
-def gather(candidates: Sequence[Frames], source: NDArray[np.int8]) -> Frames:
-    """Take every frame from its source, uint8 (frame, height, width)."""
-    if (source == source[0]).all():
-        return candidates[int(source[0])]
-    out = np.empty_like(candidates[0])
-    # run by run: to pick frames by a mask would copy them twice
-    breaks = np.flatnonzero(np.diff(source)) + 1
-    for start, stop in pairwise([0, *breaks.tolist(), len(source)]):
-        out[start:stop] = candidates[source[start]][start:stop]
+def gather(candidates: Frames, source: NDArray[np.int8], *, spoil: bool = False) -> Frames:
+    """Take every frame from its source, uint8 (frame, height, width).
+
+    ``candidates``: (recording, frame, height, width); ``spoil``: whether the frames may be brought
+    together where those of one recording are.
+    """
+    most = int(np.bincount(source).argmax())
+    others = np.flatnonzero(source != most).tolist()
+    out: Frames = candidates[most]
+    if others and not spoil:
+        out = out.copy()
+    for frame in others:
+        out[frame] = candidates[source[frame], frame]
     return out
 
 
 def count_differences(
-    candidates: Sequence[Frames],
+    candidates: Candidates,
     alike: NDArray[np.int8],
     source: NDArray[np.int8],
     other: NDArray[np.int8],
@@ -335,7 +388,7 @@ def count_differences(
 
 
 def count_agreement(
-    candidates: Sequence[Frames],
+    candidates: Candidates,
     alike: NDArray[np.int8],
     delivered: NDArray[np.uint64],
     bounds: NDArray[np.int64],
@@ -353,7 +406,7 @@ def count_agreement(
     return np.where(differ[:, np.newaxis], shared_buffers(frames, compared, bounds), out)
 
 
-def side_by_side(candidates: Sequence[Frames], present: NDArray[np.bool_]) -> Frames:
+def side_by_side(candidates: Candidates, present: NDArray[np.bool_]) -> Frames:
     """Candidates next to each other, and last where any two of them differ.
 
     Returns: uint8 (frame, height, width * (recordings + 1)). A missing candidate is a pattern of

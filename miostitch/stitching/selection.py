@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.kernels.composition import identical_buffers
 from miostitch.kernels.scores import score_frames
+from miostitch.ranges import runs
 from miostitch.schema import NO_FRAME, PIXEL_SCORES
 
 Frames = NDArray[np.uint8]
+Candidates = Sequence[Frames] | Frames
+"""The frames of each recording, (recording,) of (frame, height, width)."""
 
 
 class Choice(NamedTuple):
@@ -36,7 +39,7 @@ def score_pixels(frames: Frames, config: ScoreConfig) -> NDArray[np.int64]:
     return out.T
 
 
-def find_alike(candidates: Sequence[Frames]) -> NDArray[np.int8]:
+def find_alike(candidates: Candidates) -> NDArray[np.int8]:
     """Find candidates with the very same pixels.
 
     Most are: what a radio delivers it delivers exactly. Nothing need be measured of them twice.
@@ -63,13 +66,13 @@ def find_equal(frames: Frames, others: Frames) -> NDArray[np.bool_]:
 
 
 def score_candidates(
-    candidates: Sequence[Frames], alike: NDArray[np.int8], config: ScoreConfig
+    candidates: Candidates, alike: NDArray[np.int8], config: ScoreConfig
 ) -> NDArray[np.int64]:
     """Score each of the different pictures once, int64 (frame, recording, score)."""
     scores = np.empty((*alike.T.shape, len(PIXEL_SCORES)), np.int64)
     for number, block in enumerate(candidates):
-        own = alike[number] == number
-        scores[own, number] = score_pixels(block if own.all() else block[own], config)
+        for first, last in runs(np.flatnonzero(alike[number] == number)).tolist():
+            scores[first : last + 1, number] = score_pixels(block[first : last + 1], config)
     return scores[np.arange(len(scores))[:, np.newaxis], alike.T]
 
 

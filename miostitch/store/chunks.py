@@ -14,7 +14,7 @@ import zarr
 
 from miostitch.errors import InputError, ResourceError
 from miostitch.schema import VIDEO
-from miostitch.store.disk import DiskStore
+from miostitch.store.disk import DiskStore, run_here
 from miostitch.store.renaming import rename
 from miostitch.store.validation import CHUNK_NAME
 
@@ -27,7 +27,7 @@ def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
     """Write frames that cover whole chunks of ``video``, uint8 (frame, height, width)."""
     try:
         video = _open_video(path, "r+")
-        video[start : start + len(frames)] = frames
+        run_here(video.async_array.setitem(slice(start, start + len(frames)), frames))
     except OSError as error:
         raise ResourceError(f"{path}: cannot write frame {start} and on: {error}") from error
 
@@ -38,7 +38,7 @@ def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
         video = _open_video(path, "r")
         for chunk in range(start // video.chunks[0], -(-stop // video.chunks[0])):
             os.stat(_chunk_file(path, video, chunk))
-        return np.asarray(video[start:stop])
+        return np.asarray(run_here(video.async_array.getitem(slice(start, stop))))
     except (OSError, RuntimeError, ValueError) as error:
         what = f"{path}: frames {start} to {stop - 1} cannot be read: {error}"
         raise InputError(f"{what}; make the store again") from error
@@ -99,7 +99,7 @@ def _damaged_blocks(
         if not state:
             return DamagedBlock(first, last, file, "the chunk is missing")
         try:
-            video[first : last + 1]
+            run_here(video.async_array.getitem(slice(first, last + 1)))
         except (OSError, RuntimeError, ValueError) as error:
             if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
                 raise  # no rights, or a network that is away: the chunk is not to blame

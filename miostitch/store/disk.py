@@ -1,13 +1,56 @@
-"""Files of a store on a disk, whose renames may be refused for a moment."""
+"""Files of a store on a disk, and who reads and writes them.
+
+Renames may be refused for a moment. Zarr hands every chunk from thread to thread, to its event
+loop, to those that pack it, and back, where a block has a thread of its own already.
+"""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from zarr.core.buffer import Buffer
 from zarr.storage import LocalStore
 
 from miostitch.store.renaming import rename
+
+_Result = TypeVar("_Result")
+
+
+class _Here(ThreadPoolExecutor):
+    """Does what is submitted at once, in the thread that submits it."""
+
+    def submit(self, call: Callable[..., Any], /, *given: Any, **named: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(call(*given, **named))
+        except BaseException as error:  # raised again by who asks for the result
+            done.set_exception(error)
+        return done
+
+
+def run_here(work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Run what Zarr does in this thread alone; where a loop runs in it (a notebook), beside it."""
+    if _has_loop():
+        with ThreadPoolExecutor(1, "miostitch-zarr") as beside:
+            return beside.submit(lambda: run_here(work)).result()
+    loop = asyncio.new_event_loop()
+    try:
+        loop.set_default_executor(_Here(1))
+        return loop.run_until_complete(work)
+    finally:
+        loop.close()
+
+
+def _has_loop() -> bool:
+    """Whether this thread runs an event loop."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 class DiskStore(LocalStore):

@@ -16,7 +16,6 @@ from miostitch.composing.composition import (
     compose_block,
     glue_piece,
     shared_buffers,
-    whole_sources,
 )
 from miostitch.composing.learning import learn_model
 from miostitch.errors import UsageError
@@ -239,16 +238,22 @@ def test_shared_buffers_are_counted(recordings: int) -> None:
 
 
 def test_a_whole_frame_has_its_source() -> None:
-    copies = copies_of(scene(), 2)
-    burst(copies, 0, 3, 5, 3)
-    burst(copies, 1, 4, 5, 3)
-    own = np.array([1, 3, 4])
-    composed = scene()[own]
-    composed[2, 0] ^= 1
-    present = np.array([[True, True, True], [True, True, True]])
-    assert whole_sources(copies, own, present, composed).tolist() == [0, 1, -1]
-    present[:, :2] = [[False, True], [True, False]]
-    assert whole_sources(copies, own, present, composed).tolist() == [1, -1, -1]
+    truth = scene()
+    copies = copies_of(truth, 2)
+    copies.frames[0, 3, 310:620] = 0  # lost by one
+    copies.given[0, 3, 1] = 0
+    copies.frames[0, 4, 310:620] = copies.frames[1, 4, 620:930] = 0  # by each something else
+    copies.given[0, 4, 1] = copies.given[1, 4, 2] = 0
+    copies.frames[:, 5], copies.given[:, 5] = 0, 0  # by both everything
+    present = np.ones((2, 4), np.bool_)
+    part = copies.part(slice(1, 6))
+    found = compose_block(part, learn_model([]), before=1, present=present)
+    np.testing.assert_array_equal(found.frames[:3], truth[2:5])
+    assert found.source.tolist() == [0, 1, -1, 0]
+    assert compose_block(part, learn_model([]), before=1).source.tolist() == [0, 1, -1, 0]
+    present[:] = [[False, True, True, False], [True, False, True, False]]
+    found = compose_block(part, learn_model([]), before=1, present=present)
+    assert found.source.tolist() == [1, -1, -1, -1]
 
 
 def test_pieces_are_glued() -> None:

@@ -71,7 +71,7 @@ def choose_first(made: Session) -> tuple[np.ndarray, F32]:
     bits = np.uint64(1) << np.arange(len(SIZES), dtype=np.uint64)
     delivered = np.bitwise_or.reduce(np.where(have, bits, np.uint64(0)), axis=2)
     chosen = frames[source, np.arange(FRAMES)]
-    found = chosen_confidence(source, [*frames], alike, delivered, made.model, BOUNDS)
+    found = chosen_confidence(source, frames, alike, delivered, made.model, BOUNDS)
     return chosen, found
 
 
@@ -175,6 +175,7 @@ def test_it_is_a_probability(
         np.full((1, 1), evidence, np.uint8),
         np.full((1, 1), clue, np.float32),
         np.zeros(1, np.int32),
+        np.zeros(1, np.int8),
     )
     [[found]] = buffer_confidence(made, model, np.array([0, SIZES[0]]))
     assert 0 <= found <= SURE

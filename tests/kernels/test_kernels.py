@@ -229,7 +229,6 @@ HOMES = {
     filtering_kernels: {"stripe_profiles", "subtract_frame", "subtract_stripes"},
     composing_kernels: {
         "identical_buffers",
-        "whole_sources",
         "presence",
         "spread",
         "tally",

@@ -1,6 +1,8 @@
 """Gathering, comparing and showing candidates, against NumPy."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -45,8 +47,12 @@ class Given:
 
     frames: np.ndarray
 
-    def read(self) -> np.ndarray:
-        return self.frames
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.frames.shape
+
+    def read(self, out: np.ndarray) -> None:
+        out[:] = self.frames
 
 
 @given(choices(), st.integers(0, 2**32 - 1))
@@ -89,7 +95,9 @@ def test_a_block_by_frame_is_chosen_by_what_was_received_and_how_it_looks(
 
 def test_only_what_is_wanted_is_made() -> None:
     class Unread:
-        def read(self) -> np.ndarray:
+        shape = (1, 3, 4)
+
+        def read(self, out: np.ndarray) -> np.ndarray:
             raise AssertionError("read")
 
     one: Any = np.ones((1, 1), int)
@@ -114,9 +122,14 @@ def test_gather_takes_every_frame_from_its_source(
 ) -> None:
     video, present = case
     source, _ = first_and_next(present)
-    found = gather(list(video), source.astype(np.int8))
-    np.testing.assert_array_equal(found, video[source, np.arange(len(source))])
+    source, before = source.astype(np.int8), video.copy()
+    found = gather(video, source)
+    np.testing.assert_array_equal(found, before[source, np.arange(len(source))])
     assert found.dtype == np.uint8
+    np.testing.assert_array_equal(video, before)
+    spoilt = gather(video, source, spoil=True)
+    np.testing.assert_array_equal(spoilt, found)
+    assert np.shares_memory(spoilt, video)
 
 
 @given(choices())
@@ -166,4 +179,23 @@ def test_a_missing_candidate_is_no_black_picture() -> None:
 
 def test_a_block_from_one_source_is_not_copied() -> None:
     video = np.ones((2, 3, 2, 2), np.uint8)
-    assert np.shares_memory(gather(list(video), np.ones(3, np.int8)), video)
+    assert np.shares_memory(gather(video, np.ones(3, np.int8)), video)
+
+
+def test_blocks_are_made_beside_each_other() -> None:
+    both = Barrier(2, timeout=20)
+
+    class Meeting(Given):
+        def read(self, out: np.ndarray) -> None:
+            both.wait()  # breaks where one thread waits for the other one's block
+            super().read(out)
+
+    one: Any = np.ones((1, 1), int)
+    masks = one.astype(np.uint64)
+    known: tuple[Any, ...] = (one > 0, one, one, one, masks, masks, np.array([0, 12]))
+    inputs: Any = ((Meeting(np.ones((1, 3, 4), np.uint8)),), *known, ScoreConfig())
+    plan = replace(BlockPlan(*inputs), model=learn_model([]))
+    with ThreadPoolExecutor(2) as pool:
+        made = [*pool.map(lambda _: plan.make(["video"], tables=True), range(2))]
+    for block in made:
+        np.testing.assert_array_equal(block.videos["video"], np.ones((1, 3, 4)))
