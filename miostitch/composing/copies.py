@@ -99,7 +99,9 @@ class CopiesAtHand:
     @property
     def candidates(self) -> Frames:
         """The block's own frames, uint8 (recording, frame, height, width)."""
-        return self.frames[:, self.plan.span if self.plan.is_run else self.plan.own]
+        if self.plan.is_run:
+            return self.frames[:, self.plan.span]
+        return self.frames.take(self.plan.own, axis=1)  # contiguous, as an index is not
 
     def glued(self) -> Copies:
         """All copies, with their pieces."""

@@ -180,13 +180,18 @@ class StitchCheck:
         made = self.folder / "made.zarr"
         create_like(store, made)
         debug = {PANELS} if self.result.open_video("_debug.avi") else set[str]()
-        make_block = partial(make, session, {VIDEO.name} | debug)
         with (
             StitchedTables(session, str(made), self.folder.joinpath, composed=composed) as tables,
             TableThread(tables.append, session.shape[0]) as several,
         ):
+
+            def make_block(span: slice) -> Block:
+                block = make(session, {VIDEO.name} | debug, span)
+                rows = tables.plan_rows(span).make(block.tables)
+                return Block(block.videos, {**block.tables, **rows})
+
             for span, computed in self._compare_frames(make_block, None):
-                several.add(span, {**computed, **tables.plan_rows(span).make(computed)})
+                several.add(span, computed)
         chosen = chosen or {**tables.frames, **tables.composition}
         self._check_unrecoverable(make, everything, chosen)
         compare_arrays(store, made)

@@ -36,6 +36,7 @@ from miostitch.schema import (
     Variable,
 )
 from miostitch.session.clocks import time_attrs
+from miostitch.store.disk import run_here
 from miostitch.store.layout import create_store, write_frame_tables, write_group
 from miostitch.store.validation import FAULTS
 from miostitch.verify.findings import LISTED, Findings, Kind
@@ -141,7 +142,7 @@ class Store:
         if not (self.path / key).is_file() or key in self.damaged:
             return None  # it was found before
         try:
-            return np.asarray(array[region])
+            return np.asarray(run_here(array.async_array.getitem(region)))
         except FAULTS as error:
             self.damaged.add(key)
             what, frame = f"cannot be decoded: {error}", _first_frame(array, region)
