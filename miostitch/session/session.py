@@ -23,13 +23,13 @@ from miostitch.session.alignment import Alignment, FrameIdentity, align
 
 @dataclass(frozen=True)
 class AlignOptions:
-    """How to bring recordings together.
+    """How to align recordings.
 
     Parameters
     ----------
     method
-        ``auto``: by ``frame_num``, boot by boot of the device; ``frame-num``: by that alone;
-        ``time``: each other's nearest in time.
+        ``auto``: by ``frame_num``, apart for each run of the device between restarts;
+        ``frame-num``: by that alone; ``time``: each other's nearest in time.
     max_gap
         By ``time``: how far the times of one frame may lie apart, in s; half a frame by default.
     one_clock
