@@ -66,10 +66,11 @@ class RecordingAccessor:
         -------
         dict
             JSON values: ``name``, ``frames``, ``height``, ``width``, ``fps``; ``duration_s``
-            between the first frame and the last; and, where the recording has them,
-            ``frame_num`` of the first and the last frame, ``lost_frames`` that the counter skips,
-            ``buffers`` and ``lost_buffers`` of the frames that are there, ``damaged`` and
-            ``unrecoverable`` frames, ``missing_pixels``, and ``sources``, the frames that each
+            between the first frame and the last, None where a stitch has not computed the
+            times; and, where the recording has them, ``frame_num`` of the first and the
+            last frame, ``lost_frames`` that the counter skips, ``buffers`` and ``lost_buffers`` of
+            the frames that are there, ``damaged`` and ``unrecoverable`` frames,
+            ``missing_pixels``, and ``sources``, the frames that each
             recording gave.
 
         Notes
@@ -84,7 +85,9 @@ class RecordingAccessor:
         found["fps"] = str(dataset.attrs["fps"]) if "fps" in dataset.attrs else None
         known = {name: self._known(name) for name in map(str, dataset.coords)}
         table = {name: values for name, values in known.items() if values is not None}
-        found["duration_s"] = self._duration(table.get("time", table.get("timestamp_first")))
+        times = table.get("time", table.get("timestamp_first"))
+        unknown = times is None and "time" in known  # of a stitch that is not computed yet
+        found["duration_s"] = None if unknown else self._duration(times)
         sent = dataset["num_buffers"].attrs.get(MOST_BUFFERS) if "num_buffers" in table else None
         found |= _losses(table, sent)
         for name in ("damaged", "unrecoverable", "missing_pixels"):
