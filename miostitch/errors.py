@@ -114,7 +114,11 @@ def report_notices(notices: Iterable[Notice], *, strict: bool = False) -> None:
     refused = [n for n in ranked if n.severity >= (Severity.DOUBT if strict else Severity.ERROR)]
     for told, alike in merge_notices(n for n in ranked if n not in refused).items():
         covers = [printable(str(notice)) for notice in alike]
-        logger.log(told.severity, "%s", printable(str(told)), extra={"covers": covers})
+        text = printable(str(told))
+        keywords = describe_keywords(text)
+        said = f"{text} ({keywords})" if keywords else text
+        # the command line prints what is without the keywords of Python
+        logger.log(told.severity, "%s", said, extra={"covers": covers, "text": text})
     if refused:
         raise InputError("; ".join(map(str, refused)))
 
@@ -139,6 +143,17 @@ def keywords_of_options(text: str) -> dict[str, str]:
     return found
 
 
+def describe_keywords(text: str) -> str:
+    """Say what the options in a message are called in Python; nothing where there are none.
+
+    >>> describe_keywords("--salvage leaves them out")
+    'In Python: --salvage is salvage=True.'
+    """
+    keywords = keywords_of_options(text).items()
+    said = ", ".join(f"{option} is {keyword}" for option, keyword in keywords)
+    return f"In Python: {said}." if said else ""
+
+
 class MiostitchError(Exception):
     """Base of every error that miostitch raises on purpose."""
 
@@ -146,9 +161,8 @@ class MiostitchError(Exception):
 
     def __init__(self, *args: object) -> None:
         super().__init__(*args)
-        if keywords := keywords_of_options(str(self)):
-            said = ", ".join(f"{option} is {keyword}" for option, keyword in keywords.items())
-            self.add_note(f"In Python: {said}.")
+        if keywords := describe_keywords(str(self)):
+            self.add_note(keywords)
 
     # OSError, a parent of some, would print errno-style tuples; the message alone is wanted.
     __str__ = Exception.__str__

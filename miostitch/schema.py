@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
-FORMAT_VERSION = "3"
+FORMAT_VERSION = "4"
 """Version of the stores that are written; it rises with every array that is added."""
 
-OLDER_VERSIONS = ("1", "2")
-"""Versions that are still read: 2 has no confidence, 1 neither times nor ``scores/identical``."""
+OLDER_VERSIONS = ("1", "2", "3")
+"""Versions that are still read: 3 has neither ``scores/received_buffers`` nor ``scores/complete``,
+2 no confidence either, 1 neither times nor ``scores/identical``."""
 
 FRAME = "frame"
 HEIGHT = "height"
@@ -89,6 +90,15 @@ CORRECTED = Column(
 )
 """The last column of every stitched table, which mio has not."""
 
+RECORDED = Column(
+    "frame_buffer_count_recorded",
+    "int64",
+    "1",
+    "where in the frame the pixels of a buffer stand whose `frame_buffer_count` was repaired after "
+    "the recorder had placed them by it; -1: where `frame_buffer_count` says",
+)
+"""A column of tables that have such a buffer, which mio has not; such a buffer counts as lost."""
+
 CHECKED = Column(
     "header_crc_ok",
     "str",
@@ -97,7 +107,7 @@ CHECKED = Column(
 )
 """A column that some recorders write; it is carried as it is."""
 
-COLUMN_BY_NAME = {column.name: column for column in (*COLUMNS, CORRECTED)}
+COLUMN_BY_NAME = {column.name: column for column in (*COLUMNS, RECORDED, CORRECTED)}
 REQUIRED_COLUMNS = tuple(column.name for column in COLUMNS if column.required)
 
 
@@ -185,6 +195,12 @@ MEASURED_FPS = "measured_fps"
 START_TIME = "start_time"
 """Attribute: when the first frame was made, in UTC (ISO 8601); absent if no time is known."""
 
+MOST_BUFFERS = "valid_max"
+"""Attribute of ``num_buffers`` of an open recording: the buffers that make a frame."""
+
+RECEIVED = _frame("received", "uint64", "bit k is set: buffer k was received")
+"""Coordinate of an open recording: which buffers of the frame came, of the first 64."""
+
 ORIGIN_VARIABLES: tuple[Variable, ...] = (
     _frame("origin", "int16", "position in the attribute `origins` of the frame's file"),
     _frame("origin_frame", "int64", "position of the frame in that file"),
@@ -203,7 +219,14 @@ PIXEL_SCORES: tuple[Variable, ...] = (
     _score("edge_energy", "int64", "sum of |gx| + |gy| of the 3x3 Sobel operator"),
 )
 
+_ANYWHERE = "in the frame or in fragments that a flipped header split off"
 _CANDIDATE = "frame of the recording's video, -1 where the recording lacks the frame"
+
+RECEPTION_SCORES: tuple[Variable, ...] = (
+    _score("received_buffers", "int16", f"distinct buffers received {_ANYWHERE}", fill=NO_FRAME),
+    _score("complete", "bool", f"every buffer was received completely {_ANYWHERE}"),
+)
+"""What a recording received of a frame, whatever its candidate has of it."""
 
 SCORE_VARIABLES: tuple[Variable, ...] = (
     _score("source_frame", "int64", _CANDIDATE, fill=NO_FRAME),
@@ -211,6 +234,7 @@ SCORE_VARIABLES: tuple[Variable, ...] = (
     _score("black_padding", "int64", "zeros appended to short buffers", "pixel"),
     *PIXEL_SCORES,
     _score("identical", "bool", "all pixels of the recording's frame are those of the result"),
+    *RECEPTION_SCORES,
 )
 
 

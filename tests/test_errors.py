@@ -12,6 +12,7 @@ import pytest
 
 import miostitch
 from miostitch import errors
+from miostitch.cli.console import _Handler
 from miostitch.errors import (
     InputError,
     MismatchError,
@@ -69,7 +70,10 @@ def test_findings_are_ranked_and_those_of_segments_are_one_line(
     warning = Notice("a.avi", "the clock went back 2 times")
     report_notices([*usual, warning, doubt, warning])
     assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
-        (logging.ERROR, "a.avi: it is 1 frame behind; use --lag auto"),
+        (
+            logging.ERROR,
+            "a.avi: it is 1 frame behind; use --lag auto (In Python: --lag auto is lag='auto'.)",
+        ),
         (logging.WARNING, "a.avi: the clock went back 2 times"),
         (logging.INFO, "seg3.avi (and 2 more like it): frame 3 has no image"),
     ]
@@ -102,6 +106,21 @@ def test_errors_name_keywords_to_who_calls_from_python() -> None:
     raised = errors.InputError(Notice("a.avi", "is odd", "use --lag auto or --no-repair"))
     assert raised.__notes__ == ["In Python: --lag auto is lag='auto', --no-repair is repair=False."]
     assert not hasattr(errors.InputError("a.avi: is broken -- or empty"), "__notes__")
+
+
+def test_warnings_name_keywords_to_who_calls_from_python(
+    caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain, named = Notice("a.avi", "is odd"), Notice("b.avi", "has holes", "--salvage helps")
+    errors.report_notices([plain, named])
+    said = "b.avi: has holes; --salvage helps (In Python: --salvage is salvage=True.)"
+    assert sorted(caplog.messages) == ["a.avi: is odd", said]
+    handler = _Handler()
+    handler.said.clear()
+    for record in caplog.records:
+        handler.emit(record)
+    printed = "warning: a.avi: is odd\nwarning: b.avi: has holes; --salvage helps\n"
+    assert capsys.readouterr().err == printed
 
 
 def test_every_option_of_a_message_is_a_keyword_of_a_public_function() -> None:

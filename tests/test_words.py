@@ -31,6 +31,10 @@ REPLACED = {
     r"(is|are) meant": "must be",
     r"nobody": "no receiver",
     r"puts? that right": "corrects",
+    r"(bring|brings|bringing|brought)( \w+){0,2} together": "align",
+    r"(re)?boot(s|ed)?": "restart, run of the device",
+    r"heard|seen by (no|all|every)\w*": "received",
+    r"beware": "error, warning",
 }
 OF_CODE = re.compile(
     r"``[^`]*``|`[^`]*`|^```.*?^```|^ {4}.*?$|https?://\S+|[\w-]+\.(md|py|png)", re.M | re.S

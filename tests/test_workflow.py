@@ -423,3 +423,15 @@ def test_labelled_frames_are_dropped_and_no_other(recordings: Path, tmp_path: Pa
     table = pd.read_csv(tmp_path / "noise" / f"{video.stem}_noise.csv")
     flagged = table.reconstructed_frame_index[(table.gradient > 0) | (table.black_area > 0)]
     assert flagged.tolist() == labelled
+
+
+def test_frames_of_low_confidence_are_counted(session: list[str], tmp_path: Path) -> None:
+    args = (*session, "-c", "remove_stripe_example", "-o", str(tmp_path), "--min-confidence", "0.9")
+    said = run("workflow", *args).stdout
+    stitched = json.loads((tmp_path / f"{STEM}.json").read_text())
+    left_out = stitched["dropped_uncertain"]
+    assert left_out > 1
+    assert f"{left_out} frames of low confidence left out" in said.splitlines()[0]
+    before = left_out + stitched["frames"]
+    removed = f"{left_out} of {before} frames were removed by stitch --min-confidence"
+    assert removed in (tmp_path / f"{STEM}_report.html").read_text()

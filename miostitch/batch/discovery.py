@@ -4,6 +4,7 @@ Recordings are of one session if the device's counter and the time of reception 
 time the same frame. Names decide where they say so (``sub-``, ``ses-``), and tell receivers apart.
 """
 
+import math
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -23,6 +24,7 @@ PAUSE_S = 60.0  # without any recording, after which another session begins
 GAP_S = 2.0  # between two segments of one receiver, from which on it is asked about
 LABEL = re.compile(r"(?:^|[_/\\])(sub|ses)-([^_/\\]+)")
 RUNS = 6  # numbers of a name, from its end, that may count segments
+ALL_NUMBERS = set(range(RUNS))
 
 
 @dataclass(frozen=True)
@@ -160,10 +162,12 @@ def _link(group: _Group, pair: Pair) -> str | None:
     # a segment that is missing leaves a gap of its length
     if pause > (max(PAUSE_S, 1.5 * longest) if same_folder else PAUSE_S) and not named:
         return None
-    apart = min((_seconds_apart(other, pair) for other in group.pairs), key=abs)
+    of_one_run = [other for other in group.pairs if not _counted_again(other, pair)]
+    apart = min((_seconds_apart(other, pair) for other in of_one_run), key=abs, default=math.inf)
     if abs(apart) <= APART_S:
         return ""
-    if pause > 0 and (same_folder or named):
+    # what shares no time with the others is a segment, or of another session
+    if pause > 0 and (named or (same_folder and any(_is_alike(o, pair) for o in group.pairs))):
         begun = os.path.basename(pair.video)
         return f"the device restarted before {begun}, or is another one; is it the same session?"
     if same_folder and abs(apart) <= FAR_APART_S:
@@ -171,6 +175,19 @@ def _link(group: _Group, pair: Pair) -> str | None:
             f"the clock of {os.path.basename(pair.video)} differs by {apart:+.0f} s; same session?"
         )
     return None
+
+
+def _counted_again(one: Pair, other: Pair) -> bool:
+    """Whether the device restarted between two recordings: the same numbers at other times."""
+    before, after = sorted((one.ends, other.ends), key=lambda ends: ends.first_time)
+    return after.first_time > before.last_time and (
+        after.first_num <= before.last_num and before.first_num <= after.last_num
+    )
+
+
+def _is_alike(one: Pair, other: Pair) -> bool:
+    """Whether names differ in numbers alone, as those of segments do."""
+    return _masked(one.video, ALL_NUMBERS) == _masked(other.video, ALL_NUMBERS)
 
 
 def _seconds_apart(one: Pair, other: Pair) -> float:

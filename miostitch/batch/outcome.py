@@ -16,7 +16,8 @@ from miostitch.execution.results import (
     read_summary,
 )
 from miostitch.recording.frame_times import time_of_store
-from miostitch.schema import NO_FRAME
+from miostitch.report.data import read_data
+from miostitch.report.statistics import describe_recordings
 from miostitch.store.reader import BUFFERS, Store
 from miostitch.text import printable
 
@@ -79,7 +80,7 @@ def _describe_store(store: Store, summary: JSON) -> dict[str, Any]:
     voltage = store.arrays(BUFFERS, [BATTERY], last).get(BATTERY)
     if voltage is not None and len(voltage):
         found["battery"] = int(np.median(voltage))
-    lost = _lost_shares(store)
+    lost = lost_shares(store)
     lags = [each.get("lag", 0) for each in summary.get("recordings", [])]
     if len(lags) == len(store.recordings):
         found["receivers"] = [
@@ -89,11 +90,7 @@ def _describe_store(store: Store, summary: JSON) -> dict[str, Any]:
     return found
 
 
-def _lost_shares(store: Store) -> list[float | None]:
-    """Share of the buffers of all frames that each receiver lacks."""
-    scores = store.arrays("scores", ["num_buffers", "source_frame"])
-    if len(scores) < 2 or not scores["num_buffers"].size:
-        return [None for _ in store.recordings]
-    received = np.where(scores["source_frame"] != NO_FRAME, scores["num_buffers"], 0)
-    expected = max(int(received.max()), 1) * received.shape[1]
-    return [round(1 - int(each.sum()) / expected, 6) for each in received.astype(np.int64)]
+def lost_shares(store: Store) -> list[float | None]:
+    """Share of the buffers of all frames that each receiver did not receive."""
+    shares = [each.received_share for each in describe_recordings(read_data(store))]
+    return [None if share is None else round(1 - share, 6) for share in shares]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from miostitch.errors import OutputExistsError, ResourceError
-from miostitch.execution.results import SessionOutcome
+from miostitch.execution.results import ReceiverOutcome, SessionOutcome
 from miostitch.report.page import render_plain
 from miostitch.text import amount, clock
 
@@ -125,9 +125,13 @@ def _row(outcome: SessionOutcome, folder: Path) -> dict[str, Any]:
         else clock(outcome.duration_s).partition(".")[0],
         "intact": _share(outcome.intact, outcome.frames),
         "agreement": "" if outcome.agreement is None else f"{100 * outcome.agreement:.2f} %",
-        "lag": ", ".join(str(each.lag) for each in receivers),
-        "lost": [(r.name, f"{100 * r.lost:.2f} %") for r in receivers if r.lost is not None],
+        "receivers": [(each.name, _receiver(each)) for each in receivers],
     }
+
+
+def _receiver(receiver: ReceiverOutcome) -> str:
+    lost = "" if receiver.lost is None else f"{100 * receiver.lost:.2f} %"
+    return ", ".join(filter(None, (lost, f"lag {receiver.lag}" if receiver.lag else "")))
 
 
 def _share(part: int | None, total: int | None) -> str:

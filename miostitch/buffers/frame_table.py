@@ -20,6 +20,37 @@ _UNFOLDED_KEYS = 2**16
 _AFTER_ALL = complex(np.inf, np.inf)
 
 
+@dataclass(frozen=True)
+class Reception:
+    """What a receiver received of some frames, each of which is counted once.
+
+    A frame whose fragments follow each other under one number, as a flipped header splits it, is
+    one frame. All counts of what a receiver received are made here.
+    """
+
+    frames: int  # Of which anything was received
+    complete: int  # Of these, those of which every buffer was received completely
+    buffers: int  # Of these frames, as the device sends them
+    received: int  # Of these buffers, those that came, completely or in part
+
+    @classmethod
+    def of(cls, received: NDArray[np.integer], whole: Bools, buffers: int) -> Self:
+        """Count it by the buffers of each frame, and whether it is complete, (frame,)."""
+        frames = len(received)
+        have = received.clip(max=buffers).sum(dtype=np.int64)
+        return cls(frames, int(whole.sum()), frames * buffers, int(have))
+
+    @property
+    def incomplete(self) -> int:
+        """Frames that lack buffers, or pixels of them."""
+        return self.frames - self.complete
+
+    @property
+    def lost(self) -> int:
+        """Buffers of these frames that did not come."""
+        return self.buffers - self.received
+
+
 @dataclass(frozen=True, eq=False)
 class FrameTable:
     """What a metadata table says per frame of the video, in arrays of shape (frame,).
@@ -106,19 +137,9 @@ class FrameTable:
         """Bit k set: buffer k was received whole, and belongs where it stands, (frame,)."""
         return np.asarray(self.whole_buffers & ~self.excluded)
 
-    def received(self, buffers: int) -> U8:
-        """Count the buffers of each known frame of each boot, fragments of a frame together."""
-        known = self.frame_num >= 0
-        number = self.frame_num[known]
-        fragments = {"run": device_runs(number), "number": number, "have": self.buffers[known]}
-        frames = folded(fragments, ("run", "number"), {"have": np.bitwise_or})
-        received: U8 = np.bitwise_count(frames["have"] & _low_bits(buffers))
-        return received
-
-    def count_lost(self, buffers: int) -> int:
-        """Count the buffers that known frames lack, of so many buffers each."""
-        received = self.received(buffers)
-        return int(len(received) * buffers - received.sum(dtype=np.int64))
+    def reception(self, buffers: int) -> Reception:
+        """Count what was received of the known frames, of so many buffers each."""
+        return count_reception(self.frame_num, self.buffers, self.delivered, buffers)
 
     def given_pixels(self, frames: I64, bounds: I64) -> I32:
         """Pixels that rows of frames, -1 for none, say were delivered, (frame, buffer).
@@ -152,6 +173,22 @@ class FrameTable:
         step = elapsed[several] / (last - first)[several]
         buffer_s = float(np.median(step)) if step.size else 0.0
         return np.where(last >= 0, self.timestamp_first - first * buffer_s, np.nan)
+
+
+def count_reception(frame_num: I64, have: U64, whole: U64, buffers: int) -> Reception:
+    """Count what was received of each frame of each run of the device, fragments together.
+
+    ``have``, ``whole``: a bit for each buffer that came, and that came completely, (frame,).
+    """
+    known = frame_num >= 0
+    number = frame_num[known]
+    fragments = {"number": number, "have": have[known], "whole": whole[known]}
+    fragments["run"] = device_runs(number)
+    together = dict.fromkeys(("have", "whole"), np.bitwise_or)
+    frames = folded(fragments, ("run", "number"), together)
+    return Reception.of(
+        count_bits(frames["have"], buffers), complete(frames["whole"], buffers), buffers
+    )
 
 
 class FrameTally:
@@ -323,6 +360,11 @@ def mask_bits(masks: U64, count: int) -> Bools:
 def complete(masks: U64, buffers: int) -> Bools:
     """Whether the first `buffers` bits of each mask are all set, in the shape of ``masks``."""
     return np.asarray((masks & _low_bits(buffers)) == _low_bits(buffers))
+
+
+def count_bits(masks: U64, count: int) -> U8:
+    """How many of the first `count` bits of each mask are set, in the shape of ``masks``."""
+    return np.asarray(np.bitwise_count(masks & _low_bits(count)), np.uint8)
 
 
 def _low_bits(count: int) -> np.uint64:

@@ -66,6 +66,8 @@ class Cells:
     def put_into(self, block: pa.Table, row: int) -> pa.Table:
         """Replace the repaired cells of a block that begins at row `row` of the table."""
         for name, rows, new in self.columns:
+            if name not in block.column_names:
+                block = block.append_column(name, [np.full(len(block), NO_FRAME)])
             values = block[name].to_numpy().copy()
             values[np.subtract(rows, row)] = new
             block = block.set_column(block.column_names.index(name), name, [values])

@@ -27,7 +27,7 @@ from miostitch.buffers.parser import Cells, ParsedBlock, TableParser, text_block
 from miostitch.buffers.reception import longest_frame, settle_reception
 from miostitch.buffers.repair import NO_REPAIRS, derive_layout, repair_batches
 from miostitch.errors import MetadataError, MissingInputError, UsageError
-from miostitch.schema import CORRECTED, NO_FRAME
+from miostitch.schema import CORRECTED, NO_FRAME, RECORDED
 from miostitch.text import amount
 
 Rows: TypeAlias = pa.Table
@@ -82,6 +82,12 @@ class Metadata:
     faults: tuple[tuple[int, str], ...]  # Line and fault of the first thousand of them
     _parser: TableParser = field(repr=False)
     _blocks: NDArray[np.void] = field(repr=False)
+
+    @property
+    def row_columns(self) -> tuple[str, ...]:
+        """Columns of its rows as they are read: those of the file, and what repairs add."""
+        added = RECORDED.name not in self.columns and len(self._moved) > 0
+        return (*self.columns, RECORDED.name) if added else self.columns
 
     @property
     def stitched(self) -> bool:
@@ -151,7 +157,15 @@ class Metadata:
     @cached_property
     def _repaired(self) -> dict[str, tuple[I64, I64]]:
         cells = self.repairs.groupby("column")
-        return {str(c): (t["row"].to_numpy(), t["new"].to_numpy()) for c, t in cells}
+        found = {str(c): (t["row"].to_numpy(), t["new"].to_numpy()) for c, t in cells}
+        if len(moved := self._moved):
+            found[RECORDED.name] = moved["row"].to_numpy(), moved["old"].to_numpy()
+        return found
+
+    @property
+    def _moved(self) -> pd.DataFrame:
+        """Repairs of positions by which the recorder had placed the pixels."""
+        return self.repairs[self.repairs["column"] == "frame_buffer_count"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -288,7 +302,7 @@ def _survey(path: str, file: BinaryIO, *, salvage: bool, repair: bool) -> Metada
     for table, log in _repaired(reading.batches(), repair=repair):
         rows = {name: table[name].to_numpy() for name in _TALLIED if name in table}
         moved = log[log["column"] == "frame_buffer_count"]
-        recorded = table["frame_buffer_count"].copy()
+        recorded = recorded_positions(table)
         recorded[moved["row"]] = moved["old"].to_numpy()
         failed = find_failed(table)
         failures += int(failed.sum())
@@ -344,6 +358,14 @@ def _repaired(
         yield from ((table, NO_REPAIRS) for table in everything)
     else:
         yield from repair_batches(everything, layout)
+
+
+def recorded_positions(rows: pd.DataFrame) -> pd.Series:
+    """Where in its frame the pixels of each row stand, (row,), as the recorder placed them."""
+    position = rows["frame_buffer_count"].copy()
+    if RECORDED.name in rows:
+        position = rows[RECORDED.name].where(rows[RECORDED.name] != NO_FRAME, position)
+    return position
 
 
 class _Reading:

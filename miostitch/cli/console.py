@@ -166,7 +166,8 @@ class _Handler(logging.StreamHandler[TextIO]):
     said: ClassVar[set[str]] = set()
 
     def emit(self, record: logging.LogRecord) -> None:
-        line = f"{self.labels.get(record.levelno, 'warning')}: {from_here(record.getMessage())}"
+        text = from_here(getattr(record, "text", record.getMessage()))
+        line = f"{self.labels.get(record.levelno, 'warning')}: {text}"
         if line not in self.said:
             covered = (f"warning: {from_here(text)}" for text in getattr(record, "covers", ()))
             self.said.update([line, *covered])

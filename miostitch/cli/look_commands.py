@@ -10,7 +10,7 @@ from miostitch.cli import options as opt
 from miostitch.cli import session, texts
 from miostitch.cli.console import Console, collect_garbage, talking
 from miostitch.cli.exit_codes import DIFFERENT, NOT_CHECKED, RESOURCES
-from miostitch.errors import UsageError
+from miostitch.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from miostitch.recording.files import StrPath
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 def inspect(names: "list[StrPath]", console: Console, **choices: Any) -> None:
     """Check recordings before stitching, without writing anything.
 
+    Exit code 3: a recording cannot be used as it is, or the recordings cannot be stitched; what is
+    wrong is printed as an error among what was found.
+
     \b
     Example:
       miostitch inspect A.avi B.avi
@@ -30,7 +33,10 @@ def inspect(names: "list[StrPath]", console: Console, **choices: Any) -> None:
     from miostitch.inspect.recordings import inspect_recordings
 
     collect_garbage()
-    console.result(inspect_recordings(names, opt.reading(choices)), texts.inspect_text)
+    found = inspect_recordings(names, opt.reading(choices))
+    console.result(found, texts.inspect_text)
+    if not found.usable:
+        click.get_current_context().exit(InputError.exit_code)
 
 
 @click.command()

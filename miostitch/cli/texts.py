@@ -189,7 +189,8 @@ def _table_facts(table: InspectedTable | None) -> dict[str, str]:
     rows = amount(table.rows, "row")
     if table.frame_num is None:
         return {"table": rows, "frame_num": "unknown"}
-    lost = f"{table.buffers_lost} lost of {amount(table.incomplete_frames or 0, 'frame')}"
+    frames = amount(table.received_frames or 0, "frame")
+    lost = f"{table.buffers_lost} lost; {table.incomplete_frames} of {frames} incomplete"
     repairable = amount(table.repairable_cells or 0, "header cell")
     return {
         "table": f"{rows}, {table.orphan_rows} of no frame, {repairable} to repair",
@@ -266,7 +267,10 @@ def workflow_text(made: WorkflowSummary) -> str:
         match step["step"]:
             case "stitch":
                 stitched = StitchSummary.from_json(step)
-                told = _quality(stitched) + (" (by an earlier run)" if stitched.reused else "")
+                told = _quality(stitched)
+                if stitched.dropped_frame_num:
+                    told += f"; {_left_out(stitched)}"
+                told += " (by an earlier run)" if stitched.reused else ""
             case "trim":
                 told = f"{amount(step['frames'], 'frame')} of {step['frames_before']:,}"
             case _:
@@ -474,7 +478,10 @@ def batch_text(made: BatchSummary) -> str:
 
 
 def _table(rows: list[tuple[str, ...]]) -> list[str]:
-    """Lines of a table of text: a name, folded where it is too long, and numbers."""
+    """Lines of a table of text: a name and numbers, a line each.
+
+    On a terminal a name that is too long is folded; programs that read the text need it complete.
+    """
     from rich.cells import cell_len
     from rich.console import Console
     from rich.table import Table
@@ -486,9 +493,9 @@ def _table(rows: list[tuple[str, ...]]) -> list[str]:
         table.add_column(title, justify="right", no_wrap=True)
     for row in body:
         table.add_row(*row)
-    others = sum(2 + max(map(cell_len, cells)) for cells in [*zip(*rows, strict=True)][1:])
-    console = Console(
-        width=max(WIDTH, SHORTEST_NAME + others), color_system=None, markup=False, highlight=False
-    )
+    names, *numbers = ([*map(cell_len, cells)] for cells in zip(*rows, strict=True))
+    name_width = SHORTEST_NAME if sys.stdout.isatty() else max(names)
+    width = max(WIDTH, name_width + sum(2 + max(each) for each in numbers))
+    console = Console(width=width, color_system=None, markup=False, highlight=False)
     lines = console.render_lines(table, pad=False)
     return ["".join(segment.text for segment in line).rstrip() for line in lines]

@@ -322,7 +322,7 @@ def _seam_text(seam: dict[str, Any]) -> str:
             f"at frame {seam['frame']} as joined time goes backwards ({numbers}); check the order"
         )
     what = f"at frame {seam['frame']} as joined counter and clock disagree ({numbers})"
-    return f"{what}: the device may have rebooted; stitch with --align time"
+    return f"{what}: the device may have restarted; stitch with --align time"
 
 
 def _named_kind(target: Path) -> str:

@@ -132,7 +132,7 @@ class RecordingSummary(Result):
     name: Annotated[str, "the name that stands in the store"]
     frames: Annotated[int, "frames of the result that it has a candidate for"]
     unidentified: Annotated[int, "frames of its video whose rows have no valid `frame_num`"]
-    buffers_lost: Annotated[int, "buffers that it lacks of the frames it has"]
+    buffers_lost: Annotated[int, "buffers of these `frames` that it did not receive"]
     lag: Annotated[int, "the lag that was applied"]
     measured_lag: Annotated[int | None, "the lag that was measured; null: inconclusive"]
     lag_evidence: Annotated[str, "what the measured lag rests on"]
@@ -147,7 +147,8 @@ class RecordingSummary(Result):
     noise_share: Annotated[float, "share of the pixels of its candidates that lie in noisy rows"]
     chosen: Annotated[int, "frames of the result that are this recording's bit for bit; see below"]
     sole: Annotated[int, "frames of the result that it alone has"]
-    only_complete: Annotated[int, "frames of the result of which it alone received every buffer"]
+    only_complete: Annotated[int, "frames of the result that it alone received completely"]
+    complete: Annotated[int, "of `frames`, those of which it received every buffer completely"]
     buffers_given: Annotated[int | None, "by buffer: those taken from it, all or most of it"] = None
     sole_buffers: Annotated[int | None, "by buffer: of these, those that it alone has"] = None
     fps: Fps = None
@@ -352,8 +353,9 @@ class InspectedTable(Result):
     lost_frames: Annotated[int | None, "numbers that are missing in these runs"] = None
     repeated_frames: Annotated[int | None, "frames whose number another has too"] = None
     buffers_per_frame: Annotated[int | None, "buffers that make a frame"] = None
-    incomplete_frames: Annotated[int | None, "frames that lack buffers"] = None
-    buffers_lost: Annotated[int | None, "these buffers"] = None
+    received_frames: Annotated[int | None, "frames received, each counted once"] = None
+    incomplete_frames: Annotated[int | None, "of these, those not received completely"] = None
+    buffers_lost: Annotated[int | None, "buffers of these frames that were not received"] = None
     repairable_cells: Annotated[int | None, "flipped header cells that a run repairs"] = None
     padded_pixels: Annotated[int | None, "zeros appended to short buffers"] = None
 
@@ -419,6 +421,13 @@ class InspectSummary(Result):
 
     recordings: Annotated[list[InspectedRecording], "one for each recording"]
     session: Annotated[InspectedSession | FailedSession | None, "null: one alone, or no table"]
+
+    @property
+    def usable(self) -> bool:
+        """Whether no error was found, of one recording or of all together."""
+        if isinstance(self.session, FailedSession) or any(r.errors for r in self.recordings):
+            return False
+        return self.session is None or not self.session.errors
 
 
 @dataclass(frozen=True)

@@ -418,9 +418,11 @@ class Source:
         else:
             back = np.flatnonzero(np.diff(self.unix) < 0)
             if len(back):
+                before, here = self.unix[back[0] : back[0] + 2]
                 told.append(
-                    f"{self.path}: frame {back[0] + 1}: time goes backwards there, in all "
-                    f"{amount(len(back), 'time')}; times are exported as they are"
+                    f"{self.path}: frame {back[0] + 1}: timestamp_first goes backwards there, from "
+                    f"{before:.3f} to {here:.3f} s, in all {amount(len(back), 'time')}; times are "
+                    "exported as they are"
                 )
         return [printable(each) for each in told]
 

@@ -107,6 +107,7 @@ def fill_columns(known: xr.Dataset, regular: RegularFrames, pixels: int) -> xr.D
     nothing = {
         "source": COMPOSITE,
         "num_buffers": 0,
+        "received": 0,
         "missing_pixels": pixels,
         "damaged": True,
         "unrecoverable": True,

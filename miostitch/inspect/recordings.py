@@ -3,6 +3,7 @@
 import math
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from miostitch.errors import (
     InputError,
     MetadataError,
     Notice,
+    Severity,
     list_errors,
     list_notes,
     list_warnings,
@@ -110,7 +112,7 @@ def _find_obstacles(recording: Recording) -> list[Notice]:
     try:
         recording.bounds  # noqa: B018 (which is computed, or cannot be)
     except MetadataError as error:
-        return [error.notice]
+        return [replace(error.notice, severity=Severity.ERROR)]
     return []
 
 
@@ -165,7 +167,7 @@ def _describe_table(recording: Recording) -> InspectedTable:
     expected = _buffers_per_frame(recording)
     if expected > MASK_BITS:
         return InspectedTable(rows, span, spans, buffers_per_frame=expected)
-    received = table.received(expected)
+    reception = table.reception(expected)
     lost, repeated = count_numbers(known)
     return InspectedTable(
         rows=rows,
@@ -175,8 +177,9 @@ def _describe_table(recording: Recording) -> InspectedTable:
         lost_frames=lost,
         repeated_frames=repeated,
         buffers_per_frame=expected,
-        incomplete_frames=int((received < expected).sum()),
-        buffers_lost=table.count_lost(expected),
+        received_frames=reception.frames,
+        incomplete_frames=reception.incomplete,
+        buffers_lost=reception.lost,
         repairable_cells=sum(len(t.repairs) for t in recording.tables),
         padded_pixels=int(table.black_padding.sum()),
     )

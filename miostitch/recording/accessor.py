@@ -12,8 +12,9 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.buffers.device_counter import count_numbers, join_fragments
+from miostitch.buffers.frame_table import Reception, count_reception
 from miostitch.errors import MiostitchError, UsageError
-from miostitch.schema import COMPOSITE, FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
+from miostitch.schema import COMPOSITE, FRAME, HEIGHT, MOST_BUFFERS, VIDEO, WIDTH, chunk_frames
 from miostitch.text import amount, clock, show_facts, show_facts_html
 from miostitch.video.png import thumbnail_uri
 
@@ -65,10 +66,11 @@ class RecordingAccessor:
         -------
         dict
             JSON values: ``name``, ``frames``, ``height``, ``width``, ``fps``; ``duration_s``
-            between the first frame and the last; and, where the recording has them,
-            ``frame_num`` of the first and the last frame, ``lost_frames`` that the counter skips,
-            ``buffers`` and ``lost_buffers`` of the frames that are there, ``damaged`` and
-            ``unrecoverable`` frames, ``missing_pixels``, and ``sources``, the frames that each
+            between the first frame and the last, None where a stitch has not computed the
+            times; and, where the recording has them, ``frame_num`` of the first and the
+            last frame, ``lost_frames`` that the counter skips, ``buffers`` and ``lost_buffers`` of
+            the frames that are there, ``damaged`` and ``unrecoverable`` frames,
+            ``missing_pixels``, and ``sources``, the frames that each
             recording gave.
 
         Notes
@@ -83,8 +85,11 @@ class RecordingAccessor:
         found["fps"] = str(dataset.attrs["fps"]) if "fps" in dataset.attrs else None
         known = {name: self._known(name) for name in map(str, dataset.coords)}
         table = {name: values for name, values in known.items() if values is not None}
-        found["duration_s"] = self._duration(table.get("time", table.get("timestamp_first")))
-        found |= _losses(table)
+        times = table.get("time", table.get("timestamp_first"))
+        unknown = times is None and "time" in known  # of a stitch that is not computed yet
+        found["duration_s"] = None if unknown else self._duration(times)
+        sent = dataset["num_buffers"].attrs.get(MOST_BUFFERS) if "num_buffers" in table else None
+        found |= _losses(table, sent)
         for name in ("damaged", "unrecoverable", "missing_pixels"):
             if name in table:
                 found[name] = int(table[name].sum())
@@ -284,8 +289,8 @@ class RecordingAccessor:
         return round(float(frames / Fraction(self._dataset.attrs["fps"])), 6)
 
 
-def _losses(table: dict[str, NDArray[Any]]) -> dict[str, Any]:
-    """What counter and buffers say of losses."""
+def _losses(table: dict[str, NDArray[Any]], sent: int | None) -> dict[str, Any]:
+    """What counter and buffers say of losses; ``sent``: buffers of a frame, if that is known."""
     found: dict[str, Any] = {}
     numbers = table.get("frame_num", np.empty(0, np.int64))
     counted = numbers >= 0
@@ -293,12 +298,21 @@ def _losses(table: dict[str, NDArray[Any]]) -> dict[str, Any]:
         found["frame_num"] = [int(numbers[counted][end]) for end in (0, -1)]
         found["lost_frames"] = count_numbers(numbers[counted])[0]
         if "num_buffers" in table:
-            have = table["num_buffers"][counted].astype(np.int64)
-            most = int(have.max())
-            have = join_fragments(numbers[counted], have, most)
-            found["buffers"] = most * len(have)
-            found["lost_buffers"] = found["buffers"] - int(have.sum())
+            reception = _reception(numbers, table, sent)
+            found["buffers"], found["lost_buffers"] = reception.buffers, reception.lost
     return found
+
+
+def _reception(
+    numbers: NDArray[np.int64], table: dict[str, NDArray[Any]], sent: int | None
+) -> Reception:
+    """What was received: of a recording by its buffers, of a store by how many there are."""
+    if sent is not None and "received" in table:
+        return count_reception(numbers, table["received"], table["received"], sent)
+    have = table["num_buffers"][numbers >= 0].astype(np.int64)
+    most = int(have.max())
+    have = join_fragments(numbers[numbers >= 0], have, most)
+    return Reception.of(have, have == most, most)
 
 
 def _project_some(video: xr.DataArray, how: Projection, keep: xr.DataArray) -> xr.DataArray:

@@ -38,7 +38,9 @@ from miostitch.schema import (
     LOST,
     MAX_RECORDINGS,
     MEASURED_FPS,
+    MOST_BUFFERS,
     ORIGIN_VARIABLES,
+    RECEIVED,
     VIDEO,
     WIDTH,
     chunk_frames,
@@ -256,6 +258,10 @@ def to_dataset(recording: Recording) -> xr.Dataset:
         name: xr.Variable(FRAME, getattr(recording.frames, name)[:count], described[name], rows)
         for name in ("frame_num", "timestamp_first", "timestamp_last", "num_buffers")
     }
+    received = recording.frames.buffers[:count]
+    table[RECEIVED.name] = xr.Variable(FRAME, received, RECEIVED.attrs, rows)
+    if recording.known_bounds is not None:
+        table["num_buffers"].attrs[MOST_BUFFERS] = len(recording.known_bounds) - 1
     coords: dict[str, Any] = {
         name: np.arange(n) for name, n in zip(VIDEO.dims, recording.shape, strict=True)
     }

@@ -278,7 +278,8 @@ class Recording:
     @property
     def buffer_columns(self) -> tuple[str, ...]:
         """Columns of the rows, which only a recording with tables has."""
-        return self.tables[0].columns
+        names = dict.fromkeys(name for table in self.tables for name in table.row_columns)
+        return tuple(names)
 
     @property
     def row_counts(self) -> I64:

@@ -11,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.arrays import F32, I8, I16, I32, I64, U8, Bools
+from miostitch.buffers.frame_table import Reception
 from miostitch.buffers.header_check import failed_checks
 from miostitch.buffers.table import vote_layout
 from miostitch.report.clock import FrameClock
-from miostitch.schema import CHECKED, NO_FRAME, REPAIR_VARIABLES, Evidence
+from miostitch.schema import CHECKED, NO_FRAME, RECORDED, REPAIR_VARIABLES, Evidence
 from miostitch.store.layout import BUFFER_CHUNK
 from miostitch.store.reader import Store
 
@@ -26,6 +27,7 @@ ROW_COLUMNS = (
     "frame_buffer_count",
     "black_padding_px",
     CHECKED.name,
+    RECORDED.name,
 )
 
 
@@ -53,6 +55,9 @@ class Scores:
     edge_energy: I64
     # Whether all pixels of the candidate are those of the result; None in a store of old.
     identical: Bools | None = None
+    # What was received of the frame, fragments included; None in a store of an older version.
+    received_buffers: I16 | None = None
+    complete: Bools | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,17 +109,32 @@ class ReportData:
 
     @cached_property
     def lacking(self) -> I16:
-        """Buffers that a candidate lacks, (recording, frame); all where there is no candidate."""
+        """Buffers that a recording lacks, (recording, frame); all where it lacks the frame."""
         if self.scores is None:
             return np.zeros((len(self.names), self.count), np.int16)
-        received = np.where(self.present, self.scores.num_buffers, 0)
-        return np.maximum(np.int16(self.buffers) - received, 0).astype(np.int16)
+        return np.asarray(np.maximum(np.int16(self.buffers) - self._received, 0), np.int16)
+
+    @property
+    def _received(self) -> I16:
+        """Buffers that a recording received, (recording, frame); of its candidate, if too old."""
+        scores = self.scores
+        if scores is None:
+            return np.zeros((len(self.names), self.count), np.int16)
+        known = scores.num_buffers if scores.received_buffers is None else scores.received_buffers
+        return np.where(self.present, known, 0).astype(np.int16)
+
+    def reception(self, number: int) -> Reception:
+        """Count what a recording received of the frames that it has."""
+        here = self.present[number]
+        return Reception.of(self._received[number, here], self.whole[number, here], self.buffers)
 
     @cached_property
     def whole(self) -> Bools:
         """Whether a recording received every buffer of a frame, (recording, frame)."""
         if self.scores is None:
             return self.present
+        if self.scores.complete is not None:
+            return self.scores.complete
         return np.asarray((self.lacking == 0) & (self.scores.black_padding <= 0) & self.present)
 
 
@@ -190,6 +210,8 @@ def _read_lost(store: Store, buffers: int) -> Bools:
         sound = (frame >= 0) & (frame < store.frames) & (position >= 0) & (position < buffers)
         if "black_padding_px" in rows:
             sound &= rows["black_padding_px"] <= 0
+        if RECORDED.name in rows:
+            sound &= rows[RECORDED.name] == NO_FRAME
         if CHECKED.name in rows:
             sound &= ~failed_checks(rows[CHECKED.name])
         lost[frame[sound], position[sound]] = False

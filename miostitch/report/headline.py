@@ -75,9 +75,11 @@ def describe_result(data: ReportData, summary: JSON, config: JSON, history: Any)
 def removed_frames(summary: JSON, history: Any) -> list[tuple[str, int, int]]:
     """Which steps removed how many of how many frames, in their order."""
     found = []
-    dropped = len(summary.get("dropped_frame_num", ()) if "recordings" in summary else ())
-    if dropped:
-        found.append(("stitch --drop-damaged", dropped, dropped + summary["frames"]))
+    if "recordings" in summary:
+        dropped = len(summary.get("dropped_frame_num", ()))
+        uncertain, before = summary.get("dropped_uncertain", 0), dropped + summary["frames"]
+        options = {"--drop-damaged": dropped - uncertain, "--min-confidence": uncertain}
+        found += [(f"stitch {option}", n, before) for option, n in options.items() if n]
     steps: list[Mapping[str, Any]] = [each for each in history if isinstance(each, Mapping)]
     for each in steps:
         step = each.get("step")

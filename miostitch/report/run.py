@@ -122,7 +122,7 @@ def _page(
     summaries = summary.get("recordings", [])
     if len(summaries) != len(data.names):  # that of an edit has none of receivers
         summaries = []
-    known = describe_recordings(data, summaries)
+    known = describe_recordings(data)
     history = store.attrs.get("history", [])
     config = _stitch_config(store.attrs, history)
     headline = describe_result(data, summary, config, history)

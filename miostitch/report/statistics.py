@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from miostitch.arrays import F64, I64, Bools
-from miostitch.execution.results import JSON
 from miostitch.ranges import runs
 from miostitch.report.data import ReportData
 from miostitch.schema import COMPOSITE, Evidence
@@ -19,7 +18,7 @@ HISTOGRAM_BINS = 50
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a recording gave to the result; None where neither store nor summary tells."""
+    """What a recording gave to the result; None where the store does not tell."""
 
     name: str
     chosen: int  # Frames that are bit for bit those of the recording
@@ -36,15 +35,12 @@ class Contribution:
     sole_buffers: int | None = None  # Buffers that no other recording has
 
 
-def describe_recordings(data: ReportData, summaries: Sequence[JSON]) -> list[Contribution]:
-    """What each recording contributed; summaries know more, for they saw the pieces, too."""
+def describe_recordings(data: ReportData) -> list[Contribution]:
+    """What each recording received and contributed."""
     known = [_describe(data, number) for number in range(len(data.names))]
     alone = intact_alone(data)
     if alone is not None:
         known = [replace(each, intact_alone=n) for each, n in zip(known, alone, strict=True)]
-    for number, summary in enumerate(summaries):
-        better = {n: summary[n] for n in ("buffers_lost", "only_complete") if n in summary}
-        known[number] = replace(known[number], **better)
     return known
 
 
@@ -54,9 +50,8 @@ def _describe(data: ReportData, number: int) -> Contribution:
     if data.scores is None:
         return known
     here = data.present[number]
-    frames, sent = int(here.sum()), data.count * data.buffers
+    received = data.reception(number)
     noisy = int(data.scores.noisy_pixels[number][here].clip(0).sum())
-    received = sent - int(data.lacking[number].sum(dtype=np.int64))
     if data.composition is not None:
         gave = data.composition.buffer_source == number
         alone = data.composition.buffer_evidence == Evidence.SINGLE
@@ -64,13 +59,14 @@ def _describe(data: ReportData, number: int) -> Contribution:
         known = replace(known, buffers_given=given, sole_buffers=sole)
     return replace(
         known,
-        frames=frames,
-        absent=data.count - frames,
-        whole=int(data.whole[number].sum()),
-        buffers_lost=frames * data.buffers - received,
-        received_share=received / max(sent, 1),
-        noise_share=noisy / max(frames * data.height * data.width, 1),
+        frames=received.frames,
+        absent=data.count - received.frames,
+        whole=received.complete,
+        buffers_lost=received.lost,
+        received_share=received.received / max(data.count * data.buffers, 1),
+        noise_share=noisy / max(received.frames * data.height * data.width, 1),
         sole=int((here & (data.present.sum(axis=0) == 1)).sum()),
+        only_complete=int((data.whole[number] & (data.whole.sum(axis=0) == 1)).sum()),
     )
 
 

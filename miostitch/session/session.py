@@ -9,7 +9,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.arrays import I32, I64, U64, Bools
+from miostitch.arrays import I16, I32, I64, U64, Bools
+from miostitch.buffers.frame_table import Reception, complete, count_bits
 from miostitch.buffers.table import buffer_layout
 from miostitch.errors import InputError
 from miostitch.kernels.composition import EXCLUDED
@@ -22,13 +23,13 @@ from miostitch.session.alignment import Alignment, FrameIdentity, align
 
 @dataclass(frozen=True)
 class AlignOptions:
-    """How to bring recordings together.
+    """How to align recordings.
 
     Parameters
     ----------
     method
-        ``auto``: by ``frame_num``, boot by boot of the device; ``frame-num``: by that alone;
-        ``time``: each other's nearest in time.
+        ``auto``: by ``frame_num``, apart for each run of the device between restarts;
+        ``frame-num``: by that alone; ``time``: each other's nearest in time.
     max_gap
         By ``time``: how far the times of one frame may lie apart, in s; half a frame by default.
     one_clock
@@ -102,13 +103,35 @@ class Session:
         """Buffers that each recording delivered whole, (recording, frame), a bit each."""
         return self.table("delivered", span)
 
-    def delivered_anywhere(self, span: slice) -> U64:
-        """Buffers that any candidate, or a piece split off from it, holds whole, (frame,)."""
-        anywhere: U64 = np.bitwise_or.reduce(self.delivered(span), axis=0)
+    def with_fragments(self, name: str, span: slice) -> U64:
+        """A mask of the frame tables, of candidates and their fragments, (recording, frame)."""
+        masks = self.table(name, span)
         for number, recording in enumerate(self.recordings):
             places, pieces = self.pieces(number, self.source_frame(span)[number])
-            np.bitwise_or.at(anywhere, places, recording.frames.delivered[pieces])
-        return anywhere
+            np.bitwise_or.at(masks[number], places, getattr(recording.frames, name)[pieces])
+        return masks
+
+    def delivered_anywhere(self, span: slice) -> U64:
+        """Buffers that any candidate, or a piece split off from it, holds whole, (frame,)."""
+        return np.asarray(np.bitwise_or.reduce(self.with_fragments("delivered", span), axis=0))
+
+    def received_buffers(self, span: slice) -> I16:
+        """Buffers that each recording received of the frames, (recording, frame); -1 for none."""
+        count = count_bits(self.with_fragments("buffers", span), self.buffers).astype(np.int16)
+        count[self.source_frame(span) == NO_FRAME] = NO_FRAME
+        return count
+
+    def complete(self, span: slice) -> Bools:
+        """Whether each recording received every buffer completely, (recording, frame)."""
+        return complete(self.with_fragments("delivered", span), self.buffers)
+
+    def reception(self) -> list[Reception]:
+        """Count what each recording received of the output frames that it has."""
+        received, whole = self.received_buffers(slice(None)), self.complete(slice(None))
+        return [
+            Reception.of(have[have >= 0], all_[have >= 0], self.buffers)
+            for have, all_ in zip(received, whole, strict=True)
+        ]
 
     def missing_pixels(self, span: slice) -> I32:
         """Pixels that the rows do not say were delivered, (recording, frame)."""

@@ -89,7 +89,7 @@ class SimulationConfig:
         Receiver r starts r times the former late, and the receivers before the last end as many
         times the latter early; neither takes more than a quarter of the session.
     resets
-        Reboots of the device, evenly spread; all its counters start again from 0.
+        Restarts of the device, evenly spread; all its counters start again from 0.
     lag
         Video frame i + lag belongs to table index i.
     extra_frame

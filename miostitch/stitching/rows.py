@@ -7,13 +7,13 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64
-from miostitch.buffers.header_check import find_failed
+from miostitch.buffers.header_check import find_failed, has_column
 from miostitch.buffers.reception import reception_times
 from miostitch.buffers.row_writer import RowFormat
 from miostitch.buffers.table import Rows, as_frame, join_rows, set_columns
 from miostitch.execution.engine import Tables
 from miostitch.recording.block_readers import RecordingRows
-from miostitch.schema import CORRECTED, NO_FRAME
+from miostitch.schema import CORRECTED, NO_FRAME, RECORDED
 from miostitch.session.clocks import Clock, to_first_clock
 from miostitch.session.session import Session
 
@@ -186,6 +186,10 @@ def _rows(block: BlockRows, number: int, frames: I64, places: I64) -> Rows:
     """Rows of frames of a recording's video, which are told where they go."""
     own = block.candidates[number]
     rows = own.rows.read(frames)
+    recorded = np.full(len(rows), NO_FRAME)
+    if has_column(rows, RECORDED.name):  # of some blocks of a table alone
+        recorded = rows[RECORDED.name].fill_null(NO_FRAME).to_numpy()
+        rows = rows.drop_columns(RECORDED.name)
     if own.clock is None:
         time = rows[RECEIVED].to_numpy()
     else:  # what was stitched before is on one clock already, which is this recording's
@@ -195,6 +199,7 @@ def _rows(block: BlockRows, number: int, frames: I64, places: I64) -> Rows:
         CORRECTED.name: time,
         PLACE[0]: own.rows.of_each_row(places, frames),
         RECEIVER: np.full(len(rows), number),
+        RECORDED.name: recorded,
     }
     return set_columns(rows, columns)
 

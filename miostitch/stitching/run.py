@@ -381,7 +381,7 @@ def _write_unrecoverable(
     composed = options.config.composed
     video = _video(session, workspace.staged(f"{UNRECOVERABLE}.avi"), options.codec or "rawvideo")
     with BufferTable(
-        column_names(session), workspace.staged(f"{UNRECOVERABLE}.csv"), None
+        column_names(session, composed=composed), workspace.staged(f"{UNRECOVERABLE}.csv"), None
     ) as table:
         run_blocks(
             partial(plan, session, columns=(DECIDES[composed],)),

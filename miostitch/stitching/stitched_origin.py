@@ -178,7 +178,7 @@ class StitchedFrames:
     @property
     def buffer_columns(self) -> tuple[str, ...]:
         """Columns of the rows."""
-        return tuple(column_names(self._session))
+        return tuple(column_names(self._session, composed=self._stitch.options.config.composed))
 
     @cached_property
     def row_counts(self) -> I64:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from miostitch.buffers.elapsed_time import measured_rate
-from miostitch.buffers.frame_table import complete
 from miostitch.buffers.repair import describe_evidence
 from miostitch.errors import Notice, list_notes, list_warnings, rank_notices
 from miostitch.execution.publishing import used_versions
@@ -88,14 +87,15 @@ def _describe_recordings(
     """What each recording is, and what it gave to the result."""
     everything = slice(0, session.shape[0])
     present = session.source_frame(everything) != NO_FRAME
-    whole = complete(session.delivered(everything), session.buffers)
+    whole, reception = session.complete(everything), session.reception()
     pixels = present.sum(axis=1) * session.bounds[-1]
     noisy = np.where(present, tables.scores["noisy_pixels"], 0).sum(axis=1)
     return [
         RecordingSummary(
             **_describe_files(recording, folder),
-            frames=int(present[number].sum()),
-            buffers_lost=recording.frames.count_lost(session.buffers),
+            frames=reception[number].frames,
+            buffers_lost=reception[number].lost,
+            complete=reception[number].complete,
             **_describe_clock(session.alignment.clocks[number]),
             noise_share=round(float(noisy[number] / max(pixels[number], 1)), 6),
             chosen=int((tables.frames["source"] == number).sum()),

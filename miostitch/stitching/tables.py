@@ -26,6 +26,8 @@ from miostitch.schema import (
     FRAME_VARIABLES,
     NO_FRAME,
     PIXEL_SCORES,
+    RECEPTION_SCORES,
+    RECORDED,
     REPAIR_VARIABLES,
     SCORE_VARIABLES,
     Evidence,
@@ -55,6 +57,7 @@ SCORE_COLUMNS = (
 """Columns of ``S_scores.csv``: mio's, the pixels in which the two candidates differ, confidence."""
 
 IDENTICAL = "identical"
+RECEPTION = tuple(variable.name for variable in RECEPTION_SCORES)
 KNOWN_SCORES = tuple(
     v.name for v in SCORE_VARIABLES if v not in PIXEL_SCORES and v.name != IDENTICAL
 )
@@ -150,11 +153,15 @@ def input_facts(recordings: Sequence[Recording]) -> list[dict[str, Any]]:
     ]
 
 
-def column_names(session: Session) -> list[str]:
-    """Columns of the rows of a session, each once, and the corrected time last."""
+def column_names(session: Session, *, composed: bool) -> list[str]:
+    """Columns of the rows of a session, each once, and the corrected time last.
+
+    In composed frames all pixels stand where they belong.
+    """
     tables = [table for recording in session.recordings for table in recording.tables]
-    names = dict.fromkeys(name for table in tables for name in table.columns)
-    return [*(name for name in names if name != CORRECTED.name), CORRECTED.name]
+    names = dict.fromkeys(name for table in tables for name in table.row_columns)
+    apart = (CORRECTED.name, RECORDED.name) if composed else (CORRECTED.name,)
+    return [*(name for name in names if name not in apart), CORRECTED.name]
 
 
 class StitchedTables:
@@ -178,7 +185,7 @@ class StitchedTables:
         self._watch = AgreementWatch(session)
         self.time_attrs: dict[str, str | float] = {}  # Attributes of the store, once it is closed
         with ExitStack() as files:
-            rows = BufferTable(column_names(session), path(".csv"), store)
+            rows = BufferTable(column_names(session, composed=composed), path(".csv"), store)
             self._buffers = files.enter_context(rows)
             self._timestamps = files.enter_context(TableWriter(path(TIMESTAMPS), TIMESTAMP_COLUMNS))
             self._score_table = files.enter_context(TableWriter(path(SCORES), SCORE_COLUMNS))
@@ -260,8 +267,11 @@ def candidate_scores(session: Session, span: slice, block: StitchedBlock) -> Fra
     return known | pixels | {IDENTICAL: block.identical.T}
 
 
-def known_scores(session: Session, name: str, span: slice) -> NDArray[np.integer]:
+def known_scores(session: Session, name: str, span: slice) -> NDArray[Any]:
     """One of the scores that need no pixels, hence are not held for all frames."""
+    if name in RECEPTION:
+        found: NDArray[Any] = getattr(session, name)(span)
+        return found
     source_frame = session.source_frame(span)
     if name == "source_frame":
         return source_frame

@@ -288,7 +288,8 @@ class StitchCheck:
         source = chosen["buffer_source" if composed else "source"][lost].astype(np.int8)
         rows_of = rows_of_buffers if composed else rows_of_frames
         parts = spans(session.shape[0], self.store.block)
-        with BufferTable(column_names(session), self.folder / "_unrecoverable.csv", None) as table:
+        columns = column_names(session, composed=composed)
+        with BufferTable(columns, self.folder / "_unrecoverable.csv", None) as table:
             for span in parts:
                 table.append(rows_of(session, span, source[span]))
         video = self.result.videos.get("_unrecoverable.avi")

@@ -272,3 +272,31 @@ def test_names_that_yaml_would_misread_are_quoted(tmp_path: Path) -> None:
     videos = {segment.video for part in session.receivers.values() for segment in part}
     assert videos == {str(path) for path in (tmp_path / "yes").glob("*.avi")}
     assert session.name == "yes"
+
+
+@pytest.mark.parametrize("frames", [60, 400])
+@pytest.mark.parametrize("pause", [0.5, 7, 40, 59])
+@pytest.mark.parametrize(
+    "names", [("anna", "berta"), ("x/anna", "x/berta"), ("m1_open", "m1_maze"), ("rec", "rec2b")]
+)
+def test_what_shares_no_time_is_not_proposed_as_receivers(
+    tmp_path: Path, names: tuple[str, str], pause: float, frames: int
+) -> None:
+    """A device that restarts counts through the same numbers again."""
+    one, other = (tmp_path / f"{name}.avi" for name in names)
+    record(one, 0, frames)
+    record(other, 0, frames, boot=NOON + frames / FPS + pause)
+    assert [[*named(session).values()] for session in found(tmp_path)] == [
+        [[one.name]], [[other.name]],
+    ]  # fmt: skip
+
+
+def test_a_restart_within_receivers_is_one_session_to_be_asked_about(tmp_path: Path) -> None:
+    for part, boot in ((1, NOON), (2, NOON + 60)):
+        for receiver in ("left", "right"):
+            record(tmp_path / f"{receiver}_{part}.avi", 0, 800, boot=boot)
+    [session] = found(tmp_path)
+    assert named(session) == {
+        each: [f"{each}_{part}.avi" for part in (1, 2)] for each in ("left", "right")
+    }
+    assert any("the device restarted before left_2.avi" in q for q in session.questions)

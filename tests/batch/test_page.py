@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,32 @@ def test_page_in_a_browser(tmp_path: Path, view: dict[str, object], scheme: str)
         assert page.evaluate(CONTRASTS)[0] >= 4.5
         assert page.locator("svg.chart circle").count() == 16
         assert said == []
+
+
+def long(day: int) -> SessionOutcome:
+    """A session of a long recording with long names, every column of which is filled."""
+    names = ("receiver_left_antenna", "receiver_right_antenna", "receiver_top")
+    return replace(
+        outcome(day, warnings=("odd",), doubtful=12_345),
+        name=f"2026-11-{day:02}_mouse{day}_openfield",
+        frames=648_000, intact=640_000, damaged=8000, not_received=1234, denoised=639_000,
+        duration_s=32_400.0,
+        receivers=[ReceiverOutcome(name, n, 0.2) for n, name in enumerate(names)],
+    )  # fmt: skip
+
+
+def test_page_names_receivers_with_their_losses_and_lags() -> None:
+    text = html_text([long(1), FAILED], Path("/lab"))
+    assert '<span class="unbroken">20.00 %</span>' in text  # whose lag is 0
+    assert '<span class="unbroken">20.00 %, lag 2</span>' in text
+    assert "failed (exit code 3)" in text
+
+
+@pytest.mark.browser
+def test_all_columns_are_seen_at_1280_pixels(tmp_path: Path) -> None:
+    _, page_path = write_tables([long(day) for day in range(1, 9)] + [FAILED], tmp_path)
+    with browser() as chromium:
+        page = chromium.new_page(viewport={"width": 1280, "height": 900})
+        page.goto(Path(page_path).as_uri())
+        hidden = "[...document.querySelectorAll('.scroll')].map(e => e.scrollWidth - e.clientWidth)"
+        assert page.evaluate(hidden) == [0]

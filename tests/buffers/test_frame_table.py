@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from miostitch.buffers import frame_table
-from miostitch.buffers.frame_table import SHORT, Fold, FrameTable, FrameTally, complete, folded
+from miostitch.buffers.frame_table import (
+    SHORT,
+    Fold,
+    FrameTable,
+    FrameTally,
+    Reception,
+    complete,
+    folded,
+)
 from tests.tables import LAWS, reference, session, short_buffers, tables
 
 
@@ -177,16 +185,17 @@ def test_complete_frames_have_every_buffer(buffers: int, masks: list[int]) -> No
 def test_fragments_of_a_frame_are_counted_together() -> None:
     frame_num = np.array([5, 6, 6, -1, 7], np.int64)
     buffers = np.array([0b1111, 0b0011, 0b1100, 0b1111, 0b0111], np.uint64)
-    table = described(buffers, frame_num=frame_num)
-    assert table.received(4).tolist() == [4, 4, 3]
-    assert table.count_lost(4) == 1
-    assert FrameTable.blank(0).count_lost(4) == 0
+    table = described(buffers, frame_num=frame_num, whole_buffers=buffers)
+    found = table.reception(4)
+    assert (found.frames, found.complete, found.incomplete) == (3, 2, 1)
+    assert (found.buffers, found.received, found.lost) == (12, 11, 1)
+    assert FrameTable.blank(0).reception(4) == Reception(0, 0, 0, 0)
 
 
 def test_frames_of_two_boots_are_not_one() -> None:
     frame_num = np.tile(np.arange(40), 2)
     buffers = np.repeat(np.array([0b01, 0b10], np.uint64), 40)
-    assert described(buffers, frame_num=frame_num).count_lost(2) == 80
+    assert described(buffers, frame_num=frame_num).reception(2).lost == 80
 
 
 def test_faulty_rows_do_not_wrap_around() -> None:

@@ -143,7 +143,7 @@ def test_edit_and_go_on(session: list[str], tmp_path: Path) -> None:
     ]
     kept, left = (origin["frames"] for origin in summary["origins"])
     assert (summary["frames"], kept - left) == (kept + left, 5)
-    assert "time goes backwards" in summary["warnings"][-1]
+    assert "timestamp_first goes backwards" in summary["warnings"][-1]
     shown = run("score", joined, trimmed, "-o", out, "-c", "denoise_example").stdout
     assert re.search(rf"^joined/A.avi +{kept + left} ", shown, re.MULTILINE)
     assert (tmp_path / "A_noise.csv").exists()
@@ -216,6 +216,31 @@ def test_a_terminal_without_some_letters_shows_escapes(session: list[str], tmp_p
     assert rb"\u03bc.avi" in done.stdout
 
 
+@pytest.fixture
+def _on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+
+
+def test_names_are_complete_where_no_terminal_shows_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "2026-11-30_mouse-17_left-antenna_" * 4
+    config = miostitch.SimulationConfig(frames=20, height=20, width=30)
+    folder = tmp_path / name
+    for video in miostitch.simulate(folder, config).recordings:
+        for path in (video, video.with_suffix(".csv")):
+            path.rename(folder / f"{name}{path.name}")
+    monkeypatch.chdir(tmp_path)
+    videos = sorted(f"{name}/{path.name}" for path in folder.glob(f"{name}receiver*.avi"))
+    names = [Path(video).name for video in videos]
+    for command in (["inspect"], ["stitch", "--no-report", "-o", "out"], ["score", "-o", "s"]):
+        said = run_installed(command[0], *videos, *command[1:]).stdout
+        found = [line for line in said.splitlines() if line.startswith(name) and "  " in line]
+        shown = [line.split("  ")[0] for line in found]
+        assert shown in (names, [each.removesuffix(".avi") for each in names]), command
+
+
+@pytest.mark.usefixtures("_on_a_terminal")
 def test_tables_fit_80_columns() -> None:
     for path in ("left/rec.avi", "a/" * 60 + "left.avi", "\N{MOUSE}" * 70):
         names = (path, "/elsewhere/right.avi")
@@ -227,6 +252,7 @@ def test_tables_fit_80_columns() -> None:
         assert path in "".join(line.split("  ")[0] for line in lines)
 
 
+@pytest.mark.usefixtures("_on_a_terminal")
 def test_a_table_of_wide_numbers_is_wider_than_80_columns() -> None:
     numbers = ("1234567890",) * 8
     head, *lines = wording._table([("recording", *numbers), ("a" * 30, *numbers)])

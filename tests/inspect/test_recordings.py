@@ -11,6 +11,8 @@ import miostitch
 from miostitch.errors import MissingInputError
 from miostitch.inspect.recordings import inspect_recording, inspect_recordings
 from miostitch.recording.files import ReadOptions
+from tests.commands import run
+from tests.sessions import change_table
 
 CONFIG = miostitch.SimulationConfig(frames=80, height=30, width=40, seed=4)
 
@@ -145,3 +147,22 @@ def test_real_recordings(recordings: Path) -> None:
     coded = inspect_recording(recordings / "noise" / "wireless_corrupted_extended.mp4")
     assert coded["lossy"]
     assert coded["table"] is None
+
+
+def test_errors_among_the_findings_end_with_an_exit_code(
+    session: list[Path], tmp_path: Path
+) -> None:
+    stranger = miostitch.simulate(
+        tmp_path, replace(CONFIG, receivers=1, first_frame_num=9000)
+    ).recordings[0]
+    good = [str(path) for path in session[:2]]
+    run("inspect", *good)
+    found = json.loads(run("inspect", good[0], str(stranger), "--json", code=3).stdout)
+    assert "no overlap" in found["session"]["error"]
+    assert found["recordings"][1]["path"] == str(stranger)
+    change_table(stranger, lambda rows: rows.assign(pixel_count=rows.pixel_count - 7))
+    said = run("inspect", str(stranger), code=3).stdout
+    assert "error: " in said
+    assert "do not add up" in said
+    found = json.loads(run("inspect", str(stranger), "--json", code=3).stdout)
+    assert "do not add up" in found["recordings"][0]["errors"][0]

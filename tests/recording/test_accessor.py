@@ -108,7 +108,7 @@ def test_no_picture_is_read_to_tell(session: Path) -> None:
         assert repr(stitched.miostitch)
     assert told["frames"] == stitched.sizes["frame"]
     assert "missing_pixels" not in told
-    assert told["duration_s"] == pytest.approx((told["frames"] - 1) / 20)
+    assert told["duration_s"] is None  # least of all by the frame rate of the file
 
 
 @pytest.mark.parametrize("how", ["mean", "max", "min"])
@@ -231,3 +231,12 @@ def test_names_are_no_markup(session: Path) -> None:
     assert "&lt;b&gt;&amp;" in html
     assert "<b>" not in html
     assert html.count("<tr>") == len(repr(recording.miostitch).splitlines()) - 1
+
+
+def test_a_stitch_whose_times_are_not_computed_has_no_duration(session: Path) -> None:
+    """Least of all one by the frame rate of the file, which may be wrong."""
+    lazy = miostitch.stitch([session / f"receiver{n}.avi" for n in (1, 2)])
+    assert lazy.miostitch.summary()["duration_s"] is None
+    assert "duration" not in repr(lazy.miostitch)
+    computed = lazy.drop_vars("video").compute().time
+    assert lazy.compute().miostitch.summary()["duration_s"] == pytest.approx(float(computed[-1]))

@@ -624,6 +624,11 @@ def test_removed_frames_are_named_with_the_step() -> None:
     assert removed_frames({}, history)[-1][0] == "denoise (4 for noise, 1 for both)"
     dropped = {"recordings": [], "dropped_frame_num": [4, 9], "frames": 8}
     assert removed_frames(dropped, []) == [("stitch --drop-damaged", 2, 10)]
+    uncertain = dropped | {"dropped_uncertain": 1}
+    said = [("stitch --drop-damaged", 1, 10), ("stitch --min-confidence", 1, 10)]
+    assert removed_frames(uncertain, []) == said
+    uncertain = dropped | {"dropped_uncertain": 2}
+    assert removed_frames(uncertain, []) == [("stitch --min-confidence", 2, 10)]
 
 
 @given(st.lists(st.floats(0.001, 5), min_size=1, max_size=200), st.integers(1, 4))

@@ -177,14 +177,16 @@ def test_a_task_makes_the_rows_of_its_block_from_what_it_is_sent(
     gave = composed_by(together) if composed else source_of(together)
     find = rows_of_buffers if composed else rows_of_frames
     count = len(gave)
-    form = RowFormat.of(column_names(together))
+    form = RowFormat.of(column_names(together, composed=composed))
     spans = [slice(at, min(at + 6, count)) for at in range(0, count, 6)]
     plans = [RowPlan(BlockRows.of(together, each, composed=composed), form) for each in spans]
     sent = [pickle.loads(pickle.dumps(plan)) for plan in plans]
     name = "buffer_source" if composed else "source"
     parts = [plan.make({name: gave[each]}) for plan, each in zip(sent, spans, strict=True)]
     rows = find(together, slice(0, count), gave)
-    with BufferTable(column_names(together), tmp_path / "rows.csv", None) as table:
+    with BufferTable(
+        column_names(together, composed=composed), tmp_path / "rows.csv", None
+    ) as table:
         table.append(rows)
     text = (tmp_path / "rows.csv").read_bytes().split(b"\n", 1)[1]
     assert b"".join(part["text"].tobytes() for part in parts) == text

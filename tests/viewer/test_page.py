@@ -1,6 +1,7 @@
 """The viewer's page, as a person uses it.
 
-``python -m tests.viewer.test_page docs/images/viewer.png`` takes the picture of the documentation.
+``python -m tests.viewer.test_page docs/images/viewer.png RECORDING...`` takes the picture of the
+documentation; it shows the recordings of one capture by three receivers.
 """
 
 import sys
@@ -17,6 +18,7 @@ import xarray as xr
 
 import miostitch
 from miostitch.ranges import parse_frames
+from miostitch.schema import COMPOSITE
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from tests.sessions import Made
@@ -377,34 +379,32 @@ CONTRASTS = """() => {
 }"""
 
 
-def take_picture(path: Path) -> None:
-    """The viewer at a damaged frame of a simulated session."""
-    lossy = miostitch.SimulationConfig(frames=300, buffer_loss=0.06, corruption=0.02, seed=3)
-    with tempfile.TemporaryDirectory() as folder:
-        names = [str(video) for video in miostitch.simulate(folder, lossy).recordings]
-        stitch_files(names, f"{folder}/out", StitchOptions(lag="auto"))
-        [store] = Path(folder, "out").glob("*.zarr")
-        damaged = np.flatnonzero(xr.open_zarr(store).damaged)
-        with opened([str(store)], height=740) as page:
-            page.locator("figcaption", has_text="receiver2").wait_for()
-            page.wait_for_timeout(1000)
-            page.locator("#frame").fill(str(int(damaged[len(damaged) // 2])))
-            page.locator("#frame").press("Enter")
-            page.locator("h1").click()
-            for key in ("a", "m"):
-                page.keyboard.press(key)
-            page.locator("figure canvas").nth(1).hover(position={"x": 60, "y": 90})
-            page.wait_for_timeout(500)
-            page.screenshot(path=path)
-
-
-if __name__ == "__main__":
-    take_picture(Path(sys.argv[1]))
-
-
 def test_on_a_phone_nothing_is_wider_than_the_screen(store: str) -> None:
     with opened([store]) as page:
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") == 390
         first, second = (page.locator("figure").nth(n).bounding_box() for n in (0, 1))
         assert first["y"] == second["y"], "two pictures beside each other"
+
+
+def take_picture(path: Path, videos: Sequence[str]) -> None:
+    """The viewer at a frame of which receivers lost parts, and which was combined of the others."""
+    with tempfile.TemporaryDirectory() as folder:
+        stitch_files(videos, f"{folder}/out", StitchOptions(by="buffer"))
+        [store] = Path(folder, "out").glob("*.zarr")
+        made = xr.open_zarr(store)
+        combined = np.flatnonzero((made.source == COMPOSITE) & ~made.damaged)
+        with opened([str(store)], height=800) as page:
+            page.locator("figcaption", has_text=Path(videos[-1]).stem).wait_for()
+            page.wait_for_timeout(1000)
+            page.locator("#frame").fill(str(int(combined[len(combined) // 2])))
+            page.locator("#frame").press("Enter")
+            page.locator("h1").click()
+            page.keyboard.press("m")
+            page.locator("figure canvas").nth(1).hover(position={"x": 60, "y": 90})
+            page.wait_for_timeout(500)
+            page.screenshot(path=path)
+
+
+if __name__ == "__main__":
+    take_picture(Path(sys.argv[1]), sys.argv[2:])
