@@ -229,6 +229,7 @@ def read_metadata(
 def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> I64:
     """Find the bounds (buffer + 1,): buffer k is ``frame.ravel()[bounds[k]:bounds[k+1]]``."""
     tables = list(tables)
+    _require_one_layout(tables, frame_pixels)
     sizes_seen = [np.empty((0, 3), "int64"), *(table.buffer_sizes for table in tables)]
     bounds = vote_layout(np.concatenate(sizes_seen), frame_pixels)
     if bounds[-1] != frame_pixels:
@@ -242,6 +243,19 @@ def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> I64:
         msg = f"{tables[0].path}: {len(bounds) - 1} buffers per frame; at most {MASK_BITS} are"
         raise MetadataError(f"{msg} supported")
     return bounds
+
+
+def _require_one_layout(tables: Sequence[Metadata], frame_pixels: int) -> None:
+    """Check that tables do not each describe frames that are divided in another way."""
+    found: dict[str, str] = {}
+    for table in tables:
+        bounds = vote_layout(table.buffer_sizes, frame_pixels)
+        if bounds[-1] == frame_pixels:
+            found.setdefault(str(np.diff(bounds).tolist()), table.path)
+    if len(found) > 1:
+        sizes = ", ".join(f"of {sizes} in {path}" for sizes, path in found.items())
+        msg = f"buffers differ in their pixels ({sizes}); are these recordings of the same session?"
+        raise MetadataError(msg)
 
 
 def vote_layout(seen: I64, frame_pixels: int) -> I64:

@@ -440,6 +440,25 @@ def test_layout_is_the_vote_of_all_recordings(path: Path, tmp_path: Path) -> Non
     assert buffer_layout([never, read], 760).tolist() == [*range(0, 800, 100), 760]
 
 
+@pytest.mark.parametrize("frames", [1, 4, 9])
+def test_recordings_whose_frames_are_divided_otherwise_are_named(
+    path: Path, tmp_path: Path, frames: int
+) -> None:
+    """However many rows each has, which would outvote the other."""
+    one = session(4)
+    other = session(frames, buffers=10)
+    other["pixel_count"] = 76
+    tables = [
+        read_metadata(write(path, one)),
+        read_metadata(write(tmp_path / "b.csv", other)),
+        read_metadata(write(tmp_path / "c.csv", one)),
+    ]
+    said = r"\[100, .*, 60\] in .*a\.csv, of \[76, .*\] in .*b\.csv\); are these recordings"
+    with pytest.raises(MetadataError, match=said):
+        buffer_layout(tables, 760)
+    assert len(buffer_layout(tables[::2], 760)) == 9
+
+
 # ---- real recordings ------------------------------------------------------------------------
 
 FILES = [f"stitch/video{i}" for i in (1, 2)] + [
