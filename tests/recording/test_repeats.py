@@ -52,6 +52,7 @@ def stitched(session: Session) -> tuple[list[list[int]], list[np.ndarray]]:
     return [session.frame_num(everything).tolist()], images
 
 
+@pytest.mark.fault(75, "at once, later, three times, in a loop", "the result without them, told")
 @pytest.mark.parametrize("receivers", [1, 2])
 @pytest.mark.parametrize(
     ("later", "times"), [(0, 1), (40, 1), (40, 3), (0, 2)], ids=["now", "later", "thrice", "loop"]
