@@ -157,12 +157,11 @@ def _require_arrays(
             or array.shape != shape
             or array.dtype != (variable.dtype or array.dtype)
         ):
-            found = f"{array.dtype} of shape {array.shape} and dimensions {dims}"
-            must = f"must be {variable.dtype or 'text'} of shape {shape} and dimensions"
             where = f"{variable.group}/{name}".lstrip("/")
-            raise InputError(
-                f"{path}: the array {where!r} is {found}, but {must} {variable.dims}; {REMEDY}"
-            )
+            found = f"{array.dtype} of shape {array.shape} and dimensions {dims}"
+            kind = f"{variable.dtype or 'text'} of shape {shape} and dimensions {variable.dims}"
+            msg = f"{path}: the array {where!r} is {found}, but must be {kind}"
+            raise InputError(f"{msg}; {REMEDY}")
 
 
 def _dimensions(array: "zarr.Array[Any]") -> tuple[str, ...]:
