@@ -24,6 +24,7 @@ from miostitch.schema import (
     MEASURED_FPS,
     RECORDING,
     REPAIR_VARIABLES,
+    REQUIRED_COLUMNS,
     SCORE_VARIABLES,
     START_TIME,
     TIME_VARIABLES,
@@ -42,6 +43,8 @@ GROUP_VARIABLES = {
 BUFFERS, SCORES = "buffers", "scores"
 
 _OLD_NAMES = "_ARRAY_DIMENSIONS"  # attribute that names the dimensions in stores of format 2
+
+ADDED_IN_GROUPS = {"identical", "confidence"}  # which stores of older versions have not
 
 REMEDY = "copy the store again, or stitch again"
 
@@ -117,13 +120,17 @@ def require_contract(path: str, root: zarr.Group) -> None:
     sizes = dict(zip(VIDEO.dims, root[VIDEO.name].shape, strict=False))  # type: ignore[union-attr]
     _require_arrays(path, root, {v.name: v for v in ROOT_VARIABLES}, sizes)
     for name, group in root.groups():
+        lengths = {FRAME: sizes[FRAME]}
+        if name == SCORES:
+            lengths[RECORDING] = len(attrs.get("recordings", []))
         if name == BUFFERS:
-            _require_arrays(path, group, _columns(group), {})
-        elif known := GROUP_VARIABLES.get(name):
-            lengths = {FRAME: sizes[FRAME]}
-            if name == SCORES:
-                lengths[RECORDING] = len(attrs.get("recordings", []))
-            _require_arrays(path, group, known, lengths)
+            known, needed, lengths = _columns(group), {*REQUIRED_COLUMNS}, {}
+        else:
+            known = GROUP_VARIABLES.get(name, {})
+            needed = known.keys() - ADDED_IN_GROUPS
+        for missing in sorted(needed - {*group.array_keys()}):
+            raise InputError(f"{path}: the array '{name}/{missing}' is missing; {REMEDY}")
+        _require_arrays(path, group, known, lengths)
 
 
 def _columns(group: zarr.Group) -> dict[str, Variable]:

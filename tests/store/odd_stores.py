@@ -5,6 +5,7 @@ A change is named by a text that says all of it, so that one which failed can be
 
 import json
 import shutil
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -118,15 +119,17 @@ def _replace(
     data = data.astype(dtype or data.dtype)
     attributes = dict(old.attrs)
     shutil.rmtree(store / name)
-    new = group.create_array(
-        name,
-        shape=data.shape,
-        dtype=data.dtype,
-        chunks=tuple(max(1, size) for size in data.shape),
-        dimension_names=names,
-        attributes=attributes,
-    )
-    new[...] = data
+    with warnings.catch_warnings():  # about types that other programs do not know
+        warnings.simplefilter("ignore")
+        new = group.create_array(
+            name,
+            shape=data.shape,
+            dtype=data.dtype,
+            chunks=tuple(max(1, size) for size in data.shape),
+            dimension_names=names,
+            attributes=attributes,
+        )
+        new[...] = data
     _consolidate(store)
 
 
