@@ -28,7 +28,7 @@ FAULTS = {
     14: "coded video",
     15: "playlist or other format named .avi",
     16: "receivers with different frame sizes",
-    17: "receivers with different frame rates or pixel formats",
+    17: "frame rate that the times contradict; different rates or pixel formats",
     # recordings: tables
     18: "table missing, or video missing",
     19: "column missing or named twice",
@@ -84,12 +84,17 @@ FAULTS = {
     65: "column with a name that no array can have",
     66: "more buffers, recordings, letters or digits than there is room for",
     67: "JSON next to a video that another program wrote",
+    68: "store of which one thing is absent or of another kind",
+    69: "malformed request to the viewer",
     # recordings: what they claim
     70: "header that the recorder found damaged",
     71: "receivers that do not show the same images",
     72: "row received long after its frame",
     73: "frames missing in the middle of a video or of its table",
     74: "noise recorded while the device is off",
+    75: "frames that the recording program wrote twice",
+    # results
+    76: "any change of a result",
 }
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from itertools import chain
 from typing import Any, BinaryIO, TypeAlias
+from zlib import crc32
 
 import numpy as np
 import pandas as pd
@@ -51,9 +52,8 @@ _TALLIED = (
     "black_padding_px",
     "reconstructed_frame_index",
 )
-_BLOCK = np.dtype(
-    [(name, "i8") for name in ("start", "size", "line", "row", "rows", "frame_min", "frame_max")]
-)
+_PLACE = ("start", "size", "line", "row", "crc")  # where a block is, and what its text was
+_BLOCK = np.dtype([(name, "i8") for name in (*_PLACE, "rows", "frame_min", "frame_max")])
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,7 +148,7 @@ class Metadata:
         """Stream the whole table in the order of the file, about 14,000 rows at a time."""
         for block in self._blocks:
             cells = self._repaired_cells(block)
-            yield as_frame(_parse_block(self._parser, cells, *block.item()[:5]))
+            yield as_frame(_parse_block(self._parser, cells, *block.item()[: len(_PLACE)]))
 
     def _repaired_cells(self, block: np.void) -> Cells:
         row, rows = int(block["row"]), int(block["rows"])
@@ -183,7 +183,7 @@ class RowReader:
         wanted = np.asarray(frames, "int64")[order]
         parts, ranks = [], [order[:0]]
         for number in np.flatnonzero(_touches(self.blocks, wanted)).tolist():
-            at = self.blocks[number].item()[:5]
+            at = self.blocks[number].item()[: len(_PLACE)]
             table = _cached_block(self.digest, self.parser, self.cells[number], *at)
             index = table["reconstructed_frame_index"].to_numpy()
             place = np.searchsorted(wanted, index)
@@ -243,6 +243,7 @@ def read_metadata(
 def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> I64:
     """Find the bounds (buffer + 1,): buffer k is ``frame.ravel()[bounds[k]:bounds[k+1]]``."""
     tables = list(tables)
+    _require_one_layout(tables, frame_pixels)
     sizes_seen = [np.empty((0, 3), "int64"), *(table.buffer_sizes for table in tables)]
     bounds = vote_layout(np.concatenate(sizes_seen), frame_pixels)
     if bounds[-1] != frame_pixels:
@@ -256,6 +257,19 @@ def buffer_layout(tables: Iterable[Metadata], frame_pixels: int) -> I64:
         msg = f"{tables[0].path}: {len(bounds) - 1} buffers per frame; at most {MASK_BITS} are"
         raise MetadataError(f"{msg} supported")
     return bounds
+
+
+def _require_one_layout(tables: Sequence[Metadata], frame_pixels: int) -> None:
+    """Check that tables do not each describe frames that are divided in another way."""
+    found: dict[str, str] = {}
+    for table in tables:
+        bounds = vote_layout(table.buffer_sizes, frame_pixels)
+        if bounds[-1] == frame_pixels:
+            found.setdefault(str(np.diff(bounds).tolist()), table.path)
+    if len(found) > 1:
+        sizes = ", ".join(f"of {sizes} in {path}" for sizes, path in found.items())
+        msg = f"buffers differ in their pixels ({sizes}); are these recordings of the same session?"
+        raise MetadataError(msg)
 
 
 def vote_layout(seen: I64, frame_pixels: int) -> I64:
@@ -402,7 +416,8 @@ class _Reading:
                 frame = parsed.table["reconstructed_frame_index"].to_numpy()
                 framed = frame[frame != NO_FRAME]
                 span = (framed.min(), framed.max()) if len(framed) else (0, NO_FRAME)
-                self.blocks.append((start, len(text), line, row, count, *map(int, span)))
+                place = (start, len(text), line, row, crc32(text))
+                self.blocks.append((*place, count, *map(int, span)))
                 table = parsed.table.to_pandas()
                 table.index = pd.RangeIndex(row, row + count)
                 yield table
@@ -412,20 +427,19 @@ class _Reading:
         self.oddities.ends_at(line - 1)
 
 
-def _parse_block(
-    parser: TableParser, repaired: Cells, start: int, size: int, line: int, row: int, rows: int
-) -> Rows:
+def _parse_block(parser: TableParser, repaired: Cells, *place: int) -> Rows:
+    start, size, line, row, crc = place
     try:
         with open(parser.path, "rb") as file:
             file.seek(start)
-            parsed = parser.parse(file.read(size), line)
+            text = file.read(size)
     except OSError as error:
         msg = f"{parser.path}: line {line}: cannot be read any more: {error.strerror}"
         raise MetadataError(msg) from error
-    if len(parsed.table) != rows:
+    if crc32(text) != crc:
         msg = f"{parser.path}: line {line}: the file changed while it was used; run again"
         raise MetadataError(msg)
-    return repaired.put_into(parsed.table, row)
+    return repaired.put_into(parser.parse(text, line).table, row)
 
 
 @lru_cache(_CACHED_BLOCKS)

@@ -9,7 +9,7 @@ import xarray as xr
 from xarray.backends import BackendEntrypoint
 
 from miostitch.errors import report_notices
-from miostitch.recording.datasets import to_dataset
+from miostitch.recording.datasets import mark_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import Recording
 from miostitch.video.source import FORMATS
@@ -33,7 +33,7 @@ class MiostitchBackendEntrypoint(BackendEntrypoint):
         options = ReadOptions(salvage=salvage, need_table=False, lag=lag)
         recording = Recording.open(filename_or_obj, options)
         report_notices(recording.notices)
-        dataset = to_dataset(recording)
+        dataset = mark_lost(recording, options)
         dropped = [drop_variables] if isinstance(drop_variables, str) else drop_variables or []
         return dataset.drop_vars(list(dropped), errors="ignore")
 

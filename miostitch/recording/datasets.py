@@ -203,16 +203,20 @@ def without_lost(dataset: xr.Dataset) -> xr.Dataset:
 
 def _of_recording(recording: Recording, options: ReadOptions, *, need_rows: bool) -> xr.Dataset:
     """A recording in chunks, its lost pictures marked."""
-    dataset, count = to_dataset(recording), recording.shape[0]
-    unreadable, bare = np.zeros((2, count), LOST.dtype)
-    unreadable[recording.lost] = True
+    unreadable = np.isin(np.arange(recording.shape[0]), recording.lost)
+    return in_chunks(mark_lost(recording, options, need_rows=need_rows), unreadable)
+
+
+def mark_lost(recording: Recording, options: ReadOptions, *, need_rows: bool = True) -> xr.Dataset:
+    """A recording as a Dataset, pictures that cannot be read or have no row marked."""
+    count = recording.shape[0]
+    lost = np.isin(np.arange(count), recording.lost)
     if need_rows and recording.tables:  # with a lag the first pictures have no rows
         bare = recording.frames.num_rows[:count] == 0
-        bare &= not (bare.any() and _rows_are_stored(recording))
-    lost = unreadable | bare
+        lost |= bare & (not (bare.any() and _rows_are_stored(recording)))
     if options.salvage or lost.any():
-        dataset = dataset.assign_coords(lost_coordinate(lost))
-    return in_chunks(dataset, unreadable)
+        return to_dataset(recording).assign_coords(lost_coordinate(lost))
+    return to_dataset(recording)
 
 
 def open_store_beside(video: str) -> Store | None:

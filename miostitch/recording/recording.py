@@ -40,6 +40,7 @@ from miostitch.errors import (
 )
 from miostitch.execution.results import LostFrames
 from miostitch.fitting.cuts import Placement
+from miostitch.fitting.repeats import describe_repeats, find_repeats
 from miostitch.fitting.tables import Fit, compare_rates, fit_bare, fit_placed, fit_table
 from miostitch.recording.block_readers import BlockReader, RecordingRows
 from miostitch.recording.files import (
@@ -58,6 +59,8 @@ from miostitch.recording.placing import settle_placements
 from miostitch.recording.segment_order import describe_order, find_ends, order_segments
 from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, REPAIRED_COLUMNS
 from miostitch.video.source import VideoSource, open_video
+
+_USED_ONCE = "stitching uses each of them once"
 
 _opened: WeakValueDictionary[Hashable, "Recording"] = WeakValueDictionary()
 
@@ -88,6 +91,8 @@ class Recording:
     lag_notices: tuple[Notice, ...] = ()  # Those of the notices that a measured lag gives rise to
     # Of each video which frames of its table it shows, where that is no matter of one lag; or none.
     placements: tuple[Placement | None, ...] = ()
+    # Frames that repeat an earlier one, which has their number, and that one, (pair, 2).
+    repeats: I64 = field(default_factory=lambda: np.empty((0, 2), np.int64))
 
     @classmethod
     def open(
@@ -205,6 +210,22 @@ class Recording:
             losses=tuple(loss for fit in fits for loss in fit.losses),
         )
 
+    def without_repeats(self) -> "Recording":
+        """The same, of which frames that were written again have no number of their own."""
+        if not self.exact or self.known_bounds is None:
+            return self
+        try:
+            repeats = find_repeats(self.frames, self.read, self.known_bounds)
+        except VideoError:  # reading it for a result will be refused, looking at it is not
+            return self
+        if not len(repeats):
+            return self
+        number = self.frames.frame_num.copy()
+        said = Notice(self.path, describe_repeats(repeats, number), _USED_ONCE)
+        number[repeats[:, 0]] = NO_FRAME
+        frames = replace(self.frames, frame_num=number)
+        return replace(self, frames=frames, repeats=repeats, notices=(*self.notices, said))
+
     def _fit(self, number: int, lag: int) -> Fit:
         """Fit the table of a video to it."""
         video, salvage = self.videos[number], self.options.salvage
@@ -247,7 +268,10 @@ class Recording:
         videos = [replace(self.videos[number], path=path)]
         alone = Recording.of_files(Path(path).stem, videos, tables, self.options)
         found = self.placement(number)
-        return replace(alone, placements=(found,) if found else ()).with_lag(self.lag)
+        fitted = replace(alone, placements=(found,) if found else ()).with_lag(self.lag)
+        start, stop = self.first_frames[number : number + 2]
+        frames = replace(fitted.frames, frame_num=self.frames.frame_num[start:stop])
+        return replace(fitted, frames=frames)
 
     def reader(self, frames: I64) -> BlockReader:
         """What a task needs to read these frames, -1 for none, and no more."""
@@ -347,6 +371,7 @@ def open_recordings(
         replace(each, measured_lag=its.measured, placements=its.placements)
         .with_lag(its.applied)
         .with_lag_notices(*its.notices)
+        .without_repeats()
         for each, its in zip(opened, settled, strict=True)
     ]
 

@@ -155,9 +155,9 @@ class Session:
     @cached_property
     def _pieces(self) -> list[tuple[I64, I64]]:
         """Per recording, the frames that lost a piece, ascending, and that piece."""
-        pairs: list[list[tuple[int, int]]] = [[] for _ in self.recordings]
+        pairs = [recording.repeats[:, ::-1].tolist() for recording in self.recordings]
         for duplicate in self.alignment.duplicates:
-            pairs[duplicate.recording] += [(duplicate.kept, piece) for piece in duplicate.dropped]
+            pairs[duplicate.recording] += [[duplicate.kept, piece] for piece in duplicate.dropped]
         sorted_ = [np.array(sorted(own), np.int64).reshape(-1, 2) for own in pairs]
         return [(own[:, 0], own[:, 1]) for own in sorted_]
 

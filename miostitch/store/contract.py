@@ -12,17 +12,40 @@ import zarr
 
 from miostitch.errors import InputError
 from miostitch.schema import (
+    BUFFER,
+    COLUMN_BY_NAME,
+    COLUMN_NAME,
+    COMPOSITION_VARIABLES,
     CONFIDENCE,
     FORMAT_VERSION,
+    FRAME,
     FRAME_VARIABLES,
+    INDEX_VARIABLES,
     MEASURED_FPS,
+    RECORDING,
+    REPAIR_VARIABLES,
+    REQUIRED_COLUMNS,
+    SCORE_VARIABLES,
     START_TIME,
     TIME_VARIABLES,
     VIDEO,
+    Variable,
 )
 
 ADDED_VARIABLES = (*TIME_VARIABLES, CONFIDENCE)
 """What stores of older versions need not have."""
+
+ROOT_VARIABLES = (VIDEO, *INDEX_VARIABLES, *FRAME_VARIABLES)
+GROUP_VARIABLES = {
+    variables[0].group.strip("/"): {variable.name: variable for variable in variables}
+    for variables in (SCORE_VARIABLES, COMPOSITION_VARIABLES, REPAIR_VARIABLES)
+}
+BUFFERS, SCORES = "buffers", "scores"
+
+_OLD_NAMES = "_ARRAY_DIMENSIONS"  # attribute that names the dimensions in stores of format 2
+
+ADDED_IN_GROUPS = {"identical", "confidence", "received_buffers", "complete"}
+"""What groups of stores of older versions need not have."""
 
 REMEDY = "copy the store again, or stitch again"
 
@@ -51,6 +74,16 @@ def _are_texts(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, str) for each in value)
 
 
+def _are_inputs(value: object) -> bool:
+    return _are_objects(value) and all(_is_input(each) for each in value)  # type: ignore[attr-defined]
+
+
+def _is_input(value: Mapping[str, object]) -> bool:
+    size = value.get("size")
+    is_size = isinstance(size, int) and not isinstance(size, bool) and size >= 0
+    return is_size and all(isinstance(value.get(name), str) for name in ("name", "digest"))
+
+
 def _are_objects(value: object) -> bool:
     return isinstance(value, list) and all(isinstance(each, dict) for each in value)
 
@@ -62,7 +95,7 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
     "recording": (_is_text, "text"),
     "recordings": (_are_texts, "a list of texts"),
     "origins": (_are_texts, "a list of texts"),
-    "inputs": (_are_objects, "a list of objects"),
+    "inputs": (_are_inputs, "a list of objects with name, size and digest"),
     "history": (_are_objects, "a list of objects"),
     "config": (_is_object, "an object"),
     "versions": (_is_object, "an object"),
@@ -80,18 +113,67 @@ def require_contract(path: str, root: zarr.Group) -> None:
     for name, (is_right, kind) in _KINDS.items():
         if name in attrs and not is_right(attrs[name]):
             raise InputError(f"{path}: the attribute {name!r} must be {kind}; {REMEDY}")
-    frames = root[VIDEO.name].shape[0]  # type: ignore[union-attr]
     older = attrs["format_version"] != FORMAT_VERSION
-    arrays = dict(root.arrays())
+    optional = ADDED_VARIABLES if older else ()
     for variable in FRAME_VARIABLES:
-        if variable.name not in arrays and variable in ADDED_VARIABLES and older:
-            continue
-        if variable.name not in arrays:
+        if variable.name not in root and variable not in optional:
             raise InputError(f"{path}: the array {variable.name!r} is missing; {REMEDY}")
-        array = arrays[variable.name]
-        if array.shape != (frames,) or array.dtype != variable.dtype:
-            found = f"{array.dtype} of shape {array.shape}"
-            must = f"must be {variable.dtype} of shape ({frames},)"
-            raise InputError(
-                f"{path}: the array {variable.name!r} is {found}, but {must}; {REMEDY}"
-            )
+    sizes = dict(zip(VIDEO.dims, root[VIDEO.name].shape, strict=False))  # type: ignore[union-attr]
+    _require_arrays(path, root, {v.name: v for v in ROOT_VARIABLES}, sizes)
+    for name, group in root.groups():
+        lengths = {FRAME: sizes[FRAME]}
+        if name == SCORES:
+            lengths[RECORDING] = len(attrs.get("recordings", []))
+        if name == BUFFERS:
+            known, needed, lengths = _columns(group), {*REQUIRED_COLUMNS}, {}
+        else:
+            known = GROUP_VARIABLES.get(name, {})
+            needed = known.keys() - (ADDED_IN_GROUPS if older else set())
+        for missing in sorted(needed - {*group.array_keys()}):
+            raise InputError(f"{path}: the array '{name}/{missing}' is missing; {REMEDY}")
+        _require_arrays(path, group, known, lengths)
+
+
+def _columns(group: zarr.Group) -> dict[str, Variable]:
+    """What the arrays of rows must be; columns that are not of the schema hold text."""
+    columns = {}
+    for name, array in group.arrays():
+        column = COLUMN_BY_NAME.get(str(array.attrs.get(COLUMN_NAME, name)))
+        dtype = column.dtype if column else ""
+        columns[name] = Variable(name, (BUFFER,), dtype, "", group=f"/{BUFFERS}")
+    return columns
+
+
+def _require_arrays(
+    path: str, group: zarr.Group, known: Mapping[str, Variable], sizes: dict[str, int]
+) -> None:
+    """Refuse arrays of another kind than they are written as; others are none of ours.
+
+    ``sizes``: length of the dimensions that are known before; of others all arrays have one.
+    """
+    for name, array in group.arrays():
+        variable = known.get(name)
+        if variable is None:
+            continue
+        dims = _dimensions(array)
+        named = dict(zip(dims, array.shape, strict=True))
+        shape = tuple(sizes.get(dim, named.get(dim, "any")) for dim in variable.dims)
+        for dim in dims:
+            sizes.setdefault(dim, named[dim])
+        if (
+            dims != variable.dims
+            or array.shape != shape
+            or array.dtype != (variable.dtype or array.dtype)
+        ):
+            where = f"{variable.group}/{name}".lstrip("/")
+            found = f"{array.dtype} of shape {array.shape} and dimensions {dims}"
+            kind = f"{variable.dtype or 'text'} of shape {shape} and dimensions {variable.dims}"
+            msg = f"{path}: the array {where!r} is {found}, but must be {kind}"
+            raise InputError(f"{msg}; {REMEDY}")
+
+
+def _dimensions(array: "zarr.Array[Any]") -> tuple[str, ...]:
+    """Names of its dimensions, as format 3 or 2 has them; numbers where there are none."""
+    found = getattr(array.metadata, "dimension_names", None) or array.attrs.get(_OLD_NAMES)
+    names = found if isinstance(found, list | tuple) else ()
+    return tuple(map(str, names if len(names) == array.ndim else range(array.ndim)))

@@ -201,6 +201,28 @@ def test_frames_that_cannot_be_meant_are_refused(path: Path, wanted: list[int]) 
         read.rows(np.array(wanted))
 
 
+@given(at=st.integers(0, 20), digit=st.integers(0, 9))
+def test_any_other_digit_is_noticed(
+    tmp_path_factory: pytest.TempPathFactory, at: int, digit: int
+) -> None:
+    """As many rows as before, of which one says something else."""
+    path = write(tmp_path_factory.mktemp("changed") / "a.csv", session(3))
+    read = read_metadata(path)
+    text = bytearray(path.read_bytes())
+    digits = [place for place, byte in enumerate(text) if chr(byte).isdigit()]
+    place = digits[at * len(digits) // 21]
+    before, text[place] = text[place], ord(str(digit))
+    path.write_bytes(text)
+    metadata._cached_block.cache_clear()
+    if before == text[place]:
+        assert sum(map(len, read.batches())) == 24
+        return
+    with pytest.raises(MetadataError, match=r"a\.csv: line \d+: the file changed"):
+        list(read.batches())
+    with pytest.raises(MetadataError, match=r"a\.csv: line \d+: the file changed"):
+        read.rows(np.arange(3))
+
+
 @pytest.mark.parametrize("change", ["rows", "gone", "cut"])
 def test_a_file_that_changes_is_noticed(path: Path, change: str) -> None:
     read = read_metadata(write(path, session(3)))
@@ -416,6 +438,25 @@ def test_layout_is_the_vote_of_all_recordings(path: Path, tmp_path: Path) -> Non
     with pytest.raises(MetadataError, match=r"b\.csv: buffers of \[100, 100\]"):
         buffer_layout([never], 760)
     assert buffer_layout([never, read], 760).tolist() == [*range(0, 800, 100), 760]
+
+
+@pytest.mark.parametrize("frames", [1, 4, 9])
+def test_recordings_whose_frames_are_divided_otherwise_are_named(
+    path: Path, tmp_path: Path, frames: int
+) -> None:
+    """However many rows each has, which would outvote the other."""
+    one = session(4)
+    other = session(frames, buffers=10)
+    other["pixel_count"] = 76
+    tables = [
+        read_metadata(write(path, one)),
+        read_metadata(write(tmp_path / "b.csv", other)),
+        read_metadata(write(tmp_path / "c.csv", one)),
+    ]
+    said = r"\[100, .*, 60\] in .*a\.csv, of \[76, .*\] in .*b\.csv\); are these recordings"
+    with pytest.raises(MetadataError, match=said):
+        buffer_layout(tables, 760)
+    assert len(buffer_layout(tables[::2], 760)) == 9
 
 
 # ---- real recordings ------------------------------------------------------------------------

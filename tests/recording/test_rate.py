@@ -30,6 +30,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return video
 
 
+@pytest.mark.fault(17, "the file says another rate than the times", "warning, once")
 def test_the_rate_is_contradicted_once(video: Path) -> None:
     notices = [str(n) for n in Recording.open(video).notices if SAID in str(n)]
     assert len(notices) == 1

@@ -66,6 +66,14 @@ def test_chunks_are_those_of_the_store(video: Path) -> None:
     assert chosen.video.chunksizes["frame"] == (838, count - 838)
 
 
+@pytest.mark.parametrize(("lag", "salvage"), [(0, False), (0, True), (1, True)])
+def test_xarray_opens_what_open_recording_opens(video: Path, lag: int, salvage: bool) -> None:
+    ours = miostitch.open_recording(video, lag=lag, salvage=salvage)
+    theirs = xr.open_dataset(video, engine="miostitch", lag=lag, salvage=salvage)
+    assert ("lost" in ours) == (lag == 1 or salvage)
+    xr.testing.assert_identical(ours.drop_vars("video"), theirs.drop_vars("video"))
+
+
 def test_nothing_is_read_before_it_is_asked_for(video: Path) -> None:
     with dask.config.set(scheduler=never):
         recording = miostitch.open_recording(video)

@@ -130,6 +130,7 @@ def check_any_change(made: Made, name: str, data: st.DataObject) -> None:
     assert wrong(folder), changed
 
 
+@pytest.mark.fault(76, "a byte, a cell, a row, a file, an attribute", "verify names it")
 @settings(max_examples=3)
 @given(data=st.data())
 def test_any_change_is_found(made: Made, data: st.DataObject) -> None:
