@@ -45,7 +45,7 @@ BUFFERS, SCORES = "buffers", "scores"
 _OLD_NAMES = "_ARRAY_DIMENSIONS"  # attribute that names the dimensions in stores of format 2
 
 ADDED_IN_GROUPS = {"identical", "confidence", "received_buffers", "complete"}
-"""What groups of stores of older versions need not have."""
+"""What groups of stores of older versions need not have, nor of what was made of them."""
 
 REMEDY = "copy the store again, or stitch again"
 
@@ -128,7 +128,7 @@ def require_contract(path: str, root: zarr.Group) -> None:
             known, needed, lengths = _columns(group), {*REQUIRED_COLUMNS}, {}
         else:
             known = GROUP_VARIABLES.get(name, {})
-            needed = known.keys() - (ADDED_IN_GROUPS if older else set())
+            needed = known.keys() - ADDED_IN_GROUPS
         for missing in sorted(needed - {*group.array_keys()}):
             raise InputError(f"{path}: the array '{name}/{missing}' is missing; {REMEDY}")
         _require_arrays(path, group, known, lengths)

@@ -110,6 +110,24 @@ def _summary(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def _compare(
+    result: Result,
+    recordings: Sequence[str | os.PathLike[str]],
+    progress: Progress | None,
+    *,
+    edited: bool,
+) -> dict[str, Any]:
+    """Compare a result with what is made again."""
+    with TemporaryDirectory(prefix="miostitch-verify-") as made:
+        if result.store is not None:
+            check_layout(result.store, Path(made))
+            check_attrs(result, result.store)
+        if edited:
+            return check_edit(result, Path(made), progress)
+        check_stitched_files(result)
+        return check_stitched(result, recordings, Path(made), progress)
+
+
 def _verify(
     folder: Path, stem: str, recordings: Sequence[str | os.PathLike[str]], progress: Progress | None
 ) -> dict[str, Any]:
@@ -117,17 +135,14 @@ def _verify(
     path, findings = folder / f"{stem}{STORE}", Findings()
     store = open_store(path, findings) if path.is_dir() else None
     result = Result(folder, stem, findings, _summary(folder / f"{stem}.json"), store)
-    with TemporaryDirectory(prefix="miostitch-verify-") as made:
-        if store is not None:
-            check_files(store)
-            check_layout(store, Path(made))
-            check_attrs(result, store)
-        if "origins" in result.summary or (store is not None and "history" in store.attrs):
-            facts = check_edit(result, Path(made), progress)
-        else:
-            check_stitched_files(result)
-            facts = check_stitched(result, recordings, Path(made), progress)
-        check_digests(result)
+    edited = "origins" in result.summary or (store is not None and "history" in store.attrs)
+    if store is not None:
+        check_files(store)
+    if store is not None and store.is_older:  # all else is of another kind by now
+        facts = {"kind": "edit" if edited else "stitch", "frames": store.shape[0]}
+    else:
+        facts = _compare(result, recordings, progress, edited=edited)
+    check_digests(result)
     return {
         "stem": stem,
         **facts,

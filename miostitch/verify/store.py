@@ -25,6 +25,7 @@ from miostitch.schema import (
     FRAME_VARIABLES,
     INDEX_VARIABLES,
     MEASURED_FPS,
+    OLDER_VERSIONS,
     POSITION,
     RECORDING,
     REPAIR,
@@ -104,6 +105,11 @@ class Store:
         return frames, height, width
 
     @property
+    def is_older(self) -> bool:
+        """Whether an older miostitch wrote it, and so other things than this one would."""
+        return self.attrs.get("format_version") in OLDER_VERSIONS
+
+    @property
     def block(self) -> int:
         """Frames per chunk of ``video``."""
         return int(self.arrays[VIDEO.name].chunks[0])
@@ -175,7 +181,8 @@ def open_store(path: Path, findings: Findings) -> Store | None:
     version = store.attrs.get("format_version")
     if version != FORMAT_VERSION:
         told = f"format version {version!r}, this miostitch verifies {FORMAT_VERSION!r}"
-        findings.add(Kind.FORMAT, path.name, told)
+        remedy = "verify it with the miostitch that wrote it, or make it again"
+        findings.add(Kind.FORMAT, path.name, f"{told}; {remedy}")
     _open_members(store)
     if VIDEO.name not in store.arrays or store.arrays[VIDEO.name].ndim != len(VIDEO.dims):
         findings.add(Kind.UNREADABLE, path.name, f"no {VIDEO.name} (frame, height, width)")

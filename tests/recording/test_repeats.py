@@ -73,8 +73,8 @@ def test_frames_that_are_written_again_join_those_they_repeat(
     assert session.alignment.boot_starts == (0,)
     # what was lost is counted as without the repetition
     bounds = len(session.bounds) - 1
-    lost = [each.frames.count_lost(bounds) for each in session.recordings]
-    assert lost == [each.frames.count_lost(bounds) for each in plain.recordings]
+    lost = [each.frames.reception(bounds).lost for each in session.recordings]
+    assert lost == [each.frames.reception(bounds).lost for each in plain.recordings]
     [said] = [str(n) for n in session.recordings[-1].notices if "repeat earlier" in str(n)]
     assert f"frames {at} to {at + LENGTH - 1} (frame_num " in said
     assert f"first in frame {FIRST})" in said

@@ -20,6 +20,7 @@ from miostitch.editing.run import edit_files
 from miostitch.errors import InputError, MissingInputError
 from miostitch.origins.provenance import find_originals
 from miostitch.report.run import report_files
+from miostitch.schema import OLDER_VERSIONS
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from miostitch.verify.run import verify_files
@@ -712,6 +713,15 @@ def test_every_wrong_pixel_of_stretches_is_of_a_copy(tmp_path: Path) -> None:
     row, column = divmod(at, 50)
     expected = {"kind": "pixels", "frame": int(frame), "row": row, "column": column}
     assert found_in(findings(output), expected | {"file": STORE})
+
+
+def test_of_a_result_of_an_older_version_the_files_are_checked(output: Path) -> None:
+    attribute("format_version", OLDER_VERSIONS[-1])(output)
+    [found] = [each for each in findings(output) if each["kind"] != "consolidated metadata"]
+    assert found["kind"] == "format"
+    assert "verify it with the miostitch that wrote it" in found["message"]
+    cut(f"{STORE}/{chunk(1)}")(output)
+    assert {"format", "damaged chunk"} <= {each["kind"] for each in findings(output)}
 
 
 def test_what_is_gone_is_not_checked_and_the_rest_is(output: Path) -> None:
