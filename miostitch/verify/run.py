@@ -19,7 +19,7 @@ from miostitch.verify.products import (
     check_stitched_files,
 )
 from miostitch.verify.stitched import check_stitched
-from miostitch.verify.store import check_files, check_layout, open_store
+from miostitch.verify.store import check_chunks, check_files, check_layout, open_store
 
 SUMMARY_KEYS = frozenset(("outputs", "digests"))
 """Keys of every summary: one of them may be damaged."""
@@ -139,6 +139,7 @@ def _verify(
     if store is not None:
         check_files(store)
     if store is not None and store.is_older:  # all else is of another kind by now
+        check_chunks(store)
         facts = {"kind": "edit" if edited else "stitch", "frames": store.shape[0]}
     else:
         facts = _compare(result, recordings, progress, edited=edited)

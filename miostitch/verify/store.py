@@ -190,6 +190,13 @@ def open_store(path: Path, findings: Findings) -> Store | None:
     return store
 
 
+def check_chunks(store: Store) -> None:
+    """Read every file of every array, which finds those that are damaged."""
+    for name, array in store.arrays.items():
+        for at, region in grid(array):
+            store.read(name, at, region)
+
+
 def _open_members(store: Store) -> None:
     """Open every group and array by itself, so that a broken one hides no other."""
     nodes = ("zarr.json",) if store.zarr_format == 3 else (".zgroup", ".zarray")
