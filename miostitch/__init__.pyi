@@ -9,6 +9,7 @@ from .denoising.run import denoise_files as denoise_files
 from .editing.operations import concat as concat
 from .editing.operations import remove_frames as remove_frames
 from .editing.operations import trim as trim
+from .editing.regularizing import regularize as regularize
 from .editing.run import write_recording as write_recording
 from .export.plan import ExportOptions as ExportOptions
 from .export.run import export_recording as export_recording

@@ -157,13 +157,13 @@ def _series(
 
 def _add_invalid_times(file: NWBFile, source: Source, seconds: NDArray[np.float64]) -> None:
     """Mark when frames were filled, and gaps between epochs: there is nothing to analyse."""
-    if source.regular is None:
+    if source.filled is None or source.epochs is None:
         return
     half = 0.5 / source.rate
-    for first, last in runs(np.flatnonzero(source.regular.filled)).tolist():
+    for first, last in runs(np.flatnonzero(source.filled)).tolist():
         tags = ["filled"]
         file.add_invalid_time_interval(seconds[first] - half, seconds[last] + half, tags=tags)
-    for (_, last), (first, _) in pairwise(source.regular.epochs):
+    for (_, last), (first, _) in pairwise(source.epochs):
         tags = ["not received"]
         file.add_invalid_time_interval(seconds[last] + half, seconds[first] - half, tags=tags)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from miostitch.config.choices import choose
-from miostitch.editing.regular import MOST_FILLED, Fill
+from miostitch.editing.regular import IRREGULAR_REMEDY, MOST_FILLED, Fill, irregular_text
 from miostitch.errors import Notice, Severity, UsageError, report_notices
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, publish_run
@@ -236,14 +236,13 @@ def _export(
         run.require_space(plan.needed)
         plan.write(workspace.staged, run.counted(source.count))
         outputs = workspace.made
-    regular = source.regular
     made = ExportSummary(
         kind=kind,
         frames=source.count,
         duration_s=round(source.duration, 6),
         lost_frames=[lost for origin in source.kept.origins for lost in origin.losses],
-        filled_frames=None if regular is None else int(regular.filled.sum()),
-        epochs=None if regular is None else regular.epochs,
+        filled_frames=None if source.filled is None else int(source.filled.sum()),
+        epochs=source.epochs,
         warnings=source.warnings,
         notes=[printable(str(notice)) for notice in notices],
         outputs=outputs,
@@ -278,12 +277,8 @@ def _list_notices(kind: Kind, source: Source, options: ExportOptions) -> list[No
         remedy = "the measured rate is exported"
         notices.append(Notice(source.path, source.rate_text, remedy, Severity.NOTE))
     interval = 1 / source.rate
-    if source.regular is not None and source.regular.worst_s > interval:
-        text = (
-            f"a frame is up to {source.regular.worst_s:.3f} s from its place in a regular time base"
-        )
-        remedy = "the clock of the receiver was changed, or many times are estimated"
-        notices.append(Notice(source.path, text, remedy))
+    if source.worst_s > interval:
+        notices.append(Notice(source.path, irregular_text(source.worst_s), IRREGULAR_REMEDY))
     if any(source.cropped):
         rows, columns = (amount(n, what) for n, what in zip(source.cropped, SIDES, strict=True))
         text = f"{rows} and {columns} at the end fill no square of {options.binning} pixels"
