@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import I64, Bools
 from miostitch.buffers.elapsed_time import ElapsedTime, join_times
-from miostitch.editing.regular import IRREGULAR_REMEDY, Fill, RegularFrames, irregular_text
+from miostitch.editing.regular import WORST_S, Fill, RegularFrames, list_notices
 from miostitch.errors import MismatchError, Notice
 from miostitch.origins.sidecars import Origin
 from miostitch.ranges import join_ranges
@@ -27,30 +27,28 @@ class RegularPart:
     origin: I64  # Which of the files each frame that the base is made of is from, (received,)
     origin_frame: I64  # Its position there, (received,)
     chosen: I64  # Positions in the base, (frame,)
-    worst_s: float  # How far a frame's own time is from that in the base at most
+    notices: tuple[Notice, ...]  # What a user should know of it
 
     @classmethod
     def of(
         cls,
         origins: Sequence[Origin],
         taken: tuple[I64, I64],
-        chosen: I64 | None,
-        fill: Fill,
-        most: int,
+        chosen: I64,
+        facts: Mapping[str, Any],
     ) -> Self:
         """Find them; ``taken``: file of each frame the base is made of, and its position there.
 
-        ``chosen``: all of the base if that is None.
+        ``facts``: the parameters of the step that made the base.
         """
         numbers = take(origins, *taken, "frame_num")
-        frames = RegularFrames.of(numbers, most, origins[0].path)
+        frames = RegularFrames.of(numbers, facts["max_fill"], origins[0].path)
         received = join_times([o.elapsed for o in origins], *taken, numbers, origins[0].fps)
         fitted = frames.fit(received.seconds)
         estimated = received.estimated[frames.previous] | frames.filled
         elapsed = ElapsedTime(fitted.seconds, estimated, received.start + fitted.shift)
-        if chosen is None:
-            chosen = np.arange(len(frames.frame_num))
-        return cls(fill, frames, elapsed, *taken, chosen, fitted.worst_s)
+        notices = list_notices({**facts, WORST_S: fitted.worst_s}, fitted.seconds)
+        return cls(facts["fill"], frames, elapsed, *taken, chosen, notices)
 
     @property
     def place(self) -> tuple[I64, I64]:
@@ -67,14 +65,6 @@ class RegularPart:
     def frame_num(self) -> I64:
         """The device's counter, (frame,)."""
         return self.frames.frame_num[self.chosen]
-
-    @property
-    def notices(self) -> list[Notice]:
-        """What a user should know of its times."""
-        steps = np.diff(self.elapsed.seconds)
-        if not len(steps) or self.worst_s <= np.median(steps):
-            return []
-        return [Notice("", irregular_text(self.worst_s), IRREGULAR_REMEDY)]
 
     def require_numbers(self, expected: NDArray[np.int64], path: str) -> None:
         """Refuse files that count otherwise than what the time base was planned by."""

@@ -103,7 +103,7 @@ def _find_regular(
     if REGULAR not in dataset.attrs:
         return None
     facts, chosen = dataset.attrs[REGULAR], dataset[REGULAR_FRAME.name].to_numpy()
-    part = RegularPart.of(origins, taken, chosen, facts["fill"], facts["max_fill"])
+    part = RegularPart.of(origins, taken, chosen, facts)
     part.require_numbers(dataset["frame_num"].to_numpy(), origins[0].path)
     return part
 

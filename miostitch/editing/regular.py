@@ -4,7 +4,7 @@ Positions and times are plain arrays here; what is filled is computed block by b
 """
 
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Self
 
@@ -15,10 +15,13 @@ from dask.base import tokenize
 from dask.highlevelgraph import HighLevelGraph
 
 from miostitch.arrays import F64, I64, U8, Bools
+from miostitch.buffers.clock_steps import longest_increasing
+from miostitch.buffers.device_counter import device_runs
 from miostitch.buffers.elapsed_time import LEAST_STEP_S
-from miostitch.errors import InputError, UsageError
-from miostitch.ranges import join_ranges, rising_runs
+from miostitch.errors import InputError, Notice, UsageError
+from miostitch.ranges import join_ranges, rising_runs, run_starts
 from miostitch.schema import COMPOSITE, VIDEO
+from miostitch.text import amount
 
 Fill = Literal["previous", "linear", "zero"]
 FILLS: tuple[Fill, ...] = ("previous", "linear", "zero")
@@ -27,12 +30,41 @@ MOST_FILLED = 20
 """Frames of a gap that are filled by default; a longer one begins another epoch."""
 
 
-IRREGULAR_REMEDY = "the clock of the receiver was changed, or many times are estimated"
+LEFT_OUT, WORST_S = "left_out", "worst_s"
+"""Of a regular time base: how many frames have no place in it, by why; how far one is from it."""
 
 
-def irregular_text(worst_s: float) -> str:
-    """Say that the times of a recording are not those of a regular time base."""
-    return f"a frame is up to {worst_s:.3f} s from its place in a regular time base"
+@dataclass(frozen=True)
+class CountedFrames:
+    """The frames of a recording that have a place in a regular time base."""
+
+    kept: I64  # Their positions
+    left_out: dict[str, int]  # How many are left out, and why
+
+    @classmethod
+    def of(cls, frame_num: I64, buffers: I64 | None) -> Self:
+        """Find those whose numbers rise with the others in their run of the device.
+
+        Of frames with the same number, as of a frame that was recorded in fragments, the one with
+        the most ``buffers`` is kept, or else the first.
+        """
+        known = np.flatnonzero(frame_num >= 0)
+        run = device_runs(frame_num[known])
+        parts = np.split(known, np.flatnonzero(np.diff(run)) + 1)
+        order = np.arange(len(frame_num))
+        # equal numbers may follow each other here, as their positions tell them apart
+        keys = frame_num * len(frame_num) + order
+        rising = np.concatenate([part[longest_increasing(keys[part])] for part in parts])
+        received = np.zeros(len(frame_num), np.int64) if buffers is None else buffers
+        same = np.cumsum(np.diff(frame_num[rising], prepend=-1) != 0)
+        best = np.lexsort((rising, -received[rising], same))
+        kept = np.sort(rising[best[run_starts(same[best])]])
+        counts = {
+            "without a number": len(frame_num) - len(known),
+            "out of order": len(known) - len(rising),
+            "repeated": len(rising) - len(kept),
+        }
+        return cls(kept, {why: number for why, number in counts.items() if number})
 
 
 @dataclass(frozen=True)
@@ -162,6 +194,26 @@ class FilledBlock:
                 mixed = filled[gap] * (1 - share) + frames[self.following[gap]] * share
                 filled[gap] = (mixed + 0.5).astype(np.uint8)
         return filled
+
+
+def list_notices(facts: Mapping[str, Any], seconds: F64) -> tuple[Notice, ...]:
+    """Say where a recording does not fit in a regular time base.
+
+    ``facts``: what is known of the base; ``seconds``: its times, (frame,).
+    """
+    notices = []
+    left_out, worst_s = facts.get(LEFT_OUT, {}), facts.get(WORST_S, 0.0)
+    if left_out:
+        total = amount(sum(left_out.values()), "frame")
+        listed = ", ".join(f"{number:,} {why}" for why, number in left_out.items())
+        text = f"{total} without a place in a regular time base: {listed}"
+        notices.append(Notice("", text, "they are left out; the history lists them"))
+    steps = np.diff(seconds)
+    if len(steps) and worst_s > np.median(steps):
+        text = f"a frame is up to {worst_s:.3f} s from its place in a regular time base"
+        remedy = "the clock of the receiver was changed, or many times are estimated"
+        notices.append(Notice("", text, remedy))
+    return tuple(notices)
 
 
 def fit_line(frame_num: I64, seconds: F64) -> np.poly1d:

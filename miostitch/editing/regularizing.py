@@ -9,9 +9,13 @@ import xarray as xr
 from miostitch.arrays import F64
 from miostitch.buffers.elapsed_time import ElapsedTime, read_start
 from miostitch.editing.frame_origins import list_runs
+from miostitch.editing.operations import remove_frames
 from miostitch.editing.picking import in_blocks
 from miostitch.editing.regular import (
+    LEFT_OUT,
     MOST_FILLED,
+    WORST_S,
+    CountedFrames,
     Fill,
     RegularFrames,
     nothing_received,
@@ -36,7 +40,7 @@ from miostitch.schema import (
 
 TIME, ESTIMATED = (variable.name for variable in TIME_VARIABLES)
 ORIGIN, ORIGIN_FRAME = (variable.name for variable in ORIGIN_VARIABLES)
-WITHOUT_NUMBERS = "has no numbers of the device, by which frames could be filled"
+BUFFERS = "num_buffers"
 
 
 def regularize(
@@ -72,10 +76,14 @@ def regularize(
         ``fill`` or ``max_fill`` is impossible, or the recording was made regular before and is
         not written yet.
     InputError
-        The recording has no numbers of the device, or lacks that of a frame.
+        The recording has no numbers of the device.
 
     Notes
     -----
+    Frames without a number, with a wrong one or with that of another frame have no place among
+    the ticks. They are left out, which the history lists; of several with the same number the
+    one with the most buffers is kept.
+
     Of a recording that is open, nothing is read. Of a stitch that is not written, nothing is
     stitched before frames or times are asked for.
 
@@ -93,37 +101,53 @@ def regularize(
     """
     require_fill(fill, max_fill)
     opened = recording if isinstance(recording, xr.Dataset) else open_recording(recording)
-    path = ", ".join(opened.attrs.get("origins", ["this Dataset"]))
-    if REGULAR in opened.attrs:
+    dataset = without_lost(opened)
+    return regularize_frames(dataset, fill, max_fill, dataset.sizes[HEIGHT] * dataset.sizes[WIDTH])
+
+
+def regularize_frames(dataset: xr.Dataset, fill: Fill, max_fill: int, pixels: int) -> xr.Dataset:
+    """Do so with frames that are open and readable; ``pixels``: of a frame as it was recorded."""
+    path = ", ".join(dataset.attrs.get("origins", ["this Dataset"]))
+    if REGULAR in dataset.attrs:
         raise UsageError(f"{path}: has a regular time base already; write it with write_recording")
-    dataset = in_blocks(without_lost(opened))
     needed = {"frame_num", TIME, ESTIMATED, ORIGIN, ORIGIN_FRAME}
     if not needed <= {*dataset.coords} or (dataset["frame_num"] < 0).all():
-        raise InputError(f"{path}: {WITHOUT_NUMBERS}; give it a table")
+        msg = f"{path}: has no numbers of the device, by which frames could be filled"
+        raise InputError(f"{msg}; name one with a table, or leave --fill out")
+    dataset, left_out = keep_counted(in_blocks(dataset))
     regular = RegularFrames.of(dataset["frame_num"].to_numpy(), max_fill, path)
     block = max(dataset[VIDEO.name].variable.chunksizes[FRAME])
-    pixels = dataset.sizes[HEIGHT] * dataset.sizes[WIDTH]
-    parameters = {"fill": fill, "max_fill": max_fill}
+    parameters = {"fill": fill, "max_fill": max_fill, **left_out}
     places = [dataset[name].to_numpy().astype(np.int64) for name in (ORIGIN, ORIGIN_FRAME)]
-    made = fill_columns(dataset.drop_vars(VIDEO.name), regular, pixels, parameters, block)
+    made = fill_columns(dataset.drop_vars(VIDEO.name), regular, pixels, block)
     made = made.assign({VIDEO.name: regular.fill(dataset[VIDEO.name], fill, block)})
     chosen = np.arange(len(regular.frame_num))
     made = made.assign_coords({REGULAR_FRAME.name: (FRAME, chosen, REGULAR_FRAME.attrs)})
-    made = made.assign_attrs({REGULAR: {**parameters, "frames": list_runs(*places)}})
+    done = done_step("regularize", parameters, dataset.sizes[FRAME], len(chosen))
+    history = [*dataset.attrs.get("history", []), done]
+    facts = {**parameters, **made.attrs.get(REGULAR, {}), "frames": list_runs(*places)}
+    made.attrs |= {"history": history, REGULAR: facts}
     return made.set_xindex("frame_num") if "frame_num" in dataset.xindexes else made
 
 
-def fill_columns(
-    known: xr.Dataset,
-    regular: RegularFrames,
-    pixels: int,
-    parameters: dict[str, Any],
-    block: int,
-) -> xr.Dataset:
+def keep_counted(dataset: xr.Dataset) -> tuple[xr.Dataset, dict[str, dict[str, int]]]:
+    """Leave out the frames that have no place in a regular time base, and count them by why."""
+    numbers = dataset["frame_num"].to_numpy()
+    if (numbers[:1] >= 0).all() and (np.diff(numbers) > 0).all():  # without asking for more
+        return dataset, {}
+    buffers = dataset[BUFFERS].to_numpy() if BUFFERS in dataset.coords else None
+    found = CountedFrames.of(numbers, buffers)
+    if not found.left_out:
+        return dataset, {}
+    gone = np.setdiff1d(np.arange(len(numbers)), found.kept)
+    return remove_frames(dataset, gone), {LEFT_OUT: found.left_out}
+
+
+def fill_columns(known: xr.Dataset, regular: RegularFrames, pixels: int, block: int) -> xr.Dataset:
     """What is known of each frame of a regular time base; of those that are filled, nothing.
 
-    ``known``: the coordinates of the recording; ``pixels``: those of a frame as it was recorded;
-    ``parameters``: how it is filled, for the history; ``block``: frames of those that are lazy.
+    ``known``: the coordinates of the recording; ``block``: frames of a chunk of those that are
+    lazy.
     """
     filled = xr.Variable(FRAME, regular.filled)
     nothing = {**nothing_received(pixels), ESTIMATED: True}
@@ -147,9 +171,7 @@ def fill_columns(
         "frame_num": (FRAME, regular.frame_num, known["frame_num"].attrs),
     }
     coords.setdefault(FILLED.name, (FRAME, regular.filled, FILLED.attrs))
-    done = done_step("regularize", parameters, known.sizes[FRAME], len(place))
-    attrs = known.attrs | {"history": [*known.attrs.get("history", []), done]}
-    made = xr.Dataset(coords=coords, attrs=attrs)
+    made = xr.Dataset(coords=coords, attrs=known.attrs)
     return _with_regular_times(made, known, regular, block)
 
 
@@ -174,7 +196,7 @@ def _with_regular_times(
     elapsed = ElapsedTime(times.seconds, made[ESTIMATED].to_numpy(), start)
     attrs = {name: value for name, value in made.attrs.items() if name != START_TIME}
     made = made.assign_coords({TIME: (FRAME, times.seconds, column.attrs)})
-    made.attrs = attrs | elapsed.attrs
+    made.attrs = attrs | elapsed.attrs | {REGULAR: {WORST_S: times.worst_s}}
     return made
 
 

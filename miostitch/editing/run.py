@@ -191,7 +191,9 @@ class Edit(KeptFrames):
     def warnings(self, kinds: set[str]) -> list[str]:
         """What a user should know of the origins and how they were joined."""
         notices = [notice for origin in self.origins for notice in origin.notices]
-        found = list_warnings([*notices, *(self.regular.notices if self.regular else ())])
+        if self.regular is not None:
+            notices += self.regular.notices
+        found = list_warnings(notices)
         found += [
             f"{', '.join(sorted(left))} of {origin.path} is left out: not all files have that"
             for origin in self.origins

@@ -17,8 +17,8 @@ from miostitch.arrays import I64, Bools
 from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.config.choices import require_probability
 from miostitch.editing.kept_frames import KeptFrames
-from miostitch.editing.regular import MOST_FILLED, Fill, RegularFrames, require_fill
-from miostitch.editing.regularizing import WITHOUT_NUMBERS, fill_columns
+from miostitch.editing.regular import MOST_FILLED, Fill, list_notices, require_fill
+from miostitch.editing.regularizing import regularize_frames
 from miostitch.errors import InputError, Notice, UsageError, list_warnings
 from miostitch.execution.engine import Products, no_tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
@@ -39,7 +39,16 @@ from miostitch.recording.datasets import done_step, open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.frame_times import join_dataset_times, time_of_dataset
 from miostitch.recording.inputs import require_opened_so
-from miostitch.schema import FILLED, FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
+from miostitch.schema import (
+    FILLED,
+    FRAME,
+    FRAME_VARIABLES,
+    LOST,
+    ORIGIN_VARIABLES,
+    REGULAR,
+    VIDEO,
+    Variable,
+)
 from miostitch.text import amount, printable
 from miostitch.video.writer import Codec, VideoFile
 
@@ -189,7 +198,6 @@ class Source:
     kept: KeptFrames  # Its pictures, and the files that it is from
     block: int  # Frames per task
     cropped: tuple[int, int] = (0, 0)  # Rows and columns that fill no square of pixels
-    worst_s: float = 0.0  # How far a frame's own time is from a regular time base
 
     @classmethod
     def open(
@@ -262,21 +270,13 @@ class Source:
 
     def fill(self, how: Fill, most: int) -> "Source":
         """Have one frame per tick of the device's counter; see :func:`miostitch.regularize`."""
-        known = self.dataset
-        if not {"frame_num", "time"} <= {*known.coords} or (known["frame_num"] < 0).all():
-            raise InputError(f"{self.path}: {WITHOUT_NUMBERS}; leave --fill out")
-        regular = RegularFrames.of(known["frame_num"].to_numpy(), most, self.path)
-        worst = regular.fit(known["time"].to_numpy()).worst_s
-        parameters, pixels = {"fill": how, "max_fill": most}, self.kept.pixels
-        dataset = fill_columns(known, regular, pixels, parameters, self.block)
-        place = regular.previous
-        kept = replace(
-            self.kept,
-            origin=self.kept.origin[place],
-            origin_frame=self.kept.origin_frame[place],
-            video=regular.fill(self.kept.video.chunk({FRAME: self.block}), how, self.block),
-        )
-        return replace(self, dataset=dataset, kept=kept, worst_s=worst)
+        kept, names = self.kept, [variable.name for variable in ORIGIN_VARIABLES]
+        places = zip(names, (kept.origin, kept.origin_frame), strict=True)
+        known = self.dataset.assign_coords({name: (FRAME, place) for name, place in places})
+        made = regularize_frames(known.assign({VIDEO.name: kept.video}), how, most, kept.pixels)
+        origin, frame = (made[name].to_numpy() for name in names)
+        kept = replace(kept, origin=origin, origin_frame=frame, video=made[VIDEO.name])
+        return replace(self, dataset=made.drop_vars(VIDEO.name), kept=kept)
 
     @property
     def filled(self) -> Bools | None:
@@ -289,6 +289,12 @@ class Source:
     def epochs(self) -> list[tuple[int, int]] | None:
         """First and last frame of each part that has every tick; None of no regular time base."""
         return None if self.filled is None else rising_runs(self.dataset["frame_num"].to_numpy())
+
+    @property
+    def irregular(self) -> tuple[Notice, ...]:
+        """Where the recording does not fit in the regular time base that was made of it."""
+        facts = self.dataset.attrs.get(REGULAR)
+        return () if facts is None else list_notices(facts, self.dataset["time"].to_numpy())
 
     @property
     def path(self) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from miostitch.config.choices import choose
-from miostitch.editing.regular import IRREGULAR_REMEDY, MOST_FILLED, Fill, irregular_text
+from miostitch.editing.regular import MOST_FILLED, Fill
 from miostitch.errors import Notice, Severity, UsageError, report_notices
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions, publish_run
@@ -276,9 +276,7 @@ def _list_notices(kind: Kind, source: Source, options: ExportOptions) -> list[No
     if kind not in ("avi-segments", "zarr2") and source.rate_text:
         remedy = "the measured rate is exported"
         notices.append(Notice(source.path, source.rate_text, remedy, Severity.NOTE))
-    interval = 1 / source.rate
-    if source.worst_s > interval:
-        notices.append(Notice(source.path, irregular_text(source.worst_s), IRREGULAR_REMEDY))
+    notices += [replace(notice, path=source.path) for notice in source.irregular]
     if any(source.cropped):
         rows, columns = (amount(n, what) for n, what in zip(source.cropped, SIDES, strict=True))
         text = f"{rows} and {columns} at the end fill no square of {options.binning} pixels"

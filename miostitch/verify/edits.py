@@ -171,9 +171,8 @@ def _find_regular(
     made = [step["parameters"] for step in steps if step.get("step") == "regularize"][-1]
     first, last = np.array(summary["regular_frames"], np.int64).T
     chosen = join_ranges(first, last + 1 - first)
-    fill, most = made["fill"], made["max_fill"]
-    require_fill(fill, most)
-    return RegularPart.of(origins, taken, chosen, fill, most)
+    require_fill(made["fill"], made["max_fill"])
+    return RegularPart.of(origins, taken, chosen, made)
 
 
 def _find_stitch(result: Result, name: str) -> Origin:

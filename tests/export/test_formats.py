@@ -511,5 +511,5 @@ def test_nothing_is_known_of_filled_frames(store: Path, tmp_path: Path) -> None:
 
 def test_what_has_no_numbers_is_not_filled(tmp_path: Path) -> None:
     video = write(tmp_path / "a.avi", make_frames(9))
-    with pytest.raises(InputError, match="leave --fill out"):
+    with pytest.raises(InputError, match="has no numbers of the device"):
         export_recording(video, tmp_path / "x", "hdf5", fill="zero")
