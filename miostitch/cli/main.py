@@ -317,6 +317,7 @@ def concat(names: list[str], **choices: Any) -> None:
 @opt.edits
 @opt.force
 @talking
+@opt.computes
 def regularize(names: list[str], fill: "Fill", max_fill: int, **choices: Any) -> None:
     """Have one frame per tick of the device's counter, at equal intervals.
 

@@ -19,7 +19,7 @@ from miostitch.buffers.clock_steps import longest_increasing
 from miostitch.buffers.device_counter import device_runs
 from miostitch.buffers.elapsed_time import LEAST_STEP_S
 from miostitch.errors import InputError, Notice, UsageError
-from miostitch.ranges import join_ranges, rising_runs, run_starts
+from miostitch.ranges import MAX_FRAMES, join_ranges, rising_runs, run_starts
 from miostitch.schema import COMPOSITE, VIDEO
 from miostitch.text import amount
 
@@ -99,6 +99,10 @@ class RegularFrames:
         steps = np.diff(received)
         inside = (steps > 0) & (steps <= most + 1)
         counts = np.append(np.where(inside, steps, 1), 1)
+        if counts.sum(dtype=np.float64) > MAX_FRAMES:
+            longest = int(counts.argmax())
+            msg = f"{path}: {counts[longest] - 1} frames are lost between frames {longest} and"
+            raise UsageError(f"{msg} {longest + 1}, too many to be filled; give a lower max_fill")
         place = np.repeat(np.arange(len(received)), counts)  # of the last frame received
         ahead = join_ranges(np.zeros(len(counts), np.int64), counts)
         return cls(
@@ -241,5 +245,5 @@ def require_fill(how: str, most: int) -> None:
     """Refuse a way to fill that is none."""
     if how not in FILLS:
         raise UsageError(f"fill {how!r}: must be {', '.join(FILLS[:-1])} or {FILLS[-1]}")
-    if most < 0:
-        raise UsageError(f"max_fill {most}: must be a number of frames, 0 at least")
+    if isinstance(most, bool) or not isinstance(most, int | np.integer) or most < 0:
+        raise UsageError(f"max_fill {most!r}: must be a number of frames, 0 at least")

@@ -113,7 +113,7 @@ def regularize_frames(dataset: xr.Dataset, fill: Fill, max_fill: int, pixels: in
     needed = {"frame_num", TIME, ESTIMATED, ORIGIN, ORIGIN_FRAME}
     if not needed <= {*dataset.coords} or (dataset["frame_num"] < 0).all():
         msg = f"{path}: has no numbers of the device, by which frames could be filled"
-        raise InputError(f"{msg}; name one with a table, or leave --fill out")
+        raise InputError(f"{msg}; name a recording with its table")
     dataset, left_out = keep_counted(in_blocks(dataset))
     regular = RegularFrames.of(dataset["frame_num"].to_numpy(), max_fill, path)
     block = max(dataset[VIDEO.name].variable.chunksizes[FRAME])

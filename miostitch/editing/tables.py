@@ -88,9 +88,9 @@ class EditedTables:
         for suffix, writer in self.writers.items():
             if _have_lines(self.sources, suffix):
                 lines = self._look_up(span, partial(_find_lines, suffix=suffix))
-                lines = lines.reindex(columns=writer.columns).fillna("")
+                lines = lines.reindex(columns=writer.columns, fill_value="").fillna("")
             else:
-                lines = self._look_up(span, _find_times).reindex(columns=writer.columns)
+                lines = self._look_up(span, _find_times)
             if self.sources.filled is not None:
                 lines = self._with_filled(lines, suffix, span)
             writer.append(lines.sort_values(LINE_TABLES[suffix], kind="stable"))
