@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+import zarr
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -234,7 +235,7 @@ def test_a_number_that_does_not_rise_is_left_out_and_said(session: Made, tmp_pat
     table = pd.read_csv(Path(session.names[0]).with_suffix(".csv"))
     table.to_csv(video.with_suffix(".csv"), index=False)
     known = open_recording(session.names[0]).frame_num.to_numpy()
-    wild = {20: known[20] + 5000, 30: known[29]}
+    wild = {20: known[20] + 5000}
 
     def change(rows: pd.DataFrame) -> pd.DataFrame:
         numbers = rows.reconstructed_frame_index.map(wild).fillna(rows.frame_num).astype(int)
@@ -245,12 +246,12 @@ def test_a_number_that_does_not_rise_is_left_out_and_said(session: Made, tmp_pat
     change_table(video, change)
     dataset = open_recording(video)
     numbers = dataset.frame_num.to_numpy()
-    right = [n for n in numbers if n not in (wild[20],)]
+    right = [n for n in numbers if n != wild[20]]
     lazy = regularize(dataset, "zero", 30)
     assert lazy.frame_num.to_numpy().tolist() == [*range(min(right), max(right) + 1)]
-    assert len(lazy.attrs["history"][-1]["parameters"]["left_out"]) == 2
+    assert lazy.attrs["history"][-1]["parameters"]["left_out"] == {"out of order": 1}
     summary = write_recording(lazy, tmp_path / "out")
-    assert "2 frames without a place" in summary["warnings"][0]
+    assert "1 frame without a place" in summary["warnings"][0]
     assert miostitch.verify_files(tmp_path / "out")["differences"] == 0
 
 
@@ -258,18 +259,14 @@ def test_a_number_that_does_not_rise_is_left_out_and_said(session: Made, tmp_pat
 def test_a_filled_frame_that_is_another_is_found(
     stitched: Path, tmp_path: Path, fill: Fill
 ) -> None:
-    summary = write_recording(regularize(stitched, fill), tmp_path)
-    avi = tmp_path / f"{stitched.stem}.avi"
-    at = int(np.flatnonzero(open_recording(tmp_path / stitched.name).filled)[0])
-    frame = decode(avi)[at].tobytes()
-    data = avi.read_bytes()
-    place = len(data) - len(data.rpartition(b"idx1")[1] + data.rpartition(b"idx1")[2])
-    start = [i for i in range(place) if data.startswith(b"00d", i)][at] + 8
-    assert data[start:].startswith(frame[:13])
-    avi.write_bytes(data[:start] + bytes([data[start] ^ 255]) + data[start + 1 :])
+    write_recording(regularize(stitched, fill), tmp_path)
+    store = tmp_path / stitched.name
+    at = int(np.flatnonzero(open_recording(store).filled)[0])
+    video = zarr.open_array(store / "video", mode="r+")
+    video[at] = 255 - np.asarray(video[at])
     [found] = miostitch.verify_files(tmp_path)["results"]
-    assert [(f["kind"], f["frame"]) for f in found["findings"]] == [("pixels", at)]
-    assert summary["filled_frames"] > 0
+    assert {(f["kind"], f.get("frame")) for f in found["findings"]} == {("pixels", at)}
+    assert stitched.name in {finding["file"] for finding in found["findings"]}
 
 
 @pytest.mark.parametrize(
@@ -289,7 +286,7 @@ def test_a_summary_that_says_otherwise_is_found(
     assert column in {finding.get("column") for finding in found["findings"]}
 
 
-def test_what_cannot_be_made_regular_is_refused(session: Made, tmp_path: Path) -> None:
+def test_what_cannot_be_made_regular_is_refused(session: Made) -> None:
     dataset = open_recording(session.names[0])
     with pytest.raises(UsageError, match="must be previous, linear or zero"):
         regularize(dataset, "best")  # type: ignore[arg-type]
@@ -301,9 +298,8 @@ def test_what_cannot_be_made_regular_is_refused(session: Made, tmp_path: Path) -
         regularize(lazy)
     with pytest.raises(UsageError, match="join first, and regularize then"):
         miostitch.concat([lazy, dataset])
-    bare = write(tmp_path / "a.avi", decode(Path(session.names[0])))
     with pytest.raises(InputError, match="has no numbers of the device"):
-        regularize(bare)
+        regularize(dataset.drop_vars("frame_num"))
     far = dataset.assign_coords(frame_num=dataset.frame_num.copy(
         data=np.append(dataset.frame_num[:-1], 2**40)))  # fmt: skip
     with pytest.raises(UsageError, match="too many to be filled; give a lower max_fill"):
