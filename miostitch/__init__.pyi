@@ -1,6 +1,7 @@
 # The public names and where they live. Type checkers read this file, and so does __init__.py.
 from .config.files import load_config as load_config
 from .config.models import DenoiseConfig as DenoiseConfig
+from .config.session_file import Behaviour as Behaviour
 from .config.thresholds import ScoreConfig as ScoreConfig
 from .denoising.chain import Denoised as Denoised
 from .denoising.chain import denoise as denoise

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from miostitch.arrays import I64, Bools
 from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.config.choices import require_probability
+from miostitch.config.session_file import Behaviour
 from miostitch.editing.kept_frames import KeptFrames
 from miostitch.editing.regular import MOST_FILLED, Fill, list_notices, require_fill
 from miostitch.editing.regularizing import regularize_frames
@@ -104,6 +105,8 @@ class ExportOptions:
         NWB: the fluorescent indicator, and the brain area that was imaged.
     experimenter, institution
         NWB: who recorded, and where.
+    behaviour
+        NWB: tables of the times of behaviour cameras, as `behaviour` of a session file.
     """
 
     frames: str | None = None
@@ -128,6 +131,7 @@ class ExportOptions:
     location: str = "unknown"
     experimenter: str | None = None
     institution: str | None = None
+    behaviour: tuple[Behaviour, ...] = ()
 
     def __post_init__(self) -> None:
         start = self.session_start

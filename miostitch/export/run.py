@@ -1,13 +1,14 @@
 """Carry a recording into other tools: streamed, with its times, completely or not at all."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from miostitch.config.choices import choose
+from miostitch.config.session_file import Behaviour
 from miostitch.editing.regular import MOST_FILLED, Fill
 from miostitch.errors import Notice, Severity, UsageError, report_notices
 from miostitch.execution.progress import Progress
@@ -69,6 +70,7 @@ def export_recording(
     location: str | None = None,
     experimenter: str | None = None,
     institution: str | None = None,
+    behaviour: Sequence[Behaviour] | None = None,
     lag: int | Literal["auto"] | None = None,
     salvage: bool | None = None,
     strict: bool | None = None,
@@ -197,6 +199,7 @@ def export_recording(
         location=location,
         experimenter=experimenter,
         institution=institution,
+        behaviour=None if behaviour is None else tuple(behaviour),
     )
     reading = settle_reading(
         reading, lag=lag, salvage=salvage, strict=strict, max_frame_pixels=max_frame_pixels

@@ -251,7 +251,7 @@ def test_a_number_that_does_not_rise_is_left_out_and_said(session: Made, tmp_pat
     assert lazy.frame_num.to_numpy().tolist() == [*range(min(right), max(right) + 1)]
     assert lazy.attrs["history"][-1]["parameters"]["left_out"] == {"out of order": 1}
     summary = write_recording(lazy, tmp_path / "out")
-    assert "1 frame without a place" in summary["warnings"][0]
+    assert any("1 frame without a place" in each for each in summary["warnings"])
     assert miostitch.verify_files(tmp_path / "out")["differences"] == 0
 
 
