@@ -96,7 +96,7 @@ def regularize(
     >>> recording = miostitch.open_recording(session.recordings[0])
     >>> regular = miostitch.regularize(recording, fill="linear")
     >>> recording.sizes["frame"], regular.sizes["frame"], int(regular.filled.sum())
-    (55, 60, 5)
+    (49, 54, 5)
     >>> folder.cleanup()
     """
     require_fill(fill, max_fill)

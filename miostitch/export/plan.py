@@ -106,7 +106,7 @@ class ExportOptions:
     experimenter, institution
         NWB: who recorded, and where.
     behaviour
-        NWB: tables of the times of behaviour cameras, as `behaviour` of a session file.
+        NWB: tables of the times of behaviour cameras, as ``behaviour`` of a session file.
     """
 
     frames: str | None = None

@@ -131,6 +131,8 @@ def export_recording(
         the session file said that a result was stitched by.
     experimenter, institution
         For ``nwb``: who recorded, and where; by default as the session file said.
+    behaviour
+        For ``nwb``: the tables of behaviour cameras, as in a session file; see :class:`Behaviour`.
     lag, salvage, strict, max_frame_pixels
         How to read a recording that is named by its path; see :func:`denoise_files`.
     reading
