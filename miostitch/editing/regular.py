@@ -234,7 +234,6 @@ def nothing_received(pixels: int) -> dict[str, int | bool]:
     return {
         "source": COMPOSITE,
         "num_buffers": 0,
-        "received": 0,
         "missing_pixels": pixels,
         "damaged": True,
         "unrecoverable": True,

@@ -30,6 +30,7 @@ from miostitch.schema import (
     FRAME,
     HEIGHT,
     ORIGIN_VARIABLES,
+    RECEIVED,
     REGULAR,
     REGULAR_FRAME,
     START_TIME,
@@ -150,7 +151,7 @@ def fill_columns(known: xr.Dataset, regular: RegularFrames, pixels: int, block: 
     lazy.
     """
     filled = xr.Variable(FRAME, regular.filled)
-    nothing = {**nothing_received(pixels), ESTIMATED: True}
+    nothing = {**nothing_received(pixels), RECEIVED.name: 0, ESTIMATED: True}
     place = regular.previous
     coords: dict[str, Any] = {
         str(name): c for name, c in known.coords.items() if c.dims != (FRAME,)
