@@ -1,6 +1,7 @@
 # The public names and where they live. Type checkers read this file, and so does __init__.py.
 from .config.files import load_config as load_config
 from .config.models import DenoiseConfig as DenoiseConfig
+from .config.session_file import Behaviour as Behaviour
 from .config.thresholds import ScoreConfig as ScoreConfig
 from .denoising.chain import Denoised as Denoised
 from .denoising.chain import denoise as denoise
@@ -9,6 +10,7 @@ from .denoising.run import denoise_files as denoise_files
 from .editing.operations import concat as concat
 from .editing.operations import remove_frames as remove_frames
 from .editing.operations import trim as trim
+from .editing.regularizing import regularize as regularize
 from .editing.run import write_recording as write_recording
 from .export.plan import ExportOptions as ExportOptions
 from .export.run import export_recording as export_recording

@@ -73,6 +73,17 @@ def runs(numbers: I64) -> I64:
     return np.stack([first, last], axis=1)
 
 
+def rising_runs(numbers: I64) -> list[tuple[int, int]]:
+    """First and last position of every run in which each number is the next one.
+
+    >>> rising_runs(np.array([3, 4, 5, 9, 1]))
+    [(0, 2), (3, 3), (4, 4)]
+    """
+    breaks = np.flatnonzero(np.diff(numbers) != 1)
+    first, last = np.append(0, breaks + 1), np.append(breaks, len(numbers) - 1)
+    return [*zip(first.tolist(), last.tolist(), strict=True)] if len(numbers) else []
+
+
 def distinct(numbers: I64) -> I64:
     """Sort numbers, each once.
 

@@ -211,7 +211,16 @@ LOST = _frame("lost", "bool", "the frame cannot be read, or has no row")
 """Coordinate of a recording that was opened with salvage or with a lag."""
 
 FILLED = _frame("filled", "bool", "no receiver has the frame: it is made of those around it")
-"""Coordinate of an export with a regular time base."""
+"""What every frame of a regular time base has besides."""
+
+REGULAR_FRAME = _frame("regular_frame", "int64", "position of the frame in its time base")
+"""Coordinate of a regular time base that is not written; see :mod:`miostitch.editing.regular`."""
+
+REGULAR = "regular"
+"""Attribute of such a Dataset: how it was filled, and of which frames it is made."""
+
+EPOCHS = "epochs"
+"""Attribute of a regular time base: first and last frame of each part that has every tick."""
 
 PIXEL_SCORES: tuple[Variable, ...] = (
     _score("black_pixels", "int64", "pixels of rows with a run of black pixels", "pixel"),

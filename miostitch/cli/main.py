@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from xarray import Dataset
 
+    from miostitch.editing.regular import Fill
     from miostitch.recording.files import StrPath
     from miostitch.simulation.receivers import Simulation, SimulationConfig
     from miostitch.stitching.options import StitchOptions
@@ -296,6 +297,42 @@ def concat(names: list[str], **choices: Any) -> None:
     from miostitch.editing import operations as editing
 
     _edit(names, editing.concat, "_combined", **choices)
+
+
+@main.command()
+@opt.takes_videos
+@opt.output_in(default="stitched", help="Folder to write to, or a file ending in .avi or .zarr.")
+@option(
+    "--fill",
+    type=click.Choice(["previous", "linear", "zero"]),
+    default="previous",
+    help="What a frame that no receiver has becomes (default: previous).",
+)
+@option(
+    "--max-fill",
+    default=20,
+    help="Frames of a gap that are filled at most; others split epochs (default: 20).",
+    **opt.whole,
+)
+@opt.edits
+@opt.force
+@talking
+@opt.computes
+def regularize(names: list[str], fill: "Fill", max_fill: int, **choices: Any) -> None:
+    """Have one frame per tick of the device's counter, at equal intervals.
+
+    Writes S_regular.zarr, .avi and tables. Frames that no receiver has are filled and marked as
+    filled: by the frame before (previous), interpolated (linear) or black (zero).
+
+    \b
+    Example:
+      miostitch regularize stitched/S.zarr -o regular --fill linear
+    """
+    from miostitch.editing.regularizing import regularize
+
+    _edit(
+        _only_one(names), lambda parts: regularize(parts[0], fill, max_fill), "_regular", **choices
+    )
 
 
 @main.command()

@@ -79,6 +79,8 @@ def describe_result(path: str, kind: str, given: dict[str, Any]) -> tuple[str, d
     from miostitch.export.plan import describe_session
 
     described = describe_session(session.facts, kind)
+    if kind == "nwb":
+        described["behaviour"] = session.behaviour
     return found, described | {name: each for name, each in given.items() if each is not None}
 
 

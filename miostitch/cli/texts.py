@@ -37,6 +37,7 @@ WIDTH = 80
 SHORTEST_NAME = 12  # columns that the names of a table have at least
 LISTED_RUNS = 8  # runs of the device whose frame_num are listed
 LISTED_OUTPUTS = 6  # paths that an export lists
+LISTED_EPOCHS = 10
 
 RECORDING_COLUMNS = {
     "recording": "name",
@@ -242,12 +243,25 @@ def edit_text(made: EditSummary) -> str:
     """What an edit made of how many frames."""
     before = sum(origin.frames for origin in made.origins)
     lines = [*_warnings(made.warnings), f"{amount(made.frames, 'frame')} of {before:,}"]
-    return _with_outputs(lines, made.outputs)
+    return _with_outputs([*lines, *_regular_lines(made)], made.outputs)
+
+
+def _regular_lines(made: EditSummary | ExportSummary) -> list[str]:
+    """How many frames of a regular time base are filled, and its epochs; nothing of another."""
+    if made.filled_frames is None or made.epochs is None:
+        return []
+    lines = [f"{amount(made.filled_frames, 'frame')} filled, {amount(len(made.epochs), 'epoch')}"]
+    if len(made.epochs) > 1:
+        lines += [f"  frames {first} to {last}" for first, last in made.epochs[:LISTED_EPOCHS]]
+    if left := len(made.epochs[LISTED_EPOCHS:]):
+        lines.append(f"  and {left} more; the summary lists them")
+    return lines
 
 
 def denoise_text(made: DenoiseSummary) -> str:
     """What denoising left of how many frames."""
     lines = [*_warnings(made.warnings), *_indented("note", made.notices), _denoised(made)]
+    lines += _regular_lines(made)
     return _with_outputs(lines, made.outputs)
 
 
@@ -296,6 +310,7 @@ def export_text(made: ExportSummary) -> str:
     """What was exported, and where it is."""
     lines = _warnings(made.warnings)
     lines += [f"{amount(made.frames, 'frame')}, {made.duration_s:.1f} s, as {made.kind}"]
+    lines += _regular_lines(made)
     outputs = made.outputs
     if len(outputs) > LISTED_OUTPUTS:
         left = len(outputs) - LISTED_OUTPUTS

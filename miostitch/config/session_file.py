@@ -148,9 +148,22 @@ class Behaviour(Block):
         default="", min_length=1, description="Table with the time of each of its frames; needed."
     )
     column: str | None = Field(
-        default=None, min_length=1, description="Column of the times (default: the first)."
+        default=None,
+        min_length=1,
+        description="Column of the times (default: the only one, or one of a usual name).",
     )
     unit: Literal["s", "ms"] = Field(default="s", description="Unit of the times.")
+    events: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Table of shared events, as align-times takes it (default: Unix times).",
+    )
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The tables that it names, by their keys."""
+        named = {"timestamps": self.timestamps, "events": self.events}
+        return {key: path for key, path in named.items() if path is not None}
 
 
 class SessionModel(Block):
@@ -212,7 +225,7 @@ class SessionFile:
         found = {name: block.model_dump(exclude_none=True) for name, block in blocks.items()}
         behaviour = [
             each.model_dump(exclude_none=True)
-            | {"timestamps": os.path.relpath(each.timestamps, os.path.dirname(self.path))}
+            | {k: os.path.relpath(p, os.path.dirname(self.path)) for k, p in each.files.items()}
             for each in self.behaviour
         ]
         return {"name": self.name} | {
@@ -331,7 +344,8 @@ class _Reader:
             if not isinstance(each, dict) or not {"name", "timestamps"} <= each.keys():
                 self._refuse(key, "behaviour: each needs name: and timestamps:")
             elif found := self._check(Behaviour, each, key):
-                yield found.model_copy(update={"timestamps": self._path(found.timestamps)})
+                files = {name: self._path(path) for name, path in found.files.items()}
+                yield found.model_copy(update=files)
 
     def _listed(self) -> str:
         name = self.document.name

@@ -1,7 +1,7 @@
 """Frames of recordings that are kept: their pixels, and the files in which the rest is found."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Any, Self, TypeVar
@@ -10,31 +10,23 @@ import numpy as np
 import xarray as xr
 
 from miostitch.arrays import I64
+from miostitch.editing.frame_origins import FrameOrigins, RegularPart, read_runs
 from miostitch.errors import UsageError
 from miostitch.origins.sidecars import Origin, find_origin
 from miostitch.recording.datasets import in_chunks, without_lost
 from miostitch.recording.files import ReadOptions
-from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH, chunk_frames
+from miostitch.schema import FRAME, HEIGHT, REGULAR, REGULAR_FRAME, VIDEO, WIDTH, chunk_frames
 from miostitch.stitching.stitched_origin import find_stitched
 
 Lazy = TypeVar("Lazy", xr.Dataset, xr.DataArray)
 
 
 @dataclass(frozen=True)
-class FrameOrigins:
-    """Where frames are from."""
-
-    origins: tuple[Origin, ...]
-    origin: I64  # Which of them each frame is from, (frame,)
-    origin_frame: I64  # Its position there, (frame,)
-
-
-@dataclass(frozen=True)
 class KeptFrames(FrameOrigins):
     """Frames to write: their pixels, and where the rest is."""
 
-    video: xr.DataArray  # Lazy uint8 (frame, height, width)
-    attrs: dict[str, Any]  # Attributes of the Dataset
+    video: xr.DataArray = field(kw_only=True)  # Lazy uint8 (frame, height, width)
+    attrs: dict[str, Any] = field(kw_only=True)  # Attributes of the Dataset
 
     @classmethod
     def of(cls, dataset: xr.Dataset, reading: ReadOptions, known: Sequence[Origin] = ()) -> Self:
@@ -46,33 +38,27 @@ class KeptFrames(FrameOrigins):
         if dataset.video.dtype != VIDEO.dtype:
             msg = f"video is {dataset.video.dtype}, and {VIDEO.dtype} is written; round and clip it"
             raise UsageError(f"{msg}, then .astype('{VIDEO.dtype}')")
-        used, origin = np.unique(dataset.origin.to_numpy(), return_inverse=True)
-        if not len(used):
+        if not dataset.sizes[FRAME]:
             raise UsageError("no frame is left to be written; keep at least one")
+        numbers, frames = _taken(dataset)
+        used, origin = np.unique(numbers, return_inverse=True)
         found = {each.path: each for each in known}
         paths = [dataset.attrs["origins"][number] for number in used]
-        frames = dataset.origin_frame.to_numpy().astype(np.int64)
         origins = tuple(found.get(path) or _find(path, dataset.attrs, reading) for path in paths)
         for number, each in enumerate(origins):
             if frames[origin == number].max() >= each.frames:
                 msg = f"{each.path}: has fewer frames than when it was opened; open it again"
                 raise UsageError(msg)
+        part = _find_regular(dataset, origins, (origin, frames))
+        place = (origin, frames) if part is None else part.place
         video = in_chunks(dataset).video.transpose(FRAME, HEIGHT, WIDTH)
-        return cls(origins, origin, frames, video.reset_coords(drop=True), dict(dataset.attrs))
+        attrs = dict(dataset.attrs)
+        return cls(origins, *place, part, video=video.reset_coords(drop=True), attrs=attrs)
 
     @property
     def files(self) -> list[str]:
         """Everything that is read."""
         return [path for origin in self.origins for path in origin.files]
-
-    @property
-    def origin_runs(self) -> list[list[int]]:
-        """Origin, first and last frame there of every run of frames, in their order."""
-        steps = (np.diff(self.origin) != 0) | (np.diff(self.origin_frame) != 1)
-        last = np.append(np.flatnonzero(steps), len(steps))
-        first = np.append(0, last[:-1] + 1)
-        columns = (self.origin[first], self.origin_frame[first], self.origin_frame[last])
-        return [*map(list, np.stack(columns, axis=1).tolist())]
 
     @property
     def fps(self) -> Fraction:
@@ -100,6 +86,26 @@ class KeptFrames(FrameOrigins):
     def part(self, lazy: Lazy, span: slice, block: int | None = None) -> Lazy:
         """A span of lazy frames in blocks, by default of the usual size."""
         return lazy.isel({FRAME: span}).chunk({FRAME: block or self.block, HEIGHT: -1, WIDTH: -1})
+
+
+def _taken(dataset: xr.Dataset) -> tuple[I64, I64]:
+    """File and position of every frame that was taken; of a regular time base those it has."""
+    if REGULAR in dataset.attrs:
+        return read_runs(dataset.attrs[REGULAR]["frames"])
+    origin, frame = (dataset[name].to_numpy() for name in ("origin", "origin_frame"))
+    return origin, frame.astype(np.int64)
+
+
+def _find_regular(
+    dataset: xr.Dataset, origins: tuple[Origin, ...], taken: tuple[I64, I64]
+) -> RegularPart | None:
+    """The frames of a Dataset in the regular time base that was made of files; None without."""
+    if REGULAR not in dataset.attrs:
+        return None
+    facts, chosen = dataset.attrs[REGULAR], dataset[REGULAR_FRAME.name].to_numpy()
+    part = RegularPart.of(origins, taken, chosen, facts)
+    part.require_numbers(dataset["frame_num"].to_numpy(), origins[0].path)
+    return part
 
 
 def _find(path: str, attrs: dict[str, Any], reading: ReadOptions) -> Origin:

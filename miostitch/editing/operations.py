@@ -19,16 +19,18 @@ from miostitch.ranges import format_frames, parse_frames
 from miostitch.recording.datasets import (
     done_step,
     in_chunks,
-    lost_coordinate,
     require_numbered,
     union,
 )
 from miostitch.recording.frame_times import from_first_frame, join_dataset_times, time_of_dataset
 from miostitch.schema import (
     COMPOSITE,
+    EPOCHS,
+    FILLED,
     FRAME,
     HEIGHT,
     LOST,
+    REGULAR,
     START_TIME,
     VIDEO,
     WIDTH,
@@ -162,7 +164,7 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         raise UsageError(f"concat of {reprlib.repr(datasets)}: {msg}")
     if not given:
         raise UsageError("nothing to join; name at least one recording")
-    parts = [_with_lost(in_chunks(dataset), given) for dataset in given]
+    parts = [_with_flags(in_chunks(dataset), given) for dataset in given]
     _require_alike(parts)
     names, places = union([part.attrs.get("recordings", []) for part in parts])
     require_numbered(len(names))
@@ -173,7 +175,8 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         joined["origin"] = joined.origin.copy(data=np.concatenate(moved).astype(np.int16))
     first, *others = (part.attrs for part in parts)
     attrs = {k: v for k, v in first.items() if all(other.get(k) == v for other in others)}
-    attrs.pop(START_TIME, None)
+    for stale in (START_TIME, EPOCHS):
+        attrs.pop(stale, None)
     attrs |= {"origins": origins, "history": []}
     attrs |= {START_TIME: joined.attrs[START_TIME]} if START_TIME in joined.attrs else {}
     if names:
@@ -273,11 +276,17 @@ def _require_alike(parts: Sequence[xr.Dataset]) -> None:
                 raise InputError(f"{msg} together")
 
 
-def _with_lost(part: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Add the coordinate ``lost`` if any of the recordings has it."""
-    if LOST.name in part.coords or not any(LOST.name in each.coords for each in parts):
-        return part
-    return part.assign_coords(lost_coordinate(np.zeros(part.sizes[FRAME], np.bool_)))
+def _with_flags(part: xr.Dataset, parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Add the coordinates ``lost`` and ``filled`` if any of the recordings has them."""
+    if REGULAR in part.attrs:
+        name = ", ".join(part.attrs["origins"])
+        msg = f"{name}: its regular time base is not written; join first, and regularize then"
+        raise UsageError(f"{msg}, or write it with write_recording")
+    for flag in (LOST, FILLED):
+        if flag.name not in part.coords and any(flag.name in each.coords for each in parts):
+            no_frame = np.zeros(part.sizes[FRAME], np.bool_)
+            part = part.assign_coords({flag.name: (FRAME, no_frame, flag.attrs)})
+    return part
 
 
 def _collect_lags(parts: Sequence[xr.Dataset]) -> dict[str, int]:

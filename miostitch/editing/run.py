@@ -13,6 +13,7 @@ import xarray as xr
 from dask.base import tokenize
 
 from miostitch.editing.extra_outputs import Extras, video_outputs, write_notes, write_videos
+from miostitch.editing.frame_origins import list_runs
 from miostitch.editing.kept_frames import KeptFrames
 from miostitch.editing.tables import EditedTables, StoredTables, check_counts
 from miostitch.errors import UsageError, list_warnings
@@ -27,11 +28,12 @@ from miostitch.execution.results import EditSummary, InputPlace, OriginSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.origins.provenance import input_place
 from miostitch.origins.sidecars import Origin
+from miostitch.ranges import rising_runs, runs
 from miostitch.recording.datasets import label_frames, list_lag_notices, open_sources
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.inputs import require_opened_so, settle_reading
 from miostitch.recording.run_result import RunResult
-from miostitch.schema import MEASURED_FPS, START_TIME, VIDEO
+from miostitch.schema import EPOCHS, MEASURED_FPS, START_TIME, VIDEO
 from miostitch.store.chunks import set_aside, take_over
 from miostitch.store.layout import consolidate, create_store
 from miostitch.text import printable
@@ -156,7 +158,13 @@ class Edit(KeptFrames):
     """Kept frames, to be written with everything that their origins have."""
 
     def kinds(self, named: str) -> set[str]:
-        """Endings of what is written: what all origins have, and the file that was named."""
+        """Endings of what is written: what all origins have, and the file that was named.
+
+        A regular time base is written with all that says which of its frames are filled.
+        """
+        return self._kinds(named) if self.regular is None else self.all_kinds
+
+    def _kinds(self, named: str) -> set[str]:
         kinds = set.intersection(*(origin.kinds for origin in self.origins))
         videos = {named} if named else set() if kinds & {*NAMED} else {AVI}
         # a video that no origin has gets the table that a recording needs
@@ -174,7 +182,7 @@ class Edit(KeptFrames):
     @property
     def all_kinds(self) -> set[str]:
         """Endings of a complete result: video, store, tables, and what all origins have besides."""
-        return self.kinds("") | {*NAMED} | ({TABLE, TIMESTAMPS} if self._has_rows else set())
+        return self._kinds("") | {*NAMED} | ({TABLE, TIMESTAMPS} if self._has_rows else set())
 
     @property
     def _has_rows(self) -> bool:
@@ -182,7 +190,10 @@ class Edit(KeptFrames):
 
     def warnings(self, kinds: set[str]) -> list[str]:
         """What a user should know of the origins and how they were joined."""
-        found = list_warnings(notice for origin in self.origins for notice in origin.notices)
+        notices = [notice for origin in self.origins for notice in origin.notices]
+        if self.regular is not None:
+            notices += self.regular.notices
+        found = list_warnings(notices)
         found += [
             f"{', '.join(sorted(left))} of {origin.path} is left out: not all files have that"
             for origin in self.origins
@@ -213,7 +224,7 @@ class Edit(KeptFrames):
                 _describe_origin(each, lags.get(each.path, 0), run.workspace.output)
                 for each in self.origins
             ],
-            origin_frames=self.origin_runs,
+            origin_frames=list_runs(*self.taken),
             inputs=self.inputs,
             lost_frames=[lost for origin in self.origins for lost in origin.losses],
             warnings=[printable(warning) for warning in warnings],
@@ -221,7 +232,18 @@ class Edit(KeptFrames):
             versions=used_versions(),
             digests={},
             outputs=[],
+            **self._regular_facts(),
         )
+
+    def _regular_facts(self) -> dict[str, Any]:
+        """What the summary says of a regular time base; nothing of another result."""
+        if self.filled is None:
+            return {}
+        facts: dict[str, Any] = {"filled_frames": int(self.filled.sum())}
+        facts["epochs"] = rising_runs(self.frame_num)
+        if self.regular is not None:
+            facts["regular_frames"] = runs(self.regular.chosen).tolist()
+        return facts
 
     def _write_frames(
         self, kinds: set[str], run: Run, extras: Extras, journal: Journal
@@ -294,7 +316,7 @@ class Edit(KeptFrames):
         kept = {
             name: value
             for name, value in (facts[0] if facts else {}).items()
-            if name not in ("ome", "format_version", START_TIME, MEASURED_FPS)
+            if name not in ("ome", "format_version", START_TIME, MEASURED_FPS, EPOCHS)
             and all(each.get(name) == value for each in facts)
         }
         if "session" in self.attrs:
@@ -312,6 +334,7 @@ class Edit(KeptFrames):
                 "versions": {"miostitch": version("miostitch")},
             },
             zarr_format=formats[0] if formats else 3,
+            variables=self.variables,
         )
 
 

@@ -14,15 +14,18 @@ from numpy.typing import NDArray
 
 from miostitch.arrays import I64
 from miostitch.buffers.csv_files import FrameLines, TableWriter
-from miostitch.buffers.elapsed_time import join_times
 from miostitch.buffers.row_writer import BufferTable
-from miostitch.editing.kept_frames import FrameOrigins
+from miostitch.editing.frame_origins import FrameOrigins
+from miostitch.editing.regular import nothing_received
 from miostitch.errors import MiostitchError
 from miostitch.execution.products import LINE_TABLES, STORE, TABLE, TIMESTAMPS, VIDEO
 from miostitch.origins.sidecars import Origin, lines_at, rows_at
+from miostitch.ranges import rising_runs
 from miostitch.recording.datasets import union
 from miostitch.schema import (
     COMPOSITION_VARIABLES,
+    EPOCHS,
+    FILLED,
     FRAME,
     FRAME_VARIABLES,
     NO_FRAME,
@@ -85,20 +88,32 @@ class EditedTables:
         for suffix, writer in self.writers.items():
             if _have_lines(self.sources, suffix):
                 lines = self._look_up(span, partial(_find_lines, suffix=suffix))
-                lines = lines.reindex(columns=writer.columns).fillna("")
+                lines = lines.reindex(columns=writer.columns, fill_value="").fillna("")
             else:
                 lines = self._look_up(span, _find_times)
+            if self.sources.filled is not None:
+                lines = self._with_filled(lines, suffix, span)
             writer.append(lines.sort_values(LINE_TABLES[suffix], kind="stable"))
 
     def _look_up(self, span: slice, find: Callable[..., pd.DataFrame]) -> pd.DataFrame:
         """Collect what `find` gives of the frames of each origin and their positions here."""
         origin, frames = self.sources.origin[span], self.sources.origin_frame[span]
-        positions = np.arange(span.start, span.stop)
+        positions, taken = np.arange(span.start, span.stop), ~self.sources.made[span]
         parts = []
         for number in np.unique(origin).tolist():
-            of_it = origin == number
+            of_it = (origin == number) & taken
             parts.append(find(self.sources.origins[number], frames[of_it], positions[of_it]))
         return pd.concat(parts, ignore_index=True)
+
+    def _with_filled(self, lines: pd.DataFrame, suffix: str, span: slice) -> pd.DataFrame:
+        """Add a line without content for each frame that is made, and say which are filled."""
+        key, made = LINE_TABLES[suffix], span.start + np.flatnonzero(self.sources.made[span])
+        if len(made):
+            lines = pd.concat([lines, pd.DataFrame({key: made})], ignore_index=True)
+        if suffix == TIMESTAMPS and self.sources.filled is not None:
+            filled = self.sources.filled[lines[key].to_numpy(np.int64)]
+            lines = lines.assign(**{FILLED.name: filled.astype(np.int8)})
+        return lines
 
 
 def _have_lines(sources: FrameOrigins, suffix: str) -> bool:
@@ -107,9 +122,12 @@ def _have_lines(sources: FrameOrigins, suffix: str) -> bool:
 
 
 def _columns(sources: FrameOrigins, suffix: str) -> list[str]:
-    if not _have_lines(sources, suffix):
-        return [LINE_TABLES[suffix], *sources.origins[0].times]
-    names = [name for origin in sources.origins for name in origin.lines[suffix].columns]
+    if _have_lines(sources, suffix):
+        names = [name for origin in sources.origins for name in origin.lines[suffix].columns]
+    else:
+        names = [LINE_TABLES[suffix], *sources.origins[0].times]
+    if suffix == TIMESTAMPS and sources.filled is not None:
+        names.append(FILLED.name)
     return list(dict.fromkeys(names))
 
 
@@ -152,19 +170,32 @@ class StoredTables:
     def write(self, path: str) -> list[str]:
         """Write them to a new store, while its video may still be written."""
         tables = [origin.tables for origin in self.sources.origins]
-        roots = [each.table() for each in tables]
+        frames = self._frames([each.table() for each in tables])
+        numbers = frames["frame_num"]
+        elapsed = self.sources.elapsed(numbers)
+        attrs: dict[str, Any] = dict(time_attrs(elapsed, numbers))
+        if self.sources.filled is not None:
+            attrs[EPOCHS] = rising_runs(numbers)
+        columns = frames | elapsed.columns
+        write_frame_tables(path, columns, self.sources.variables, attrs)
+        groups = dict.fromkeys(name for each in tables for name in each.groups if name != BUFFERS)
+        return [note for name in groups for note in self._group(path, name)]
+
+    def _frames(self, roots: Sequence[xr.Dataset]) -> dict[str, NDArray[Any]]:
+        """What is known of each frame but its time; of frames that are made, nothing."""
         frames = {
             v.name: self._taken("", v.name, [root[v.name] for root in roots])
             for v in FRAME_VARIABLES
             if v not in TIME_VARIABLES
         }
-        origins, place = self.sources.origins, (self.sources.origin, self.sources.origin_frame)
-        files = [each.elapsed for each in origins]
-        elapsed = join_times(files, *place, frames["frame_num"], origins[0].fps)
-        attrs = time_attrs(elapsed, frames["frame_num"])
-        write_frame_tables(path, frames | elapsed.columns, attrs=attrs)
-        groups = dict.fromkeys(name for each in tables for name in each.groups if name != BUFFERS)
-        return [note for name in groups for note in self._group(path, name)]
+        sources = self.sources
+        if sources.filled is not None:
+            frames[FILLED.name] = sources.filled
+        if sources.regular is not None:
+            frames["frame_num"] = sources.regular.frame_num
+            for name, nothing in nothing_received(sources.pixels).items():
+                frames[name][sources.made] = nothing
+        return frames
 
     def _group(self, path: str, name: str) -> list[str]:
         """Write one group of those that have it."""
@@ -195,7 +226,7 @@ class StoredTables:
         absent = {"i": NO_FRAME, "f": np.nan}.get(first.dtype.kind, 0)
         out = np.full([sizes[dim] for dim in first.dims], absent, first.dtype)
         for number, array in enumerate(arrays):
-            places = np.flatnonzero(self.sources.origin == number)
+            places = np.flatnonzero((self.sources.origin == number) & ~self.sources.made)
             if array is None or not len(places):
                 continue
             values = self._recoded(group, name, array.to_numpy(), number)

@@ -90,6 +90,12 @@ Resumed = Annotated[int, "blocks that an interrupted run had finished, not compu
 Versions = Annotated[JSON, "versions of miostitch and of the libraries that write files"]
 Digests = Annotated[JSON, "of every other product, by its ending: `digest` and `size`; see below"]
 Outputs = Annotated[list[str], "full paths of all files and folders written"]
+FilledFrames = Annotated[
+    int | None, "frames of a regular time base that no receiver has; absent: it is not regular"
+]
+Epochs = Annotated[
+    list[Span] | None, "of the same: first and last frame of each part that has every tick"
+]
 OwnDigest = Annotated[str | None, "BLAKE2b of the text of this file with an empty digest here"]
 
 
@@ -219,7 +225,9 @@ class OriginSummary(Result):
 class HistoryStep(Result):
     """A step of a history, but for those of denoising."""
 
-    step: Annotated[str, "`stitch`, `lag`, `trim`, `remove_frames`, `concat` or `export`"]
+    step: Annotated[
+        str, "`stitch`, `lag`, `trim`, `remove_frames`, `concat`, `regularize` or `export`"
+    ]
     parameters: Annotated[JSON, "how; of a stitch as `config` above"]
     recordings: Annotated[list[str] | None, "of a stitch: their names"] = None
     frames_before: Annotated[int | None, "but of a stitch: frames before the step"] = None
@@ -233,7 +241,10 @@ class EditSummary(Result):
     frames: Annotated[int, "frames of the result"]
     history: Annotated[list[JSON], "every step since the recording was made; see below"]
     origins: Annotated[list[OriginSummary], "every file that frames are from"]
-    origin_frames: Annotated[list[list[int]], "runs of frames: number in `origins`, first, last"]
+    origin_frames: Annotated[
+        list[list[int]],
+        "runs of the frames that were taken: number in `origins`, first, last",
+    ]
     inputs: Annotated[list[JSON], "`name`, `size` in bytes, `digest` of every recorded file"]
     lost_frames: Lost
     warnings: Notices
@@ -241,6 +252,12 @@ class EditSummary(Result):
     versions: Versions
     digests: Digests
     outputs: Outputs
+    filled_frames: FilledFrames = field(default=None, kw_only=True)
+    epochs: Epochs = field(default=None, kw_only=True)
+    regular_frames: Annotated[
+        list[Span] | None,
+        "of `regularize`: first and last position in the time base, of each run of frames",
+    ] = field(default=None, kw_only=True)
     digest: OwnDigest = field(default=None, kw_only=True)
 
 
@@ -477,10 +494,8 @@ class ExportSummary(Result):
     warnings: Notices
     notes: Annotated[list[str], "what is exported otherwise than the files say"]
     outputs: Outputs
-    filled_frames: Annotated[int | None, "with `--fill`: frames that no receiver has"] = None
-    epochs: Annotated[
-        list[Span] | None, "with `--fill`: first and last frame of each part without a gap"
-    ] = None
+    filled_frames: FilledFrames = None
+    epochs: Epochs = None
 
 
 @dataclass(frozen=True)

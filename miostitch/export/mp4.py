@@ -73,8 +73,8 @@ def _find_receivers(source: Source) -> tuple[list[Receiver], list[Notice]]:
     for name, each, frames in zip(names, found, table["source_frame"], strict=True):
         if isinstance(each, Recording):
             own = frames[source.kept.origin_frame]
-            if source.regular is not None:
-                own = np.where(source.regular.filled, NO_FRAME, own)
+            if source.filled is not None:
+                own = np.where(source.filled, NO_FRAME, own)
             receivers.append(Receiver(name, each, own))
         else:
             notices.append(Notice("", each, "the receiver is left out of the preview"))

@@ -11,17 +11,22 @@ from uuid import uuid4
 import numpy as np
 from hdmf.common import DynamicTable, VectorData
 from numpy.typing import NDArray
-from pynwb import NWBHDF5IO, H5DataIO, NWBFile
+from pynwb import NWBHDF5IO, H5DataIO, NWBFile, TimeSeries
 from pynwb.device import Device
 from pynwb.file import Subject
 from pynwb.ophys import ImagingPlane, OnePhotonSeries, OpticalChannel
 
-from miostitch.errors import MiostitchError, ResourceError, UsageError
+from miostitch.config.session_file import Behaviour
+from miostitch.errors import InputError, MiostitchError, Notice, ResourceError, UsageError
 from miostitch.execution.engine import Output, Products
 from miostitch.export.chunks import chunk_writer, compress_chunks, frames_per_chunk
 from miostitch.export.plan import Advance, ExportOptions, PathOf, Plan, Source, named
 from miostitch.ranges import runs
+from miostitch.recording.frame_times import time_of_dataset
 from miostitch.schema import VIDEO
+from miostitch.session.behaviour import AlignedCamera, align_camera
+from miostitch.session.camera_times import nearest, read_camera_times
+from miostitch.text import amount
 
 NWB = ".nwb"
 EXTERNAL = "_external.avi"
@@ -35,6 +40,7 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
     folder, stem = named(output, NWB, source.stem)
     start, seconds = _times(source, options.session_start)
     file = _described(source, start, options)
+    cameras = [_align(source, each) for each in options.behaviour]
 
     def write(path: PathOf, advance: Advance) -> None:
         video = path(EXTERNAL) if options.external else None
@@ -42,6 +48,7 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
         file.add_acquisition(series)
         module = file.create_processing_module("ophys", "what the stitched recording knows")
         module.add(_frames(source))
+        _add_cameras(file, source, cameras, seconds)
         _add_invalid_times(file, source, seconds)
         try:
             with NWBHDF5IO(path(NWB), "w") as io:
@@ -63,7 +70,63 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
             source.write_video(Products(video.parent, (output,)), advance)
 
     needed = source.kept.video.size if options.external else 0
-    return Plan(folder, stem, (EXTERNAL, NWB), needed, write)
+    notices = [notice for _, aligned in cameras for notice in aligned.notices]
+    notices += _unnamed_cameras(source, options)
+    return Plan(folder, stem, (EXTERNAL, NWB), needed, write, notices)
+
+
+def _align(source: Source, camera: Behaviour) -> tuple[str, AlignedCamera]:
+    """The name of a camera, and its frames on the clock of the recording."""
+    elapsed = time_of_dataset(source.dataset)
+    if elapsed is None:
+        msg = f"{source.path}: has no times, by which a camera could be aligned"
+        raise InputError(f"{msg}; export without behaviour")
+    times = read_camera_times(camera.timestamps, camera.column, camera.unit)
+    return camera.name, align_camera(times, elapsed, camera.events, source.path)
+
+
+def _unnamed_cameras(source: Source, options: ExportOptions) -> list[Notice]:
+    """Say that the session of a result has cameras whose tables are not named here."""
+    session = source.dataset.attrs.get("session")
+    known = session.get("behaviour") if isinstance(session, dict) else None
+    if not known or options.behaviour:
+        return []
+    text = f"times of {amount(len(known), 'behaviour camera')} of its session are not exported"
+    return [Notice(source.path, text, "name the session file instead of its result")]
+
+
+def _add_cameras(
+    file: NWBFile,
+    source: Source,
+    cameras: list[tuple[str, AlignedCamera]],
+    seconds: NDArray[np.float64],
+) -> None:
+    """Add the times of behaviour cameras, and of each of their frames the nearest of ours."""
+    if not cameras:
+        return
+    module = file.create_processing_module("behavior", "when behaviour cameras made their frames")
+    elapsed = time_of_dataset(source.dataset)
+    assert elapsed is not None
+    ahead = seconds[0] - elapsed.seconds[0]
+    for name, aligned in cameras:
+        frames, error = nearest(aligned.seconds, elapsed.seconds)
+        told = "position of the nearest frame of OnePhotonSeries at the time of each camera frame"
+        clock = aligned.clock
+        how = "its clock and the receiver's both count from 1970"
+        if clock is not None:
+            how = f"clock ahead by {clock.offset_s:.6g} s, fitted by {clock.events} events"
+        module.add(
+            TimeSeries(
+                name=f"{name}_nearest_frame".replace("/", "_").replace(":", "_"),
+                description=f"{told}; {how}",
+                comments=f"times of {Path(aligned.camera.path).name}; "
+                f"half of them are within {np.median(np.abs(error)):.4g} s of that frame",
+                data=H5DataIO(frames, compression="gzip"),
+                timestamps=H5DataIO(aligned.seconds + ahead, compression="gzip"),
+                unit="n.a.",
+                continuity="step",
+            )
+        )
 
 
 def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np.float64]]:
@@ -157,13 +220,13 @@ def _series(
 
 def _add_invalid_times(file: NWBFile, source: Source, seconds: NDArray[np.float64]) -> None:
     """Mark when frames were filled, and gaps between epochs: there is nothing to analyse."""
-    if source.regular is None:
+    if source.filled is None or source.epochs is None:
         return
     half = 0.5 / source.rate
-    for first, last in runs(np.flatnonzero(source.regular.filled)).tolist():
+    for first, last in runs(np.flatnonzero(source.filled)).tolist():
         tags = ["filled"]
         file.add_invalid_time_interval(seconds[first] - half, seconds[last] + half, tags=tags)
-    for (_, last), (first, _) in pairwise(source.regular.epochs):
+    for (_, last), (first, _) in pairwise(source.epochs):
         tags = ["not received"]
         file.add_invalid_time_interval(seconds[last] + half, seconds[first] - half, tags=tags)
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from miostitch.arrays import I64, Bools
 from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.config.choices import require_probability
+from miostitch.config.session_file import Behaviour
 from miostitch.editing.kept_frames import KeptFrames
-from miostitch.editing.regular import MOST_FILLED, Fill, RegularFrames, require_fill
+from miostitch.editing.regular import MOST_FILLED, Fill, list_notices, require_fill
+from miostitch.editing.regularizing import regularize_frames
 from miostitch.errors import InputError, Notice, UsageError, list_warnings
 from miostitch.execution.engine import Products, no_tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
@@ -28,19 +30,26 @@ from miostitch.export.selection import (
     as_slice,
     bin_video,
     confident_frames,
-    fill_columns,
     find_damaged,
     intact_frames,
-    regular_times,
     require_bin,
     select_frames,
 )
-from miostitch.ranges import format_frames
+from miostitch.ranges import format_frames, rising_runs
 from miostitch.recording.datasets import done_step, open_dataset, without_lost
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.frame_times import join_dataset_times, time_of_dataset
 from miostitch.recording.inputs import require_opened_so
-from miostitch.schema import FILLED, FRAME, FRAME_VARIABLES, LOST, VIDEO, Variable
+from miostitch.schema import (
+    FILLED,
+    FRAME,
+    FRAME_VARIABLES,
+    LOST,
+    ORIGIN_VARIABLES,
+    REGULAR,
+    VIDEO,
+    Variable,
+)
 from miostitch.text import amount, printable
 from miostitch.video.writer import Codec, VideoFile
 
@@ -96,6 +105,8 @@ class ExportOptions:
         NWB: the fluorescent indicator, and the brain area that was imaged.
     experimenter, institution
         NWB: who recorded, and where.
+    behaviour
+        NWB: tables of the times of behaviour cameras, as ``behaviour`` of a session file.
     """
 
     frames: str | None = None
@@ -120,6 +131,7 @@ class ExportOptions:
     location: str = "unknown"
     experimenter: str | None = None
     institution: str | None = None
+    behaviour: tuple[Behaviour, ...] = ()
 
     def __post_init__(self) -> None:
         start = self.session_start
@@ -190,7 +202,6 @@ class Source:
     kept: KeptFrames  # Its pictures, and the files that it is from
     block: int  # Frames per task
     cropped: tuple[int, int] = (0, 0)  # Rows and columns that fill no square of pixels
-    regular: RegularFrames | None = None  # Where frames that are lacking are filled
 
     @classmethod
     def open(
@@ -262,32 +273,32 @@ class Source:
         return replace(self, dataset=known)
 
     def fill(self, how: Fill, most: int) -> "Source":
-        """Have one frame per tick of the device's counter."""
-        known, count = self.dataset, self.count
-        if not {"frame_num", "time"} <= {*known.coords} or (known["frame_num"] < 0).all():
-            msg = f"{self.path}: has no numbers of the device, by which frames could be filled"
-            raise InputError(f"{msg}; leave --fill out")
-        numbers, seconds = known["frame_num"].to_numpy(), known["time"].to_numpy()
-        regular = RegularFrames.of(numbers, seconds, most, self.path)
-        place = regular.previous
-        done = done_step("export", {"fill": how, "max_fill": most}, count, len(place))
-        history = [*known.attrs.get("history", []), done]
-        dataset = fill_columns(known, regular, self.pixels).assign_attrs(history=history)
-        kept = replace(
-            self.kept,
-            origin=self.kept.origin[place],
-            origin_frame=self.kept.origin_frame[place],
-            video=regular.fill(self.kept.video, how, self.block),
-        )
-        return replace(self, dataset=dataset, kept=kept, regular=regular)
+        """Have one frame per tick of the device's counter; see :func:`miostitch.regularize`."""
+        kept, names = self.kept, [variable.name for variable in ORIGIN_VARIABLES]
+        places = zip(names, (kept.origin, kept.origin_frame), strict=True)
+        known = self.dataset.assign_coords({name: (FRAME, place) for name, place in places})
+        made = regularize_frames(known.assign({VIDEO.name: kept.video}), how, most, kept.pixels)
+        origin, frame = (made[name].to_numpy() for name in names)
+        kept = replace(kept, origin=origin, origin_frame=frame, video=made[VIDEO.name])
+        return replace(self, dataset=made.drop_vars(VIDEO.name), kept=kept)
 
     @property
-    def pixels(self) -> int:
-        """Pixels of a frame as it was recorded."""
-        origin = self.kept.origins[0]
-        file = origin.video or origin.store
-        assert file is not None
-        return file.height * file.width
+    def filled(self) -> Bools | None:
+        """Which frames are made of those around them, (frame,); None of no regular time base."""
+        if FILLED.name not in self.dataset.coords:
+            return None
+        return np.asarray(self.dataset[FILLED.name].to_numpy())
+
+    @property
+    def epochs(self) -> list[tuple[int, int]] | None:
+        """First and last frame of each part that has every tick; None of no regular time base."""
+        return None if self.filled is None else rising_runs(self.dataset["frame_num"].to_numpy())
+
+    @property
+    def irregular(self) -> tuple[Notice, ...]:
+        """Where the recording does not fit in the regular time base that was made of it."""
+        facts = self.dataset.attrs.get(REGULAR)
+        return () if facts is None else list_notices(facts, self.dataset["time"].to_numpy())
 
     @property
     def path(self) -> str:
@@ -308,7 +319,7 @@ class Source:
     def damaged(self) -> Bools | None:
         """Which frames are damaged, (frame,); None where no table says it."""
         damaged = find_damaged(self.dataset, self.kept)
-        return damaged if damaged is None or self.regular is None else damaged | self.regular.filled
+        return damaged if damaged is None or self.filled is None else damaged | self.filled
 
     @property
     def variables(self) -> list[Variable]:
@@ -365,18 +376,23 @@ class Source:
             found = lines.of(frames).iloc[place]
             for row, name in zip(times, TIMES, strict=True):
                 row[mine] = pd.to_numeric(found[name], errors="coerce")
-        if self.regular is not None and np.isfinite(times[0]).any():
-            filled = self.regular.filled
-            times[:, filled] = regular_times(self.regular, times[0])[filled]
+        clock = self._clock
+        if clock is not None and self.filled is not None:
+            times[:, self.filled] = clock[self.filled]
         return times
+
+    @cached_property
+    def _clock(self) -> NDArray[np.float64] | None:
+        """Unix time of each frame of a regular time base; None of another, or if not known."""
+        elapsed = time_of_dataset(self.dataset)
+        if self.filled is None or elapsed is None or not np.isfinite(elapsed.start):
+            return None
+        return np.asarray(elapsed.seconds + elapsed.start)
 
     @cached_property
     def unix(self) -> NDArray[np.float64]:
         """When each frame was made, Unix time in s, or NaN: received, or by the regular clock."""
-        first = self.timestamps[0]
-        if self.regular is None or not np.isfinite(first).any():
-            return np.asarray(first)
-        return regular_times(self.regular, first)
+        return np.asarray(self.timestamps[0] if self._clock is None else self._clock)
 
     @property
     def timed(self) -> bool:

@@ -1,13 +1,14 @@
 """Carry a recording into other tools: streamed, with its times, completely or not at all."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
 from miostitch.config.choices import choose
+from miostitch.config.session_file import Behaviour
 from miostitch.editing.regular import MOST_FILLED, Fill
 from miostitch.errors import Notice, Severity, UsageError, report_notices
 from miostitch.execution.progress import Progress
@@ -69,6 +70,7 @@ def export_recording(
     location: str | None = None,
     experimenter: str | None = None,
     institution: str | None = None,
+    behaviour: Sequence[Behaviour] | None = None,
     lag: int | Literal["auto"] | None = None,
     salvage: bool | None = None,
     strict: bool | None = None,
@@ -129,6 +131,8 @@ def export_recording(
         the session file said that a result was stitched by.
     experimenter, institution
         For ``nwb``: who recorded, and where; by default as the session file said.
+    behaviour
+        For ``nwb``: the tables of behaviour cameras, as in a session file; see :class:`Behaviour`.
     lag, salvage, strict, max_frame_pixels
         How to read a recording that is named by its path; see :func:`denoise_files`.
     reading
@@ -197,6 +201,7 @@ def export_recording(
         location=location,
         experimenter=experimenter,
         institution=institution,
+        behaviour=None if behaviour is None else tuple(behaviour),
     )
     reading = settle_reading(
         reading, lag=lag, salvage=salvage, strict=strict, max_frame_pixels=max_frame_pixels
@@ -236,14 +241,13 @@ def _export(
         run.require_space(plan.needed)
         plan.write(workspace.staged, run.counted(source.count))
         outputs = workspace.made
-    regular = source.regular
     made = ExportSummary(
         kind=kind,
         frames=source.count,
         duration_s=round(source.duration, 6),
         lost_frames=[lost for origin in source.kept.origins for lost in origin.losses],
-        filled_frames=None if regular is None else int(regular.filled.sum()),
-        epochs=None if regular is None else regular.epochs,
+        filled_frames=None if source.filled is None else int(source.filled.sum()),
+        epochs=source.epochs,
         warnings=source.warnings,
         notes=[printable(str(notice)) for notice in notices],
         outputs=outputs,
@@ -277,13 +281,7 @@ def _list_notices(kind: Kind, source: Source, options: ExportOptions) -> list[No
     if kind not in ("avi-segments", "zarr2") and source.rate_text:
         remedy = "the measured rate is exported"
         notices.append(Notice(source.path, source.rate_text, remedy, Severity.NOTE))
-    interval = 1 / source.rate
-    if source.regular is not None and source.regular.worst_s > interval:
-        text = (
-            f"a frame is up to {source.regular.worst_s:.3f} s from its place in a regular time base"
-        )
-        remedy = "the clock of the receiver was changed, or many times are estimated"
-        notices.append(Notice(source.path, text, remedy))
+    notices += [replace(notice, path=source.path) for notice in source.irregular]
     if any(source.cropped):
         rows, columns = (amount(n, what) for n, what in zip(source.cropped, SIDES, strict=True))
         text = f"{rows} and {columns} at the end fill no square of {options.binning} pixels"

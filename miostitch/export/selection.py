@@ -2,21 +2,16 @@
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from miostitch.arrays import F64, I64, U8, Bools
-from miostitch.buffers.elapsed_time import ElapsedTime, read_start
+from miostitch.arrays import I64, U8, Bools
 from miostitch.editing.kept_frames import KeptFrames
-from miostitch.editing.regular import RegularFrames
 from miostitch.errors import InputError, UsageError
 from miostitch.ranges import parse_frames
-from miostitch.schema import COMPOSITE, CONFIDENCE, FILLED, FRAME
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from miostitch.schema import CONFIDENCE, FRAME
 
 UINT16_BINS = 16
 """Up to this size the sum of the pixels of a square fits into 16 bits."""
@@ -96,47 +91,6 @@ def confident_frames(dataset: xr.Dataset, least: float, path: str) -> I64:
         msg = f"{path}: no frame has a confidence of {least:g}; give a lower --min-confidence"
         raise InputError(msg)
     return kept
-
-
-def fill_columns(known: xr.Dataset, regular: RegularFrames, pixels: int) -> xr.Dataset:
-    """What is known of each frame of a regular time base; of those that are filled, nothing.
-
-    ``pixels``: those of a frame as it was recorded.
-    """
-    place, filled = regular.previous, regular.filled
-    nothing = {
-        "source": COMPOSITE,
-        "num_buffers": 0,
-        "received": 0,
-        "missing_pixels": pixels,
-        "damaged": True,
-        "unrecoverable": True,
-        "time_estimated": True,
-    }
-    columns: dict[str, NDArray[Any]] = {}
-    for name in (each for each in known.coords if known[each].dims == (FRAME,)):
-        values = known[name].to_numpy()[place]
-        if name in nothing:
-            values = np.where(filled, np.array(nothing[str(name)], values.dtype), values)
-        elif values.dtype.kind == "f":  # times, and what is only said of frames that were received
-            values = np.where(filled, np.nan, values)
-        columns[str(name)] = values
-    if "timestamp_first" in columns and np.isfinite(columns["timestamp_first"]).any():
-        times = regular_times(regular, columns["timestamp_first"])
-        for name in ("timestamp_first", "timestamp_last"):
-            columns[name] = np.where(filled, times, columns[name])
-    columns |= {"frame_num": regular.frame_num, "time": regular.seconds, FILLED.name: filled}
-    columns[FRAME] = np.arange(len(place))
-    described = {n: known[n].attrs if n in known.coords else FILLED.attrs for n in columns}
-    elapsed = ElapsedTime(regular.seconds, filled, read_start(known.attrs) + regular.shift)
-    attrs = known.attrs | elapsed.attrs
-    return xr.Dataset(coords={n: (FRAME, c, described[n]) for n, c in columns.items()}, attrs=attrs)
-
-
-def regular_times(regular: RegularFrames, received: F64) -> F64:
-    """Unix time of each frame of a regular time base, (frame,), by when frames were received."""
-    ahead = (received - regular.seconds)[~regular.filled]
-    return np.asarray(regular.seconds + np.median(ahead[np.isfinite(ahead)]))
 
 
 def require_bin(size: int, height: int, width: int) -> None:

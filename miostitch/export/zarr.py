@@ -7,7 +7,7 @@ from pathlib import Path
 from miostitch.execution.engine import Products
 from miostitch.execution.products import STORE
 from miostitch.export.plan import TIMES, Advance, ExportOptions, PathOf, Plan, Source, named
-from miostitch.schema import MEASURED_FPS, START_TIME
+from miostitch.schema import EPOCHS, MEASURED_FPS, START_TIME
 from miostitch.store.layout import consolidate, create_store, write_frame_tables
 
 
@@ -31,6 +31,7 @@ def _write(source: Source, path: PathOf, advance: Advance) -> None:
             "history": attrs.get("history", []),
             "versions": {"miostitch": version("miostitch")},
             **({} if source.measured_fps is None else {MEASURED_FPS: source.measured_fps}),
+            **({} if source.epochs is None else {EPOCHS: source.epochs}),
         },
         zarr_format=2,
         variables=source.variables,

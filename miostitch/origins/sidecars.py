@@ -36,7 +36,7 @@ from miostitch.recording.recording import (
     list_repairs,
     reopen_video,
 )
-from miostitch.schema import FRAME, FRAME_VARIABLES, REPAIR, VIDEO
+from miostitch.schema import FILLED, FRAME, FRAME_VARIABLES, REPAIR, VIDEO
 from miostitch.store.chunks import damaged_blocks
 from miostitch.store.reader import Store
 from miostitch.store.validation import reading
@@ -170,7 +170,10 @@ class Origin:
     def times(self) -> pd.DataFrame:
         """Lines of its frames in a table of time stamps, without the frames' positions."""
         root = self.tables.table()
-        return pd.DataFrame({n: root[n].to_numpy() for n in ("timestamp_first", "timestamp_last")})
+        times = {n: root[n].to_numpy() for n in ("timestamp_first", "timestamp_last")}
+        if FILLED.name in root:
+            times[FILLED.name] = root[FILLED.name].to_numpy().astype(np.int8)
+        return pd.DataFrame(times)
 
     @cached_property
     def elapsed(self) -> ElapsedTime:
@@ -187,6 +190,13 @@ class Origin:
             return self.video.fps
         assert self.store is not None
         return Fraction(self.store.attrs["fps"])
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of its frames."""
+        file = self.video or self.store
+        assert file is not None
+        return file.height, file.width
 
     @property
     def table_elsewhere(self) -> str:

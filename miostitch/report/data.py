@@ -42,6 +42,7 @@ class Frames:
     unrecoverable: Bools
     # How likely each frame is exact, NaN unknown; None in a store of an older version.
     confidence: F32 | None = None
+    filled: Bools | None = None  # Which frames are made to fill gaps; None of no regular time base
 
 
 @dataclass(frozen=True, eq=False)

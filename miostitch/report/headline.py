@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from miostitch.execution.results import JSON
+from miostitch.ranges import rising_runs
 from miostitch.report.data import ReportData
 from miostitch.report.statistics import FrameStates, device_runs, intact_alone
 from miostitch.report.tables import count, percent
@@ -139,6 +140,10 @@ def _frame_figures(data: ReportData, summary: JSON, config: JSON) -> list[tuple[
         ("frames", count(data.count), _counter_text(data)),
         ("intact", percent(intact, data.count), f"{amount(intact, 'frame')} of the result"),
     ]
+    if data.frames.filled is not None:
+        epochs = amount(len(rising_runs(data.frames.frame_num)), "epoch")
+        note = f"frames made to fill gaps, which no receiver has; {epochs}"
+        figures.append(("filled", count(int(data.frames.filled.sum())), note))
     figures += _confidence_figures(data)
     alone = intact_alone(data)
     if alone and len(alone) > 1:

@@ -141,6 +141,7 @@ def _page(
         "removals": tables.removal_lists(data),
         "lags": tables.lag_table(summary) if summaries else None,
         "device_runs": tables.device_runs_table(data),
+        "epochs": tables.epochs_table(data),
         "repairs": tables.repairs_tables(read_repairs(store), data.names),
         "config": tables.named_values(config),
         "versions": tables.named_values(summary.get("versions", store.attrs.get("versions", {}))),

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from miostitch.buffers.repair import describe_evidence
 from miostitch.execution.results import JSON
-from miostitch.ranges import format_frames, runs
+from miostitch.ranges import format_frames, rising_runs, runs
 from miostitch.report.clock import clock_text
 from miostitch.report.data import ReportData
 from miostitch.report.over_time import OverTime
@@ -289,6 +289,20 @@ def device_runs_table(data: ReportData) -> Table:
     heads = ["run", "first frame", *times_of(data), "first frame_num", "last frame_num"]
     heads += ["frames", "numbers not in the result"]
     return Table("Runs of the device between restarts", heads, rows, _rest(len(found)))
+
+
+def epochs_table(data: ReportData) -> Table | None:
+    """The parts of a regular time base; None of another result."""
+    filled = data.frames.filled
+    if filled is None:
+        return None
+    found, rows = rising_runs(data.frames.frame_num), list[list[Cell]]()
+    for number, (first, last) in enumerate(found[:LISTED], 1):
+        made = int(filled[first : last + 1].sum())
+        frames: list[Cell] = [plain(first), plain(last), *time_cells(data, first)]
+        rows.append([number, *frames, last + 1 - first, made])
+    heads = ["epoch", "first frame", "last frame", *times_of(data), "frames", "filled"]
+    return Table("Epochs of the regular time base", heads, rows, _rest(len(found)))
 
 
 def repairs_tables(repairs: Mapping[str, NDArray[Any]], names: Sequence[str]) -> list[Table]:

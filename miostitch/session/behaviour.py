@@ -1,6 +1,7 @@
 """Aligns the frames of a recording with those of a behaviour camera, by their times."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import pandas as pd
 
 from miostitch.arrays import F64
 from miostitch.buffers.csv_files import TableWriter
+from miostitch.buffers.elapsed_time import ElapsedTime
 from miostitch.errors import (
     InputError,
     Notice,
@@ -103,12 +105,11 @@ def align_times(
     if elapsed is None:
         raise InputError(f"{origins[0]}: has no times; open it with open_recording")
     camera = read_camera_times(os.fspath(times), column, unit)
-    clock = None
-    if events is not None:
-        clock = read_clock(os.fspath(events), camera.unit, elapsed.start)
-    ours = elapsed.seconds
-    theirs = _on_our_clock(camera, clock, elapsed.start, origins[0])
-    notices = rank_notices(_list_notices(camera, clock, ours, theirs, origins[0]))
+    aligned = align_camera(
+        camera, elapsed, None if events is None else os.fspath(events), origins[0]
+    )
+    ours, theirs, clock = elapsed.seconds, aligned.seconds, aligned.clock
+    notices = aligned.notices
     report_notices(notices, strict=reading.strict)
     tables = _align(dataset.coords, ours, camera, theirs)
     folder = Path(os.path.abspath(output if output is not None else Path(origins[0]).parent))
@@ -134,6 +135,26 @@ def align_times(
         outputs=outputs,
     )
     return RunResult(summary.to_json())
+
+
+@dataclass(frozen=True)
+class AlignedCamera:
+    """The frames of a camera, on the clock of a recording."""
+
+    camera: CameraTimes
+    seconds: F64  # After the first frame of the recording, (camera frame,)
+    clock: CameraClock | None  # By events; None: both have Unix times
+    notices: list[Notice]  # What puts the alignment in doubt
+
+
+def align_camera(
+    camera: CameraTimes, elapsed: ElapsedTime, events: str | None, path: str
+) -> AlignedCamera:
+    """Put the frames of a camera on the clock of a recording, whose first file is ``path``."""
+    clock = None if events is None else read_clock(events, camera.unit, elapsed.start)
+    theirs = _on_our_clock(camera, clock, elapsed.start, path)
+    notices = rank_notices(_list_notices(camera, clock, elapsed.seconds, theirs, path))
+    return AlignedCamera(camera, theirs, clock, notices)
 
 
 def _on_our_clock(camera: CameraTimes, clock: CameraClock | None, start: float, path: str) -> F64:

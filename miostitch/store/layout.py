@@ -82,7 +82,7 @@ def create_store(
 ) -> None:
     """Create a store with an empty ``video``."""
     axes: Attrs = {"ome": _ome()} if zarr_format == 3 else {}
-    complete = tuple(variables) == FRAME_VARIABLES  # else it is a store for others
+    complete = {*FRAME_VARIABLES} <= {*variables}  # else it is a store for others
     version: Attrs = {"format_version": FORMAT_VERSION} if complete else {}
     with _writing(path, "cannot create the store"):
         root = zarr.create_group(

@@ -2,7 +2,6 @@
 
 import filecmp
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,16 @@ import numpy as np
 import xarray as xr
 
 from miostitch.arrays import I64, U8
-from miostitch.editing.kept_frames import FrameOrigins
+from miostitch.editing.frame_origins import FrameOrigins, RegularPart, read_runs
 from miostitch.editing.operations import remove_frames, trim
+from miostitch.editing.regular import require_fill
 from miostitch.editing.tables import EditedTables, StoredTables
 from miostitch.errors import InputError, UsageError
 from miostitch.execution.products import LINE_TABLES, STORE
 from miostitch.execution.progress import Progress, counted
 from miostitch.origins.provenance import find_videos, listed_objects, recorded_place
 from miostitch.origins.sidecars import Origin, find_origin
-from miostitch.ranges import join_ranges, runs, spans
+from miostitch.ranges import join_ranges, rising_runs, runs, spans
 from miostitch.recording.files import ReadOptions
 from miostitch.schema import FRAME, chunk_frames
 from miostitch.stitching.stitched import LAZY
@@ -59,12 +59,21 @@ class Source(FrameOrigins):
         return sizes | {each.size for each in stitches}
 
     def read(self, span: slice) -> U8:
-        """Some frames as the files have them, uint8 (frame, height, width)."""
+        """Some frames as the files have them, uint8 (frame, height, width), and gaps as filled."""
+        if self.regular is None:
+            return self._read(self.origin[span], self.origin_frame[span])
+        part, parts = self.regular, []
+        for first, last in runs(part.chosen[span]).tolist():
+            plan = part.frames.plan(slice(first, last + 1), part.fill)
+            received = slice(plan.first, plan.last + 1)
+            parts.append(plan.fill(self._read(part.origin[received], part.origin_frame[received])))
+        return np.concatenate(parts)
+
+    def _read(self, origin: I64, frame: I64) -> U8:
         parts, order = [], []
-        for number in np.unique(self.origin[span]).tolist():
-            mine = np.flatnonzero(self.origin[span] == number)
-            each, frames = self.origins[number], self.origin_frame[span][mine]
-            parts.append(_read(each, frames))
+        for number in np.unique(origin).tolist():
+            mine = np.flatnonzero(origin == number)
+            parts.append(_read(self.origins[number], frame[mine]))
             order.append(mine)
         return np.concatenate(parts)[np.argsort(np.concatenate(order))]
 
@@ -103,6 +112,7 @@ def check_edit(result: Result, folder: Path, progress: Progress | None) -> dict[
         _compare_frames(result, video, None if denoised else source, frames[0].shape, progress)
     if source is not None and len(source.origin) == count:
         _check_tables(result, source, folder)
+        _check_regular(result, source)
     elif store is not None:
         write_stored_tables(store, result.path(".csv"), folder)
     compare_all_tables(result, folder, TABLES)
@@ -135,18 +145,34 @@ def _find_source(result: Result) -> Source | None:
             findings.add(Kind.INPUT, file, what)
             return None
     try:
-        number, first, last = np.array(summary.get("origin_frames"), np.int64).T
-        origin = np.repeat(number, last + 1 - first)
-        frame = join_ranges(first, last + 1 - first)
+        origin, frame = read_runs(summary["origin_frames"])
         inside = (frame >= 0) & (frame < np.array([each.frames for each in origins])[origin])
-    except (TypeError, ValueError, IndexError):
+        part = _find_regular(summary, origins, (origin, frame)) if inside.all() else None
+    except (TypeError, ValueError, IndexError, KeyError, InputError, UsageError):
         origin = frame = inside = np.zeros(0, np.int64)
     if not len(frame) or not inside.all():
         what = "the summary does not say which frames were taken"
         findings.add(Kind.NOT_CHECKED, f"{result.stem}.json", what)
         return None
-    _check_history(result, [each.frames for each in origins], origin, frame)
-    return Source(tuple(origins), origin, frame)
+    if part is not None:
+        origin, frame = part.place
+    source = Source(tuple(origins), origin, frame, part)
+    _check_history(result, source)
+    return source
+
+
+def _find_regular(
+    summary: dict[str, Any], origins: list[Origin], taken: tuple[I64, I64]
+) -> RegularPart | None:
+    """Plan the regular time base again that was made of frames; None where none was."""
+    if "regular_frames" not in summary:
+        return None
+    steps = listed_objects(summary, "history")
+    made = [step["parameters"] for step in steps if step.get("step") == "regularize"][-1]
+    first, last = np.array(summary["regular_frames"], np.int64).T
+    chosen = join_ranges(first, last + 1 - first)
+    require_fill(made["fill"], made["max_fill"])
+    return RegularPart.of(origins, taken, chosen, made)
 
 
 def _find_stitch(result: Result, name: str) -> Origin:
@@ -161,32 +187,47 @@ def _find_stitch(result: Result, name: str) -> Origin:
     return find_stitched(name, {"recordings": specs, "config": stitches[0].get("parameters")})
 
 
-def _check_history(result: Result, counts: Sequence[int], origin: I64, frame: I64) -> None:
+def _check_history(result: Result, source: Source) -> None:
     """Do the last steps of the history again, and compare which frames they leave."""
-    steps, total = listed_objects(result.summary, "history"), sum(counts)
-    first = [n for n, step in enumerate(steps) if step.get("frames_before") == total]
+    steps, counts = listed_objects(result.summary, "history"), [o.frames for o in source.origins]
+    first = [n for n, step in enumerate(steps) if step.get("frames_before") == sum(counts)]
     if not first:
         return
-    left = xr.Dataset({"position": (FRAME, np.arange(total))})
+    # which frames of all files there are, and which of the time base that was made of them
+    taken = np.cumsum([0, *counts[:-1]])[source.taken[0]] + source.taken[1]
+    left = xr.Dataset({"position": (FRAME, np.arange(sum(counts)))})
+    same, part = True, source.regular
+    lags = any(each.get("lag") for each in listed_objects(result.summary, "origins"))
+    lossy = lags or bool(result.summary.get("lost_frames"))
+    made = [n for n, step in enumerate(steps) if step.get("step") == "regularize"]
     try:
-        for step in steps[first[-1] :]:
+        for number, step in enumerate(steps[first[-1] :], first[-1]):
             parameters = step.get("parameters", {})
             if step["step"] == "trim":
                 left = trim(left, **parameters)
             elif step["step"] == "remove_frames":
                 left = remove_frames(left, parameters["frames"])
+            elif step["step"] == "regularize" and part is not None and number == made[-1]:
+                same = _leaves(left, taken, lossy=lossy)
+                taken, lossy = part.chosen, False
+                left = xr.Dataset({"position": (FRAME, np.arange(len(part.frames.frame_num)))})
             elif step["step"] not in ("lag", "concat"):
                 return  # which drops frames by what is in them
     except (KeyError, TypeError, UsageError):
         left = left.isel({FRAME: slice(0)})  # no history of ours
-    taken = np.cumsum([0, *counts[:-1]])[origin] + frame
-    lags = any(each.get("lag") for each in listed_objects(result.summary, "origins"))
-    expected = left["position"].to_numpy()
-    if lags or result.summary.get("lost_frames"):  # frames without a row or pixels are left out
-        expected = expected[np.isin(expected, taken)]
-    if not np.array_equal(expected, taken):
+    if not (same and _leaves(left, taken, lossy=lossy)):
         file, what = f"{result.stem}.json", "history leaves other frames than origin_frames says"
         result.findings.add(Kind.SUMMARY, file, what, column="history")
+
+
+def _leaves(left: xr.Dataset, taken: I64, *, lossy: bool) -> bool:
+    """Whether a history leaves the frames that were taken.
+
+    ``lossy``: frames without a row or pixels are left out besides.
+    """
+    expected = left["position"].to_numpy()
+    expected = expected[np.isin(expected, taken)] if lossy else expected
+    return np.array_equal(expected, taken)
 
 
 def _compare_frames(
@@ -241,6 +282,16 @@ def _check_tables(result: Result, source: Source, folder: Path) -> None:
     except InputError as error:
         result.findings.add(Kind.INPUT, source.names, str(error))
         result.findings.add(Kind.NOT_CHECKED, source.names, "tables, for they cannot be read")
+
+
+def _check_regular(result: Result, source: Source) -> None:
+    """Compare what the summary says of a regular time base."""
+    filled, summary = source.filled, result.summary
+    expected: dict[str, Any] = {}
+    if filled is not None:
+        epochs = [[*epoch] for epoch in rising_runs(source.frame_num)]
+        expected = {"filled_frames": int(filled.sum()), "epochs": epochs}
+    compare_summary(result, summary, expected)
 
 
 def _check_denoised(result: Result) -> None:

@@ -20,6 +20,8 @@ from miostitch.schema import (
     BUFFER,
     COLUMN_NAME,
     COMPOSITION_VARIABLES,
+    EPOCHS,
+    FILLED,
     FORMAT_VERSION,
     FRAME,
     FRAME_VARIABLES,
@@ -119,6 +121,11 @@ class Store:
         """Names of the recordings."""
         found = self.attrs.get("recordings")
         return [str(name) for name in found] if isinstance(found, list) else []
+
+    @property
+    def variables(self) -> Sequence[Variable]:
+        """What it should say of each frame."""
+        return (*FRAME_VARIABLES, FILLED) if FILLED.name in self.arrays else FRAME_VARIABLES
 
     @property
     def buffer_columns(self) -> dict[str, str]:
@@ -254,7 +261,8 @@ def check_layout(store: Store, folder: Path) -> None:
     made, frames = folder / "layout.zarr", store.shape[0]
     of_run = {k: v for k, v in store.attrs.items() if k not in ("ome", "format_version")}
     create_like(store, made, of_run)
-    write_frame_tables(str(made), {v.name: np.zeros(frames, v.dtype) for v in FRAME_VARIABLES})
+    empty = {v.name: np.zeros(frames, v.dtype) for v in store.variables}
+    write_frame_tables(str(made), empty, store.variables)
     sizes = {FRAME: frames, RECORDING: len(store.recordings)}
     for dim, name in ((POSITION, "composition/buffer_source"), (REPAIR, "repairs/row")):
         array = store.arrays.get(name)
@@ -284,7 +292,8 @@ def check_layout(store: Store, folder: Path) -> None:
 def create_like(store: Store, path: Path, attrs: dict[str, Any] | None = None) -> None:
     """Create an empty store of the form that a store has."""
     form: dict[str, Any] = {"shape": store.shape, "chunk_frames": store.block}
-    create_store(str(path), **form, attrs=attrs or {}, zarr_format=store.zarr_format)
+    form |= {"zarr_format": store.zarr_format, "variables": store.variables}
+    create_store(str(path), **form, attrs=attrs or {})
 
 
 def _metadata(path: Path, zarr_format: int) -> Nodes:
@@ -385,7 +394,7 @@ def check_times(store: Store, folder: Path) -> None:
 def compare_times(store: Store, expected: Path) -> None:
     """Compare the attributes that follow from the times of the frames with another store's."""
     made = zarr.open_group(expected, mode="r", use_consolidated=False).attrs
-    for name in (START_TIME, MEASURED_FPS):
+    for name in (START_TIME, MEASURED_FPS, EPOCHS):
         if store.attrs.get(name) != made.get(name):
             what = f"{name} is {store.attrs.get(name)!r}, not {made.get(name)!r}"
             store.findings.add(Kind.ATTRIBUTES, store.name, what, column=name)

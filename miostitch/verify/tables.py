@@ -13,6 +13,7 @@ import pandas as pd
 
 from miostitch.buffers.csv_files import TableWriter
 from miostitch.execution.products import LINE_TABLES, TIMESTAMPS
+from miostitch.schema import FILLED
 from miostitch.text import amount
 from miostitch.verify.findings import LISTED, Findings, Kind
 from miostitch.verify.products import Result
@@ -61,8 +62,10 @@ def write_stored_tables(store: Store, found: Path, folder: Path) -> None:
                 if all(each is not None for each in parts.values()):
                     table.append(pd.DataFrame(parts))
     times = {name: store.values(name) for name in TIMES}
+    if (filled := store.values(FILLED.name)) is not None:
+        times[FILLED.name] = filled.astype(np.int8)
     if all(each is not None for each in times.values()):
-        with TableWriter(folder / TIMESTAMPS, ["frame", *TIMES]) as table:
+        with TableWriter(folder / TIMESTAMPS, ["frame", *times]) as table:
             table.append(pd.DataFrame({"frame": np.arange(store.shape[0]), **times}))
 
 

@@ -28,7 +28,7 @@ from tornado.web import Application, HTTPError, RequestHandler
 
 from miostitch.errors import MiostitchError, MissingInputError, ResourceError, UsageError
 from miostitch.ranges import format_frames, parse_frames
-from miostitch.schema import FRAME_VARIABLES, SCORE_VARIABLES
+from miostitch.schema import FILLED, FRAME_VARIABLES, SCORE_VARIABLES
 from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache
 from miostitch.viewer.model import Scene, What
@@ -168,7 +168,7 @@ class Viewer:
             "note": scene.note,
             "notices": [*scene.notices],
             "completed": self.completed,
-            "about": {v.name: v.doc for v in (*SCORE_VARIABLES, *FRAME_VARIABLES)},
+            "about": {v.name: v.doc for v in (*SCORE_VARIABLES, *FRAME_VARIABLES, FILLED)},
             "marks": scene.from_first(np.array(marks, np.int64)).tolist(),
             "marks_file": printable(str(self.marks.path)) if self.marks else None,
         }

@@ -24,6 +24,7 @@ from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import (
     CONFIDENCE,
     DOUBTFUL,
+    FILLED,
     FRAME,
     FRAME_VARIABLES,
     MEASURED_FPS,
@@ -65,7 +66,8 @@ class _LoadedTables:
         root = timed_root(store)
         self.attrs = root.attrs
         self.recordings: list[str] = []  # Names of those whose scores are known
-        self._tables = {"": root.reset_coords()[[v.name for v in FRAME_VARIABLES]]}
+        shown = [v.name for v in (*FRAME_VARIABLES, FILLED) if v.name in root]
+        self._tables = {"": root.reset_coords()[shown]}
         if "scores" in store.groups:
             scores = store.table("scores")
             known = [v.name for v in SCORE_VARIABLES if v.name in scores]  # older stores have less

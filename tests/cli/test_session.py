@@ -1,9 +1,11 @@
 """Commands take a session file in place of recordings."""
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import zarr
 
@@ -171,3 +173,44 @@ subject: {{subject_id: m1}}
     # by a program of its own: here the recording may still be open
     found = json.loads(run_installed("verify", str(tmp_path), "--json").stdout)
     assert (found["differences"], found["not_checked"]) == (0, 0)
+
+
+def test_nwb_has_the_times_of_behaviour_cameras(stitched: Path, tmp_path: Path) -> None:
+    pynwb = pytest.importorskip("pynwb")
+    store = miostitch.open_recording(stitched / "out" / "day1.zarr")
+    start = datetime.fromisoformat(store.attrs["start_time"]).timestamp()
+    unix = start + store.time.to_numpy()
+    times = {"cam": np.arange(unix[0] - 0.2, unix[-1] + 0.1, 0.03)}
+    times["side"] = np.arange(0.0, 2.0, 0.04)  # on a clock of its own, 5 s ahead
+    events = np.array([[0.3, 5.3], [0.9, 5.9]])
+    folder = tmp_path / "in"
+    folder.mkdir()
+    np.savetxt(folder / "cam.csv", 1000 * times["cam"], header="ms", comments="")
+    np.savetxt(folder / "side.csv", times["side"] + 5, header="time", comments="")
+    np.savetxt(folder / "events.csv", events, delimiter=",", header="ours,side", comments="")
+    cameras = "[{name: cam, timestamps: cam.csv, unit: ms}, "
+    cameras += "{name: side, timestamps: side.csv, events: events.csv}]"
+    text = SESSION.replace("receiver", f"{stitched}/receiver").replace(
+        "tables/", f"{stitched}/tables/"
+    )
+    session = folder / "session.yml"
+    session.write_text(
+        f"{text}behaviour: {cameras}\n".replace(f"{stitched}/receivers:", "receivers:")
+    )
+    run("stitch", str(session))
+    run("export", str(session), "--to", "nwb", "-o", str(tmp_path / "a.nwb"))
+    with pynwb.NWBHDF5IO(tmp_path / "a.nwb", "r") as io:
+        file = io.read()
+        ahead = start - file.session_start_time.timestamp()
+        ours = file.acquisition["OnePhotonSeries"].timestamps[:]
+        expected = {"cam": times["cam"] - start, "side": times["side"]}
+        for name, seconds in expected.items():
+            series = file.processing["behavior"][f"{name}_nearest_frame"]
+            np.testing.assert_allclose(series.timestamps[:], ahead + seconds, atol=1e-4)
+            apart = np.abs(series.timestamps[:][:, None] - ours)
+            np.testing.assert_allclose(
+                apart[np.arange(len(seconds)), series.data[:]], apart.min(axis=1), atol=1e-6
+            )
+    done = run("export", str(folder / "out" / "day1.zarr"), "--to", "nwb", "-o",
+               str(tmp_path / "b.nwb"))  # fmt: skip
+    assert "2 behaviour cameras of its session are not exported" in done.stderr

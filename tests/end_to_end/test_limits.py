@@ -81,7 +81,8 @@ def test_names_of_no_file_are_refused(name: str) -> None:
     "words",
     [
         "stitch --lag", "stitch --lag -", "stitch --chunk-frames", "stitch --workers",
-        "stitch --max-frame-pixels", "trim -s", "trim -e", "simulate --frames", "simulate --seed",
+        "stitch --max-frame-pixels", "trim -s", "trim -e", "regularize --max-fill",
+        "simulate --frames", "simulate --seed",
         "simulate --receivers", "simulate --lag", "simulate --lag -",
     ],
 )  # fmt: skip

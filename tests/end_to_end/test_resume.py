@@ -245,6 +245,9 @@ EDITS: dict[str, Callable[[list[xr.Dataset]], xr.Dataset]] = {
     "trim": lambda parts: miostitch.trim(parts[0], 1, 2),
     "remove-frames": lambda parts: miostitch.remove_frames(parts[0], "3"),
     "concat": lambda parts: miostitch.concat(parts * 2),
+    "regularize": lambda parts: miostitch.regularize(
+        miostitch.remove_frames(parts[0], "4-5,11"), "linear"
+    ),
 }
 DENOISE = DenoiseConfig.model_validate(
     {
@@ -287,7 +290,10 @@ def noted_before_a_cut(
     "command",
     [
         "trim",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("denoise", "remove-frames", "concat")),
+        *(
+            pytest.param(n, marks=pytest.mark.slow)
+            for n in ("denoise", "remove-frames", "concat", "regularize")
+        ),
     ],
 )
 def test_an_edit_goes_on(

@@ -130,8 +130,17 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     miostitch.export_recording(store, folder / "segments", "avi-segments")
     miostitch.export_recording(store, folder / "zarr2", "zarr2")
     miostitch.export_recording(store, folder / "nwb", "nwb")
+    known = miostitch.open_recording(store)
+    start = np.datetime64(known.attrs["start_time"][:26]).astype("datetime64[us]").astype(int) / 1e6
+    times = start + np.arange(0, float(known.time[-1]), 0.03)
+    np.savetxt(folder / "cam.csv", times, header="time", comments="", fmt="%.6f")
     options = miostitch.ExportOptions(
-        external=True, subject_id="m1", species="Mus musculus", location="CA1"
+        external=True,
+        subject_id="m1",
+        species="Mus musculus",
+        location="CA1",
+        behaviour=(miostitch.Behaviour(name="cam", timestamps=str(folder / "cam.csv")),),
+        fill="linear",
     )
     miostitch.export_recording(store, folder / "external", "nwb", options)
     return folder

@@ -492,7 +492,7 @@ def test_impossible_fills_are_refused(
 
 
 def test_nothing_is_known_of_filled_frames(store: Path, tmp_path: Path) -> None:
-    """An edit would forget which they are: other programs open the store, miostitch does not."""
+    """And edits of what was exported still know which they are."""
     part = miostitch.remove_frames(open_recording(store), "9,20-21")
     [made] = export_recording(part, tmp_path / "x.zarr", "zarr2", fill="linear")["outputs"]
     again, number = xr.open_zarr(made), part.frame_num.to_numpy()
@@ -506,11 +506,10 @@ def test_nothing_is_known_of_filled_frames(store: Path, tmp_path: Path) -> None:
     assert (again.source[filled] == -1).all()
     assert again.damaged[filled].all()
     assert (np.diff(again.time) > 0).all()
-    with pytest.raises(InputError, match="format version None"):
-        open_recording(made)
+    np.testing.assert_array_equal(open_recording(made).filled, filled)
 
 
 def test_what_has_no_numbers_is_not_filled(tmp_path: Path) -> None:
     video = write(tmp_path / "a.avi", make_frames(9))
-    with pytest.raises(InputError, match="leave --fill out"):
+    with pytest.raises(InputError, match="has no numbers of the device"):
         export_recording(video, tmp_path / "x", "hdf5", fill="zero")

@@ -1,7 +1,7 @@
 // The table of what is known of a frame: a column for every panel, a row for every fact.
 
 const TIMES = ["timestamp_first", "timestamp_last"];
-const BAD = ["damaged", "unrecoverable"];
+const BAD = ["damaged", "unrecoverable", "filled"];
 const HIDDEN = ["time"]; // which stands above
 
 // What facts are called; others have the names of their columns.
@@ -9,7 +9,7 @@ const WORDS = {
   frame_num: "device's frame number", timestamp_first: "first buffer received (UTC)",
   timestamp_last: "last buffer received (UTC)", source: "taken from", num_buffers: "buffers received",
   missing_pixels: "missing pixels", damaged: "damaged", unrecoverable: "incomplete in every receiver",
-  confidence: "probability of being exact",
+  confidence: "probability of being exact", filled: "made to fill a gap",
   time_estimated: "time is estimated", black_padding: "pixels filled with zeros",
   black_pixels: "pixels in black rows", noisy_pixels: "pixels in noisy rows",
   edge_energy: "sharpness (edge energy)", identical: "identical to the result",

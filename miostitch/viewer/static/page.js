@@ -188,7 +188,8 @@ function panelCaption(panel, told, chosen) {
   const caption = [[panel.name, "b"]];
   if (told.frame >= 0) caption.push([`frame ${told.frame}`, "span"]);
   if (chosen) caption.push(["used", "span.badge.good"]);
-  if (told.facts.unrecoverable) caption.push(["unrecoverable", "span.badge"]);
+  if (told.facts.filled) caption.push(["filled", "span.badge"]);
+  else if (told.facts.unrecoverable) caption.push(["unrecoverable", "span.badge"]);
   else if (told.facts.damaged) caption.push(["damaged", "span.badge"]);
   return caption;
 }
