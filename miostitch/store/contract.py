@@ -122,8 +122,8 @@ def require_contract(path: str, root: zarr.Group) -> None:
     _require_arrays(path, root, {v.name: v for v in ROOT_VARIABLES}, sizes)
     for name, group in root.groups():
         lengths = {FRAME: sizes[FRAME]}
-        if name == SCORES:
-            lengths[RECORDING] = len(attrs.get("recordings", []))
+        if name == SCORES and "recordings" in attrs:
+            lengths[RECORDING] = len(attrs["recordings"])
         if name == BUFFERS:
             known, needed, lengths = _columns(group), {*REQUIRED_COLUMNS}, {}
         else:

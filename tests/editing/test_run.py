@@ -236,6 +236,7 @@ def test_a_store_alone(stitched: dict[str, Path], tmp_path: Path) -> None:
     ]  # fmt: skip
     index = np.arange(4, kept.sizes["frame"] + 4)
     expected = rows_of(beside(stitched["buffer"], ".csv"), index)
+    assert (expected.pop(RECORDED.name) == -1).all()  # composed: no position was repaired
     pd.testing.assert_frame_equal(pd.read_csv(tmp_path / "out" / "video.csv"), expected)
 
 
