@@ -44,8 +44,9 @@ def load(folder: Path) -> Capture:
     place = {number: at for at, number in enumerate(numbers.tolist())}
     at = np.array([place.get(number, -1) for number in session.frame_num(slice(0, count)).tolist()])
     own = session.source_frame(slice(0, count))
-    read = [r.reader(frames).read() for r, frames in zip(session.recordings, own, strict=True)]
-    copies = plan_copies(session, slice(0, count)).copies(read)
+    readers = [r.reader(frames) for r, frames in zip(session.recordings, own, strict=True)]
+    at_hand = plan_copies(session, slice(0, count)).read(readers)
+    copies, read = at_hand.glued(), at_hand.candidates
     source = stitch(videos, by="frame").source.to_numpy()
     model = learn(session)
     composed = compose_block(copies, model)
@@ -58,7 +59,7 @@ def load(folder: Path) -> Capture:
     }
     chosen = chosen_confidence(
         source,
-        np.stack(read).reshape(len(read), count, -1),
+        read.reshape(len(read), count, -1),
         find_alike(read),
         session.delivered(slice(0, count)),
         model,
