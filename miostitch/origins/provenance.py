@@ -177,6 +177,19 @@ def _folders(
             yield from _folders(origin, read_summary(origin), generations - 1)
 
 
+def find_stitch_summary(
+    path: str, summary: Mapping[str, Any], generations: int = GENERATIONS
+) -> Mapping[str, Any]:
+    """The summary of the one stitch that a result goes back to; empty if it is not there."""
+    if summary.get("recordings"):
+        return summary
+    origins = listed_objects(summary, "origins")
+    if len(origins) != 1 or not generations:
+        return {}
+    origin = recorded_place(origins[0], os.path.dirname(path) or ".")
+    return find_stitch_summary(origin, read_summary(origin), generations - 1) if origin else {}
+
+
 def listed_objects(summary: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """The objects that a summary lists under a name; nothing where it is no list of them."""
     found = summary.get(name)

@@ -50,8 +50,10 @@ class Headline:
     figures: Sequence[tuple[str, str, str]]  # Name, value, and what it means
 
 
-def describe_result(data: ReportData, summary: JSON, config: JSON, history: Any) -> Headline:
-    """Say what became of the recording."""
+def describe_result(
+    data: ReportData, summary: JSON, stitch: JSON, config: JSON, history: Any
+) -> Headline:
+    """Say what became of the recording; ``stitch``: the summary of the stitch it goes back to."""
     states = vars(FrameStates.of(data))
     total = data.count
     alone = len(data.names) == 1
@@ -62,23 +64,23 @@ def describe_result(data: ReportData, summary: JSON, config: JSON, history: Any)
     unseen = summary.get("not_received", 0)
     mood = "damaged" if states["intact"] < total or unseen else "good"
     sentence = _sentence(states, total, unseen, alone=alone, doubtful=_count_doubtful(data))
-    if _is_shifted(summary):
+    if _is_shifted(stitch):
         mood = "shifted"
         sentence = (
             "Do not use this result: video and table of a receiver are shifted against each "
             "other, so frame numbers and times may be wrong. Stitch again with --lag auto."
         )
-    removed = _removed_text(removed_frames(summary, history))
+    removed = _removed_text(removed_frames(stitch, history))
     figures = [*_frame_figures(data, summary, config), *_time_figures(data)]
     return Headline(mood, sentence, shares, removed, figures)
 
 
-def removed_frames(summary: JSON, history: Any) -> list[tuple[str, int, int]]:
+def removed_frames(stitch: JSON, history: Any) -> list[tuple[str, int, int]]:
     """Which steps removed how many of how many frames, in their order."""
     found = []
-    if "recordings" in summary:
-        dropped = len(summary.get("dropped_frame_num", ()))
-        uncertain, before = summary.get("dropped_uncertain", 0), dropped + summary["frames"]
+    if "recordings" in stitch:
+        dropped = len(stitch.get("dropped_frame_num", ()))
+        uncertain, before = stitch.get("dropped_uncertain", 0), dropped + stitch["frames"]
         options = {"--drop-damaged": dropped - uncertain, "--min-confidence": uncertain}
         found += [(f"stitch {option}", n, before) for option, n in options.items() if n]
     steps: list[Mapping[str, Any]] = [each for each in history if isinstance(each, Mapping)]

@@ -1,6 +1,5 @@
 """The quality report of a stitched recording, made from its store and its summary."""
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from miostitch.execution.products import REPORT, STORE
 from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.results import JSON, load_summary
 from miostitch.execution.workspace import Workspace
-from miostitch.origins.provenance import find_originals
+from miostitch.origins.provenance import find_originals, find_stitch_summary
 from miostitch.recording.recording import Recording
 from miostitch.report import tables
 from miostitch.report.data import ReportData, pixels_changed, read_data, read_repairs
@@ -78,8 +77,8 @@ def report_files(
             skipped.append(printable(str(workspace.final(".html"))))
             continue
         with publish_run(workspace, [], RunOptions(force=force)):
-            inputs = find_originals(str(store)) if _is_stitched(summary) else []
-            verdict = write_report(store, store.name, summary, workspace.staged(".html"), inputs)
+            path = workspace.staged(".html")
+            verdict = write_report(store, store.name, summary, path, _find_inputs(store))
         output_path = str(workspace.final(".html"))
         reports.append({"store": str(store), "output": output_path, "verdict": verdict})
     made = [{name: printable(text) for name, text in each.items()} for each in reports]
@@ -110,22 +109,23 @@ def write_report(
     return headline.sentence
 
 
-def _is_stitched(summary: JSON) -> bool:
-    """Whether a summary describes receivers."""
-    return bool(summary.get("recordings"))
+def _find_inputs(store: Path) -> list[Recording | str]:
+    """The recordings that a result was stitched from, or why one is not available."""
+    known = "scores" in Store.open(str(store)).groups  # else nothing says which frames are used
+    return find_originals(str(store)) if known else []
 
 
 def _page(
     store: Store, name: str, data: ReportData, summary: JSON, inputs: Sequence[Recording | str]
 ) -> dict[str, Any]:
     """Everything that the page says: the variables of its template."""
-    summaries = summary.get("recordings", [])
-    if len(summaries) != len(data.names):  # that of an edit has none of receivers
-        summaries = []
+    stitch = find_stitch_summary(store.path, summary)  # that of an edit has none of receivers
+    if len(stitch.get("recordings", [])) != len(data.names):
+        stitch = {}
     known = describe_recordings(data)
     history = store.attrs.get("history", [])
     config = _stitch_config(store.attrs, history)
-    headline = describe_result(data, summary, config, history)
+    headline = describe_result(data, summary, stitch, config, history)
     return {
         "stem": printable(name.removesuffix(STORE)),
         "stored": printable(name),
@@ -139,7 +139,7 @@ def _page(
         "inputs_known": bool(inputs),
         "unrecoverable": tables.unrecoverable_tables(data, summary),
         "removals": tables.removal_lists(data),
-        "lags": tables.lag_table(summary) if summaries else None,
+        "lags": tables.lag_table(stitch) if stitch else None,
         "device_runs": tables.device_runs_table(data),
         "epochs": tables.epochs_table(data),
         "repairs": tables.repairs_tables(read_repairs(store), data.names),
@@ -150,7 +150,7 @@ def _page(
         "count": tables.count,
         "percent": tables.percent,
         **_agreement(data, summary),
-        **_images(store, data, inputs, _noise_threshold(store, config)),
+        **_images(store, data, inputs, _noise_threshold(config)),
         **_plots(store, data),
     }
 
@@ -171,10 +171,8 @@ def _agreement(data: ReportData, summary: JSON) -> dict[str, Any]:
     }
 
 
-def _noise_threshold(store: Store, config: JSON) -> float:
-    """The mean second difference from which on a row is noisy; of filtered frames none is."""
-    if pixels_changed(store):
-        return math.inf
+def _noise_threshold(config: JSON) -> float:
+    """The mean second difference from which on a received row is noisy."""
     chosen = config.get("score")
     known = chosen if isinstance(chosen, Mapping) else {}
     return float(known.get("gradient_threshold", ScoreConfig().gradient_threshold))
@@ -185,7 +183,8 @@ def _images(
 ) -> dict[str, Any]:
     """Frames as images, and the mean of the intact ones."""
     return {
-        "shown": _shown(store.path, data, inputs, noisy),
+        "shown": _shown(store, data, inputs, noisy),
+        "filtered": pixels_changed(store),
         "mean": mean_image(store, data.frames.damaged),
     }
 
@@ -211,7 +210,7 @@ def _plots(store: Store, data: ReportData) -> dict[str, Any]:
 
 
 def _shown(
-    store: str, data: ReportData, inputs: Sequence[Recording | str], noisy: float
+    store: Store, data: ReportData, inputs: Sequence[Recording | str], noisy: float
 ) -> list[tuple[str, list[FrameImages]]]:
     """The frames that are shown as images, under their headings."""
     worst, rescued = worst_frames(data, WORST), rescued_frames(data, RESCUED)

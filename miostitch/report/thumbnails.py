@@ -1,6 +1,7 @@
 """Frames as images of a report: the result, and next to it what each recording has of them."""
 
 import base64
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ from miostitch.arrays import F64, U8, Bools
 from miostitch.errors import MiostitchError
 from miostitch.ranges import format_frames, runs
 from miostitch.recording.recording import Recording
-from miostitch.report.data import ReportData
+from miostitch.report.data import ReportData, pixels_changed
 from miostitch.schema import Evidence
 from miostitch.store.chunks import read_block
 from miostitch.store.reader import Store
@@ -61,7 +62,7 @@ class FrameImages:
 
 
 def show_frames(
-    path: str,
+    store: Store,
     data: ReportData,
     inputs: Sequence[Recording | str],
     frames: Sequence[int],
@@ -69,17 +70,22 @@ def show_frames(
 ) -> Iterator[FrameImages]:
     """Make images of some frames, as many as the budget allows.
 
-    ``noisy``: rows with a larger mean second difference are. Yields: The result first, then every
-    recording.
+    ``noisy``: received rows with a larger mean second difference are. Yields: The result first,
+    then every recording.
     """
     with ThreadPoolExecutor(READERS) as pool:  # a chunk is decoded for every frame
-        results = [*pool.map(lambda frame: read_block(path, frame, frame + 1)[0], frames)]
+        results = [*pool.map(lambda frame: read_block(store.path, frame, frame + 1)[0], frames)]
+    filtered = pixels_changed(store)
     spent = 0
     for frame, result in zip(frames, results, strict=True):
         candidates = [_candidate(data, number, frame, each) for number, each in enumerate(inputs)]
-        shade = _shade([result, *(each for each in candidates if not isinstance(each, str))])
-        marks = _result_marks(data, frame, result) | _noisy_rows(result, noisy)
-        images = [_thumbnail("result", shade(result), marks, data)]
+        received = [each for each in candidates if not isinstance(each, str)]
+        alike = [] if filtered else [result]  # filtered grays are others than received ones
+        shade = _shade([*alike, *received], noisy)
+        marks = _result_marks(data, frame, result)
+        marks |= {} if filtered else _noisy_marks(result, noisy)
+        shown = _shade([result], math.inf)(result) if filtered else shade(result)
+        images = [_thumbnail("result", shown, marks, data)]
         for number, each in enumerate(candidates):
             name = data.names[number]
             if isinstance(each, str):
@@ -88,7 +94,7 @@ def show_frames(
             recording = inputs[number]
             lossy = isinstance(recording, Recording) and recording.lossy
             missing = {} if lossy else _candidate_marks(data, number, frame, each)
-            marks = missing | _noisy_rows(each, noisy)
+            marks = missing | _noisy_marks(each, noisy)
             images.append(_thumbnail(name, shade(each), marks, data))
         spent += sum(len(each.uri) for each in images)
         if spent > BUDGET_BYTES:
@@ -157,15 +163,18 @@ def _candidate(data: ReportData, number: int, frame: int, source: Recording | st
         return printable(str(error))
 
 
-def _shade(images: Sequence[U8]) -> Callable[[U8], U8]:
+def _shade(images: Sequence[U8], noisy: float) -> Callable[[U8], U8]:
     """Make small images of few grays, all of a frame with the same contrast.
 
-    The grays of the first image that has any data decide: the result, if it is not lost.
+    The grays of the first image that has any data decide: the result, if it is not lost. Rows of
+    noise have all grays, so they are left out where there are others.
     """
     low, high = 0.0, 255.0
-    values = next((image[image > 0] for image in images if image.any()), None)
-    if values is not None:
-        low, high = map(float, np.quantile(values, [0.001, 0.999]))
+    image = next((image for image in images if image.any()), None)
+    if image is not None:
+        clean = image[~_noisy_rows(image, noisy)]
+        used = clean if clean.any() else image
+        low, high = map(float, np.quantile(used[used > 0], [0.001, 0.999]))
         high = max(high, low + 1)
 
     def shade(image: U8) -> U8:
@@ -210,11 +219,17 @@ def _buffers(kind: str, found: Sequence[tuple[int, Range]]) -> Marks:
     return {kind: ([part for _, part in found], _named(kind, what, positions))} if found else {}
 
 
-def _noisy_rows(image: U8, threshold: float) -> Marks:
-    """The rows that are noisy by their mean second difference."""
-    wide = image.astype(np.int16)
-    second = np.abs(np.diff(wide, n=2, axis=1))
-    rows = np.flatnonzero(second.mean(axis=1) > threshold) if second.size else np.empty(0, int)
+def _noisy_rows(image: U8, threshold: float) -> Bools:
+    """Which rows are noisy by their mean second difference, (height,)."""
+    second = np.abs(np.diff(image.astype(np.int16), n=2, axis=1))
+    if not second.size:
+        return np.zeros(len(image), np.bool_)
+    return np.asarray(second.mean(axis=1) > threshold)
+
+
+def _noisy_marks(image: U8, threshold: float) -> Marks:
+    """The rows that are noisy, and that in words."""
+    rows = np.flatnonzero(_noisy_rows(image, threshold))
     if not len(rows):
         return {}
     width = image.shape[1]

@@ -31,6 +31,7 @@ from miostitch.errors import InputError, MissingInputError
 from miostitch.ranges import parse_frames
 from miostitch.report import page as report_page
 from miostitch.report import tables as report_text
+from miostitch.report import thumbnails
 from miostitch.report.clock import FrameClock
 from miostitch.report.data import Frames, ReportData, Scores
 from miostitch.report.headline import describe_result, removed_frames
@@ -48,7 +49,7 @@ from miostitch.report.statistics import (
 )
 from miostitch.report.tables import EVIDENCE_NAMES, length_label, percent, removal_lists
 from miostitch.report.thumbnails import outline
-from miostitch.schema import FRAME_VARIABLES, SCORE_VARIABLES
+from miostitch.schema import FRAME_VARIABLES, NO_FRAME, RECORDED, SCORE_VARIABLES
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from miostitch.store.chunks import write_block
@@ -261,8 +262,11 @@ def test_the_map_of_buffers_counts_every_loss(products: Path) -> None:
         group = xr.open_zarr(products / f"{STEM}.zarr", group="composition")
         expected = (group.buffer_evidence == 0).sum("frame").to_numpy()
     else:
-        whole = table.frame_buffer_count[table.black_padding_px <= 0].to_numpy()
-        places = table.reconstructed_frame_index[table.black_padding_px <= 0].to_numpy()
+        sound = table.black_padding_px <= 0
+        if RECORDED.name in table:  # the recorder placed the others by a flipped position
+            sound &= table[RECORDED.name] == NO_FRAME
+        whole = table.frame_buffer_count[sound].to_numpy()
+        places = table.reconstructed_frame_index[sound].to_numpy()
         distinct = {*zip(places.tolist(), whole.tolist(), strict=True)}
         seen = np.bincount([position for _, position in distinct], minlength=heat["positions"])
         expected = store.sizes["frame"] - seen
@@ -325,6 +329,43 @@ def test_inputs_that_are_gone_or_changed(session: Made, copy: Path, tmp_path: Pa
     assert "receiver2.avi: is not there any more" in page.words
     assert f"{changed}: is not the file that was stitched" in page.words
     assert 0 < len(page.pictures) < whole
+
+
+def test_an_edited_result_is_shown_next_to_its_recordings_wherever_they_are(
+    session: Made, tmp_path: Path
+) -> None:
+    before = tmp_path / "before"
+    shutil.copytree(session.videos[0].parent, before / "in")
+    videos = [str(before / "in" / video.name) for video in session.videos]
+    options = StitchOptions(codec=None, drop_damaged=True, min_confidence=0.5)
+    stitch_files(videos, before / "out", options)
+    stored = str(before / "out" / f"{STEM}.zarr")
+    for args in (["trim", "-s", "2"], ["denoise", "-c", "denoise_calcium_imaging"]):
+        done = CliRunner().invoke(main, [*args, stored, "-o", str(before / args[0])])
+        assert done.exit_code == 0, done.output
+    before.rename(tmp_path / "after")
+    for edit, stem in (("trim", f"{STEM}_trimmed"), ("denoise", f"{STEM}_denoised")):
+        page = remade(tmp_path / "after" / edit, stem)
+        assert "frames were removed by stitch --drop-damaged" in page.words
+        assert "missing buffers are black at lag 0" in page.words
+        frames = page.words.count(", at 0:0")
+        assert frames
+        assert len(page.pictures) == 1 + frames * (1 + len(videos))  # the mean image, too
+    shutil.rmtree(tmp_path / "after" / "out")
+    page = remade(tmp_path / "after" / "trim", f"{STEM}_trimmed")
+    assert "which was not found" in page.words
+    assert "is not there any more" in page.words
+
+
+def test_an_edit_of_a_shifted_result_is_not_to_be_used(tmp_path: Path) -> None:
+    shifted = Made(tmp_path / "in", receivers=2, seed=3, lag=1, buffer_loss=0.2)
+    stitch_files(shifted.names, tmp_path / "out", StitchOptions(codec=None, lag=0))
+    summary = json.loads((tmp_path / "out" / f"{STEM}.json").read_bytes())
+    assert 1 in {each["measured_lag"] for each in summary["recordings"]}
+    stored = str(tmp_path / "out" / f"{STEM}.zarr")
+    args = ["trim", stored, "-s", "2", "-o", str(tmp_path / "trim")]
+    assert CliRunner().invoke(main, args).exit_code == 0
+    assert "Do not use this result" in remade(tmp_path / "trim", f"{STEM}_trimmed").words
 
 
 def remade(folder: Path, stem: str = STEM) -> Page:
@@ -554,6 +595,22 @@ def test_outlines_enclose_just_the_range(width: int, start: int, size: int) -> N
     assert inside == [*range(start, start + size)]
 
 
+@pytest.mark.parametrize("rows", [slice(0, 0), slice(2, 3), slice(0, 39)])
+def test_noise_does_not_darken_an_image(rows: slice) -> None:
+    rng = np.random.default_rng(0)
+    image = np.tile(np.arange(10, 60, dtype=np.uint8), (40, 1))
+    image[rows] = rng.integers(0, 256, image[rows].shape)
+    shown = thumbnails._shade([image], 20)(image)
+    clean = np.delete(shown, rows, axis=0)
+    assert clean.min() == 0
+    assert clean.max() == 255
+
+
+def test_an_image_of_nothing_but_noise_is_shown() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (40, 50)).astype(np.uint8)
+    assert np.ptp(thumbnails._shade([image], 20)(image)) == 255
+
+
 def test_worst_frames_are_of_different_stretches() -> None:
     tables = tables_of(10)
     missing = np.array([0, 5, 9, 2, 0, 7, 0, 0, 8, 8])
@@ -667,7 +724,7 @@ def test_a_list_that_no_shell_takes_is_not_shown() -> None:
 def test_nothing_is_rounded_to_all_or_nothing() -> None:
     tables = tables_of(100_000)
     frames = replace(tables.frames, damaged=np.arange(100_000) == 7)
-    said = describe_result(replace(tables, frames=frames), {}, {}, [])
+    said = describe_result(replace(tables, frames=frames), {}, {}, {}, [])
     assert said.sentence.startswith("99,999 of 100,000 frames (> 99.99 %) are intact; 1 ")
     assert said.mood == "damaged"
 
