@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from html import escape
 
 # Half of a character, which JSON may hold; those that stand for a byte of a file name are kept.
@@ -61,9 +62,12 @@ def from_here(text: str) -> str:
     'out/S.avi: exists'
     """
     try:
-        here = os.path.join(os.getcwd(), "")
+        folder = os.getcwd()
     except FileNotFoundError:  # the folder was removed meanwhile
         return text
+    if folder == os.path.dirname(folder):  # the root: every path is below it
+        return text
+    here = os.path.join(folder, "")
     # where a path begins, not inside of a longer one
     return re.sub(rf"(?<![^\s'\"(,=]){re.escape(here)}(?=[^\s/])", "", text)
 
@@ -106,3 +110,16 @@ def clock(seconds: float, digits: int = 1) -> str:
     """
     full, part = divmod(int(seconds * 10**digits + 1e-6), 10**digits)
     return f"{full // 3600}:{full // 60 % 60:02}:{full % 60:02}.{part:0{digits}}"
+
+
+def utc_text(unix: float, digits: int = 1) -> str:
+    """A Unix time in UTC, cut to some digits.
+
+    >>> utc_text(1772361000.26), utc_text(1772361000.26, 3)
+    ('2026-03-01 10:30:00.2', '2026-03-01 10:30:00.260')
+    """
+    try:
+        moment = datetime.fromtimestamp(unix, UTC)
+    except (OverflowError, ValueError, OSError):  # a clock that was never set
+        return f"{unix:.{digits}f} s"
+    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 10 ** (6 - digits):0{digits}}"

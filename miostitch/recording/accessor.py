@@ -1,6 +1,7 @@
 """``recording.miostitch``: what a recording is, in a few lines, and its images."""
 
 import importlib
+from collections.abc import Mapping
 from fractions import Fraction
 from functools import reduce
 from operator import or_
@@ -12,13 +13,24 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.buffers.device_counter import count_numbers, join_fragments
+from miostitch.buffers.elapsed_time import measured_rate
 from miostitch.buffers.frame_table import Reception, count_reception
 from miostitch.errors import MiostitchError, UsageError
-from miostitch.schema import COMPOSITE, FRAME, HEIGHT, MOST_BUFFERS, VIDEO, WIDTH, chunk_frames
+from miostitch.schema import (
+    COMPOSITE,
+    FRAME,
+    HEIGHT,
+    MOST_BUFFERS,
+    VIDEO,
+    WIDTH,
+    chunk_frames,
+)
 from miostitch.text import amount, clock, show_facts, show_facts_html
 from miostitch.video.png import thumbnail_uri
 
 Projection = Literal["mean", "max", "min"]
+
+SAME_RATE = 0.01  # How far the rates of file and timestamps may be apart before both are shown
 
 NO_INTACT = "no frame is intact; damaged=True takes the damaged ones, too"
 
@@ -65,12 +77,12 @@ class RecordingAccessor:
         Returns
         -------
         dict
-            JSON values: ``name``, ``frames``, ``height``, ``width``, ``fps``; ``duration_s``
-            between the first frame and the last, None where a stitch has not computed the
-            times; and, where the recording has them, ``frame_num`` of the first and the
-            last frame, ``lost_frames`` that the counter skips, ``buffers`` and ``lost_buffers`` of
-            the frames that are there, ``damaged`` and ``unrecoverable`` frames,
-            ``missing_pixels``, and ``sources``, the frames that each
+            JSON values: ``name``, ``frames``, ``height``, ``width``, ``fps`` of the file,
+            ``measured_fps`` by the timestamps or None; ``duration_s`` between the first frame and
+            the last, None where a stitch has not computed the times; and, where the recording has
+            them, ``frame_num`` of the first and the last frame, ``lost_frames`` that the counter
+            skips, ``buffers`` and ``lost_buffers`` of the frames that are there, ``damaged`` and
+            ``unrecoverable`` frames, ``missing_pixels``, and ``sources``, the frames that each
             recording gave.
 
         Notes
@@ -87,6 +99,9 @@ class RecordingAccessor:
         table = {name: values for name, values in known.items() if values is not None}
         times = table.get("time", table.get("timestamp_first"))
         unknown = times is None and "time" in known  # of a stitch that is not computed yet
+        found["measured_fps"] = None
+        if times is not None and "frame_num" in table:
+            found["measured_fps"] = measured_rate(table["frame_num"], times)
         found["duration_s"] = None if unknown else self._duration(times)
         sent = dataset["num_buffers"].attrs.get(MOST_BUFFERS) if "num_buffers" in table else None
         found |= _losses(table, sent)
@@ -243,8 +258,7 @@ class RecordingAccessor:
     def facts(self) -> list[tuple[str, str]]:
         """What the summary says, as titles and texts."""
         facts = self.summary()
-        rate = "" if facts["fps"] is None else f" at {float(Fraction(facts['fps'])):.6g}"
-        rate = f"{rate} frames per second" if rate else ""
+        rate = "" if facts["fps"] is None else f" at {_describe_rate(facts)}"
         lines = [("frames", f"{facts['frames']} of {facts['width']} x {facts['height']} pixels")]
         if facts["duration_s"] is not None:
             lines.append(("duration", f"{clock(round(facts['duration_s'], 3), 3)}{rate}"))
@@ -287,6 +301,14 @@ class RecordingAccessor:
             return None
         frames = max(self._dataset.sizes[FRAME] - 1, 0)
         return round(float(frames / Fraction(self._dataset.attrs["fps"])), 6)
+
+
+def _describe_rate(facts: Mapping[str, Any]) -> str:
+    """Frames per second: as the timestamps say, and as the file says where that is another rate."""
+    file, measured = float(Fraction(facts["fps"])), facts["measured_fps"]
+    if measured is None or abs(measured - file) <= SAME_RATE * file:
+        return f"{file:.6g} frames per second"
+    return f"{measured:.6g} frames per second (the file says {file:.6g})"
 
 
 def _losses(table: dict[str, NDArray[Any]], sent: int | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ whoever needs that again, to write what was edited, finds it here, unless a file
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -157,6 +158,11 @@ class Recording:
     def first_frames(self) -> list[int]:
         """Position of each video's first frame in the recording, and of the end."""
         return [0, *np.cumsum([video.frame_count for video in self.videos]).tolist()]
+
+    def locate(self, frame: int) -> tuple[str, int]:
+        """The path of the video that a frame of the recording is in, and where it is there."""
+        number = bisect_right(self.first_frames, frame, hi=len(self.videos)) - 1
+        return self.videos[number].path, frame - self.first_frames[number]
 
     @cached_property
     def lost(self) -> I64:

@@ -1,7 +1,7 @@
 """When the frames of a result were received: elapsed time and the time of day."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import cached_property
 from typing import Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from miostitch.buffers.elapsed_time import measured_rate, read_start
 from miostitch.recording.frame_times import time_of_store
 from miostitch.schema import MEASURED_FPS
 from miostitch.store.reader import Store
-from miostitch.text import clock
+from miostitch.text import clock, utc_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,25 +41,18 @@ class FrameClock:
         """Seconds from the first frame to the last one."""
         return float(self.time[-1] - self.time[0]) if len(self.time) else 0.0
 
+    @cached_property
+    def digits(self) -> int:
+        """Decimals of seconds that tell a frame from the next one."""
+        steps = np.diff(self.time)
+        return 1 if not len(steps) or float(np.median(steps)) >= 0.1 else 3  # s
+
     def elapsed(self, frame: int) -> str:
-        """Time from the first frame, h:mm:ss.s."""
-        return clock(float(self.time[frame]))
+        """Time from the first frame, h:mm:ss and as much of a second as tells frames apart."""
+        return clock(float(self.time[frame]), self.digits)
 
     def of_day(self, frame: int) -> str:
         """Date and time of a frame in UTC; nothing where it is not known."""
         if self.start is None:
             return ""
-        return clock_text(self.start + float(self.time[frame]))
-
-
-def clock_text(unix: float) -> str:
-    """A Unix time in UTC.
-
-    >>> clock_text(1772361000.26)
-    '2026-03-01 10:30:00.2'
-    """
-    try:
-        moment = datetime.fromtimestamp(unix, UTC)
-    except (OverflowError, ValueError, OSError):  # a clock that was never set
-        return f"{unix:.1f} s"
-    return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 100_000}"
+        return utc_text(self.start + float(self.time[frame]), self.digits)

@@ -1,5 +1,6 @@
 """What a report says, computed from the tables of a store."""
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -232,12 +233,18 @@ def distributions(data: ReportData) -> dict[str, Distribution]:
     pixels = data.height * data.width
     noise = [values[values >= 0] / pixels for values in data.scores.noisy_pixels]
     edges = [values[values >= 0] / pixels for values in data.scores.edge_energy]
+    noisiest = max((float(each.max(initial=0)) for each in noise), default=0.0)
     top = max((float(each.max(initial=0)) for each in edges), default=0.0)
     low = min((float(each.min(initial=top)) for each in edges), default=0.0)
     return {
-        "noise": _distribution(noise, 0.0, 1.0, without_zeros=True),
+        "noise": _distribution(noise, 0.0, _round_up(noisiest), without_zeros=True),
         "edges": _distribution(edges, low, max(top, low + 1e-9), without_zeros=False),
     }
+
+
+def _round_up(share: float) -> float:
+    """The end of an axis of shares: the next 10 %."""
+    return min(1.0, math.ceil(max(share, 0.01) * 10) / 10)
 
 
 def _distribution(

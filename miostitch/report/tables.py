@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from miostitch.buffers.repair import describe_evidence
 from miostitch.execution.results import JSON
 from miostitch.ranges import format_frames, rising_runs, runs
-from miostitch.report.clock import clock_text
 from miostitch.report.data import ReportData
 from miostitch.report.over_time import OverTime
 from miostitch.report.statistics import (
@@ -27,7 +26,7 @@ from miostitch.report.statistics import (
     unrecoverable_stretches,
 )
 from miostitch.schema import REPAIRED_COLUMNS, Evidence
-from miostitch.text import clock
+from miostitch.text import clock, utc_text
 from miostitch.video.source import FORMATS
 
 LISTED = 100  # most rows of a table in a report
@@ -168,7 +167,7 @@ def over_time_table(found: OverTime, data: ReportData) -> Table:
     rows: list[list[Cell]] = []
     for number, edge in enumerate(found.edges[:-1]):
         when: list[Cell] = [(edge, clock(edge))]
-        when += [] if start is None else [(edge, clock_text(start + edge))]
+        when += [] if start is None else [(edge, utc_text(start + edge))]
         rows.append([*when, *(values[number] for values in shares.values())])
     step = max(1, -(-len(rows) // LISTED))
     note = f"every {step}th row of {count(len(rows))}" if step > 1 else ""

@@ -30,7 +30,7 @@ from miostitch.session.reboots import (
     join_by_time,
     link,
 )
-from miostitch.text import amount
+from miostitch.text import amount, utc_text
 
 _SAME_INTERVAL = 0.01
 _NO_BOOT_S = 0.5
@@ -47,6 +47,8 @@ class FrameIdentity:
     # Time of each frame on the receiver's clock in s, (frame,), as `FrameTable.start_times` gives
     # it; NaN where it is unknown.
     time: F64
+    # Gives the path of the video that a frame of the recording is in, and where it is there.
+    locate: Callable[[int], tuple[str, int]] | None = None
 
 
 @dataclass(frozen=True)
@@ -156,11 +158,13 @@ def _segments(
         frame_num = recording.frame_num[known]
         resets = counter_resets(frame_num)
         for at in resets:
-            where = f"at frame {known[at]} of the video"
+            path, frame = recording.name, int(known[at])
+            if recording.locate is not None:
+                path, frame = recording.locate(frame)
             numbers = f"(frame_num {frame_num[at - 1]}, then {frame_num[at]})"
-            text = f"the device restarted {where} {numbers}"
+            text = f"the device restarted at frame {frame} of the video {numbers}"
             remedy = "" if cut else "frames are matched by frame_num all the same"
-            notices.append(Notice(recording.name, text, remedy))
+            notices.append(Notice(path, text, remedy))
         notices += _describe_clock(recording.name, frame_num, time[known])
         own = []
         for frames in np.split(known, resets if cut else []):
@@ -337,4 +341,6 @@ def _range(recording: FrameIdentity) -> str:
     known = recording.frame_num[recording.frame_num >= 0]
     text = f"{recording.name} has frame_num {known.min()} to {known.max()}"
     time = recording.time[np.isfinite(recording.time)]
-    return f"{text} at {time.min():.3f} to {time.max():.3f} s" if time.size else text
+    if not time.size:
+        return text
+    return f"{text}, received from {utc_text(time.min())} to {utc_text(time.max())} UTC"

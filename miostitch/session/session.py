@@ -182,6 +182,7 @@ def bring_together(recordings: Sequence[Recording], options: AlignOptions | None
             recording.frames.frame_num,
             recording.frames.num_buffers,
             recording.frames.start_times(buffers),
+            recording.locate,
         )
         for recording in recordings
     ]

@@ -25,10 +25,12 @@ from miostitch.viewer.cache import BlockCache
 
 RECORDING_BLOCK_BYTES = 2**21  # in which videos are read; small, for some are slow to decode
 
-Facts = dict[str, int | float | bool | None]
+Facts = dict[str, int | float | bool | str | None]
 """What is known of a frame; None where a number is missing."""
 
 What = Literal["damaged", "doubtful", "source"]
+
+SCALE_MARKS = 5  # times below the overview
 
 SEARCHED = "is being looked for"  # why there is nothing to be seen of a recording yet
 
@@ -189,11 +191,14 @@ class Scene:
         """The whole length in few bins.
 
         Returns: ``first``: the first frame of each bin; ``damaged``: how many of its frames are;
-        ``source``: the source that most of them have. Without what is not known.
+        ``source``: the source that most of them have; ``scale``: elapsed seconds of frames that
+        are evenly spread over it. Without what is not known.
         """
         edges = np.linspace(0, self.count, min(bins, self.count) + 1).astype(np.int64)
         first = edges[:-1]
-        overview: dict[str, Any] = {"first": first.tolist()}
+        spread = np.linspace(0, self.count - 1, min(SCALE_MARKS, self.count)).astype(np.int64)
+        scale = [self.elapsed(int(frame)) for frame in spread]
+        overview: dict[str, Any] = {"first": first.tolist(), "scale": scale}
         damaged, source = self.column("damaged"), self.column("source")
         if damaged is not None:
             overview["damaged"] = np.add.reduceat(damaged, first, dtype=np.int64).tolist()

@@ -183,8 +183,10 @@ def _open_side_by_side(names: Sequence[StrPath], cache: BlockCache, options: Rea
     videos = [n for n, path in zip(names, paths, strict=True) if not path.endswith(STORE)]
     recordings = iter(open_recordings(videos, options, measure=True))
     opened = [
-        _open_store(path, cache) if path.endswith(STORE) else _open_recording(next(recordings))
-        for path in paths
+        _open_store(title, path, cache)
+        if path.endswith(STORE)
+        else _open_recording(next(recordings))
+        for title, path in zip(titles, paths, strict=True)
     ]
     places, frame_num, notices, note = _align([each.identity for each in opened])
 
@@ -228,7 +230,7 @@ def _open_recording(recording: Recording) -> _Opened:
 
     def row(frame: int) -> FrameInfo:
         described = table.num_rows[frame] > 0
-        facts = {name: _plain(column[frame]) for name, column in columns.items()}
+        facts: Facts = {name: _plain(column[frame]) for name, column in columns.items()}
         return FrameInfo(frame, facts if described else {})
 
     identity = FrameIdentity(
@@ -248,14 +250,22 @@ def _incomplete(recording: Recording) -> Bools | None:
     return ~complete(recording.frames.buffers, len(bounds) - 1)
 
 
-def _open_store(path: str, cache: BlockCache) -> _Opened:
+def _open_store(title: str, path: str, cache: BlockCache) -> _Opened:
     store = Store.open(path)
     tables = _LoadedTables(store, cache)
-    columns = (tables.column(n) for n in ("frame_num", "num_buffers", "timestamp_first"))
-    identity = FrameIdentity(os.path.basename(path), *columns)
+
+    def row(frame: int) -> FrameInfo:
+        found = tables.row(frame)
+        source = found.facts.get("source")
+        if isinstance(source, int) and source >= 0:  # each store counts receivers of its own
+            found.facts["source"] = str(store.attrs["recordings"][source])
+        return found
+
+    frame_num, buffers, first = map(tables.column, ("frame_num", "num_buffers", "timestamp_first"))
+    identity = FrameIdentity(title, frame_num, buffers, first)
     frames, rate = FrameSource.of_store(store), Fraction(tables.attrs["fps"])
     elapsed = time_of_store(store)
-    return _Opened(frames, rate, tables.row, identity, tables.column("damaged"), elapsed)
+    return _Opened(frames, rate, row, identity, tables.column("damaged"), elapsed)
 
 
 def _times_by_first(places: I64, opened: Sequence[_Opened]) -> tuple[F64, float | None]:

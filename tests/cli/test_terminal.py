@@ -11,6 +11,7 @@ import pytest
 
 from miostitch.cli import console
 from miostitch.cli import texts as wording
+from miostitch.text import from_here
 from tests.commands import COMMAND, run
 from tests.sessions import mismatched
 
@@ -124,3 +125,11 @@ def test_no_progress_where_it_is_not_wanted(tmp_path: Path) -> None:
         shown = read_all(terminal)
     assert process.returncode == 0
     assert b"simulating" not in shown
+
+
+def test_paths_are_complete_where_the_working_folder_is_the_root(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(os.path.abspath(os.sep))
+    text = f"{os.path.join(os.getcwd(), 'out', 'S.avi')}: exists"
+    assert from_here(text) == text

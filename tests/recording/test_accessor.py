@@ -12,6 +12,7 @@ from typing import Any
 
 import dask
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from PIL import Image
@@ -240,3 +241,17 @@ def test_a_stitch_whose_times_are_not_computed_has_no_duration(session: Path) ->
     assert "duration" not in repr(lazy.miostitch)
     computed = lazy.drop_vars("video").compute().time
     assert lazy.compute().miostitch.summary()["duration_s"] == pytest.approx(float(computed[-1]))
+
+
+@pytest.mark.parametrize(("factor", "said"), [(1, "at 20 "), (8, r"at 160.* \(the file says 20\)")])
+def test_the_rate_shown_is_that_of_the_timestamps(
+    session: Path, tmp_path: Path, factor: int, said: str
+) -> None:
+    shutil.copy(session / "receiver1.avi", tmp_path)
+    rows = pd.read_csv(session / "receiver1.csv")
+    first = rows.buffer_recv_unix_time.min()
+    faster = first + (rows.buffer_recv_unix_time - first) / factor
+    rows.assign(buffer_recv_unix_time=faster).to_csv(tmp_path / "receiver1.csv", index=False)
+    recording = miostitch.open_recording(tmp_path / "receiver1.avi").miostitch
+    assert recording.summary()["measured_fps"] == pytest.approx(20 * factor, rel=0.02)
+    assert re.search(said, repr(recording))

@@ -1,14 +1,21 @@
 """Recordings brought together: what is kept, what the tables say, which pieces belong where."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import miostitch
 from miostitch.errors import AlignmentError, InputError
 from miostitch.kernels.composition import EXCLUDED
 from miostitch.recording.recording import open_recordings
+from miostitch.session.findings import find_session_notices
 from miostitch.session.session import AlignOptions, bring_together
 from miostitch.simulation.receivers import SimulationConfig, simulate
 from tests.sessions import Made, change_table, made
@@ -122,3 +129,41 @@ def test_runs_are_linked_by_pixels_where_the_clocks_are_seconds_apart(
     assert len(together.alignment.boot_starts) == resets + 1
     clock = together.alignment.clocks[1].offset_s
     assert abs(abs(clock) - offset_s) < 0.5
+
+
+def split(video: Path, at: int) -> str:
+    """Cut a recording into two segments, and name both."""
+    names = []
+    for number, (first, last) in enumerate([(0, at), (at, None)], 1):
+        segment = video.with_name(f"{video.stem}_{number}.avi")
+        miostitch.write_recording(
+            miostitch.open_recording(video, lag=0).isel(frame=slice(first, last)), segment
+        )
+        names.append(str(segment))
+    return ",".join(names)
+
+
+def findings(paths: Sequence[str | Path]) -> list[tuple[str, list[int]]]:
+    """The restarts and repeated numbers that are told of recordings: the file, and its frames."""
+    notices = find_session_notices(bring_together(open_recordings(paths)))
+    told = [each for each in notices if re.search("restarted|occurs", each.text)]
+    return [
+        (Path(each.path).name, [int(n) for n in re.findall(r"frames? (\d+)", each.text)])
+        for each in told
+    ]
+
+
+@given(cut=st.integers(30, 100))
+@settings(max_examples=6, deadline=None)
+def test_findings_of_segments_name_the_segment_and_the_frame_in_it(cut: int) -> None:
+    with TemporaryDirectory() as folder:
+        made = Made(
+            Path(folder), receivers=1, seed=6, frames=140, resets=1, header_flips=0.02, width=20
+        )
+        [video] = made.videos
+        whole = {frame for _, frames in findings([video]) for frame in frames}
+        assert whole
+        found = findings([split(video, cut)])
+        begins = {"receiver1_1.avi": 0, "receiver1_2.avi": cut}
+        assert all(frame < cut for name, told in found if name in [*begins][:1] for frame in told)
+        assert {begins[name] + frame for name, frames in found for frame in frames} == whole

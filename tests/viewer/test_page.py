@@ -4,6 +4,7 @@
 documentation; it shows the recordings of one capture by three receivers.
 """
 
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -313,15 +314,37 @@ def test_images_are_enlarged_and_moved_together(store: str) -> None:
         assert seen(page) == pytest.approx((1, 0, 0), abs=1e-3)
 
 
-def test_nothing_is_clipped(session: Made, store: str) -> None:
+def test_nothing_is_clipped(session: Made, store: str, tmp_path: Path) -> None:
+    twins = [
+        str(
+            shutil.copytree(
+                store, tmp_path / f"one_of_{n}_results_of_receivers_with_long_names_stitched.zarr"
+            )
+        )
+        for n in ("two", "three")
+    ]
     clipped = """() => [...document.querySelectorAll("body *")].filter((each) =>
       each.offsetParent && each.clientWidth > 1 && each.scrollWidth > each.clientWidth + 1
       && getComputedStyle(each).display !== "inline").map((each) => each.outerHTML.slice(0, 80))"""
-    for names in ([store], session.names):
+    for names in ([store], session.names, twins):
         with opened(names) as page:
             page.set_viewport_size({"width": 1280, "height": 900})
             page.wait_for_timeout(500)
             assert page.evaluate(clipped) == []
+            page.set_viewport_size({"width": 390, "height": 844})
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+def test_the_overview_has_times(store: str) -> None:
+    with opened([store]) as page:
+        page.locator("#scale span").nth(4).wait_for()
+        marks = page.locator("#scale span").all_inner_texts()
+        stored = xr.open_zarr(store)
+        begun = np.datetime64(stored.attrs["start_time"].split("+")[0])
+        last = begun + np.timedelta64(int(1e6 * stored.time.values[-1]), "us")
+        assert marks[0].split("\n")[0].startswith("0:00:00")
+        assert marks[0].split("\n")[1] == str(begun)[11:19]
+        assert marks[4].split("\n")[1] == str(last)[11:19]
 
 
 def test_what_cannot_be_read_is_no_black_picture(tmp_path: Path) -> None:

@@ -136,10 +136,15 @@ def test_stores_alone_side_by_side(store: str, cache: BlockCache, tmp_path: Path
     assert [panel.name for panel in scene.panels] == [Path(store).stem, "again"]
     assert scene.count == stitched.sizes["frame"]
     for position in range(scene.count):
+        source = stitched.source.values[position]
+        taken = stitched.attrs["recordings"][source] if source >= 0 else source
         for panel in scene.panels:
             image = panel.image(panel.look(position).frame, cache)
             np.testing.assert_array_equal(image, stitched.video[position])
+            assert panel.look(position).facts["source"] == taken
     np.testing.assert_array_equal(scene.column("damaged"), stitched.damaged)
+    for notice in scene.notices:
+        assert notice.startswith((f"{Path(store).stem}: ", "again: "))
 
 
 def test_a_video_without_a_table(tmp_path: Path, cache: BlockCache) -> None:
@@ -252,6 +257,8 @@ def test_jumps_find_what_a_search_finds(source: list[int], at: int) -> None:
 @given(source=columns, bins=st.integers(1, 100))
 def test_every_frame_is_in_one_bin(source: list[int], bins: int) -> None:
     told = scene_of(source).timeline(bins)
+    assert len(told["scale"]) == min(5, len(source))
+    assert told["scale"] == sorted(told["scale"])
     edges = [*told["first"], len(source)]
     parts = [source[a:b] for a, b in pairwise(edges)]
     assert edges[0] == 0

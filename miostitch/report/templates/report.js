@@ -95,29 +95,33 @@ function lowerBound(values, value) {
 
 const two = (n) => String(n).padStart(2, "0");
 
-/* seconds from the first frame as h:mm:ss, with tenths where they matter */
-function elapsed(seconds, tenths = true) {
-  const all = Math.round(Math.max(0, seconds) * 10 - (tenths ? 0.5 : 0) + 1e-6);
-  const text = `${Math.floor(all / 36000)}:${two(Math.floor(all / 600) % 60)}:${two(Math.floor(all / 10) % 60)}`;
-  return tenths || all % 10 ? `${text}.${all % 10}` : text;
+/* decimals of seconds that tell a frame from the next one */
+const decimals = () => (data.timeline.interval < 0.1 ? 3 : 1);
+
+/* seconds from the first frame as h:mm:ss, cut to some decimals */
+function elapsed(seconds, digits = decimals()) {
+  const unit = 10 ** digits, all = Math.floor(Math.max(0, seconds) * unit + 1e-6);
+  const full = Math.floor(all / unit);
+  const text = `${Math.floor(full / 3600)}:${two(Math.floor(full / 60) % 60)}:${two(full % 60)}`;
+  return digits ? `${text}.${String(all % unit).padStart(digits, "0")}` : text;
 }
 
 /* the time of day, in UTC */
 function clock(seconds) {
   const date = new Date((data.timeline.start + seconds) * 1000);
   if (data.timeline.start === null || Number.isNaN(date.getTime())) return "not known";
-  return `${date.toISOString().slice(0, 21).replace("T", " ")} UTC`;
+  return `${date.toISOString().slice(0, 20 + decimals()).replace("T", " ")} UTC`;
 }
 
 /* round times on an axis of seconds */
 function timeAxis(axis, start, end) {
-  const steps = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
+  const steps = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14400, 43200, 86400];
   const most = Math.max(2, Math.min(9, Math.floor(innerWidth / 110)));
   const step = steps.find((each) => (end - start) / each <= most) ?? (end - start) / most;
   const ticks = [];
   for (let n = Math.ceil(start / step - 1e-9); n * step <= end; n++) ticks.push(n * step);
   axis.ticker = new Bokeh.FixedTicker({ticks, minor_ticks: []});
-  axis.major_label_overrides = new Map(ticks.map((tick) => [tick, elapsed(tick, step < 1)]));
+  axis.major_label_overrides = new Map(ticks.map((tick) => [tick, elapsed(tick + 1e-9, step < 0.1 ? 2 : step < 1 ? 1 : 0)]));
   axis.axis_label = "elapsed time (h:mm:ss)";
 }
 
@@ -404,7 +408,7 @@ async function drawOverTime(id, series, title, percent) {
       points.x.push((edges[bin] + edges[bin + 1]) / 2);
       points.y.push(y);
       points.who.push(who);
-      points.time.push(elapsed(edges[bin], false));
+      points.time.push(elapsed(edges[bin], edges[1] - edges[0] < 1 ? 1 : 0));
       points.clock.push(clock(edges[bin]));
     });
     plot.line({field: "x"}, {field: "y"}, {

@@ -13,6 +13,7 @@ const WORDS = {
   time_estimated: "time is estimated", black_padding: "pixels filled with zeros",
   black_pixels: "pixels in black rows", noisy_pixels: "pixels in noisy rows",
   edge_energy: "sharpness (edge energy)", identical: "identical to the result",
+  received_buffers: "buffers received with fragments", complete: "received completely",
 };
 
 export function element(kind, text = "") {
@@ -62,10 +63,16 @@ export class Facts {
 
   told(name, value) {
     if (value === undefined || value === null) return "–";
+    if (typeof value === "string") return value;
     if (name === "source") return value < 0 ? "several receivers" : this.scene.sources[value];
     if (TIMES.includes(name)) return utc(value).slice(11, 23) || "–";
     if (name === "frame_num") return value < 0 ? "–" : String(value);
     return typeof value === "boolean" ? (value ? "yes" : "no") : value.toLocaleString("en");
+  }
+
+  // The time of day in UTC; nothing if it is not known.
+  timeOfDay(seconds) {
+    return this.scene.start === null ? "" : utc(this.scene.start + seconds).slice(11, 19);
   }
 
   // When a frame was received: the date and time, if that is known, and the time on clocks here.

@@ -206,7 +206,7 @@ function showDifference() {
     show(figure, { problem: "the sizes differ" }, null, caption);
   } else {
     const difference = subtract(left, right, +by("gain").value);
-    const same = difference.different ? `${difference.different} pixels differ` : "identical";
+    const same = difference.different ? `${difference.different.toLocaleString("en")} pixels differ` : "identical";
     show(figure, difference, contrastTable(0, 255), [...caption, [same, "span"]]);
   }
 }
@@ -258,7 +258,17 @@ async function showTimeline() {
   by("timeline").setAttribute("aria-label", label);
   by("timeline").title = `${label}. Top: marked; middle: damaged; bottom: receiver. Click to go there.`;
   drawOverview();
+  showScale();
   if (scene.columns.includes("source")) showLegend();
+}
+
+function showScale() {
+  const last = timeline.scale?.at(-1) ?? 0;
+  by("scale").replaceChildren(...(timeline.scale ?? []).map((seconds) => {
+    const mark = element("span", elapsed(seconds).slice(0, last < 10 ? undefined : -4));
+    mark.append(document.createElement("br"), facts.timeOfDay(seconds));
+    return mark;
+  }));
 }
 
 function showLegend() {
