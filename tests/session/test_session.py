@@ -154,7 +154,7 @@ def findings(paths: Sequence[str | Path]) -> list[tuple[str, list[int]]]:
 
 
 @given(cut=st.integers(30, 100))
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=3, deadline=None)
 def test_findings_of_segments_name_the_segment_and_the_frame_in_it(cut: int) -> None:
     with TemporaryDirectory() as folder:
         made = Made(
