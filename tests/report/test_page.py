@@ -136,7 +136,7 @@ def test_the_timeline_zooms_down_to_single_frames(chromium: Any, report: Path) -
         near = press(page, "next")
         assert "a bar is 1 frame;" in near
         assert re.search(
-            r"begins at 0:0\d:\d\d\.\d \(20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d UTC\)", near
+            r"begins at 0:0\d:\d\d\.\d{3} \(20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} UTC\)", near
         )
         assert " 0 damaged" not in near
         assert press(page, "next") != near

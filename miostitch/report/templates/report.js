@@ -323,7 +323,7 @@ class Timeline {
     element("timeline-status").textContent =
       (this.mark.visible ? `Damage begins at ${elapsed(at)} (${clock(at)}), frame ${this.at * this.step}, ` +
         `frame_num ${this.frameNum[this.at]}. ` : "") +
-      `${elapsed(from)} to ${elapsed(to)}: frames ${whole(starts[0] * this.step)} to ${whole(last)}, ` +
+      `${elapsed(from, 1)} to ${elapsed(to, 1)}: frames ${whole(starts[0] * this.step)} to ${whole(last)}, ` +
       `a bar is ${frames === 1 ? "1 frame" : `${whole(frames)} frames`}; ` +
       `${whole(sum("damaged"))} damaged, ${whole(sum("unrecoverable"))} unrecoverable.`;
   }
