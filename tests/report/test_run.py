@@ -49,7 +49,13 @@ from miostitch.report.statistics import (
 )
 from miostitch.report.tables import EVIDENCE_NAMES, length_label, percent, removal_lists
 from miostitch.report.thumbnails import outline
-from miostitch.schema import FRAME_VARIABLES, NO_FRAME, RECORDED, SCORE_VARIABLES
+from miostitch.schema import (
+    FRAME_VARIABLES,
+    NO_FRAME,
+    RECORDED,
+    REQUIRED_COLUMNS,
+    SCORE_VARIABLES,
+)
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from miostitch.store.chunks import write_block
@@ -748,10 +754,12 @@ def stored(
     places = np.argwhere(~tables.lost)
     sizes = np.diff(tables.bounds)[places[:, 1]]
     names = ("reconstructed_frame_index", "frame_buffer_count", "pixel_count")
-    columns = dict(zip(names, (places[:, 0], places[:, 1], sizes), strict=True))
+    columns = {name: np.zeros_like(sizes) for name in REQUIRED_COLUMNS}
+    columns |= dict(zip(names, (places[:, 0], places[:, 1], sizes), strict=True))
     if battery is not None:
         columns["battery_voltage_raw"] = battery(places[:, 0])
-    rows = BufferColumns(str(path), dict.fromkeys(columns, "int64"), {})
+    dtypes = dict.fromkeys(columns, "int64") | {"buffer_recv_unix_time": "float64"}
+    rows = BufferColumns(str(path), dtypes, {})
     rows.append(columns)
     rows.close()
     consolidate(str(path))
