@@ -242,7 +242,10 @@ def configs_text(found: dict[str, Any]) -> str:
 def edit_text(made: EditSummary) -> str:
     """What an edit made of how many frames."""
     before = sum(origin.frames for origin in made.origins)
-    lines = [*_warnings(made.warnings), f"{amount(made.frames, 'frame')} of {before:,}"]
+    told = f"{amount(made.frames, 'frame')} of {before:,}"
+    if made.regular_frames is not None:  # which are more or fewer than those it is made of
+        told = f"{amount(made.frames, 'frame')}, made of {before:,}"
+    lines = [*_warnings(made.warnings), told]
     return _with_outputs([*lines, *_regular_lines(made)], made.outputs)
 
 

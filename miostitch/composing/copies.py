@@ -108,14 +108,28 @@ class CopiesAtHand:
         plan = self.plan
         count, width = self.frames.shape[1], self.frames.shape[3]
         frames, given = self.frames.reshape(len(self.frames), count, -1), plan.given.copy()
-        if any(map(len, self.pieces)):
+        lossy = self._needless()
+        if any(map(len, self.pieces)) or lossy.any():
             frames = frames.copy()  # candidates stay as they are
         for number, pieces in enumerate(self.pieces):
             known = zip(plan.places[number], pieces, plan.piece_given[number], strict=True)
             for place, piece, rows in known:
                 copy = frames[number, place], given[number, place]
                 glue_piece(*copy, piece.reshape(-1), rows, plan.bounds)
+        if lossy.any():
+            given[lossy] = 0
+            frames[np.repeat(lossy, np.diff(plan.bounds), axis=2)] = 0
         return Copies(frames, given, plan.bounds, width)
+
+    def _needless(self) -> NDArray[np.bool_]:
+        """Which buffers of lossy videos an exact one has complete, (recording, frame, buffer).
+
+        Their pixels are not as they were sent, and would win by their number, or by being first.
+        """
+        plan = self.plan
+        complete = (plan.given >= np.diff(plan.bounds)) & plan.exact[:, None, None]
+        lossy: NDArray[np.bool_] = complete.any(axis=0) & ~plan.exact[:, None, None]
+        return lossy
 
     def has_pieces(self) -> NDArray[np.bool_]:
         """Which of the block's frames some recording has in pieces, (frame,)."""

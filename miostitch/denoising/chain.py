@@ -38,7 +38,7 @@ from miostitch.execution.checkpoint import Journal
 from miostitch.execution.engine import Tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.recording.accessor import RecordingAccessor
-from miostitch.recording.datasets import without_lost
+from miostitch.recording.datasets import record_selection, without_lost
 from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
 from miostitch.text import describe_reasons, show_facts, show_facts_html
 from miostitch.video.png import thumbnail_uri
@@ -177,7 +177,8 @@ def denoise_and_note(
     progress: Callable[[int], None] | None = None,
 ) -> Denoised:
     """Denoise a recording as :func:`denoise` does, so that a run that is cut off can go on."""
-    ds = without_lost(_first(in_blocks(ds), frames_before(ds, config)))
+    ds = record_selection(in_blocks(ds))
+    ds = without_lost(_first(ds, frames_before(ds, config)))
     ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers
     usual = _usual_values(ds, config)
     filters = _filters(ds, usual, config)

@@ -19,6 +19,7 @@ from miostitch.ranges import format_frames, parse_frames
 from miostitch.recording.datasets import (
     done_step,
     in_chunks,
+    record_selection,
     require_numbered,
     union,
 )
@@ -70,7 +71,7 @@ def trim(dataset: xr.Dataset, start: int = 0, end: int = 0) -> xr.Dataset:
     >>> kept.video.values, kept.frame.values
     (array([1, 2, 3]), array([0, 1, 2]))
     """
-    count = dataset.sizes[FRAME]
+    dataset, count = record_selection(dataset), dataset.sizes[FRAME]
     start, end = require_left(count, start, end)
     kept = dataset.isel({FRAME: slice(start, count - end)})
     return _renumber(kept, "trim", {"start": start, "end": end}, count)
@@ -107,7 +108,7 @@ def remove_frames(dataset: xr.Dataset, frames: str | Iterable[int]) -> xr.Datase
     UsageError
         A position is not there or is no integer, as in a mask, or no frame would be left.
     """
-    count = dataset.sizes[FRAME]
+    dataset, count = record_selection(dataset), dataset.sizes[FRAME]
     chosen = parse_frames(frames) if isinstance(frames, str) else _to_positions(frames)
     wrong = chosen[(chosen < 0) | (chosen >= count)]
     if len(wrong):
@@ -164,7 +165,7 @@ def concat(datasets: Sequence[xr.Dataset]) -> xr.Dataset:
         raise UsageError(f"concat of {reprlib.repr(datasets)}: {msg}")
     if not given:
         raise UsageError("nothing to join; name at least one recording")
-    parts = [_with_flags(in_chunks(dataset), given) for dataset in given]
+    parts = [_with_flags(in_chunks(record_selection(dataset)), given) for dataset in given]
     _require_alike(parts)
     names, places = union([part.attrs.get("recordings", []) for part in parts])
     require_numbered(len(names))

@@ -215,7 +215,10 @@ def list_notices(facts: Mapping[str, Any], seconds: F64) -> tuple[Notice, ...]:
     steps = np.diff(seconds)
     if len(steps) and worst_s > np.median(steps):
         text = f"a frame is up to {worst_s:.3f} s from its place in a regular time base"
-        remedy = "the clock of the receiver was changed, or many times are estimated"
+        remedy = (
+            "its times are irregular, many are estimated, its clock was changed, or the device "
+            "was restarted and its counter went on"
+        )
         notices.append(Notice("", text, remedy))
     return tuple(notices)
 

@@ -226,7 +226,9 @@ class HistoryStep(Result):
     """A step of a history, but for those of denoising."""
 
     step: Annotated[
-        str, "`stitch`, `lag`, `trim`, `remove_frames`, `concat`, `regularize` or `export`"
+        str,
+        "`stitch`, `lag`, `trim`, `remove_frames`, `select` (by `isel` or `sel`: runs of frames), "
+        "`concat`, `regularize` or `export`",
     ]
     parameters: Annotated[JSON, "how; of a stitch as `config` above"]
     recordings: Annotated[list[str] | None, "of a stitch: their names"] = None

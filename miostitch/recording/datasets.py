@@ -21,7 +21,7 @@ from miostitch.errors import InputError, Notice, UsageError, report_notices
 from miostitch.execution.products import STORE
 from miostitch.execution.results import JSON, HistoryStep, read_summary
 from miostitch.fitting.tables import compare_rates
-from miostitch.ranges import format_frames
+from miostitch.ranges import format_frames, rising_runs
 from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.recording.files import ReadOptions, StrPath
 from miostitch.recording.frame_times import (
@@ -183,8 +183,28 @@ def _of_store(store: Store, options: ReadOptions) -> xr.Dataset:
         return stored.assign_attrs(attrs).set_xindex("frame_num")
 
 
+def record_selection(dataset: xr.Dataset) -> xr.Dataset:
+    """Count the frames from 0; what was selected without us becomes a step of the history.
+
+    The coordinate ``frame`` still says which frames of the last step these are.
+    """
+    if FRAME not in dataset.coords or "origins" not in dataset.attrs:
+        return dataset
+    places, count = dataset[FRAME].to_numpy(), dataset.sizes[FRAME]
+    if places.dtype.kind not in "iu" or np.array_equal(places, np.arange(count)):
+        return dataset
+    steps = dataset.attrs.get("history", [])
+    before = steps[-1].get("frames_after") if steps else None
+    chosen = places[np.array(rising_runs(places), np.int64)].tolist()
+    done = HistoryStep("select", {"frames": chosen}, frames_before=before, frames_after=count)
+    return dataset.assign_coords(
+        {FRAME: (FRAME, np.arange(count), dataset[FRAME].attrs)}
+    ).assign_attrs(history=[*steps, done.to_json()])
+
+
 def without_lost(dataset: xr.Dataset) -> xr.Dataset:
     """Leave out the frames that are ``lost``, as a step ``remove_frames`` of the history."""
+    dataset = record_selection(dataset)
     if LOST.name not in dataset.coords:
         return dataset
     gone, dataset = dataset[LOST.name].to_numpy(), dataset.drop_vars(LOST.name)
@@ -198,7 +218,10 @@ def without_lost(dataset: xr.Dataset) -> xr.Dataset:
     history = [*dataset.attrs.get("history", []), done]
     if len(kept) == kept[-1] + 1 - kept[0]:  # which leaves the blocks as they are
         kept = slice(kept[0], kept[-1] + 1)
-    return from_first_frame(dataset.isel({FRAME: kept}).assign_attrs(history=history))
+    left = dataset.isel({FRAME: kept}).assign_attrs(history=history)
+    if FRAME in left.coords:
+        left = left.assign_coords({FRAME: (FRAME, np.arange(left.sizes[FRAME]), left[FRAME].attrs)})
+    return from_first_frame(left)
 
 
 def _of_recording(recording: Recording, options: ReadOptions, *, need_rows: bool) -> xr.Dataset:

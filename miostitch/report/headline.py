@@ -33,6 +33,7 @@ REMOVERS = {
     "end": "denoise (end_frame)",
     "trim": "trim",
     "remove_frames": "remove-frames",
+    "select": "a selection in Python",
 }
 """Steps of a history that remove frames, as a person knows them."""
 

@@ -190,8 +190,11 @@ def _find_stitch(result: Result, name: str) -> Origin:
 def _check_history(result: Result, source: Source) -> None:
     """Do the last steps of the history again, and compare which frames they leave."""
     steps, counts = listed_objects(result.summary, "history"), [o.frames for o in source.origins]
-    first = [n for n, step in enumerate(steps) if step.get("frames_before") == sum(counts)]
-    if not first:
+    made = [n for n, step in enumerate(steps) if step.get("step") == "regularize"]
+    # a base that this edit made may have as many frames as the files
+    own = steps if source.regular is None else steps[: made[-1] + 1]
+    starts = [n for n, step in enumerate(own) if step.get("frames_before") == sum(counts)]
+    if not starts:
         return
     # which frames of all files there are, and which of the time base that was made of them
     taken = np.cumsum([0, *counts[:-1]])[source.taken[0]] + source.taken[1]
@@ -199,21 +202,23 @@ def _check_history(result: Result, source: Source) -> None:
     same, part = True, source.regular
     lags = any(each.get("lag") for each in listed_objects(result.summary, "origins"))
     lossy = lags or bool(result.summary.get("lost_frames"))
-    made = [n for n, step in enumerate(steps) if step.get("step") == "regularize"]
     try:
-        for number, step in enumerate(steps[first[-1] :], first[-1]):
+        for number, step in enumerate(steps[starts[-1] :], starts[-1]):
             parameters = step.get("parameters", {})
             if step["step"] == "trim":
                 left = trim(left, **parameters)
             elif step["step"] == "remove_frames":
                 left = remove_frames(left, parameters["frames"])
+            elif step["step"] == "select":
+                first, last = np.array(parameters["frames"], np.int64).T
+                left = left.isel({FRAME: join_ranges(first, last + 1 - first)})
             elif step["step"] == "regularize" and part is not None and number == made[-1]:
                 same = _leaves(left, taken, lossy=lossy)
                 taken, lossy = part.chosen, False
                 left = xr.Dataset({"position": (FRAME, np.arange(len(part.frames.frame_num)))})
             elif step["step"] not in ("lag", "concat"):
                 return  # which drops frames by what is in them
-    except (KeyError, TypeError, UsageError):
+    except (KeyError, TypeError, ValueError, IndexError, UsageError):
         left = left.isel({FRAME: slice(0)})  # no history of ours
     if not (same and _leaves(left, taken, lossy=lossy)):
         file, what = f"{result.stem}.json", "history leaves other frames than origin_frames says"

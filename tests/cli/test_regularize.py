@@ -31,6 +31,7 @@ def test_from_a_result_to_analysis(folder: Path, tmp_path: Path) -> None:
     summary = json.loads((out / f"{STEM}_regular.json").read_text())
     assert summary["filled_frames"] == 0
     assert f"0 frames filled, {len(summary['epochs'])} epochs" in done.stdout
+    assert f"{summary['frames']} frames, made of " in done.stdout
     first, last = summary["epochs"][0]
     assert f"frames {first} to {last}" in done.stdout
     words = ("--fill", "linear", "--force", "--json")

@@ -237,3 +237,21 @@ def test_buffers_whose_headers_failed_are_taken_from_others(
     np.testing.assert_array_equal(frames.missing_pixels > 0, ~had[numbers].all(axis=1))
     rows = rows_of_buffers(together, slice(0, len(numbers)), frames.buffer_source.to_numpy())
     assert set(rows.header_crc_ok) == {"True"}
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_lossy_video_gives_only_what_no_exact_one_has(tmp_path: Path, first: bool) -> None:
+    clean = dict.fromkeys(("header_flips", "overrun", "truncation", "corruption"), 0.0)
+    raw = Made(tmp_path / "raw", frames=40, seed=4, buffer_loss=0.1, height=40, width=60, **clean)
+    lossy, exact = tmp_path / "coded.avi", raw.videos[1]
+    encode(lossy, decode(raw.videos[0]), "mjpeg", "yuvj420p", {"qscale": "2"})
+    shutil.copy(raw.videos[0].with_suffix(".csv"), lossy.with_suffix(".csv"))
+    videos = [lossy, exact] if first else [exact, lossy]
+    composed = miostitch.stitch(videos, BY_BUFFER).load()
+    alone = miostitch.stitch([exact], BY_BUFFER).load()
+    alone = alone.isel(frame=np.flatnonzero(~alone.damaged))
+    numbers = composed.frame_num.to_numpy().tolist()
+    places = [numbers.index(number) for number in alone.frame_num.to_numpy().tolist()]
+    assert 5 < len(places) < len(numbers)
+    np.testing.assert_array_equal(composed.video[places], alone.video)
+    assert (~composed.damaged).sum() > len(places)  # the lossy one fills what the other lacks

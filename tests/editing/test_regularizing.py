@@ -1,6 +1,7 @@
 """A regular time base as it is written: every tick, nothing of what was received changed."""
 
 import json
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -304,3 +305,40 @@ def test_what_cannot_be_made_regular_is_refused(session: Made) -> None:
         data=np.append(dataset.frame_num[:-1], 2**40)))  # fmt: skip
     with pytest.raises(UsageError, match="too many to be filled; give a lower max_fill"):
         regularize(far, "zero", 2**50)
+
+
+SELECTIONS: tuple[Callable[[xr.Dataset], xr.Dataset], ...] = (
+    lambda ds: ds.isel(frame=[3, 4, 9]),
+    lambda ds: miostitch.trim(ds, 2, 1).isel(frame=[0, 5, 6]),
+    lambda ds: miostitch.trim(ds, 1).isel(frame=slice(None, None, -2)),
+    lambda ds: miostitch.remove_frames(miostitch.trim(ds, 1).isel(frame=slice(2, 9)), [1]),
+    lambda ds: regularize(miostitch.trim(ds, 1).isel(frame=[0, 4, 8])),
+    lambda ds: miostitch.trim(regularize(miostitch.trim(ds, 1)), 1).isel(frame=[5, 3, 3]),
+    lambda ds: miostitch.trim(miostitch.concat([ds, ds.isel(frame=slice(4))]), 3),
+)
+
+
+@pytest.mark.parametrize("select", SELECTIONS)
+@pytest.mark.parametrize("raw", [False, True])
+def test_what_is_selected_in_python_is_a_step_of_the_history(
+    stitched: Path,
+    session: Made,
+    tmp_path: Path,
+    select: Callable[[xr.Dataset], xr.Dataset],
+    raw: bool,
+) -> None:
+    selected = select(open_recording(session.names[0] if raw else stitched))
+    summary = write_recording(selected, tmp_path, stem="chosen")
+    if len(selected.attrs["origins"]) == 1 and "concat" not in str(summary["history"]):
+        assert [step["step"] for step in summary["history"]].count("select") == 1
+    [found] = miostitch.verify_files(tmp_path)["results"]
+    assert found["findings"] == []
+    # a history that leaves other frames is still found
+    path = tmp_path / "chosen.json"
+    told = json.loads(path.read_text())
+    for step in told["history"]:
+        if step["step"] == "select" and step.get("frames_before"):
+            step["parameters"]["frames"][0] = [step["frames_before"] // 2] * 2
+            path.write_text(json.dumps(told, indent=1) + "\n")
+            [found] = miostitch.verify_files(tmp_path)["results"]
+            assert "history" in {finding.get("column") for finding in found["findings"]}
