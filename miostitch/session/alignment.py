@@ -248,7 +248,13 @@ def _gather(
         agreement, parts = links[number]
         if not agreement.certain:
             linked = [n for n in range(len(segments)) if n not in waiting]
-            raise _no_overlap(recordings, linked, waiting, doubtful=bool(agreement.pairs))
+            ours, others = (
+                np.concatenate([part.frame_num for n in group for part in segments[n]])
+                for group in (waiting, linked)
+            )
+            # where no times are known, runs that share numbers are not even paired
+            shared = bool(agreement.pairs) or bool(np.isin(ours, others).any())
+            raise _no_overlap(recordings, linked, waiting, doubtful=shared)
         for at, part in parts:
             if at is None:
                 boots.append(part)

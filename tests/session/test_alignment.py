@@ -353,3 +353,10 @@ def test_one_recording_is_ordered_by_boots() -> None:
 def test_options_are_checked(options: dict[str, Any], remedy: str) -> None:
     with pytest.raises(UsageError, match=remedy):
         align([identity([(1, 8)])], **options)
+
+
+def test_restarts_without_times_share_numbers_but_nothing_says_which_are_which() -> None:
+    session = receive(1, boots=(60, 60, 60))
+    unknown = [replace(one, time=np.full(len(one.time), np.nan)) for one in session.identities]
+    with pytest.raises(AlignmentError, match="do not show which run"):
+        align(unknown)
