@@ -217,7 +217,7 @@ def list_notices(facts: Mapping[str, Any], seconds: F64) -> tuple[Notice, ...]:
         text = f"a frame is up to {worst_s:.3f} s from its place in a regular time base"
         remedy = (
             "its times are irregular, many are estimated, its clock was changed, or the device "
-            "was restarted and its counter went on"
+            "was restarted and its counter continued"
         )
         notices.append(Notice("", text, remedy))
     return tuple(notices)

@@ -86,7 +86,7 @@ def removed_frames(stitch: JSON, history: Any) -> list[tuple[str, int, int]]:
         found += [(f"stitch {option}", n, before) for option, n in options.items() if n]
     steps: list[Mapping[str, Any]] = [each for each in history if isinstance(each, Mapping)]
     for each in steps:
-        step = each.get("step")
+        step = str(each.get("step"))
         before = each.get("frames_before", each.get("frames"))
         left = each.get("frames_after")
         if step == "drop":
@@ -95,7 +95,7 @@ def removed_frames(stitch: JSON, history: Any) -> list[tuple[str, int, int]]:
             left = each["end"] + 1
         if step in REMOVERS and before is not None and left is not None and left < before:
             why = describe_reasons(each.get("dropped_as", {}))
-            found.append((f"{REMOVERS[str(step)]}{why}", before - left, before))
+            found.append((f"{REMOVERS[step]}{why}", before - left, before))
     return found
 
 

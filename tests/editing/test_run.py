@@ -73,8 +73,8 @@ def beside(stem: Path, suffix: str) -> Path:
 def rows_of(table: Path, index: np.ndarray) -> pd.DataFrame:
     """Rows of chosen frames, one frame after the other, as a plain loop finds them."""
     rows = repaired_table(table)
-    moved = rows.recorded != rows.frame_buffer_count
-    if RECORDED.name not in rows and moved.any():
+    if RECORDED.name not in rows:
+        moved = rows.recorded != rows.frame_buffer_count
         rows[RECORDED.name] = rows.recorded.where(moved, -1)
     rows = rows.drop(columns=["recorded", "padding"])
     parts = []

@@ -788,3 +788,10 @@ def test_maps_of_short_recordings() -> None:
     for count in (1, 3):
         heat = heat_maps(tables_of(count))
         assert heat["edges"] == [*range(count + 1)]
+
+
+@pytest.mark.parametrize("step", [{"x": None}, ["trim"], 3, None])
+def test_a_step_of_a_history_that_is_no_name_is_passed_over(step: object) -> None:
+    odd = {"step": step, "frames_before": 9, "frames_after": 4}
+    trimmed = {**odd, "step": "trim"}
+    assert removed_frames({"frames": 4}, [odd, trimmed]) == [("trim", 5, 9)]
