@@ -319,7 +319,7 @@ SELECTIONS: tuple[Callable[[xr.Dataset], xr.Dataset], ...] = (
 
 
 @pytest.mark.parametrize("select", SELECTIONS)
-@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("raw", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_what_is_selected_in_python_is_a_step_of_the_history(
     stitched: Path,
     session: Made,
