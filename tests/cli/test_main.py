@@ -143,7 +143,7 @@ def test_edit_and_go_on(session: list[str], tmp_path: Path) -> None:
     ]
     kept, left = (origin["frames"] for origin in summary["origins"])
     assert (summary["frames"], kept - left) == (kept + left, 5)
-    assert "timestamp_first goes backwards" in summary["warnings"][-1]
+    assert "time goes backwards" in summary["warnings"][-1]
     shown = run("score", joined, trimmed, "-o", out, "-c", "denoise_example").stdout
     assert re.search(rf"^joined/A.avi +{kept + left} ", shown, re.MULTILINE)
     assert (tmp_path / "A_noise.csv").exists()
@@ -177,7 +177,7 @@ def test_paths_in_a_text_are_cut_where_they_begin(monkeypatch: pytest.MonkeyPatc
     text = "/data/a.avi, '/data/b c.avi' (/data/c): /more/data/d, /data2/e, /data"
     assert from_here(text) == "a.avi, 'b c.avi' (c): /more/data/d, /data2/e, /data"
     monkeypatch.setattr(os, "getcwd", lambda: "/")
-    assert from_here("/data/a.avi: 1 / 2, 3 frames/s") == "data/a.avi: 1 / 2, 3 frames/s"
+    assert from_here("/data/a.avi: 1 / 2, 3 frames/s") == "/data/a.avi: 1 / 2, 3 frames/s"
 
     def gone() -> str:
         raise FileNotFoundError
@@ -475,7 +475,7 @@ def test_inspect(session: list[str]) -> None:
 
 def test_why_recordings_cannot_be_stitched_is_a_note(session: list[str], tmp_path: Path) -> None:
     run("simulate", str(tmp_path), "--frames", "20", "--height", "20", "--width", "50")
-    text = run("inspect", session[0], str(tmp_path / "receiver1.avi")).stdout
+    text = run("inspect", session[0], str(tmp_path / "receiver1.avi"), code=3).stdout
     assert re.search(r"^together\n  error: .* has frames of 50x40 and ", text, re.MULTILINE)
 
 
