@@ -47,7 +47,7 @@ class SessionProcess:
         except EOFError:
             self.join()
             code = self._process.exitcode
-            why = f"its process ended with code {code}; run the batch again to resume it"
+            why = f"its process ended with code {code}; run it again to resume it"
             return describe_failure(self.path, "failed", MiostitchError.exit_code, why)
         if isinstance(found, SessionOutcome):
             self.join()

@@ -22,7 +22,16 @@ from miostitch.schema import FILLED, FRAME_VARIABLES, SCORE_VARIABLES
 from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache
 from miostitch.viewer.model import Scene, What
-from miostitch.viewer.serving import FILES, NUMBER, Handler, RefusedError, Routes, Server, below
+from miostitch.viewer.serving import (
+    FILES,
+    NUMBER,
+    Handler,
+    RefusedError,
+    Routes,
+    Server,
+    below,
+    pack,
+)
 
 MARKS_BYTES = 2**23  # of a file of marks at most; a million frames take less
 
@@ -126,7 +135,7 @@ class Viewer:
     def packet(self, position: int, shown: Collection[int]) -> bytes:
         """One frame: what is known of it and of its candidates, and the images shown."""
         panels: list[dict[str, Any]] = []
-        pixels = []
+        images = []
         for number, panel in enumerate(self.scene.panels):
             frame, facts = panel.look(position)
             about: dict[str, Any] = {"frame": frame, "facts": facts}
@@ -136,11 +145,10 @@ class Viewer:
                     about["problem"] = image
                 else:
                     about["height"], about["width"] = image.shape
-                    pixels.append(image.tobytes())
+                    images.append(image)
             panels.append(about)
         about_all = {"frame": position, "time": self.scene.elapsed(position), "panels": panels}
-        head = json.dumps(about_all, allow_nan=False).encode()
-        return b"".join([len(head).to_bytes(4, "little"), head, *pixels])
+        return pack(about_all, images)
 
 
 class _Description(Handler):

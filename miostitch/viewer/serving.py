@@ -12,7 +12,7 @@ import re
 import secrets
 import socket
 import threading
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from hmac import compare_digest
@@ -23,7 +23,8 @@ from typing import Any, TypeVar
 from tornado.httpserver import HTTPServer
 from tornado.web import Application, HTTPError, RequestHandler
 
-from miostitch.errors import MiostitchError, ResourceError
+from miostitch.arrays import U8
+from miostitch.errors import MiostitchError, MissingInputError, ResourceError
 from miostitch.text import printable
 
 LOOPBACK = "127.0.0.1"
@@ -161,6 +162,13 @@ class Handler(RequestHandler):
             text = self._reason
         self.finish({"error": text})
 
+    def send_error(self, status_code: int = 500, **kwargs: Any) -> None:
+        """Answer what miostitch refuses as what is wrong with the request, not with the server."""
+        _, error, _ = kwargs.get("exc_info", (None, None, None))
+        missing = isinstance(error, MissingInputError)
+        refused = 404 if missing else 409 if isinstance(error, MiostitchError) else status_code
+        super().send_error(refused, **kwargs)
+
     def log_exception(self, kind: Any, error: Any, trace: Any) -> None:
         """Log what is no fault of the request."""
         if not isinstance(error, HTTPError | MiostitchError):
@@ -177,18 +185,27 @@ class Nothing(Handler):
     post = get
 
 
-class _Asset(Handler):
+class Asset(Handler):
+    """A file of the pages."""
+
     async def get(self, _: str, name: str = "") -> None:
+        """Give it; without a name the page itself."""
         name = name or self.page.html
         self.set_header("Content-Type", f"{TYPES[Path(name).suffix]}; charset=utf-8")
         self.finish(ASSETS[name].read_bytes())
 
 
 SHARED = [re.escape(name) for name in ASSETS if not name.endswith(".html")]
-FILES: Routes = [("", _Asset), (f"({'|'.join(SHARED)})", _Asset)]
+FILES: Routes = [("", Asset), (f"({'|'.join(SHARED)})", Asset)]
 """The page itself, which names its ``html``, and what it loads."""
 
 NUMBER = f"([0-9]{{1,{MOST_DIGITS}}})"
+
+
+def pack(about: Mapping[str, Any], images: Iterable[U8]) -> bytes:
+    """Images with what is known of them: the length of a JSON object, the object, all pixels."""
+    head = json.dumps(about, allow_nan=False).encode()
+    return b"".join([len(head).to_bytes(4, "little"), head, *(each.tobytes() for each in images)])
 
 
 def below(name: str, text: str, end: int) -> int:
