@@ -44,7 +44,7 @@ class SessionProcess:
         """Wait for how far it is, or for its outcome: also that it ended without a word."""
         try:
             found: SessionOutcome | tuple[int, int] = self.connection.recv()
-        except EOFError:
+        except (EOFError, OSError):
             self.join()
             code = self._process.exitcode
             why = f"its process ended with code {code}; run it again to resume it"

@@ -16,6 +16,7 @@ class Jobs:
         self._lock = Lock()
         self._states: dict[int, dict[str, Any]] = {}
         self._running: tuple[int, SessionProcess, Thread] | None = None
+        self._closed = False
 
     def start(self, number: int, path: str, *, force: bool = False) -> None:
         """Run the session of a session file.
@@ -26,6 +27,8 @@ class Jobs:
             Another one is running.
         """
         with self._lock:
+            if self._closed:
+                raise OutputLockedError(f"{path}: the viewer is ending; start it again")
             if self._running is not None:
                 msg = f"{self._running[1].path}: is running"
                 raise OutputLockedError(f"{msg}; wait for its end, or stop it")
@@ -50,8 +53,10 @@ class Jobs:
 
     def close(self) -> None:
         """End the run, and wait for that."""
+        with self._lock:
+            self._closed = True
+            running = self._running
         self.stop()
-        running = self._running
         if running is not None:
             running[2].join()
 

@@ -26,7 +26,8 @@ class Thresholds:
         self._opened: dict[int, tuple[list[tuple[int, int]], xr.Dataset]] = {}
         self._samples: OrderedDict[tuple[int, int, int | None], trial.Sample] = OrderedDict()
         self._trials: OrderedDict[int, trial.Trial] = OrderedDict()
-        self._tried, self._lock = 0, Lock()
+        self._tried = 0
+        self._reading, self._lock = Lock(), Lock()  # Of what takes time, and of the trials
 
     def describe(self, number: int) -> dict[str, Any]:
         """What can be tried on a recording or result, and where that would be saved."""
@@ -101,7 +102,7 @@ class Thresholds:
         self._name(number)
         names, reading = self._catalogue.files(number)
         state = file_state(names)
-        with self._lock:
+        with self._reading:
             before = self._opened.get(number)
             if before is None or before[0] != state:
                 self._opened[number] = state, open_input(names[0], reading)[0]
@@ -111,7 +112,7 @@ class Thresholds:
 
     def _sample(self, number: int, count: int, start: int | None) -> trial.Sample:
         opened, key = self._open(number), (number, count, start)
-        with self._lock:
+        with self._reading:
             if key not in self._samples:
                 self._samples[key] = trial.Sample.take(opened, count, start)
                 if len(self._samples) > KEPT:

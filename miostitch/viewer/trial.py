@@ -27,7 +27,11 @@ STAGES = ("noise_patch", "flicker_correction", "frequency_masking", "minimum_pro
 LEFT_OUT = ("output_", "cast_float32", "id", "mio_", "description")  # Settings without a control
 NAME_CHARACTERS = 80  # of a saved configuration, at most
 
-PROJECTIONS: dict[str, Callable[..., NDArray[Any]]] = {"mean": np.mean, "maximum": np.max, "minimum": np.min}
+PROJECTIONS: dict[str, Callable[..., NDArray[Any]]] = {
+    "mean": np.mean,
+    "maximum": np.max,
+    "minimum": np.min,
+}
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from miostitch.config.session_file import load_session
+from miostitch.errors import OutputLockedError
 from miostitch.inspect.recordings import inspect_recordings
+from miostitch.viewer.jobs import Jobs
 from tests.viewer.asking import ask, post
 from tests.viewer.labs import make_lab
 from tests.viewers import started
@@ -173,6 +175,14 @@ def test_the_run_ends_with_the_viewer(tmp_path: Path) -> None:
     left = [*(folder / "waiting").rglob("*.json")]
     time.sleep(0.5)
     assert [*(folder / "waiting").rglob("*.json")] == left, "nothing goes on writing"
+
+
+def test_nothing_is_begun_once_the_viewer_ends(lab: Path) -> None:
+    jobs = Jobs()
+    jobs.close()
+    with pytest.raises(OutputLockedError, match="the viewer is ending"):
+        jobs.start(0, str(lab / "waiting" / "session.yml"))
+    assert jobs.describe() == {}
 
 
 def test_a_session_file_is_written_once_where_the_page_says(own: Path) -> None:
