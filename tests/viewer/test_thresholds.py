@@ -199,10 +199,11 @@ def test_bad_trials_are_refused(lab: Path) -> None:
     with started(lab) as url:
         number, _ = numbers(url)
         good: dict[str, Any] = {"base": trial.BASE, "set": {}}
-        for change in (
+        changes: list[dict[str, Any]] = [
             {"base": "/etc/passwd"}, {"base": None}, {"set": []}, {"count": 0}, {"count": 101},
             {"count": True}, {"start": -1}, {"start": 10**9}, {"set": {"output_dir": "/tmp"}},
-        ):  # fmt: skip
+        ]  # fmt: skip
+        for change in changes:
             answer = post(url, f"try/{number}", good | change)
             assert (answer.status, [*answer.json]) == (409, ["error"]), change
         session = ask(url, "folder").json["sessions"][0]["id"]
