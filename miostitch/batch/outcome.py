@@ -35,12 +35,11 @@ def describe_failure(path: str, state: str, exit_code: int, error: str | None) -
 
 def describe_results(session: SessionFile, state: str) -> SessionOutcome:
     """The outcome of a session by its results."""
-    stem = Path(session.output, session.name)
-    trimmed = "_trimmed" if any(frames for _, frames in session.options.trim) else ""
-    denoised = stem.with_name(f"{stem.name}{trimmed}_denoised")
-    after = read_summary(f"{denoised}{SUMMARY}") if session.options.denoise else {}
+    stem, *denoised = session.stems
+    after = read_summary(f"{denoised[0]}{SUMMARY}") if denoised else {}
     summary = read_summary(f"{stem}{SUMMARY}") or after
-    store = next((p for p in (f"{stem}{STORE}", f"{denoised}{STORE}") if os.path.isdir(p)), None)
+    stores = (each + STORE for each in session.stems)
+    store = next(filter(os.path.isdir, stores), None)
     facts = {} if store is None else _describe_store(Store.open(store), summary)
     shared = summary.get("shared_buffers")
     agreement = summary["identical_shared_buffers"] / shared if shared else None

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import Any, Self
 
 from miostitch.batch.discovery import FoundSession, Receiver, discover
 from miostitch.batch.files import Pair
@@ -42,11 +42,28 @@ class Proposal:
     text: str
     state: str  # ``written``, ``proposed`` or ``exists``
 
+    @property
+    def as_written(self) -> Self:
+        """The same once it is written."""
+        return replace(self, state="written") if self.state == "proposed" else self
+
 
 def propose(
     folders: Sequence[str], output: str | None = None, *, dry_run: bool = False
 ) -> dict[str, Any]:
     """Find the sessions in folders and write a file for each; see ``miostitch init``."""
+    made, notes = find_proposals(folders, output)
+    for each in made:
+        if each.state == "proposed" and not dry_run:
+            write_new(each.path, each.text)
+    written = [each if dry_run else each.as_written for each in made]
+    return {"sessions": [*map(_to_json, written)], "left_out": [*map(printable, notes)]}
+
+
+def find_proposals(
+    folders: Sequence[str], output: str | None = None
+) -> tuple[list[Proposal], list[str]]:
+    """Find the sessions in folders, with a file for each that has none; and what is left out."""
     sessions, notes = discover(folders)
     known = _described_videos(folders)
     new = [session for session in sessions if not _is_described(session, known)]
@@ -62,12 +79,10 @@ def propose(
         if path is None:
             where = next(f for f, videos in known.items() if videos & _videos(session))
             made.append(Proposal(where, session, "", "exists"))
-            continue
-        text = session_text(session, os.path.dirname(path))
-        if not dry_run:
-            _write_new(path, text)
-        made.append(Proposal(path, session, text, "proposed" if dry_run else "written"))
-    return {"sessions": [_to_json(each) for each in made], "left_out": [*map(printable, notes)]}
+        else:
+            text = session_text(session, os.path.dirname(path))
+            made.append(Proposal(path, session, text, "proposed"))
+    return made, notes
 
 
 def session_text(session: FoundSession, folder: str) -> str:
@@ -157,7 +172,7 @@ def _places(sessions: Sequence[FoundSession], output: str | None) -> list[str]:
     return paths
 
 
-def _write_new(path: str, text: str) -> None:
+def write_new(path: str, text: str) -> None:
     """Write a file that must not be there yet."""
     try:
         Path(path).parent.mkdir(parents=True, exist_ok=True)

@@ -1,33 +1,24 @@
 """Run many sessions: each as on its own, one after the other or several at a time."""
 
-import multiprocessing
 import os
-import signal
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, fields, replace
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 
-from miostitch.batch.outcome import describe_failure, describe_results
+from miostitch.batch.outcome import describe_failure
 from miostitch.batch.page import require_own_tables, write_tables
+from miostitch.batch.processes import INTERRUPTED, SessionProcess
 from miostitch.batch.proposal import find_session_files
-from miostitch.config.choices import is_session_file, thresholds
-from miostitch.config.files import load_config
-from miostitch.config.session_file import SessionFile, load_session
-from miostitch.errors import ConfigError, MiostitchError, MissingInputError, UsageError
-from miostitch.execution.executors import at_most, thread_count
+from miostitch.batch.session import run_session
+from miostitch.config.choices import is_session_file
+from miostitch.config.session_file import load_session
+from miostitch.errors import ConfigError, MissingInputError, UsageError
+from miostitch.execution.executors import thread_count
 from miostitch.execution.progress import Progress
 from miostitch.execution.results import BatchSummary, SessionOutcome
-from miostitch.recording.files import recordings_of
-from miostitch.stitching.options import StitchOptions
-from miostitch.stitching.run import run_stitch
-from miostitch.workflow import find_denoised, find_stitched, workflow_files
 
-INTERRUPTED = 130
-SIGNALS = signal.SIGINT, signal.SIGTERM
-POSIX = os.name == "posix"
 Finished = Callable[[SessionOutcome], None]
 """Called with every session that is over."""
 
@@ -130,139 +121,25 @@ def _side_by_side(
     files: Sequence[str], options: BatchOptions
 ) -> Iterator[tuple[str, SessionOutcome]]:
     """Run sessions in processes of their own, so many at a time; interrupt all if interrupted."""
-    waiting, running = [*files], dict[Connection, tuple[str, SpawnProcess]]()
+    waiting, running = [*files], dict[object, SessionProcess]()
+    threads = max(1, thread_count() // options.jobs)
     try:
         while waiting or running:
             try:
                 while waiting and len(running) < options.jobs:
-                    path = waiting.pop(0)
-                    connection, process = _start(path, options)
-                    running[connection] = path, process
-                ready = [*wait([*running])]
+                    process = SessionProcess(waiting.pop(0), options.force, threads)
+                    running[process.connection] = process
+                ready = wait([process.connection for process in running.values()])
             except KeyboardInterrupt:
                 waiting.clear()
-                _interrupt(process for _, process in running.values())
+                for process in running.values():
+                    process.interrupt()
                 continue
             for each in ready:
-                assert isinstance(each, Connection)
-                path, process = running.pop(each)
-                yield path, _received(path, each, process)
+                process = running.pop(each)
+                yield process.path, process.outcome()
     finally:
-        _interrupt(process for _, process in running.values())
-        for _, process in running.values():
+        for process in running.values():
+            process.interrupt()
+        for process in running.values():
             process.join()
-
-
-def _start(path: str, options: BatchOptions) -> tuple[Connection, SpawnProcess]:
-    """Start a session in a process, which takes no signal before it can end cleanly."""
-    context = multiprocessing.get_context("spawn")
-    ours, theirs = context.Pipe(duplex=False)
-    threads = max(1, thread_count() // options.jobs)
-    process = context.Process(target=_work, args=(theirs, path, options.force, threads))
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS) if POSIX else set()
-    try:
-        process.start()
-    finally:
-        if POSIX:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    theirs.close()
-    return ours, process
-
-
-def _interrupt(processes: Iterable[SpawnProcess]) -> None:
-    for process in processes:
-        if process.pid is not None and process.is_alive():
-            os.kill(process.pid, signal.SIGINT)
-
-
-def _received(path: str, ready: Connection, process: SpawnProcess) -> SessionOutcome:
-    """What a process says of its session, or that it ended without a word."""
-    try:
-        outcome: SessionOutcome = ready.recv()
-    except EOFError:
-        process.join()
-        why = f"its process ended with code {process.exitcode}; run the batch again to resume it"
-        return describe_failure(path, "failed", MiostitchError.exit_code, why)
-    process.join()
-    return outcome
-
-
-def _work(connection: Connection, path: str, force: bool, threads: int) -> None:
-    """Run a session in a process of its own, which Ctrl-C and the batch may both interrupt."""
-
-    def interrupt(number: int, frame: object) -> None:
-        for each in SIGNALS:
-            signal.signal(each, signal.SIG_IGN)  # once is enough: the run is ending cleanly
-        raise KeyboardInterrupt
-
-    for each in SIGNALS:
-        signal.signal(each, interrupt)
-    try:
-        if POSIX:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        with at_most(threads):
-            outcome = run_session(path, force=force)
-    except KeyboardInterrupt:
-        outcome = describe_failure(path, "interrupted", INTERRUPTED, None)
-    with suppress(OSError):  # the batch itself is gone
-        connection.send(outcome)
-    connection.close()
-
-
-def run_session(
-    path: str, *, force: bool = False, progress: Progress | None = None
-) -> SessionOutcome:
-    """Run a session unless it is finished and unchanged; a failure is an outcome, too."""
-    try:
-        session = load_session(path)
-        unchanged = not force and _find_finished(session)
-        if not unchanged:
-            _run(session, force=force, progress=progress)
-        return describe_results(session, "unchanged" if unchanged else "done")
-    except MiostitchError as error:
-        return describe_failure(path, "failed", error.exit_code, str(error))
-    except (OSError, MemoryError) as error:
-        what = f"not enough disk space, memory or permissions: {error}"
-        return describe_failure(path, "failed", 5, what)
-    except Exception as error:  # the next session is none the worse
-        what = f"internal error, please report it: {type(error).__name__}: {error}"
-        return describe_failure(path, "failed", MiostitchError.exit_code, what)
-
-
-def stitch_options(session: SessionFile, *, force: bool = False) -> StitchOptions:
-    """How a session is stitched."""
-    choices = session.choices
-    known = {field.name for field in fields(StitchOptions)}
-    given = {name: value for name, value in choices.items() if name in known}
-    if choices.get("no_avi"):
-        given["codec"] = None
-    if session.options.denoise is not None:
-        given["score"] = thresholds(session.options.denoise)
-    return replace(StitchOptions(**given), name=session.name, session=session.facts, force=force)
-
-
-def _trim(session: SessionFile) -> tuple[int, int]:
-    return session.options.trim.start, session.options.trim.end
-
-
-def _run(session: SessionFile, *, force: bool, progress: Progress | None) -> None:
-    options, recordings = stitch_options(session, force=force), recordings_of(session)
-    if session.options.denoise is None:
-        run_stitch(recordings, session.output, options, progress=progress)
-        return
-    config = load_config(session.options.denoise)
-    workflow_files(recordings, config, session.output, _trim(session), options, progress=progress)
-
-
-def _find_finished(session: SessionFile) -> bool:
-    """Whether all results of a session are there, of the same files and options."""
-    options, recordings = stitch_options(session), recordings_of(session)
-    stem = Path(session.output, session.name)
-    alone = len(recordings) == 1 and session.options.denoise is not None
-    if not alone and find_stitched(recordings, stem, options) is None:
-        return False
-    if session.options.denoise is None:
-        return True
-    config = load_config(session.options.denoise)
-    recording = recordings[0] if alone else None
-    return find_denoised(recording, stem, config, _trim(session), options) is not None

@@ -103,7 +103,9 @@ def view(
     """Look at recordings and results in the browser.
 
     Shows a store next to the recordings it was made from, or any videos and stores side by side;
-    of a session file its result, or its recordings before that is stitched.
+    of a session file its result, or its recordings before that is stitched. Of a folder, by
+    default the present one, a start page: it lists the sessions and results in it, inspects and
+    runs sessions, opens results and reports, and tries thresholds of denoise.
     Only browsers of this machine that know the printed address are answered.
 
     \b
@@ -111,6 +113,7 @@ def view(
       miostitch view stitched/S.zarr --marks marks.txt
       miostitch view A.avi B.avi
       miostitch view session.yml
+      miostitch view raw
     """
     from miostitch.viewer.run import ViewOptions, view
 

@@ -121,20 +121,25 @@ def takes_recordings(command: Command) -> Command:
 
 
 def takes_anything(command: Command) -> Command:
-    """The same; of a session that has a result, the command gets that."""
-    return _takes(command, "VIDEO...|SESSION.yml", session.read_names_or_result)
+    """The same; of a session that has a result, the command gets that; or the present folder."""
+    metavar = "[VIDEO...|SESSION.yml|FOLDER]"
+    return _takes(command, metavar, session.read_names_or_result, default=".")
 
 
 def _takes(
-    command: Command, metavar: str, read: Callable[[list[str], dict[str, Any]], dict[str, Any]]
+    command: Command,
+    metavar: str,
+    read: Callable[[list[str], dict[str, Any]], dict[str, Any]],
+    default: str | None = None,
 ) -> Command:
     @click.argument("inputs", nargs=-1, type=click.Path(), metavar=metavar)
     @recordings_too("more", help="A recording, as with mio; may be repeated (default: none).")
     @functools.wraps(command)
     def wrapped(*, inputs: tuple[str, ...], more: tuple[str, ...], **kwargs: Any) -> Any:
-        if not inputs + more:
+        names = [*inputs, *more] or ([] if default is None else [default])
+        if not names:
             raise UsageError("no recording given; name at least one video")
-        return command(**read([*inputs, *more], kwargs))
+        return command(**read(names, kwargs))
 
     return wrapped
 

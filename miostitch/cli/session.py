@@ -3,7 +3,6 @@
 import os
 from collections.abc import Sequence
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -30,7 +29,7 @@ def read_names_or_result(names: Sequence[str], given: dict[str, Any]) -> dict[st
     """The same; of a session that has a result, its store."""
     found = read_names(names, given)
     if any(map(is_session_file, names)):
-        stores = (stem + STORE for stem in reversed(_results(_open(names))))
+        stores = (stem + STORE for stem in _open(names).stems)
         store = next(filter(os.path.isdir, stores), None)
         found |= {} if store is None else {"names": [store]}
     return found
@@ -59,7 +58,7 @@ def find_result(path: str, recordings: "Sequence[StrPath]") -> "tuple[str, Seque
     if not is_session_file(path):
         return path, recordings
     session = _open([path])
-    stems = [*reversed(_results(session))]
+    stems = session.stems
     paths = (stem + suffix for stem in stems for suffix in (SUMMARY, STORE))
     found = next(filter(os.path.exists, paths), None)
     if found is None:
@@ -72,7 +71,7 @@ def describe_result(path: str, kind: str, given: dict[str, Any]) -> tuple[str, d
     if not is_session_file(path):
         return path, given
     session = _open([path])
-    stores = [stem + STORE for stem in _results(session)]
+    stores = [stem + STORE for stem in reversed(session.stems)]
     found = next(filter(os.path.isdir, stores), None)
     if found is None:
         raise MissingInputError(f"{path}: {_no_result(stores[-1], path)}")
@@ -97,14 +96,6 @@ def _recordings(session: "SessionFile") -> "list[StrPath]":
     from miostitch.recording.files import recordings_of
 
     return [*recordings_of(session)]
-
-
-def _results(session: "SessionFile") -> list[str]:
-    """The results that a session may have, without an ending, the last that is made first."""
-    stem = str(Path(session.output, session.name))
-    trimmed = "_trimmed" if any(frames for _, frames in session.options.trim) else ""
-    denoised = [f"{stem}{trimmed}_denoised"] if session.options.denoise else []
-    return [*denoised, stem]
 
 
 def _no_result(result: str, path: str) -> str:

@@ -219,6 +219,13 @@ class SessionFile:
         return found | trim | ({} if denoise is None else {"config": denoise})
 
     @property
+    def stems(self) -> list[str]:
+        """Its results without an ending: the stitched one and, where asked for, the denoised."""
+        stem = str(Path(self.output, self.name))
+        trimmed = "_trimmed" if any(frames for _, frames in self.options.trim) else ""
+        return [stem, *([f"{stem}{trimmed}_denoised"] if self.options.denoise else [])]
+
+    @property
     def facts(self) -> dict[str, Any]:
         """What it says of the session besides files and options, as JSON values."""
         blocks = {"subject": self.subject, "recording": self.recording}

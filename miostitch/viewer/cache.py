@@ -61,6 +61,12 @@ class BlockCache:
         loading.set_result(block)
         return block
 
+    def clear(self) -> None:
+        """Forget all blocks, as where their files were replaced."""
+        with self._lock:
+            self._blocks.clear()
+            self.nbytes = 0
+
     def prefetch(self, reads: Mapping[Hashable, Callable[[], Any]]) -> None:
         """Read blocks that may be asked for next, one after the other, on a thread of its own.
 

@@ -8,10 +8,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from miostitch.errors import UsageError
 from miostitch.recording.files import ReadOptions, StrPath
 from miostitch.viewer.cache import BlockCache
 from miostitch.viewer.server import Marks, Viewer
 from miostitch.viewer.sources import open_scene
+from miostitch.viewer.start import StartPage, is_folder
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def view(
     reading: ReadOptions | None = None,
     ready: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Show recordings in the browser until the run is interrupted.
+    """Show recordings, or the start page of a folder, until the run is interrupted.
 
     Reads what is shown, and a little ahead. Memory: the cache, and the tables that go with it: of a
     store 33 bytes per frame and 42 more per recording that it was made of.
@@ -42,13 +44,19 @@ def view(
     options = options or ViewOptions()
     marks = Marks(options.marks) if options.marks is not None else None
 
-    async def show(viewer: Viewer) -> None:
-        async with viewer.running(options.port) as url:
+    async def show(page: Viewer | StartPage) -> None:
+        async with page.running(options.port) as url:
             ready({"url": url})
             if options.browser:
                 await asyncio.to_thread(webbrowser.open, url)
             await asyncio.Event().wait()
 
     with BlockCache(options.cache_bytes) as cache, suppress(KeyboardInterrupt):
+        if is_folder(names):
+            if marks is not None or options.inputs:
+                msg = f"{names[0]}: is a folder; --marks and --inputs go with one result"
+                raise UsageError(msg)
+            asyncio.run(show(StartPage(os.fspath(names[0]), cache)))
+            return
         scene = open_scene(names, cache, reading, folders=options.inputs)
         asyncio.run(show(Viewer(scene, cache, marks)))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 import miostitch
-from miostitch.batch.run import BatchOptions, find_sessions, run_batch, run_session
+from miostitch.batch.run import BatchOptions, find_sessions, run_batch
+from miostitch.batch.session import run_session
 from miostitch.errors import MissingInputError, OutputExistsError, UsageError
 from tests.batch.trees import simulate
 from tests.commands import COMMAND, run

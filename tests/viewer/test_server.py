@@ -10,9 +10,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -29,42 +28,12 @@ from miostitch.viewer.run import ViewOptions, view
 from miostitch.viewer.server import Marks
 from tests.sessions import Made
 from tests.video_files import make_frames, write
+from tests.viewer.asking import ask, post
 from tests.viewers import Served, served
-
-
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-def ask(
-    url: str, what: str = "", *, method: str = "GET", body: Any = None, **headers: str
-) -> Answer:
-    at = urlsplit(url)
-    connection = HTTPConnection(at.hostname or "", at.port or 0, timeout=60)
-    try:
-        text = body if body is None or isinstance(body, bytes) else json.dumps(body)
-        sent = {name.replace("_", "-"): value for name, value in headers.items()}
-        connection.request(method, at.path + what, text, sent)
-        answer = connection.getresponse()
-        return Answer(answer.status, dict(answer.getheaders()), answer.read())
-    finally:
-        connection.close()
 
 
 def run(*args: str) -> Result:
     return CliRunner().invoke(cli.main, args)
-
-
-def post(url: str, what: str, body: Any, **headers: str) -> Answer:
-    at = urlsplit(url)
-    origin = {"Origin": f"{at.scheme}://{at.netloc}"}
-    return ask(url, what, method="POST", body=body, **origin | headers)
 
 
 @pytest.fixture(scope="module")
@@ -300,7 +269,8 @@ def test_the_browser_is_opened_where_it_is_wanted(
 
 def test_bad_input(tmp_path: Path) -> None:
     assert run("view", str(tmp_path / "no.zarr"), "--no-browser").exit_code == 3
-    assert run("view", "--no-browser").exit_code == 2
+    folder = run("view", str(tmp_path), "--no-browser", "--marks", str(tmp_path / "marks.txt"))
+    assert (folder.exit_code, "is a folder; --marks" in folder.stderr) == (2, True)
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), InputError("gone")])

@@ -12,7 +12,7 @@ export async function ask(what, body) {
     throw new Error("miostitch view is not running any more; start it again");
   }
   if (!answer.ok) throw new Error((await answer.json()).error);
-  return what.startsWith("frame/") ? unpack(await answer.arrayBuffer()) : answer.json();
+  return /^(frame|trial)\//.test(what) ? unpack(await answer.arrayBuffer()) : answer.json();
 }
 
 // A packet: the length of a JSON object, the object, the pixels of every panel with a height.

@@ -28,6 +28,8 @@ async function start() {
   scene = await ask("scene");
   document.title = `${scene.name} – miostitch view`;
   showBreakable(by("name"), scene.name);
+  by("home").hidden = !scene.home;
+  by("home").href = scene.home;
   by("slider").max = by("frame").max = scene.frames - 1;
   frames = new Frames(scene.frames);
   marks = new Marks(scene.marks, scene.marks_file, showMarkedFrames);
