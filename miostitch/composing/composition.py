@@ -93,6 +93,7 @@ class PixelModel:
     surprise: I32
     flips: F64  # Flipped pixels that stand alone, per pixel: float64 (recording,)
     bursts: F64  # Bursts of errors, per buffer: float64 (recording,)
+    lit: Bools  # Buffers most of whose copies have pixels above 0: bool (buffer,)
 
 
 @dataclass(frozen=True)

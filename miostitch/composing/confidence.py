@@ -13,7 +13,7 @@ import numpy as np
 from miostitch.arrays import F32, F64, I8, I64, U8, U64, Bools
 from miostitch.composing.composition import Composition, PixelModel
 from miostitch.kernels.composition import MISSING
-from miostitch.kernels.confidence import judge_chosen
+from miostitch.kernels.confidence import find_dark, judge_chosen
 from miostitch.schema import Evidence
 
 SURE = 0.9995  # of copies that agree: a repaired header may have put both into the wrong place
@@ -34,7 +34,9 @@ def buffer_confidence(made: Composition, model: PixelModel, bounds: I64) -> F32:
     by_evidence[Evidence.IDENTICAL] = by_evidence[Evidence.MAJORITY] = SURE
     by_evidence[Evidence.STRETCHES] = DECIDED * clue
     found = np.take_along_axis(by_evidence, made.evidence[np.newaxis].astype(np.intp), axis=0)[0]
-    return _rounded(np.where(made.clue == MISSING, 0, found))
+    first = np.zeros(len(made.frames), np.int8)
+    lost = (made.clue == MISSING) | _blank(made.frames[np.newaxis], first, model, bounds)
+    return _rounded(np.where(lost, 0, found))
 
 
 def frame_confidence(buffers: F32) -> F32:
@@ -87,7 +89,23 @@ def chosen_confidence(
     alone = single_confidence(noise, whose, model, np.diff(bounds))
     compared = 1 / (1 + np.maximum(against, 0)) / (1 + _noise_odds(noise, whose, model))
     found = SURE * np.select([against < 0, against > 0], [np.ones_like(alone), compared], alone)
-    return _rounded(np.where(_buffers(own, bounds), found, 0))
+    there = _buffers(own, bounds) & ~_blank(candidates, source, model, bounds)
+    return _rounded(np.where(there, found, 0))
+
+
+def dark_buffers(frames: U8, source: I8, bounds: I64) -> Bools:
+    """Find the buffers of which every pixel is 0, bool (frame, buffer).
+
+    ``frames``: uint8 (recording, frame, pixel); ``source``: of which recording, (frame,).
+    """
+    dark = np.empty((len(source), len(bounds) - 1), np.bool_)
+    find_dark(frames, source, bounds, dark)
+    return dark
+
+
+def _blank(frames: U8, source: I8, model: PixelModel, bounds: I64) -> Bools:
+    """Which buffers have no pixels, though usually they have: rows may claim what was not sent."""
+    return dark_buffers(frames, source, bounds) & model.lit[: len(bounds) - 1]
 
 
 def _rounded(probability: F64) -> F32:

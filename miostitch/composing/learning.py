@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from miostitch.arrays import F64, I32, I64
+from miostitch.arrays import F64, I32, I64, Bools
 from miostitch.composing.composition import Copies, PixelModel, compose_copies
+from miostitch.composing.confidence import dark_buffers
 from miostitch.kernels import composition as kernels
 from miostitch.kernels.confidence import STRETCH, UNIT, count_distances
 
@@ -17,6 +18,7 @@ TRUST_FRAMES = 64  # frames that are composed to find which recordings err more 
 TRUST_ROUNDS = 2  # the second one believes what the first one found
 CLEARLY = 3  # standard errors by which recordings differ that are not equal
 MOST_RECORDINGS = 127  # what a source's number can tell
+MOST_BUFFERS = 64  # of a frame: bits of a mask
 PRIOR_PIXELS = 10_000  # right ones that each recording starts with
 UNFORESEEN = 0.02  # share of pixels, cells lighting up and motion, that no neighbour foretells
 LAPLACE = 4  # gray values by which pixels differ from their neighbours where nothing is learned
@@ -62,6 +64,7 @@ def learn_model(samples: Iterable[Copies]) -> PixelModel:
         np.zeros(MOST_RECORDINGS, np.int32),
         _noise_surprise(distances),
         *_error_rates(Errors(*[nothing] * len(Errors._fields))),
+        _find_lit([copies for copies, _ in held]),
     )
     frames = sum(copies.frames.shape[1] for copies, _ in held)
     some = held[:: max(1, -(-frames // TRUST_FRAMES))]
@@ -70,6 +73,21 @@ def learn_model(samples: Iterable[Copies]) -> PixelModel:
         flips, bursts = _error_rates(errors)
         model = replace(model, trust=_find_trust(errors), flips=flips, bursts=bursts)
     return model
+
+
+def _find_lit(samples: Sequence[Copies]) -> Bools:
+    """Find the buffers most of whose whole copies have pixels above 0, bool (buffer,)."""
+    whole, dark = np.zeros((2, MOST_BUFFERS), np.int64)
+    for copies in samples:
+        there = copies.given == np.diff(copies.bounds)
+        frames, buffers = there.shape[1:]
+        for number, each in enumerate(there):
+            source = np.full(frames, number, np.int8)
+            whole[:buffers] += each.sum(axis=0)
+            dark[:buffers] += (each & dark_buffers(copies.frames, source, copies.bounds)).sum(
+                axis=0
+            )
+    return np.asarray(2 * dark < whole)
 
 
 def count_errors(held: Sequence[tuple[Copies, I32]], model: PixelModel) -> Errors:

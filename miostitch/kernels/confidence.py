@@ -7,7 +7,7 @@ float64 in one order and of table values that are rounded: every machine finds t
 import numpy as np
 from numba import types
 
-from miostitch.arrays import F64, I8, I32, I64, U8, U64
+from miostitch.arrays import F64, I8, I32, I64, U8, U64, Bools
 from miostitch.kernels.jit import kernel, part
 
 STRETCH = 28  # pixels; differences that are further apart are decided one by one
@@ -143,6 +143,28 @@ def count_distances(frames: U8, have: I32, bounds: I64, out: I64) -> None:
                 if have[r, f, b] == hi - lo:
                     for i in range(lo + 1, hi - 1):
                         out[_distance(frames[r, f], i) + 255] += 1
+
+
+@kernel(
+    types.void(
+        types.Array(types.uint8, 3, "C", readonly=True),
+        types.Array(types.int8, 1, "A", readonly=True),
+        _BOUNDS,
+        types.boolean[:, ::1],
+    )
+)
+def find_dark(frames: U8, source: I8, bounds: I64, out: Bools) -> None:
+    """Find the buffers of chosen frames of which every pixel is 0, into out (n, k).
+
+    frames (R, n, p); source (n): which recording was chosen.
+    """
+    for f in range(source.size):
+        for b in range(bounds.size - 1):
+            out[f, b] = True
+            for i in range(bounds[b], bounds[b + 1]):
+                if frames[source[f], f, i]:
+                    out[f, b] = False
+                    break
 
 
 @part

@@ -12,14 +12,15 @@ import zarr
 
 import miostitch
 from miostitch.errors import InputError, UsageError
-from miostitch.schema import CERTAIN, DOUBTFUL
+from miostitch.recording.datasets import open_recording
+from miostitch.schema import CERTAIN, CHECKED, DOUBTFUL
 from miostitch.stitching.options import StitchOptions
 from miostitch.store.layout import consolidate
 from miostitch.store.reader import Store
 from miostitch.viewer.cache import BlockCache
 from miostitch.viewer.sources import open_scene
 from tests.commands import run
-from tests.sessions import Made
+from tests.sessions import Made, change_table, change_video
 from tests.video_files import decode
 
 QUIET: dict[str, Any] = {"report": False, "no_avi": True}
@@ -209,3 +210,30 @@ def test_of_a_store_of_an_earlier_version_it_is_not_known(
     run("report", str(older), "-o", str(tmp_path))
     [report] = tmp_path.glob("*.html")
     assert "% certainty" not in report.read_text("utf-8")
+
+
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+def test_pixels_that_nobody_has_are_doubtful_whatever_the_rows_say(by: Any, tmp_path: Path) -> None:
+    """As a table without header_crc_ok has rows of buffers whose pixels the recorder cleared."""
+    sound = {"header_flips": 0.0, "overrun": 0.0, "frame_loss": 0.0, "truncation": 0.0}
+    made = Made(tmp_path / "in", frames=80, seed=6, failed_headers=0.1, **sound)
+    for video in made.videos:
+        change_table(video, lambda rows: rows.drop(columns=CHECKED.name))
+    summary = miostitch.stitch_files(made.names, tmp_path / "out", by=by)
+    store, video = opened(tmp_path / "out"), decode(next((tmp_path / "out").glob("*.avi")))
+    truth = open_recording(made.videos[0].with_name("truth.avi"))
+    sent = truth.video.sel(frame=np.isin(truth.frame_num, store.frame_num)).to_numpy()
+    exact = (video == sent).all(axis=(1, 2))
+    cleared = ~exact & ~store.damaged.to_numpy()
+    assert cleared.sum() > 1
+    assert (store.confidence.to_numpy()[cleared] < DOUBTFUL).all()
+    assert summary["doubtful"] >= cleared.sum()
+
+
+def test_a_dark_image_is_no_doubt(tmp_path: Path) -> None:
+    made = Made(tmp_path / "in", frames=30, seed=6, buffer_loss=0.0, header_flips=0.0)
+    for video in made.videos:
+        change_video(video, np.zeros_like)
+    miostitch.stitch_files(made.names, tmp_path / "out", lag=0)
+    found = opened(tmp_path / "out")
+    assert (found.confidence.to_numpy()[~found.damaged.to_numpy()] >= CERTAIN).all()
