@@ -39,7 +39,7 @@ from miostitch.execution.engine import Tables, run_blocks
 from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.recording.accessor import RecordingAccessor
 from miostitch.recording.datasets import record_selection, without_lost
-from miostitch.schema import FRAME, HEIGHT, VIDEO, WIDTH
+from miostitch.schema import FRAME, HEIGHT, LOST, VIDEO, WIDTH
 from miostitch.text import describe_reasons, show_facts, show_facts_html
 from miostitch.video.png import thumbnail_uri
 
@@ -178,7 +178,11 @@ def denoise_and_note(
 ) -> Denoised:
     """Denoise a recording as :func:`denoise` does, so that a run that is cut off can go on."""
     ds = record_selection(in_blocks(ds))
-    ds = without_lost(_first(ds, frames_before(ds, config)))
+    looked_at = _first(ds, frames_before(ds, config))
+    ds = without_lost(looked_at)
+    if LOST.name in looked_at.coords:  # dropped frames are told by their position in the input
+        places = np.flatnonzero(~looked_at[LOST.name].to_numpy())
+        ds = ds.assign_coords({FRAME: (FRAME, places, looked_at[FRAME].attrs)})
     ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers
     usual = _usual_values(ds, config)
     filters = _filters(ds, usual, config)
