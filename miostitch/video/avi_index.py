@@ -306,10 +306,11 @@ def _of_one_size(avi: OpenAvi, chunks: NDArray[np.void]) -> NDArray[np.void]:
 
 
 def _headers_are_valid(avi: OpenAvi, chunks: NDArray[np.void]) -> list[bool]:
-    valid = []
-    for position, size in zip(chunks["position"].tolist(), chunks["size"].tolist(), strict=True):
-        avi.file.seek(position)
-        valid.append(avi.file.read(CHUNK_HEADER.size) in chunk_headers(avi.stream.index, size))
+    valid, places = [], zip(chunks["position"].tolist(), chunks["size"].tolist(), strict=True)
+    with open(avi.path, "rb", buffering=0) as file:  # a buffer would be filled for each header
+        for position, size in places:
+            file.seek(position)
+            valid.append(file.read(CHUNK_HEADER.size) in chunk_headers(avi.stream.index, size))
     return valid
 
 
