@@ -22,6 +22,11 @@ def unknown_checks(values: Iterable[str]) -> list[str]:
     return [value for value in values if _plain(value) not in FAILED | PASSED | UNCHECKED]
 
 
+def is_failed(value: str) -> bool:
+    """Whether an outcome, as it is written, says that a header is damaged."""
+    return _plain(value) in FAILED
+
+
 def find_failed(rows: pd.DataFrame | pa.Table) -> Bools:
     """Find the rows whose header failed its check, (row,); without the column none did."""
     if not has_column(rows, CHECKED.name):
@@ -37,7 +42,7 @@ def has_column(rows: pd.DataFrame | pa.Table, name: str) -> bool:
 def failed_checks(values: NDArray[Any]) -> Bools:
     """Find the outcomes, text as recorded, that say that a header is damaged, (row,)."""
     codes, distinct = pd.factorize(values)
-    bad = np.array([_plain(value) in FAILED for value in distinct.tolist()], np.bool_)
+    bad = np.array([is_failed(value) for value in distinct.tolist()], np.bool_)
     return np.append(bad, False)[codes]  # code -1: missing
 
 

@@ -20,7 +20,7 @@ import pyarrow.csv as pa_csv
 
 from miostitch.arrays import I64
 from miostitch.buffers.header import Dialect
-from miostitch.buffers.header_check import unknown_checks
+from miostitch.buffers.header_check import is_failed, unknown_checks
 from miostitch.errors import MetadataError
 from miostitch.schema import CHECKED, COLUMN_BY_NAME, NO_FRAME
 from miostitch.text import amount
@@ -218,6 +218,8 @@ class TableParser:
         if len(cells) != len(self.columns):
             named = amount(len(self.columns), "column")
             raise _FaultyLineError(f"{amount(len(cells), 'cell')} where the header names {named}")
+        checks = [cells[i] for i, name in enumerate(self.columns) if name == CHECKED.name]
+        failed = any(map(is_failed, checks))
         for i, name in enumerate(self.columns):
             if name == CHECKED.name and unknown_checks([cells[i]]):
                 msg = f"column {name} is {cells[i][:40]!r}, neither True nor False"
@@ -230,6 +232,9 @@ class TableParser:
             try:
                 value = _integer(cells[i]) if whole else _real(cells[i])
             except ValueError as error:
+                if failed and whole and name != "reconstructed_frame_index":
+                    cells[i] = str(NO_FRAME)  # fields of a damaged header may be anything
+                    continue
                 msg = f"column {name} is {cells[i][:40]!r}, {error}"
                 raise _FaultyLineError(msg) from None
             if whole and not cells[i].strip(" \t+-").isdecimal():

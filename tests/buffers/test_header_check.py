@@ -48,6 +48,36 @@ def test_other_values_are_faults_of_their_line(tmp_path: Path) -> None:
     assert read_metadata(path, salvage=True).dropped_rows == 1
 
 
+@pytest.mark.parametrize("field", ["", "nan", "3.5", "0x1F", "?", "9" * 30])
+@pytest.mark.parametrize("name", ["frame_num", "buffer_count", "pixel_count", "frame_buffer_count"])
+def test_fields_of_a_failed_row_may_be_no_numbers(tmp_path: Path, name: str, field: str) -> None:
+    table = session(3)
+    marked(table, [9])
+    expected = read_metadata(write(tmp_path / "a.csv", table))
+    table[name] = table[name].astype(object)
+    table.loc[9, name] = field
+    path = write(tmp_path / "b.csv", table)
+    read = read_metadata(path)
+    assert (read.failed_rows, read.dropped_rows) == (1, 0)
+    for each in VOTED:
+        mine, theirs = (getattr(t.frames, each) for t in (read, expected))
+        np.testing.assert_array_equal(mine, theirs, err_msg=each)
+    assert read.rows(np.arange(3))[name].iloc[9] == -1
+    marked(table, [])
+    with pytest.raises(MetadataError, match=f"line 11: column {name} is "):
+        read_metadata(write(tmp_path / "c.csv", table))
+
+
+@pytest.mark.parametrize("field", ["", "nan", "9999999999"])
+def test_the_frame_of_a_failed_row_is_the_recorders(tmp_path: Path, field: str) -> None:
+    table = session(3)
+    marked(table, [9])
+    table["reconstructed_frame_index"] = table["reconstructed_frame_index"].astype(object)
+    table.loc[9, "reconstructed_frame_index"] = field
+    with pytest.raises(MetadataError, match="line 11: column reconstructed_frame_index is "):
+        read_metadata(write(tmp_path / "a.csv", table))
+
+
 @settings(max_examples=15)
 @given(buffer_tables(), st.randoms(use_true_random=False))
 def test_failed_rows_say_nothing_whatever_they_claim(
