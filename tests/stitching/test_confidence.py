@@ -220,10 +220,10 @@ def test_pixels_that_nobody_has_are_doubtful_whatever_the_rows_say(by: Any, tmp_
     for video in made.videos:
         change_table(video, lambda rows: rows.drop(columns=CHECKED.name))
     summary = miostitch.stitch_files(made.names, tmp_path / "out", by=by)
-    store, video = opened(tmp_path / "out"), decode(next((tmp_path / "out").glob("*.avi")))
+    store, frames = opened(tmp_path / "out"), decode(next((tmp_path / "out").glob("*.avi")))
     truth = open_recording(made.videos[0].with_name("truth.avi"))
     sent = truth.video.sel(frame=np.isin(truth.frame_num, store.frame_num)).to_numpy()
-    exact = (video == sent).all(axis=(1, 2))
+    exact = (frames == sent).all(axis=(1, 2))
     cleared = ~exact & ~store.damaged.to_numpy()
     assert cleared.sum() > 1
     assert (store.confidence.to_numpy()[cleared] < DOUBTFUL).all()
