@@ -215,15 +215,24 @@ def _notice(session: "Session", stretch: Stretch, severity: Severity, remedy: st
 
 
 def _leave_out(session: "Session", stretches: Sequence[Stretch]) -> tuple["Session", list[Notice]]:
-    """Take the frames of stretches out of the alignment; of two recordings those of the second."""
+    """Take the frames of stretches out of the alignment.
+
+    Of two recordings those of the one whose images stand still, or of the second.
+    """
     alignment, notices = session.alignment, []
     source_frame = alignment.source_frame.copy()
     for stretch in stretches:
         wrong, why = stretch.recording, ""
-        if len(session.recordings) == 2:  # and nothing in their images tells which one is right
+        if len(session.recordings) == 2:
             if stretch.recording == 0:  # the same stretch is the other one's
                 continue
-            why = ": the images do not show which of the two is wrong"
+            still = [_stands_still(session, replace(stretch, recording=n)) for n in range(2)]
+            wrong = 0 if still == [True, False] else 1
+            why = (
+                ": the images do not show which of the two is wrong"
+                if still[0] == still[1]
+                else ": they are one image over and over"
+            )
         path = session.recordings[wrong].path
         span = slice(stretch.first, stretch.last + 1)
         count = int((source_frame[wrong, span] != NO_FRAME).sum())
@@ -233,6 +242,15 @@ def _leave_out(session: "Session", stretches: Sequence[Stretch]) -> tuple["Sessi
     return _without_empty(
         replace(session, alignment=replace(alignment, source_frame=source_frame))
     ), notices
+
+
+def _stands_still(session: "Session", stretch: Stretch) -> bool:
+    """Whether frames of a recording have the very same pixels, as no sensor gives them twice."""
+    span = slice(stretch.first, min(stretch.last, stretch.first + 2 * LEAST_RUN) + 1)
+    source = session.alignment.source_frame[stretch.recording, span]
+    frames = session.recordings[stretch.recording].reader(source[source != NO_FRAME]).read()
+    same = (frames[1:] == frames[:-1]).all(axis=(1, 2)) & frames[1:].any(axis=(1, 2))
+    return len(same) > 0 and bool(2 * same.sum() > len(same))
 
 
 def _without_empty(session: "Session") -> "Session":

@@ -85,6 +85,21 @@ def test_that_it_cannot_be_told_which_of_two_is_wrong_is_said(tmp_path: Path) ->
     assert said.endswith("left out: the images do not show which of the two is wrong")
 
 
+@pytest.mark.parametrize("frozen", [0, 1])
+def test_of_two_the_one_whose_images_stand_still_is_left_out(tmp_path: Path, frozen: int) -> None:
+    session = made(tmp_path, 2)
+    change_video(
+        session.videos[frozen],
+        lambda video: np.concatenate([video[:30], np.repeat(video[29:30], 20, 0), video[50:]]),
+    )
+    salvaged = opened(session, SALVAGE)
+    absent = salvaged.alignment.source_frame == NO_FRAME
+    assert (np.flatnonzero(absent[frozen]) + 2500).tolist() == [*range(2530, 2550)]
+    assert not absent[1 - frozen].any()
+    [said] = [str(each) for each in salvaged.alignment.notices if "left out" in str(each)]
+    assert f"receiver{frozen + 1}.avi are left out: they are one image over and over" in said
+
+
 @pytest.mark.fault(71, "two sessions that count alike", "refused")
 def test_another_session_with_the_same_counters(tmp_path: Path) -> None:
     first = made(tmp_path / "a", 1)
