@@ -7,7 +7,7 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from miostitch.cli import main as cli
+from miostitch import cli
 
 COMMAND = str(Path(sysconfig.get_path("scripts"), "miostitch"))
 

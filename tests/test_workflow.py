@@ -15,8 +15,7 @@ import xarray as xr
 from click.testing import CliRunner, Result
 
 import miostitch
-from miostitch import denoise_files, load_config, open_recording, workflow_files
-from miostitch.cli import main as cli
+from miostitch import cli, denoise_files, load_config, open_recording, workflow_files
 from miostitch.config.models import (
     BlackAreaDetectorConfig,
     DenoiseConfig,

@@ -3,3 +3,7 @@
 ``main`` holds the commands, ``options`` what they share. ``console`` is how they talk,
 ``exit_codes`` how they fail, ``texts`` what people read of results.
 """
+
+from miostitch.cli.main import main
+
+__all__ = ["main"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 import pytest
 
-from miostitch.cli import main as cli
+from miostitch import cli
 from miostitch.cli import options
 from miostitch.config.files import shipped_configs
 from tests.commands import COMMAND

@@ -21,9 +21,8 @@ from click.testing import CliRunner
 from rich.cells import cell_len
 
 import miostitch
-from miostitch import errors
+from miostitch import cli, errors
 from miostitch.cli import console
-from miostitch.cli import main as cli
 from miostitch.cli import texts as wording
 from miostitch.execution.progress import counted
 from miostitch.execution.results import EditSummary, NoiseSummary, OriginSummary, ScoreSummary

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 import miostitch
-from miostitch.cli import main as cli
+from miostitch import cli
 from miostitch.config.files import config_text, load_config, parse_config, shipped_configs
 from miostitch.config.models import Block, DenoiseConfig, FrequencyMaskingConfig, settings
 from miostitch.config.strict_yaml import MAX_BYTES

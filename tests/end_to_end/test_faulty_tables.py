@@ -13,7 +13,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 import miostitch
-from miostitch.cli import main as cli
+from miostitch import cli
 from miostitch.errors import AlignmentError, InputError
 from miostitch.recording.files import ReadOptions
 from miostitch.recording.recording import Recording, open_recordings

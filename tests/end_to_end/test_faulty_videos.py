@@ -18,7 +18,7 @@ import xarray as xr
 from click.testing import CliRunner
 
 import miostitch
-from miostitch.cli import main as cli
+from miostitch import cli
 from miostitch.denoising.noise_table import score_files
 from miostitch.errors import InputError
 from miostitch.recording.datasets import open_dataset

@@ -19,8 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import miostitch
-from miostitch import ExportOptions, export_recording, open_recording
-from miostitch.cli import main as cli
+from miostitch import ExportOptions, cli, export_recording, open_recording
 from miostitch.errors import InputError, ResourceError, UsageError
 from miostitch.export import chunks as export_chunks
 from miostitch.export import tiff as export_tiff

@@ -21,8 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import miostitch
-from miostitch import ExportOptions, export_recording, open_recording
-from miostitch.cli import main as cli
+from miostitch import ExportOptions, cli, export_recording, open_recording
 from miostitch.errors import (
     InputError,
     MismatchError,

@@ -13,8 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import miostitch
-from miostitch import align_times
-from miostitch.cli import main as cli
+from miostitch import align_times, cli
 from miostitch.errors import InputError, MissingInputError, OutputExistsError, UsageError
 from miostitch.session.camera_times import fit_clock, nearest, read_camera_times
 

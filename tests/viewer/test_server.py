@@ -19,7 +19,7 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner, Result
 
-from miostitch.cli import main as cli
+from miostitch import cli
 from miostitch.errors import InputError, MissingInputError, ResourceError, UsageError
 from miostitch.ranges import parse_frames
 from miostitch.stitching.options import StitchOptions
