@@ -24,7 +24,8 @@ from miostitch.store.layout import (
     write_frame_tables,
     write_group,
 )
-from tests.viewer.test_page import STEP, browser
+from tests.chromium import browser
+from tests.viewer.test_page import STEP
 
 FRAMES, HEIGHT, WIDTH = 648_000, 200, 200
 DISTINCT = 4

@@ -10,7 +10,8 @@ import pytest
 
 from miostitch.batch.page import COLUMNS, chart_lines, csv_text, html_text, write_tables
 from miostitch.execution.results import ReceiverOutcome, SessionOutcome
-from tests.report.test_page import CONTRASTS, DESKTOP, PHONE, browser
+from tests.chromium import browser
+from tests.report.test_page import CONTRASTS, DESKTOP, PHONE
 
 
 def outcome(

@@ -11,16 +11,8 @@ import pytest
 import miostitch
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
+from tests.chromium import browser
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DESKTOP: dict[str, Any] = {"viewport": {"width": 1200, "height": 900}}
 PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "has_touch": True}
 IMAGE = Path(__file__).parents[2] / "docs" / "images" / "report.png"
@@ -48,20 +40,6 @@ CONTRASTS = """() => {
 BAD = ("error", "warning")
 
 pytestmark = pytest.mark.browser
-
-
-@contextmanager
-def browser() -> Iterator[Any]:
-    """The system's Chromium, without anything of its own that goes to the network."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False
-        )
-        with chromium:
-            yield chromium
 
 
 @pytest.fixture(scope="module")

@@ -22,19 +22,11 @@ from miostitch.ranges import parse_frames
 from miostitch.schema import COMPOSITE
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
+from tests.chromium import browser, complaints
 from tests.sessions import Made
 from tests.video_files import make_frames, write
 from tests.viewers import served
 
-CHROMIUM = Path("/usr/bin/chromium")
-FLAGS = [
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 STEP_MS = 50
 
 # Presses a key and waits until the picture of another frame is drawn.
@@ -58,39 +50,15 @@ pytestmark = pytest.mark.browser
 
 
 @contextmanager
-def browser() -> Iterator[Any]:
-    """Debian's Chromium, without anything of its own that goes to the network."""
-    sync_api = pytest.importorskip("playwright.sync_api")
-    if not CHROMIUM.exists():
-        pytest.skip(f"no Chromium at {CHROMIUM}")
-    with sync_api.sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(
-            executable_path=CHROMIUM, args=FLAGS, chromium_sandbox=False
-        )
-        with chromium:
-            yield chromium
-
-
-@contextmanager
 def opened(
     names: Sequence[str], marks: Path | None = None, scheme: str = "light", height: int = 900
 ) -> Iterator[Any]:
     """The page; at the end there must be no complaint and no request to anywhere else."""
-    wrong: list[str] = []
     with served(names, marks) as (url, _), browser() as chromium:
         page = chromium.new_page(
             viewport={"width": 1180, "height": height}, color_scheme=scheme, accept_downloads=True
         )
-        page.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
-        page.on("pageerror", lambda error: wrong.append(str(error)))
-        page.on(
-            "request",
-            lambda request: (
-                None
-                if request.url.startswith((url, "data:", "blob:"))
-                else wrong.append(request.url)
-            ),
-        )
+        wrong = complaints(page.context, url)
         page.goto(url)
         page.locator("#facts tbody tr").first.wait_for()
         page.locator("#pictures canvas[aria-label*='frame 0']").first.wait_for()

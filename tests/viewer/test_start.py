@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -19,17 +18,6 @@ from miostitch.viewer.jobs import Jobs
 from tests.viewer.asking import ask, post
 from tests.viewer.labs import make_lab
 from tests.viewers import started
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
-def own(lab: Path, tmp_path: Path) -> Path:
-    """A copy of it, to be changed."""
-    return Path(shutil.copytree(lab, tmp_path / "lab"))
 
 
 def named(listed: list[dict[str, Any]], name: str) -> dict[str, Any]:

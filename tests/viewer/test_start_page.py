@@ -1,6 +1,5 @@
 """The start page and the page of thresholds, as a person uses them."""
 
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +8,9 @@ from typing import Any
 import pytest
 
 from miostitch.config.files import load_config
+from tests.chromium import browser, complaints
 from tests.viewer.labs import make_lab
-from tests.viewer.test_page import CONTRASTS, PIXELS, browser
+from tests.viewer.test_page import CONTRASTS, PIXELS
 from tests.viewers import started
 
 pytestmark = pytest.mark.browser
@@ -25,21 +25,11 @@ NAMELESS = """() => [...document.querySelectorAll("button, input, select, canvas
 @contextmanager
 def opened(folder: Path, scheme: str = "light", width: int = 1280) -> Iterator[Any]:
     """The start page; at the end there must be no complaint and no request to anywhere else."""
-    wrong: list[str] = []
     with started(folder) as url, browser() as chromium:
         context = chromium.new_context(
             viewport={"width": width, "height": 900}, color_scheme=scheme
         )
-        context.on("console", lambda message: wrong.append(f"{message.type}: {message.text}"))
-        context.on("weberror", lambda error: wrong.append(str(error.error)))
-        context.on(
-            "request",
-            lambda request: (
-                None
-                if request.url.startswith((url, "data:", "blob:"))
-                else wrong.append(request.url)
-            ),
-        )
+        wrong = complaints(context, url)
         page = context.new_page()
         page.goto(url)
         page.locator("#looking").wait_for(state="hidden")
@@ -51,16 +41,6 @@ def opened(folder: Path, scheme: str = "light", width: int = 1280) -> Iterator[A
         "error: Failed to load resource: the server responded with a status of 40",
     )
     assert "\n".join(each for each in wrong if not each.startswith(known)) == ""
-
-
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_lab(tmp_path_factory.mktemp("lab"))
-
-
-@pytest.fixture
-def own(lab: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(lab, tmp_path / "lab"))
 
 
 def card(page: Any, name: str, where: str = "sessions") -> Any:

@@ -1,7 +1,6 @@
 """Thresholds of denoise that are tried on some frames, and saved."""
 
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,6 @@ from miostitch.config.models import DenoiseConfig
 from miostitch.errors import UsageError
 from miostitch.viewer import trial
 from tests.viewer.asking import ask, post
-from tests.viewer.labs import make_lab
 from tests.viewers import started
 
 HEIGHT, WIDTH = 20, 30
@@ -156,11 +154,6 @@ def test_names_that_lead_out_of_the_folder(name: Any) -> None:
         trial.require_file_name(name)
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_lab(tmp_path_factory.mktemp("lab"))
-
-
 def numbers(url: str) -> tuple[int, int]:
     """The result, and a recording."""
     found = ask(url, "folder").json
@@ -212,8 +205,7 @@ def test_bad_trials_are_refused(lab: Path) -> None:
         assert post(f"{url[:-10]}/", f"save/{number}", good | {"name": "x"}).status == 403
 
 
-def test_a_configuration_is_saved_once_into_the_folder(lab: Path, tmp_path: Path) -> None:
-    own = Path(shutil.copytree(lab, tmp_path / "lab"))
+def test_a_configuration_is_saved_once_into_the_folder(own: Path, tmp_path: Path) -> None:
     with started(own) as url:
         number, _ = numbers(url)
         before = {*tmp_path.rglob("*")}

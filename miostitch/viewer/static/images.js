@@ -96,14 +96,21 @@ export function sourceColour(source) {
   return source < 0 ? "--composed" : `--receiver${source % 6}`;
 }
 
-// Three bands: marked frames, damaged frames (any in a bin is seen), sources.
-export function drawTimeline(canvas, timeline, count, marks, colours) {
+// Empties a canvas as wide as its place; what is drawn on it, in pixels of the page, and its width.
+export function beginBands(canvas, height) {
   const scale = window.devicePixelRatio || 1;
-  const [width, height] = [canvas.clientWidth, 34];
+  const width = canvas.clientWidth;
   canvas.width = width * scale;
   canvas.height = height * scale;
   const context = canvas.getContext("2d");
   context.scale(scale, scale);
+  return [context, width];
+}
+
+// Three bands: marked frames, damaged frames (any in a bin is seen), sources.
+export function drawTimeline(canvas, timeline, count, marks, colours) {
+  const height = 34;
+  const [context, width] = beginBands(canvas, height);
   const { first = [], damaged, source } = timeline;
   const names = ["--damaged", "--mark", ...new Set(source?.map(sourceColour))];
   const colour = Object.fromEntries(names.map((name) => [name, colours(name)]));

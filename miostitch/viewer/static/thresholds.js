@@ -2,7 +2,7 @@
 
 import { element, showBreakable } from "./facts.js";
 import { ask } from "./frames.js";
-import { autoContrast, contrastTable, draw, drawAbsence } from "./images.js";
+import { autoContrast, beginBands, contrastTable, draw, drawAbsence } from "./images.js";
 import { Settings } from "./settings.js";
 
 const WAIT_MS = 150; // after a change, in which another one may come
@@ -127,12 +127,7 @@ function showImage(id, picture, title, text) {
 
 function drawFlags() {
   const canvas = by("flags");
-  const scale = window.devicePixelRatio || 1;
-  const [width, height] = [canvas.clientWidth, 26];
-  canvas.width = width * scale;
-  canvas.height = height * scale;
-  const context = canvas.getContext("2d");
-  context.scale(scale, scale);
+  const [context, width] = beginBands(canvas, 26);
   const count = trial.noisy.length;
   const wide = Math.max(1, width / count - 1);
   trial.noisy.forEach((noisy, at) => {
