@@ -67,10 +67,7 @@ def runs(numbers: I64) -> I64:
     >>> runs(np.array([3, 4, 5, 9])).tolist()
     [[3, 5], [9, 9]]
     """
-    breaks = np.flatnonzero(np.diff(numbers) != 1)
-    first = numbers[np.concatenate([[0], breaks + 1])[: len(numbers)]]
-    last = numbers[np.concatenate([breaks, [len(numbers) - 1]])[: len(numbers)]]
-    return np.stack([first, last], axis=1)
+    return np.stack([numbers[ends] for ends in run_ends(numbers - np.arange(len(numbers)))], axis=1)
 
 
 def rising_runs(numbers: I64) -> list[tuple[int, int]]:
@@ -79,9 +76,8 @@ def rising_runs(numbers: I64) -> list[tuple[int, int]]:
     >>> rising_runs(np.array([3, 4, 5, 9, 1]))
     [(0, 2), (3, 3), (4, 4)]
     """
-    breaks = np.flatnonzero(np.diff(numbers) != 1)
-    first, last = np.append(0, breaks + 1), np.append(breaks, len(numbers) - 1)
-    return [*zip(first.tolist(), last.tolist(), strict=True)] if len(numbers) else []
+    first, last = run_ends(numbers - np.arange(len(numbers)))
+    return [*zip(first.tolist(), last.tolist(), strict=True)]
 
 
 def distinct(numbers: I64) -> I64:
@@ -107,6 +103,16 @@ def run_starts(*keys: NDArray[Any]) -> NDArray[np.intp]:
     for key in keys:
         new[1:] |= key[1:] != key[:-1]
     return np.flatnonzero(new)
+
+
+def run_ends(*keys: NDArray[Any]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First and last position of every run of equal keys.
+
+    >>> run_ends(np.array([3, 3, 4, 4]), np.array([1, 1, 1, 2]))
+    (array([0, 2, 3]), array([1, 2, 3]))
+    """
+    first = run_starts(*keys)
+    return first, np.append(first[1:], len(keys[0]))[: len(first)] - 1
 
 
 def join_ranges(starts: I64, counts: I64) -> I64:

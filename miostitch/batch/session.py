@@ -64,7 +64,7 @@ def _run(session: SessionFile, *, force: bool, progress: Progress | None) -> Non
 def _find_finished(session: SessionFile) -> bool:
     """Whether all results of a session are there, of the same files and options."""
     options, recordings = stitch_options(session), recordings_of(session)
-    stem = Path(session.output, session.name)
+    stem = Path(session.stems[0])
     alone = len(recordings) == 1 and session.options.denoise is not None
     if not alone and find_stitched(recordings, stem, options) is None:
         return False

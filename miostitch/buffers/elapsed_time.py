@@ -17,6 +17,9 @@ from miostitch.schema import START_TIME, TIME_VARIABLES
 LEAST_STEP_S = 1e-6
 """What two frames are apart at least."""
 
+SAME_RATE = 0.01
+"""By what share two frame rates may differ of which one is stated."""
+
 
 @dataclass(frozen=True)
 class ElapsedTime:
@@ -69,6 +72,11 @@ def measured_rate(frame_num: I64, time: F64) -> float | None:
     interval = frame_interval(frame_num[known], time[known])
     # a clock that was set while it ran may leave a rate of nothing
     return None if np.isnan(interval) else round(1 / interval, 6) or None
+
+
+def stated_rate(said: float, measured: float | None) -> float:
+    """Frames per s to be stated: as measured where a file says another rate by more than 1 %."""
+    return said if measured is None or abs(said / measured - 1) <= SAME_RATE else measured
 
 
 def measure_time(frame_num: I64, received: F64, fps: Fraction) -> ElapsedTime:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from miostitch.arrays import F64, I32, I64, Bools
+from miostitch.buffers.frame_table import MASK_BITS
 from miostitch.composing.composition import Copies, PixelModel, compose_copies
 from miostitch.composing.confidence import dark_buffers
 from miostitch.kernels import composition as kernels
@@ -18,7 +19,6 @@ TRUST_FRAMES = 64  # frames that are composed to find which recordings err more 
 TRUST_ROUNDS = 2  # the second one believes what the first one found
 CLEARLY = 3  # standard errors by which recordings differ that are not equal
 MOST_RECORDINGS = 127  # what a source's number can tell
-MOST_BUFFERS = 64  # of a frame: bits of a mask
 PRIOR_PIXELS = 10_000  # right ones that each recording starts with
 UNFORESEEN = 0.02  # share of pixels, cells lighting up and motion, that no neighbour foretells
 LAPLACE = 4  # gray values by which pixels differ from their neighbours where nothing is learned
@@ -77,16 +77,14 @@ def learn_model(samples: Iterable[Copies]) -> PixelModel:
 
 def _find_lit(samples: Sequence[Copies]) -> Bools:
     """Find the buffers most of whose whole copies have pixels above 0, bool (buffer,)."""
-    whole, dark = np.zeros((2, MOST_BUFFERS), np.int64)
+    whole, dark = np.zeros((2, MASK_BITS), np.int64)
     for copies in samples:
         there = copies.given == np.diff(copies.bounds)
         frames, buffers = there.shape[1:]
         for number, each in enumerate(there):
-            source = np.full(frames, number, np.int8)
+            blank = dark_buffers(copies.frames, np.full(frames, number, np.int8), copies.bounds)
             whole[:buffers] += each.sum(axis=0)
-            dark[:buffers] += (each & dark_buffers(copies.frames, source, copies.bounds)).sum(
-                axis=0
-            )
+            dark[:buffers] += (each & blank).sum(axis=0)
     return np.asarray(2 * dark < whole)
 
 

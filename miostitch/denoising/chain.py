@@ -177,12 +177,11 @@ def denoise_and_note(
     progress: Callable[[int], None] | None = None,
 ) -> Denoised:
     """Denoise a recording as :func:`denoise` does, so that a run that is cut off can go on."""
-    ds = record_selection(in_blocks(ds))
-    looked_at = _first(ds, frames_before(ds, config))
-    ds = without_lost(looked_at)
-    if LOST.name in looked_at.coords:  # dropped frames are told by their position in the input
-        places = np.flatnonzero(~looked_at[LOST.name].to_numpy())
-        ds = ds.assign_coords({FRAME: (FRAME, places, looked_at[FRAME].attrs)})
+    whole = record_selection(in_blocks(ds))
+    whole = _first(whole, frames_before(whole, config))
+    ds = without_lost(whole)
+    readable = ~whole[LOST.name].to_numpy() if LOST.name in whole.coords else slice(None)
+    places = whole[FRAME].to_numpy()[readable]  # in the input
     ds = pick(ds, np.arange(ds.sizes[FRAME]))  # in equal blocks, which are those of the writers
     usual = _usual_values(ds, config)
     filters = _filters(ds, usual, config)
@@ -200,7 +199,8 @@ def denoise_and_note(
     if config.minimum_projection.enable:
         normalize = config.minimum_projection.normalize
         result = subtract_background(filtered, projections, normalize=normalize)
-    dropped = pick(ds, np.flatnonzero(flags))
+    gone = np.flatnonzero(flags)
+    dropped = pick(ds, gone).assign_coords({FRAME: (FRAME, places[gone], ds[FRAME].attrs)})
     stages = {"kept": kept, "steady": steady, "filtered": filtered, "result": result}
     return Denoised(
         result,

@@ -13,7 +13,7 @@ from miostitch.buffers.elapsed_time import ElapsedTime, join_times
 from miostitch.editing.regular import WORST_S, Fill, RegularFrames, list_notices
 from miostitch.errors import MismatchError, Notice
 from miostitch.origins.sidecars import Origin
-from miostitch.ranges import join_ranges
+from miostitch.ranges import join_ranges, run_ends
 from miostitch.schema import FILLED, FRAME_VARIABLES, Variable
 
 
@@ -155,9 +155,7 @@ def list_runs(origin: I64, frame: I64) -> list[list[int]]:
     >>> list_runs(np.array([0, 0, 1]), np.array([7, 8, 0]))
     [[0, 7, 8], [1, 0, 0]]
     """
-    steps = (np.diff(origin) != 0) | (np.diff(frame) != 1)
-    last = np.append(np.flatnonzero(steps), len(steps))
-    first = np.append(0, last[:-1] + 1)
+    first, last = run_ends(origin, frame - np.arange(len(frame)))
     columns = (origin[first], frame[first], frame[last])
     return [*map(list, np.stack(columns, axis=1).tolist())]
 

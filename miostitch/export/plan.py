@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64, Bools
-from miostitch.buffers.elapsed_time import measured_rate
+from miostitch.buffers.elapsed_time import measured_rate, stated_rate
 from miostitch.config.choices import require_probability
 from miostitch.config.session_file import Behaviour
 from miostitch.editing.kept_frames import KeptFrames
@@ -54,7 +54,6 @@ from miostitch.text import amount, printable
 from miostitch.video.writer import Codec, VideoFile
 
 TIMES = ("timestamp_first", "timestamp_last")
-RATE_TOLERANCE = 0.01  # How far the rates of file and clock may be apart before it is said
 MOST_SPEED = 1000.0
 
 Advance = Callable[[int], None] | None  # Called with the number of frames of every written block
@@ -344,10 +343,7 @@ class Source:
     @property
     def rate(self) -> float:
         """Frames per s to be stated: as measured where the file says another rate."""
-        said, measured = float(self.kept.fps), self.measured_fps
-        if measured is None or abs(said / measured - 1) <= RATE_TOLERANCE:
-            return said
-        return measured
+        return stated_rate(float(self.kept.fps), self.measured_fps)
 
     @property
     def rate_text(self) -> str:

@@ -13,7 +13,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.buffers.device_counter import count_numbers, join_fragments
-from miostitch.buffers.elapsed_time import measured_rate
+from miostitch.buffers.elapsed_time import measured_rate, stated_rate
 from miostitch.buffers.frame_table import Reception, count_reception
 from miostitch.errors import MiostitchError, UsageError
 from miostitch.schema import (
@@ -29,8 +29,6 @@ from miostitch.text import amount, clock, show_facts, show_facts_html
 from miostitch.video.png import thumbnail_uri
 
 Projection = Literal["mean", "max", "min"]
-
-SAME_RATE = 0.01  # How far the rates of file and timestamps may be apart before both are shown
 
 NO_INTACT = "no frame is intact; damaged=True takes the damaged ones, too"
 
@@ -305,10 +303,10 @@ class RecordingAccessor:
 
 def _describe_rate(facts: Mapping[str, Any]) -> str:
     """Frames per second: as the timestamps say, and as the file says where that is another rate."""
-    file, measured = float(Fraction(facts["fps"])), facts["measured_fps"]
-    if measured is None or abs(measured - file) <= SAME_RATE * file:
-        return f"{file:.6g} frames per second"
-    return f"{measured:.6g} frames per second (the file says {file:.6g})"
+    file = float(Fraction(facts["fps"]))
+    rate = stated_rate(file, facts["measured_fps"])
+    said = "" if rate == file else f" (the file says {file:.6g})"
+    return f"{rate:.6g} frames per second{said}"
 
 
 def _losses(table: dict[str, NDArray[Any]], sent: int | None) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from miostitch.errors import InputError, Notice, UsageError, report_notices
 from miostitch.execution.products import STORE
 from miostitch.execution.results import JSON, HistoryStep, read_summary
 from miostitch.fitting.tables import compare_rates
-from miostitch.ranges import format_frames, rising_runs
+from miostitch.ranges import format_frames, runs
 from miostitch.recording import accessor  # noqa: F401 (a recording gets `.miostitch`)
 from miostitch.recording.files import ReadOptions, StrPath
 from miostitch.recording.frame_times import (
@@ -195,8 +195,9 @@ def record_selection(dataset: xr.Dataset) -> xr.Dataset:
         return dataset
     steps = dataset.attrs.get("history", [])
     before = steps[-1].get("frames_after") if steps else None
-    chosen = places[np.array(rising_runs(places), np.int64)].tolist()
-    done = HistoryStep("select", {"frames": chosen}, frames_before=before, frames_after=count)
+    done = HistoryStep(
+        "select", {"frames": runs(places).tolist()}, frames_before=before, frames_after=count
+    )
     return dataset.assign_coords(
         {FRAME: (FRAME, np.arange(count), dataset[FRAME].attrs)}
     ).assign_attrs(history=[*steps, done.to_json()])

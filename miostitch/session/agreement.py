@@ -226,13 +226,7 @@ def _leave_out(session: "Session", stretches: Sequence[Stretch]) -> tuple["Sessi
         if len(session.recordings) == 2:
             if stretch.recording == 0:  # the same stretch is the other one's
                 continue
-            still = [_stands_still(session, replace(stretch, recording=n)) for n in range(2)]
-            wrong = 0 if still == [True, False] else 1
-            why = (
-                ": the images do not show which of the two is wrong"
-                if still[0] == still[1]
-                else ": they are one image over and over"
-            )
+            wrong, why = _wrong_of_two(session, stretch)
         path = session.recordings[wrong].path
         span = slice(stretch.first, stretch.last + 1)
         count = int((source_frame[wrong, span] != NO_FRAME).sum())
@@ -244,11 +238,19 @@ def _leave_out(session: "Session", stretches: Sequence[Stretch]) -> tuple["Sessi
     ), notices
 
 
-def _stands_still(session: "Session", stretch: Stretch) -> bool:
+def _wrong_of_two(session: "Session", stretch: Stretch) -> tuple[int, str]:
+    """Which of two recordings is left out in a stretch, and why."""
+    still = [_stands_still(session, number, stretch) for number in range(2)]
+    if still[0] == still[1]:
+        return 1, ": the images do not show which of the two is wrong"
+    return still.index(True), ": they are one image over and over"
+
+
+def _stands_still(session: "Session", number: int, stretch: Stretch) -> bool:
     """Whether frames of a recording have the very same pixels, as no sensor gives them twice."""
     span = slice(stretch.first, min(stretch.last, stretch.first + 2 * LEAST_RUN) + 1)
-    source = session.alignment.source_frame[stretch.recording, span]
-    frames = session.recordings[stretch.recording].reader(source[source != NO_FRAME]).read()
+    source = session.alignment.source_frame[number, span]
+    frames = session.recordings[number].reader(source[source != NO_FRAME]).read()
     same = (frames[1:] == frames[:-1]).all(axis=(1, 2)) & frames[1:].any(axis=(1, 2))
     return len(same) > 0 and bool(2 * same.sum() > len(same))
 

@@ -153,11 +153,9 @@ def _segments(
         known = np.flatnonzero((recording.frame_num >= 0) & (np.isfinite(time) | (not timed)))
         if not len(known):
             missing = "a frame_num and a time" if timed else "a frame_num"
-            msg = (
-                f"{recording.name}: no frame of the video has a row with {missing}; leave it out, "
-            )
-            msg += "or check the columns frame_num and header_crc_ok of its table"
-            raise AlignmentError(msg)
+            msg = f"{recording.name}: no frame of the video has a row with {missing}"
+            remedy = "leave it out, or check the columns frame_num and header_crc_ok of its table"
+            raise AlignmentError(f"{msg}; {remedy}")
         frame_num = recording.frame_num[known]
         resets = counter_resets(frame_num)
         for at in resets:

@@ -31,6 +31,7 @@ from miostitch.schema import (
     VIDEO,
     Variable,
 )
+from miostitch.store.layout import dimension_names
 
 ADDED_VARIABLES = (*TIME_VARIABLES, CONFIDENCE)
 """What stores of older versions need not have."""
@@ -41,8 +42,6 @@ GROUP_VARIABLES = {
     for variables in (SCORE_VARIABLES, COMPOSITION_VARIABLES, REPAIR_VARIABLES)
 }
 BUFFERS, SCORES = "buffers", "scores"
-
-_OLD_NAMES = "_ARRAY_DIMENSIONS"  # attribute that names the dimensions in stores of format 2
 
 ADDED_IN_GROUPS = {"identical", "confidence", "received_buffers", "complete"}
 """What groups of stores of older versions need not have, nor of what was made of them."""
@@ -155,7 +154,9 @@ def _require_arrays(
         variable = known.get(name)
         if variable is None:
             continue
-        dims = _dimensions(array)
+        dims = dimension_names(array)
+        if len(dims) != array.ndim:
+            dims = tuple(map(str, range(array.ndim)))
         named = dict(zip(dims, array.shape, strict=True))
         shape = tuple(sizes.get(dim, named.get(dim, "any")) for dim in variable.dims)
         for dim in dims:
@@ -170,10 +171,3 @@ def _require_arrays(
             kind = f"{variable.dtype or 'text'} of shape {shape} and dimensions {variable.dims}"
             msg = f"{path}: the array {where!r} is {found}, but must be {kind}"
             raise InputError(f"{msg}; {REMEDY}")
-
-
-def _dimensions(array: "zarr.Array[Any]") -> tuple[str, ...]:
-    """Names of its dimensions, as format 3 or 2 has them; numbers where there are none."""
-    found = getattr(array.metadata, "dimension_names", None) or array.attrs.get(_OLD_NAMES)
-    names = found if isinstance(found, list | tuple) else ()
-    return tuple(map(str, names if len(names) == array.ndim else range(array.ndim)))

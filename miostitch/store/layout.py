@@ -46,6 +46,9 @@ VIDEO_CODECS = (BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize
 """Noise fills the low bits of a picture: sorted by bit, pixels are packed as well as by zstd, in a
 third of the time. Blosc does not notice a damaged chunk; the checksum does."""
 
+OLD_DIMENSIONS = "_ARRAY_DIMENSIONS"
+"""Attribute that names the dimensions of an array in format 2."""
+
 PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_ \-]{0,79}(?<! )")
 """Column names that are names of arrays as they are."""
 
@@ -234,7 +237,7 @@ def _create(
     fill = zero if variable.fill is None else variable.fill
     attributes = {**variable.attrs, **attrs}
     if version == 2:
-        attributes["_ARRAY_DIMENSIONS"] = list(variable.dims)
+        attributes[OLD_DIMENSIONS] = list(variable.dims)
     return group.create_array(
         variable.name,
         shape=shape,
@@ -248,6 +251,14 @@ def _create(
         attributes=attributes,
         config={"write_empty_chunks": True},
     )
+
+
+def dimension_names(array: zarr.Array[Any]) -> tuple[str, ...]:
+    """Names of the dimensions of an array of either format; none where it has none."""
+    names: Any = getattr(array.metadata, "dimension_names", None)
+    if names is None:
+        names = array.attrs.get(OLD_DIMENSIONS, ())
+    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
 
 
 def _codecs(variable: Variable, zarr_format: int) -> list[Any]:

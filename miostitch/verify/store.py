@@ -40,7 +40,12 @@ from miostitch.schema import (
 )
 from miostitch.session.clocks import time_attrs
 from miostitch.store.disk import run_here
-from miostitch.store.layout import create_store, write_frame_tables, write_group
+from miostitch.store.layout import (
+    create_store,
+    dimension_names,
+    write_frame_tables,
+    write_group,
+)
 from miostitch.store.validation import FAULTS
 from miostitch.verify.findings import LISTED, Findings, Kind
 
@@ -410,7 +415,7 @@ def _compare_values(
     if not wrong.any():
         return
     group, _, column = name.rpartition("/")
-    kind, dims = KINDS.get(name, GROUP_KINDS[group]), _dimensions(store.arrays[name])
+    kind, dims = KINDS.get(name, GROUP_KINDS[group]), dimension_names(store.arrays[name])
     file, column = (f"{store.name}/buffers", column) if group == "buffers" else (store.name, name)
     places = np.argwhere(wrong)
     for place in places[:LISTED]:
@@ -461,15 +466,7 @@ def _shard_fault(file: Path, array: zarr.Array[Any], region: Region) -> str:
     return f"lacks its chunk {absent[0].tolist()}" if len(absent) else ""
 
 
-def _dimensions(array: zarr.Array[Any]) -> tuple[str, ...]:
-    """Names of the dimensions of an array of either format."""
-    names: Any = getattr(array.metadata, "dimension_names", None)
-    if names is None:
-        names = array.attrs.get("_ARRAY_DIMENSIONS", ())
-    return tuple(map(str, names)) if isinstance(names, list | tuple) else ()
-
-
 def _first_frame(array: zarr.Array[Any], region: Region) -> int | None:
     """First frame in a region of an array; None if it has no frames."""
-    names = _dimensions(array)
+    names = dimension_names(array)
     return region[names.index(FRAME)].start if FRAME in names else None

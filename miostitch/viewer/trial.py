@@ -167,9 +167,9 @@ def changed(config: DenoiseConfig, changes: Mapping[str, Any], name: str = "") -
     UsageError
         A key is no control, or a value is out of its range.
     """
-    plain = config.model_dump()
+    plain, known = config.model_dump(), values(config)
     for key, value in changes.items():
-        if key not in values(config):
+        if key not in known:
             raise UsageError(f"{key}: is no setting that can be tried")
         block = plain
         *around, last = key.split(".")
