@@ -139,7 +139,7 @@ def keywords_of_options(text: str) -> dict[str, str]:
         elif value:
             found[option] = f"{keyword}={value if value.isdigit() else repr(value)}"
         else:
-            found[option] = f"{keyword}=..."
+            found[option] = keyword
     return found
 
 

@@ -113,7 +113,8 @@ def rows_of_buffers(session: Session, span: slice, buffer_source: NDArray[np.int
 
     ``buffer_source``: recording that gave each buffer, or most of it, (frame, position); -1 nobody.
 
-    Returns: As of :func:`rows_of_frames`, buffers of one time by position. A buffer whose row was
+    Returns: As of :func:`rows_of_frames`, buffers of one time by position, and all of them where
+    receivers keep their clocks. A buffer whose row was
     lost, as of one that the buffer before it swallowed, has that of the first other recording that
     has one, else none.
     """
@@ -148,8 +149,9 @@ def _of_buffers(block: BlockRows, buffer_source: NDArray[np.int8]) -> Rows:
     at = place * block.buffers + position
     first[1:] = np.diff(at[order]) != 0
     chosen = order[first]
-    # a stable sort leaves equal times by position
-    chosen = chosen[np.lexsort((rows[CORRECTED.name].to_numpy()[chosen], place[chosen]))]
+    if any(candidate.clock is not None for candidate in block.candidates):
+        # on one clock as they were received; a stable sort leaves equal times by position
+        chosen = chosen[np.lexsort((rows[CORRECTED.name].to_numpy()[chosen], place[chosen]))]
     return set_columns(rows.take(chosen), {PLACE[0]: place[chosen] + block.start})
 
 
