@@ -4,6 +4,6 @@
 ``exit_codes`` how they fail, ``texts`` what people read of results.
 """
 
-from miostitch.cli.main import main
+from miostitch.cli.main import main  # the command, not its module
 
 __all__ = ["main"]
