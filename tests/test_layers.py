@@ -64,7 +64,7 @@ LABELLED = (
     "viewer verify"
 )
 HOMES |= {"dask": LABELLED, "xarray": f"{LABELLED} store report"}
-STARTS = {"cli", "export.run", "config.choices"}
+STARTS = {"cli", "export.run", "config.choices", "recording.files", "verify.run"}
 """What may import inside functions: start-up time, and packages that are extras."""
 
 BAD = """stitching.selection: from miostitch.export.plan import plan

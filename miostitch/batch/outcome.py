@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from miostitch.buffers.elapsed_time import time_of_store
 from miostitch.config.session_file import SessionFile
 from miostitch.execution.products import REPORT, STORE, SUMMARY
 from miostitch.execution.results import (
@@ -15,7 +16,6 @@ from miostitch.execution.results import (
     SessionOutcome,
     read_summary,
 )
-from miostitch.recording.frame_times import time_of_store
 from miostitch.report.data import read_data
 from miostitch.report.statistics import describe_recordings
 from miostitch.store.reader import BUFFERS, Store

@@ -13,7 +13,9 @@ from miostitch.arrays import F64, I64, Bools
 from miostitch.buffers.clock_steps import FrameCount, bridge_steps, longest_increasing
 from miostitch.errors import InputError
 from miostitch.schema import START_TIME, TIME_VARIABLES
+from miostitch.store.reader import Store
 
+NAMES = TIME, ESTIMATED = tuple(variable.name for variable in TIME_VARIABLES)
 LEAST_STEP_S = 1e-6
 """What two frames are apart at least."""
 
@@ -153,3 +155,13 @@ def read_start(attrs: Mapping[str, Any]) -> float:
         return datetime.fromisoformat(told).timestamp()
     except (TypeError, ValueError) as error:
         raise InputError(f"{START_TIME} {told!r} is no time: {error}; make it again") from error
+
+
+def time_of_store(store: Store) -> ElapsedTime:
+    """The time of every frame as stored; stores of format 1 have none, so it is measured."""
+    stored = store.arrays("", NAMES)
+    if {*NAMES} <= {*stored}:
+        return ElapsedTime(stored[TIME], stored[ESTIMATED], read_start(store.attrs))
+    known = store.arrays("", ("frame_num", "timestamp_first"))
+    fps = Fraction(store.attrs["fps"])
+    return measure_time(known["frame_num"], known["timestamp_first"], fps)

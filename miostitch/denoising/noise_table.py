@@ -24,8 +24,13 @@ from miostitch.execution.results import NoiseSummary, ScoreSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.origins.sidecars import find_origin
 from miostitch.recording.datasets import label_frames, open_sources, without_lost
-from miostitch.recording.files import ReadOptions, RecordingFiles, recording_names
-from miostitch.recording.inputs import RecordingInput, open_input, require_list, settle_reading
+from miostitch.recording.files import (
+    ReadOptions,
+    RecordingFiles,
+    recording_names,
+    require_list,
+)
+from miostitch.recording.inputs import RecordingInput, open_input, settle_reading
 from miostitch.recording.run_result import RunResult
 from miostitch.schema import FRAME, LOST, VIDEO, chunk_frames
 from miostitch.text import printable

@@ -20,10 +20,10 @@ from miostitch.recording.datasets import (
     done_step,
     in_chunks,
     record_selection,
-    require_numbered,
     union,
 )
 from miostitch.recording.frame_times import from_first_frame, join_dataset_times, time_of_dataset
+from miostitch.recording.recording import require_numbered
 from miostitch.schema import (
     COMPOSITE,
     EPOCHS,

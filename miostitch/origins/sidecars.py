@@ -19,7 +19,7 @@ import xarray as xr
 
 from miostitch.arrays import I64
 from miostitch.buffers.csv_files import REMEDY, FrameLines
-from miostitch.buffers.elapsed_time import ElapsedTime
+from miostitch.buffers.elapsed_time import ElapsedTime, time_of_store
 from miostitch.buffers.table import Metadata, read_metadata
 from miostitch.errors import InputError, MismatchError, Notice, UsageError
 from miostitch.execution.products import LINE_TABLES, OF_ROWS, STORE, TABLE
@@ -29,7 +29,6 @@ from miostitch.fitting.tables import lost_frames, salvaged
 from miostitch.ranges import join_ranges
 from miostitch.recording.datasets import open_store_beside
 from miostitch.recording.files import ReadOptions, RecordingFiles, Segment, table_path
-from miostitch.recording.frame_times import time_of_recording, time_of_store
 from miostitch.recording.recording import (
     Recording,
     is_next_to,
@@ -38,6 +37,7 @@ from miostitch.recording.recording import (
 )
 from miostitch.schema import FILLED, FRAME, FRAME_VARIABLES, REPAIR, VIDEO
 from miostitch.store.chunks import damaged_blocks
+from miostitch.store.datasets import open_table
 from miostitch.store.reader import Store
 from miostitch.store.validation import reading
 from miostitch.text import amount, printable
@@ -63,7 +63,7 @@ class BufferRows(Protocol):
 
 
 class FrameTables(Protocol):
-    """What has the tables of a store."""
+    """What a store says of its frames."""
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -72,6 +72,10 @@ class FrameTables(Protocol):
     @property
     def recordings(self) -> Sequence[str]:
         """Names of the recordings that the frames are from."""
+
+    @property
+    def elapsed(self) -> ElapsedTime:
+        """When the frames were made."""
 
     def table(self, group: str = "") -> xr.Dataset:
         """The arrays of a group, or of the root."""
@@ -85,6 +89,32 @@ class Lines(Protocol):
 
     def of(self, frames: I64) -> pd.DataFrame:
         """Lines of distinct frames, ascending, in their order; every cell as text."""
+
+
+@dataclass(frozen=True)
+class StoredFrames:
+    """What a store says of its frames."""
+
+    store: Store
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Names of the groups."""
+        return self.store.groups
+
+    @property
+    def recordings(self) -> Sequence[str]:
+        """Names of the recordings that the frames are from."""
+        return self.store.recordings
+
+    @property
+    def elapsed(self) -> ElapsedTime:
+        """When the frames were made."""
+        return time_of_store(self.store)
+
+    def table(self, group: str = "") -> xr.Dataset:
+        """The arrays of a group, or of the root."""
+        return open_table(self.store, group)
 
 
 @dataclass(frozen=True)
@@ -114,7 +144,7 @@ class RecordedFrames:
     @cached_property
     def elapsed(self) -> ElapsedTime:
         """When the frames were made."""
-        return time_of_recording(self.recording)
+        return self.recording.time
 
     @cached_property
     def _root(self) -> xr.Dataset:
@@ -178,10 +208,7 @@ class Origin:
     @cached_property
     def elapsed(self) -> ElapsedTime:
         """When its frames were made."""
-        if isinstance(self.tables, RecordedFrames):
-            return self.tables.elapsed
-        assert isinstance(self.tables, Store)
-        return time_of_store(self.tables)
+        return self.tables.elapsed
 
     @property
     def fps(self) -> Fraction:
@@ -314,7 +341,7 @@ def _of_video(path: str, recording: Recording, options: ReadOptions) -> Origin:
         store,
         recording if has_table else _stored_rows(store),
         has_table,
-        store or RecordedFrames(recording),
+        StoredFrames(store) if store else RecordedFrames(recording),
         lines,
         tuple(inputs),
         (*notices, *sidecars.notices),
@@ -348,7 +375,7 @@ def _of_store(store: Store, options: ReadOptions) -> Origin:
         store,
         rows,
         has_table,
-        store,
+        StoredFrames(store),
         lines,
         tuple(store.attrs.get("inputs", [])),
         tuple(sidecars.notices),
@@ -381,7 +408,7 @@ def _damaged(store: Store) -> tuple[LostFrames, ...]:
     """What is lost with damaged chunks of a store."""
     with reading(store.path, VIDEO.name):
         found = damaged_blocks(store.path)
-    numbers = store.table()["frame_num"].to_numpy()
+    numbers = open_table(store)["frame_num"].to_numpy()
     return tuple(
         lost_frames(d.file, d.first, d.last, numbers[[d.first, d.last]], d.why) for d in found
     )

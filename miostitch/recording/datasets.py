@@ -27,7 +27,6 @@ from miostitch.recording.files import ReadOptions, StrPath
 from miostitch.recording.frame_times import (
     from_first_frame,
     time_coordinates,
-    time_of_recording,
     timed_root,
 )
 from miostitch.recording.recording import Recording, open_recordings, remember_recording
@@ -36,7 +35,6 @@ from miostitch.schema import (
     FRAME_VARIABLES,
     HEIGHT,
     LOST,
-    MAX_RECORDINGS,
     MEASURED_FPS,
     MOST_BUFFERS,
     ORIGIN_VARIABLES,
@@ -294,7 +292,7 @@ def to_dataset(recording: Recording) -> xr.Dataset:
         name: np.arange(n) for name, n in zip(VIDEO.dims, recording.shape, strict=True)
     }
     origins: list[str] = [os.path.abspath(source.path) for source in recording.videos]
-    elapsed = time_of_recording(recording)
+    elapsed = recording.time
     coords |= table | time_coordinates(elapsed, rows)
     coords |= _origins([source.frame_count for source in recording.videos], rows)
     attrs: dict[str, Any] = {
@@ -321,13 +319,6 @@ def _lazy_video(recording: Recording, encoding: Mapping[str, Any] | None = None)
     """The pictures of a recording, which they keep alive."""
     data = indexing.LazilyIndexedArray(VideoArray(recording.shape, recording.read))
     return xr.Variable(VIDEO.dims, data, VIDEO.attrs, encoding)
-
-
-def require_numbered(recordings: int) -> None:
-    """Refuse more recordings than there are numbers for."""
-    if recordings > MAX_RECORDINGS:
-        msg = f"{recordings} recordings; at most {MAX_RECORDINGS} are supported in one result"
-        raise UsageError(f"{msg}; name fewer, or join what one receiver recorded under one name")
 
 
 def union(lists: Iterable[Sequence[str]]) -> tuple[list[str], list[I64]]:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +11,9 @@ from miostitch.errors import InputError, MissingInputError, Notice, UsageError
 from miostitch.execution.products import STORE, is_of_system
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 
-if TYPE_CHECKING:  # pydantic takes a tenth of a second to load
+if TYPE_CHECKING:  # pydantic and xarray take tenths of a second to load
     from miostitch.config.session_file import SessionFile
+    from miostitch.recording.inputs import RecordingInput
 
 StrPath = str | os.PathLike[str]
 
@@ -277,3 +278,47 @@ def _names(stem: str) -> list[str]:
         rest = rest[: mark.start()]
         found.append(rest)
     return list(dict.fromkeys(re.sub(r"[-_\s]", "", name).casefold() for name in found))
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Recordings of a session by their paths, and how they are read."""
+
+    specs: list[StrPath]
+    options: ReadOptions
+
+
+def require_list(inputs: object) -> None:
+    """Refuse one recording where several are asked for, and none."""
+    if isinstance(inputs, str | os.PathLike) or not (isinstance(inputs, Sequence) and len(inputs)):
+        shown = repr(inputs) if isinstance(inputs, str | Sequence) else f"a {type(inputs).__name__}"
+        raise UsageError(f"{shown}: give a list of recordings, one at least")
+
+
+def settle_inputs(inputs: Sequence["RecordingInput"], options: ReadOptions) -> Inputs:
+    """Paths of recordings to be stitched, and how to read them.
+
+    Open recordings are stitched as they were opened. Those that were edited are refused, for their
+    files have other frames.
+    """
+    require_list(inputs)
+    read: list[ReadOptions] = []
+    specs: list[StrPath] = []
+    for each in inputs:
+        if isinstance(each, str | os.PathLike):
+            specs.append(each)
+            continue
+        from miostitch.recording.inputs import require_untouched  # xarray, which paths do not need
+
+        read.append(replace(require_untouched(each).options, strict=options.strict))
+        specs.append(",".join(each.attrs["origins"]))
+    if len(read) == len(specs) and options.lag == "auto" and not options.salvage:
+        options = replace(options, lag=read[0].lag, salvage=read[0].salvage)
+    for name in ("lag", "salvage"):
+        asked = getattr(options, name)
+        for way in read:
+            if getattr(way, name) != asked:
+                msg = f"{name} {getattr(way, name)!r} and {asked!r}: recordings that are stitched"
+                msg = f"{msg} need one {name}, and some were opened with another"
+                raise UsageError(f"{msg}; open all of them with the same, or name their paths")
+    return Inputs(specs, options)

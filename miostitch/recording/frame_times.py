@@ -1,4 +1,4 @@
-"""When the frames of a recording, a store or a Dataset were made, in s from the first one on."""
+"""When the frames of a Dataset were made, in s from the first one on."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
@@ -10,35 +10,23 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.arrays import F64, I64, Bools
-from miostitch.buffers.elapsed_time import ElapsedTime, join_times, measure_time, read_start
+from miostitch.buffers.elapsed_time import (
+    NAMES,
+    TIME,
+    ElapsedTime,
+    join_times,
+    read_start,
+    time_of_store,
+)
 from miostitch.errors import UsageError
-from miostitch.recording.recording import Recording
 from miostitch.schema import FRAME, NO_FRAME, START_TIME, TIME_VARIABLES
+from miostitch.store.datasets import open_table
 from miostitch.store.reader import Store
-
-NAMES = TIME, ESTIMATED = tuple(variable.name for variable in TIME_VARIABLES)
-
-
-def time_of_recording(recording: Recording) -> ElapsedTime:
-    """Measure the time of every frame by the table; by the frame rate where there is none."""
-    count, table = recording.shape[0], recording.frames
-    fps = recording.videos[0].fps
-    return measure_time(table.frame_num[:count], table.timestamp_first[:count], fps)
-
-
-def time_of_store(store: Store) -> ElapsedTime:
-    """The time of every frame as stored; stores of format 1 have none, so it is measured."""
-    stored = store.arrays("", NAMES)
-    if {*NAMES} <= {*stored}:
-        return ElapsedTime(stored[TIME], stored[ESTIMATED], read_start(store.attrs))
-    known = store.arrays("", ("frame_num", "timestamp_first"))
-    fps = Fraction(store.attrs["fps"])
-    return measure_time(known["frame_num"], known["timestamp_first"], fps)
 
 
 def timed_root(store: Store) -> xr.Dataset:
     """What a store says of its frames, with their times whatever its format."""
-    root = store.table()
+    root = open_table(store)
     if {*NAMES} <= {*root.coords}:
         return root
     measured = time_of_store(store)

@@ -1,8 +1,6 @@
-"""Inputs of a run: paths, or recordings that are open already."""
+"""Inputs of a run that may be open already."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,14 +20,6 @@ RecordingInput = StrPath | xr.Dataset
 WRITE_FIRST = "write it with write_recording and name what was written"
 
 ORIGIN = [variable.name for variable in ORIGIN_VARIABLES]
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """Recordings of a session by their paths, and how they are read."""
-
-    specs: list[StrPath]
-    options: ReadOptions
 
 
 def require_opened_so(dataset: xr.Dataset, options: ReadOptions) -> None:
@@ -60,43 +50,6 @@ def open_input(recording: RecordingInput, reading: ReadOptions) -> tuple[xr.Data
         return recording, []
     [source] = open_sources([recording], reading)
     return label_frames(source, reading), list_warnings(list_lag_notices([source]))
-
-
-def require_list(inputs: object) -> None:
-    """Refuse one recording where several are asked for, and none."""
-    if isinstance(inputs, str | os.PathLike | xr.Dataset) or not (
-        isinstance(inputs, Sequence) and len(inputs)
-    ):
-        shown = "a Dataset" if isinstance(inputs, xr.Dataset) else repr(inputs)
-        raise UsageError(f"{shown}: give a list of recordings, one at least")
-
-
-def settle_inputs(inputs: Sequence[RecordingInput], options: ReadOptions) -> Inputs:
-    """Paths of recordings to be stitched, and how to read them.
-
-    Open recordings are stitched as they were opened. Those that were edited are refused, for their
-    files have other frames.
-    """
-    require_list(inputs)
-    read: list[ReadOptions] = []
-    specs: list[StrPath] = []
-    for each in inputs:
-        if isinstance(each, xr.Dataset):
-            recording = require_untouched(each)
-            read.append(replace(recording.options, strict=options.strict))
-            specs.append(",".join(each.attrs["origins"]))
-        else:
-            specs.append(each)
-    if len(read) == len(specs) and options.lag == "auto" and not options.salvage:
-        options = replace(options, lag=read[0].lag, salvage=read[0].salvage)
-    for name in ("lag", "salvage"):
-        asked = getattr(options, name)
-        for way in read:
-            if getattr(way, name) != asked:
-                msg = f"{name} {getattr(way, name)!r} and {asked!r}: recordings that are stitched"
-                msg = f"{msg} need one {name}, and some were opened with another"
-                raise UsageError(f"{msg}; open all of them with the same, or name their paths")
-    return Inputs(specs, options)
 
 
 def require_untouched(dataset: xr.Dataset) -> Recording:

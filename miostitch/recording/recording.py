@@ -22,7 +22,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from miostitch.arrays import I64, U8
-from miostitch.buffers.elapsed_time import measured_rate
+from miostitch.buffers.elapsed_time import ElapsedTime, measure_time, measured_rate
 from miostitch.buffers.frame_table import FrameTable
 from miostitch.buffers.table import (
     Metadata,
@@ -37,6 +37,7 @@ from miostitch.errors import (
     MissingInputError,
     Notice,
     Severity,
+    UsageError,
     VideoError,
 )
 from miostitch.execution.results import LostFrames
@@ -58,7 +59,7 @@ from miostitch.recording.files import (
 from miostitch.recording.lag import Lag, Pictures, measure_lag, measure_segment_lags
 from miostitch.recording.placing import settle_placements
 from miostitch.recording.segment_order import describe_order, find_ends, order_segments
-from miostitch.schema import NO_FRAME, REPAIR_VARIABLES, REPAIRED_COLUMNS
+from miostitch.schema import MAX_RECORDINGS, NO_FRAME, REPAIR_VARIABLES, REPAIRED_COLUMNS
 from miostitch.video.source import VideoSource, open_video
 
 _USED_ONCE = "stitching uses each of them once"
@@ -163,6 +164,13 @@ class Recording:
         """The path of the video that a frame of the recording is in, and where it is there."""
         number = bisect_right(self.first_frames, frame, hi=len(self.videos)) - 1
         return self.videos[number].path, frame - self.first_frames[number]
+
+    @property
+    def time(self) -> ElapsedTime:
+        """When every frame was made, by the table; by the frame rate where there is none."""
+        count, table = self.shape[0], self.frames
+        times = table.timestamp_first[:count]
+        return measure_time(table.frame_num[:count], times, self.videos[0].fps)
 
     @cached_property
     def lost(self) -> I64:
@@ -349,6 +357,13 @@ def _header_notices(table: Metadata) -> list[Notice]:
     """Say what was repaired in a table, and what its recorder found damaged."""
     texts = filter(None, (table.repair_notice, table.check_notice))
     return [Notice(table.path, text, severity=Severity.NOTE) for text in texts]
+
+
+def require_numbered(recordings: int) -> None:
+    """Refuse more recordings than there are numbers for."""
+    if recordings > MAX_RECORDINGS:
+        msg = f"{recordings} recordings; at most {MAX_RECORDINGS} are supported in one result"
+        raise UsageError(f"{msg}; name fewer, or join what one receiver recorded under one name")
 
 
 def open_recordings(

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from miostitch.buffers.elapsed_time import time_of_store
 from miostitch.errors import MiostitchError
 from miostitch.execution.products import STORE, SUMMARY, VIDEO
-from miostitch.recording.frame_times import time_of_store
 from miostitch.store.chunks import read_frames
 from miostitch.store.reader import Store
 from miostitch.text import amount, clock, describe_reasons, printable, show_facts, show_facts_html

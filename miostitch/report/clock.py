@@ -7,8 +7,7 @@ from typing import Self
 import numpy as np
 
 from miostitch.arrays import F64, I64
-from miostitch.buffers.elapsed_time import measured_rate, read_start
-from miostitch.recording.frame_times import time_of_store
+from miostitch.buffers.elapsed_time import measured_rate, read_start, time_of_store
 from miostitch.schema import MEASURED_FPS
 from miostitch.store.reader import Store
 from miostitch.text import clock, utc_text

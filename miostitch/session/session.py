@@ -14,8 +14,7 @@ from miostitch.buffers.frame_table import Reception, complete, count_bits
 from miostitch.buffers.table import buffer_layout
 from miostitch.errors import InputError
 from miostitch.kernels.composition import EXCLUDED
-from miostitch.recording.datasets import require_numbered
-from miostitch.recording.recording import Recording
+from miostitch.recording.recording import Recording, require_numbered
 from miostitch.schema import NO_FRAME
 from miostitch.session.agreement import follow_agreement
 from miostitch.session.alignment import Alignment, FrameIdentity, align

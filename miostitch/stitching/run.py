@@ -29,8 +29,13 @@ from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import Run, RunOptions, publish_run
 from miostitch.execution.results import StitchSummary
 from miostitch.execution.workspace import Workspace
-from miostitch.recording.files import Segment, StrPath, find_segments, recording_names
-from miostitch.recording.inputs import RecordingInput, settle_inputs
+from miostitch.recording.files import (
+    Segment,
+    StrPath,
+    find_segments,
+    recording_names,
+    settle_inputs,
+)
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.recording.run_result import RunResult
 from miostitch.report.run import write_report
@@ -54,13 +59,14 @@ from miostitch.video.writer import Codec, VideoFile
 
 if TYPE_CHECKING:
     from miostitch.config.models import DenoiseConfig
+    from miostitch.recording.inputs import RecordingInput
 
 PlanBlock = Callable[..., BlockPlan]
 """Plans the block of some output frames of a session; may be asked for some columns alone."""
 
 
 def stitch_files(
-    inputs: Sequence[RecordingInput],
+    inputs: Sequence["RecordingInput"],
     output: str | os.PathLike[str] = "stitched",
     options: StitchOptions | None = None,
     *,
@@ -187,7 +193,7 @@ def stitch_files(
 
 
 def settle_stitch(
-    inputs: Sequence[RecordingInput], options: StitchOptions
+    inputs: Sequence["RecordingInput"], options: StitchOptions
 ) -> tuple[list[StrPath], StitchOptions]:
     """Paths of recordings, some of which may be open, and how they are stitched."""
     found = settle_inputs(inputs, options.reading)

@@ -15,8 +15,14 @@ from miostitch.config.choices import choose, given, require_one_way, thresholds
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.errors import report_notices
 from miostitch.recording.datasets import stitch_history
-from miostitch.recording.files import ReadOptions, StrPath, recording_names, stitched_stem
-from miostitch.recording.inputs import RecordingInput, settle_inputs
+from miostitch.recording.files import (
+    ReadOptions,
+    StrPath,
+    recording_names,
+    settle_inputs,
+    stitched_stem,
+)
+from miostitch.recording.inputs import RecordingInput
 from miostitch.recording.recording import open_recordings
 from miostitch.schema import (
     FRAME,

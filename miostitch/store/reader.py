@@ -1,4 +1,4 @@
-"""A finished store, opened: what it holds, and its tables as Datasets and arrays."""
+"""A finished store, opened: what it holds, and its tables as arrays."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,21 +8,15 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 import zarr
 from numpy.typing import NDArray
-from xarray.backends import BackendArray
-from xarray.core import indexing
 
 from miostitch.errors import InputError, MismatchError
 from miostitch.ranges import join_ranges
 from miostitch.schema import (
-    BUFFER,
     COLUMN_BY_NAME,
     COLUMN_NAME,
-    CONFIDENCE,
     FORMAT_VERSION,
-    FRAME,
     OLDER_VERSIONS,
     VIDEO,
 )
@@ -80,25 +74,6 @@ class Store:
         """Names of the recordings that the frames are from."""
         return list(self.attrs.get("recordings", []))
 
-    def table(self, group: str = "") -> xr.Dataset:
-        """The arrays of a group, or of the root, as they are stored."""
-        with reading(self.path, group):
-            found = xr.open_zarr(self.path, group=group or None, chunks=None, mask_and_scale=False)
-        named = {
-            name: variable._replace(
-                data=indexing.LazilyIndexedArray(
-                    _NamedArray(variable, self.path, f"{group}/{name}")
-                )
-            )
-            for name, variable in found.variables.items()
-            if name not in found.xindexes
-        }
-        opened: xr.Dataset = found.assign(named)
-        if not group and CONFIDENCE.name not in opened:  # a store of an older version
-            unknown = np.full(self.frames, np.nan, CONFIDENCE.dtype)
-            opened = opened.assign({CONFIDENCE.name: (FRAME, unknown, CONFIDENCE.attrs)})
-        return opened
-
     def arrays(
         self, group: str, names: Iterable[str], rows: slice = slice(None)
     ) -> dict[str, NDArray[Any]]:
@@ -130,39 +105,27 @@ class Store:
     def rows(self, frames: NDArray[np.int64]) -> pd.DataFrame:
         """Rows of distinct frames, ascending, in their order."""
         rows = join_ranges(self._first_rows[frames], self.row_counts[frames])
-        chosen = self._buffers.isel({BUFFER: rows})
-        arrays = self.buffer_arrays
-        return pd.DataFrame({name: chosen[arrays[name]].to_numpy() for name in self.buffer_columns})
+        return pd.DataFrame({name: self._column(name, rows) for name in self.buffer_columns})
 
     @property
     def _frame_of_row(self) -> NDArray[np.int64]:
         """Read each time: of nine hours it takes more than the counts."""
-        return self._buffers["reconstructed_frame_index"].to_numpy()
+        return self._column("reconstructed_frame_index")
 
     @cached_property
     def _first_rows(self) -> NDArray[np.int64]:
         return np.cumsum(self.row_counts) - self.row_counts
 
     @cached_property
-    def _buffers(self) -> xr.Dataset:
-        return self.table(BUFFERS)
+    def _buffers(self) -> zarr.Group:
+        with reading(self.path, BUFFERS):
+            return zarr.open_group(Path(self.path) / BUFFERS, mode="r")
 
-
-class _NamedArray(BackendArray):
-    """An array of a store, whose errors name it."""
-
-    def __init__(self, variable: xr.Variable, path: str, name: str) -> None:
-        self.shape, self.dtype = variable.shape, variable.dtype
-        self._variable, self._where = variable, (path, name)
-
-    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
-        return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
-        )
-
-    def _read(self, key: tuple[Any, ...]) -> Any:
-        with reading(*self._where):
-            return self._variable[key].to_numpy()
+    def _column(self, name: str, rows: slice | NDArray[np.int64] = slice(None)) -> NDArray[Any]:
+        """A column of the rows, by its name in tables."""
+        array = self.buffer_arrays[name]
+        with reading(self.path, f"{BUFFERS}/{array}"):
+            return np.asarray(self._buffers[array].oindex[rows])  # type: ignore[union-attr]
 
 
 def _require_store(path: str) -> zarr.Group:

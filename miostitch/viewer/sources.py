@@ -13,13 +13,13 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from miostitch.arrays import F64, I64, Bools
-from miostitch.buffers.elapsed_time import ElapsedTime, measured_rate, read_start
+from miostitch.buffers.elapsed_time import ElapsedTime, measured_rate, read_start, time_of_store
 from miostitch.buffers.frame_table import complete
 from miostitch.errors import AlignmentError, Notice
 from miostitch.execution.products import STORE
 from miostitch.origins.provenance import find_originals
 from miostitch.recording.files import ReadOptions, StrPath, recording_names
-from miostitch.recording.frame_times import time_of_recording, time_of_store, timed_root
+from miostitch.recording.frame_times import timed_root
 from miostitch.recording.recording import Recording, open_recordings
 from miostitch.schema import (
     CONFIDENCE,
@@ -33,6 +33,7 @@ from miostitch.schema import (
     SCORE_VARIABLES,
 )
 from miostitch.session.alignment import FrameIdentity, align
+from miostitch.store.datasets import open_table
 from miostitch.store.reader import Store
 from miostitch.text import printable
 from miostitch.viewer.cache import BlockCache
@@ -69,7 +70,7 @@ class _LoadedTables:
         shown = [v.name for v in (*FRAME_VARIABLES, FILLED) if v.name in root]
         self._tables = {"": root.reset_coords()[shown]}
         if "scores" in store.groups:
-            scores = store.table("scores")
+            scores = open_table(store, "scores")
             known = [v.name for v in SCORE_VARIABLES if v.name in scores]  # older stores have less
             self._tables["scores"] = scores[known]
             self.recordings = [*store.recordings]
@@ -238,7 +239,7 @@ def _open_recording(recording: Recording) -> _Opened:
     )
     rate = recording.videos[0].fps
     frames = FrameSource.of_recording(recording)
-    damaged, elapsed = _incomplete(recording), time_of_recording(recording)
+    damaged, elapsed = _incomplete(recording), recording.time
     return _Opened(frames, rate, row, identity, damaged, elapsed, recording.notices)
 
 

@@ -8,8 +8,8 @@ from click.testing import CliRunner, Result
 import miostitch
 from miostitch.cli.main import main
 from miostitch.errors import UsageError
-from miostitch.recording.datasets import require_numbered
 from miostitch.recording.files import ReadOptions, recording_names, stitched_stem
+from miostitch.recording.recording import require_numbered
 from miostitch.stitching.options import StitchOptions
 
 

@@ -11,10 +11,11 @@ import xarray as xr
 import zarr
 
 from miostitch import concat, open_recording, remove_frames, trim, write_recording
+from miostitch.buffers.elapsed_time import NAMES, time_of_store
 from miostitch.errors import UsageError
 from miostitch.recording.datasets import open_dataset
 from miostitch.recording.files import ReadOptions
-from miostitch.recording.frame_times import NAMES, time_of_store, timed_root
+from miostitch.recording.frame_times import timed_root
 from miostitch.stitching.options import StitchOptions
 from miostitch.stitching.run import stitch_files
 from miostitch.store.layout import consolidate

@@ -15,6 +15,7 @@ from miostitch.errors import InputError, UsageError
 from miostitch.recording.datasets import open_recording
 from miostitch.schema import CERTAIN, CHECKED, DOUBTFUL
 from miostitch.stitching.options import StitchOptions
+from miostitch.store.datasets import open_table
 from miostitch.store.layout import consolidate
 from miostitch.store.reader import Store
 from miostitch.viewer.cache import BlockCache
@@ -204,7 +205,7 @@ def test_of_a_store_of_an_earlier_version_it_is_not_known(
     shutil.rmtree(older / "confidence")
     zarr.open_group(older, mode="r+").attrs["format_version"] = "2"
     consolidate(str(older))
-    assert np.isnan(Store.open(str(older)).table().confidence).all()
+    assert np.isnan(open_table(Store.open(str(older))).confidence).all()
     run("trim", str(older), "-s", "2", "-o", str(tmp_path / "trim"))
     assert np.isnan(opened(tmp_path / "trim").confidence).all()
     run("report", str(older), "-o", str(tmp_path))

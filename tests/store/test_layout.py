@@ -12,6 +12,7 @@ from miostitch import schema
 from miostitch.errors import InputError, MiostitchError, ResourceError
 from miostitch.store import layout as store
 from miostitch.store.chunks import read_block, write_block
+from miostitch.store.datasets import open_table
 from miostitch.store.reader import Store
 from tests.folders import content
 
@@ -167,7 +168,7 @@ def test_only_stores_of_this_format_are_opened(tmp_path: Path, video: np.ndarray
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_a_damaged_array_is_named(tmp_path: Path, video: np.ndarray, zarr_format: int) -> None:
     path = make(tmp_path, video, zarr_format=zarr_format)
-    opened = Store.open(path).table("scores")
+    opened = open_table(Store.open(path), "scores")
     assert (opened.edge_energy[1, [7, 2]] == 3).all()
     chunk = next(p for p in Path(path, "scores", "edge_energy").rglob("[0-9]*") if p.is_file())
     chunk.write_bytes(chunk.read_bytes()[:-5])
