@@ -135,7 +135,13 @@ class FrameTable:
     @property
     def delivered(self) -> U64:
         """Bit k set: buffer k was received whole, and belongs where it stands, (frame,)."""
-        return np.asarray(self.whole_buffers & ~self.excluded)
+        return self.column("delivered", slice(None))
+
+    def column(self, name: str, frames: I64 | slice) -> NDArray[Any]:
+        """A field, or ``delivered``, of some frames; nothing is worked out for all the others."""
+        if name == "delivered":
+            return np.asarray(self.whole_buffers[frames] & ~self.excluded[frames])
+        return np.asarray(vars(self)[name][frames])
 
     def reception(self, buffers: int) -> Reception:
         """Count what was received of the known frames, of so many buffers each."""

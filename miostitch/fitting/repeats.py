@@ -107,7 +107,7 @@ class _Images:
             self.read(some).reshape(len(pairs), self.bounds[-1])
             for some in (pairs[:, 0], pairs[:, 1], pairs[:, 1] + 1)
         )
-        received = self.frames.delivered[pairs]
+        received = self.frames.column("delivered", pairs)
         compared = mask_bits(received[:, 0] & received[:, 1], len(self.bounds) - 1)
         alike, still = (
             np.logical_and.reduceat(there == other, self.bounds[:-1], axis=1)

@@ -174,7 +174,7 @@ def measure_shared_lag(
     if len(bounds) - 1 > MASK_BITS:
         return Lag()
     sites, places = shared_frames(mine, other)
-    shared = mine.frames.delivered[sites] & other.frames.delivered[places]
+    shared = mine.frames.column("delivered", sites) & other.frames.column("delivered", places)
     reached = other.reach(min(other_lag, 0), max(other_lag, 0))[places]
     usable = np.flatnonzero((shared > 0) & mine.reach(LAGS[0], LAGS[-1])[sites] & reached)
     if max(len(mine.frames), len(other.frames)) > MOST_PICTURES:

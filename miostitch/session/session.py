@@ -81,7 +81,7 @@ class Session:
     def table(self, name: str, span: slice) -> NDArray[Any]:
         """A column of the recordings' frame tables, (recording, frame); 0 where absent."""
         rows = [
-            np.where(frames == NO_FRAME, 0, getattr(recording.frames, name)[frames])
+            np.where(frames == NO_FRAME, 0, recording.frames.column(name, frames))
             for recording, frames in zip(self.recordings, self.source_frame(span), strict=True)
         ]
         return np.stack(rows)
@@ -107,7 +107,7 @@ class Session:
         masks = self.table(name, span)
         for number, recording in enumerate(self.recordings):
             places, pieces = self.pieces(number, self.source_frame(span)[number])
-            np.bitwise_or.at(masks[number], places, getattr(recording.frames, name)[pieces])
+            np.bitwise_or.at(masks[number], places, recording.frames.column(name, pieces))
         return masks
 
     def delivered_anywhere(self, span: slice) -> U64:
