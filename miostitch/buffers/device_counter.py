@@ -3,11 +3,12 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from miostitch.ranges import distinct, runs
+from miostitch.ranges import runs
 
 CONFIRMING_FRAMES = 6  # before and after a fall of the counter, that must agree on it
 LEAST_FRAMES = 3  # fewer decide nothing
-NEAR = 64  # frames lost in a row at most, as a rule: a number counts if another one is this near
+NEAR = 64  # frames lost in a row at most, as a rule: a number counts if another one is this near,
+NEIGHBOURS = 8  # of so many frames before and after it
 LEAST_NOISE = 8  # numbers in a row that do not count, from which on they are noise
 FALLS = 0.25  # of the steps between random numbers half are falls; of those of a bad link few
 DISORDER = 12  # falls of the counter by no more than this are frames in disorder
@@ -44,20 +45,24 @@ def find_noise(frame_num: NDArray[np.int64]) -> NDArray[np.int64]:
     """Find stretches whose numbers do not count: a receiver makes frames of noise, too.
 
     While the device is off its radio noise now and then looks like the start of a frame, whose
-    header is random. Numbers of frames that were received are near others, or at least they rise.
+    header is random. Numbers of frames that were received are near those of the frames around them,
+    or at least they rise.
 
     ``frame_num``: of frames in their order, negative where unknown, (frame,).
     Returns: First and last frame of each stretch, int64 (stretch, 2).
     """
     found = []
     known = np.flatnonzero(frame_num >= 0)
-    numbers = distinct(frame_num[known])
-    near = np.diff(numbers) <= NEAR
-    counting = np.append(near, False) | np.append(False, near)
-    alone = np.flatnonzero(~counting[np.searchsorted(numbers, frame_num[known])])
+    numbers = frame_num[known]
+    counting = np.zeros(len(known), np.bool_)
+    for step in range(1, min(NEIGHBOURS, len(known) - 1) + 1):
+        near = np.abs(numbers[step:] - numbers[:-step]) <= NEAR
+        counting[step:] |= near
+        counting[:-step] |= near
+    alone = np.flatnonzero(~counting)
     limits = np.concatenate([[-1], known, [len(frame_num)]])  # what is unknown belongs to noise
     for first, last in runs(alone).tolist() if counting.any() else ():
-        steps = np.diff(frame_num[known[first : last + 1]])
+        steps = np.diff(numbers[first : last + 1])
         if len(steps) + 1 >= LEAST_NOISE and (steps <= 0).mean() >= FALLS:
             found.append((limits[first] + 1, limits[last + 2] - 1))
     return np.array(found, np.int64).reshape(-1, 2)
