@@ -68,10 +68,10 @@ def test_what_is_unknown_between_noise_belongs_to_it() -> None:
     assert find_noise(numbers).tolist() == [[30, 69]]
 
 
-@pytest.mark.parametrize("like", [0, 5])
-def test_a_number_of_noise_may_be_near_another_by_chance(like: int) -> None:
+@pytest.mark.parametrize("by_chance", [[2**29, 2**29 + 31], [0, 5]])
+def test_a_number_of_noise_may_be_near_another_by_chance(by_chance: list[int]) -> None:
     random = np.random.default_rng(0).integers(2**30, 2**32, 40)
-    random[[10, 30]] = [2**29, 2**29 + 31] if not like else like
+    random[[10, 30]] = by_chance
     numbers = np.concatenate([np.arange(30), random])
     assert find_noise(numbers).tolist() == [[30, 69]]
 

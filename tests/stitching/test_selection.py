@@ -8,7 +8,13 @@ from hypothesis.extra import numpy as hnp
 from miostitch.config.thresholds import ScoreConfig
 from miostitch.kernels.scores import score_frames
 from miostitch.schema import PIXEL_SCORES
-from miostitch.stitching.selection import find_alike, score_candidates, score_pixels, select
+from miostitch.stitching.selection import (
+    find_alike,
+    prefer_likely,
+    score_candidates,
+    score_pixels,
+    select,
+)
 
 SMALL = st.integers(0, 2)
 
@@ -43,6 +49,26 @@ def test_criteria_come_in_order() -> None:
     choice = select(present, num_buffers, flaws, edges)
     assert choice.source.tolist() == [0, 1, 1]
     assert choice.tie.tolist() == [False, False, True]
+
+
+@given(tables(), st.data())
+def test_the_likeliest_is_preferred_and_the_rule_decides_between_equals(
+    scores: tuple[np.ndarray, ...], data: st.DataObject
+) -> None:
+    rule, present = select(*scores), scores[0]
+    elements = st.sampled_from([0.0, 0.25, 0.5, 1.0])
+    likely = data.draw(hnp.arrays(np.float32, present.shape, elements=elements))
+    likely[~present] = -1
+    choice = prefer_likely(rule, likely)
+    for frame in range(present.shape[1]):
+        one, other = int(rule.source[frame]), int(rule.other[frame])
+        best = max(likely[:, frame])
+        if one == -1 or likely[one, frame] == best:
+            expected = one, other, rule.tie[frame]
+        else:  # what stood against the choice is the one that the rule had made
+            preferred = likely[:, frame].tolist().index(best)
+            expected = preferred, one, rule.tie[frame] and preferred == other
+        assert (choice.source[frame], choice.other[frame], choice.tie[frame]) == expected
 
 
 @given(st.integers(1, 3), st.integers(1, 9), st.integers(0, 2**32 - 1))
