@@ -63,6 +63,7 @@ def workflow_files(
     salvage: bool | None = None,
     strict: bool | None = None,
     report: bool | None = None,
+    crate: bool | None = None,
     force: bool | None = None,
     restart: bool | None = None,
     memory_limit: int | None = None,
@@ -89,7 +90,7 @@ def workflow_files(
         Frames to leave out at the start, and at the end.
     by, select, lag, align, max_gap
         How to stitch; see :func:`stitch_files`.
-    max_frame_pixels, salvage, strict, report, force, restart, memory_limit
+    max_frame_pixels, salvage, strict, report, crate, force, restart, memory_limit
         How to read, and to run; see :class:`StitchOptions`.
     name
         What the stitched products are called; by default after the recordings.
@@ -139,6 +140,7 @@ def workflow_files(
         "salvage": salvage,
         "strict": strict,
         "report": report,
+        "crate": crate,
         "force": force,
         "restart": restart,
         "memory_limit": memory_limit,
@@ -197,7 +199,7 @@ def _run(
         dataset = editing.trim(dataset, *trim)
         done = TrimStep(*trim, before, dataset.sizes[FRAME], warnings=[], outputs=[])
         steps.append({"step": "trim", **done.to_json()})
-    how = RunOptions(options.force, options.restart, progress)
+    how = RunOptions(options.force, options.restart, progress, options.crate)
     made = denoise_opened(dataset, told, config, workspace, reading, how)
     steps.append({"step": "denoise", **made.to_json()})
     return WorkflowSummary(

@@ -18,6 +18,7 @@ ROOMS = (
     "fitting",
     "recording",
     "origins",
+    "crates",
     "session",
     "simulation",
     "composing",

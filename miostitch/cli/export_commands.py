@@ -135,3 +135,22 @@ def align_times(
     names: dict[str, Any] = {"column": column, "unit": unit, "events": events}
     made = behaviour.align_times(recording, times, output, **names, reading=reading, force=force)
     console.result(AlignTimesSummary.from_json(made), texts.align_times_text)
+
+
+@click.command()
+@click.argument("folder", type=click.Path())
+@talking
+def crate(folder: str, console: Console) -> None:
+    """Describe the results in a folder for archives, as an RO-Crate.
+
+    Writes ro-crate-metadata.json into the folder: what each file is, its size and digest, and what
+    it was made of. What somebody has added to that file stays. The option --crate of the commands
+    that write results does the same at the end of the run.
+
+    \b
+    Example:
+      miostitch crate stitched
+    """
+    from miostitch.crates.run import describe_folder
+
+    console.result({"outputs": [describe_folder(folder)]}, texts.crate_text)

@@ -16,7 +16,7 @@ from miostitch.cli import texts
 from miostitch.cli.batch_commands import batch, init
 from miostitch.cli.console import Console, talking
 from miostitch.cli.exit_codes import Group
-from miostitch.cli.export_commands import align_times, export
+from miostitch.cli.export_commands import align_times, crate, export
 from miostitch.cli.look_commands import config, doctor, inspect, report, verify, view
 from miostitch.errors import MismatchError, UsageError
 from miostitch.execution.progress import counted
@@ -384,6 +384,7 @@ def denoise(
     config: str,
     force: bool,
     restart: bool,
+    crate: bool,
     console: Console,
     **choices: Any,
 ) -> None:
@@ -403,12 +404,21 @@ def denoise(
     reading = opt.reading(choices)
     with console.progress("denoising") as progress:
         summary = denoise_files(
-            name, chosen, output, reading=reading, force=force, restart=restart, progress=progress
+            name,
+            chosen,
+            output,
+            reading=reading,
+            force=force,
+            restart=restart,
+            crate=crate,
+            progress=progress,
         )
     console.result(DenoiseSummary.from_json(summary), texts.denoise_text)
 
 
-for each in (init, batch, inspect, report, view, verify, doctor, config, export, align_times):
+for each in (init, batch, inspect, report, view, verify, doctor, config):
+    main.add_command(each)
+for each in (export, align_times, crate):
     main.add_command(each)
 
 
@@ -447,6 +457,7 @@ def _edit(
     output: str,
     force: bool,
     restart: bool,
+    crate: bool,
     console: Console,
     **choices: Any,
 ) -> None:
@@ -456,7 +467,7 @@ def _edit(
 
     reading = opt.reading(choices)
     with console.progress("writing") as progress:
-        options = RunOptions(force, restart, progress)
+        options = RunOptions(force, restart, progress, crate)
         summary = edit_files(names, output, edit, ending, reading=reading, options=options)
     console.result(summary, texts.edit_text)
 

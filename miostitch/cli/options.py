@@ -192,11 +192,17 @@ restart = option(
     is_flag=True,
     help="Start from scratch instead of resuming an interrupted run (default: no).",
 )
-edits = together(lagging, reads, strict, restart)
+crate = option(
+    "--crate",
+    is_flag=True,
+    help="Describe the results of the folder in ro-crate-metadata.json (default: no).",
+)
+edits = together(lagging, reads, strict, restart, crate)
 stitches = together(
     reads,
     strict,
     restart,
+    crate,
     option(
         "--memory-limit",
         type=_read_size,

@@ -321,6 +321,11 @@ def export_text(made: ExportSummary) -> str:
     return _with_outputs(lines, outputs)
 
 
+def crate_text(made: dict[str, list[str]]) -> str:
+    """Where the description of a folder is."""
+    return _with_outputs([], made["outputs"])
+
+
 def align_times_text(made: AlignTimesSummary) -> str:
     """How two recordings belong together, and where that is written."""
     lines = _warnings(made.warnings)

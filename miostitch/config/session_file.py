@@ -98,6 +98,9 @@ class SessionOptions(Block):
         default=None, description="Stop with exit code 3 if the result is in doubt."
     )
     report: bool | None = Field(default=None, description="Write the quality report.")
+    crate: bool | None = Field(
+        default=None, description="Describe the results in ro-crate-metadata.json."
+    )
 
 
 class Subject(Block):
@@ -126,6 +129,12 @@ class RecordingFacts(Block):
         default=None, min_length=1, description="Who recorded, as Last, First."
     )
     institution: str | None = Field(default=None, min_length=1, description="Where.")
+    license: str | None = Field(
+        default=None,
+        min_length=1,
+        description="License of the data, as CC-BY-4.0 (an id of the SPDX list) or its URL; stands "
+        "in ro-crate-metadata.json.",
+    )
 
     @field_validator("start")
     @classmethod

@@ -10,13 +10,14 @@ import xarray as xr
 
 from miostitch.config.files import to_config
 from miostitch.config.models import Block, DenoiseConfig
+from miostitch.crates.run import publish_result
 from miostitch.denoising.chain import denoise_and_note, frames_before
 from miostitch.editing.extra_outputs import Extras
 from miostitch.editing.run import Edit
 from miostitch.errors import MiostitchError, UsageError
 from miostitch.execution.products import EDITED, TABLE, TIMESTAMPS
 from miostitch.execution.progress import Progress
-from miostitch.execution.publishing import RunOptions, publish_run
+from miostitch.execution.publishing import RunOptions
 from miostitch.execution.results import DenoiseSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.ranges import runs
@@ -59,6 +60,7 @@ def denoise_files(
     reading: ReadOptions | None = None,
     force: bool = False,
     restart: bool = False,
+    crate: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Denoise a recording and publish the products, all or none.
@@ -83,6 +85,8 @@ def denoise_files(
         Overwrite existing results, once the new ones are complete.
     restart
         Start from scratch instead of resuming an interrupted run.
+    crate
+        Describe the results of the folder in ``ro-crate-metadata.json``.
     progress
         Called with frames done and frames in all of each pass over the video; what it
         raises ends the run.
@@ -116,7 +120,7 @@ def denoise_files(
     dataset, told = open_input(recording, reading)
     stem = Path(dataset.attrs["origins"][0]).stem
     workspace = Workspace(output_folder(output, config), stem, DENOISED)
-    options = RunOptions(force, restart, progress)
+    options = RunOptions(force, restart, progress, crate)
     made = denoise_opened(dataset, told, config, workspace, reading, options)
     return RunResult(made.to_json())
 
@@ -140,7 +144,7 @@ def denoise_opened(
     """
     edit = Edit.of(dataset, reading)
     described = config.model_dump(mode="json")
-    with publish_run(workspace, edit.files, options, resumable=True) as run:
+    with publish_result(workspace, edit.files, options) as run:
         edit.resume(run, reading, config=described)
         journal = run.journal("noise")
         looked_at = dataset.isel({FRAME: slice(frames_before(dataset, config))})

@@ -12,6 +12,7 @@ from typing import Any
 import xarray as xr
 from dask.base import tokenize
 
+from miostitch.crates.run import publish_result
 from miostitch.editing.extra_outputs import Extras, video_outputs, write_notes, write_videos
 from miostitch.editing.frame_origins import list_runs
 from miostitch.editing.kept_frames import KeptFrames
@@ -23,7 +24,7 @@ from miostitch.execution.lazy_blocks import LazyBlock
 from miostitch.execution.products import EDITED, NAMED, STORE, TABLE, TIMESTAMPS
 from miostitch.execution.products import VIDEO as AVI
 from miostitch.execution.progress import Progress
-from miostitch.execution.publishing import Run, RunOptions, file_states, publish_run, used_versions
+from miostitch.execution.publishing import Run, RunOptions, file_states, used_versions
 from miostitch.execution.results import EditSummary, InputPlace, OriginSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.origins.provenance import input_place
@@ -51,6 +52,7 @@ def write_recording(
     reading: ReadOptions | None = None,
     force: bool = False,
     restart: bool = False,
+    crate: bool = False,
     progress: Progress | None = None,
 ) -> RunResult:
     """Write an edited recording, with everything that its origins have.
@@ -73,6 +75,8 @@ def write_recording(
         Overwrite existing results, once the new ones are complete.
     restart
         Start from scratch instead of resuming an interrupted run.
+    crate
+        Describe the results of the folder in ``ro-crate-metadata.json``.
     progress
         Called with frames done and frames in all; what it raises ends the run.
 
@@ -111,7 +115,7 @@ def write_recording(
     """
     reading = settle_reading(reading, salvage=salvage, max_frame_pixels=max_frame_pixels)
     require_opened_so(dataset, reading)
-    options = RunOptions(force, restart, progress)
+    options = RunOptions(force, restart, progress, crate)
     return RunResult(_publish(dataset, output, stem, reading, options).to_json())
 
 
@@ -130,7 +134,7 @@ def _publish(
     kinds = edit.kinds(named)
     stem = target.stem if named else stem or Path(edit.origins[0].path).stem
     workspace = Workspace(target.parent if named else target, stem, EDITED)
-    with publish_run(workspace, edit.files, options, resumable=True) as run:
+    with publish_result(workspace, edit.files, options) as run:
         edit.resume(run, reading, kinds=sorted(kinds))
         return run.finish(edit.write(kinds, run, Extras(warnings=warnings)))
 

@@ -36,6 +36,7 @@ class RunOptions:
     force: bool = False  # Replace existing products once the new ones are complete
     restart: bool = False  # Begin again even if an interrupted run could be resumed
     progress: Progress | None = None
+    crate: bool = False  # Describe the folder as an RO-Crate; see `crates.run`
 
 
 @dataclass(frozen=True)

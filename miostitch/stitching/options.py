@@ -12,7 +12,7 @@ from miostitch.session.session import AlignOptions
 from miostitch.video.source import DEFAULT_MAX_FRAME_PIXELS
 from miostitch.video.writer import Codec
 
-NO_RESULT = ("name", "session", "strict", "force", "restart", "memory_limit", "report")
+NO_RESULT = ("name", "session", "strict", "force", "restart", "memory_limit", "report", "crate")
 """Options that change nothing in the frames and what is known of them."""
 
 
@@ -104,6 +104,8 @@ class StitchOptions:
         Refuse what puts the result in doubt, such as receivers that may not belong together.
     report
         Write the quality report, ``S_report.html``.
+    crate
+        Describe the results of the folder in ``ro-crate-metadata.json``.
     force
         Overwrite existing results, once the new ones are complete.
     restart
@@ -135,6 +137,7 @@ class StitchOptions:
     repair: bool = True
     strict: bool = False
     report: bool = True
+    crate: bool = False
     force: bool = False
     restart: bool = False
     memory_limit: int | None = None

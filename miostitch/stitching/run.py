@@ -13,6 +13,7 @@ from miostitch.buffers.row_writer import BufferTable
 from miostitch.composing.confidence import frame_confidence
 from miostitch.composing.copies import learn
 from miostitch.config.choices import given, require_one_way, thresholds
+from miostitch.crates.run import publish_result
 from miostitch.errors import (
     InputError,
     MissingInputError,
@@ -26,7 +27,7 @@ from miostitch.execution.executors import at_most, thread_count
 from miostitch.execution.memory import MemoryPlan, give_back, passing, plan_stitch
 from miostitch.execution.products import DEBUG, REPORT, STITCHED, STORE, UNRECOVERABLE
 from miostitch.execution.progress import Progress
-from miostitch.execution.publishing import Run, RunOptions, publish_run
+from miostitch.execution.publishing import Run, RunOptions
 from miostitch.execution.results import StitchSummary
 from miostitch.execution.workspace import Workspace
 from miostitch.recording.files import (
@@ -90,6 +91,7 @@ def stitch_files(
     repair: bool | None = None,
     strict: bool | None = None,
     report: bool | None = None,
+    crate: bool | None = None,
     force: bool | None = None,
     restart: bool | None = None,
     memory_limit: int | None = None,
@@ -130,7 +132,7 @@ def stitch_files(
         How the store is laid out; see there.
     max_frame_pixels, salvage, repair, strict
         How it is read; see there.
-    report, force, restart, memory_limit
+    report, crate, force, restart, memory_limit
         How it is run; see there.
     name
         What the products are called; by default after the recordings.
@@ -179,6 +181,7 @@ def stitch_files(
         "repair": repair,
         "strict": strict,
         "report": report,
+        "crate": crate,
         "force": force,
         "restart": restart,
         "memory_limit": memory_limit,
@@ -225,8 +228,8 @@ def run_stitch(
     segments, names = _check_inputs(inputs), recording_names(inputs)
     workspace = Workspace(Path(output), options.stem(inputs), STITCHED)
     files = [path for each in segments for path in (each.video, each.table_path)]
-    how = RunOptions(options.force, options.restart, progress)
-    with publish_run(workspace, files, how, resumable=True) as run:
+    how = RunOptions(options.force, options.restart, progress, options.crate)
+    with publish_result(workspace, files, how) as run:
         with passing():
             recordings = open_recordings(inputs, options.reading, names=names, measure=True)
             session = bring_together(recordings, options.aligning)

@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 
 from miostitch.arrays import I64, U8
-from miostitch.errors import InputError
+from miostitch.crates.description import describe_results
+from miostitch.crates.run import CRATE, ROOT, holds, is_ours, read_crate
+from miostitch.errors import InputError, UsageError
 from miostitch.execution.digests import file_digest, store_digest, video_digest
 from miostitch.execution.products import STITCHED, STORE, SUMMARY
 from miostitch.execution.results import is_as_written
 from miostitch.origins.provenance import listed_objects
 from miostitch.schema import chunk_frames
+from miostitch.text import printable
 from miostitch.verify.findings import Findings, Kind
 from miostitch.verify.store import Store
 from miostitch.video.source import VideoSource, open_video
@@ -210,6 +213,29 @@ def check_digests(result: Result) -> None:
         if not is_as_written(text, result.summary):
             what = "is not what the run has written, by its own digest"
             result.findings.add(Kind.CHANGED, last, what)
+
+
+def check_crate(result: Result) -> None:
+    """Compare what the RO-Crate of the folder says of the result, if there is one of ours."""
+    try:
+        crate = read_crate(result.folder)
+    except UsageError as error:
+        result.findings.add(Kind.UNREADABLE, CRATE, str(error))
+        return
+    described = describe_results(result.folder).get(result.stem)
+    if described is None or not is_ours(crate):
+        return  # a summary that is missing is noted already
+    wrong = [
+        name
+        for name, entity in described.entities.items()
+        if not entity.items() <= crate.get(name, {}).items()
+    ]
+    root = crate.get(ROOT, {})
+    wrong += [name for name, links in described.root.items() if not holds(root.get(name), links)]
+    if wrong:
+        what = f"does not describe {result.stem} as its summary does, of {wrong[0]}"
+        remedy = f"{what}; run miostitch crate {printable(str(result.folder))}"
+        result.findings.add(Kind.CHANGED, CRATE, remedy)
 
 
 def _digest(result: Result, suffix: str, path: Path) -> dict[str, Any] | None:

@@ -14,6 +14,7 @@ from miostitch.verify.findings import Findings, Kind
 from miostitch.verify.products import (
     Result,
     check_attrs,
+    check_crate,
     check_digests,
     check_stitched_files,
 )
@@ -145,6 +146,7 @@ def _verify(
     else:
         facts = _compare(result, recordings, progress, edited=edited)
     check_digests(result)
+    check_crate(result)
     return {
         "stem": stem,
         **facts,
