@@ -80,7 +80,7 @@ def _describe(
     entities = [*products, action, software, *recorded, *origins, *subject, *person, *terms]
     return Described(
         # an origin that is a product is described where it was made
-        {each["@id"]: each for each in entities if len(each) > 1},
+        {each["@id"]: compact(each) for each in entities if len(each) > 1},
         {
             "hasPart": links(products),
             "mentions": links([action]),
@@ -95,6 +95,15 @@ def _describe(
 def links(entities: Iterable[Entity]) -> list[Entity]:
     """References to entities, each once."""
     return [{"@id": name} for name in dict.fromkeys(each["@id"] for each in entities)]
+
+
+def compact(entity: Entity) -> Entity:
+    """An entity as RO-Crate has it: one value stands alone, and none is left out."""
+    return {
+        name: value[0] if isinstance(value, list) and len(value) == 1 else value
+        for name, value in entity.items()
+        if value != []
+    }
 
 
 def _kind(summary: JSON) -> str:
@@ -148,7 +157,7 @@ def _recorded(facts: Mapping[str, Any]) -> Entity:
     name = str(facts.get("name"))
     return {
         "@id": f"{OURS}input/{str(facts.get('digest'))[:16]}",
-        "@type": "DigitalDocument",
+        "@type": "CreativeWork",
         "name": name,
         "description": "recorded by a receiver",
         **_extent(facts),
@@ -162,7 +171,7 @@ def _origin(facts: Mapping[str, Any], known: Mapping[str, str]) -> Entity:
         return {"@id": known[place]}
     return {
         "@id": f"{OURS}origin/{quote(place)}",
-        "@type": "DigitalDocument",
+        "@type": "CreativeWork",
         "name": os.path.basename(place),
         "description": f"{place} from this folder, {facts.get('frames')} frames",
     }
@@ -175,7 +184,6 @@ def _software(summary: JSON) -> Entity:
         "@type": "SoftwareApplication",
         "name": "miostitch",
         "version": used,
-        "softwareVersion": used,
     }
 
 

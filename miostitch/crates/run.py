@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from miostitch.crates.description import OURS, Described, Entity, describe_results
+from miostitch.crates.description import OURS, Described, Entity, compact, describe_results
 from miostitch.errors import InputError, OutputLockedError, ResourceError, UsageError
 from miostitch.execution.products import SUMMARY
 from miostitch.execution.publishing import Run, RunOptions, publish_run
@@ -171,9 +171,7 @@ def _root(folder: Path, old: Entity, gone: set[str], described: Sequence[Describ
         stays = [each for each in _listed(root.get(name)) if not _is_link(each, gone)]
         stays += [link for each in described for link in each.root[name] if link not in stays]
         root[name] = stays
-        if not stays:
-            del root[name]
-    return root
+    return compact(root)
 
 
 def _is_link(value: Any, names: set[str]) -> bool:
@@ -183,8 +181,8 @@ def _is_link(value: Any, names: set[str]) -> bool:
 def _ours(crate: Mapping[str, Entity]) -> set[str]:
     """Ids of all that miostitch has put into a crate."""
     ours = {name for name in crate if name.startswith(OURS)}
-    results = [crate[name].get("result", []) for name in ours]
-    return ours | {link["@id"] for each in results for link in each}
+    results = [link for name in ours for link in _listed(crate[name].get("result"))]
+    return ours | {link["@id"] for link in results}
 
 
 def _now() -> str:

@@ -53,8 +53,9 @@ def session(raw: Path) -> Path:
     return raw / "out"
 
 
-def ids(links: list[dict[str, str]]) -> list[str]:
-    return [link["@id"] for link in links]
+def ids(links: Any) -> list[str]:
+    """Ids that a property links: one link stands alone, several are a list."""
+    return [link["@id"] for link in (links if isinstance(links, list) else [links])]
 
 
 def actions(crate: dict[str, Any]) -> dict[str, Any]:
