@@ -1,9 +1,10 @@
 """Export as NWB: one OnePhotonSeries, its frames in the file or in a video next to it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from importlib.metadata import version
 from itertools import pairwise
+from math import ceil
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -32,6 +33,9 @@ NWB = ".nwb"
 EXTERNAL = "_external.avi"
 SERIES = "OnePhotonSeries"
 
+KEYWORDS = ("miniscope", "one-photon imaging")
+"""What archives search for."""
+
 UNKNOWN_AGE = "P0D/"  # NWB has no word for an unknown age, but a range without an upper end
 
 
@@ -39,8 +43,10 @@ def nwb(source: Source, output: Path, options: ExportOptions) -> Plan:
     """Plan an NWB file."""
     folder, stem = named(output, NWB, source.stem)
     start, seconds = _times(source, options.session_start)
-    file = _described(source, start, options)
     cameras = [_align(source, each) for each in options.behaviour]
+    if options.session_start is None:
+        start, seconds = _begin_with_cameras(start, seconds, source, cameras)
+    file = _described(source, start, options)
 
     def write(path: PathOf, advance: Advance) -> None:
         video = path(EXTERNAL) if options.external else None
@@ -107,7 +113,7 @@ def _add_cameras(
     module = file.create_processing_module("behavior", "when behaviour cameras made their frames")
     elapsed = time_of_dataset(source.dataset)
     assert elapsed is not None
-    ahead = seconds[0] - elapsed.seconds[0]
+    ahead = _ahead(source, seconds)
     for name, aligned in cameras:
         frames, error = nearest(aligned.seconds, elapsed.seconds)
         told = "position of the nearest frame of OnePhotonSeries at the time of each camera frame"
@@ -144,15 +150,38 @@ def _times(source: Source, start: datetime | None) -> tuple[datetime, NDArray[np
     return start or first, seconds + ahead
 
 
+def _ahead(source: Source, seconds: NDArray[np.float64]) -> float:
+    """How much later times of the session are than those of the recording, in s."""
+    elapsed = time_of_dataset(source.dataset)
+    return 0.0 if elapsed is None else float(seconds[0] - elapsed.seconds[0])
+
+
+def _begin_with_cameras(
+    start: datetime,
+    seconds: NDArray[np.float64],
+    source: Source,
+    cameras: list[tuple[str, AlignedCamera]],
+) -> tuple[datetime, NDArray[np.float64]]:
+    """Begin a session with the first frame of whatever camera: no time may be negative."""
+    if not cameras:
+        return start, seconds
+    first = min(aligned.seconds.min() for _, aligned in cameras) + _ahead(source, seconds)
+    earlier = timedelta(microseconds=max(0, ceil(-first * 1e6)))
+    return start - earlier, seconds + earlier.total_seconds()
+
+
 def _described(source: Source, start: datetime, options: ExportOptions) -> NWBFile:
     """A file with all but the frames and their times."""
     software = f"miostitch {version('miostitch')}"
+    known = (options.indicator, options.location)
     file = NWBFile(
         session_description=options.session_description or f"miniscope recording {source.stem}",
         identifier=str(uuid4()),
         session_start_time=start,
         experimenter=None if options.experimenter is None else [options.experimenter],
         institution=options.institution,
+        experiment_description="one-photon imaging with a wireless, head-mounted miniscope",
+        keywords=[*KEYWORDS, *(word for word in known if word != "unknown")],
         notes=f"exported from {Path(source.path).name} by {software}",
     )
     file.subject = Subject(
@@ -160,7 +189,7 @@ def _described(source: Source, start: datetime, options: ExportOptions) -> NWBFi
         species=options.species,
         sex=options.sex or "U",
         age=options.age or UNKNOWN_AGE,
-        description="unknown" if options.subject_id is None else None,
+        description="animal with a head-mounted miniscope",
     )
     device = Device(name="Miniscope", description="head-mounted one-photon microscope")
     file.add_device(device)

@@ -1,12 +1,15 @@
 """Other people's tools, each in an environment of its own, on what we export."""
 
 import json
+import os
 import subprocess
 import venv
+from dataclasses import replace
 from hashlib import blake2s
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -19,6 +22,7 @@ ENVIRONMENTS = {
     "minian": ["minian==2.0.2", "zarr==2.18.7", "xarray<=2026.4"],
     "roiextractors": ["roiextractors[full]==0.10.0"],
     "judges": ["nwbinspector==0.7.2", "ome-zarr-models==1.7"],
+    "dandi": ["dandi==0.81.0", "nwbinspector==0.7.2"],
     "napari": ["napari==0.9.2", "napari-ome-zarr==0.10.0", "xarray"],
 }
 """What is installed where; the how-to pages say the same."""
@@ -79,6 +83,16 @@ INSPECT = """
 import json, sys
 from nwbinspector import inspect_all
 found = [*inspect_all(sys.argv[1])]
+print(json.dumps([[each.importance.name, each.check_function_name] for each in found]))
+"""
+
+DANDI = """
+import json, sys
+from nwbinspector import Importance, inspect_all, load_config
+found = [*inspect_all(
+    sys.argv[1], config=load_config("dandi"),
+    importance_threshold=Importance.BEST_PRACTICE_SUGGESTION, skip_validate=False,
+)]
 print(json.dumps([[each.importance.name, each.check_function_name] for each in found]))
 """
 
@@ -146,6 +160,35 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def dandiset(made: Path) -> Path:
+    """A folder as the archive DANDI wants it: as received, on a regular time base, external."""
+    folder = made / "dandiset"
+    (folder / "sub-m1").mkdir(parents=True)
+    (folder / "dandiset.yaml").write_text("identifier: DANDI:000001\nname: a\ndescription: b\n")
+    store = made / "stitched" / f"{STEM}.zarr"
+    known = miostitch.open_recording(store)
+    # begins before the recording
+    np.savetxt(made / "early.csv", float(known.timestamp_first[0]) - 2 + np.arange(2000) / 30, fmt="%.6f",
+               header="time", comments="")  # fmt: skip
+    camera = miostitch.Behaviour(name="cam", timestamps=str(made / "early.csv"))
+    told = miostitch.ExportOptions(
+        subject_id="m1", species="Mus musculus", sex="F", age="P90D", location="CA1",
+        indicator="GCaMP6f", experimenter="Doe, Jane", institution="A lab",
+        session_description="running on a wheel",
+    )  # fmt: skip
+    kept = known.isel(frame=[*range(300), *range(302, 500), *range(600, known.sizes["frame"])])
+    for number, recording, more in (
+        (1, store, {"behaviour": (camera,)}),
+        (2, kept, {"fill": "linear", "max_fill": 20}),
+        (3, kept, {"fill": "previous", "external": True, "behaviour": (camera,)}),
+        (4, store, {}),
+    ):
+        target = folder / "sub-m1" / f"sub-m1_ses-{number}.nwb"
+        miostitch.export_recording(recording, target, "nwb", replace(told, **more))
+    return folder
+
+
 def said_by(python: Path, script: str, folder: Path, *arguments: object) -> Any:
     """What a script prints last, as JSON; minian wants a file it can import again."""
     file = folder / "script.py"
@@ -197,6 +240,27 @@ def test_nwbinspector_finds_nothing_critical(
     violations = {name for importance, name in found if importance == "BEST_PRACTICE_VIOLATION"}
     # nobody told the species of the first
     assert violations == ({"check_subject_species_exists"} if kind == "nwb" else set())
+
+
+def test_nwbinspector_has_nothing_to_suggest_for_dandi(
+    python: Any, dandiset: Path, tmp_path: Path
+) -> None:
+    with h5py.File(dandiset / "sub-m1" / "sub-m1_ses-2.nwb") as file:
+        assert len(file["intervals/invalid_times/start_time"]) > 1
+    assert said_by(python("dandi"), DANDI, tmp_path, dandiset) == []
+
+
+def test_dandi_accepts_what_we_export(python: Any, dandiset: Path, tmp_path: Path) -> None:
+    command = [str(python("dandi").with_name("dandi")), "validate", "-f", "json", str(dandiset)]
+    quiet = {**os.environ, "DANDI_NO_ET": "1", "HOME": str(tmp_path), "NO_ET": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=quiet)
+    assert (done.returncode, json.loads(done.stdout)) == (0, []), done.stderr
+    # and it would have found a file of another name
+    (dandiset / "sub-m1" / "sub-m1_ses-4.nwb").rename(dandiset / "sub-m1" / "other.nwb")
+    done = subprocess.run(command, capture_output=True, text=True, env=quiet)
+    (dandiset / "sub-m1" / "other.nwb").rename(dandiset / "sub-m1" / "sub-m1_ses-4.nwb")
+    assert done.returncode == 1
+    assert "other.nwb" in done.stdout
 
 
 def test_ome_zarr_models_accept_our_stores(python: Any, made: Path) -> None:

@@ -270,6 +270,50 @@ def test_nwb(source: Any, external: bool, tmp_path: Path) -> None:
             np.testing.assert_array_equal(frames["damaged"][:], expected.damaged)
 
 
+@pytest.mark.parametrize("early_s", [-0.5, 0.0, 3e-7, 1.25, 4000.0])
+def test_no_time_of_nwb_is_before_the_session(store: Path, tmp_path: Path, early_s: float) -> None:
+    known = open_recording(store)
+    first = float(known.timestamp_first[0])
+    unix = np.append(first - early_s + np.arange(10) / 30, first + 0.9 + np.arange(9) / 30)
+    np.savetxt(tmp_path / "cam.csv", unix, header="time", comments="", fmt="%.7f")
+    camera = miostitch.Behaviour(name="cam", timestamps=str(tmp_path / "cam.csv"))
+    export_recording(store, tmp_path / "x.nwb", "nwb", behaviour=(camera,))
+    with pynwb.NWBHDF5IO(tmp_path / "x.nwb", "r") as io:
+        file = io.read()
+        began = file.session_start_time.timestamp()
+        ours = file.acquisition["OnePhotonSeries"].timestamps[:]
+        theirs = file.processing["behavior"]["cam_nearest_frame"].timestamps[:]
+    assert 0 <= min(ours[0], theirs[0]) <= 1e-5
+    assert began == pytest.approx(min(first, unix[0]), abs=2e-6)
+    np.testing.assert_allclose(began + theirs, unix, atol=1e-4)
+    np.testing.assert_allclose(ours - ours[0], seconds(known) - seconds(known)[0], atol=1e-5)
+
+
+def test_a_stated_session_start_stays(store: Path, tmp_path: Path) -> None:
+    first = float(open_recording(store).timestamp_first[0])
+    start = datetime.fromtimestamp(first - 1, UTC)
+    np.savetxt(tmp_path / "cam.csv", first + np.arange(-3, 9), header="time", comments="")
+    camera = miostitch.Behaviour(name="cam", timestamps=str(tmp_path / "cam.csv"))
+    export_recording(store, tmp_path / "x.nwb", "nwb", behaviour=(camera,), session_start=start)
+    with pynwb.NWBHDF5IO(tmp_path / "x.nwb", "r") as io:
+        file = io.read()
+        assert file.session_start_time == start
+        theirs = file.processing["behavior"]["cam_nearest_frame"].timestamps[:]
+        assert theirs[0] == pytest.approx(-2, abs=1e-5)
+
+
+def test_nwb_says_what_archives_search_for(store: Path, tmp_path: Path) -> None:
+    told = ExportOptions(indicator="GCaMP6f", location="CA1", subject_id="m1")
+    for options, more in ((told, ["GCaMP6f", "CA1"]), (ExportOptions(), [])):
+        export_recording(store, tmp_path / "x.nwb", "nwb", options, force=True)
+        with pynwb.NWBHDF5IO(tmp_path / "x.nwb", "r") as io:
+            file = io.read()
+            words = [*file.keywords[:]]
+            assert file.experiment_description
+            assert file.subject.description
+        assert words == ["miniscope", "one-photon imaging", *more]
+
+
 def test_times_of_nwb_count_from_the_session(store: Path, tmp_path: Path) -> None:
     first = float(open_recording(store).timestamp_first[0])
     zone = datetime.fromtimestamp(first, UTC).astimezone().tzinfo
