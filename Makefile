@@ -9,7 +9,7 @@ FUZZ   ?= 60
 EVERY   = --with=slow --with=browser --with=peer
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-min fuzz lint docs dist bench bench-peers clean
+.PHONY: help demo test test-all test-min fuzz lint docs docs-links dist bench bench-peers clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -51,6 +51,9 @@ dist: $(VENV)/release.stamp  ## source and wheel for a release, checked, in dist
 	$(BIN)/python -m build
 	rm -rf build *.egg-info  # what is left would pass for an installed version
 	$(BIN)/twine check --strict dist/*
+
+docs-links: $(VENV)/test.stamp $(VENV)/docs.stamp  ## ask every address of other sites in the docs; needs the net
+	$(BIN)/sphinx-build -q -b linkcheck docs docs/_build/links
 
 bench: $(VENV)/bench.stamp  ## time the working tree
 	cd benchmarks && ../$(BIN)/asv run --python=same --quick --show-stderr

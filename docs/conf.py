@@ -12,6 +12,7 @@ author = copyright = "The miostitch developers"  # noqa: A001
 version = release = installed_version("miostitch").split("+")[0]
 
 extensions = [
+    "check_links",
     "command_examples",
     "fault_table",
     "gallery",
@@ -50,6 +51,9 @@ napoleon_use_rtype = False
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_selector = "div:not(.output) > div.highlight pre"
+
+linkcheck_anchors = False  # pages of others build theirs in the browser
+linkcheck_timeout = 20
 
 # Other projects' names are not ours to check; the build needs no network.
 nitpick_ignore_regex = [("py:.*", r"(?!miostitch\b).*")]

@@ -169,8 +169,8 @@ def dandiset(made: Path) -> Path:
     store = made / "stitched" / f"{STEM}.zarr"
     known = miostitch.open_recording(store)
     # begins before the recording
-    np.savetxt(made / "early.csv", float(known.timestamp_first[0]) - 2 + np.arange(2000) / 30, fmt="%.6f",
-               header="time", comments="")  # fmt: skip
+    times = float(known.timestamp_first[0]) - 2 + np.arange(2000) / 30
+    np.savetxt(made / "early.csv", times, header="time", comments="", fmt="%.6f")
     camera = miostitch.Behaviour(name="cam", timestamps=str(made / "early.csv"))
     told = miostitch.ExportOptions(
         subject_id="m1", species="Mus musculus", sex="F", age="P90D", location="CA1",
