@@ -1,6 +1,7 @@
 """Every benchmark runs, here once and at a small size."""
 
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -190,3 +191,16 @@ def test_scripts_say_what_they_do(script: str) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("usage:")
+
+
+def test_figures_name_their_machine_and_commit(monkeypatch: pytest.MonkeyPatch) -> None:
+    peers = load(FOLDER / "end_to_end" / "peers.py")
+    told = peers.describe_machine()
+    assert f"{os.cpu_count()} cores, {platform.platform(terse=True)}" in told
+    assert f"Python {platform.python_version()}, " in told
+    assert re.search(r", (commit [0-9a-f]{7,40}(-dirty)?|no clone of git)$", told)
+    monkeypatch.setattr(peers, "HERE", Path("/"))
+    assert peers.describe_machine().endswith("no clone of git")
+    pages = FOLDER.parent / "docs" / "explanation"
+    for page in ("peers.inc.md", "performance.md"):
+        assert re.search(r"\bcommit [0-9a-f]{7}\b", (pages / page).read_text("utf-8")), page

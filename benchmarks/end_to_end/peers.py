@@ -180,6 +180,30 @@ def plot(rows: list[Row], path: Path) -> None:
     figure.savefig(path, metadata={"Date": None})
 
 
+def describe_machine() -> str:
+    """On what figures were measured, and of which commit; uncommitted changes are said."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, check=False)
+    commit = f"commit {done.stdout.strip()}" if done.returncode == 0 else "no clone of git"
+    return ", ".join(
+        (
+            processor_name(),
+            f"{os.cpu_count()} cores",
+            platform.platform(terse=True),
+            f"Python {platform.python_version()}",
+            commit,
+        )
+    )
+
+
+def processor_name() -> str:
+    """The processor as Linux calls it; elsewhere its kind alone."""
+    known = Path("/proc/cpuinfo")
+    lines = known.read_text().splitlines() if known.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, nargs="*", default=[50, 1000, 4000, 16000, 64000])
@@ -201,7 +225,7 @@ def main() -> None:
         most = f"{MOST_REPEATED / 1e6:,.0f} million pixels"
         each = f"Medians of {options.runs} runs, one run of videos of more than {most}"
         each = "One run each" if options.runs == 1 else each
-        told = f"{each}; {os.cpu_count()} cores, {platform.machine()}."
+        told = f"{each}; {describe_machine()}."
         body = "\n".join(f"| {' | '.join(row.cells())} |" for row in rows)
         (DOCS / "peers.inc.md").write_text(f"{head}\n{body}\n\n{told}\n")
         plot(rows, HERE / "docs" / "images" / "peers.svg")

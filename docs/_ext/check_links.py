@@ -75,5 +75,5 @@ def setup(app: Any) -> dict[str, bool]:
             if wrong:
                 raise SphinxError("\n".join(["links that lead nowhere:", *wrong]))
 
-    app.connect("build-finished", check)
+    app.connect("build-finished", check, priority=900)  # after all that writes files then
     return {"parallel_read_safe": True, "parallel_write_safe": True}
