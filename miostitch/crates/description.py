@@ -37,13 +37,13 @@ class Described:
 
     entities: Mapping[str, Entity]
     root: Mapping[str, list[Entity]]  # Links of the root, by property
-    facts: Mapping[str, Any]  # What a session file says of the recording
+    facts: Mapping[str, str]  # What a session file says of the recording
 
 
 def describe_results(folder: Path) -> dict[str, Described]:
     """Describe every result of a folder that has a summary, by its stem."""
     found = {path.stem: read_summary(str(path)) for path in sorted(folder.glob(f"*{SUMMARY}"))}
-    summaries = {stem: each for stem, each in found.items() if each.get("digests")}
+    summaries = {stem: each for stem, each in found.items() if _object(each.get("digests"))}
     products = {stem: _products(folder, stem, each) for stem, each in summaries.items()}
     known = {entity["name"]: entity["@id"] for each in products.values() for entity in each}
     return {
@@ -57,8 +57,8 @@ def _describe(
 ) -> Described:
     """Describe a result; ``known``: ids of the products of all results, by their names."""
     attrs = _store_attrs(folder / f"{stem}{STORE}")
-    session: Mapping[str, Any] = attrs.get("session", {})
-    facts: Mapping[str, Any] = session.get("recording", {})
+    session = _object(attrs.get("session"))
+    facts, animal = _texts(session.get("recording")), _texts(session.get("subject"))
     recorded = [_recorded(each) for each in listed_objects({**attrs, **summary}, "inputs")]
     origins = [_origin(each, known) for each in listed_objects(summary, "origins")]
     if origins and recorded:  # what was read is one thing, what was recorded in the end another
@@ -66,7 +66,7 @@ def _describe(
             product["isBasedOn"] = links(recorded)
     software, person = _software(summary), _people(facts)
     action = {
-        "@id": f"{OURS}run/{summary.get(OWN_DIGEST, stem)[:16]}",
+        "@id": f"{OURS}run/{_short(summary.get(OWN_DIGEST) or stem)}",
         "@type": "CreateAction",
         "name": f"{_kind(summary)} {stem}",
         "description": f"options, history and findings are in {stem}{SUMMARY}",
@@ -76,7 +76,7 @@ def _describe(
     }
     if person:
         action["agent"] = {"@id": person[0]["@id"]}
-    subject, terms = _subject(session.get("subject", {})), _license(facts)
+    subject, terms = _subject(animal), _license(facts)
     entities = [*products, action, software, *recorded, *origins, *subject, *person, *terms]
     return Described(
         # an origin that is a product is described where it was made
@@ -104,6 +104,21 @@ def compact(entity: Entity) -> Entity:
         for name, value in entity.items()
         if value != []
     }
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    """A JSON object; an empty one for anything else, as any program may have written it."""
+    return value if isinstance(value, dict) else {}
+
+
+def _texts(value: Any) -> Mapping[str, str]:
+    """The texts in a JSON object."""
+    return {name: each for name, each in _object(value).items() if isinstance(each, str)}
+
+
+def _short(digest: Any) -> str:
+    """The start of a digest, which tells files of a folder apart."""
+    return quote(str(digest)[:16])
 
 
 def _kind(summary: JSON) -> str:
@@ -156,7 +171,7 @@ def _recorded(facts: Mapping[str, Any]) -> Entity:
     """A recorded file, which is not in the folder: an entity of the context."""
     name = str(facts.get("name"))
     return {
-        "@id": f"{OURS}input/{str(facts.get('digest'))[:16]}",
+        "@id": f"{OURS}input/{_short(facts.get('digest') or name)}",
         "@type": "CreativeWork",
         "name": name,
         "description": "recorded by a receiver",
@@ -178,7 +193,7 @@ def _origin(facts: Mapping[str, Any], known: Mapping[str, str]) -> Entity:
 
 
 def _software(summary: JSON) -> Entity:
-    used = str(summary.get("versions", {}).get("miostitch"))
+    used = str(_object(summary.get("versions")).get("miostitch"))
     return {
         "@id": f"{OURS}software/{quote(used)}",
         "@type": "SoftwareApplication",
@@ -187,11 +202,11 @@ def _software(summary: JSON) -> Entity:
     }
 
 
-def _people(facts: Mapping[str, Any]) -> list[Entity]:
+def _people(facts: Mapping[str, str]) -> list[Entity]:
     """Who recorded, and where; nothing that no session file says."""
     place = facts.get("institution")
     where = {
-        "@id": f"{OURS}institution/{quote(str(place))}",
+        "@id": f"{OURS}institution/{quote(place or '')}",
         "@type": "Organization",
         "name": place,
     }
@@ -206,17 +221,17 @@ def _people(facts: Mapping[str, Any]) -> list[Entity]:
     return [person | {"affiliation": {"@id": where["@id"]}}, where] if place else [person]
 
 
-def _subject(facts: Mapping[str, Any]) -> list[Entity]:
+def _subject(facts: Mapping[str, str]) -> list[Entity]:
     """The animal."""
     if not facts:
         return []
-    name = str(facts.get("subject_id", "unknown"))
-    told = ", ".join(str(facts[key]) for key in ("species", "sex", "age") if key in facts)
+    name = facts.get("subject_id", "unknown")
+    told = ", ".join(facts[key] for key in ("species", "sex", "age") if key in facts)
     entity = {"@id": f"{OURS}subject/{quote(name)}", "@type": "Thing", "name": name}
     return [entity | ({"description": told} if told else {})]
 
 
-def _license(facts: Mapping[str, Any]) -> list[Entity]:
+def _license(facts: Mapping[str, str]) -> list[Entity]:
     """The license of the data: a URL, or the id of the SPDX list."""
     name = facts.get("license")
     if not name:

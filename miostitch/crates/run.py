@@ -94,12 +94,15 @@ def read_crate(folder: Path) -> dict[str, Entity]:
     """Entities of the crate of a folder, by their ids; none where there is no crate."""
     path = folder / CRATE
     try:
-        found = json.loads(path.read_bytes())
-        return {each["@id"]: each for each in found["@graph"]}
+        return {each["@id"]: each for each in _read(path)["@graph"]}
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise UsageError(f"{path}: is no RO-Crate that can be extended; move it away") from error
+
+
+def _read(path: Path) -> Any:
+    return json.loads(path.read_bytes())
 
 
 def is_ours(crate: Mapping[str, Entity]) -> bool:
@@ -147,11 +150,13 @@ def _merge(folder: Path, old: Mapping[str, Entity], begun: Mapping[str, str]) ->
         "@type": "CreativeWork",
         "conformsTo": {"@id": VERSION},
         "about": {"@id": ROOT},
+        **old.get(CRATE, {}),
     }
     profile = {"@id": PROFILE, "@type": "CreativeWork", "name": "Process Run Crate"}
     graph = [head, root, {**profile, "version": "0.5"}]
     graph += [each for name, each in merged.items() if name != PROFILE]
-    return {"@context": f"{VERSION}/context", "@graph": graph}
+    terms = _read(folder / CRATE).get("@context") if old else None
+    return {"@context": terms or f"{VERSION}/context", "@graph": graph}
 
 
 def _root(folder: Path, old: Entity, gone: set[str], described: Sequence[Described]) -> Entity:

@@ -263,8 +263,10 @@ class Workspace:
             self.folder.mkdir()
             (self.folder / LOCK).touch()
         except FileExistsError:
-            ours = self.folder.is_dir() and not self.folder.is_symlink()
-            if not ours or (any(self.folder.iterdir()) and not (self.folder / LOCK).exists()):
+            # listed once: the run that it was of may be removing it, and then we begin again
+            is_file = self.folder.is_file() or self.folder.is_symlink()
+            found = [] if is_file else os.listdir(self.folder)
+            if is_file or (found and LOCK not in found):
                 msg = f"{self.folder}: is in the way and no work directory of ours; remove it"
                 raise ResourceError(msg) from None
 

@@ -1,17 +1,18 @@
 """The RO-Crate of a folder says what its summaries say, however the results came there."""
 
 import json
-import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import miostitch
+from miostitch.crates.description import describe_results
 from miostitch.crates.run import CRATE, STATED, TIMES, describe_folder, read_crate, write_crate
 from miostitch.errors import InputError, OutputExistsError, ResourceError, UsageError
 from miostitch.verify.run import verify_files
-from tests.commands import run
+from tests.commands import run, run_installed
 
 SMALL = miostitch.SimulationConfig(frames=24, height=20, width=20, seed=2)
 SESSION = """
@@ -177,9 +178,14 @@ def test_what_somebody_added_stays(raw: Path, tmp_path: Path) -> None:
     crate["./"]["hasPart"].append({"@id": "notes.txt"})
     crate["notes.txt"] = {"@id": "notes.txt", "@type": "File", "name": "notes"}
     crate["S.zarr/"]["keywords"] = "CA1"
-    (tmp_path / CRATE).write_text(json.dumps({"@graph": [*crate.values()]}))
+    crate[CRATE]["sdLicense"] = "CC0-1.0"
+    terms = ["https://w3id.org/ro/crate/1.2/context", {"whisker": "https://example.org/whisker"}]
+    text = json.dumps({"@context": terms, "@graph": [*crate.values()]})
+    (tmp_path / CRATE).write_text(text)
     stitch(raw, tmp_path, force=True, by="buffer")
     found = read_crate(tmp_path)
+    assert json.loads((tmp_path / CRATE).read_text())["@context"] == terms
+    assert found[CRATE]["sdLicense"] == "CC0-1.0"
     assert (found["./"]["name"], found["./"]["citation"]) == ("Mice", crate["./"]["citation"])
     assert {"@id": "notes.txt"} in found["./"]["hasPart"]
     assert found["notes.txt"] == crate["notes.txt"]
@@ -246,11 +252,9 @@ def test_runs_that_end_together_are_all_described(raw: Path, tmp_path: Path) -> 
     known = miostitch.open_recording(tmp_path / "S.zarr")
     for stem in "ABC":
         miostitch.write_recording(known, tmp_path, stem=stem)
-    writers = [threading.Thread(target=write_crate, args=(tmp_path,)) for _ in range(6)]
-    for writer in writers:
-        writer.start()
-    for writer in writers:
-        writer.join()
+    with ThreadPoolExecutor(4) as programs:  # each waits for a process of its own
+        done = [*programs.map(lambda _: run_installed("crate", str(tmp_path)), range(8))]
+    assert {each.stdout.strip() for each in done} == {str(tmp_path / CRATE)}
     assert len(actions(read_crate(tmp_path))) == 4
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
@@ -260,6 +264,28 @@ def test_a_folder_without_results_is_refused(tmp_path: Path) -> None:
         describe_folder(tmp_path)
     with pytest.raises(InputError, match="no result"):
         describe_folder(tmp_path / "nowhere")
+
+
+ODD: tuple[Any, ...] = (None, 3, "x", [], [3], [{}], [{"digest": [1]}], {}, {"a": 3})
+
+
+@pytest.mark.parametrize("odd", ODD, ids=str)
+def test_odd_summaries_and_stores_do_not_end_a_run(session: Path, tmp_path: Path, odd: Any) -> None:
+    """Whoever wrote them, and whatever damaged them: the rest is described."""
+    original = json.loads((session / "day1_denoised.json").read_text())
+    for key in ("digests", "versions", "history", "origins", "inputs", "digest", "frames"):
+        (tmp_path / "day1_denoised.json").write_text(json.dumps(original | {key: odd}))
+        describe_results(tmp_path)
+    (tmp_path / "day1_denoised.json").write_text(json.dumps(original))
+    (tmp_path / "day1_denoised.zarr").mkdir()
+    known = json.loads((session / "day1_denoised.zarr" / "zarr.json").read_text())
+    facts = known["attributes"]["session"]
+    for changed in (odd, facts | {"recording": odd}, facts | {"subject": odd},
+                    facts | {"recording": {"experimenter": odd, "license": odd}}):  # fmt: skip
+        known["attributes"]["session"] = changed
+        (tmp_path / "day1_denoised.zarr" / "zarr.json").write_text(json.dumps(known))
+        write_crate(tmp_path)
+        read_crate(tmp_path)
 
 
 def test_names_are_written_as_urls(raw: Path, tmp_path: Path) -> None:
