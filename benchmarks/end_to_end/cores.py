@@ -6,9 +6,11 @@ simulated pair of 200x200 frames on one core, and on twice as many each time up 
 run takes before its first frame, measured on a pair of 50 frames on the same cores, is taken off.
 So it is from the processor time of the process that was started, without that of its workers; of
 threads that is all of it. Reading and repairing the tables is in it.
-Two lines more tell what all cores give by other means: ``--workers``, and what the machine itself
-gives, which is as many runs at the same time as there are cores, each on a core of its own and over
-its share of the frames.
+More lines tell what all cores give by other means: by processes, as many as there are cores or as
+``--workers N ...`` says, and what the machine itself gives, which is as many runs at the same time
+as there are cores, each on a core of its own and over its share of the frames. Memory is the most
+that all processes of a run held together, looked at ten times a second; what they share counts in
+parts.
 """
 
 import argparse
@@ -17,6 +19,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -53,6 +56,44 @@ class Times(NamedTuple):
 
     wall: float
     coordinator: float  # Processor time of the process that was started, without its workers
+    memory_mib: float  # The most that it and its workers held together
+
+
+class Memory:
+    """Looks at what a process and those that it started hold, until it has ended."""
+
+    def __init__(self, process: int) -> None:
+        self.peak_kib, self._ended = 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch, args=(process,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> float:
+        self._ended.set()
+        self._thread.join()
+        return self.peak_kib / 1024
+
+    def _watch(self, process: int) -> None:
+        while not self._ended.wait(0.1):
+            self.peak_kib = max(self.peak_kib, sum(map(self._held, self._family(process))))
+
+    def _family(self, process: int) -> list[int]:
+        found, new = [], [process]
+        while new:
+            found += new
+            lists = [Path(f"/proc/{each}/task").glob("*/children") for each in new]
+            new = [int(n) for files in lists for file in files for n in _text(file).split()]
+        return found
+
+    def _held(self, process: int) -> int:
+        lines = _text(Path(f"/proc/{process}/smaps_rollup")).splitlines()
+        return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # it has ended
+        return ""
 
 
 def run(command: Command) -> Times:
@@ -60,15 +101,17 @@ def run(command: Command) -> Times:
     process = subprocess.Popen(
         [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
+    memory = Memory(process.pid)
     # a process that has ended, but was not waited for, still tells what it took itself; what is
     # told of one that was waited for has the time of its workers in it
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     wall = time.monotonic() - start
+    held = memory.stop()
     fields = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()
     ticks = int(fields[11]) + int(fields[12])
     if process.wait():
         sys.exit(f"{command} failed")
-    return Times(wall, ticks / os.sysconf("SC_CLK_TCK"))
+    return Times(wall, ticks / os.sysconf("SC_CLK_TCK"), held)
 
 
 def measure(*commands: Command, out: Path) -> Times:
@@ -77,13 +120,15 @@ def measure(*commands: Command, out: Path) -> Times:
     os.sync()
     with ThreadPoolExecutor(len(commands)) as pool:
         each = [*pool.map(run, commands)]
-    return Times(max(one.wall for one in each), sum(one.coordinator for one in each))
+    walls, coordinators, memories = zip(*each, strict=True)
+    return Times(max(walls), sum(coordinators), sum(memories))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--frames", type=int, default=64_000)
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--workers", type=int, nargs="+", help="numbers of processes to try")
     parser.add_argument("--folder", type=Path, default=HERE / "build" / "cores")
     options = parser.parse_args()
     folder: Path = options.folder
@@ -96,8 +141,9 @@ def main() -> None:
 
     def commands(frames: int) -> dict[str, list[Command]]:
         ways = {f"{n} cores": [on_cores(cores[:n], pairs[frames], out)] for n in numbers}
-        workers = ("--workers", str(len(cores)))
-        ways["workers"] = [on_cores(cores, pairs[frames], out, *workers)]
+        for n in options.workers or [len(cores)]:
+            by_workers = on_cores(cores, pairs[frames], out, "--workers", str(n))
+            ways[f"{n} workers"] = [by_workers]
         part = pairs[share if frames == options.frames else frames]
         ways["machine"] = [on_cores([core], part, out / str(core)) for core in cores]
         return ways
@@ -111,15 +157,15 @@ def main() -> None:
         key: Times(*map(statistics.median, zip(*each, strict=True))) for key, each in found.items()
     }
     titles = ("by", "start-up", "start-up and frames", "frames/s after it", "times one core")
-    print(f"| {' | '.join(titles)} | µs of the coordinator per frame |")
-    print("|---" * 6 + "|")
+    print(f"| {' | '.join(titles)} | µs of the coordinator per frame | memory |")
+    print("|---" * 7 + "|")
     more = options.frames - BEGIN
     alone = medians["1 cores", options.frames].wall - medians["1 cores", BEGIN].wall
     for way in commands(BEGIN):
         begin, whole = medians[way, BEGIN], medians[way, options.frames]
         took, busy = whole.wall - begin.wall, whole.coordinator - begin.coordinator
         cells = f"{begin.wall:.1f} s | {whole.wall:.1f} s | {more / took:,.0f} | {alone / took:.2f}"
-        print(f"| {way} | {cells} | {1e6 * busy / more:.0f} |")
+        print(f"| {way} | {cells} | {1e6 * busy / more:.0f} | {whole.memory_mib:,.0f} MiB |")
     shutil.rmtree(folder)
 
 
