@@ -287,8 +287,10 @@ def _write(
 
     shards = None
     if frames_per_chunk < TABLE_CHUNK and group.metadata.zarr_format == 3:
-        # chunks as small as the video's, in few files
-        shards = along_frame(TABLE_CHUNK // frames_per_chunk * frames_per_chunk)
+        # chunks as small as the video's, in few files; a file lists all chunks that it may hold
+        frames = values.shape[variable.dims.index(FRAME)]
+        chunks_per_file = min(TABLE_CHUNK // frames_per_chunk, -(-frames // frames_per_chunk))
+        shards = along_frame(max(1, chunks_per_file) * frames_per_chunk)
     chunks = along_frame(frames_per_chunk)
     _create(group, variable, values.shape, chunks, {}, shards)[...] = values
 

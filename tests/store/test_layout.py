@@ -59,6 +59,21 @@ def test_xarray_reads_it_back(tmp_path: Path, video: np.ndarray, zarr_format: in
     assert (scores.edge_energy == 3).all()
 
 
+@pytest.mark.parametrize(
+    ("frames", "block", "per_file"),
+    [(10, 4, 12), (3, 4, 4), (1, 1, 1), (24, 8, 24), (45, 7, 28), (28, 7, 28), (29, 7, 28)],
+)
+def test_a_file_of_a_table_has_room_for_its_frames_and_no_more(
+    frames: int, block: int, per_file: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "TABLE_CHUNK", 30)  # of the last three cases the longest file
+    path = make(tmp_path, np.zeros((frames, 4, 4), np.uint8), chunk_frames=block)
+    for variable in schema.FRAME_VARIABLES:
+        table = zarr.open_array(f"{path}/{variable.name}", mode="r")
+        assert (table.chunks, table.shards) == ((block,), (per_file,))
+        np.testing.assert_array_equal(table, np.arange(frames).astype(variable.dtype))
+
+
 @pytest.mark.parametrize("zarr_format", [2, 3])
 def test_zero_chunks_are_written(tmp_path: Path, zarr_format: int) -> None:
     path = make(tmp_path, np.zeros((9, 4, 4), np.uint8), zarr_format=zarr_format)

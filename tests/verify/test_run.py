@@ -715,6 +715,31 @@ def test_every_wrong_pixel_of_stretches_is_of_a_copy(tmp_path: Path) -> None:
     assert found_in(findings(output), expected | {"file": STORE})
 
 
+def in_files_for(frames: int) -> Callable[[Path], None]:
+    """Write a table anew, in files with room for so many frames, with valid checksums."""
+
+    def change(output: Path) -> None:
+        table = zarr.open_array(output / STORE / "missing_pixels")
+        values, path = table[...], output / STORE / "missing_pixels" / "zarr.json"
+        meta = json.loads(path.read_text())
+        meta["chunk_grid"]["configuration"]["chunk_shape"] = [frames]
+        path.write_text(json.dumps(meta))
+        gone(f"{STORE}/missing_pixels/c")(output)
+        array(output, "missing_pixels")[...] = values
+        zarr.consolidate_metadata(output / STORE)
+
+    return change
+
+
+@pytest.mark.filterwarnings("ignore:Consolidated metadata")
+def test_a_table_in_longer_files_is_as_it_was_written_before(output: Path) -> None:
+    in_files_for(2**17)(output)
+    assert {each["kind"] for each in findings(output)} == {"changed"}
+    in_files_for(2**16)(output)
+    expected = {"kind": "schema", "column": "missing_pixels", "file": STORE}
+    assert found_in(findings(output), expected)
+
+
 def test_of_a_result_of_an_older_version_the_files_are_checked(output: Path) -> None:
     attribute("format_version", OLDER_VERSIONS[-1])(output)
     [found] = [each for each in findings(output) if each["kind"] != "consolidated metadata"]
