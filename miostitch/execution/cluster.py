@@ -3,6 +3,7 @@
 import itertools
 import logging
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -33,9 +34,8 @@ COUNT_SECONDS = 1.0
 LOOPBACK = "127.0.0.1"
 AGAIN = "run the same command to resume"
 
-PRELOADED = ("miostitch.execution.engine", "numba", "pandas")
+PRELOADED = ("miostitch.execution.engine", "numba", "pandas", "av")
 """What the processes of a local cluster load before they are asked for anything."""
-
 
 RARELY = {
     "distributed.admin.tick.interval": "2s",
@@ -132,9 +132,9 @@ class Cluster:
 def local_cluster(workers: int) -> Iterator[None]:
     """Compute by processes of this machine, one thread each.
 
-    The processes are spawned: a script that calls this needs the usual
-    ``if __name__ == "__main__":``. All sockets, that of the dashboard too, are on the loopback
-    interface. They load their libraries while this process opens the recordings.
+    They load their libraries while this process opens the recordings. All sockets, that of the
+    dashboard too, are on the loopback interface. A script that calls this needs the usual
+    ``if __name__ == "__main__":``.
     """
     if workers < 1:
         raise UsageError(f"workers {workers}: at least 1 is needed")
@@ -142,14 +142,15 @@ def local_cluster(workers: int) -> Iterator[None]:
 
         def start() -> Executor:
             shown = logger.isEnabledFor(logging.INFO)  # else nobody knows the dashboard's port
-            with dask.config.set(RARELY):
+            with _starting(), dask.config.set(RARELY):
                 cluster = distributed.LocalCluster(
                     n_workers=workers,
                     threads_per_worker=1,
                     host=LOOPBACK,
                     dashboard_address=f"{LOOPBACK}:0" if shown else None,
                     memory_limit=0,  # blocks are few; to spill them would cost more than it saves
-                    silence_logs=logging.ERROR,
+                    # a worker that is told to end while it reports calls that an error
+                    silence_logs=logging.CRITICAL,
                     preload=[*PRELOADED],
                 )
                 running.enter_context(cluster)
@@ -184,6 +185,20 @@ def remote_cluster(address: str) -> Iterator[None]:
         msg = f"{address}: no dask scheduler answers ({error}); check the address, or start one"
         raise ResourceError(msg) from error
     with client, computing_by(Cluster(client)):
+        yield
+
+
+@contextmanager
+def _starting() -> Iterator[None]:
+    """Start processes as copies of one that has loaded the libraries, where that is safe.
+
+    Elsewhere each loads them itself; on macOS libraries of the system do not survive a copy.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    with dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"}):
+        distributed.utils.get_mp_context().set_forkserver_preload(["distributed", *PRELOADED])
         yield
 
 

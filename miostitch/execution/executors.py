@@ -120,7 +120,7 @@ def executor() -> Iterator[Executor]:
     if current is None:
         logger.info(
             "computed by %s of this process, which begin at once and share memory; --workers N "
-            "uses processes instead, which pays on machines with many cores",
+            "uses processes instead, which were slower wherever that was measured",
             amount(thread_count(), "thread"),
         )
     with Threads(thread_count()) if current is None else nullcontext(current.result()) as chosen:

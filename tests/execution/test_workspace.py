@@ -5,13 +5,15 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from miostitch.errors import OutputExistsError, OutputLockedError, ResourceError, UsageError
-from miostitch.execution.workspace import Workspace
+from miostitch.execution import workspace
+from miostitch.execution.workspace import Workspace, require_run, run_of
 from miostitch.store import renaming
 from tests.folders import content
 
@@ -386,3 +388,80 @@ def test_a_failed_run_leaves_no_folder_of_its_own(tmp_path: Path, there: bool) -
     with pytest.raises(ValueError, match="no luck"), workspace.open([], force=False):
         raise ValueError("no luck")
     assert output.exists() == there
+
+
+@pytest.mark.parametrize("place", ["S.zarr", "S.zarr/out", "S.zarr/a/b"])
+def test_a_result_inside_of_an_input_is_refused(tmp_path: Path, place: str) -> None:
+    store = tmp_path / "S.zarr"
+    store.mkdir()
+    inside = Workspace(tmp_path / place, "s", SUFFIXES)
+    with (
+        pytest.raises(UsageError, match="lies inside the input"),
+        inside.open([str(store)], force=False),
+    ):
+        pytest.fail("must not be entered")
+    with Workspace(tmp_path / "out", "s", SUFFIXES).open([str(store)], force=False):
+        pass  # beside it
+
+
+def test_folders_are_made_as_deep_as_they_are_named(tmp_path: Path) -> None:
+    space = Workspace(tmp_path / "a" / "b" / "c", "s", SUFFIXES)
+    with space.open([], force=False):
+        make(space, "new")
+        space.publish()
+    assert content(tmp_path / "a" / "b" / "c") == {"s.zarr/chunk": b"new", "s.avi": b"new"}
+
+
+def test_what_is_published_is_on_the_disk_before(
+    space: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flushed: list[str] = []
+    fsync = workspace._fsync
+
+    def noted(path: Path, flags: int) -> None:
+        flushed.append(path.name)
+        fsync(path, flags)
+
+    monkeypatch.setattr(workspace, "_fsync", noted)
+    with space.open([], force=False):
+        make(space, "new")
+        space.publish()
+    assert {"chunk", "s.avi"} <= {*flushed}
+
+
+def test_what_was_laid_out_counts_by_the_room_that_it_takes(space: Workspace) -> None:
+    with space.open([], force=False):
+        with space.staged(".avi").open("wb") as video:
+            video.write(b"head" * 1024)
+            video.truncate(2**26)
+        assert 4096 <= space.left_bytes < 2**20
+
+
+def test_a_run_that_is_not_resumed_says_what_changed(
+    space: Workspace, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = {"inputs": ["a"], "by": "frame", "lag": 0}
+    with suppress(KeyError), space.open([], force=False, resumable=True):
+        space.resume(first)
+        note = space.journal("video") / "0.note"
+        note.parent.mkdir()
+        note.write_text("done")
+        raise KeyError
+    with space.open([], force=False, resumable=True):
+        assert not space.resume({**first, "by": "buffer", "lag": 1})
+    assert "an interrupted run is not resumed: by, lag changed" in caplog.text
+
+
+def test_a_late_worker_is_told_from_the_run_that_there_is_now(space: Workspace) -> None:
+    with space.open([], force=False):
+        space.resume({"by": "frame"})
+        begun = run_of(space.folder)
+        require_run(space.folder, begun)
+    with space.open([], force=False):
+        with pytest.raises(ResourceError, match="is written by another run by now"):
+            require_run(space.folder, begun)
+        space.resume({"by": "frame"})
+        with pytest.raises(ResourceError, match="is written by another run by now"):
+            require_run(space.folder, begun)  # the same result, of another process
+    with pytest.raises(ResourceError, match="is written by another run by now"):
+        require_run(space.folder, begun)  # none is at work

@@ -10,6 +10,7 @@ from miostitch.kernels.scores import score_frames
 from miostitch.schema import PIXEL_SCORES
 from miostitch.stitching.selection import (
     find_alike,
+    find_equal,
     prefer_likely,
     score_candidates,
     score_pixels,
@@ -90,6 +91,14 @@ def test_scores_are_those_of_every_picture_by_itself(
     np.testing.assert_array_equal(scores.T, expected.reshape(3, recordings, frames))
     for number in range(recordings):
         np.testing.assert_array_equal(score_pixels(video[number], config), scores[:, number])
+
+
+@given(st.integers(0, 41), st.integers(1, 255))
+def test_frames_that_differ_in_any_pixel_are_not_alike(place: int, by: int) -> None:
+    frames = np.arange(3 * 42, dtype=np.uint8).reshape(3, 6, 7)
+    others = frames.copy()
+    others[1].flat[place] ^= np.uint8(by)
+    assert find_equal(frames, others).tolist() == [True, False, True]
 
 
 def test_scores_come_in_the_order_of_the_schema() -> None:
