@@ -360,3 +360,21 @@ def test_restarts_without_times_share_numbers_but_nothing_says_which_are_which()
     unknown = [replace(one, time=np.full(len(one.time), np.nan)) for one in session.identities]
     with pytest.raises(AlignmentError, match="do not show which run"):
         align(unknown)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (0, 2, 1), (1, 0, 2), (2, 1, 0)])
+def test_a_clock_is_measured_through_a_recording_that_shares_frames_with_both(
+    order: tuple[int, ...],
+) -> None:
+    # the first and the last of these have no frame in common, the one between them has of both
+    ranges, ahead = [(0, 300), (200, 600), (500, 900)], [0.0, 0.25, -0.5]
+    made = []
+    for number in order:
+        frames = np.arange(*ranges[number])
+        buffers = np.full(len(frames), 8, np.int16)
+        made.append(FrameIdentity(str(number), frames, buffers, frames / 20 + ahead[number]))
+    found = align(made)
+    expected = [ahead[number] - ahead[order[0]] for number in order]
+    assert [clock.offset_s for clock in found.clocks] == pytest.approx(expected, abs=1e-6)
+    alone = {0: 200, 1: 200, 2: 300}
+    assert found.unlinked == tuple(alone[number] for number in order)
