@@ -46,7 +46,7 @@ OTHERS = {
 
 NOT_RUN = {
     "import caiman": "CaImAn is not on PyPI",
-    "import suite2p": "how that loads files is tested with h5py and tifffile",
+    "import suite2p": "its loaders are run in an environment of their own",
     "from roiextractors": "tests/export/test_downstream.py runs it",
     "import napari": "tests/export/test_downstream.py runs it",
     "from minian": "tests/export/test_downstream.py runs it",

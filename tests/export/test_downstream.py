@@ -23,9 +23,13 @@ ENVIRONMENTS = {
     "roiextractors": ["roiextractors[full]==0.10.0"],
     "judges": ["nwbinspector==0.7.2", "ome-zarr-models==1.7"],
     "dandi": ["dandi==0.81.0", "nwbinspector==0.7.2"],
+    "suite2p": ["numpy", "scipy", "h5py", "tifffile", "natsort", "numba", "tqdm"],
     "napari": ["napari==0.9.2", "napari-ome-zarr==0.10.0", "xarray"],
 }
 """What is installed where; the how-to pages say the same."""
+
+ALONE = {"suite2p": ["suite2p==1.1.0"]}
+"""What is installed besides, without what it requires: its loaders need no torch."""
 
 STEM = "receiver1__receiver2_stitched"
 
@@ -116,6 +120,48 @@ print(json.dumps({
 """
 
 
+SUITE2P = """
+import hashlib, importlib.util, json, sys, types
+from pathlib import Path
+# its loaders alone: the packages themselves load torch, which these do not need
+[found] = importlib.util.find_spec("suite2p").submodule_search_locations
+for name, folder in (("suite2p", found), ("suite2p.io", found + "/io")):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = [folder]
+import numpy as np
+from suite2p.io.binary import BinaryFile
+from suite2p.io.h5 import h5py_to_binary
+from suite2p.io.tiff import tiff_to_binary
+from suite2p.io.utils import init_dbs
+
+def load(kind, folder, loader, **more):
+    db = {
+        "nplanes": 1, "nchannels": 1, "functional_chan": 1, "keep_movie_raw": False,
+        "save_path0": sys.argv[2] + kind, "save_folder": "suite2p", "fast_disk": None,
+        "batch_size": 300, "force_sktiff": True, "input_format": kind, "data_path": [folder],
+        "look_one_level_down": False, "subfolders": None, "ignore_files": None, "file_list": None,
+        **more,
+    }
+    files = sorted(str(path) for path in Path(folder).iterdir() if path.suffix != ".csv")
+    db |= {"file_list": files, "first_files": np.array([True] + [False] * (len(files) - 1))}
+    dbs = init_dbs(db)
+    with open(dbs[0]["reg_file"], "wb") as binary:
+        loader(dbs, {"run": {"do_registration": 1}}, [binary], [])
+    ly, lx = (int(n) for n in dbs[0]["meanImg"].shape)
+    with BinaryFile(ly, lx, dbs[0]["reg_file"]) as made:
+        video = made.data.astype(np.uint8)
+    return {
+        "shape": video.shape, "video": hashlib.blake2s(video.tobytes()).hexdigest(),
+        "mean": float(dbs[0]["meanImg"].mean()), "files": len(files),
+    }
+
+print(json.dumps({
+    "tiff": load("tif", sys.argv[1] + "/tiff", tiff_to_binary),
+    "hdf5": load("h5", sys.argv[1] + "/hdf5", h5py_to_binary, h5py_key="data"),
+}))
+"""
+
+
 @pytest.fixture(scope="session")
 def python() -> Any:
     """Python of an environment, made when it is first wanted and kept between runs."""
@@ -125,7 +171,10 @@ def python() -> Any:
         if not (folder / "done").exists():
             venv.create(folder, with_pip=True, clear=True)
             packages = ENVIRONMENTS[name]
-            subprocess.run([folder / "bin" / "pip", "install", "-q", *packages], check=True)
+            pip = [folder / "bin" / "pip", "install", "-q"]
+            subprocess.run([*pip, *packages], check=True)
+            if alone := ALONE.get(name):
+                subprocess.run([*pip, "--no-deps", *alone], check=True)
             (folder / "done").touch()
         return folder / "bin" / "python"
 
@@ -144,6 +193,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     miostitch.export_recording(store, folder / "segments", "avi-segments")
     miostitch.export_recording(store, folder / "zarr2", "zarr2")
     miostitch.export_recording(store, folder / "nwb", "nwb")
+    several = miostitch.ExportOptions(per_file=400)
+    miostitch.export_recording(store, folder / "tiff" / "S.tif", "tiff", several)
+    miostitch.export_recording(store, folder / "hdf5" / "S.h5", "hdf5")
     known = miostitch.open_recording(store)
     start = np.datetime64(known.attrs["start_time"][:26]).astype("datetime64[us]").astype(int) / 1e6
     times = start + np.arange(0, float(known.time[-1]), 0.03)
@@ -226,6 +278,16 @@ def test_roiextractors_reads_the_ucla_folder(python: Any, made: Path, tmp_path: 
     first = expected.timestamp_first.to_numpy()
     np.testing.assert_allclose(found["times"], first - first[0], atol=6e-7)
     assert found["start"].startswith("2025-12-02 21:56:40")
+
+
+def test_suite2p_loads_tiff_and_hdf5(python: Any, made: Path, tmp_path: Path) -> None:
+    found = said_by(python("suite2p"), SUITE2P, tmp_path, made, tmp_path / "of-")
+    expected = miostitch.open_recording(made / "stitched" / f"{STEM}.zarr").load().video.to_numpy()
+    assert (found["tiff"]["files"], found["hdf5"]["files"]) == (3, 1)
+    for loaded in found.values():
+        assert loaded["shape"] == [*expected.shape]
+        assert loaded["video"] == digest(expected)
+        assert loaded["mean"] == pytest.approx(expected.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["nwb", "external"])
