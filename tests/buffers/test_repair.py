@@ -110,6 +110,48 @@ def test_a_header_of_noise_stays(columns: tuple[str, ...]) -> None:
     ]
 
 
+def scramble(table: pd.DataFrame, first: int, last: int, *columns: str) -> None:
+    """Make noise of fields, so that nothing can be said of these rows."""
+    for column in columns:
+        table.loc[first:last, column] = 123457
+
+
+def test_noise_between_two_frames_far_apart_may_be_of_any_between() -> None:
+    stream = headers(np.concatenate([np.arange(100, 150), [200], np.arange(250, 300)]))
+    scramble(stream, 50, 50, "linked_list", "buffer_count", "frame_buffer_count")
+    for frame, kept in ((25, 25), (18, 18), (31, 31), (17, -1), (32, -1)):
+        stream.loc[50, "frame_num"] = frame
+        assert repair_table(stream, LAYOUT)[0].loc[50, "frame_num"] == kept
+
+
+def test_sound_rows_out_of_reach_say_nothing() -> None:
+    stream = headers(np.arange(100, 240))
+    scramble(stream, 50, 89, "linked_list", "buffer_count", "frame_buffer_count")
+    scramble(stream, 50, 89, "frame_num")
+    repaired = repair_table(stream, LAYOUT)[0]["frame_num"]
+    # 16 rows from the nearest sound one the counter may have been anywhere
+    assert repaired[50:66].tolist() == repaired[74:90].tolist() == [-1] * 16
+    assert repaired[66:74].tolist() == [123457] * 8
+
+
+@pytest.mark.parametrize(
+    ("lost", "witnesses"),
+    [
+        ("before", "row after"),
+        ("after", "row before"),
+        ("neither", "row before, row after"),
+    ],
+)
+def test_rows_that_follow_each_other_are_witnesses(lost: str, witnesses: str) -> None:
+    steps = np.ones(100, np.int64)
+    steps[{"before": 50, "after": 51, "neither": 0}[lost]] = 50
+    stream = headers(100 + np.cumsum(steps))
+    flip(stream, 50, "frame_num", 3)
+    [evidence] = repair_table(stream, LAYOUT)[1]["evidence"]
+    fields = "buffer_count, frame_buffer_count, linked_list"
+    assert describe_evidence(evidence) == f"{fields}, {witnesses}"
+
+
 def test_two_fields_are_enough_whether_or_not_buffers_were_lost() -> None:
     for positions in (np.arange(100, 200), np.arange(100, 1000, 9)):
         table = headers(positions)

@@ -171,7 +171,7 @@ def python() -> Any:
         if not (folder / "done").exists():
             venv.create(folder, with_pip=True, clear=True)
             packages = ENVIRONMENTS[name]
-            pip = [folder / "bin" / "pip", "install", "-q"]
+            pip = [str(folder / "bin" / "pip"), "install", "-q"]
             subprocess.run([*pip, *packages], check=True)
             if alone := ALONE.get(name):
                 subprocess.run([*pip, "--no-deps", *alone], check=True)
