@@ -9,7 +9,7 @@ FUZZ   ?= 60
 EVERY   = --with=slow --with=browser --with=peer
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-min fuzz lint docs docs-links dist bench bench-peers clean
+.PHONY: help demo test test-all test-min fuzz mutants lint docs docs-links dist bench bench-peers clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' $(MAKEFILE_LIST) | expand -t 12
@@ -36,6 +36,9 @@ test-min:  ## the fast suite with the oldest versions that pyproject.toml allows
 
 fuzz: $(VENV)/test.stamp  ## feed broken files to each reader, FUZZ seconds each
 	FUZZ=$(FUZZ) $(BIN)/python -m pytest tests/fuzz -q --with=fuzz
+
+mutants: $(VENV)/test.stamp  ## change the code in small ways; tell what no test notices
+	$(BIN)/python .ci/mutants.py
 
 lint: $(VENV)/test.stamp $(VENV)/lint.stamp  ## style, types, spelling
 	$(BIN)/ruff check
