@@ -7,15 +7,18 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 
 from miostitch.buffers.frame_table import SHORT, FrameTable
 from miostitch.composing.composition import (
     EXCLUDED,
+    Composition,
     Copies,
     PixelModel,
     compose_block,
     glue_piece,
     shared_buffers,
+    shared_counts,
 )
 from miostitch.composing.learning import learn_model
 from miostitch.errors import UsageError
@@ -282,14 +285,12 @@ def test_learning_prefers_near_values_and_good_neighbours() -> None:
         assert (prior.cost > 0).all()
 
 
-@pytest.mark.parametrize("shape", [(2, 6, 3), (2, 5, 4)])
+@pytest.mark.parametrize("shape", [(2, 6, 3), (2, 6, 5), (2, 5, 4), (1, 6, 4), (3, 6, 4)])
 def test_copies_that_do_not_fit_are_refused(shape: tuple[int, ...]) -> None:
     frames = np.zeros((2, 6, 1200), np.uint8)
     with pytest.raises(UsageError, match="given is"):
         Copies(frames, np.zeros(shape, np.int32), BOUNDS, WIDTH)
     right = np.zeros((2, 6, 4), np.int32)
-    with pytest.raises(UsageError, match="bounds must rise"):
-        Copies(frames, right, BOUNDS - 1, WIDTH)
     with pytest.raises(UsageError, match="no rows of 41"):
         Copies(frames, right, BOUNDS, 41)
 
@@ -344,3 +345,50 @@ def test_dark_buffers_in_which_one_copy_has_errors_stay_dark(model: PixelModel) 
     composed = compose_block(Copies(frames, np.full((3, 1, 1), size, np.int32), bounds, 20), model)
     assert not composed.frames.any()
     assert composed.evidence.tolist() == [[Evidence.MAJORITY]]
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        [1, 310, 620, 930, 1200],
+        [0, 310, 620, 930, 1199],
+        [0, 310, 620, 930, 1201],
+        [0, 310, 310, 930, 1200],
+        [0, 620, 310, 930, 1200],
+    ],
+)
+def test_bounds_that_are_no_layout_are_refused(bounds: list[int]) -> None:
+    copies = copies_of(scene(), 2)
+    with pytest.raises(UsageError, match="bounds must rise from 0 to 1200"):
+        replace(copies, bounds=np.array(bounds))
+
+
+@given(st.integers(1, 4), st.integers(0, 9), st.data())
+def test_whole_and_shared_buffers_are_counted_one_by_one(
+    recordings: int, frames: int, data: st.DataObject
+) -> None:
+    lost = data.draw(hnp.arrays(np.int32, (recordings, frames, 4), elements=st.integers(-1, 1)))
+    given_ = np.where(lost == 0, SIZES, np.where(lost < 0, EXCLUDED, SIZES - 1)).astype(np.int32)
+    copies = Copies(np.zeros((recordings, frames, 1200), np.uint8), given_, BOUNDS, WIDTH)
+    whole = copies.whole_buffers()
+    for recording, frame in np.ndindex(recordings, frames):
+        expected = sum(1 << k for k in range(4) if lost[recording, frame, k] == 0)
+        assert whole[recording, frame] == expected
+    several = ((lost == 0).sum(axis=0) > 1).sum(axis=1)
+    assert shared_counts(whole).tolist() == several.tolist()
+
+
+@pytest.mark.parametrize("cuts", [[], [2], [1, 2, 5]])
+def test_composed_frames_are_put_one_after_the_other(model: PixelModel, cuts: list[int]) -> None:
+    copies = copies_of(scene(), 2)
+    lose(copies, 0, 1, 2)
+    lose(copies, 1, 4, 0)
+    burst(copies, 0, 3, 400, 90)
+    whole = compose_block(copies, model)
+    columns = {name: np.split(array, cuts) for name, array in vars(whole).items()}
+    parts = [
+        Composition(**{name: arrays[n] for name, arrays in columns.items()})
+        for n in range(len(cuts) + 1)
+    ]
+    for name, array in vars(Composition.concat(parts)).items():
+        np.testing.assert_array_equal(array, vars(whole)[name])
