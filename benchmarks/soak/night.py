@@ -73,9 +73,10 @@ def main() -> None:
     expected = products(whole)
     shutil.rmtree(whole)
     for number in range(1, options.kills + 1):
-        code, took = attempt(
-            command(session, killed), chance.uniform(0, 2 * seconds / options.kills)
-        )
+        code, took = attempt(command(session, killed), chance.uniform(0, seconds))
+        if not code:  # before it could be killed
+            shutil.rmtree(killed)
+            code, took = attempt(command(session, killed), chance.uniform(0, seconds / 2))
         there = sorted(path.name for path in killed.glob("*")) if killed.exists() else []
         shown = [name for name in there if not name.startswith(".")]
         print(f"kill {number}: after {took:.1f} s, exit code {code}, files {shown}", flush=True)

@@ -14,6 +14,7 @@ from miostitch.execution.products import PRODUCTS, STORE, SUMMARY
 from miostitch.execution.results import JSON, OWN_DIGEST, read_summary
 from miostitch.origins.provenance import listed_objects
 from miostitch.store.reader import Store
+from miostitch.text import printable
 
 Entity = dict[str, Any]
 
@@ -118,7 +119,7 @@ def _texts(value: Any) -> Mapping[str, str]:
 
 def _short(digest: Any) -> str:
     """The start of a digest, which tells files of a folder apart."""
-    return quote(str(digest)[:16])
+    return _quoted(str(digest)[:16])
 
 
 def _kind(summary: JSON) -> str:
@@ -152,9 +153,9 @@ def _products(folder: Path, stem: str, summary: JSON) -> list[Entity]:
 def _product(path: Path, suffix: str, digest: Mapping[str, Any]) -> Entity:
     kind = FORMATS.get(path.suffix) or mimetypes.guess_type(path.name)[0]
     entity = {
-        "@id": quote(path.name) + ("/" if path.is_dir() else ""),
+        "@id": quote(os.fsencode(path.name)) + ("/" if path.is_dir() else ""),
         "@type": "Dataset" if path.is_dir() else "File",
-        "name": path.name,
+        "name": printable(path.name),
         "encodingFormat": kind or "application/octet-stream",
         **_extent(digest),
     }
@@ -185,7 +186,7 @@ def _origin(facts: Mapping[str, Any], known: Mapping[str, str]) -> Entity:
     if place in known:
         return {"@id": known[place]}
     return {
-        "@id": f"{OURS}origin/{quote(place)}",
+        "@id": f"{OURS}origin/{_quoted(place)}",
         "@type": "CreativeWork",
         "name": os.path.basename(place),
         "description": f"{place} from this folder, {facts.get('frames')} frames",
@@ -195,18 +196,23 @@ def _origin(facts: Mapping[str, Any], known: Mapping[str, str]) -> Entity:
 def _software(summary: JSON) -> Entity:
     used = str(_object(summary.get("versions")).get("miostitch"))
     return {
-        "@id": f"{OURS}software/{quote(used)}",
+        "@id": f"{OURS}software/{_quoted(used)}",
         "@type": "SoftwareApplication",
         "name": "miostitch",
         "version": used,
     }
 
 
+def _quoted(text: str) -> str:
+    """A text as a part of an id, whatever a summary has in it."""
+    return quote(text, errors="surrogatepass")
+
+
 def _people(facts: Mapping[str, str]) -> list[Entity]:
     """Who recorded, and where; nothing that no session file says."""
     place = facts.get("institution")
     where = {
-        "@id": f"{OURS}institution/{quote(place or '')}",
+        "@id": f"{OURS}institution/{_quoted(place or '')}",
         "@type": "Organization",
         "name": place,
     }
@@ -214,7 +220,7 @@ def _people(facts: Mapping[str, str]) -> list[Entity]:
         return [where] if place else []
     name = facts["experimenter"]
     person: Entity = {
-        "@id": f"{OURS}person/{quote(name)}",
+        "@id": f"{OURS}person/{_quoted(name)}",
         "@type": "Person",
         "name": name,
     }
@@ -227,7 +233,7 @@ def _subject(facts: Mapping[str, str]) -> list[Entity]:
         return []
     name = facts.get("subject_id", "unknown")
     told = ", ".join(facts[key] for key in ("species", "sex", "age") if key in facts)
-    entity = {"@id": f"{OURS}subject/{quote(name)}", "@type": "Thing", "name": name}
+    entity = {"@id": f"{OURS}subject/{_quoted(name)}", "@type": "Thing", "name": name}
     return [entity | ({"description": told} if told else {})]
 
 
@@ -236,5 +242,5 @@ def _license(facts: Mapping[str, str]) -> list[Entity]:
     name = facts.get("license")
     if not name:
         return []
-    url = name if "://" in name else f"https://spdx.org/licenses/{quote(name)}"
+    url = name if "://" in name else f"https://spdx.org/licenses/{_quoted(name)}"
     return [{"@id": url, "@type": "CreativeWork", "name": name, "description": f"license {name}"}]

@@ -81,7 +81,8 @@ def write_crate(folder: Path, begun: Mapping[str, str] | None = None) -> Path:
                 # read while it is locked: what others have published until now is in it
                 crate = _merge(folder, read_crate(folder), begun or {})
                 text = json.dumps(crate, indent=1, ensure_ascii=False) + "\n"
-                workspace.staged(SUMMARY).write_text(text, "utf-8")
+                # what no encoding has stays as it is escaped in JSON
+                workspace.staged(SUMMARY).write_bytes(text.encode("utf-8", "backslashreplace"))
         except OutputLockedError:
             if time.monotonic() > give_up:
                 raise

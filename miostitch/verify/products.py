@@ -222,8 +222,10 @@ def check_crate(result: Result) -> None:
     except UsageError as error:
         result.findings.add(Kind.UNREADABLE, CRATE, str(error))
         return
+    if not is_ours(crate):
+        return
     described = describe_results(result.folder).get(result.stem)
-    if described is None or not is_ours(crate):
+    if described is None:
         return  # a summary that is missing is noted already
     wrong = [
         name

@@ -1,5 +1,6 @@
 """Names of any bytes: what was edited is checked against the files that have them."""
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -20,3 +21,8 @@ def test_edited_files_with_names_of_any_bytes_are_checked(tmp_path: Path, comman
     name, *options = command.split()
     run(name, str(odd), *options, "-o", str(out))
     run("verify", str(out))
+    run("crate", str(out))
+    run("verify", str(out))
+    crate = json.loads((out / "ro-crate-metadata.json").read_bytes())
+    assert any(each["@id"].startswith("r%FF") for each in crate["@graph"])
+    assert any(each.get("name", "").startswith("r\\xff") for each in crate["@graph"])
