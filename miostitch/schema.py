@@ -181,6 +181,14 @@ FRAME_VARIABLES: tuple[Variable, ...] = (
     _frame("time_estimated", "bool", "the time is estimated from those of other frames"),
 )
 
+CAMERA = "camera_"
+"""How the group of a behaviour camera begins; what follows is the camera's name."""
+
+CAMERA_VARIABLES: tuple[Variable, ...] = (
+    _frame("camera_frame", "int64", "frame of the camera that was made nearest in time"),
+    _frame("error_s", "float64", "how much later the camera's frame was made", "s"),
+)
+
 CONFIDENCE = next(v for v in FRAME_VARIABLES if v.name == "confidence")
 
 TIME_VARIABLES = tuple(v for v in FRAME_VARIABLES if v.name in ("time", "time_estimated"))

@@ -198,7 +198,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     times = float(known.timestamp_first[0]) + np.arange(2000) / 15
     np.savetxt(folder / "cam.csv", times, header="time", comments="", fmt="%.6f")
     run("align-times", str(folder / "stitched" / "S.zarr"), "--times", str(folder / "cam.csv"),
-        "-o", str(folder / "stitched"))  # fmt: skip
+        "-o", str(folder / "stitched"), "--into-store")  # fmt: skip
     return folder
 
 

@@ -1,9 +1,9 @@
 """Tables made from the code they describe, so that a page cannot drift away from it.
 
 ``{schema-table} columns`` is the columns of a metadata table; ``index``, ``frame``, ``video``,
-``scores``, ``composition`` and ``repairs`` are the arrays of a store, ``flags.evidence`` and so on
-the codes in them; ``errors`` is the exceptions and their exit codes; ``rooms`` is
-the rooms of the package in the order that ``tests/test_layers.py`` enforces; ``config`` is the
+``scores``, ``composition``, ``repairs`` and ``camera`` are the arrays of a store,
+``flags.evidence`` and so on the codes in them; ``errors`` is the exceptions and their exit codes;
+``rooms`` is the rooms of the package in the order that ``tests/test_layers.py`` enforces; ``config`` is the
 settings at the top of a configuration, ``config.noise_patch`` and so on those of a block of it;
 ``session``, ``session.options`` and so on are those of a session file;
 ``shipped`` is the shipped configurations; ``products`` is the products of a result, and
@@ -154,6 +154,7 @@ TABLES = {
     "scores": lambda: variables(schema.SCORE_VARIABLES),
     "composition": lambda: variables(schema.COMPOSITION_VARIABLES),
     "repairs": lambda: variables(schema.REPAIR_VARIABLES),
+    "camera": lambda: variables(schema.CAMERA_VARIABLES),
     **{f"flags.{name}": partial(flags, name) for name in ("buffer_evidence", "column", "evidence")},
     "errors": error_classes,
     "rooms": rooms,

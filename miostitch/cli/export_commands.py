@@ -76,13 +76,13 @@ def export(
 
 
 @click.command("align-times")
-@click.argument("recording", type=click.Path(), metavar="ZARR|VIDEO")
+@click.argument("recording", type=click.Path(), metavar="ZARR|VIDEO|SESSION.yml")
 @option(
     "--times",
-    required=True,
     type=click.Path(),
     metavar="CSV",
-    help="Table with the time of each frame of the camera, one a line.",
+    help="Table with the time of each frame of the camera, one a line; needed, but for a session "
+    "file.",
 )
 @opt.output_in(
     default=None, show_default=False, help="Folder to write to  [default: that of the recording]"
@@ -103,6 +103,11 @@ def export(
     metavar="CSV",
     help="Times of shared events, recording and camera (default: both have Unix times).",
 )
+@option(
+    "--into-store",
+    is_flag=True,
+    help="Also make the frames of the camera coordinates of the store that is named (default: no).",
+)
 @opt.lagging
 @opt.salvage
 @opt.strict
@@ -110,11 +115,9 @@ def export(
 @talking
 def align_times(
     recording: str,
-    times: str,
+    times: str | None,
     output: str | None,
-    column: str | None,
-    unit: Literal["s", "ms"] | None,
-    events: str | None,
+    into_store: bool,
     force: bool,
     console: Console,
     **choices: Any,
@@ -122,19 +125,25 @@ def align_times(
     """Find the nearest frame of a behaviour camera for every frame.
 
     Writes S_CAM_camera_frames.csv, one line per frame of the recording S, and
-    S_CAM_recording_frames.csv, one line per frame of the camera, whose times are in CAM.csv.
+    S_CAM_recording_frames.csv, one line per frame of the camera, whose times are in CAM.csv. Of a
+    session file all cameras that it names are aligned with the session's result.
 
     \b
     Examples:
       miostitch align-times stitched/S.zarr --times cam.csv --unit ms
+      miostitch align-times session.yml --into-store
       miostitch align-times stitched/S.zarr --times cam.csv --events leds.csv
     """
     from miostitch.session import behaviour
 
+    table: dict[str, Any] = {name: choices.pop(name) for name in ("column", "unit", "events")}
     reading = opt.reading(choices)
-    names: dict[str, Any] = {"column": column, "unit": unit, "events": events}
-    made = behaviour.align_times(recording, times, output, **names, reading=reading, force=force)
-    console.result(AlignTimesSummary.from_json(made), texts.align_times_text)
+    found, cameras = session.find_cameras(recording, times, table)
+    for camera in cameras:
+        made = behaviour.align_times(
+            found, output=output, into_store=into_store, reading=reading, force=force, **camera
+        )
+        console.result(AlignTimesSummary.from_json(made), texts.align_times_text)
 
 
 @click.command()

@@ -83,6 +83,31 @@ def describe_result(path: str, kind: str, given: dict[str, Any]) -> tuple[str, d
     return found, described | {name: each for name, each in given.items() if each is not None}
 
 
+def find_cameras(
+    path: str, times: str | None, table: dict[str, Any]
+) -> tuple[str, list[dict[str, Any]]]:
+    """A recording, and the tables of the cameras that are aligned with it, as keywords."""
+    if not is_session_file(path):
+        if times is None:
+            raise UsageError(f"{path}: which camera? name the table of its times with --times")
+        return path, [{"times": times, **table}]
+    if times is not None or any(table.values()):
+        msg = f"{path}: names its cameras and their tables"
+        raise UsageError(f"{msg}; leave --times, --column, --unit and --events out")
+    session = _open([path])
+    stores = [stem + STORE for stem in reversed(session.stems)]
+    found = next(filter(os.path.isdir, stores), None)
+    if found is None:
+        raise MissingInputError(f"{path}: {_no_result(stores[-1], path)}")
+    if not session.behaviour:
+        raise UsageError(f"{path}: names no camera; add some as behaviour, or use --times")
+    keys = ("name", "column", "unit", "events")
+    cameras = session.behaviour
+    return found, [
+        {"times": each.timestamps, **{key: getattr(each, key) for key in keys}} for each in cameras
+    ]
+
+
 def _open(names: Sequence[str]) -> "SessionFile":
     from miostitch.config.session_file import load_session
 

@@ -517,12 +517,13 @@ class AlignTimesSummary(Result):
     outputs: Outputs
 
 
-def write_summary(path: Path, summary: Result) -> str:
+def write_summary(path: Path, summary: Result | JSON) -> str:
     """Write a summary as JSON, and a digest of its own text as the last field.
 
     Returns: The digest.
     """
-    text = json.dumps({**summary.to_json(), OWN_DIGEST: ""}, indent=1) + "\n"
+    facts = summary.to_json() if isinstance(summary, Result) else summary
+    text = json.dumps({**facts, OWN_DIGEST: ""}, indent=1) + "\n"
     digest = blake2b(text.encode()).hexdigest()
     try:
         path.write_bytes(_with_digest(text.encode(), "", digest))

@@ -44,6 +44,7 @@ from miostitch.schema import (
     chunk_frames,
 )
 from miostitch.store.chunks import damaged_blocks, read_frames
+from miostitch.store.datasets import open_cameras
 from miostitch.store.reader import Store
 from miostitch.store.validation import reading
 from miostitch.video.source import open_video
@@ -169,7 +170,7 @@ def _of_store(store: Store, options: ReadOptions) -> xr.Dataset:
         # Zarr itself would read a chunk that is missing as black
         pictures = VideoArray(root[VIDEO.name].shape, partial(read_frames, store.path))
         lazy = xr.Variable(VIDEO.dims, indexing.LazilyIndexedArray(pictures), VIDEO.attrs)
-        stored = root.chunk(chunks)
+        stored = root.assign_coords(open_cameras(store)).chunk(chunks)
         origin = _origins([store.frames])
         if options.salvage:
             lost = np.zeros(store.frames, LOST.dtype)

@@ -19,6 +19,7 @@ from miostitch.errors import (
     rank_notices,
     report_notices,
 )
+from miostitch.execution.digests import file_digest
 from miostitch.execution.publishing import RunOptions, publish_run
 from miostitch.execution.results import AlignTimesSummary
 from miostitch.execution.workspace import Workspace
@@ -37,6 +38,7 @@ from miostitch.session.camera_times import (
     read_clock,
     since,
 )
+from miostitch.session.stored_cameras import require_store, store_camera
 from miostitch.text import amount, printable
 
 FORWARD, BACK = "_camera_frames.csv", "_recording_frames.csv"
@@ -55,6 +57,8 @@ def align_times(
     lag: int | Literal["auto"] | None = None,
     salvage: bool | None = None,
     reading: ReadOptions | None = None,
+    into_store: bool = False,
+    name: str | None = None,
     force: bool = False,
 ) -> RunResult:
     """Find the nearest frame of a behaviour camera for every frame, and the reverse.
@@ -80,6 +84,11 @@ def align_times(
         How to read a recording that is named by its path; see :func:`denoise_files`.
     reading
         How to read, instead of these.
+    into_store
+        Put the nearest frames and errors also into the store that is named, as coordinates of its
+        frames: ``CAM_frame`` and ``CAM_error_s``.
+    name
+        What the camera is called; by default as its table.
     force
         Overwrite existing results, once the new ones are complete.
 
@@ -89,7 +98,7 @@ def align_times(
         The summary: ``frames``, ``camera_frames``, ``offset_s``, ``drift_ppm``, ``events``,
         ``worst_event_s``, ``median_error_s``, ``worst_error_s``, ``frames_outside``,
         ``warnings``, ``outputs``: ``S_CAM_camera_frames.csv`` and
-        ``S_CAM_recording_frames.csv``, of ``S`` and ``CAM.csv``.
+        ``S_CAM_recording_frames.csv``, of ``S`` and ``CAM.csv``, and the store if it was changed.
 
     Raises
     ------
@@ -97,9 +106,13 @@ def align_times(
         A table cannot be read, the clocks cannot be compared, or nothing was recorded at the
         same time.
     UsageError
-        Which column has the times is not clear.
+        Which column has the times is not clear, or what should take the camera is no store.
+    OutputExistsError
+        Results or the camera's frames are there already.
     """
     reading = settle_reading(reading, lag=lag, salvage=salvage)
+    called = name or Path(times).stem
+    store = require_store(recording, called, force=force) if into_store else None
     dataset, warnings = open_input(recording, reading)
     elapsed, origins = time_of_dataset(dataset), dataset.attrs["origins"]
     if elapsed is None:
@@ -113,13 +126,17 @@ def align_times(
     report_notices(notices, strict=reading.strict)
     tables = _align(dataset.coords, ours, camera, theirs)
     folder = Path(os.path.abspath(output if output is not None else Path(origins[0]).parent))
-    workspace = Workspace(folder, f"{Path(origins[0]).stem}_{camera.name}", tables)
+    workspace = Workspace(folder, f"{Path(origins[0]).stem}_{called}", tables)
     inputs = [*origins, camera.path, *([os.fspath(events)] if events is not None else [])]
     with publish_run(workspace, inputs, RunOptions(force)):
         for suffix, table in tables.items():
             with TableWriter(workspace.staged(suffix), [*table.columns]) as file:
                 file.append(table)
         outputs = workspace.made
+    if store is not None:
+        nearest_frames = {n: tables[FORWARD][n].to_numpy() for n in ("camera_frame", "error_s")}
+        store_camera(store, called, nearest_frames, _describe(aligned, events))
+        outputs = [*outputs, store.path]
     errors = np.abs(tables[FORWARD]["error_s"].to_numpy())
     summary = AlignTimesSummary(
         frames=len(ours),
@@ -145,6 +162,17 @@ class AlignedCamera:
     seconds: F64  # After the first frame of the recording, (camera frame,)
     clock: CameraClock | None  # By events; None: both have Unix times
     notices: list[Notice]  # What puts the alignment in doubt
+
+
+def _describe(aligned: AlignedCamera, events: str | os.PathLike[str] | None) -> dict[str, Any]:
+    """Attributes of a camera in a store: its table, and how its clock was compared."""
+    camera, clock = aligned.camera, aligned.clock
+    facts: dict[str, Any] = {"table": printable(Path(camera.path).name)}
+    facts |= dict(file_digest(Path(camera.path)))
+    if events is not None and clock is not None:
+        facts |= {"events": printable(Path(events).name), "offset_s": clock.offset_s}
+        facts |= {} if clock.drift_ppm is None else {"drift_ppm": clock.drift_ppm}
+    return facts
 
 
 def align_camera(

@@ -7,7 +7,7 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from miostitch.schema import CONFIDENCE, FRAME
+from miostitch.schema import CAMERA, CAMERA_VARIABLES, CONFIDENCE, FRAME
 from miostitch.store.reader import Store
 from miostitch.store.validation import reading
 
@@ -28,6 +28,22 @@ def open_table(store: Store, group: str = "") -> xr.Dataset:
         unknown = np.full(store.frames, np.nan, CONFIDENCE.dtype)
         opened = opened.assign({CONFIDENCE.name: (FRAME, unknown, CONFIDENCE.attrs)})
     return opened
+
+
+def open_cameras(store: Store) -> dict[str, xr.Variable]:
+    """What is known of behaviour cameras, by the names of its coordinates, (frame,) each."""
+    found = {}
+    for group in store.groups:
+        if group.startswith(CAMERA):
+            table, name = open_table(store, group), group.removeprefix(CAMERA)
+            for variable, coordinate in zip(CAMERA_VARIABLES, coordinates_of(name), strict=True):
+                found[coordinate] = table[variable.name].variable
+    return found
+
+
+def coordinates_of(camera: str) -> tuple[str, str]:
+    """Names of the coordinates of a behaviour camera."""
+    return f"{camera}_frame", f"{camera}_error_s"
 
 
 class _NamedArray(BackendArray):

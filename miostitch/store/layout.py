@@ -140,6 +140,12 @@ def write_group(
             _write(group, index, np.arange(sizes[dim], dtype=np.int64))
 
 
+def create_root(path: str, zarr_format: int) -> None:
+    """Create a store with nothing in it, for a group that is made apart."""
+    with _writing(path, "cannot create the store"):
+        zarr.create_group(DiskStore(path), zarr_format=zarr_format)  # type: ignore[arg-type]
+
+
 def array_names(columns: Iterable[str]) -> dict[str, str]:
     """Names of the arrays of some columns: those that any file system takes are as they are.
 
