@@ -3,11 +3,11 @@
 ``{schema-table} columns`` is the columns of a metadata table; ``index``, ``frame``, ``video``,
 ``scores``, ``composition``, ``repairs`` and ``camera`` are the arrays of a store,
 ``flags.evidence`` and so on the codes in them; ``errors`` is the exceptions and their exit codes;
-``rooms`` is the rooms of the package in the order that ``tests/test_layers.py`` enforces; ``config`` is the
-settings at the top of a configuration, ``config.noise_patch`` and so on those of a block of it;
-``session``, ``session.options`` and so on are those of a session file;
-``shipped`` is the shipped configurations; ``products`` is the products of a result, and
-``StitchSummary`` and so on are the objects of ``S.json`` and of ``--json``.
+``rooms`` is the rooms of the package in the order that ``tests/test_layers.py`` enforces;
+``config`` is the settings at the top of a configuration, ``config.noise_patch`` and so on those of
+a block of it; ``session``, ``session.options`` and so on are those of a session file; ``shipped``
+is the shipped configurations; ``products`` is the products of a result, and ``StitchSummary`` and
+so on are the objects of ``S.json`` and of ``--json``.
 """
 
 import ast
