@@ -100,7 +100,7 @@ def test_selections_and_edits_take_them_along(store: Path, tmp_path: Path) -> No
     [trimmed] = (tmp_path / "trim").glob("*.zarr")
     require_coordinates(miostitch.open_recording(trimmed), known[3:-4])
     require_verified(trimmed.parent)
-    run("denoise", "-i", str(store), "-c", "denoise_patch", "-o", str(tmp_path / "denoised"))
+    run("denoise", "-i", str(store), "-c", "denoise_example", "-o", str(tmp_path / "denoised"))
     [denoised] = (tmp_path / "denoised").glob("*.zarr")
     found = miostitch.open_recording(denoised)
     assert found.sizes["frame"] < len(known)
@@ -117,8 +117,8 @@ def test_a_part_without_the_camera_leaves_it_out(store: Path, made: Path, tmp_pa
     other = made / "out" / "S.zarr"
     run("concat", str(store), str(other), "-o", str(tmp_path / "all"))
     [joined] = (tmp_path / "all").glob("*.zarr")
-    notes = json.loads(joined.with_suffix(".json").read_bytes())["notes"]
-    assert "camera_cam is left out: not all of the files have the same" in notes
+    warnings = json.loads(joined.with_suffix(".json").read_bytes())["warnings"]
+    assert "camera_cam is left out: not all of the files have the same" in warnings
     assert "cam_frame" not in miostitch.open_recording(joined).coords
 
 
