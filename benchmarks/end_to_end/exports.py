@@ -3,9 +3,9 @@
 ``python benchmarks/end_to_end/exports.py [--frames N] [--runs N] [--folder DIR]`` stitches a
 simulated pair of 200x200 frames and prints a table in Markdown, medians of whole processes that
 take turns: ``regularize`` beside ``trim``, both from the store; ``export --to tiff`` beside
-``ffmpeg``, which decodes the video into raw frames; ``export --to hdf5`` beside ``h5repack``, which
-packs its frames again in the same way (left out where there is no ``h5repack``); and a preview of
-30 s as ``mp4``.
+``ffmpeg``, which copies the video's frames into one raw file or into one TIFF each;
+``export --to hdf5`` beside ``h5repack``, which packs its frames again in the same way (left out
+where there is no ``h5repack``); and a preview of 30 s as ``mp4``.
 """
 
 import argparse
@@ -40,6 +40,10 @@ def programs(store: Path, folder: Path) -> dict[str, Program]:
         "export --to tiff": export("tiff", "S.tif"),
         "ffmpeg, raw frames": shell(
             "ffmpeg", f"ffmpeg -v error -i {video} -f rawvideo -pix_fmt gray {{out}}/S.raw"
+        ),
+        "ffmpeg, one TIFF a frame": shell(
+            "images",
+            f"ffmpeg -v error -i {video} -pix_fmt gray -compression_algo raw {{out}}/S_%05d.tif",
         ),
         "export --to hdf5": export("hdf5", "S.h5"),
         "preview of 30 s": export("mp4", "S.mp4", "--frames", "0-599"),

@@ -81,8 +81,8 @@ def export(
     "--times",
     type=click.Path(),
     metavar="CSV",
-    help="Table with the time of each frame of the camera, one a line; needed, but for a session "
-    "file.",
+    help="Table with the time of each frame of the camera, one a line (default: the tables that "
+    "the session file names).",
 )
 @opt.output_in(
     default=None, show_default=False, help="Folder to write to  [default: that of the recording]"

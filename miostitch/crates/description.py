@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from miostitch.errors import InputError
-from miostitch.execution.products import PRODUCTS, STORE, SUMMARY
+from miostitch.execution.products import DENOISED_STEM, PRODUCTS, STORE, SUMMARY
 from miostitch.execution.results import JSON, OWN_DIGEST, read_summary
 from miostitch.origins.provenance import listed_objects
 from miostitch.store.reader import Store
@@ -21,7 +21,6 @@ Entity = dict[str, Any]
 OURS = "#miostitch/"
 """What the ids of everything but files and licenses begin with."""
 
-DENOISED = "_denoised"
 WHAT = {product.suffix: product.what for product in PRODUCTS}
 FORMATS = {
     STORE: "application/vnd.zarr",
@@ -139,12 +138,12 @@ def _store_attrs(path: Path) -> Mapping[str, Any]:
 
 def _products(folder: Path, stem: str, summary: JSON) -> list[Entity]:
     """The products of a run that are there, the summary last."""
-    base = stem.removesuffix(DENOISED) if "dropped_frames" in summary else stem
+    base = stem.removesuffix(DENOISED_STEM) if "dropped_frames" in summary else stem
     own = folder / f"{stem}{SUMMARY}"
     facts = {f"{base}{suffix}": (suffix, each) for suffix, each in summary["digests"].items()}
     facts[own.name] = SUMMARY, {"size": own.stat().st_size, "digest": summary.get(OWN_DIGEST)}
     return [
-        _product(folder / name, suffix.removeprefix(DENOISED), digest)
+        _product(folder / name, suffix.removeprefix(DENOISED_STEM), digest)
         for name, (suffix, digest) in facts.items()
         if (folder / name).exists() and isinstance(digest, dict)
     ]

@@ -15,7 +15,7 @@ from miostitch.denoising.chain import denoise_and_note, frames_before
 from miostitch.editing.extra_outputs import Extras
 from miostitch.editing.run import Edit
 from miostitch.errors import MiostitchError, UsageError
-from miostitch.execution.products import EDITED, TABLE, TIMESTAMPS
+from miostitch.execution.products import DENOISED_STEM, EDITED, TABLE, TIMESTAMPS
 from miostitch.execution.progress import Progress
 from miostitch.execution.publishing import RunOptions
 from miostitch.execution.results import DenoiseSummary
@@ -27,7 +27,6 @@ from miostitch.recording.inputs import RecordingInput, open_input, settle_readin
 from miostitch.recording.run_result import RunResult
 from miostitch.schema import FRAME
 
-ENDING = "_denoised"
 TABLES = {"_patch.csv": TABLE, "_patch_timestamp.csv": TIMESTAMPS}
 """Tables of the kept frames under the names that mio gives them."""
 
@@ -43,7 +42,7 @@ DENOISED = (
     "_freq_mask_freq_mask.png",
     "_min_proj.avi",
     "_min_proj.png",
-    *(ENDING + suffix for suffix in EDITED),
+    *(DENOISED_STEM + suffix for suffix in EDITED),
 )
 """Endings of everything that denoising can publish; the summary comes last."""
 
@@ -154,7 +153,7 @@ def denoise_opened(
         require_count("kept and dropped", found, read)
         edit = Edit.of(made.dataset, reading, edit.origins)
         extras = Extras(
-            ENDING,
+            DENOISED_STEM,
             made.videos,
             made.dropped_videos,
             made.images,

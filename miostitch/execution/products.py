@@ -7,6 +7,7 @@ from pathlib import PurePath
 STORE, VIDEO, TABLE, SUMMARY = ".zarr", ".avi", ".csv", ".json"
 TIMESTAMPS, SCORES, NOISE = "_timestamps.csv", "_scores.csv", "_noise.csv"
 DEBUG, UNRECOVERABLE, REPORT = "_debug.avi", "_unrecoverable", "_report.html"
+DENOISED_STEM = "_denoised"  # Ending of the stem of a denoised result
 
 
 @dataclass(frozen=True)

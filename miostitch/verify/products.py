@@ -12,7 +12,7 @@ from miostitch.crates.description import describe_results
 from miostitch.crates.run import CRATE, ROOT, holds, is_ours, read_crate
 from miostitch.errors import InputError, UsageError
 from miostitch.execution.digests import file_digest, store_digest, video_digest
-from miostitch.execution.products import STITCHED, STORE, SUMMARY
+from miostitch.execution.products import DENOISED_STEM, STITCHED, STORE, SUMMARY
 from miostitch.execution.results import is_as_written
 from miostitch.origins.provenance import listed_objects
 from miostitch.schema import chunk_frames
@@ -25,7 +25,6 @@ from miostitch.video.writer import frame_checksums
 ALWAYS = (STORE, ".csv", "_timestamps.csv", "_scores.csv", ".json")
 """Endings of what every stitch writes."""
 
-DENOISED = "_denoised"  # Ending of the stem of a denoised result
 LONG = 400  # Characters of a finding
 DROPPED_LIST = "_patch_dropped_frames.txt"
 """Ending of the list of dropped frames: the one product that is empty where there are none."""
@@ -80,7 +79,9 @@ class Result:
     @property
     def base(self) -> str:
         """What the names of all products begin with."""
-        return self.stem.removesuffix(DENOISED) if "dropped_frames" in self.summary else self.stem
+        return (
+            self.stem.removesuffix(DENOISED_STEM) if "dropped_frames" in self.summary else self.stem
+        )
 
     def open_video(self, suffix: str) -> Video | None:
         """Open a video, by the ending that follows :attr:`base`; of a cut one, what is there."""
@@ -130,7 +131,7 @@ def _named_now(result: Result, outputs: Sequence[str]) -> set[str]:
     names = [_file_name(path) for path in outputs]
     last = next((name for name in reversed(names) if name.endswith(SUMMARY)), "")
     stem = last.removesuffix(SUMMARY)
-    old = stem.removesuffix(DENOISED) if result.base != result.stem else stem
+    old = stem.removesuffix(DENOISED_STEM) if result.base != result.stem else stem
     if not last or not all(name.startswith(old) for name in names):
         return {*names}
     return {result.base + name.removeprefix(old) for name in names}
