@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from miostitch.arrays import F64, U8, Bools
+from miostitch.arrays import F64, I64, U8, Bools
 from miostitch.errors import MiostitchError
 from miostitch.ranges import format_frames, runs
 from miostitch.recording.recording import Recording
@@ -114,23 +114,24 @@ class MeanImage:
 def mean_image(store: Store, damaged: Bools) -> MeanImage | None:
     """The mean of intact frames of parts of the recording; None if no frame is intact.
 
-    Of a long one a few parts are read, evenly spread; one of them is in memory at a time.
+    Of a long one a few parts are read, evenly spread, no more at a time than are decoded.
     """
     part = min(store.chunk_frames, MEAN_FRAMES)
     parts = -(-store.frames // part)
     chosen = np.unique(np.linspace(0, parts - 1, min(parts, MEAN_PARTS)).round().astype(int))
-    total = np.zeros((store.height, store.width), np.int64)
-    used = 0
-    for start in (chosen * part).tolist():
-        stop = min(start + part, store.frames)
-        intact = ~damaged[start:stop]
-        if intact.any():
-            block = read_block(store.path, start, stop)
-            total += block.sum(axis=0, dtype=np.int64, where=intact[:, None, None])
-            used += int(intact.sum())
-    if not used:
+    starts = [start for start in (chosen * part).tolist() if not damaged[start:][:part].all()]
+    if not starts:
         return None
-    small = _average(total / used)
+
+    def add_up(start: int) -> tuple[I64, int]:
+        intact = ~damaged[start:][:part]
+        block = read_block(store.path, start, start + len(intact))
+        return block[intact].sum(axis=0, dtype=np.int64), int(intact.sum())
+
+    with ThreadPoolExecutor(READERS) as pool:
+        sums, counts = zip(*pool.map(add_up, starts), strict=True)
+    used = sum(counts)
+    small = _average(np.sum(sums, axis=0) / used)
     low, high = map(float, np.quantile(small, [0.001, 0.999]))
     shown = ((small - low) / max(high - low, 1e-9) * 255 + 0.5).clip(0, 255).astype(np.uint8)
     return MeanImage(_data_uri(shown), used, (round(low, 1), round(high, 1)))

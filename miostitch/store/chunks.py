@@ -6,15 +6,14 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import zarr
 
 from miostitch.errors import InputError, ResourceError
 from miostitch.schema import VIDEO
-from miostitch.store.disk import DiskStore, run_here
+from miostitch.store.nodes import Array, Mode, open_array, read, write
 from miostitch.store.renaming import rename
 from miostitch.store.validation import CHUNK_NAME
 
@@ -27,7 +26,7 @@ def write_block(path: str, start: int, frames: npt.NDArray[np.uint8]) -> None:
     """Write frames that cover whole chunks of ``video``, uint8 (frame, height, width)."""
     try:
         video = _open_video(path, "r+")
-        run_here(video.async_array.setitem(slice(start, start + len(frames)), frames))
+        write(video, slice(start, start + len(frames)), frames)
     except OSError as error:
         raise ResourceError(f"{path}: cannot write frame {start} and on: {error}") from error
 
@@ -38,7 +37,7 @@ def read_block(path: str, start: int, stop: int) -> npt.NDArray[np.uint8]:
         video = _open_video(path, "r")
         for chunk in range(start // video.chunks[0], -(-stop // video.chunks[0])):
             os.stat(_chunk_file(path, video, chunk))
-        return np.asarray(run_here(video.async_array.getitem(slice(start, stop))))
+        return read(video, slice(start, stop))
     except (OSError, RuntimeError, ValueError) as error:
         what = f"{path}: frames {start} to {stop - 1} cannot be read: {error}"
         raise InputError(f"{what}; make the store again") from error
@@ -99,7 +98,7 @@ def _damaged_blocks(
         if not state:
             return DamagedBlock(first, last, file, "the chunk is missing")
         try:
-            run_here(video.async_array.getitem(slice(first, last + 1)))
+            read(video, slice(first, last + 1))
         except (OSError, RuntimeError, ValueError) as error:
             if isinstance(error, OSError) and error.errno not in (None, errno.EIO):
                 raise  # no rights, or a network that is away: the chunk is not to blame
@@ -169,7 +168,7 @@ def _move_chunks(source: Path, target: Path) -> None:
             rename(file, moved)
 
 
-def _open_video(path: str, mode: str) -> zarr.Array[Any]:
+def _open_video(path: str, mode: Mode) -> Array:
     """Open ``video``, or take what was opened before if it still stands there unchanged."""
     folder = Path(path) / VIDEO.name
     written = _state(folder / "zarr.json") or _state(folder / ".zarray")
@@ -179,11 +178,10 @@ def _open_video(path: str, mode: str) -> zarr.Array[Any]:
 
 
 @lru_cache(OPEN_VIDEOS)
-def _opened(folder: Path, mode: str, written: tuple[int, ...]) -> zarr.Array[Any]:
+def _opened(folder: Path, mode: Mode, written: tuple[int, ...]) -> Array:
     # costs some milliseconds, which add up where every block is opened twice
-    store = DiskStore(folder, read_only=mode == "r")
-    return zarr.open_array(store, mode=mode).with_config({"write_empty_chunks": True})
+    return open_array(folder, mode)
 
 
-def _chunk_file(path: str, video: zarr.Array[Any], chunk: int) -> Path:
-    return Path(path) / VIDEO.name / video.metadata.encode_chunk_key((chunk, 0, 0))
+def _chunk_file(path: str, video: Array, chunk: int) -> Path:
+    return Path(path, VIDEO.name, video.metadata.encode_chunk_key((chunk, 0, 0)))

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
-import zarr
-
 from miostitch.errors import InputError
 from miostitch.schema import (
     BUFFER,
@@ -32,6 +30,7 @@ from miostitch.schema import (
     Variable,
 )
 from miostitch.store.layout import dimension_names
+from miostitch.store.nodes import Array, Group, arrays_of, groups_of
 
 ADDED_VARIABLES = (*TIME_VARIABLES, CONFIDENCE)
 """What stores of older versions need not have."""
@@ -104,7 +103,7 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
 }
 
 
-def require_contract(path: str, root: zarr.Group) -> None:
+def require_contract(path: str, root: Group) -> None:
     """Refuse a store whose attributes or variables are not those that are written."""
     attrs: dict[str, Any] = dict(root.attrs)
     if "fps" not in attrs:
@@ -114,29 +113,31 @@ def require_contract(path: str, root: zarr.Group) -> None:
             raise InputError(f"{path}: the attribute {name!r} must be {kind}; {REMEDY}")
     older = attrs["format_version"] != FORMAT_VERSION
     optional = ADDED_VARIABLES if older else ()
+    arrays = arrays_of(root)
     for variable in FRAME_VARIABLES:
-        if variable.name not in root and variable not in optional:
+        if variable.name not in arrays and variable not in optional:
             raise InputError(f"{path}: the array {variable.name!r} is missing; {REMEDY}")
-    sizes = dict(zip(VIDEO.dims, root[VIDEO.name].shape, strict=False))  # type: ignore[union-attr]
-    _require_arrays(path, root, {v.name: v for v in ROOT_VARIABLES}, sizes)
-    for name, group in root.groups():
+    sizes = dict(zip(VIDEO.dims, arrays[VIDEO.name].shape, strict=False))
+    _require_arrays(path, arrays, {v.name: v for v in ROOT_VARIABLES}, sizes)
+    for name, group in groups_of(root).items():
+        arrays = arrays_of(group)
         lengths = {FRAME: sizes[FRAME]}
         if name == SCORES and "recordings" in attrs:
             lengths[RECORDING] = len(attrs["recordings"])
         if name == BUFFERS:
-            known, needed, lengths = _columns(group), {*REQUIRED_COLUMNS}, {}
+            known, needed, lengths = _columns(arrays), {*REQUIRED_COLUMNS}, {}
         else:
             known = GROUP_VARIABLES.get(name, {})
             needed = known.keys() - ADDED_IN_GROUPS
-        for missing in sorted(needed - {*group.array_keys()}):
+        for missing in sorted(needed - arrays.keys()):
             raise InputError(f"{path}: the array '{name}/{missing}' is missing; {REMEDY}")
-        _require_arrays(path, group, known, lengths)
+        _require_arrays(path, arrays, known, lengths)
 
 
-def _columns(group: zarr.Group) -> dict[str, Variable]:
+def _columns(arrays: Mapping[str, Array]) -> dict[str, Variable]:
     """What the arrays of rows must be; columns that are not of the schema hold text."""
     columns = {}
-    for name, array in group.arrays():
+    for name, array in arrays.items():
         column = COLUMN_BY_NAME.get(str(array.attrs.get(COLUMN_NAME, name)))
         dtype = column.dtype if column else ""
         columns[name] = Variable(name, (BUFFER,), dtype, "", group=f"/{BUFFERS}")
@@ -144,13 +145,13 @@ def _columns(group: zarr.Group) -> dict[str, Variable]:
 
 
 def _require_arrays(
-    path: str, group: zarr.Group, known: Mapping[str, Variable], sizes: dict[str, int]
+    path: str, arrays: Mapping[str, Array], known: Mapping[str, Variable], sizes: dict[str, int]
 ) -> None:
     """Refuse arrays of another kind than they are written as; others are none of ours.
 
     ``sizes``: length of the dimensions that are known before; of others all arrays have one.
     """
-    for name, array in group.arrays():
+    for name, array in arrays.items():
         variable = known.get(name)
         if variable is None:
             continue

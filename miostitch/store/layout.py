@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import zarr
 from numcodecs import Zstd
+from zarr.api import asynchronous
 from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
 from miostitch.errors import MiostitchError, ResourceError
@@ -33,7 +35,8 @@ from miostitch.schema import (
     VIDEO,
     Variable,
 )
-from miostitch.store.disk import DiskStore
+from miostitch.store.disk import DiskStore, run_here
+from miostitch.store.nodes import Array, Group, create_group, open_array, open_group, write
 
 BUFFER_CHUNK = 2**17
 """Rows per chunk of the ``buffers`` group; of each column one chunk is in memory, 1 MiB."""
@@ -88,11 +91,7 @@ def create_store(
     complete = {*FRAME_VARIABLES} <= {*variables}  # else it is a store for others
     version: Attrs = {"format_version": FORMAT_VERSION} if complete else {}
     with _writing(path, "cannot create the store"):
-        root = zarr.create_group(
-            DiskStore(path),
-            zarr_format=zarr_format,  # type: ignore[arg-type]
-            attributes={**version, **attrs, **axes},
-        )
+        root = create_group(path, zarr_format, {**version, **attrs, **axes})
         coordinates = " ".join(variable.name for variable in variables)
         _create(root, VIDEO, shape, (chunk_frames, *shape[1:]), {"coordinates": coordinates})
         for variable, size in zip(INDEX_VARIABLES, shape, strict=True):
@@ -110,9 +109,9 @@ def write_frame_tables(
     ``attrs``: what is known of all frames only now.
     """
     with _writing(path, "cannot write the tables"):
-        root = zarr.open_group(DiskStore(path), mode="r+")
-        root.update_attributes(dict(attrs or {}))
-        block = root[VIDEO.name].chunks[0]  # type: ignore[union-attr]
+        root = open_group(path, "r+")
+        run_here(root.update_attributes(dict(attrs or {})))
+        block = open_array(Path(path) / VIDEO.name, "r").chunks[0]
         with zarr.config.set({"codec_pipeline.batch_size": MANY_CHUNKS}):
             for variable in variables:
                 # xarray wants the chunks of coordinates to be those of the video
@@ -128,8 +127,7 @@ def write_group(
 ) -> None:
     """Write a group of tables, with a coordinate for each of their dimensions."""
     with _writing(path, f"cannot write {name}"):
-        root = zarr.open_group(DiskStore(path), mode="r+")
-        group = root.create_group(name, attributes=dict(attrs))
+        group = run_here(open_group(path, "r+").create_group(name, attributes=dict(attrs)))
         sizes: dict[str, int] = {}
         for variable in variables:
             array = values(variable.name)
@@ -143,7 +141,7 @@ def write_group(
 def create_root(path: str, zarr_format: int) -> None:
     """Create a store with nothing in it, for a group that is made apart."""
     with _writing(path, "cannot create the store"):
-        zarr.create_group(DiskStore(path), zarr_format=zarr_format)  # type: ignore[arg-type]
+        create_group(path, zarr_format)
 
 
 def array_names(columns: Iterable[str]) -> dict[str, str]:
@@ -172,7 +170,7 @@ class BufferColumns:
     def __init__(self, path: str, columns: Mapping[str, str], attrs: Mapping[str, Attrs]) -> None:
         self._path = path
         with _writing(path, "cannot create the buffers"):
-            group = zarr.open_group(DiskStore(path), mode="r+").create_group("buffers")
+            group = run_here(open_group(path, "r+").create_group("buffers"))
             self._arrays = {
                 name: _create(
                     group,
@@ -214,9 +212,9 @@ class BufferColumns:
             return
         with _writing(self._path, "cannot write the buffers"):
             for name, array in self._arrays.items():
-                array.resize((self._rows,))
+                run_here(array.resize((self._rows,)))
                 chunk = self._chunk[name]
-                array[self._rows - count :] = chunk[:count]
+                write(array, slice(self._rows - count, self._rows), chunk[:count])
                 if chunk.dtype == object:
                     chunk.fill(None)  # lets the texts go
 
@@ -226,17 +224,17 @@ def consolidate(path: str) -> None:
     with warnings.catch_warnings(), _writing(path, "cannot write the metadata"):
         # zarr warns that format 3 does not specify this yet; readers without it lose nothing
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
-        zarr.consolidate_metadata(DiskStore(path))
+        run_here(asynchronous.consolidate_metadata(DiskStore(path)))
 
 
 def _create(
-    group: zarr.Group,
+    group: Group,
     variable: Variable,
     shape: tuple[int, ...],
     chunks: tuple[int, ...],
     attrs: Attrs,
     shards: tuple[int, ...] | None = None,
-) -> zarr.Array[Any]:
+) -> Array:
     """Create one array with our codec."""
     version = group.metadata.zarr_format
     zero = np.zeros((), variable.dtype).item()
@@ -244,7 +242,7 @@ def _create(
     attributes = {**variable.attrs, **attrs}
     if version == 2:
         attributes[OLD_DIMENSIONS] = list(variable.dims)
-    return group.create_array(
+    made = group.create_array(
         variable.name,
         shape=shape,
         chunks=tuple(max(1, size) for size in chunks),
@@ -257,9 +255,10 @@ def _create(
         attributes=attributes,
         config={"write_empty_chunks": True},
     )
+    return run_here(made)
 
 
-def dimension_names(array: zarr.Array[Any]) -> tuple[str, ...]:
+def dimension_names(array: Array) -> tuple[str, ...]:
     """Names of the dimensions of an array of either format; none where it has none."""
     names: Any = getattr(array.metadata, "dimension_names", None)
     if names is None:
@@ -277,7 +276,7 @@ def _codecs(variable: Variable, zarr_format: int) -> list[Any]:
 
 
 def _write(
-    group: zarr.Group,
+    group: Group,
     variable: Variable,
     values: npt.NDArray[Any],
     frames_per_chunk: int = TABLE_CHUNK,
@@ -298,7 +297,7 @@ def _write(
         chunks_per_file = min(TABLE_CHUNK // frames_per_chunk, -(-frames // frames_per_chunk))
         shards = along_frame(max(1, chunks_per_file) * frames_per_chunk)
     chunks = along_frame(frames_per_chunk)
-    _create(group, variable, values.shape, chunks, {}, shards)[...] = values
+    write(_create(group, variable, values.shape, chunks, {}, shards), ..., values)
 
 
 def _ome() -> Attrs:

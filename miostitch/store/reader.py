@@ -8,7 +8,6 @@ from typing import Any, Self
 
 import numpy as np
 import pandas as pd
-import zarr
 from numpy.typing import NDArray
 
 from miostitch.errors import InputError, MismatchError
@@ -21,6 +20,7 @@ from miostitch.schema import (
     VIDEO,
 )
 from miostitch.store.contract import require_contract
+from miostitch.store.nodes import Array, Group, arrays_of, groups_of, open_group, read, read_rows
 from miostitch.store.validation import reading, require_chunks, require_plain
 from miostitch.text import amount
 
@@ -49,20 +49,20 @@ class Store:
         root = _require_store(path)
         with reading(path):
             require_contract(path, root)
-            video = root[VIDEO.name]
-            arrays = dict(root[BUFFERS].arrays()) if BUFFERS in root else {}  # type: ignore[union-attr]
+            video, groups = arrays_of(root)[VIDEO.name], groups_of(root)
+            arrays = arrays_of(groups[BUFFERS]) if BUFFERS in groups else {}
             names = {str(each.attrs.get(COLUMN_NAME, key)): key for key, each in arrays.items()}
             known = [name for name in COLUMN_BY_NAME if name in names]
             rows = [each.shape[0] for each in arrays.values()]
-            frames, height, width = video.shape  # type: ignore[union-attr]
+            frames, height, width = video.shape
             return cls(
                 path=path,
                 frames=frames,
                 height=height,
                 width=width,
                 zarr_format=root.metadata.zarr_format,
-                chunk_frames=video.chunks[0],  # type: ignore[union-attr]
-                groups=tuple(sorted(root.group_keys())),
+                chunk_frames=video.chunks[0],
+                groups=tuple(sorted(groups)),
                 attrs=dict(root.attrs),
                 buffer_columns=(*known, *sorted({*names} - {*known})),
                 buffer_arrays=names,
@@ -82,11 +82,11 @@ class Store:
         if group and group not in self.groups:
             return found
         with reading(self.path, group):
-            opened = zarr.open_group(Path(self.path) / group, mode="r")
+            opened = arrays_of(open_group(Path(self.path) / group))
         for name in names:
             with reading(self.path, f"{group}/{name}"):
                 if name in opened:
-                    found[name] = np.asarray(opened[name][rows])  # type: ignore[index]
+                    found[name] = read(opened[name], rows)
         return found
 
     def require_rows_in_order(self) -> None:
@@ -117,22 +117,22 @@ class Store:
         return np.cumsum(self.row_counts) - self.row_counts
 
     @cached_property
-    def _buffers(self) -> zarr.Group:
+    def _buffers(self) -> dict[str, Array]:
         with reading(self.path, BUFFERS):
-            return zarr.open_group(Path(self.path) / BUFFERS, mode="r")
+            return arrays_of(open_group(Path(self.path) / BUFFERS))
 
     def _column(self, name: str, rows: slice | NDArray[np.int64] = slice(None)) -> NDArray[Any]:
         """A column of the rows, by its name in tables."""
         array = self.buffer_arrays[name]
         with reading(self.path, f"{BUFFERS}/{array}"):
-            return np.asarray(self._buffers[array].oindex[rows])  # type: ignore[union-attr]
+            return read_rows(self._buffers[array], rows)
 
 
-def _require_store(path: str) -> zarr.Group:
+def _require_store(path: str) -> Group:
     """Open a folder if it is a store of this format."""
     nodes = require_plain(path)
     try:
-        root = zarr.open_group(Path(path), mode="r")
+        root = open_group(path)
         version = root.attrs.get("format_version")
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path}: not a Zarr store: {error}") from error
