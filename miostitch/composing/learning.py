@@ -1,5 +1,6 @@
 """What is learned of a session before it is composed: its pixels, and its receivers' errors."""
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -17,6 +18,10 @@ SAMPLE_STEP = 7  # every seventh pixel teaches as much as all, and is no divisor
 PRIOR_COUNT = 20  # pixels of the overall distribution that each prediction starts with
 TRUST_FRAMES = 64  # frames that are composed to find which recordings err more often
 TRUST_ROUNDS = 2  # the second one believes what the first one found
+OVERRULED = math.log(3)
+"""A recording that errs clearly less than all others is overruled by them only where it is three
+times likelier that it errs: few frames are as disappointing as one that it alone has better."""
+
 CLEARLY = 3  # standard errors by which recordings differ that are not equal
 MOST_RECORDINGS = 127  # what a source's number can tell
 PRIOR_PIXELS = 10_000  # right ones that each recording starts with
@@ -113,11 +118,14 @@ def _find_trust(errors: Errors) -> I32:
     """How much more seldom each recording errs than the worst, int32 (recording,)."""
     begun = 1 + errors.begun
     share = begun / (1 + errors.pixels + PRIOR_PIXELS)
-    worst = int(np.argmax(share))
+    best, second, worst = np.argsort(share, kind="stable")[[0, 1, -1]]
     better = np.log(share[worst] / share)
     clear = better > CLEARLY * np.sqrt(1 / begun + 1 / begun[worst])
+    found = np.where(clear, better, 0)
+    if better[best] - better[second] > CLEARLY * np.sqrt(1 / begun[best] + 1 / begun[second]):
+        found[best] += OVERRULED
     trust = np.zeros(MOST_RECORDINGS, np.int32)
-    trust[: len(share)] = np.rint(UNIT * np.where(clear, better, 0))
+    trust[: len(share)] = np.rint(UNIT * found)
     return trust
 
 

@@ -14,7 +14,8 @@ from miostitch.composing.composition import (
     PixelModel,
     compose_block,
 )
-from miostitch.composing.learning import learn_model
+from miostitch.composing.learning import OVERRULED, learn_model
+from miostitch.kernels.confidence import UNIT
 
 SIDE, FRAMES = 40, 60
 BOUNDS = np.array([0, 410, 820, 1230, 1600])  # not along the rows
@@ -125,3 +126,30 @@ def test_trust_goes_with_the_receiver_whatever_their_order() -> None:
     model = learn_model([turned])
     np.testing.assert_array_equal(model.cost, made.model.cost)
     np.testing.assert_allclose(model.trust[:3], made.model.trust[order], atol=6)
+
+
+def exact_per_frame(made: Session, frames: U8) -> npt.NDArray[np.int64]:
+    right = np.logical_and.reduceat(frames == made.truth, BOUNDS[:-1], axis=1)
+    return np.asarray(right.sum(axis=1))
+
+
+def count_worse(made: Session, frames: U8) -> int:
+    """Frames with fewer exact buffers than the receiver has that has most of all."""
+    each = [exact_per_frame(made, own) for own in made.copies.frames]
+    best = max(each, key=lambda counts: int(counts.sum()))
+    return int((exact_per_frame(made, frames) < best).sum())
+
+
+def test_the_best_receiver_is_seldom_overruled_where_it_is_right() -> None:
+    worse = evenly = 0
+    for name in ("unequal", "bad first", "nearly dead"):
+        for seed in range(1, 7):
+            made = session(name, seed)
+            trust = made.model.trust.copy()
+            trust[np.argmax(trust)] -= round(UNIT * OVERRULED)
+            plain = compose_block(made.copies, replace(made.model, trust=trust)).frames
+            worse += count_worse(made, made.result.frames)
+            evenly += count_worse(made, plain)
+            assert count_worse(made, made.result.frames) <= count_worse(made, plain)
+            assert count_exact(made, made.result.frames) >= count_exact(made, plain)
+    assert worse < evenly
