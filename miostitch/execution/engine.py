@@ -35,6 +35,10 @@ their rows are in memory."""
 TABLES_AHEAD = 2
 """Such spans that may wait for their tables."""
 
+BLOCKS_PER_TASK, TASKS_PER_WORKER = 4, 8
+"""Blocks that a cluster makes by one task, where enough tasks are left for all workers: each task
+takes scheduler and coordinator some ten milliseconds, however much it does."""
+
 REMOTE_BLOCKS = 8
 """Blocks that a cluster has at a time if it sends back what only the coordinator can write."""
 
@@ -196,6 +200,24 @@ class _Task:
         return _Finished({} if recalled else tables, rows, packed, recalled)
 
 
+@dataclass(frozen=True, repr=False)
+class _Tasks:
+    """Makes some blocks, one after the other."""
+
+    tasks: tuple[_Task, ...]
+
+    def __call__(self) -> list[_Finished]:
+        return [task() for task in self.tasks]
+
+
+class _Begun(NamedTuple):
+    """Blocks that are being made."""
+
+    spans: list[slice]
+    noted: list[Tables | None]  # What an earlier run has noted of each
+    made: Future[list[_Finished]]
+
+
 def run_blocks(
     plan: Plan,
     count: int,
@@ -213,7 +235,7 @@ def run_blocks(
     """
     outputs, rows = (products.outputs, products.rows) if products else ((), None)
     target = _Target.of(products) if products else _Target()
-    waiting: deque[tuple[slice, Tables | None, Future[_Finished]]] = deque()
+    waiting: deque[_Begun] = deque()
     with ExitStack() as stack:
         appends = [stack.enter_context(output.open(count)) for output in outputs]
         if journal:
@@ -221,18 +243,22 @@ def run_blocks(
         tables = stack.enter_context(TableThread(append, count))
         workers = stack.enter_context(executor())
 
-        def begin(span: slice) -> None:
-            noted = journal.recall(span.start) if journal else None
-            if noted is not None and not (target.videos or rows):  # nothing is left to do
-                made: Future[_Finished] = Future()
-                made.set_result(_Finished(recalled=True))
+        def begin(several: list[slice]) -> None:
+            noted = [journal.recall(span.start) if journal else None for span in several]
+            if None not in noted and not (target.videos or rows):  # nothing is left to do
+                made: Future[list[_Finished]] = Future()
+                made.set_result([_Finished(recalled=True)] * len(several))
             else:
-                task = _plan_task(plan, rows, span, target, noted)
-                made = workers.submit(task, f"block-{span.start}")
-            waiting.append((span, noted, made))
+                known = zip(several, noted, strict=True)
+                tasks = tuple(_plan_task(plan, rows, span, target, each) for span, each in known)
+                made = workers.submit(_Tasks(tasks), f"block-{several[0].start}")
+            waiting.append(_Begun(several, noted, made))
 
-        def collect(span: slice, noted: Tables | None, made: Future[_Finished]) -> None:
-            finished = made.result()
+        def collect(begun: _Begun) -> None:
+            for each in zip(begun.spans, begun.noted, begun.made.result(), strict=True):
+                collect_block(*each)
+
+        def collect_block(span: slice, noted: Tables | None, finished: _Finished) -> None:
             for append_packed, packed in zip(appends, finished.packed, strict=True):
                 append_packed(span.start, packed)
             found = noted if finished.recalled and noted is not None else finished.tables
@@ -245,12 +271,14 @@ def run_blocks(
             if progress:
                 progress(span.stop - span.start)
 
-        for span in spans(count, block):
+        every = [*spans(count, block)]
+        size = _blocks_per_task(workers, outputs, len(every))
+        for first in range(0, len(every), size):
             if len(waiting) >= _most_at_a_time(workers, outputs):
-                collect(*waiting.popleft())
-            begin(span)
+                collect(waiting.popleft())
+            begin(every[first : first + size])
         while waiting:
-            collect(*waiting.popleft())
+            collect(waiting.popleft())
     give_back()  # the blocks themselves
 
 
@@ -267,10 +295,17 @@ def _plan_task(
 
 
 def _most_at_a_time(workers: Executor, outputs: tuple[Output, ...]) -> int:
-    """Blocks that are begun: each worker has one, and the next one waits for it."""
+    """Tasks that are begun: each worker has one, and the next one waits for it."""
     if workers.shares_memory or all(output.by_position for output in outputs):
         return 2 * workers.workers
     return min(2 * workers.workers, REMOTE_BLOCKS)
+
+
+def _blocks_per_task(workers: Executor, outputs: tuple[Output, ...], blocks: int) -> int:
+    """Blocks that are made by one task: of threads, and of what is sent back, one."""
+    if workers.shares_memory or not all(output.by_position for output in outputs):
+        return 1
+    return min(BLOCKS_PER_TASK, max(1, blocks // (TASKS_PER_WORKER * workers.workers)))
 
 
 def _sync(store: str | None, start: int) -> None:

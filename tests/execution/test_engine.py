@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from miostitch.errors import ResourceError, UsageError
+from miostitch.execution import engine
 from miostitch.execution.checkpoint import Journal
 from miostitch.execution.engine import (
     REMOTE_BLOCKS,
@@ -80,10 +81,39 @@ def avi(video: str, path: Path, codec: Literal["rawvideo", "ffv1"] = "rawvideo")
     return Output.of(video, VideoFile(str(path), 12, 8, Fraction(20), codec))
 
 
+class Elsewhere(Threads):
+    """As a cluster of many workers; counts the blocks that it has at a time."""
+
+    shares_memory = False
+    now = most = begun = 0
+
+    def submit(self, task: Callable[[], Result], name: str) -> Future[Result]:
+        self.now += 1
+        self.begun += 1
+        self.most = max(self.most, self.now)
+        made = super().submit(task, name)
+        made.add_done_callback(self.done)
+        return made
+
+    def done(self, _: Future[Any]) -> None:
+        self.now -= 1
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=20)
-@given(st.integers(1, 60), st.integers(1, 4), st.integers(0, 2**32 - 1))
+@given(
+    st.integers(1, 60),
+    st.integers(1, 4),
+    st.integers(0, 2**32 - 1),
+    st.sampled_from([Threads, Elsewhere]),
+    st.sampled_from(["rawvideo", "ffv1"]),
+)
 def test_products_do_not_depend_on_blocks_and_their_order(
-    tmp_path: Path, block: int, threads: int, seed: int
+    tmp_path: Path,
+    block: int,
+    threads: int,
+    seed: int,
+    where: type[Threads],
+    codec: Literal["rawvideo", "ffv1"],
 ) -> None:
     rng = random.Random(seed)
     told: list[int] = []
@@ -98,8 +128,8 @@ def test_products_do_not_depend_on_blocks_and_their_order(
         found.append(tables["number"])
         assert len(tables["block"]) == -(-(span.stop - span.start) // block)
 
-    outputs = avi(VIDEO.name, tmp_path / "a.avi"), avi("negative", tmp_path / "b.avi", "ffv1")
-    with Threads(threads) as runner, computing_by(runner):
+    outputs = avi(VIDEO.name, tmp_path / "a.avi"), avi("negative", tmp_path / "b.avi", codec)
+    with where(threads) as runner, computing_by(runner):
         run_blocks(
             lambda span: Part(span, late),
             len(FRAMES),
@@ -153,23 +183,6 @@ def test_ten_million_frames_are_a_few_blocks_at_a_time() -> None:
     assert total == [count * (count - 1) // 2]
 
 
-class Elsewhere(Threads):
-    """As a cluster of many workers; counts the blocks that it has at a time."""
-
-    shares_memory = False
-    now = most = 0
-
-    def submit(self, task: Callable[[], Result], name: str) -> Future[Result]:
-        self.now += 1
-        self.most = max(self.most, self.now)
-        made = super().submit(task, name)
-        made.add_done_callback(self.done)
-        return made
-
-    def done(self, _: Future[Any]) -> None:
-        self.now -= 1
-
-
 def test_a_cluster_sends_few_blocks_back_at_a_time() -> None:
     kept = Kept()
     products = Products("", (kept.output(),))
@@ -178,6 +191,23 @@ def test_a_cluster_sends_few_blocks_back_at_a_time() -> None:
     assert kept.parts == [(n, [frame.tobytes()]) for n, frame in enumerate(FRAMES)]
     assert kept.complete
     assert 0 < runner.most <= REMOTE_BLOCKS
+
+
+@pytest.mark.parametrize(("blocks", "tasks"), [(50, 17), (15, 15), (300, 75)])
+def test_a_task_of_a_cluster_makes_several_blocks_of_many(blocks: int, tasks: int) -> None:
+    found: list[np.ndarray] = []
+
+    @dataclass(frozen=True)
+    class Numbers:
+        span: slice
+
+        def make(self, videos: Collection[str], *, tables: bool) -> Block:
+            return Block({}, {"number": np.arange(self.span.start, self.span.stop)})
+
+    with Elsewhere(2) as runner, computing_by(runner):
+        run_blocks(Numbers, blocks, 1, lambda _, tables: found.append(tables["number"]))
+    assert runner.begun == tasks
+    np.testing.assert_array_equal(np.concatenate(found), np.arange(blocks))
 
 
 def fails(span: slice) -> None:
@@ -237,11 +267,15 @@ def test_what_progress_raises_ends_the_run_after_the_note(tmp_path: Path) -> Non
     assert told == [(4, threading.current_thread().name)] * 3
 
 
+@pytest.mark.parametrize("where", [Threads, Elsewhere])
 @pytest.mark.parametrize("lost", [None, 12])
-def test_noted_blocks_are_not_made_again(tmp_path: Path, lost: int | None) -> None:
+def test_noted_blocks_are_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int | None, where: type[Threads]
+) -> None:
     """Only what is in no store: here another video, and a block whose chunk is lost."""
+    monkeypatch.setattr(engine, "TASKS_PER_WORKER", 2)  # so a cluster makes four blocks by a task
     store, made, found = stored(tmp_path, 4), [], []
-    with pytest.raises(ResourceError, match="no space"):
+    with pytest.raises(ResourceError, match="no space"), where(1) as runner, computing_by(runner):
         run_blocks(
             lambda span: Part(slice(span.start, span.stop), fails_at_24),
             50,
@@ -262,15 +296,16 @@ def test_noted_blocks_are_not_made_again(tmp_path: Path, lost: int | None) -> No
             return super().make(videos, tables=tables)
 
     journal = Journal(tmp_path / "notes")
-    run_blocks(
-        Watched,
-        50,
-        4,
-        lambda _, tables: found.append(tables["number"]),
-        Products(tmp_path, (avi(VIDEO.name, tmp_path / "a.avi"),
-                            avi("negative", tmp_path / "b.avi")), store),
-        journal=journal,
-    )  # fmt: skip
+    outputs = avi(VIDEO.name, tmp_path / "a.avi"), avi("negative", tmp_path / "b.avi")
+    with where(1) as runner, computing_by(runner):
+        run_blocks(
+            Watched,
+            50,
+            4,
+            lambda _, tables: found.append(tables["number"]),
+            Products(tmp_path, outputs, store),
+            journal=journal,
+        )
     for start, videos, tables in made:
         known = start in noted - {lost}
         assert videos == ({"negative"} if known else {VIDEO.name, "negative"})
