@@ -103,10 +103,12 @@ def write_frame_tables(
     frames: Mapping[str, npt.NDArray[Any]],
     variables: Sequence[Variable] = FRAME_VARIABLES,
     attrs: Attrs | None = None,
+    *,
+    empty: bool = False,
 ) -> None:
     """Write what is known per frame, an array (frame,) for each of the variables.
 
-    ``attrs``: what is known of all frames only now.
+    ``attrs``: what is known of all frames only now. ``empty``: leaves the values out.
     """
     with _writing(path, "cannot write the tables"):
         root = open_group(path, "r+")
@@ -115,7 +117,7 @@ def write_frame_tables(
         with zarr.config.set({"codec_pipeline.batch_size": MANY_CHUNKS}):
             for variable in variables:
                 # xarray wants the chunks of coordinates to be those of the video
-                _write(root, variable, frames[variable.name], block)
+                _write(root, variable, frames[variable.name], block, empty=empty)
 
 
 def write_group(
@@ -124,14 +126,19 @@ def write_group(
     variables: Sequence[Variable],
     values: Callable[[str], npt.NDArray[Any]],
     attrs: Attrs,
+    *,
+    empty: bool = False,
 ) -> None:
-    """Write a group of tables, with a coordinate for each of their dimensions."""
+    """Write a group of tables, with a coordinate for each of their dimensions.
+
+    ``empty``: leaves the values out, but for those of the coordinates.
+    """
     with _writing(path, f"cannot write {name}"):
         group = run_here(open_group(path, "r+").create_group(name, attributes=dict(attrs)))
         sizes: dict[str, int] = {}
         for variable in variables:
             array = values(variable.name)
-            _write(group, variable, array)
+            _write(group, variable, array, empty=empty)
             sizes |= zip(variable.dims, array.shape, strict=True)
         for dim in sizes.keys() & DIMENSION_DOCS.keys():
             index = Variable(dim, (dim,), "int64", DIMENSION_DOCS[dim])
@@ -280,6 +287,8 @@ def _write(
     variable: Variable,
     values: npt.NDArray[Any],
     frames_per_chunk: int = TABLE_CHUNK,
+    *,
+    empty: bool = False,
 ) -> None:
     values = np.asarray(values)
     if values.dtype != np.dtype(variable.dtype):
@@ -297,7 +306,9 @@ def _write(
         chunks_per_file = min(TABLE_CHUNK // frames_per_chunk, -(-frames // frames_per_chunk))
         shards = along_frame(max(1, chunks_per_file) * frames_per_chunk)
     chunks = along_frame(frames_per_chunk)
-    write(_create(group, variable, values.shape, chunks, {}, shards), ..., values)
+    made = _create(group, variable, values.shape, chunks, {}, shards)
+    if not empty:
+        write(made, ..., values)
 
 
 def _ome() -> Attrs:

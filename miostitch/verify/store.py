@@ -266,7 +266,7 @@ def check_layout(store: Store, folder: Path) -> None:
     of_run = {k: v for k, v in store.attrs.items() if k not in ("ome", "format_version")}
     create_like(store, made, of_run)
     empty = {v.name: np.zeros(frames, v.dtype) for v in store.variables}
-    write_frame_tables(str(made), empty, store.variables)
+    write_frame_tables(str(made), empty, store.variables, empty=True)
     sizes = {FRAME: frames, RECORDING: len(store.recordings)}
     for dim, name in ((POSITION, "composition/buffer_source"), (REPAIR, "repairs/row")):
         array = store.arrays.get(name)
@@ -275,7 +275,7 @@ def check_layout(store: Store, folder: Path) -> None:
     for group, variables in GROUPS.items():
         if group in store.groups:
             empty = {v.name: np.zeros([sizes[dim] for dim in v.dims], v.dtype) for v in variables}
-            write_group(str(made), group, variables, empty.__getitem__, recordings)
+            write_group(str(made), group, variables, empty.__getitem__, recordings, empty=True)
     if "buffers" in store.groups:
         with BufferTable(store.buffer_columns, None, str(made)):
             pass
