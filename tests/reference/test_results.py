@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import xarray as xr
 
 from miostitch.stitching.options import StitchOptions
@@ -27,6 +28,7 @@ def stitched(session: Made, folder: Path, by: Any) -> tuple[xr.Dataset, xr.Datas
     return frames, xr.open_zarr(store, group=group).load(), pd.read_csv(table)
 
 
+@pytest.mark.fast_cases("many")
 def test_composed_results(session: Made, tmp_path: Path) -> None:
     frames, composition, table = stitched(session, tmp_path, "buffer")
     bounds = session.together().bounds
@@ -52,6 +54,7 @@ def test_composed_results(session: Made, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(table, expected, rtol=0, atol=1e-6)
 
 
+@pytest.mark.fast_cases("odd")
 def test_chosen_results(session: Made, tmp_path: Path) -> None:
     frames, scores, table = stitched(session, tmp_path, "frame")
     bounds = session.together().bounds
