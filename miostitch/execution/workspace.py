@@ -7,7 +7,6 @@ import os
 import shutil
 import socket
 import tempfile
-import warnings
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from hashlib import blake2b
@@ -198,7 +197,8 @@ class Workspace:
     @contextmanager
     def _lock(self, *, resumable: bool) -> Iterator[None]:
         while True:
-            lock = FileLock(self.folder / LOCK)
+            # a lock of another kind would be left behind by a killed run
+            lock = FileLock(self.folder / LOCK, fallback_to_soft=False)
             try:
                 self._make_folder()
                 self._acquire(lock)
@@ -233,10 +233,8 @@ class Workspace:
 
     def _acquire(self, lock: FileLock) -> None:
         try:
-            # filelock warns of a lock of another kind; a killed run would leave that behind
-            with warnings.catch_warnings(action="error", category=UserWarning):
-                lock.acquire(timeout=0)
-        except (OSError, NotImplementedError, UserWarning) as error:
+            lock.acquire(timeout=0)
+        except (OSError, NotImplementedError) as error:
             if isinstance(error, OSError) and error.errno not in NO_LOCKS:
                 raise  # locked, or no rights or space: reported as it is
             with suppress(OSError):  # it stays where it holds more than the file to be locked

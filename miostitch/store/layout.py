@@ -5,6 +5,7 @@ carries a checksum and is written even when all zero, so that a missing chunk is
 """
 
 import re
+import threading
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -66,6 +67,8 @@ DIMENSION_DOCS = {
 """Dimensions of the groups that have a coordinate."""
 
 Attrs = Mapping[str, Any]
+
+_FILTERING = threading.Lock()
 
 
 @contextmanager
@@ -228,8 +231,9 @@ class BufferColumns:
 
 def consolidate(path: str) -> None:
     """Gather the metadata of a finished store in one place, where ``xarray`` looks for it."""
-    with warnings.catch_warnings(), _writing(path, "cannot write the metadata"):
-        # zarr warns that format 3 does not specify this yet; readers without it lose nothing
+    # zarr warns that format 3 does not specify this yet; readers without it lose nothing.
+    # Filters are those of the process: by turns, or a thread would end the filter of another
+    with _FILTERING, warnings.catch_warnings(), _writing(path, "cannot write the metadata"):
         warnings.filterwarnings("ignore", "Consolidated metadata", UserWarning)
         run_here(asynchronous.consolidate_metadata(DiskStore(path)))
 

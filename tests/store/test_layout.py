@@ -1,5 +1,6 @@
 """The store: what is written is what xarray reads, and nothing can be lost unseen."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -202,3 +203,13 @@ def test_ome_axes_name_every_dimension(tmp_path: Path, video: np.ndarray) -> Non
     assert [axis["name"] for axis in scale["axes"]] == ["frame", "height", "width"]
     assert [axis["type"] for axis in scale["axes"]] == ["time", "space", "space"]
     assert scale["datasets"][0]["path"] == "video"
+
+
+def test_stores_are_consolidated_by_threads_at_once(tmp_path: Path) -> None:
+    """Filters of warnings are those of the whole process; here every warning is an error."""
+    stores = [str(tmp_path / f"{n}.zarr") for n in range(8)]
+    for name in stores:
+        store.create_store(name, shape=(3, 4, 5), chunk_frames=2, attrs={})
+    with ThreadPoolExecutor(8) as pool:
+        for _ in range(20):
+            [*pool.map(store.consolidate, stores)]
