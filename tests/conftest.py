@@ -38,7 +38,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    mark_further_cases(config, items)
     for mark in MARKED:
         if mark in config.getoption("with_marks"):
             continue
@@ -55,20 +54,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             if row not in FAULTS or not (how and outcome):
                 raise pytest.UsageError(f"{item.nodeid}: no such fault: {fault.args}")
             item.extra_keyword_matches.add(f"row{row:02}")  # for -k row07
-
-
-def mark_further_cases(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark as slow the cases of a test that its ``fast_cases`` does not name."""
-    left: dict[str, set[str]] = {}
-    for item in items:
-        if (mark := item.get_closest_marker("fast_cases")) and isinstance(item, pytest.Function):
-            case = item.callspec.id
-            left.setdefault(item.nodeid.removesuffix(f"[{case}]"), {*mark.args}).discard(case)
-            if case not in mark.args:
-                item.add_marker("slow")
-    unknown = {test: names for test, names in left.items() if names}
-    if unknown and not any("::" in argument for argument in config.args):
-        raise pytest.UsageError(f"no such cases: {unknown}")
 
 
 @pytest.fixture(scope="session", autouse=True)

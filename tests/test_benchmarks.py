@@ -80,7 +80,6 @@ def test_benchmarks_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPat
         run(suite, names)
 
 
-@pytest.mark.slow
 def test_a_real_bit_stream_comes_back(
     recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

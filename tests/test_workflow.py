@@ -120,7 +120,6 @@ def test_a_workflow_stitches_trims_and_denoises(example: Path) -> None:
     require_denoised(example, f"{STEM}_trimmed", trimmed, load_config("denoise_example"))
 
 
-@pytest.mark.fast_cases("denoise_flicker", "denoise_patch")
 @pytest.mark.parametrize("name", [n for n in PRODUCTS if n != "denoise_example"])
 def test_every_shipped_configuration(stitched: Path, tmp_path: Path, name: str) -> None:
     args = ("-o", str(tmp_path), "-c", name, "-s", "3", "-e", "4", "--json")
@@ -151,7 +150,6 @@ def test_the_commands_one_by_one_give_the_same(
             assert first[name] == second[name], name
 
 
-@pytest.mark.fast_cases("trim1")
 @pytest.mark.parametrize("trim", [(0, 0), (5, 0), (1, 32)])
 def test_blocks_need_not_fit(stitched: Path, tmp_path: Path, trim: tuple[int, int]) -> None:
     config = DenoiseConfig.model_validate(
@@ -388,7 +386,6 @@ def test_thresholds_of_a_configuration_score_the_candidates(
     assert made["config"]["score"]["gradient_threshold"] == 7
 
 
-@pytest.mark.fast_cases("noise_patch: {enable: false}")
 @pytest.mark.parametrize("text", ["", "noise_patch: {enable: false}"])
 def test_a_configuration_without_a_stage(session: list[str], tmp_path: Path, text: str) -> None:
     (tmp_path / "c.yml").write_text(text)

@@ -103,7 +103,6 @@ def add_noise(video: Path, head: int, tail: int) -> None:
 HOW, OUTCOME = "device off, noise at {}", "a warning with its range; no losses; left out"
 
 
-@pytest.mark.fast_cases("row74-device-off-noise-at-the-end")
 @pytest.mark.parametrize(
     ("head", "tail", "option"),
     [

@@ -25,7 +25,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.slow
 def test_from_a_result_to_analysis(folder: Path, tmp_path: Path) -> None:
     store, out = folder / "out" / f"{STEM}.zarr", tmp_path / "regular"
     done = run_installed("regularize", str(store), "-o", str(out), "--max-fill", "0")
@@ -51,7 +50,6 @@ def test_from_a_result_to_analysis(folder: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(trimmed.filled, miostitch.open_recording(regular).filled[2:])
 
 
-@pytest.mark.slow
 def test_processes_write_what_threads_write(folder: Path, tmp_path: Path) -> None:
     store = str(folder / "out" / f"{STEM}.zarr")
     for name, more in (("threads", ()), ("processes", ("--workers", "2"))):
@@ -85,7 +83,6 @@ def test_what_is_refused(folder: Path, words: tuple[str, ...], message: str) -> 
     assert message in done.stderr
 
 
-@pytest.mark.fast_cases("nwb")
 @pytest.mark.parametrize("kind", ["nwb", "ucla"])
 def test_a_regular_result_is_exported_as_it_is(folder: Path, tmp_path: Path, kind: str) -> None:
     store = folder / "out" / f"{STEM}.zarr"

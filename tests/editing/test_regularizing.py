@@ -142,7 +142,6 @@ def test_a_stitch_that_is_not_written_is_made_regular_as_a_written_one(
         np.testing.assert_array_equal(made[name], lazy[name], err_msg=name)
 
 
-@pytest.mark.fast_cases("zero")
 @pytest.mark.parametrize("fill", FILLS)
 def test_a_regular_result_is_regular_already(stitched: Path, tmp_path: Path, fill: Fill) -> None:
     write_recording(regularize(stitched, fill), tmp_path)
@@ -257,7 +256,6 @@ def test_a_number_that_does_not_rise_is_left_out_and_said(session: Made, tmp_pat
     assert miostitch.verify_files(tmp_path / "out")["differences"] == 0
 
 
-@pytest.mark.fast_cases("linear")
 @pytest.mark.parametrize("fill", FILLS)
 def test_a_filled_frame_that_is_another_is_found(
     stitched: Path, tmp_path: Path, fill: Fill
@@ -272,7 +270,6 @@ def test_a_filled_frame_that_is_another_is_found(
     assert stitched.name in {finding["file"] for finding in found["findings"]}
 
 
-@pytest.mark.fast_cases("change1-epochs")
 @pytest.mark.parametrize(
     ("change", "column"),
     [
@@ -321,7 +318,6 @@ SELECTIONS: tuple[Callable[[xr.Dataset], xr.Dataset], ...] = (
 )
 
 
-@pytest.mark.fast_cases("False-<lambda>4", "False-<lambda>0")
 @pytest.mark.parametrize("select", SELECTIONS)
 @pytest.mark.parametrize("raw", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_what_is_selected_in_python_is_a_step_of_the_history(

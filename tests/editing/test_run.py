@@ -172,7 +172,6 @@ def require_together(stem: Path, suffix: str, folder: Path, chain: list[Any]) ->
     return {*content(folder / suffix[1:])}
 
 
-@pytest.mark.fast_cases("buffer-.zarr")
 @pytest.mark.parametrize(("by", "suffix"), [("frame", ".avi"), ("buffer", ".zarr")])
 def test_all_products_of_a_result_stay_together(
     by: str, suffix: str, stitched: dict[str, Path], tmp_path: Path
@@ -407,7 +406,6 @@ def test_stale_companions_are_refused_or_left_out(
         assert not (tmp_path / "out" / f"{STEM}{suffix}").exists()
 
 
-@pytest.mark.fast_cases(".zarr")
 @pytest.mark.parametrize("ending", [".avi", ".zarr"])
 def test_rows_go_on_repaired_and_as_received(recordings: Path, tmp_path: Path, ending: str) -> None:
     video = recordings / "stitch" / "video1.avi"
@@ -435,7 +433,6 @@ def test_rows_can_go_on_as_they_are(recordings: Path, tmp_path: Path) -> None:
     assert miostitch.verify_files(tmp_path)["differences"] == 0
 
 
-@pytest.mark.fast_cases(".zarr")
 @pytest.mark.parametrize("suffix", [".avi", ".zarr"])
 def test_rows_are_those_of_the_store_beside(
     stitched: dict[str, Path], tmp_path: Path, suffix: str
@@ -454,7 +451,6 @@ def test_rows_are_those_of_the_store_beside(
     )
 
 
-@pytest.mark.fast_cases("damaged-buffer")
 @pytest.mark.parametrize("by", ["frame", "buffer"])
 @pytest.mark.parametrize("what", ["missing", "damaged"])
 def test_damaged_chunks_are_refused_or_left_out(
@@ -546,12 +542,6 @@ def rename_key(path: Path) -> None:
     path.write_text(path.read_text().replace("frame", "picture").replace("index", "number"))
 
 
-@pytest.mark.fast_cases(
-    "swap_lines-line 6 does not list frame 4-.zarr-_scores.csv",
-    "cut_end-has .*, for its last line is cut-.avi-_timestamps.csv",
-    "rename_key-line 1: no column-.avi-_timestamps.csv",
-    "truncate-line 1: the file is empty-.zarr-_scores.csv",
-)
 @pytest.mark.parametrize(("suffix", "side"), [*zip([".avi", ".zarr"], SIDES, strict=True)])
 @pytest.mark.parametrize(
     ("spoil", "fault"),
@@ -780,7 +770,6 @@ def test_a_lag_of_what_has_its_rows_in_their_places_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.fast_cases(".avi")
 @pytest.mark.parametrize("suffix", [".avi", ".zarr"])
 def test_rows_that_the_store_has_are_not_lost_with_the_table(
     stitched: dict[str, Path], tmp_path: Path, suffix: str

@@ -434,7 +434,6 @@ def test_options_without_effect_are_refused(
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.fast_cases("zarr2")
 @pytest.mark.parametrize("kind", ["ucla", "avi-segments", "zarr2"])
 def test_nothing_is_replaced_unless_asked(kind: Kind, store: Path, tmp_path: Path) -> None:
     export_recording(store, tmp_path, kind)

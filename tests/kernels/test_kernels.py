@@ -321,13 +321,11 @@ def require_shared_cache(folder: Path, probe: str, module: str, count: int, answ
     assert len(kept) == 2 * count
 
 
-@pytest.mark.slow
 def test_processes_may_compile_at_the_same_time(tmp_path: Path) -> None:
     (tmp_path / "small.py").write_text(SMALL_MODULE)
     require_shared_cache(tmp_path, SMALL_PROBE, "small", 2, "[42, -2]")
 
 
-@pytest.mark.fast_cases("none")
 @pytest.mark.fault(60, "package and home read-only: no cache for numba", "works, compiles again")
 @pytest.mark.skipif(sys.platform == "win32", reason="other limits there")
 @pytest.mark.parametrize("cache", ["none", "full"])

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pytest
 import xarray as xr
 
 from miostitch.stitching.options import StitchOptions
@@ -28,7 +27,6 @@ def stitched(session: Made, folder: Path, by: Any) -> tuple[xr.Dataset, xr.Datas
     return frames, xr.open_zarr(store, group=group).load(), pd.read_csv(table)
 
 
-@pytest.mark.fast_cases("many")
 def test_composed_results(session: Made, tmp_path: Path) -> None:
     frames, composition, table = stitched(session, tmp_path, "buffer")
     bounds = session.together().bounds
@@ -54,7 +52,6 @@ def test_composed_results(session: Made, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(table, expected, rtol=0, atol=1e-6)
 
 
-@pytest.mark.fast_cases("odd")
 def test_chosen_results(session: Made, tmp_path: Path) -> None:
     frames, scores, table = stitched(session, tmp_path, "frame")
     bounds = session.together().bounds

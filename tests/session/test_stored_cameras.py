@@ -84,7 +84,6 @@ def test_a_store_has_them_as_coordinates(store: Path) -> None:
     require_verified(store.parent)
 
 
-@pytest.mark.fast_cases("camera_frame")
 @pytest.mark.parametrize("name", ["camera_frame", "error_s"])
 def test_verify_finds_what_was_changed(store: Path, name: str) -> None:
     array = xr.open_zarr(store, group="camera_cam", chunks=None)[name].load()
@@ -151,7 +150,6 @@ def test_another_one_replaces_it_only_by_force(store: Path, session: Path) -> No
     require_verified(store.parent)
 
 
-@pytest.mark.fast_cases("store_digest")
 @pytest.mark.parametrize("step", ["consolidate", "store_digest"])
 def test_a_run_that_ends_in_between_is_seen_and_done_again(
     session: Path, monkeypatch: pytest.MonkeyPatch, step: str

@@ -88,7 +88,6 @@ def _change(store: Path, folder: Path, change: Change) -> Path:
     return copy
 
 
-@pytest.mark.fast_cases("buffer")
 @pytest.mark.fault(68, "a variable, dimension or attribute of another kind", "named, or no matter")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_store_of_which_one_thing_is_odd(
