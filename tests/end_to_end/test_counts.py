@@ -107,7 +107,7 @@ def test_an_edit_counts_the_frames_that_it_has(tmp_path: Path) -> None:
     ("name", "by", "lag"),
     [
         ("stitch", "frame", 1),
-        ("unequal3", "buffer", 0),
+        pytest.param("unequal3", "buffer", 0, marks=pytest.mark.slow),
         pytest.param("capture3", "buffer", 0, marks=pytest.mark.slow),
         pytest.param("flips2", "buffer", 0, marks=pytest.mark.slow),
     ],

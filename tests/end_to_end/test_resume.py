@@ -39,7 +39,7 @@ OPTIONS = StitchOptions(chunk_frames=CHUNK, debug_video=True)
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     folder = tmp_path_factory.mktemp("session")
-    config = miostitch.SimulationConfig(frames=32, height=20, width=30, buffer_loss=0.1, seed=1)
+    config = miostitch.SimulationConfig(frames=26, height=20, width=30, buffer_loss=0.1, seed=1)
     return [str(path) for path in miostitch.simulate(folder, config).recordings]
 
 
@@ -156,7 +156,7 @@ HARMS = (lose, cut, flip_a_bit, cut_the_note, leave_half_a_chunk)
 def test_what_was_damaged_since_is_made_again(
     session: list[str], whole: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = begin(session, tmp_path / "out", monkeypatch, writes=9)
+    folder = begin(session, tmp_path / "out", monkeypatch, writes=8)
     notes = sorted(folder.glob("journal/video/*.note"))
     for harm, note in zip(HARMS, notes, strict=False):
         (chunk,) = folder.glob(f"*.zarr/video/c/{int(note.stem) // CHUNK}/0/0")
@@ -516,7 +516,7 @@ FEW: dict[str, Any] = {"frames": 40, "height": 40, "width": 50}
 @pytest.mark.parametrize(
     ("number", "size", "pause"),
     [
-        (signal.SIGTERM, FEW, 0.1),
+        (signal.SIGTERM, FEW, 0.05),
         pytest.param(signal.SIGINT, {"frames": 2000}, 0, marks=pytest.mark.slow),
         pytest.param(signal.SIGTERM, {"frames": 2000}, 0, marks=pytest.mark.slow),
     ],

@@ -90,7 +90,10 @@ def test_frames_below_the_least_confidence_are_left_out(
     assert made["dropped_frame_num"] == numbers[~kept | damaged].tolist()
     assert made["dropped_uncertain"] == (~kept & ~damaged).sum() > 0
     assert miostitch.verify_files(tmp_path)["differences"] == 0
-    output, named = str(tmp_path / "cli"), ["--by", by, "--min-confidence", str(least)]
+    output, named = (
+        str(tmp_path / "cli"),
+        ["--by", by, "--min-confidence", str(least), "--no-report"],
+    )
     done = run("stitch", *noisy.names, "-o", output, *named)
     uncertain = int((~kept).sum())
     assert f"{uncertain} frames of low confidence left out" in done.output
@@ -99,7 +102,15 @@ def test_frames_below_the_least_confidence_are_left_out(
 
 def test_likely_candidates_overrule_the_rule(tmp_path: Path) -> None:
     session = Made(tmp_path / "in", frames=60, receivers=3, seed=8, bit_errors=2e-5)
-    run("stitch", *session.names, "-o", str(tmp_path / "likely"), "--select", "confidence")
+    run(
+        "stitch",
+        *session.names,
+        "-o",
+        str(tmp_path / "likely"),
+        "--select",
+        "confidence",
+        "--no-report",
+    )
     rule, likely = miostitch.stitch(session.names), opened(tmp_path / "likely")
     other = (rule.source != likely.source).to_numpy()
     assert 0 < other.sum() < len(other)
@@ -229,7 +240,7 @@ def test_pixels_that_nobody_has_are_doubtful_whatever_the_rows_say(by: Any, tmp_
     made = Made(tmp_path / "in", frames=80, seed=6, failed_headers=0.1, **sound)
     for video in made.videos:
         change_table(video, lambda rows: rows.drop(columns=CHECKED.name))
-    summary = miostitch.stitch_files(made.names, tmp_path / "out", by=by)
+    summary = miostitch.stitch_files(made.names, tmp_path / "out", by=by, report=False)
     store, frames = opened(tmp_path / "out"), decode(next((tmp_path / "out").glob("*.avi")))
     truth = open_recording(made.videos[0].with_name("truth.avi"))
     sent = truth.video.sel(frame=np.isin(truth.frame_num, store.frame_num)).to_numpy()
@@ -244,6 +255,6 @@ def test_a_dark_image_is_no_doubt(tmp_path: Path) -> None:
     made = Made(tmp_path / "in", frames=30, seed=6, buffer_loss=0.0, header_flips=0.0)
     for video in made.videos:
         change_video(video, np.zeros_like)
-    miostitch.stitch_files(made.names, tmp_path / "out", lag=0)
+    miostitch.stitch_files(made.names, tmp_path / "out", lag=0, **QUIET)
     found = opened(tmp_path / "out")
     assert (found.confidence.to_numpy()[~found.damaged.to_numpy()] >= CERTAIN).all()
