@@ -342,8 +342,17 @@ def test_inputs_that_are_gone_or_changed(session: Made, copy: Path, tmp_path: Pa
     assert 0 < len(page.pictures) < whole
 
 
+@pytest.mark.parametrize(
+    ("command", "done"),
+    [
+        (("trim", "-s", "2"), "trimmed"),
+        pytest.param(
+            ("denoise", "-c", "denoise_calcium_imaging"), "denoised", marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_an_edited_result_is_shown_next_to_its_recordings_wherever_they_are(
-    session: Made, tmp_path: Path
+    session: Made, tmp_path: Path, command: tuple[str, ...], done: str
 ) -> None:
     before = tmp_path / "before"
     shutil.copytree(session.videos[0].parent, before / "in")
@@ -351,19 +360,18 @@ def test_an_edited_result_is_shown_next_to_its_recordings_wherever_they_are(
     options = StitchOptions(codec=None, drop_damaged=True, min_confidence=0.5)
     stitch_files(videos, before / "out", options)
     stored = str(before / "out" / f"{STEM}.zarr")
-    for args in (["trim", "-s", "2"], ["denoise", "-c", "denoise_calcium_imaging"]):
-        done = CliRunner().invoke(main, [*args, stored, "-o", str(before / args[0])])
-        assert done.exit_code == 0, done.output
+    ran = CliRunner().invoke(main, [*command, stored, "-o", str(before / "edited")])
+    assert ran.exit_code == 0, ran.output
     before.rename(tmp_path / "after")
-    for edit, stem in (("trim", f"{STEM}_trimmed"), ("denoise", f"{STEM}_denoised")):
-        page = remade(tmp_path / "after" / edit, stem)
-        assert "frames were removed by stitch --drop-damaged" in page.words
-        assert "missing buffers are black at lag 0" in page.words
-        frames = page.words.count(", at 0:0")
-        assert frames
-        assert len(page.pictures) == 1 + frames * (1 + len(videos))  # the mean image, too
+    edited, stem = tmp_path / "after" / "edited", f"{STEM}_{done}"
+    page = remade(edited, stem)
+    assert "frames were removed by stitch --drop-damaged" in page.words
+    assert "missing buffers are black at lag 0" in page.words
+    frames = page.words.count(", at 0:0")
+    assert frames
+    assert len(page.pictures) == 1 + frames * (1 + len(videos))  # the mean image, too
     shutil.rmtree(tmp_path / "after" / "out")
-    page = remade(tmp_path / "after" / "trim", f"{STEM}_trimmed")
+    page = remade(edited, stem)
     assert "which was not found" in page.words
     assert "is not there any more" in page.words
 

@@ -90,11 +90,8 @@ def test_frames_below_the_least_confidence_are_left_out(
     assert made["dropped_frame_num"] == numbers[~kept | damaged].tolist()
     assert made["dropped_uncertain"] == (~kept & ~damaged).sum() > 0
     assert miostitch.verify_files(tmp_path)["differences"] == 0
-    output, named = (
-        str(tmp_path / "cli"),
-        ["--by", by, "--min-confidence", str(least), "--no-report"],
-    )
-    done = run("stitch", *noisy.names, "-o", output, *named)
+    output, named = str(tmp_path / "cli"), ["--by", by, "--min-confidence", str(least)]
+    done = run("stitch", *noisy.names, "-o", output, "--no-report", *named)
     uncertain = int((~kept).sum())
     assert f"{uncertain} frames of low confidence left out" in done.output
     assert opened(tmp_path / "cli").sizes["frame"] == kept.sum()
@@ -102,15 +99,8 @@ def test_frames_below_the_least_confidence_are_left_out(
 
 def test_likely_candidates_overrule_the_rule(tmp_path: Path) -> None:
     session = Made(tmp_path / "in", frames=60, receivers=3, seed=8, bit_errors=2e-5)
-    run(
-        "stitch",
-        *session.names,
-        "-o",
-        str(tmp_path / "likely"),
-        "--select",
-        "confidence",
-        "--no-report",
-    )
+    output, named = str(tmp_path / "likely"), ["--select", "confidence"]
+    run("stitch", *session.names, "-o", output, "--no-report", *named)
     rule, likely = miostitch.stitch(session.names), opened(tmp_path / "likely")
     other = (rule.source != likely.source).to_numpy()
     assert 0 < other.sum() < len(other)

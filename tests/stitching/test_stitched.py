@@ -149,14 +149,9 @@ def test_denoised_and_exported_it_is_as_the_store_would_be(
     assert_same(*(miostitch.denoise(each, config).dataset for each in (lazy, stored)))
 
 
-@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
-@pytest.mark.parametrize(
-    "names",
-    [
-        ("stitch", "video", 2),
-        pytest.param(("capture3", "receiver", 3), marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.slow  # simulated recordings, as store and lazily, are compared always
+@pytest.mark.parametrize("names", [("stitch", "video", 2), ("capture3", "receiver", 3)])
 def test_real_recordings(recordings: Path, both: Both, tmp_path: Path, names: Any, by: Any) -> None:
     folder, stem, count = names
     videos = [str(recordings / folder / f"{stem}{n + 1}.avi") for n in range(count)]
