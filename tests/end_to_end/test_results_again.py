@@ -9,7 +9,7 @@ import miostitch
 from tests.sessions import Made
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_the_table_of_a_result_is_taken_as_it_is(
     by: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -137,7 +137,7 @@ def page_of(path: Path) -> Page:
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("session")
-    return Made(folder, receivers=2, seed=8, frames=90, frame_loss=0.1, corruption=0.1)
+    return Made(folder, receivers=2, seed=8, frames=60, frame_loss=0.1, corruption=0.1)
 
 
 @pytest.fixture(scope="module", params=WAYS)
@@ -151,6 +151,10 @@ def products(
 
 BY_BUFFER = pytest.mark.parametrize("products", ["buffer"], indirect=True)
 """Where it does not matter how frames are made."""
+SLOW_BY_FRAME = pytest.mark.parametrize(
+    "products", [pytest.param("frame", marks=pytest.mark.slow), "buffer"], indirect=True
+)
+"""Where one way is enough if all must be quick."""
 
 
 @pytest.fixture
@@ -315,6 +319,7 @@ def test_a_page_that_asks_for_nothing(products: Path) -> None:
     assert all(attrs["alt"] for attrs in page.pictures)
 
 
+@SLOW_BY_FRAME
 def test_inputs_that_are_gone_or_changed(session: Made, copy: Path, tmp_path: Path) -> None:
     path = copy / f"{STEM}.json"
     inputs = tmp_path / "in"
@@ -337,8 +342,17 @@ def test_inputs_that_are_gone_or_changed(session: Made, copy: Path, tmp_path: Pa
     assert 0 < len(page.pictures) < whole
 
 
+@pytest.mark.parametrize(
+    ("command", "done"),
+    [
+        (("trim", "-s", "2"), "trimmed"),
+        pytest.param(
+            ("denoise", "-c", "denoise_calcium_imaging"), "denoised", marks=pytest.mark.slow
+        ),
+    ],
+)
 def test_an_edited_result_is_shown_next_to_its_recordings_wherever_they_are(
-    session: Made, tmp_path: Path
+    session: Made, tmp_path: Path, command: tuple[str, ...], done: str
 ) -> None:
     before = tmp_path / "before"
     shutil.copytree(session.videos[0].parent, before / "in")
@@ -346,19 +360,18 @@ def test_an_edited_result_is_shown_next_to_its_recordings_wherever_they_are(
     options = StitchOptions(codec=None, drop_damaged=True, min_confidence=0.5)
     stitch_files(videos, before / "out", options)
     stored = str(before / "out" / f"{STEM}.zarr")
-    for args in (["trim", "-s", "2"], ["denoise", "-c", "denoise_calcium_imaging"]):
-        done = CliRunner().invoke(main, [*args, stored, "-o", str(before / args[0])])
-        assert done.exit_code == 0, done.output
+    ran = CliRunner().invoke(main, [*command, stored, "-o", str(before / "edited")])
+    assert ran.exit_code == 0, ran.output
     before.rename(tmp_path / "after")
-    for edit, stem in (("trim", f"{STEM}_trimmed"), ("denoise", f"{STEM}_denoised")):
-        page = remade(tmp_path / "after" / edit, stem)
-        assert "frames were removed by stitch --drop-damaged" in page.words
-        assert "missing buffers are black at lag 0" in page.words
-        frames = page.words.count(", at 0:0")
-        assert frames
-        assert len(page.pictures) == 1 + frames * (1 + len(videos))  # the mean image, too
+    edited, stem = tmp_path / "after" / "edited", f"{STEM}_{done}"
+    page = remade(edited, stem)
+    assert "frames were removed by stitch --drop-damaged" in page.words
+    assert "missing buffers are black at lag 0" in page.words
+    frames = page.words.count(", at 0:0")
+    assert frames
+    assert len(page.pictures) == 1 + frames * (1 + len(videos))  # the mean image, too
     shutil.rmtree(tmp_path / "after" / "out")
-    page = remade(tmp_path / "after" / "trim", f"{STEM}_trimmed")
+    page = remade(edited, stem)
     assert "which was not found" in page.words
     assert "is not there any more" in page.words
 
@@ -379,6 +392,7 @@ def remade(folder: Path, stem: str = STEM) -> Page:
     return page_of(folder / f"{stem}_report.html")
 
 
+@SLOW_BY_FRAME
 def test_a_store_without_its_summary(copy: Path) -> None:
     (copy / f"{STEM}.json").unlink()
     page = remade(copy)
@@ -502,13 +516,18 @@ def test_the_command(copy: Path) -> None:
     assert not [*copy.glob(".*")]
 
 
+@pytest.mark.slow  # of an edit of such a result it is tested always
 def test_a_shifted_result_is_not_to_be_used(recordings: Path, tmp_path: Path) -> None:
     names = [str(recordings / "stitch" / f"video{n}.avi") for n in (1, 2)]
-    stitch_files(names, tmp_path / "as-is", StitchOptions(codec=None, lag=0))
-    page = page_of(tmp_path / "as-is" / "video1__video2_stitched_report.html")
+    stitch_files(names, tmp_path, StitchOptions(codec=None, lag=0))
+    page = page_of(tmp_path / "video1__video2_stitched_report.html")
     assert "Do not use this result" in page.words
-    stitch_files(names, tmp_path / "auto", StitchOptions(codec=None, lag="auto"))
-    page = page_of(tmp_path / "auto" / "video1__video2_stitched_report.html")
+
+
+def test_a_result_at_the_measured_lag_is_to_be_used(recordings: Path, tmp_path: Path) -> None:
+    names = [str(recordings / "stitch" / f"video{n}.avi") for n in (1, 2)]
+    stitch_files(names, tmp_path, StitchOptions(codec=None, lag="auto"))
+    page = page_of(tmp_path / "video1__video2_stitched_report.html")
     assert "52 of 52 frames (100 %) are intact, but 2 of these are doubtful." in page.words
 
 

@@ -157,7 +157,7 @@ def test_frames_merge_across_the_seam_of_blocks() -> None:
     options = CLEAN | {"header_flips": 0.5, "resets": 0, "extra_frame": False}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("miostitch.simulation.device.chunk_frames", lambda height, width: 1)
-        with session(SimulationConfig(frames=250, height=4, width=8, **options)) as s:
+        with session(SimulationConfig(frames=120, height=4, width=8, **options)) as s:
             check_rows(s)
             check_truth(s)
             first = s.tables[0].groupby("reconstructed_frame_index")["buffer_count"].first()
@@ -263,9 +263,17 @@ def test_header_flips_split_frames() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "unit"), [("buffer_loss", 1), ("frame_loss", 8), ("corruption", 1)]
+    ("bursts", "name", "unit"),
+    [
+        (1.0, "buffer_loss", 1),
+        (1.0, "frame_loss", 8),
+        (0.0, "corruption", 1),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((0.0, "buffer_loss", 1), (0.0, "frame_loss", 8), (1.0, "corruption", 1))
+        ),
+    ],
 )
-@pytest.mark.parametrize("bursts", [0.0, 1.0])
 def test_rates_are_those_asked_for(name: str, unit: int, bursts: float) -> None:
     options = CLEAN | {name: 0.03, "bursts": bursts, "late_start_frames": 0, "early_end_frames": 0}
     config = SimulationConfig(frames=2000, receivers=1, height=8, width=8, **options)

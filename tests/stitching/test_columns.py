@@ -24,7 +24,7 @@ def cells(path: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.fault(65, "seventeen odd names", "carried through stitch, store, trim and verify")
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_odd_columns_are_carried(tmp_path: Path, by: str) -> None:
     config = miostitch.SimulationConfig(
         frames=10, receivers=2, height=20, width=20, late_start_frames=0

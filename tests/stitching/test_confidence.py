@@ -42,6 +42,12 @@ def result(
     return folder, dict(made)
 
 
+BY_BUFFER = pytest.mark.parametrize(
+    "result", [pytest.param("frame", marks=pytest.mark.slow), "buffer"], indirect=True
+)
+"""Both ways, of which the second is enough where all must be quick."""
+
+
 def opened(folder: Path, group: str | None = None) -> xr.Dataset:
     [path] = folder.glob("*.zarr")
     store: xr.Dataset = xr.open_zarr(path, group=group)
@@ -67,6 +73,7 @@ def test_store_summary_and_scores_say_the_same(result: tuple[Path, dict[str, Any
         np.testing.assert_allclose(buffers.prod("position"), sure, atol=1e-5)
 
 
+@BY_BUFFER
 def test_frames_below_the_least_confidence_are_left_out(
     result: tuple[Path, dict[str, Any]], noisy: Made, tmp_path: Path
 ) -> None:
@@ -84,7 +91,7 @@ def test_frames_below_the_least_confidence_are_left_out(
     assert made["dropped_uncertain"] == (~kept & ~damaged).sum() > 0
     assert miostitch.verify_files(tmp_path)["differences"] == 0
     output, named = str(tmp_path / "cli"), ["--by", by, "--min-confidence", str(least)]
-    done = run("stitch", *noisy.names, "-o", output, *named)
+    done = run("stitch", *noisy.names, "-o", output, "--no-report", *named)
     uncertain = int((~kept).sum())
     assert f"{uncertain} frames of low confidence left out" in done.output
     assert opened(tmp_path / "cli").sizes["frame"] == kept.sum()
@@ -92,9 +99,9 @@ def test_frames_below_the_least_confidence_are_left_out(
 
 def test_likely_candidates_overrule_the_rule(tmp_path: Path) -> None:
     session = Made(tmp_path / "in", frames=60, receivers=3, seed=8, bit_errors=2e-5)
-    miostitch.stitch_files(session.names, tmp_path / "rule", **QUIET)
-    run("stitch", *session.names, "-o", str(tmp_path / "likely"), "--select", "confidence")
-    rule, likely = opened(tmp_path / "rule"), opened(tmp_path / "likely")
+    output, named = str(tmp_path / "likely"), ["--select", "confidence"]
+    run("stitch", *session.names, "-o", output, "--no-report", *named)
+    rule, likely = miostitch.stitch(session.names), opened(tmp_path / "likely")
     other = (rule.source != likely.source).to_numpy()
     assert 0 < other.sum() < len(other)
     sure, before = likely.confidence.to_numpy(), rule.confidence.to_numpy()
@@ -132,6 +139,7 @@ def test_what_is_no_probability_is_refused(least: float) -> None:
             options(min_confidence=least)
 
 
+@BY_BUFFER
 def test_edits_carry_it(result: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     [path] = result[0].glob("*.zarr")
     sure = opened(result[0]).confidence.to_numpy()
@@ -144,6 +152,7 @@ def test_edits_carry_it(result: tuple[Path, dict[str, Any]], tmp_path: Path) -> 
     assert miostitch.verify_files(tmp_path / "trim")["differences"] == 0
 
 
+@BY_BUFFER
 def test_exports_have_it_and_go_by_it(result: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     [path] = result[0].glob("*.zarr")
     sure = opened(result[0]).confidence.to_numpy()
@@ -197,6 +206,7 @@ def test_viewer_and_report_show_it(result: tuple[Path, dict[str, Any]]) -> None:
     assert f"{summary['doubtful']} intact frames are doubtful" in report.read_text("utf-8")
 
 
+@BY_BUFFER
 def test_of_a_store_of_an_earlier_version_it_is_not_known(
     result: tuple[Path, dict[str, Any]], tmp_path: Path
 ) -> None:
@@ -213,14 +223,14 @@ def test_of_a_store_of_an_earlier_version_it_is_not_known(
     assert "% certainty" not in report.read_text("utf-8")
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_pixels_that_nobody_has_are_doubtful_whatever_the_rows_say(by: Any, tmp_path: Path) -> None:
     """As a table without header_crc_ok has rows of buffers whose pixels the recorder cleared."""
     sound = {"header_flips": 0.0, "overrun": 0.0, "frame_loss": 0.0, "truncation": 0.0}
     made = Made(tmp_path / "in", frames=80, seed=6, failed_headers=0.1, **sound)
     for video in made.videos:
         change_table(video, lambda rows: rows.drop(columns=CHECKED.name))
-    summary = miostitch.stitch_files(made.names, tmp_path / "out", by=by)
+    summary = miostitch.stitch_files(made.names, tmp_path / "out", by=by, report=False)
     store, frames = opened(tmp_path / "out"), decode(next((tmp_path / "out").glob("*.avi")))
     truth = open_recording(made.videos[0].with_name("truth.avi"))
     sent = truth.video.sel(frame=np.isin(truth.frame_num, store.frame_num)).to_numpy()
@@ -235,6 +245,6 @@ def test_a_dark_image_is_no_doubt(tmp_path: Path) -> None:
     made = Made(tmp_path / "in", frames=30, seed=6, buffer_loss=0.0, header_flips=0.0)
     for video in made.videos:
         change_video(video, np.zeros_like)
-    miostitch.stitch_files(made.names, tmp_path / "out", lag=0)
+    miostitch.stitch_files(made.names, tmp_path / "out", lag=0, **QUIET)
     found = opened(tmp_path / "out")
     assert (found.confidence.to_numpy()[~found.damaged.to_numpy()] >= CERTAIN).all()

@@ -87,10 +87,10 @@ def test_at_the_right_lag_two_receivers_have_all_by_frame_or_by_buffer(recording
     np.testing.assert_array_equal(made.video, chosen.video)
 
 
-@pytest.mark.parametrize("receivers", [1, 2, 3])
+@pytest.mark.parametrize("receivers", [1, pytest.param(2, marks=pytest.mark.slow), 3])
 def test_every_frame_is_the_one_an_oracle_picks(tmp_path: Path, receivers: int) -> None:
     config = miostitch.SimulationConfig(
-        frames=90,
+        frames=50,
         receivers=receivers,
         seed=receivers,
         height=40,
@@ -108,6 +108,7 @@ def test_every_frame_is_the_one_an_oracle_picks(tmp_path: Path, receivers: int) 
         np.testing.assert_array_equal(frame, pictures[source][position])
 
 
+@pytest.mark.slow  # simulated recordings agree with it always
 def test_real_recordings_agree_with_the_oracle(recordings: Path) -> None:
     videos = [recordings / "capture3" / f"receiver{n}.avi" for n in (1, 2, 3)]
     stitched = miostitch.stitch(videos)
@@ -192,12 +193,13 @@ def test_a_list_of_recordings_is_needed(recordings: list[str]) -> None:
         miostitch.stitch(recordings)
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_a_batch_of_ten_million_frames_has_the_tasks_of_any_other(
     tmp_path: Path, by: Literal["frame", "buffer"]
 ) -> None:
     count, block = 10_000_000, 419
-    made = miostitch.simulate(tmp_path, miostitch.SimulationConfig(frames=block, seed=1))
+    config = miostitch.SimulationConfig(frames=block, seed=1, height=20, width=20)
+    made = miostitch.simulate(tmp_path, config)
     short = bring_together([Recording.open(path) for path in made.recordings])
     # the same frames again and again
     kept = np.resize(short.kept, count)
@@ -207,10 +209,10 @@ def test_a_batch_of_ten_million_frames_has_the_tasks_of_any_other(
         source_frame=short.alignment.source_frame[:, kept],
     )
     long = replace(short, alignment=alignment, kept=np.arange(count, dtype=np.int32))
-    config = StitchConfig(by=by)
+    way = StitchConfig(by=by)
     tasks = []
     for start in (0, count // 2 // block * block, count - 8 * block):
-        frames: Any = stitch_frames(long, slice(start, start + 8 * block), block, config)
+        frames: Any = stitch_frames(long, slice(start, start + 8 * block), block, way)
         tasks.append(len(dict(frames.__dask_graph__())))
     assert tasks[0] == tasks[1] == tasks[2]
     assert tasks[0] <= 8 * 40

@@ -33,6 +33,16 @@ NAMES = [column.name for column in COLUMNS]
 session = made()
 
 
+@pytest.fixture(scope="module")
+def together(session: Made) -> Session:
+    return session.together()
+
+
+@pytest.fixture(scope="module")
+def gave(together: Session) -> np.ndarray:
+    return composed_by(together)
+
+
 def composed_by(session: Session) -> np.ndarray:
     """Who gave each buffer, (frame, position)."""
     span = slice(0, session.shape[0])
@@ -48,9 +58,7 @@ def source_of(session: Session) -> np.ndarray:
     return first
 
 
-def test_rows_are_in_order_and_spans_are_parts(session: Made) -> None:
-    together = session.together()
-    gave = composed_by(together)
+def test_rows_are_in_order_and_spans_are_parts(together: Session, gave: np.ndarray) -> None:
     whole = rows_of_buffers(together, slice(0, len(gave)), gave)
     place = ["reconstructed_frame_index", "frame_buffer_count"]
     assert not whole[place].duplicated().any()
@@ -65,8 +73,7 @@ def test_rows_are_in_order_and_spans_are_parts(session: Made) -> None:
     assert set(map(tuple, whole[place].to_numpy())) <= delivered
 
 
-def test_rows_of_frames_are_those_of_their_source(session: Made) -> None:
-    together = session.together()
+def test_rows_of_frames_are_those_of_their_source(session: Made, together: Session) -> None:
     source_frame = together.source_frame(slice(None))
     chosen = source_of(together)
     span = slice(2, 15)
@@ -104,9 +111,10 @@ def test_rows_of_a_composed_frame_stand_as_they_were_received(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("one_clock", [True, False])
-def test_times_are_those_of_the_first_and_the_last_row(session: Made, one_clock: bool) -> None:
-    together = replace(session.together(), one_clock=one_clock)
-    gave = composed_by(together)
+def test_times_are_those_of_the_first_and_the_last_row(
+    together: Session, gave: np.ndarray, one_clock: bool
+) -> None:
+    together = replace(together, one_clock=one_clock)
     span = slice(0, len(gave))
     rows = rows_of_buffers(together, span, gave)
     times = frame_times(rows, span)
@@ -171,10 +179,9 @@ def test_a_table_without_padding_has_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("composed", [False, True])
 def test_a_task_makes_the_rows_of_its_block_from_what_it_is_sent(
-    session: Made, tmp_path: Path, composed: bool
+    together: Session, gave: np.ndarray, tmp_path: Path, composed: bool
 ) -> None:
-    together = session.together()
-    gave = composed_by(together) if composed else source_of(together)
+    gave = gave if composed else source_of(together)
     find = rows_of_buffers if composed else rows_of_frames
     count = len(gave)
     form = RowFormat.of(column_names(together, composed=composed))

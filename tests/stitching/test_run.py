@@ -45,7 +45,7 @@ STEM = "receiver1__receiver2_stitched"
 def session(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("session")
     config = miostitch.SimulationConfig(
-        frames=80, seed=3, height=40, width=50, fps=Fraction(30000, 1001)
+        frames=50, seed=3, height=40, width=50, fps=Fraction(30000, 1001)
     )
     miostitch.simulate(folder, config)
     return folder
@@ -406,7 +406,7 @@ def test_no_room(inputs: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def flawed(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """A session with damage that one receiver can mend, and damage that none can."""
     folder = tmp_path_factory.mktemp("flawed")
-    return Made(folder, seed=21, frames=30, receivers=3, buffer_loss=0.25, truncation=0.05).names
+    return Made(folder, seed=21, frames=24, receivers=3, buffer_loss=0.25, truncation=0.05).names
 
 
 FLAWED = {
@@ -463,7 +463,7 @@ def test_times_and_rates_of_a_result_are_measured(flawed_results: dict[str, Path
         assert recording["measured_fps"] == pytest.approx(20, rel=0.02)
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_without_damaged_frames_the_others_stay_as_they_are(
     flawed: list[str], flawed_results: dict[str, Path], tmp_path: Path, by: str
 ) -> None:

@@ -3,6 +3,8 @@
 import filecmp
 import pickle
 from collections.abc import Callable
+from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +19,10 @@ from miostitch.recording.files import stitched_stem
 from miostitch.schema import FRAME_VARIABLES
 from miostitch.stitching import stitched as lazy_stitches
 from tests.laziness import never
-from tests.sessions import CONFIGS, Made, made
+from tests.sessions import CONFIGS, Made
 
-session = made("two", "lagging", "many", "rebooted")
+SESSIONS = ("two", "lagging", "many", "rebooted")
+Both = Callable[..., tuple[xr.Dataset, xr.Dataset]]
 WAYS: tuple[dict[str, Any], ...] = ({"by": "frame"}, {"by": "buffer"}, {"keep_clocks": True})
 EDITS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
     "trim": lambda ds: miostitch.trim(ds, 3, 2),
@@ -29,11 +32,34 @@ EDITS: dict[str, Callable[[xr.Dataset], xr.Dataset]] = {
 }
 
 
-def both(videos: list[str], folder: Path, **how: Any) -> tuple[xr.Dataset, xr.Dataset]:
-    """The same stitch, lazily and as a store that was opened."""
-    outputs = miostitch.stitch_files(videos, folder, report=False, **how)["outputs"]
-    [store] = [path for path in outputs if path.endswith(".zarr")]
-    return miostitch.stitch(videos, **how), miostitch.open_recording(store)
+@pytest.fixture(scope="module")
+def sessions(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Made]:
+    return cache(lambda name: Made(tmp_path_factory.mktemp(name), **CONFIGS[name]))
+
+
+@pytest.fixture(params=SESSIONS)
+def session(request: pytest.FixtureRequest, sessions: Callable[[str], Made]) -> Made:
+    return sessions(request.param)
+
+
+def fast_for(*fast: str) -> pytest.MarkDecorator:
+    """Each of the sessions, of which some are enough where all must be quick."""
+    each = [pytest.param(n, marks=() if n in fast else pytest.mark.slow) for n in SESSIONS]
+    return pytest.mark.parametrize("session", each, indirect=True)
+
+
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> Both:
+    """Makes the same stitch once, lazily and as a store that was opened; to be read only."""
+
+    @cache
+    def make(*videos: str, **how: Any) -> tuple[xr.Dataset, xr.Dataset]:
+        folder = tmp_path_factory.mktemp("stitched")
+        outputs = miostitch.stitch_files(videos, folder, report=False, **how)["outputs"]
+        [store] = [path for path in outputs if path.endswith(".zarr")]
+        return miostitch.stitch(videos, **how), miostitch.open_recording(store)
+
+    return make
 
 
 def assert_same(lazy: xr.Dataset, stored: xr.Dataset, *, joined: bool = False) -> None:
@@ -64,9 +90,20 @@ def assert_same_files(one: Path, other: Path) -> None:
         ), path
 
 
-@pytest.mark.parametrize("how", WAYS, ids=str)
-def test_it_has_what_the_store_has(session: Made, tmp_path: Path, how: dict[str, Any]) -> None:
-    lazy, stored = both(session.names, tmp_path, **how)
+FAST = {("many", str(WAYS[0])), ("many", str(WAYS[1])), ("rebooted", str(WAYS[2]))}
+
+
+@pytest.mark.parametrize(
+    ("session", "how"),
+    [
+        pytest.param(name, how, marks=() if (name, str(how)) in FAST else pytest.mark.slow)
+        for name, how in product(SESSIONS, WAYS)
+    ],
+    ids=str,
+    indirect=["session"],
+)
+def test_it_has_what_the_store_has(session: Made, both: Both, how: dict[str, Any]) -> None:
+    lazy, stored = both(*session.names, **how)
     assert {v.name for v in FRAME_VARIABLES} <= {*lazy.coords}
     assert_same(lazy, stored)
     [path] = stored.attrs["origins"]
@@ -84,10 +121,11 @@ def test_it_has_what_the_store_has(session: Made, tmp_path: Path, how: dict[str,
         for name, edit in EDITS.items()
     ],
 )
+@fast_for("many")
 def test_edited_and_written_it_is_as_the_store_would_be(
-    session: Made, tmp_path: Path, by: Any, edit: Callable[[xr.Dataset], xr.Dataset]
+    session: Made, both: Both, tmp_path: Path, by: Any, edit: Callable[[xr.Dataset], xr.Dataset]
 ) -> None:
-    lazy, stored = map(edit, both(session.names, tmp_path / "stitched", by=by))
+    lazy, stored = map(edit, both(*session.names, by=by))
     assert_same(lazy, stored, joined=edit is EDITS["twice"])
     for name, dataset in (("lazy", lazy), ("stored", stored)):
         miostitch.write_recording(dataset, tmp_path / name)
@@ -95,11 +133,11 @@ def test_edited_and_written_it_is_as_the_store_would_be(
 
 
 @pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
-def test_denoised_and_exported_it_is_as_the_store_would_be(tmp_path: Path, by: Any) -> None:
-    session = Made(tmp_path / "session", **CONFIGS["two"])
-    lazy, stored = (
-        miostitch.trim(each, 2) for each in both(session.names, tmp_path / "stitched", by=by)
-    )
+@pytest.mark.parametrize("session", ["two"], indirect=True)
+def test_denoised_and_exported_it_is_as_the_store_would_be(
+    session: Made, both: Both, tmp_path: Path, by: Any
+) -> None:
+    lazy, stored = (miostitch.trim(each, 2) for each in both(*session.names, by=by))
     for name, dataset in (("lazy", lazy), ("stored", stored)):
         config = "denoise_example"
         miostitch.denoise_files(dataset, config, tmp_path / name / "denoised")
@@ -111,18 +149,20 @@ def test_denoised_and_exported_it_is_as_the_store_would_be(tmp_path: Path, by: A
     assert_same(*(miostitch.denoise(each, config).dataset for each in (lazy, stored)))
 
 
-@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
+@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.slow  # simulated recordings, as store and lazily, are compared always
 @pytest.mark.parametrize("names", [("stitch", "video", 2), ("capture3", "receiver", 3)])
-def test_real_recordings(recordings: Path, tmp_path: Path, names: Any, by: Any) -> None:
+def test_real_recordings(recordings: Path, both: Both, tmp_path: Path, names: Any, by: Any) -> None:
     folder, stem, count = names
     videos = [str(recordings / folder / f"{stem}{n + 1}.avi") for n in range(count)]
-    lazy, stored = both(videos, tmp_path / "stitched", by=by)
+    lazy, stored = both(*videos, by=by)
     assert_same(lazy, stored)
     for name, dataset in (("lazy", lazy), ("stored", stored)):
         miostitch.write_recording(miostitch.trim(dataset, 7, 5), tmp_path / name)
     assert_same_files(tmp_path / "lazy", tmp_path / "stored")
 
 
+@fast_for("many")
 def test_nothing_is_computed_to_edit(session: Made) -> None:
     with dask.config.set(scheduler=never):
         lazy = miostitch.stitch(session.names, by="buffer")
@@ -132,6 +172,7 @@ def test_nothing_is_computed_to_edit(session: Made) -> None:
         assert lazy.miostitch._repr_html_()
 
 
+@fast_for("many")
 def test_in_another_process_it_is_stitched_again(session: Made, tmp_path: Path) -> None:
     lazy = miostitch.trim(miostitch.stitch(session.names), 4)
     miostitch.write_recording(lazy, tmp_path / "here")
@@ -145,12 +186,14 @@ def test_in_another_process_it_is_stitched_again(session: Made, tmp_path: Path) 
     assert_same_files(tmp_path / "here", tmp_path / "there")
 
 
+@fast_for("many")
 def test_two_ways_to_stitch_are_not_mixed(session: Made) -> None:
     ways = [miostitch.stitch(session.names, by=by) for by in ("frame", "buffer")]
     with pytest.raises(UsageError, match="was stitched in two ways"):
         miostitch.concat(ways)
 
 
+@fast_for("many")
 def test_options_are_given_once(session: Made, tmp_path: Path) -> None:
     names = session.names
     with pytest.raises(UsageError, match="by and config exclude each other"):
@@ -167,6 +210,7 @@ def test_options_are_given_once(session: Made, tmp_path: Path) -> None:
         miostitch.workflow_files(names, "denoise_example", tmp_path, (1, 1), trim_start=2)
 
 
+@fast_for("lagging")
 def test_keywords_and_objects_mean_the_same(session: Made) -> None:
     config = miostitch.load_config("denoise_example")
     lag = session.config.lag
@@ -183,6 +227,7 @@ def test_keywords_and_objects_mean_the_same(session: Made) -> None:
     assert one.equals(other)
 
 
+@fast_for("lagging")
 def test_open_recordings_are_stitched_as_they_were_opened(session: Made, tmp_path: Path) -> None:
     lag = session.config.lag
     opened = [miostitch.open_recording(path, lag=lag) for path in session.videos]
@@ -209,6 +254,7 @@ def test_open_recordings_are_stitched_as_they_were_opened(session: Made, tmp_pat
         (lambda ds: ds.drop_attrs(), "is no recording as open_recording gives it"),
     ],
 )
+@fast_for("lagging")
 def test_what_was_done_to_a_recording_is_not_ignored(
     session: Made, change: Callable[[xr.Dataset], xr.Dataset], why: str
 ) -> None:
@@ -218,8 +264,9 @@ def test_what_was_done_to_a_recording_is_not_ignored(
         miostitch.stitch([change(first), *others])
 
 
-def test_a_store_is_no_recording_to_stitch(session: Made, tmp_path: Path) -> None:
-    lazy, stored = both(session.names, tmp_path)
+@fast_for("many")
+def test_a_store_is_no_recording_to_stitch(session: Made, both: Both) -> None:
+    lazy, stored = both(*session.names, by="frame")
     with pytest.raises(UsageError, match="is a store"):
         miostitch.stitch([stored])
     with pytest.raises(UsageError, match="is no recording"):

@@ -49,8 +49,8 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Told]:
     return cache(lambda name: Told(tmp_path_factory.mktemp("in"), name))
 
 
-RUNS = [("two", "frame"), ("lagging", "buffer"), ("many", "frame"), ("many", "buffer")]
-SLOW_RUNS = [("two", "buffer"), ("lagging", "frame")]
+RUNS = [("lagging", "buffer"), ("many", "frame"), ("many", "buffer")]
+SLOW_RUNS = [("two", "frame"), ("two", "buffer"), ("lagging", "frame")]
 
 
 @pytest.fixture(

@@ -2,10 +2,10 @@
 
 import json
 import os
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
+from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -15,6 +15,8 @@ from miostitch.config.session_file import load_session
 from miostitch.errors import OutputLockedError
 from miostitch.inspect.recordings import inspect_recordings
 from miostitch.viewer.jobs import Jobs
+from tests.batch.trees import simulate
+from tests.commands import run
 from tests.viewer.asking import ask, post
 from tests.viewer.labs import make_lab
 from tests.viewers import started
@@ -155,14 +157,16 @@ def test_a_run_is_stopped_and_resumed(tmp_path: Path) -> None:
         assert ended(url, number)["state"] == "done"
 
 
-def test_the_run_ends_with_the_viewer(tmp_path: Path) -> None:
-    folder = make_lab(tmp_path, 400)
-    with started(folder) as url:
+def test_the_run_ends_with_the_viewer(own: Path) -> None:
+    for path in (own / "waiting").glob("receiver*"):
+        path.unlink()
+    simulate(own / "waiting", 400, seed=1)
+    with started(own) as url:
         number = named(ask(url, "folder").json["sessions"], "waiting")["id"]
         post(url, f"run/{number}", {})
-    left = [*(folder / "waiting").rglob("*.json")]
+    left = [*(own / "waiting").rglob("*.json")]
     time.sleep(0.5)
-    assert [*(folder / "waiting").rglob("*.json")] == left, "nothing goes on writing"
+    assert [*(own / "waiting").rglob("*.json")] == left, "nothing goes on writing"
 
 
 def test_nothing_is_begun_once_the_viewer_ends(lab: Path) -> None:
@@ -229,14 +233,22 @@ def test_without_token_origin_or_host_nothing_is_done(lab: Path) -> None:
 
 
 @pytest.mark.parametrize("args", [[], ["."]])
-def test_the_command_without_arguments_is_the_start_page(lab: Path, args: list[str]) -> None:
-    code = "from miostitch.cli.main import main; main()"
-    command = [sys.executable, "-c", code, "view", *args, "--no-browser", "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=lab) as process:
-        assert process.stdout is not None
-        lines = b""
-        while not lines.rstrip().endswith(b"}"):
-            lines += process.stdout.readline()
-        found = ask(json.loads(lines)["url"], "folder").json
-        process.terminate()
-    assert len(found["sessions"]) == 4
+def test_the_command_without_arguments_is_the_start_page(
+    lab: Path, args: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: dict[str, Any] = {}
+
+    def look(url: str) -> None:
+        try:
+            found[url] = ask(url, "folder").json
+        finally:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def open_browser(url: str) -> bool:
+        Thread(target=look, args=[url]).start()
+        return True
+
+    monkeypatch.setattr("miostitch.viewer.run.webbrowser.open", open_browser)
+    monkeypatch.chdir(lab)
+    told = json.loads(run("view", *args, "--json").stdout)
+    assert len(found[told["url"]]["sessions"]) == 4
