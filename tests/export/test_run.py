@@ -270,7 +270,16 @@ def test_nwb(source: Any, external: bool, tmp_path: Path) -> None:
             np.testing.assert_array_equal(frames["damaged"][:], expected.damaged)
 
 
-@pytest.mark.parametrize("early_s", [-0.5, 0.0, 3e-7, 1.25, 4000.0])
+@pytest.mark.parametrize(
+    "early_s",
+    [
+        -0.5,
+        pytest.param(0.0, marks=pytest.mark.slow),
+        3e-7,
+        pytest.param(1.25, marks=pytest.mark.slow),
+        4000.0,
+    ],
+)
 def test_no_time_of_nwb_is_before_the_session(store: Path, tmp_path: Path, early_s: float) -> None:
     known = open_recording(store)
     first = float(known.timestamp_first[0])
@@ -434,7 +443,9 @@ def test_options_without_effect_are_refused(
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("kind", ["ucla", "avi-segments", "zarr2"])
+@pytest.mark.parametrize(
+    "kind", ["ucla", pytest.param("avi-segments", marks=pytest.mark.slow), "zarr2"]
+)
 def test_nothing_is_replaced_unless_asked(kind: Kind, store: Path, tmp_path: Path) -> None:
     export_recording(store, tmp_path, kind)
     before = content(tmp_path)
