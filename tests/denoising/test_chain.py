@@ -237,8 +237,8 @@ def test_a_sample_of_noisy_frames_alone_is_refused() -> None:
     between = np.setdiff1d(np.arange(600), filtering.sampled_frames(600, 48))
     frames[between] = 60
     with pytest.raises(InputError, match="rec: no frame of 255 is free of noise; raise"):
-        miostitch.denoise(recording(frames), config(**ONLY_FLICKER))
-    assert miostitch.denoise(recording(frames), config(**OFF)).dataset.sizes["frame"] == 345
+        miostitch.denoise(recording(frames, 40), config(**ONLY_FLICKER))
+    assert miostitch.denoise(recording(frames, 40), config(**OFF)).dataset.sizes["frame"] == 345
 
 
 def test_a_stitched_store_is_a_recording_too(tmp_path: Path) -> None:
