@@ -44,9 +44,10 @@ def test_stitch_says_what_it_made_of_inputs_as_mio_takes_them(
 
 
 def test_json_is_one_object_and_nothing_else(session: list[str], tmp_path: Path) -> None:
-    summary = json.loads(run_installed("stitch", *session, "-o", str(tmp_path), "--json").stdout)
+    command = ("stitch", *session, "-o", str(tmp_path), "--no-report", "--json")
+    summary = json.loads(run_installed(*command).stdout)
     assert summary == json.loads((tmp_path / "receiver1__receiver2_stitched.json").read_text())
-    failed = run("stitch", *session, "-o", str(tmp_path), "--json", code=4)
+    failed = run(*command, code=4)
     assert json.loads(failed.stdout)["exit_code"] == 4
     assert "--force" in failed.stderr
 
@@ -232,11 +233,15 @@ def test_names_are_complete_where_no_terminal_shows_them(
     monkeypatch.chdir(tmp_path)
     videos = sorted(f"{name}/{path.name}" for path in folder.glob(f"{name}receiver*.avi"))
     names = [Path(video).name for video in videos]
-    for command in (["inspect"], ["stitch", "--no-report", "-o", "out"], ["score", "-o", "s"]):
-        said = run_installed(command[0], *videos, *command[1:]).stdout
+    called = (
+        run_installed("inspect", *videos),
+        run("stitch", *videos, "--no-report", "-o", "out"),
+        run("score", *videos, "-o", "s"),
+    )
+    for said in (each.stdout for each in called):
         found = [line for line in said.splitlines() if line.startswith(name) and "  " in line]
         shown = [line.split("  ")[0] for line in found]
-        assert shown in (names, [each.removesuffix(".avi") for each in names]), command
+        assert shown in (names, [each.removesuffix(".avi") for each in names]), said
 
 
 @pytest.mark.usefixtures("_on_a_terminal")
@@ -557,7 +562,7 @@ def test_headers_can_be_left_as_recorded(recordings: Path, tmp_path: Path) -> No
     names = [str(recordings / "stitch" / f"video{n}.avi") for n in (1, 2)]
     counts = []
     for choice in ("--repair", "--no-repair"):
-        done = run("stitch", *names, "-o", str(tmp_path / choice), choice, "--json")
+        done = run("stitch", *names, "-o", str(tmp_path / choice), choice, "--json", "--no-report")
         summary = json.loads(done.stdout)
         assert summary["frames"] == 52
         counts.append([recording["repairs"] for recording in summary["recordings"]])

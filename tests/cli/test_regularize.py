@@ -35,26 +35,26 @@ def test_from_a_result_to_analysis(folder: Path, tmp_path: Path) -> None:
     first, last = summary["epochs"][0]
     assert f"frames {first} to {last}" in done.stdout
     words = ("--fill", "linear", "--force", "--json")
-    summary = json.loads(run_installed("regularize", str(store), "-o", str(out), *words).stdout)
+    summary = json.loads(run("regularize", str(store), "-o", str(out), *words).stdout)
     assert summary["filled_frames"] > 0
     assert len(summary["epochs"]) == 1
     regular = out / f"{STEM}_regular.zarr"
-    run_installed("verify", str(out))
-    run_installed("report", str(regular))
+    run("verify", str(out))
+    run("report", str(regular))
     page = (out / f"{STEM}_regular_report.html").read_text()
     assert "Epochs of the regular time base" in page
     assert "frames made to fill gaps, which no receiver has; 1 epoch" in page
-    run_installed("trim", str(regular), "-s", "2", "-o", str(tmp_path / "trimmed"))
-    done = run_installed("verify", str(tmp_path / "trimmed"))
+    run("trim", str(regular), "-s", "2", "-o", str(tmp_path / "trimmed"))
+    run("verify", str(tmp_path / "trimmed"))
     trimmed = miostitch.open_recording(tmp_path / "trimmed" / f"{STEM}_regular_trimmed.zarr")
     np.testing.assert_array_equal(trimmed.filled, miostitch.open_recording(regular).filled[2:])
 
 
 def test_processes_write_what_threads_write(folder: Path, tmp_path: Path) -> None:
     store = str(folder / "out" / f"{STEM}.zarr")
-    for name, more in (("threads", ()), ("processes", ("--workers", "2"))):
-        command = ("regularize", store, "-o", str(tmp_path / name), "--fill", "linear")
-        run_installed(*command, *more)
+    command = ("regularize", store, "--fill", "linear", "-o")
+    run(*command, str(tmp_path / "threads"))
+    run_installed(*command, str(tmp_path / "processes"), "--workers", "2")
     made = [content(tmp_path / name) for name in ("threads", "processes")]
     for each in made:
         del each[f"{STEM}_regular.json"]  # which has the paths of outputs
@@ -83,14 +83,22 @@ def test_what_is_refused(folder: Path, words: tuple[str, ...], message: str) -> 
     assert message in done.stderr
 
 
-@pytest.mark.parametrize("kind", ["nwb", "ucla"])
-def test_a_regular_result_is_exported_as_it_is(folder: Path, tmp_path: Path, kind: str) -> None:
+@pytest.fixture(scope="module")
+def in_two_epochs(folder: Path) -> Path:
+    """A regular result with a gap that is too long to be filled."""
     store = folder / "out" / f"{STEM}.zarr"
     gone = miostitch.remove_frames(miostitch.open_recording(store), "20-31")
-    miostitch.write_recording(miostitch.regularize(gone, "linear", 5), tmp_path / "r", stem="r")
-    made = miostitch.open_recording(tmp_path / "r" / "r.zarr")
+    miostitch.write_recording(miostitch.regularize(gone, "linear", 5), folder / "r", stem="r")
+    return folder / "r" / "r.zarr"
+
+
+@pytest.mark.parametrize("kind", ["nwb", "ucla"])
+def test_a_regular_result_is_exported_as_it_is(
+    in_two_epochs: Path, tmp_path: Path, kind: str
+) -> None:
+    made = miostitch.open_recording(in_two_epochs)
     out = tmp_path / ("x.nwb" if kind == "nwb" else "x")
-    summary = miostitch.export_recording(tmp_path / "r" / "r.zarr", out, kind)  # type: ignore[arg-type]
+    summary = miostitch.export_recording(in_two_epochs, out, kind)  # type: ignore[arg-type]
     assert summary["filled_frames"] == made.filled.sum() > 0
     assert len(summary["epochs"]) == 2
     if kind == "ucla":

@@ -134,7 +134,13 @@ def test_stripes_equal_the_full_transform_for_any_band(
     assert_exact(*case)
 
 
-@pytest.mark.parametrize("cutoffs", sorted(set(SHIPPED.values())))
+@pytest.mark.parametrize(
+    "cutoffs",
+    [
+        pytest.param(each, marks=pytest.mark.slow if at else [])
+        for at, each in enumerate(sorted(set(SHIPPED.values())))
+    ],
+)
 def test_real_frames_are_filtered_as_by_the_full_transform(
     recordings: Path, cutoffs: tuple[int, int, int]
 ) -> None:

@@ -1,6 +1,7 @@
 """A regular time base as it is written: every tick, nothing of what was received changed."""
 
 import json
+import shutil
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -23,18 +24,21 @@ from tests.laziness import never
 from tests.sessions import Made, change_table
 from tests.video_files import decode, write
 
+ONE_FILL = [pytest.param(f, marks=[] if f == "linear" else pytest.mark.slow) for f in FILLS]
+"""For a law of every way to fill: the one that computes most, and the others as slow cases."""
+
 WAYS = {"frame_loss": 0.15, "buffer_loss": 0.1, "height": 13, "width": 17, "header_flips": 0.0}
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return Made(tmp_path_factory.mktemp("session"), frames=60, seed=8, **WAYS)
+    return Made(tmp_path_factory.mktemp("session"), frames=46, seed=8, **WAYS)
 
 
 @pytest.fixture(scope="module")
 def stitched(session: Made, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stitched")
-    options = miostitch.StitchOptions("buffer", chunk_frames=9, report=False)
+    options = miostitch.StitchOptions("buffer", chunk_frames=16, report=False)
     made = miostitch.stitch_files(session.names, folder, options)
     return Path(next(path for path in made["outputs"] if path.endswith(".zarr")))
 
@@ -142,7 +146,7 @@ def test_a_stitch_that_is_not_written_is_made_regular_as_a_written_one(
         np.testing.assert_array_equal(made[name], lazy[name], err_msg=name)
 
 
-@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("fill", ONE_FILL)
 def test_a_regular_result_is_regular_already(stitched: Path, tmp_path: Path, fill: Fill) -> None:
     write_recording(regularize(stitched, fill), tmp_path)
     once = open_recording(tmp_path / stitched.name)
@@ -160,8 +164,9 @@ def regular(stitched: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / stitched.name
 
 
+@pytest.mark.parametrize("name", [pytest.param("trim", marks=pytest.mark.slow), "remove", "concat"])
 def test_edits_of_a_regular_result_know_what_is_filled(
-    regular: Path, stitched: Path, tmp_path: Path
+    regular: Path, stitched: Path, tmp_path: Path, name: str
 ) -> None:
     before = open_recording(regular)
     assert before.filled.any()
@@ -174,21 +179,21 @@ def test_edits_of_a_regular_result_know_what_is_filled(
         "remove": (miostitch.remove_frames(before, "1,30"), np.delete(filled, [1, 30])),
         "concat": (both, np.append(filled[3:-5], plain)),
     }
-    for name, (edited, expected) in edits.items():
-        summary = write_recording(edited, tmp_path / name, stem="x")
-        made = open_recording(tmp_path / name / "x.zarr")
-        np.testing.assert_array_equal(edited.filled, expected)
-        np.testing.assert_array_equal(made.filled, expected)
-        times = pd.read_csv(tmp_path / name / "x_timestamps.csv")
-        np.testing.assert_array_equal(times.filled, expected)
-        assert summary["filled_frames"] == expected.sum()
-        assert made.attrs["epochs"] == summary["epochs"]
-        assert "regular_frames" not in summary
-        [found] = miostitch.verify_files(tmp_path / name)["results"]
-        assert (found["differences"], found["not_checked"]) == (0, 0), found["findings"]
-    steps = np.diff(np.delete(numbers, [1, 30])) != 1  # a frame that is removed ends an epoch
-    made = open_recording(tmp_path / "remove" / "x.zarr")
-    assert len(made.attrs["epochs"]) == 1 + steps.sum()
+    edited, expected = edits[name]
+    summary = write_recording(edited, tmp_path, stem="x")
+    made = open_recording(tmp_path / "x.zarr")
+    np.testing.assert_array_equal(edited.filled, expected)
+    np.testing.assert_array_equal(made.filled, expected)
+    times = pd.read_csv(tmp_path / "x_timestamps.csv")
+    np.testing.assert_array_equal(times.filled, expected)
+    assert summary["filled_frames"] == expected.sum()
+    assert made.attrs["epochs"] == summary["epochs"]
+    assert "regular_frames" not in summary
+    [found] = miostitch.verify_files(tmp_path)["results"]
+    assert (found["differences"], found["not_checked"]) == (0, 0), found["findings"]
+    if name == "remove":
+        steps = np.diff(np.delete(numbers, [1, 30])) != 1  # a frame that is removed ends an epoch
+        assert len(made.attrs["epochs"]) == 1 + steps.sum()
 
 
 def test_denoising_keeps_what_is_filled(regular: Path, tmp_path: Path) -> None:
@@ -202,7 +207,7 @@ def test_denoising_keeps_what_is_filled(regular: Path, tmp_path: Path) -> None:
 
 
 def test_restarts_of_the_device_are_epochs(tmp_path: Path) -> None:
-    made = Made(tmp_path / "in", frames=120, seed=2, resets=2, **WAYS)
+    made = Made(tmp_path / "in", frames=60, seed=2, resets=2, **WAYS)
     result = miostitch.stitch(made.names)
     summary = write_recording(regularize(result, "previous", 100), tmp_path / "out", stem="x")
     numbers = open_recording(tmp_path / "out" / "x.zarr").frame_num.to_numpy()
@@ -256,7 +261,7 @@ def test_a_number_that_does_not_rise_is_left_out_and_said(session: Made, tmp_pat
     assert miostitch.verify_files(tmp_path / "out")["differences"] == 0
 
 
-@pytest.mark.parametrize("fill", FILLS)
+@pytest.mark.parametrize("fill", ONE_FILL)
 def test_a_filled_frame_that_is_another_is_found(
     stitched: Path, tmp_path: Path, fill: Fill
 ) -> None:
@@ -270,6 +275,14 @@ def test_a_filled_frame_that_is_another_is_found(
     assert stitched.name in {finding["file"] for finding in found["findings"]}
 
 
+@pytest.fixture(scope="module")
+def again(regular: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a result that was made regular twice; only to be read."""
+    folder = tmp_path_factory.mktemp("again")
+    write_recording(regularize(regular), folder)
+    return folder
+
+
 @pytest.mark.parametrize(
     ("change", "column"),
     [
@@ -278,10 +291,10 @@ def test_a_filled_frame_that_is_another_is_found(
     ],
 )
 def test_a_summary_that_says_otherwise_is_found(
-    regular: Path, tmp_path: Path, change: dict[str, Any], column: str
+    again: Path, tmp_path: Path, change: dict[str, Any], column: str
 ) -> None:
-    write_recording(regularize(regular), tmp_path)
-    path = tmp_path / f"{regular.stem}.json"
+    shutil.copytree(again, tmp_path, dirs_exist_ok=True)
+    [path] = tmp_path.glob("*.json")
     path.write_text(json.dumps({**json.loads(path.read_text()), **change}, indent=1) + "\n")
     [found] = miostitch.verify_files(tmp_path)["results"]
     assert column in {finding.get("column") for finding in found["findings"]}
@@ -318,7 +331,17 @@ SELECTIONS: tuple[Callable[[xr.Dataset], xr.Dataset], ...] = (
 )
 
 
-@pytest.mark.parametrize("select", SELECTIONS)
+FAST = (3, 5, 6)
+"""Of the selections: one of each kind, with most steps around it."""
+
+
+@pytest.mark.parametrize(
+    "select",
+    [
+        pytest.param(each, marks=[] if at in FAST else pytest.mark.slow)
+        for at, each in enumerate(SELECTIONS)
+    ],
+)
 @pytest.mark.parametrize("raw", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_what_is_selected_in_python_is_a_step_of_the_history(
     stitched: Path,

@@ -172,7 +172,10 @@ def require_together(stem: Path, suffix: str, folder: Path, chain: list[Any]) ->
     return {*content(folder / suffix[1:])}
 
 
-@pytest.mark.parametrize(("by", "suffix"), [("frame", ".avi"), ("buffer", ".zarr")])
+@pytest.mark.parametrize(
+    ("by", "suffix"),
+    [pytest.param("frame", ".avi", marks=pytest.mark.slow), ("buffer", ".zarr")],
+)
 def test_all_products_of_a_result_stay_together(
     by: str, suffix: str, stitched: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -433,7 +436,7 @@ def test_rows_can_go_on_as_they_are(recordings: Path, tmp_path: Path) -> None:
     assert miostitch.verify_files(tmp_path)["differences"] == 0
 
 
-@pytest.mark.parametrize("suffix", [".avi", ".zarr"])
+@pytest.mark.parametrize("suffix", [pytest.param(".avi", marks=pytest.mark.slow), ".zarr"])
 def test_rows_are_those_of_the_store_beside(
     stitched: dict[str, Path], tmp_path: Path, suffix: str
 ) -> None:
@@ -451,8 +454,15 @@ def test_rows_are_those_of_the_store_beside(
     )
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
-@pytest.mark.parametrize("what", ["missing", "damaged"])
+@pytest.mark.parametrize(
+    ("by", "what"),
+    [
+        ("frame", "missing"),
+        ("buffer", "damaged"),
+        pytest.param("frame", "damaged", marks=pytest.mark.slow),
+        pytest.param("buffer", "missing", marks=pytest.mark.slow),
+    ],
+)
 def test_damaged_chunks_are_refused_or_left_out(
     stitched: dict[str, Path], tmp_path: Path, by: str, what: str
 ) -> None:
@@ -479,9 +489,16 @@ def test_damaged_chunks_are_refused_or_left_out(
     assert any("16 frames lost in damaged chunks" in told for told in summary["warnings"])
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize(
+    ("by", "suffix"),
+    [
+        ("frame", ".avi"),
+        ("buffer", ".zarr"),
+        pytest.param("frame", ".zarr", marks=pytest.mark.slow),
+        pytest.param("buffer", ".avi", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("array", ["timestamp_last", "scores/edge_energy", "buffers/frame_num"])
-@pytest.mark.parametrize("suffix", [".avi", ".zarr"])
 def test_damaged_tables_of_a_store_are_refused(
     stitched: dict[str, Path], tmp_path: Path, by: str, array: str, suffix: str
 ) -> None:
@@ -542,14 +559,21 @@ def rename_key(path: Path) -> None:
     path.write_text(path.read_text().replace("frame", "picture").replace("index", "number"))
 
 
-@pytest.mark.parametrize(("suffix", "side"), [*zip([".avi", ".zarr"], SIDES, strict=True)])
+SPOILT = [
+    (swap_lines, "line 6 does not list frame 4"),
+    (cut_end, "has .*, for its last line is cut"),
+    (rename_key, "line 1: no column"),
+    (os.truncate, "line 1: the file is empty"),
+]
+
+
 @pytest.mark.parametrize(
-    ("spoil", "fault"),
+    ("spoil", "fault", "suffix", "side"),
     [
-        (swap_lines, "line 6 does not list frame 4"),
-        (cut_end, "has .*, for its last line is cut"),
-        (rename_key, "line 1: no column"),
-        (os.truncate, "line 1: the file is empty"),
+        # each fault in one table, and the other one as a slow case
+        pytest.param(*spoilt, *table, marks=pytest.mark.slow if (at + of) % 2 else [])
+        for at, spoilt in enumerate(SPOILT)
+        for of, table in enumerate(zip([".avi", ".zarr"], SIDES, strict=True))
     ],
 )
 def test_spoilt_lines_are_refused_or_left_out(
@@ -770,7 +794,7 @@ def test_a_lag_of_what_has_its_rows_in_their_places_is_refused(
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("suffix", [".avi", ".zarr"])
+@pytest.mark.parametrize("suffix", [pytest.param(".avi", marks=pytest.mark.slow), ".zarr"])
 def test_rows_that_the_store_has_are_not_lost_with_the_table(
     stitched: dict[str, Path], tmp_path: Path, suffix: str
 ) -> None:

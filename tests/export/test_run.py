@@ -80,7 +80,10 @@ SOURCES: dict[str, Callable[[Path], Any]] = {
 }
 
 
-def of(*names: str) -> Any:
+ONE_MORE = pytest.param("stitched video", marks=pytest.mark.slow)
+
+
+def of(*names: Any) -> Any:
     """The sources of these names, one test for each."""
     return pytest.mark.parametrize("source", names, indirect=True)
 
@@ -126,7 +129,7 @@ def test_lost_frames_are_left_out(session: Path, tmp_path: Path, kind: Kind) -> 
         np.testing.assert_array_equal(np.asarray(video).reshape(expected.shape), expected)
 
 
-@pytest.mark.parametrize("opens", [False, True])
+@pytest.mark.parametrize("opens", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_damaged_chunks_are_left_out(store: Path, tmp_path: Path, opens: bool) -> None:
     shutil.copytree(store.parent, tmp_path / "in")
     path = tmp_path / "in" / store.name
@@ -168,7 +171,7 @@ def test_files_do_not_depend_on_blocks(
     np.testing.assert_array_equal(np.concatenate([frames[:0], *found]), frames)
 
 
-@of("store", "stitched video", "recording")
+@of("store", ONE_MORE, "recording")
 def test_ucla(source: Any, tmp_path: Path) -> None:
     expected = opened(source)
     made = export_recording(source, tmp_path / "x", "ucla")
@@ -210,7 +213,7 @@ def test_avi_segments(source: Any, tmp_path: Path) -> None:
         np.testing.assert_array_equal(table[name], expected[name])
 
 
-@of(*SOURCES)
+@of("store", ONE_MORE, "recording", "selection")
 def test_zarr2(source: Any, tmp_path: Path) -> None:
     expected = opened(source)
     export_recording(source, tmp_path / "x.zarr", "zarr2")
@@ -270,7 +273,16 @@ def test_nwb(source: Any, external: bool, tmp_path: Path) -> None:
             np.testing.assert_array_equal(frames["damaged"][:], expected.damaged)
 
 
-@pytest.mark.parametrize("early_s", [-0.5, 0.0, 3e-7, 1.25, 4000.0])
+@pytest.mark.parametrize(
+    "early_s",
+    [
+        -0.5,
+        pytest.param(0.0, marks=pytest.mark.slow),
+        3e-7,
+        pytest.param(1.25, marks=pytest.mark.slow),
+        4000.0,
+    ],
+)
 def test_no_time_of_nwb_is_before_the_session(store: Path, tmp_path: Path, early_s: float) -> None:
     known = open_recording(store)
     first = float(known.timestamp_first[0])
@@ -434,7 +446,9 @@ def test_options_without_effect_are_refused(
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize("kind", ["ucla", "avi-segments", "zarr2"])
+@pytest.mark.parametrize(
+    "kind", ["ucla", pytest.param("avi-segments", marks=pytest.mark.slow), "zarr2"]
+)
 def test_nothing_is_replaced_unless_asked(kind: Kind, store: Path, tmp_path: Path) -> None:
     export_recording(store, tmp_path, kind)
     before = content(tmp_path)

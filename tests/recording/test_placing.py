@@ -117,7 +117,7 @@ def test_a_cut_in_one_of_two_segments(tmp_path: Path) -> None:
     np.testing.assert_array_equal(part.frames.frame_num, found.frames.frame_num[first:])
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_the_result_of_a_cut_recording_is_right_and_verified(
     tmp_path: Path, by: Literal["frame", "buffer"]
 ) -> None:

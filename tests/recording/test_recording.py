@@ -42,6 +42,13 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return miostitch.simulate(folder, config).recordings[0]
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("small")
+    config = miostitch.SimulationConfig(frames=40, receivers=1, seed=1, height=30, width=40)
+    return miostitch.simulate(folder, config).recordings[0]
+
+
 def test_video_by_frame_num(video: Path) -> None:
     recording = miostitch.open_recording(video)
     pictures = decode(video)
@@ -110,11 +117,11 @@ def test_names_of_any_characters(video: Path, tmp_path: Path, name: str) -> None
     assert miostitch.open_recording(copy).video[0].equals(miostitch.open_recording(video).video[0])
 
 
-def test_a_store_opens_the_same_way(video: Path, tmp_path: Path) -> None:
-    stitch_files([str(video)], tmp_path, StitchOptions(report=False))
+def test_a_store_opens_the_same_way(small: Path, tmp_path: Path) -> None:
+    stitch_files([str(small)], tmp_path, StitchOptions(report=False))
     stored = miostitch.open_recording(tmp_path / "receiver1_stitched.zarr")
     number = int(stored.frame_num[9])
-    assert stored.video.sel(frame_num=number).shape == (200, 200)
+    assert stored.video.sel(frame_num=number).shape == (30, 40)
     with pytest.raises(InputError, match="not a Zarr store"):
         miostitch.open_recording(tmp_path / "nothing.zarr")
 
@@ -284,10 +291,10 @@ def test_holes_are_places_of_pictures_not_of_rows(tmp_path: Path) -> None:
 
 
 def test_no_picture_of_lossy_video_is_read(
-    video: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encode(tmp_path / "coded.avi", decode(video), "mjpeg", "yuvj420p", {})
-    shutil.copy(video.with_suffix(".csv"), tmp_path / "coded.csv")
+    encode(tmp_path / "coded.avi", decode(small), "mjpeg", "yuvj420p", {})
+    shutil.copy(small.with_suffix(".csv"), tmp_path / "coded.csv")
     monkeypatch.setattr(VideoSource, "subset", lambda *_: pytest.fail("read"))
     assert Recording.open(tmp_path / "coded.avi", measure=True).measured_lag == Lag()
 

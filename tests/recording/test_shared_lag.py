@@ -4,7 +4,9 @@ import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pandas as pd
 import pytest
@@ -16,6 +18,7 @@ from miostitch.recording.files import ReadOptions
 from miostitch.recording.lag import Lag
 from miostitch.recording.recording import Recording, open_recordings
 from tests.commands import run
+from tests.folders import content
 from tests.sessions import received_later
 
 AUTO = ReadOptions(lag="auto")
@@ -25,12 +28,29 @@ NOTHING_LOST = replace(
 )
 
 
+@cache
+def simulated(config: miostitch.SimulationConfig) -> dict[str, bytes]:
+    """The files of a session; most tests take the same few."""
+    with TemporaryDirectory() as folder:
+        miostitch.simulate(folder, config)
+        return content(Path(folder))
+
+
+def simulate_one(folder: Path, config: miostitch.SimulationConfig, number: int) -> Path:
+    """The recording of one of the receivers alone."""
+    video = folder / f"receiver{number + 1}.avi"
+    folder.mkdir(parents=True)
+    for path in (video, video.with_suffix(".csv")):
+        path.write_bytes(simulated(config)[path.name])
+    return video
+
+
 def made(folder: Path, lags: Sequence[int], losses: Sequence[bool]) -> list[Path]:
     """Recordings of one scene, each with its lag, with missing buffers or none."""
     videos = []
     for number, (lag, lossy) in enumerate(zip(lags, losses, strict=True)):
         config = replace(CONFIG if lossy else NOTHING_LOST, lag=lag, receivers=len(lags))
-        videos.append(miostitch.simulate(folder / str(number), config).recordings[number])
+        videos.append(simulate_one(folder / str(number), config, number))
     return videos
 
 
@@ -187,9 +207,9 @@ def in_segments(
             config = replace(CONFIG if some else NOTHING_LOST, resets=0, lag=lag)
             config = replace(config, first_frame_num=1000 * part, seed=config.seed + part)
             config = replace(config, receivers=len(receivers))
-            made = miostitch.simulate(folder / f"{number}{part}", config)
-            received_later(made.recordings[number], 600 * part)
-            parts.append(str(made.recordings[number]))
+            video = simulate_one(folder / f"{number}{part}", config, number)
+            received_later(video, 600 * part)
+            parts.append(str(video))
         specs.append(",".join(parts))
     return specs
 
