@@ -169,17 +169,15 @@ TAMPERED: dict[str, dict[str, Tampering]] = {
             {"kind": "rows", "file": f"{STEM}_patch.csv"},
         ),
     },
-    "counts": {
-        "of an edit": (
+    "summaries and files": {
+        "count of an edit": (
             lambda f: told(f / f"{TRIMMED}.json", "frames", 3),
             {"kind": "count", "file": f"{STEM}_trimmed.zarr"},
         ),
-        "of a denoised result": (
+        "count of a denoised result": (
             lambda f: told(f / f"{DENOISED}.json", "frames_before", 3),
             {"kind": "summary", "column": "frames_before"},
         ),
-    },
-    "summaries": {
         "configuration of what was stitched": (
             lambda f: without_config(f / f"{TRIMMED}.zarr"),
             {"kind": "attributes", "column": "config"},
@@ -196,8 +194,6 @@ TAMPERED: dict[str, dict[str, Tampering]] = {
             lambda f: told(f / f"{DENOISED}.json", "kept_frame_num", [[1, 2]]),
             {"kind": "summary", "column": "kept_frame_num"},
         ),
-    },
-    "files": {
         "gone": (
             lambda f: (f / f"{TRIMMED}.avi").unlink(),
             {"kind": "missing file", "file": f"{STEM}_trimmed.avi"},
