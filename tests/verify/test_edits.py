@@ -127,7 +127,7 @@ TRIMMED, REMOVED, JOINED = (
 DENOISED, PATCH = f"denoised/{STEM}_denoised", f"denoised/{STEM}_patch"
 Tampering = tuple[Callable[[Path], object], dict[str, Any]]
 TAMPERED: dict[str, dict[str, Tampering]] = {
-    "pixels": {
+    "pixels and tables": {
         "of an edit": (
             lambda f: pixel(f / f"{REMOVED}.avi", 4),
             {"kind": "pixels", "file": f"{STEM}_trimmed_removed.avi", "frame": 4}
@@ -150,9 +150,7 @@ TAMPERED: dict[str, dict[str, Tampering]] = {
             lambda f: pixel(f / f"{DENOISED}.avi", 4),
             {"kind": "pixels", "file": f"{STEM}_denoised.avi", "frame": 4},
         ),
-    },
-    "tables": {
-        "of the store": (
+        "table of the store": (
             lambda f: stored(f / f"{TRIMMED}.zarr", "missing_pixels", 3),
             {"kind": "frame table", "frame": 3, "column": "missing_pixels"},
         ),
