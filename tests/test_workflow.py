@@ -120,7 +120,14 @@ def test_a_workflow_stitches_trims_and_denoises(example: Path) -> None:
     require_denoised(example, f"{STEM}_trimmed", trimmed, load_config("denoise_example"))
 
 
-@pytest.mark.parametrize("name", [n for n in PRODUCTS if n != "denoise_example"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("denoise_calcium_imaging", "denoise_patch"),
+        pytest.param("denoise_flicker", marks=pytest.mark.slow),
+        pytest.param("remove_stripe_example", marks=pytest.mark.slow),
+    ],
+)
 def test_every_shipped_configuration(stitched: Path, tmp_path: Path, name: str) -> None:
     args = ("-o", str(tmp_path), "-c", name, "-s", "3", "-e", "4", "--json")
     made = json.loads(run("workflow", str(stitched), *args).stdout)
@@ -150,7 +157,9 @@ def test_the_commands_one_by_one_give_the_same(
             assert first[name] == second[name], name
 
 
-@pytest.mark.parametrize("trim", [(0, 0), (5, 0), (1, 32)])
+@pytest.mark.parametrize(
+    "trim", [(1, 32), *(pytest.param(t, marks=pytest.mark.slow) for t in ((0, 0), (5, 0)))]
+)
 def test_blocks_need_not_fit(stitched: Path, tmp_path: Path, trim: tuple[int, int]) -> None:
     config = DenoiseConfig.model_validate(
         {"frequency_masking": {"output_result": True, "output_freq_domain": True}}
@@ -386,7 +395,9 @@ def test_thresholds_of_a_configuration_score_the_candidates(
     assert made["config"]["score"]["gradient_threshold"] == 7
 
 
-@pytest.mark.parametrize("text", ["", "noise_patch: {enable: false}"])
+@pytest.mark.parametrize(
+    "text", [pytest.param("", marks=pytest.mark.slow), "noise_patch: {enable: false}"]
+)
 def test_a_configuration_without_a_stage(session: list[str], tmp_path: Path, text: str) -> None:
     (tmp_path / "c.yml").write_text(text)
     args = (session[0], "-c", str(tmp_path / "c.yml"), "-o", str(tmp_path / "out"))

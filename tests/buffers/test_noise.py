@@ -15,7 +15,7 @@ from miostitch.arrays import I64
 from miostitch.buffers.device_counter import find_noise
 from miostitch.recording.recording import Recording
 from tests.commands import run
-from tests.faults import case
+from tests.faults import case, slow
 from tests.video_files import decode, write
 
 CONFIG = miostitch.SimulationConfig(
@@ -107,7 +107,7 @@ HOW, OUTCOME = "device off, noise at {}", "a warning with its range; no losses; 
     ("head", "tail", "option"),
     [
         case(74, HOW.format("the end"), OUTCOME, (0, 0), (40, 50), "-e 40"),
-        case(74, HOW.format("the start"), OUTCOME, (30, 0), (0, 0), "-s 30"),
+        slow(case(74, HOW.format("the start"), OUTCOME, (30, 0), (0, 0), "-s 30")),
     ],
 )
 def test_ghost_numbers_are_no_losses(

@@ -105,7 +105,7 @@ def test_what_is_chosen_is_exact_as_often_as_it_says() -> None:
     require_calibrated(sure, np.concatenate(exact))
 
 
-@pytest.mark.parametrize("by", ["frame", "buffer"])
+@pytest.mark.parametrize("by", [pytest.param("frame", marks=pytest.mark.slow), "buffer"])
 def test_on_simulated_channels_it_is_exact_as_often_as_it_says(
     simulated: list[Simulation], by: Literal["frame", "buffer"]
 ) -> None:

@@ -1,6 +1,7 @@
 """The RO-Crate of a folder says what its summaries say, however the results came there."""
 
 import json
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,30 @@ def session(raw: Path) -> Path:
     (raw / "session.yml").write_text(SESSION)
     run("workflow", str(raw / "session.yml"))
     return raw / "out"
+
+
+@pytest.fixture(scope="module")
+def plain(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stitched result without a crate."""
+    return stitch(raw, tmp_path_factory.mktemp("plain"), report=False)
+
+
+@pytest.fixture(scope="module")
+def described(raw: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A stitched result with a crate and a report."""
+    return stitch(raw, tmp_path_factory.mktemp("described"), crate=True)
+
+
+@pytest.fixture
+def own(described: Path, tmp_path: Path) -> Path:
+    """A copy of it that a test may change."""
+    return Path(shutil.copytree(described, tmp_path, dirs_exist_ok=True))
+
+
+GRAPHS = ("3", '[{"name": "x"}]')
+"""What is no list of entities."""
+
+OF_A_PRODUCT = sorted(STATED - {"agent", "affiliation"} - {*TIMES})
 
 
 def ids(links: Any) -> list[str]:
@@ -126,54 +151,56 @@ def test_verify_accepts_it(session: Path) -> None:
     assert verify_files(session)["differences"] == 0
 
 
-def test_without_the_option_there_is_none(raw: Path, tmp_path: Path) -> None:
-    stitch(raw, tmp_path)
-    assert not (tmp_path / CRATE).exists()
+def test_without_the_option_there_is_none(plain: Path) -> None:
+    assert not (plain / CRATE).exists()
 
 
-def test_every_command_that_publishes_takes_the_option(raw: Path, tmp_path: Path) -> None:
-    store = str(stitch(raw, tmp_path / "in") / "S.zarr")
-    for command, *rest in (
+@pytest.mark.parametrize(
+    "words",
+    [
         ("trim", "-s", "2"),
-        ("remove-frames", "-f", "3"),
-        ("concat",),
-        ("regularize",),
-        ("denoise", "-c", "denoise_example"),
-    ):
-        run(command, store, *rest, "--crate", "-o", str(tmp_path / command))
-        crate = read_crate(tmp_path / command)
-        [action] = actions(crate).values()
-        assert action["name"].split()[0] == command.replace("-", "_")
-        assert crate[ids(action["object"])[0]]["name"] == "S.zarr"
-        assert verify_files(tmp_path / command)["differences"] == 0
-
-
-def test_a_later_run_keeps_it_true_without_being_asked(raw: Path, tmp_path: Path) -> None:
-    stitch(raw, tmp_path, crate=True)
-    before = actions(read_crate(tmp_path))["stitch S"]
-    trimmed = miostitch.trim(miostitch.open_recording(tmp_path / "S.zarr"), 3)
-    miostitch.write_recording(trimmed, tmp_path, stem="T")
-    found = actions(read_crate(tmp_path))
-    assert found.keys() == {"stitch S", "trim T"}
-    assert {name: found["stitch S"][name] for name in TIMES} == {n: before[n] for n in TIMES}
-    stitch(raw, tmp_path, force=True, report=False)
+        pytest.param(("remove-frames", "-f", "3"), marks=pytest.mark.slow),
+        pytest.param(("concat",), marks=pytest.mark.slow),
+        pytest.param(("regularize",), marks=pytest.mark.slow),
+        pytest.param(("denoise", "-c", "denoise_example"), marks=pytest.mark.slow),
+    ],
+    ids=lambda words: words[0],
+)
+def test_every_command_that_publishes_takes_the_option(
+    plain: Path, tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    command, *rest = words
+    run(command, str(plain / "S.zarr"), *rest, "--crate", "-o", str(tmp_path))
     crate = read_crate(tmp_path)
-    assert "S_report.html" not in crate
-    assert len(actions(crate)) == 2
+    [action] = actions(crate).values()
+    assert action["name"].split()[0] == command.replace("-", "_")
+    assert crate[ids(action["object"])[0]]["name"] == "S.zarr"
     assert verify_files(tmp_path)["differences"] == 0
 
 
-def test_a_second_run_without_force_changes_nothing(raw: Path, tmp_path: Path) -> None:
-    stitch(raw, tmp_path, crate=True)
-    before = (tmp_path / CRATE).read_bytes()
+def test_a_later_run_keeps_it_true_without_being_asked(raw: Path, own: Path) -> None:
+    before = actions(read_crate(own))["stitch S"]
+    trimmed = miostitch.trim(miostitch.open_recording(own / "S.zarr"), 3)
+    miostitch.write_recording(trimmed, own, stem="T")
+    found = actions(read_crate(own))
+    assert found.keys() == {"stitch S", "trim T"}
+    assert {name: found["stitch S"][name] for name in TIMES} == {n: before[n] for n in TIMES}
+    stitch(raw, own, force=True, report=False)
+    crate = read_crate(own)
+    assert "S_report.html" not in crate
+    assert len(actions(crate)) == 2
+    assert verify_files(own)["differences"] == 0
+
+
+def test_a_second_run_without_force_changes_nothing(raw: Path, own: Path) -> None:
+    before = (own / CRATE).read_bytes()
     with pytest.raises(OutputExistsError):
-        stitch(raw, tmp_path, crate=True)
-    assert (tmp_path / CRATE).read_bytes() == before
+        stitch(raw, own, crate=True)
+    assert (own / CRATE).read_bytes() == before
 
 
-def test_what_somebody_added_stays(raw: Path, tmp_path: Path) -> None:
-    stitch(raw, tmp_path, crate=True)
-    crate = read_crate(tmp_path)
+def test_what_somebody_added_stays(raw: Path, own: Path) -> None:
+    crate = read_crate(own)
     crate["./"] |= {"name": "Mice", "citation": {"@id": "https://example.org/paper"}}
     crate["./"]["hasPart"].append({"@id": "notes.txt"})
     crate["notes.txt"] = {"@id": "notes.txt", "@type": "File", "name": "notes"}
@@ -181,30 +208,36 @@ def test_what_somebody_added_stays(raw: Path, tmp_path: Path) -> None:
     crate[CRATE]["sdLicense"] = "CC0-1.0"
     terms = ["https://w3id.org/ro/crate/1.2/context", {"whisker": "https://example.org/whisker"}]
     text = json.dumps({"@context": terms, "@graph": [*crate.values()]})
-    (tmp_path / CRATE).write_text(text)
-    stitch(raw, tmp_path, force=True, by="buffer")
-    found = read_crate(tmp_path)
-    assert json.loads((tmp_path / CRATE).read_text())["@context"] == terms
+    (own / CRATE).write_text(text)
+    stitch(raw, own, force=True, by="buffer")
+    found = read_crate(own)
+    assert json.loads((own / CRATE).read_text())["@context"] == terms
     assert found[CRATE]["sdLicense"] == "CC0-1.0"
     assert (found["./"]["name"], found["./"]["citation"]) == ("Mice", crate["./"]["citation"])
     assert {"@id": "notes.txt"} in found["./"]["hasPart"]
     assert found["notes.txt"] == crate["notes.txt"]
     assert found["S.zarr/"]["keywords"] == "CA1"
     assert found["S.json"]["identifier"] != crate["S.json"]["identifier"]
-    assert verify_files(tmp_path)["differences"] == 0
+    assert verify_files(own)["differences"] == 0
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"@graph": 3}', '{"@graph": [{"name": "x"}]}'])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", *(pytest.param(f'{{"@graph": {each}}}', marks=pytest.mark.slow) for each in GRAPHS)],
+)
 def test_what_is_no_crate_is_refused_before_any_work(raw: Path, tmp_path: Path, text: str) -> None:
     (tmp_path / CRATE).write_text(text)
     with pytest.raises(UsageError, match="no RO-Crate"):
         stitch(raw, tmp_path, crate=True)
     assert [path.name for path in tmp_path.iterdir()] == [CRATE]
-    stitch(raw, tmp_path)  # which was not asked for one
+    stitch(raw, tmp_path, report=False)  # which was not asked for one
     assert (tmp_path / CRATE).read_text() == text
 
 
-@pytest.mark.parametrize("name", sorted(STATED - {"agent", "affiliation"} - {*TIMES}))
+@pytest.mark.parametrize(
+    "name",
+    [n if n == "identifier" else pytest.param(n, marks=pytest.mark.slow) for n in OF_A_PRODUCT],
+)
 def test_verify_finds_a_changed_description(session: Path, tmp_path: Path, name: str) -> None:
     stem = "day1_denoised"
     changed = [
@@ -223,11 +256,10 @@ def test_verify_finds_a_changed_description(session: Path, tmp_path: Path, name:
     assert "miostitch crate" in finding["message"]
 
 
-def test_verify_finds_a_cut_crate(raw: Path, tmp_path: Path) -> None:
-    stitch(raw, tmp_path, crate=True)
-    text = (tmp_path / CRATE).read_text()
-    (tmp_path / CRATE).write_text(text[: len(text) // 2])
-    [found] = verify_files(tmp_path)["results"]
+def test_verify_finds_a_cut_crate(own: Path) -> None:
+    text = (own / CRATE).read_text()
+    (own / CRATE).write_text(text[: len(text) // 2])
+    [found] = verify_files(own)["results"]
     assert found["counts"] == {"unreadable": 1}
 
 
@@ -240,20 +272,20 @@ def test_a_run_that_ends_before_the_crate_is_described_later(
     with monkeypatch.context() as broken:
         broken.setattr("miostitch.crates.run.write_crate", full)
         with pytest.raises(ResourceError, match="run miostitch crate"):
-            stitch(raw, tmp_path, crate=True)
+            stitch(raw, tmp_path, crate=True, report=False)
     assert (tmp_path / "S.json").exists()
     run("crate", str(tmp_path))
     assert "S.zarr/" in read_crate(tmp_path)
     assert verify_files(tmp_path)["differences"] == 0
 
 
-def test_runs_that_end_together_are_all_described(raw: Path, tmp_path: Path) -> None:
-    stitch(raw, tmp_path)
+def test_runs_that_end_together_are_all_described(plain: Path, tmp_path: Path) -> None:
+    shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
     known = miostitch.open_recording(tmp_path / "S.zarr")
     for stem in "ABC":
         miostitch.write_recording(known, tmp_path, stem=stem)
     with ThreadPoolExecutor(4) as programs:  # each waits for a process of its own
-        done = [*programs.map(lambda _: run_installed("crate", str(tmp_path)), range(8))]
+        done = [*programs.map(lambda _: run_installed("crate", str(tmp_path)), range(4))]
     assert {each.stdout.strip() for each in done} == {str(tmp_path / CRATE)}
     assert len(actions(read_crate(tmp_path))) == 4
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
@@ -289,6 +321,8 @@ def test_odd_summaries_and_stores_do_not_end_a_run(session: Path, tmp_path: Path
 
 
 def test_names_are_written_as_urls(raw: Path, tmp_path: Path) -> None:
-    miostitch.stitch_files(names(raw), tmp_path, name="maus ü#1", no_avi=True, crate=True)
+    miostitch.stitch_files(
+        names(raw), tmp_path, name="maus ü#1", no_avi=True, crate=True, report=False
+    )
     assert "maus%20%C3%BC%231.zarr/" in read_crate(tmp_path)
     assert verify_files(tmp_path)["differences"] == 0

@@ -135,10 +135,10 @@ HALF = 8 + PLANE // 2
     [
         case(1, "cut in frame 15", "exit 3; salvage: 0 to 14, rest listed", cut(15, 300), 15,
              [15, FRAMES - 1]),
-        case(1, "cut between frames", "exit 3; salvage: 0 to 14, rest listed", cut(15, 0), None,
-             [15, FRAMES - 1]),
-        case(7, "3 whole frames zeroed", "exit 3; salvage: just these lost", zeros(9, 0, 3 * CHUNK),
-             9, [9, 11]),
+        slow(case(1, "cut between frames", "exit 3; salvage: 0 to 14, rest listed",
+                  cut(15, 0), None, [15, FRAMES - 1])),
+        slow(case(7, "3 whole frames zeroed", "exit 3; salvage: just these lost",
+                  zeros(9, 0, 3 * CHUNK), 9, [9, 11])),
         case(7, "zeros from mid-frame to mid-frame", "exit 3; salvage: all 4 touched frames lost",
              zeros(9, HALF, 3 * CHUNK), 10, [9, 12]),
         slow(case(7, "zeros from mid-frame, no index", "exit 3; salvage: all 4 touched frames lost",
@@ -184,10 +184,10 @@ def test_damage_is_refused_with_its_place_or_accounted_for(
     ("damage", "says"),
     [
         case(2, "idx1 cut off", "same result, one warning", cut_index, "rebuilt"),
-        case(2, "idx1 zeroed", "same result, one warning",
-             lambda p: overwrite(p, p.read_bytes().rindex(b"idx1"), bytes(100)), "rebuilt"),
+        slow(case(2, "idx1 zeroed", "same result, one warning",
+                  lambda p: overwrite(p, p.read_bytes().rindex(b"idx1"), bytes(100)), "rebuilt")),
         case(3, "RIFF, movi and counts 0, no index", "same result, warnings", killed, "rebuilt"),
-        case(9, "header says 99 frames", "same result, one warning", declared(99), "says 99"),
+        slow(case(9, "header says 99 frames", "same result, one warning", declared(99), "says 99")),
         case(9, "header says 0 frames", "same result, one warning", declared(0), "says 0"),
     ],
 )  # fmt: skip
@@ -394,7 +394,7 @@ def test_i420_in_y800(sound: Path, video: Path) -> None:
 @pytest.mark.parametrize(
     ("codec", "options", "lossy"),
     [
-        case(14, "FFV1", "bit for bit", "ffv1", {"g": "1"}, False),
+        slow(case(14, "FFV1", "bit for bit", "ffv1", {"g": "1"}, False)),
         case(14, "FFV1, key frames apart", "bit for bit", "ffv1", {"g": "7"}, False),
         case(14, "MJPEG", "decoded, a warning", "mjpeg", {}, True),
         case(14, "H.264", "decoded, a warning", "libx264", {}, True),

@@ -165,7 +165,7 @@ def test_plans_are_not_printed() -> None:
 
 
 def test_no_scheduler_there(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 1)
+    monkeypatch.setattr(cluster, "CONNECT_SECONDS", 0.2)
     address = "tcp://127.0.0.1:9"
     refused = pytest.raises(ResourceError, match=f"{address}: no dask scheduler answers")
     with refused, cluster.remote_cluster(address):

@@ -62,7 +62,7 @@ def test_a_shifted_index(salvage: bool) -> None:
 
 
 @pytest.mark.fault(61, "a shape that nothing stored accounts for", "exit 3, no memory taken")
-@pytest.mark.parametrize("zarr_format", [2, 3])
+@pytest.mark.parametrize("zarr_format", [pytest.param(2, marks=pytest.mark.slow), 3])
 def test_enormous_arrays(zarr_format: int) -> None:
     name = "zarr.json" if zarr_format == 3 else ".zarray"
     with targets.copied(zarr_format) as store:
@@ -95,7 +95,7 @@ def run(feed: Callable[[Any], None], examples: st.SearchStrategy[Any], number: i
 
 @pytest.mark.parametrize(("feed", "examples"), READERS)
 def test_a_few_examples(feed: Callable[[Any], None], examples: st.SearchStrategy[Any]) -> None:
-    run(feed, examples, 15)
+    run(feed, examples, 10)
 
 
 @pytest.mark.fuzz

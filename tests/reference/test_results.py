@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
 import xarray as xr
 
 from miostitch.stitching.options import StitchOptions
@@ -13,7 +14,19 @@ from tests.reference.composition import check_composed, composed_rows, copies_of
 from tests.sessions import CONFIGS, Made, made
 from tests.video_files import decode
 
-session = made(*(name for name in CONFIGS if name != "rebooted"))
+session = made()
+
+FEW = ("lagging", "many")
+SESSIONS = pytest.mark.parametrize(
+    "session",
+    [
+        name if name in FEW else pytest.param(name, marks=pytest.mark.slow)
+        for name in CONFIGS
+        if name != "rebooted"
+    ],
+    indirect=True,
+)
+"""Those with the most receivers; the others are slow."""
 
 
 def stitched(session: Made, folder: Path, by: Any) -> tuple[xr.Dataset, xr.Dataset, pd.DataFrame]:
@@ -27,6 +40,7 @@ def stitched(session: Made, folder: Path, by: Any) -> tuple[xr.Dataset, xr.Datas
     return frames, xr.open_zarr(store, group=group).load(), pd.read_csv(table)
 
 
+@SESSIONS
 def test_composed_results(session: Made, tmp_path: Path) -> None:
     frames, composition, table = stitched(session, tmp_path, "buffer")
     bounds = session.together().bounds
@@ -52,6 +66,7 @@ def test_composed_results(session: Made, tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(table, expected, rtol=0, atol=1e-6)
 
 
+@SESSIONS
 def test_chosen_results(session: Made, tmp_path: Path) -> None:
     frames, scores, table = stitched(session, tmp_path, "frame")
     bounds = session.together().bounds

@@ -92,8 +92,9 @@ def test_no_command_fails_inside(
 def test_attributes_of_any_kind(sound: Path, tmp_path: Path, name: str, value: object) -> None:
     assume(not _KINDS[name][0](value))
     store = tmp_path / "copy.zarr"
-    shutil.rmtree(store, ignore_errors=True)
-    shutil.copytree(sound, store)
+    if not store.exists():
+        shutil.copytree(sound, store)
+    shutil.copy(sound / "zarr.json", store)  # without the last example
     change_root(store, lambda m: m["attributes"].update({name: value}))
     with pytest.raises(InputError, match=f"copy.zarr: the attribute '{name}' must be"):
         Store.open(str(store))

@@ -89,7 +89,7 @@ def _change(store: Path, folder: Path, change: Change) -> Path:
 
 
 @pytest.mark.fault(68, "a variable, dimension or attribute of another kind", "named, or no matter")
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [pytest.param("frame", marks=pytest.mark.slow), *KINDS[1:]])
 def test_a_store_of_which_one_thing_is_odd(
     stores: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
