@@ -279,13 +279,14 @@ def test_a_run_that_ends_before_the_crate_is_described_later(
     assert verify_files(tmp_path)["differences"] == 0
 
 
-def test_runs_that_end_together_are_all_described(plain: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("runs", [4, pytest.param(8, marks=pytest.mark.slow)])
+def test_runs_that_end_together_are_all_described(plain: Path, tmp_path: Path, runs: int) -> None:
     shutil.copytree(plain, tmp_path, dirs_exist_ok=True)
     known = miostitch.open_recording(tmp_path / "S.zarr")
     for stem in "ABC":
         miostitch.write_recording(known, tmp_path, stem=stem)
-    with ThreadPoolExecutor(4) as programs:  # each waits for a process of its own
-        done = [*programs.map(lambda _: run_installed("crate", str(tmp_path)), range(4))]
+    with ThreadPoolExecutor(runs) as programs:  # each waits for a process of its own
+        done = [*programs.map(lambda _: run_installed("crate", str(tmp_path)), range(runs))]
     assert {each.stdout.strip() for each in done} == {str(tmp_path / CRATE)}
     assert len(actions(read_crate(tmp_path))) == 4
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]

@@ -871,6 +871,18 @@ def test_a_broken_index_is_found(change: Callable[[Path], None], output: Path) -
     assert AVI in {each["file"] for each in findings(output)}
 
 
+CONTRADICTED: list[tuple[tuple[Any, ...], Any]] = [
+    (("composed",), 3),
+    (("dropped_frame_num",), [7]),
+    (("digests", "_report.html", "size"), 3),
+    (("recordings", 0, "unidentified"), 50),
+    (("recordings", 1, "measured_lag"), 3),
+    (("recordings", 1, "drift_ppm"), 100.0),
+    (("recordings", 1, "dropped_rows"), 1),
+    (("config", "chunk_frames"), 5),
+]
+
+
 @pytest.mark.parametrize(
     ("keys", "value"),
     [
@@ -879,19 +891,7 @@ def test_a_broken_index_is_found(change: Callable[[Path], None], output: Path) -
         (("digests", ".csv", "digest"), "0" * 128),
         (("recordings", 0, "noise_share"), 0.5),
         (("recordings", 0, "name"), "receiver9"),
-        *(
-            pytest.param(keys, value, marks=pytest.mark.slow)
-            for keys, value in (
-                (("composed",), 3),
-                (("dropped_frame_num",), [7]),
-                (("digests", "_report.html", "size"), 3),
-                (("recordings", 0, "unidentified"), 50),
-                (("recordings", 1, "measured_lag"), 3),
-                (("recordings", 1, "drift_ppm"), 100.0),
-                (("recordings", 1, "dropped_rows"), 1),
-                (("config", "chunk_frames"), 5),
-            )
-        ),
+        *(pytest.param(*each, marks=pytest.mark.slow) for each in CONTRADICTED),
     ],
 )
 def test_what_the_files_contradict_in_the_summary_is_found(
@@ -902,6 +902,17 @@ def test_what_the_files_contradict_in_the_summary_is_found(
     assert len(found) in (1, 2), found
     names = {str(each.get("column", "")) + each["file"] for each in found}
     assert any(str(key) in name for name in names for key in keys), found
+
+
+def test_all_that_the_files_contradict_in_the_summary_is_found(output: Path) -> None:
+    for keys, value in CONTRADICTED:
+        summary(*keys, value=value)(output)
+    found = findings(output)
+    names = {str(each.get("column", "")) + each["file"] for each in found}
+    missed = [
+        keys for keys, _ in CONTRADICTED if not any(str(key) in n for n in names for key in keys)
+    ]
+    assert missed == [], found
 
 
 def test_results_are_found_from_any_folder_and_after_a_move(
