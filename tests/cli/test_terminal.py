@@ -62,7 +62,8 @@ def test_on_a_terminal_a_mismatch_is_asked_about(
     session: list[str], tmp_path: Path, answer: bytes, code: int
 ) -> None:
     video = mismatched(session, tmp_path)
-    with on_a_terminal("stitch", video, "-o", str(tmp_path / "out")) as (process, terminal):
+    args = ("stitch", video, "-o", str(tmp_path / "out"), "--lag", "0")
+    with on_a_terminal(*args) as (process, terminal):
         shown = b""
         while b"Continue with the part" not in shown:
             shown += os.read(terminal, 4096)
