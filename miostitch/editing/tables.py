@@ -17,7 +17,7 @@ from miostitch.buffers.csv_files import FrameLines, TableWriter
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.editing.frame_origins import FrameOrigins
 from miostitch.editing.regular import nothing_received
-from miostitch.errors import MiostitchError
+from miostitch.errors import InputError, MiostitchError
 from miostitch.execution.products import LINE_TABLES, STORE, TABLE, TIMESTAMPS, VIDEO
 from miostitch.origins.sidecars import Origin, lines_at, rows_at
 from miostitch.ranges import rising_runs
@@ -252,7 +252,12 @@ class StoredTables:
         """Positions in the recordings of one file as positions in those of all."""
         if (group, name) not in OF_RECORDINGS:
             return values
-        table = np.append(self.recordings[1][number], NO_FRAME).astype(values.dtype)
+        codes = self.recordings[1][number]
+        if values.size and not NO_FRAME <= values.min() <= values.max() < len(codes):
+            path, array = self.sources.origins[number].path, f"{group}/{name}".lstrip("/")
+            msg = f"{path}: {array} names a recording that is none of its {len(codes)}"
+            raise InputError(f"{msg}; copy the store again, or stitch again")
+        table = np.append(codes, NO_FRAME).astype(values.dtype)
         return np.asarray(table[values])
 
 

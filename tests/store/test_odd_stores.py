@@ -20,7 +20,7 @@ FORMATS = ("tiff", "hdf5", "zarr2", "nwb", "ucla", "avi-segments", "mp4")
 COMMANDS = (
     "report", "trim -s 2 -o o", "remove-frames --frames 1 -o o", "inspect", "concat -o c.zarr",
     "verify", "denoise -c denoise_calcium_imaging -o d",
-    *(f"export --to {name} -o e" for name in FORMATS), "view", "open_recording",
+    *(f"export --to {name} -o e-{name}" for name in FORMATS), "view", "open_recording",
 )  # fmt: skip
 KINDS = ("frame", "buffer", "trimmed", "denoised")
 FEW, ALL = 4, 1200  # changes of each kind of store
