@@ -9,6 +9,7 @@ FUZZ   ?= 60
 EVERY   = --with=slow --with=browser --with=peer
 
 .DEFAULT_GOAL := help
+unexport PYTHONDONTWRITEBYTECODE  # every process that a test starts would compile everything again
 .PHONY: help demo test test-all test-min fuzz mutants lint docs docs-links dist bench bench-peers clean
 
 help:  ## show this list
