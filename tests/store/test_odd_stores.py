@@ -4,8 +4,10 @@ import random
 import shutil
 from pathlib import Path
 from threading import Event
+from typing import Any
 
 import pytest
+import zarr
 from click.testing import CliRunner
 
 import miostitch
@@ -102,3 +104,16 @@ def test_stores_of_which_each_thing_is_odd(
     stores: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
 ) -> None:
     try_changes(stores[kind], tmp_path / "odd", monkeypatch, ALL, commands=3)
+
+
+@pytest.mark.parametrize("value", [-128, 127])
+def test_a_recording_that_is_none_of_the_store_is_named(
+    stores: dict[str, Path], tmp_path: Path, value: int
+) -> None:
+    shutil.copytree(stores["buffer"].parent, tmp_path / "in")
+    copy = tmp_path / "in" / stores["buffer"].name
+    source: Any = zarr.open_array(copy / "source", mode="r+")
+    source[...] = value
+    done = CliRunner().invoke(main, ["report", str(copy), "-f"])
+    assert done.exit_code == 3
+    assert "source names a recording that is none of its 2" in done.output.replace("\n", " ")
