@@ -17,7 +17,7 @@ from miostitch.buffers.csv_files import FrameLines, TableWriter
 from miostitch.buffers.row_writer import BufferTable
 from miostitch.editing.frame_origins import FrameOrigins
 from miostitch.editing.regular import nothing_received
-from miostitch.errors import InputError, MiostitchError
+from miostitch.errors import MiostitchError
 from miostitch.execution.products import LINE_TABLES, STORE, TABLE, TIMESTAMPS, VIDEO
 from miostitch.origins.sidecars import Origin, lines_at, rows_at
 from miostitch.ranges import rising_runs
@@ -38,6 +38,7 @@ from miostitch.schema import (
 from miostitch.session.clocks import time_attrs
 from miostitch.store.layout import write_frame_tables, write_group
 from miostitch.store.reader import BUFFERS, Store
+from miostitch.store.validation import require_recordings
 from miostitch.video.source import open_video
 
 FRAME_OF_ROW = "reconstructed_frame_index"
@@ -253,10 +254,8 @@ class StoredTables:
         if (group, name) not in OF_RECORDINGS:
             return values
         codes = self.recordings[1][number]
-        if values.size and not NO_FRAME <= values.min() <= values.max() < len(codes):
-            path, array = self.sources.origins[number].path, f"{group}/{name}".lstrip("/")
-            msg = f"{path}: {array} names a recording that is none of its {len(codes)}"
-            raise InputError(f"{msg}; copy the store again, or stitch again")
+        path, array = self.sources.origins[number].path, f"{group}/{name}".lstrip("/")
+        require_recordings(path, array, values, len(codes))
         table = np.append(codes, NO_FRAME).astype(values.dtype)
         return np.asarray(table[values])
 

@@ -234,8 +234,8 @@ class Workspace:
     def _acquire(self, lock: FileLock) -> None:
         try:
             lock.acquire(timeout=0)
-        except (OSError, NotImplementedError) as error:
-            if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
                 raise  # locked, or no rights or space: reported as it is
             with suppress(OSError):  # it stays where it holds more than the file to be locked
                 (self.folder / LOCK).unlink()

@@ -14,11 +14,11 @@ from miostitch.arrays import F32, I8, I16, I32, I64, U8, Bools
 from miostitch.buffers.frame_table import Reception
 from miostitch.buffers.header_check import failed_checks
 from miostitch.buffers.table import vote_layout
-from miostitch.errors import InputError
 from miostitch.report.clock import FrameClock
 from miostitch.schema import CHECKED, NO_FRAME, RECORDED, REPAIR_VARIABLES, Evidence
 from miostitch.store.layout import BUFFER_CHUNK
 from miostitch.store.reader import Store
+from miostitch.store.validation import require_recordings
 
 FILTERS = ("remove_stripes", "subtract_background")
 """Steps of a history that change pixels."""
@@ -146,7 +146,9 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
     ``known``: the variables of the root group, (frame,), where they are still in memory.
     """
     columns = known or store.arrays("", _names(Frames))
-    _require_recordings(store, "source", columns.get("source"))
+    count = len(store.recordings)
+    if count and "source" in columns:
+        require_recordings(store.path, "source", columns["source"], count)
     scores = composition = None
     if "scores" in store.groups:
         # a filtered frame equals none that was received
@@ -157,7 +159,8 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
     buffers = max(len(bounds) - 1, most)
     if "composition" in store.groups:
         composition = Composition(**store.arrays("composition", _names(Composition)))
-        _require_recordings(store, "composition/buffer_source", composition.buffer_source)
+        given = composition.buffer_source
+        require_recordings(store.path, "composition/buffer_source", given, count)
         lost = composition.buffer_evidence == Evidence.NOBODY
         buffers = lost.shape[1]
     else:
@@ -175,16 +178,6 @@ def read_data(store: Store, known: Mapping[str, NDArray[Any]] | None = None) -> 
         composition=composition,
         lost=lost,
     )
-
-
-def _require_recordings(store: Store, name: str, numbers: NDArray[Any] | None) -> None:
-    """Refuse a table that names a recording which is none of the store's."""
-    count = len(store.recordings)
-    if numbers is None or not numbers.size or not count:
-        return
-    if not NO_FRAME <= numbers.min() <= numbers.max() < count:
-        msg = f"{store.path}: {name} names a recording that is none of its {count}"
-        raise InputError(f"{msg}; copy the store again, or stitch again")
 
 
 def pixels_changed(store: Store) -> bool:

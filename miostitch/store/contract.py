@@ -30,7 +30,7 @@ from miostitch.schema import (
     Variable,
 )
 from miostitch.store.layout import dimension_names
-from miostitch.store.nodes import Array, Group, arrays_of, groups_of
+from miostitch.store.nodes import Array, Group, arrays_of
 
 ADDED_VARIABLES = (*TIME_VARIABLES, CONFIDENCE)
 """What stores of older versions need not have."""
@@ -103,9 +103,10 @@ _KINDS: Mapping[str, tuple[Callable[[object], bool], str]] = {
 }
 
 
-def require_contract(path: str, root: Group) -> None:
+def require_contract(
+    path: str, attrs: dict[str, Any], arrays: Mapping[str, Array], groups: Mapping[str, Group]
+) -> None:
     """Refuse a store whose attributes or variables are not those that are written."""
-    attrs: dict[str, Any] = dict(root.attrs)
     if "fps" not in attrs:
         raise InputError(f"{path}: the attribute 'fps' is missing; {REMEDY}")
     for name, (is_right, kind) in _KINDS.items():
@@ -113,25 +114,24 @@ def require_contract(path: str, root: Group) -> None:
             raise InputError(f"{path}: the attribute {name!r} must be {kind}; {REMEDY}")
     older = attrs["format_version"] != FORMAT_VERSION
     optional = ADDED_VARIABLES if older else ()
-    arrays = arrays_of(root)
     for variable in FRAME_VARIABLES:
         if variable.name not in arrays and variable not in optional:
             raise InputError(f"{path}: the array {variable.name!r} is missing; {REMEDY}")
     sizes = dict(zip(VIDEO.dims, arrays[VIDEO.name].shape, strict=False))
     _require_arrays(path, arrays, {v.name: v for v in ROOT_VARIABLES}, sizes)
-    for name, group in groups_of(root).items():
-        arrays = arrays_of(group)
+    for name, group in groups.items():
+        members = arrays_of(group)
         lengths = {FRAME: sizes[FRAME]}
         if name == SCORES and "recordings" in attrs:
             lengths[RECORDING] = len(attrs["recordings"])
         if name == BUFFERS:
-            known, needed, lengths = _columns(arrays), {*REQUIRED_COLUMNS}, {}
+            known, needed, lengths = _columns(members), {*REQUIRED_COLUMNS}, {}
         else:
             known = GROUP_VARIABLES.get(name, {})
             needed = known.keys() - ADDED_IN_GROUPS
-        for missing in sorted(needed - arrays.keys()):
+        for missing in sorted(needed - members.keys()):
             raise InputError(f"{path}: the array '{name}/{missing}' is missing; {REMEDY}")
-        _require_arrays(path, arrays, known, lengths)
+        _require_arrays(path, members, known, lengths)
 
 
 def _columns(arrays: Mapping[str, Array]) -> dict[str, Variable]:

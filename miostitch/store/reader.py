@@ -48,8 +48,9 @@ class Store:
         """Open a folder that is a complete store of this format."""
         root = _require_store(path)
         with reading(path):
-            require_contract(path, root)
-            video, groups = arrays_of(root)[VIDEO.name], groups_of(root)
+            attrs, tables, groups = dict(root.attrs), arrays_of(root), groups_of(root)
+            require_contract(path, attrs, tables, groups)
+            video = tables[VIDEO.name]
             arrays = arrays_of(groups[BUFFERS]) if BUFFERS in groups else {}
             names = {str(each.attrs.get(COLUMN_NAME, key)): key for key, each in arrays.items()}
             known = [name for name in COLUMN_BY_NAME if name in names]
@@ -63,7 +64,7 @@ class Store:
                 zarr_format=root.metadata.zarr_format,
                 chunk_frames=video.chunks[0],
                 groups=tuple(sorted(groups)),
-                attrs=dict(root.attrs),
+                attrs=attrs,
                 buffer_columns=(*known, *sorted({*names} - {*known})),
                 buffer_arrays=names,
                 buffer_rows=max(rows, default=0),

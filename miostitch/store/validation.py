@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from miostitch.errors import InputError, MiostitchError
+from miostitch.schema import NO_FRAME
 
 MAX_JSON_BYTES = 2**23
 MAX_DEPTH = 4
@@ -81,6 +83,13 @@ def require_plain(path: str) -> dict[str, Node]:
         raise InputError(f"{path}: no video of three dimensions and 8 bits in it; no such store")
     # what is gathered at the root tells of arrays, too, of which not even the folder is there
     return nodes | {name: (folder, meta) for name, folder, meta in gathered}
+
+
+def require_recordings(path: str, name: str, numbers: NDArray[Any], count: int) -> None:
+    """Refuse a table that names a recording which is none of so many; -1 is none."""
+    if numbers.size and not NO_FRAME <= numbers.min() <= numbers.max() < count:
+        msg = f"{path}: {name} names a recording that is none of its {count}"
+        raise InputError(f"{msg}; copy the store again, or stitch again")
 
 
 def require_chunks(path: str, nodes: dict[str, Node], *, but: str) -> None:

@@ -145,7 +145,11 @@ class Store:
 
     def chunk_key(self, number: int) -> str:
         """Key of a chunk of ``video``."""
-        return f"{VIDEO.name}/{self.arrays[VIDEO.name].metadata.encode_chunk_key((number, 0, 0))}"
+        return self.key(VIDEO.name, (number, 0, 0))
+
+    def key(self, name: str, at: tuple[int, ...]) -> str:
+        """Key of a file of an array."""
+        return f"{name}/{self.arrays[name].metadata.encode_chunk_key(at)}"
 
     def video_block(self, number: int) -> NDArray[np.uint8] | None:
         """A chunk of ``video``, uint8 (frame, height, width); None if it cannot be read."""
@@ -157,7 +161,7 @@ class Store:
     def read(self, name: str, at: tuple[int, ...], region: Region) -> NDArray[Any] | None:
         """The content of one file of an array; None if it cannot be read, which is noted once."""
         array = self.arrays[name]
-        key = f"{name}/{array.metadata.encode_chunk_key(at)}"
+        key = self.key(name, at)
         if not (self.path / key).is_file() or key in self.damaged:
             return None  # it was found before
         try:
@@ -240,7 +244,7 @@ def check_files(store: Store) -> None:
         expected |= {f"{name}/{file}" for file in METADATA[store.zarr_format]}
     for name, array in store.arrays.items():
         for at, region in grid(array):
-            key = f"{name}/{array.metadata.encode_chunk_key(at)}"
+            key = store.key(name, at)
             expected.add(key)
             file, frame = store.path / key, _first_frame(array, region)
             if not file.is_file():
@@ -385,7 +389,7 @@ def compare_arrays(store: Store, expected: Path, names: Iterable[str] | None = N
             store.findings.add(Kind.SCHEMA, store.name, what, column=name)
         else:
             for at, region in grid(array):
-                key = f"{name}/{array.metadata.encode_chunk_key(at)}"
+                key = store.key(name, at)
                 if _are_equal(store.path / key, expected / key):  # so both need not be decoded
                     continue
                 found = store.read(name, at, region)
