@@ -454,15 +454,16 @@ def test_rows_are_those_of_the_store_beside(
     )
 
 
-@pytest.mark.parametrize(
-    ("by", "what"),
-    [
-        ("frame", "missing"),
-        ("buffer", "damaged"),
-        pytest.param("frame", "damaged", marks=pytest.mark.slow),
-        pytest.param("buffer", "missing", marks=pytest.mark.slow),
-    ],
-)
+def crosswise(one: str, other: str) -> list[Any]:
+    """By frame with one thing, by buffer with the other; the other way round is slow."""
+    slow = [
+        pytest.param("frame", other, marks=pytest.mark.slow),
+        pytest.param("buffer", one, marks=pytest.mark.slow),
+    ]
+    return [("frame", one), ("buffer", other), *slow]
+
+
+@pytest.mark.parametrize(("by", "what"), crosswise("missing", "damaged"))
 def test_damaged_chunks_are_refused_or_left_out(
     stitched: dict[str, Path], tmp_path: Path, by: str, what: str
 ) -> None:
@@ -489,15 +490,7 @@ def test_damaged_chunks_are_refused_or_left_out(
     assert any("16 frames lost in damaged chunks" in told for told in summary["warnings"])
 
 
-@pytest.mark.parametrize(
-    ("by", "suffix"),
-    [
-        ("frame", ".avi"),
-        ("buffer", ".zarr"),
-        pytest.param("frame", ".zarr", marks=pytest.mark.slow),
-        pytest.param("buffer", ".avi", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.parametrize(("by", "suffix"), crosswise(".avi", ".zarr"))
 @pytest.mark.parametrize("array", ["timestamp_last", "scores/edge_energy", "buffers/frame_num"])
 def test_damaged_tables_of_a_store_are_refused(
     stitched: dict[str, Path], tmp_path: Path, by: str, array: str, suffix: str
